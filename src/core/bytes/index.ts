@@ -1,0 +1,5 @@
+export * from './bytes.ts';
+export * from './errors.ts';
+export * from './ip-address.ts';
+export * from './reader.ts';
+export * from './writer.ts';

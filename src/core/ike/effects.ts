@@ -1,0 +1,266 @@
+import type { TunnelwrightError } from '../bytes/errors.ts';
+import type { Address } from '../bytes/ip-address.ts';
+import type { CertPayload, ConfigurationAttribute, Identification, TrafficSelector } from '../wire/payloads/types.ts';
+import type { LocalAuth, RemoteAuth } from './policy.ts';
+
+/** Milliseconds of a monotonic clock that the caller owns. */
+export type Millis = number;
+
+/** What arrives from or goes to the network. The non-ESP marker (RFC 7296 §2.23) is put on and taken off by whoever owns the socket. */
+export interface Datagram {
+  readonly local: Address;
+  readonly remote: Address;
+  readonly data: Uint8Array;
+  /** Through a UDP-encapsulating socket (port 4500 by role, whatever its number). */
+  readonly encap: boolean;
+}
+
+/** What the core wants done, pulled by `poll()` in order. */
+export type Effect =
+  | { readonly kind: 'transmit'; readonly datagram: Datagram }
+  | { readonly kind: 'ask'; readonly id: number; readonly ikeSa: number; readonly ask: Ask; readonly deadline: Millis }
+  /** The answer no longer matters; a late one is dropped. */
+  | { readonly kind: 'cancel'; readonly id: number }
+  | { readonly kind: 'child-update'; readonly child: number; readonly change: ChildSaChange }
+  | { readonly kind: 'child-remove'; readonly child: number; readonly reason: string }
+  /** Addresses leased with the Ask `lease` go back. */
+  | { readonly kind: 'lease-release'; readonly ikeSa: number }
+  | { readonly kind: 'notice'; readonly at: Millis; readonly notice: Notice };
+
+/**
+ * Everything slow or outside. The exchange parks until `answer(id, …)`; a retransmitted request meanwhile is counted and dropped.
+ * Each kind names its answer in `AskAnswers`. After the deadline the core goes on as if `{ ok: false }` had been answered.
+ */
+export type Ask =
+  /** Make our AUTH payload: sign with a private key, or compute the PSK's MAC. */
+  | {
+      readonly kind: 'authenticate';
+      readonly connection: string;
+      readonly auth: LocalAuth;
+      readonly localId: Identification | undefined;
+      readonly remoteId: Identification | undefined;
+      /** RFC 7296 §2.15: what AUTH covers, still open at the end: the identity's MAC is in it, so the identity must be known before. */
+      readonly octets: (id: Identification) => Uint8Array;
+      /** IANA PRF id, for a PSK: prf(prf(PSK, "Key Pad for IKEv2"), octets). */
+      readonly prf: number;
+      /** RFC 7427 hash ids the peer announced; undefined when it sent no SIGNATURE_HASH_ALGORITHMS. */
+      readonly peerHashes: readonly number[] | undefined;
+      /** CERTREQ authorities of the peer (20-octet hashes), to choose among several certificates. */
+      readonly certificateAuthorities: readonly Uint8Array[];
+      readonly sendCertificates: boolean;
+    }
+  /** Is the peer who it says, and is that one of these connections' peers? Path validation happens here. */
+  | {
+      readonly kind: 'verify';
+      /** Candidates in order of preference; the answer names the one that fits. */
+      readonly candidates: readonly { readonly connection: string; readonly remote: RemoteAuth }[];
+      readonly id: Identification;
+      readonly localId: Identification | undefined;
+      readonly method: number;
+      readonly data: Uint8Array;
+      readonly octets: Uint8Array;
+      readonly prf: number;
+      readonly certificates: readonly CertPayload[];
+      readonly ourHashes: readonly number[];
+    }
+  /** May this authenticated peer come in? The operator's hook. */
+  | { readonly kind: 'authorise'; readonly connection: string; readonly remoteId: Identification; readonly remote: Address }
+  /** Addresses and the rest of CFG_REPLY for an authenticated peer. */
+  | {
+      readonly kind: 'lease';
+      readonly connection: string;
+      readonly pools: readonly string[];
+      readonly remoteId: Identification;
+      readonly requested: readonly ConfigurationAttribute[];
+    }
+  /** Put a CHILD_SA into the data plane. The peer hears about it only once this stood. */
+  | { readonly kind: 'install'; readonly spec: ChildSaSpec };
+
+export interface AskAnswers {
+  readonly authenticate: Answer<{
+    readonly id: Identification;
+    readonly method: number;
+    readonly data: Uint8Array;
+    readonly certificates: readonly { readonly encoding: number; readonly data: Uint8Array }[];
+  }>;
+  readonly verify: Answer<{
+    readonly connection: string;
+    /** What to show: certificate subject, issuer, days left; or `psk`. */
+    readonly description: string;
+  }>;
+  readonly authorise: Answer<Record<never, never>>;
+  readonly lease: Answer<{
+    /** Goes into CFG_REPLY as is. */
+    readonly attributes: readonly ConfigurationAttribute[];
+    /** The addresses among them, for the selectors. */
+    readonly addresses: readonly string[];
+  }>;
+  readonly install: Answer<Record<never, never>>;
+}
+
+export type Answer<T> = ({ readonly ok: true } & T) | { readonly ok: false; readonly error: TunnelwrightError };
+export type AskResult = AskAnswers[keyof AskAnswers];
+
+export interface ChildSaSpec {
+  /** Unique in this endpoint's life; never reused. */
+  readonly id: number;
+  readonly ikeSa: number;
+  readonly connection: string;
+  readonly name: string;
+  readonly protocol: 'ESP' | 'AH';
+  readonly mode: 'tunnel' | 'transport';
+  /** The SPI we chose and the peer writes. */
+  readonly inbound: ChildSaKeys;
+  readonly outbound: ChildSaKeys;
+  readonly esn: boolean;
+  /** Entries; 0 is off. */
+  readonly replayWindow: number;
+  readonly localTs: readonly TrafficSelector[];
+  readonly remoteTs: readonly TrafficSelector[];
+  readonly local: Address;
+  readonly remote: Address;
+  /** ESP in UDP (RFC 3948). */
+  readonly encap: boolean;
+  /** false: accept on the inbound SA, but keep sending on the SA it replaces until an update says so. */
+  readonly outboundActive: boolean;
+  /** The child this one was rekeyed from: traffic moves over, counters are kept apart. */
+  readonly replaces: number | undefined;
+  /** 0 is never. Reaching one raises `soft-expire` or `hard-expire` in `observe`. */
+  readonly limits: { readonly softBytes: number; readonly hardBytes: number; readonly softPackets: number; readonly hardPackets: number };
+  /** Addresses that were assigned to us (initiator) or by us (responder), for the data plane to configure. */
+  readonly assigned: readonly string[];
+}
+
+export interface ChildSaKeys {
+  readonly spi: number;
+  readonly encryption: number;
+  /** Bits. */
+  readonly keyLength: number | undefined;
+  /** Key and salt. */
+  readonly encryptionKey: Uint8Array;
+  /** 0 for AEAD. */
+  readonly integrity: number;
+  readonly integrityKey: Uint8Array;
+}
+
+export type ChildSaChange =
+  /** Start sending on this SA; what it replaces only receives from now on. */
+  | { readonly kind: 'activate-outbound' }
+  | { readonly kind: 'addresses'; readonly local: Address; readonly remote: Address; readonly encap: boolean }
+  /** An IKE rekey handed the child to another IKE SA. */
+  | { readonly kind: 'owner'; readonly ikeSa: number };
+
+/** What the world tells the core, besides datagrams, commands and answers. */
+export type Observation =
+  | { readonly kind: 'acquire'; readonly connection: string; readonly child: string }
+  | { readonly kind: 'soft-expire'; readonly child: number }
+  | { readonly kind: 'hard-expire'; readonly child: number }
+  /** Authenticated ESP came in: spares a liveness check (RFC 7296 §2.4). */
+  | { readonly kind: 'inbound-traffic'; readonly child: number }
+  /** Authenticated ESP came from another address or port (RFC 7296 §2.23). */
+  | { readonly kind: 'mapping-changed'; readonly child: number; readonly remote: Address }
+  | { readonly kind: 'local-addresses'; readonly addresses: readonly string[] }
+  | { readonly kind: 'path-mtu'; readonly remote: Address; readonly mtu: number };
+
+export type Command =
+  | { readonly kind: 'initiate'; readonly connection: string; readonly child?: string | undefined; readonly local?: Address; readonly remote?: Address }
+  | { readonly kind: 'create-child'; readonly ikeSa: number; readonly child: string }
+  | { readonly kind: 'rekey-child'; readonly child: number }
+  | { readonly kind: 'rekey-ike'; readonly ikeSa: number }
+  | { readonly kind: 'delete-child'; readonly child: number }
+  /** Graceful: a Delete goes out and the SA lives until it is answered or given up. */
+  | { readonly kind: 'delete-ike'; readonly ikeSa: number }
+  /** Without a word to the peer. */
+  | { readonly kind: 'forget-ike'; readonly ikeSa: number }
+  | { readonly kind: 'check-liveness'; readonly ikeSa: number };
+
+/** What happened, for logs, the CLI, the dashboard and counters. Never holds a secret. */
+export type Notice =
+  | { readonly kind: 'ike-state'; readonly ikeSa: number; readonly connection: string | undefined; readonly from: string; readonly to: string }
+  | { readonly kind: 'child-state'; readonly child: number; readonly ikeSa: number; readonly name: string; readonly from: string; readonly to: string }
+  /** One exchange that we began is over; sizes in octets of IKE, both fragments and copies counted once. */
+  | {
+      readonly kind: 'exchange';
+      readonly ikeSa: number;
+      readonly exchange: number;
+      readonly messageId: number;
+      readonly initiator: boolean;
+      readonly remote: Address;
+      readonly requestOctets: number;
+      readonly responseOctets: number;
+      /** From the first transmission to the answer. */
+      readonly took: Millis;
+      readonly retransmissions: number;
+      readonly summary: string;
+    }
+  | { readonly kind: 'ike-up'; readonly ikeSa: number; readonly info: IkeSaInfo }
+  | { readonly kind: 'ike-rekeyed'; readonly from: number; readonly to: number; readonly byUs: boolean }
+  | { readonly kind: 'ike-down'; readonly ikeSa: number; readonly connection: string | undefined; readonly reason: string; readonly error: TunnelwrightError | undefined }
+  | { readonly kind: 'child-up'; readonly child: number; readonly ikeSa: number; readonly name: string; readonly suite: string }
+  | { readonly kind: 'child-rekeyed'; readonly from: number; readonly to: number; readonly byUs: boolean }
+  | { readonly kind: 'child-down'; readonly child: number; readonly ikeSa: number; readonly name: string; readonly reason: string }
+  /** A command or an exchange failed while its IKE SA may live on. */
+  | { readonly kind: 'failed'; readonly ikeSa: number | undefined; readonly connection: string | undefined; readonly what: string; readonly error: TunnelwrightError }
+  | { readonly kind: 'nat'; readonly ikeSa: number; readonly ours: boolean; readonly theirs: boolean; readonly forced: boolean }
+  | { readonly kind: 'addresses'; readonly ikeSa: number; readonly attributes: readonly ConfigurationAttribute[]; readonly addresses: readonly string[] }
+  | { readonly kind: 'peer'; readonly ikeSa: number; readonly id: Identification; readonly method: number; readonly description: string }
+  | { readonly kind: 'retransmit'; readonly ikeSa: number; readonly exchange: number; readonly messageId: number; readonly attempt: number }
+  /** A datagram was dropped; `cause` is a stable word, and is counted. */
+  | { readonly kind: 'drop'; readonly cause: string; readonly remote: Address; readonly detail: string }
+  /** Only after `logKeys` was asked for: the one place where keys leave. */
+  | { readonly kind: 'ike-keys'; readonly ikeSa: number; readonly keys: IkeKeyLog }
+  /** A message before protection or after it was opened, for captures and verbose logs. */
+  | { readonly kind: 'message'; readonly ikeSa: number | undefined; readonly direction: 'in' | 'out'; readonly text: string };
+
+export interface IkeKeyLog {
+  readonly spiI: Uint8Array;
+  readonly spiR: Uint8Array;
+  readonly encryption: number;
+  readonly keyLength: number | undefined;
+  readonly integrity: number;
+  readonly SK_ei: Uint8Array;
+  readonly SK_er: Uint8Array;
+  readonly SK_ai: Uint8Array;
+  readonly SK_ar: Uint8Array;
+}
+
+/** What `status` and `sas` show of an IKE SA. */
+export interface IkeSaInfo {
+  readonly id: number;
+  readonly connection: string | undefined;
+  readonly state: string;
+  readonly role: 'initiator' | 'responder';
+  readonly spiI: Uint8Array;
+  readonly spiR: Uint8Array;
+  readonly local: Address;
+  readonly remote: Address;
+  readonly localId: Identification | undefined;
+  readonly remoteId: Identification | undefined;
+  readonly localAuth: string;
+  readonly remoteAuth: string;
+  readonly natOurs: boolean;
+  readonly natTheirs: boolean;
+  /** Keywords, `aes256gcm16/prfsha384/x25519`. */
+  readonly suite: string;
+  readonly fragmentation: boolean;
+  readonly establishedAt: Millis | undefined;
+  readonly rekeyAt: Millis | undefined;
+  readonly lastInbound: Millis | undefined;
+  readonly assigned: readonly string[];
+  readonly children: readonly ChildSaInfo[];
+}
+
+export interface ChildSaInfo {
+  readonly id: number;
+  readonly name: string;
+  readonly state: string;
+  readonly protocol: 'ESP' | 'AH';
+  readonly mode: 'tunnel' | 'transport';
+  readonly inboundSpi: number;
+  readonly outboundSpi: number;
+  readonly suite: string;
+  readonly localTs: readonly TrafficSelector[];
+  readonly remoteTs: readonly TrafficSelector[];
+  readonly establishedAt: Millis;
+  readonly rekeyAt: Millis | undefined;
+}

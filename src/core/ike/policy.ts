@@ -1,0 +1,117 @@
+import type { Identification, Proposal, TrafficSelector } from '../wire/payloads/types.ts';
+import type { IdentityPattern } from './identity.ts';
+
+/**
+ * What the operator wants, as plain data. `product/config` compiles YAML into it; its shape covers what swanctl.conf can say, so that
+ * importers and a vici socket map onto it. All durations are milliseconds.
+ */
+export interface Connection {
+  readonly name: string;
+  /** Own addresses: IP literals, prefixes or `%any`. As initiator the first literal is the source. */
+  readonly localAddresses: readonly string[];
+  /** Peer addresses: IP literals, prefixes or `%any`. As initiator the first literal is dialled; names were resolved before. */
+  readonly remoteAddresses: readonly string[];
+  /** UDP ports; 500 and 4500 unless the operator says otherwise. `remoteNatPort` is where we float to after NAT detection. */
+  readonly remotePort: number;
+  readonly remoteNatPort: number;
+  /** In order of preference; number and SPI are filled in when sent. */
+  readonly proposals: readonly Proposal[];
+  readonly local: readonly LocalAuth[];
+  readonly remote: readonly RemoteAuth[];
+  readonly children: readonly ChildPolicy[];
+  /** Names of pools from which the peer is given addresses (responder). */
+  readonly pools: readonly string[];
+  /** Addresses to ask for (initiator): `0.0.0.0` and `::` ask for any. */
+  readonly virtualIps: readonly string[];
+  readonly fragmentation: 'yes' | 'accept' | 'force' | 'no';
+  /** Octets of the IP datagram that carries a fragment, IP and UDP header included. */
+  readonly fragmentSize: number;
+  /** Pretend a NAT is in the path, so that UDP encapsulation is used. */
+  readonly encap: boolean;
+  readonly sendCert: 'always' | 'ifasked' | 'never';
+  readonly sendCertreq: boolean;
+  readonly lifetimes: IkeLifetimes;
+  readonly liveness: Liveness;
+  readonly retransmission: Retransmission;
+  /** Interval of NAT keepalives while we are behind a NAT; 0 turns them off. */
+  readonly natKeepalive: number;
+  readonly unique: 'replace' | 'keep' | 'never';
+  readonly mobike: boolean;
+  readonly childless: 'allow' | 'prefer' | 'force' | 'never';
+}
+
+export type AuthKind = 'psk' | 'pubkey' | 'eap' | 'null' | 'any';
+
+export interface LocalAuth {
+  readonly auth: AuthKind;
+  readonly id: Identification | undefined;
+  /** Which credential of the keystore: a handle that the core passes through in its Ask. */
+  readonly credential?: string | undefined;
+  /** Restricts the signature scheme, e.g. `rsa-pss`, `sha384`. Empty: whatever the key and the peer can. */
+  readonly schemes?: readonly string[] | undefined;
+}
+
+export interface RemoteAuth {
+  readonly auth: AuthKind;
+  readonly id: IdentityPattern;
+  /** Handles of the authorities that may have issued the peer's certificate; empty means all that are loaded. */
+  readonly authorities?: readonly string[] | undefined;
+  readonly schemes?: readonly string[] | undefined;
+}
+
+export interface ChildPolicy {
+  readonly name: string;
+  readonly mode: 'tunnel' | 'transport';
+  readonly proposals: readonly Proposal[];
+  /** `dynamic` stands for the own address or the address that was assigned by configuration payload. */
+  readonly localTs: readonly (TrafficSelector | 'dynamic')[];
+  readonly remoteTs: readonly (TrafficSelector | 'dynamic')[];
+  /** How a key exchange in CREATE_CHILD_SA is treated. */
+  readonly pfs: 'require' | 'prefer' | 'off';
+  readonly lifetimes: ChildLifetimes;
+  /** Entries; 0 turns the check off. */
+  readonly replayWindow: number;
+  readonly startAction: 'none' | 'start' | 'trap';
+  readonly closeAction: 'none' | 'start' | 'trap';
+  readonly dpdAction: 'clear' | 'start' | 'trap';
+}
+
+/** RFC 7296 §2.8: lifetimes are local. Rekeying starts between `rekey - jitter` and `rekey`; `hard` ends the SA. 0 is never. */
+export interface IkeLifetimes {
+  readonly rekey: number;
+  readonly jitter: number;
+  readonly hard: number;
+  readonly reauth: number;
+}
+
+export interface ChildLifetimes {
+  readonly rekey: number;
+  readonly jitter: number;
+  readonly hard: number;
+  readonly rekeyBytes: number;
+  readonly hardBytes: number;
+  readonly rekeyPackets: number;
+  readonly hardPackets: number;
+}
+
+/** A liveness check goes out after `delay` without inbound traffic; 0 turns it off (RFC 7296 §2.4). */
+export interface Liveness {
+  readonly delay: number;
+}
+
+/** The n-th copy follows `initial * base^n` after the one before; the peer is dead when `giveUp` has passed since the first. */
+export interface Retransmission {
+  readonly initial: number;
+  readonly base: number;
+  readonly giveUp: number;
+}
+
+export interface EndpointLimits {
+  /** Half-open IKE SAs from which on a COOKIE is demanded (RFC 7296 §2.6). */
+  readonly cookieThreshold: number;
+  readonly halfOpenPerAddress: number;
+  readonly halfOpen: number;
+  /** How long an IKE SA may stay unauthenticated. */
+  readonly halfOpenLife: number;
+  readonly ikeSas: number;
+}

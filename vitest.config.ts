@@ -1,0 +1,31 @@
+import { defineConfig } from 'vitest/config';
+
+const NODE = { environment: 'node' as const, globals: false };
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          ...NODE,
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/simulation/**', 'test/e2e/**', 'test/interop/**', 'test/fuzz/**', 'test/bench/**'],
+        },
+      },
+      { test: { ...NODE, name: 'simulation', include: ['test/simulation/**/*.test.ts'], testTimeout: 60_000 } },
+      { test: { ...NODE, name: 'e2e', include: ['test/e2e/**/*.test.ts'], testTimeout: 60_000, fileParallelism: false } },
+      {
+        test: {
+          ...NODE,
+          name: 'interop',
+          include: ['test/interop/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      { test: { ...NODE, name: 'fuzz', include: ['test/fuzz/**/*.test.ts'], testTimeout: 3_600_000 } },
+    ],
+  },
+});
