@@ -1,0 +1,34 @@
+import { InternalError } from '../../bytes/index.ts';
+
+/** RFC 9293 §3.3.2. LISTEN is the state of a `TcpListener`, every other one that of a connection. */
+export type TcpState =
+  | 'CLOSED'
+  | 'LISTEN'
+  | 'SYN-SENT'
+  | 'SYN-RECEIVED'
+  | 'ESTABLISHED'
+  | 'FIN-WAIT-1'
+  | 'FIN-WAIT-2'
+  | 'CLOSE-WAIT'
+  | 'CLOSING'
+  | 'LAST-ACK'
+  | 'TIME-WAIT';
+
+/** RFC 9293 §3.3.2 figure 5. Every state may fall to CLOSED: reset, timeout, abort. */
+export const TRANSITIONS: Readonly<Record<TcpState, readonly TcpState[]>> = {
+  CLOSED: ['LISTEN', 'SYN-SENT', 'SYN-RECEIVED'],
+  LISTEN: ['CLOSED'],
+  'SYN-SENT': ['SYN-RECEIVED', 'ESTABLISHED', 'CLOSED'],
+  'SYN-RECEIVED': ['ESTABLISHED', 'FIN-WAIT-1', 'CLOSE-WAIT', 'CLOSED'],
+  ESTABLISHED: ['FIN-WAIT-1', 'CLOSE-WAIT', 'CLOSED'],
+  'FIN-WAIT-1': ['FIN-WAIT-2', 'CLOSING', 'TIME-WAIT', 'CLOSED'],
+  'FIN-WAIT-2': ['TIME-WAIT', 'CLOSED'],
+  'CLOSE-WAIT': ['LAST-ACK', 'CLOSED'],
+  CLOSING: ['TIME-WAIT', 'CLOSED'],
+  'LAST-ACK': ['CLOSED'],
+  'TIME-WAIT': ['CLOSED'],
+};
+
+export function assertTransition(from: TcpState, to: TcpState): void {
+  if (!TRANSITIONS[from].includes(to)) throw new InternalError(`TCP may not go from ${from} to ${to}`);
+}

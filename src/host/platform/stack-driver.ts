@@ -1,0 +1,207 @@
+import { type Address, ApiMisuse, type DataPlaneError } from '../../core/bytes/index.ts';
+import {
+  type ConnectOptions,
+  type FailureCode,
+  type ListenOptions,
+  type Millis,
+  type PingOptions,
+  Ready,
+  type Stack,
+  type UdpEndpoint,
+  type UdpOptions,
+} from '../../core/netstack/index.ts';
+import { type SocketHost, StreamServer, StreamSocket, type StreamSocketOptions, socketError } from './stream-socket.ts';
+
+export interface StackDriverOptions {
+  readonly stack: Stack;
+  /**
+   * Takes one IP packet; the view is valid during the call only. Returning false means that it was taken but no more fits: nothing
+   * is polled until `resume()`.
+   */
+  readonly transmit: (packet: Uint8Array) => boolean | undefined;
+  /** Milliseconds of a monotonic clock; `performance.now`. */
+  readonly now?: () => Millis;
+  /** `setTimeout` and `clearTimeout`, or those of a virtual clock. */
+  readonly setTimer?: (callback: () => void, delay: Millis) => unknown;
+  readonly clearTimer?: (timer: unknown) => void;
+  /** Runs the callback soon, after what is running now; `queueMicrotask`. What happens in between is sent as one batch. */
+  readonly defer?: (callback: () => void) => void;
+}
+
+export interface PingAnswer {
+  readonly rtt: Millis;
+  readonly from: string;
+}
+
+/**
+ * Binds a `Stack` to a packet sink, a clock and timers, and gives its endpoints the look of `node:net`. One driver owns one stack:
+ * nobody else polls it.
+ */
+export class StackDriver implements SocketHost {
+  readonly stack: Stack;
+  readonly #transmit: (packet: Uint8Array) => boolean | undefined;
+  readonly #now: () => Millis;
+  readonly #setTimer: (callback: () => void, delay: Millis) => unknown;
+  readonly #clearTimer: (timer: unknown) => void;
+  readonly #defer: (callback: () => void) => void;
+  readonly #flush = (): void => this.flush();
+  #timer: unknown;
+  #timerAt: Millis = Number.POSITIVE_INFINITY;
+  #deferred = false;
+  #flushing = false;
+  #blocked = false;
+  #closed = false;
+
+  constructor(options: StackDriverOptions) {
+    this.stack = options.stack;
+    this.#transmit = options.transmit;
+    this.#now = options.now ?? (() => performance.now());
+    this.#setTimer = options.setTimer ?? ((callback, delay) => setTimeout(callback, delay));
+    this.#clearTimer = options.clearTimer ?? ((timer) => clearTimeout(timer as NodeJS.Timeout));
+    this.#defer = options.defer ?? queueMicrotask;
+  }
+
+  /** One IP packet from the network. It is read before this returns. */
+  receive(packet: Uint8Array): void {
+    if (this.#closed) return;
+    this.stack.receive(packet, this.#now());
+    this.wake();
+  }
+
+  /** Something was written to or read from the stack: see to it soon. */
+  wake(): void {
+    if (this.#deferred || this.#closed) return;
+    this.#deferred = true;
+    this.#defer(this.#flush);
+  }
+
+  /** Sees to everything that waits, now. Nested calls return at once: the outer one goes on until nothing is left. */
+  flush(): void {
+    this.#deferred = false;
+    if (this.#closed || this.#flushing) return;
+    this.#flushing = true;
+    try {
+      this.stack.dispatch();
+      this.#drain();
+      this.#arm();
+    } finally {
+      this.#flushing = false;
+    }
+  }
+
+  /** The packet sink has room again. */
+  resume(): void {
+    this.#blocked = false;
+    this.wake();
+  }
+
+  /** A socket that connects; it emits `connect` or `error`. */
+  connect(options: ConnectOptions & StreamSocketOptions): StreamSocket {
+    this.#assertOpen();
+    const connection = this.stack.connect(options, this.#now());
+    this.wake();
+    return new StreamSocket(this, connection, options);
+  }
+
+  /** @param onConnection gets every accepted connection as a socket. */
+  listen(options: ListenOptions & StreamSocketOptions, onConnection?: (socket: StreamSocket) => void): StreamServer {
+    this.#assertOpen();
+    const server = new StreamServer(this, this.stack.listen(options), options);
+    if (onConnection !== undefined) server.on('connection', onConnection);
+    return server;
+  }
+
+  /** A UDP endpoint of the stack; `onReady` tells of datagrams. Call `wake()` after `send`. */
+  bindUdp(options: UdpOptions): UdpEndpoint {
+    this.#assertOpen();
+    return this.stack.bindUdp(options);
+  }
+
+  /** @throws DataPlaneError with `code` ETIMEDOUT, EHOSTUNREACH, … when there was no echo reply. */
+  ping(options: PingOptions): Promise<PingAnswer> {
+    this.#assertOpen();
+    const ping = this.stack.ping(options, this.#now());
+    this.wake();
+    return new Promise((resolve, reject) => {
+      ping.onReady = (events) => {
+        if ((events & Ready.DONE) === 0) return;
+        if (ping.rtt !== undefined) resolve({ rtt: ping.rtt, from: ping.from ?? ping.remote });
+        else reject(pingError(ping.error ?? 'ETIMEDOUT', ping.remote));
+      };
+    });
+  }
+
+  /** Stops: nothing is sent or received any more, sockets that are open emit ENETDOWN. */
+  close(): void {
+    if (this.#closed) return;
+    this.stack.abandon();
+    this.stack.dispatch();
+    this.#closed = true;
+    this.#disarm();
+  }
+
+  setTimer(callback: () => void, delay: Millis): unknown {
+    return this.#setTimer(callback, delay);
+  }
+
+  clearTimer(timer: unknown): void {
+    this.#clearTimer(timer);
+  }
+
+  #drain(): void {
+    // Callbacks and packets feed one another: a read opens the window, whose update has to leave.
+    for (let round = 0; round < MAX_ROUNDS && !this.#blocked; round++) {
+      const now = this.#now();
+      let sent = 0;
+      for (let packet = this.stack.poll(now); packet !== undefined; packet = this.stack.poll(now)) {
+        if (this.#transmit(packet) === false) {
+          this.#blocked = true;
+          break;
+        }
+        if (++sent >= BATCH) break;
+      }
+      this.stack.dispatch();
+      if (sent === 0) return;
+    }
+    if (!this.#blocked) this.wake();
+  }
+
+  #arm(): void {
+    const deadline = this.stack.nextDeadline();
+    if (deadline === undefined) {
+      this.#disarm();
+      return;
+    }
+    // An armed timer that fires earlier re-arms itself; moving it at every packet would cost more.
+    if (this.#timer !== undefined && this.#timerAt <= deadline) return;
+    this.#disarm();
+    this.#timerAt = deadline;
+    this.#timer = this.#setTimer(() => this.#onTimer(), Math.max(0, Math.ceil(deadline - this.#now())));
+  }
+
+  #onTimer(): void {
+    this.#timer = undefined;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    if (this.#closed) return;
+    this.stack.expire(this.#now());
+    this.flush();
+  }
+
+  #disarm(): void {
+    if (this.#timer !== undefined) this.#clearTimer(this.#timer);
+    this.#timer = undefined;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new ApiMisuse('the network stack was closed', { code: 'STACK_CLOSED' });
+  }
+}
+
+function pingError(code: FailureCode, ip: string): DataPlaneError {
+  const remote: Address = { ip, port: 0 };
+  return socketError(code, 'ping', remote);
+}
+
+const BATCH = 64;
+const MAX_ROUNDS = 16;
