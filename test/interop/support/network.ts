@@ -1,0 +1,80 @@
+import { spawnSync } from 'node:child_process';
+import { must } from './process.ts';
+import type { Scope } from './scope.ts';
+
+/** One end of the link: a network namespace with an outer address that the other end reaches, and a name for what lies behind it. */
+export interface Host {
+  readonly namespace: string;
+  readonly device: string;
+  readonly address: string;
+  readonly peerAddress: string;
+  /** The protected network behind this host and the address in it that the tests use. */
+  readonly network: string;
+  readonly inside: string;
+}
+
+export interface Network {
+  readonly left: Host;
+  readonly right: Host;
+  /** From now on every packet is lost in silence, as on a path that broke; both devices stay up. */
+  cut(): Promise<void>;
+  mend(): Promise<void>;
+}
+
+let made = 0;
+
+/** Two namespaces joined by a veth pair, 10.9.0.1 and 10.9.0.2, with 10.1.0.0/24 and 10.2.0.0/24 to protect. They go with the scope. */
+export async function createNetwork(scope: Scope): Promise<Network> {
+  const name = `tw${process.pid}-${made++}`;
+  const left = host(`${name}-l`, '10.9.0.1', '10.9.0.2', '10.1.0');
+  const right = host(`${name}-r`, '10.9.0.2', '10.9.0.1', '10.2.0');
+  for (const { namespace } of [left, right]) {
+    await ip('netns', 'add', namespace);
+    const remove = (): void => void spawnSync('ip', ['netns', 'del', namespace], { stdio: 'ignore' });
+    process.once('exit', remove);
+    scope.defer(`namespace ${namespace}`, async () => {
+      process.removeListener('exit', remove);
+      await ip('netns', 'del', namespace);
+    });
+  }
+  await ip('link', 'add', left.device, 'netns', left.namespace, 'type', 'veth', 'peer', 'name', right.device, 'netns', right.namespace);
+  for (const end of [left, right]) {
+    await ip('-n', end.namespace, 'link', 'set', 'lo', 'up');
+    await ip('-n', end.namespace, 'addr', 'add', `${end.address}/24`, 'dev', end.device);
+    await ip('-n', end.namespace, 'link', 'set', end.device, 'up');
+  }
+  return {
+    left,
+    right,
+    cut: async () => {
+      // Frames to an address that nobody owns: the sender sees no error, the receiver no packet.
+      for (const end of [left, right])
+        await ip('-n', end.namespace, 'neigh', 'replace', end.peerAddress, 'lladdr', NOBODY, 'nud', 'permanent', 'dev', end.device);
+    },
+    mend: async () => {
+      for (const end of [left, right]) await ip('-n', end.namespace, 'neigh', 'del', end.peerAddress, 'dev', end.device);
+    },
+  };
+}
+
+/** Gives the namespace itself the inside address, for a peer whose tunnel ends in the kernel. */
+export async function addInside(end: Host): Promise<void> {
+  await ip('-n', end.namespace, 'addr', 'add', `${end.inside}/24`, 'dev', 'lo');
+  await must('ip', [
+    'netns',
+    'exec',
+    end.namespace,
+    'sysctl',
+    '-qw',
+    'net.ipv4.ip_forward=1',
+    'net.ipv4.conf.all.rp_filter=0',
+    'net.ipv4.conf.default.rp_filter=0',
+  ]);
+}
+
+function host(namespace: string, address: string, peerAddress: string, prefix: string): Host {
+  return { namespace, device: 'outside', address, peerAddress, network: `${prefix}.0/24`, inside: `${prefix}.1` };
+}
+
+const ip = (...args: string[]): Promise<string> => must('ip', args);
+const NOBODY = '02:00:00:00:00:ee';

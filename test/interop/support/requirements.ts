@@ -1,0 +1,46 @@
+import { existsSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { commandExists } from './process.ts';
+
+interface Requirement {
+  /** The word in TUNNELWRIGHT_REQUIRE that turns the skip into a failure. */
+  readonly name: string;
+  readonly missing: () => string | undefined;
+}
+
+const NAMESPACES: Requirement = {
+  name: 'netns',
+  missing: () => {
+    if (process.platform !== 'linux') return 'Linux';
+    if (process.getuid?.() !== 0) return 'root, to make network namespaces';
+    if (!commandExists('ip')) return 'ip (package iproute2)';
+    return undefined;
+  },
+};
+
+export const STRONGSWAN: Requirement = {
+  name: 'strongswan',
+  missing: () => {
+    const namespaces = NAMESPACES.missing();
+    if (namespaces) return namespaces;
+    if (!commandExists('charon-systemd')) return 'charon-systemd (packages charon-systemd, libcharon-extra-plugins)';
+    if (!commandExists('swanctl')) return 'swanctl (package strongswan-swanctl)';
+    if (!commandExists('openssl')) return 'openssl';
+    if (!commandExists('ping')) return 'ping (package iputils-ping)';
+    if (!existsSync('/dev/net/tun')) return '/dev/net/tun';
+    return undefined;
+  },
+};
+
+/** A suite that needs something of the machine. Without it the suite is skipped, and its name says what to install. */
+export function describeWith(requirement: Requirement, name: string, body: () => void): void {
+  const missing = requirement.missing();
+  if (missing === undefined) describe(name, body);
+  else if (isRequired(requirement.name)) test(name, () => expect.fail(`${requirement.name} is required, but this is missing: ${missing}`));
+  else describe.skip(`${name} (needs ${missing})`, body);
+}
+
+/** Every combination, or the few in which each value appears at least once. */
+export const EVERYTHING = process.env.TUNNELWRIGHT_FULL === '1';
+
+const isRequired = (name: string): boolean => (process.env.TUNNELWRIGHT_REQUIRE ?? '').split(',').includes(name);
