@@ -1,0 +1,104 @@
+import type { Address } from '../../core/bytes/index.ts';
+import type { RandomSource } from '../../core/crypto/random.ts';
+import type { ChildSaChange, ChildSaSpec, Millis, Observation } from '../../core/ike/effects.ts';
+import type { TrafficSelector } from '../../core/wire/payloads/types.ts';
+import type { Clock } from '../platform/clock.ts';
+
+/**
+ * Where CHILD_SAs live and packets pass (RFC 4301 §4.4: the SAD and the outbound part of the SPD). One interface for every kind of
+ * plane; `backends/` holds them. A packet that fits no SA is dropped and counted: nothing ever leaves in clear.
+ */
+export interface DataPlane {
+  /** Name of the backend. */
+  readonly backend: string;
+  /**
+   * Makes the inbound SA accept, and the outbound SA send where `spec.outboundActive` says so. The peer hears of the CHILD_SA only after
+   * this returned or resolved. Keys are copied; the caller may overwrite its own afterwards.
+   * @throws DataPlaneError when this plane cannot do what the spec asks for; nothing is left behind then
+   */
+  install(spec: ChildSaSpec): void | Promise<void>;
+  /** An unknown child is ignored: it may have gone a moment ago. */
+  update(child: number, change: ChildSaChange): void;
+  /** Both directions go, keys are overwritten. An unknown child is ignored. */
+  remove(child: number): void;
+  /** Undefined for an unknown child. */
+  counters(child: number): ChildCounters | undefined;
+  /** Packets dropped because they belong to no SA, by cause. */
+  drops(): Readonly<Record<string, number>>;
+  /** Policies whose first packet asks for an SA (`acquire` in `onObservation`); replaces the former list. */
+  setTraps(traps: readonly TrapPolicy[]): void;
+  /**
+   * One ESP packet, SPI first, as the reader of the socket found it; the plane may work on it in place. Planes with sockets or a kernel
+   * of their own have none.
+   */
+  readonly receive?: (packet: Uint8Array, local: Address, ip: string, port: number) => void;
+  /** Removes every SA. */
+  close(): Promise<void>;
+}
+
+/** What a backend is opened with. */
+export interface DataPlaneOptions {
+  readonly clock: Clock;
+  /** CBC needs unpredictable IVs. */
+  readonly random: RandomSource;
+  /** The way to a peer, through the UDP socket that the engine owns. */
+  readonly openPath: (local: Address, remote: Address, encap: boolean) => EspPath;
+  readonly onObservation: (observation: Observation) => void;
+  /** Inner addresses of our own, besides those a peer assigns to us; prefixes (`10.66.0.1/24`) are allowed. */
+  readonly addresses?: readonly string[];
+  /** Upper bound of the inner MTU; the path may force a smaller one. 1400 unless given. */
+  readonly mtu?: number;
+  /** Pass packets on from one CHILD_SA to another: clients of a gateway reach each other. Off unless given. */
+  readonly forward?: boolean;
+}
+
+/** Where protected packets of one SA go. Found once, used for every packet. */
+export interface EspPath {
+  /** `packet` begins with the SPI and may be reused on return. @returns false when it was dropped here. */
+  send(packet: Uint8Array): boolean;
+  /** Octets of an outer IP packet that pass; from the interface or from path MTU discovery. */
+  readonly mtu: number;
+  /** Octets in front of the ESP header: the outer IP header, and the UDP header with encapsulation. */
+  readonly overhead: number;
+}
+
+export interface ChildCounters {
+  readonly inbound: DirectionCounters;
+  readonly outbound: DirectionCounters;
+  /** What came for this SA and was dropped, by cause: `replay`, `integrity`, `selectors`, … */
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+export interface DirectionCounters {
+  readonly packets: number;
+  /** Octets of the inner packets. */
+  readonly bytes: number;
+  /** Of the data plane's clock; undefined before the first packet. */
+  readonly lastUse: Millis | undefined;
+}
+
+/** A child that is set up when the first packet for it comes by. */
+export interface TrapPolicy {
+  readonly connection: string;
+  readonly child: string;
+  readonly localTs: readonly TrafficSelector[];
+  readonly remoteTs: readonly TrafficSelector[];
+}
+
+/** One kind of data plane: a file in `backends/` and a line in its index. */
+export interface Backend<Plane extends DataPlane = DataPlane> {
+  readonly name: string;
+  /** Can it run here? If not, the sentence to show to the user. */
+  probe(): Promise<ProbeResult>;
+  /** @throws DataPlaneError */
+  open(options: DataPlaneOptions): Plane | Promise<Plane>;
+}
+
+export type ProbeResult =
+  | { readonly ok: true; readonly detail: string }
+  | { readonly ok: false; readonly reason: string; readonly hint: string };
+
+export const defineBackend = <Plane extends DataPlane>(backend: Backend<Plane>): Backend<Plane> => backend;
+
+/** What passes every path that carries 1500 octets, whatever cipher and encapsulation. */
+export const DEFAULT_MTU = 1400;

@@ -1,0 +1,66 @@
+import { AuthenticationFailure, InternalError, TunnelwrightError } from '../../core/bytes/index.ts';
+import type { Answer, Ask, AskAnswers, AskResult } from '../../core/ike/effects.ts';
+import type { DataPlane } from '../dataplane/data-plane.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { LeaseTable } from './leases.ts';
+
+type Awaitable<T> = T | Promise<T>;
+type AskOf<Kind extends Ask['kind']> = Extract<Ask, { kind: Kind }>;
+
+/** Whoever holds the keys and trust anchors. It may live in this thread, a worker or another process. */
+export interface Credentials {
+  /** @param wallClockMs for the validity of certificates */
+  authenticate(ask: AskOf<'authenticate'>, wallClockMs: number): Awaitable<AskAnswers['authenticate']>;
+  verify(ask: AskOf<'verify'>, wallClockMs: number): Awaitable<AskAnswers['verify']>;
+}
+
+/** The operator's last word on an authenticated peer: undefined lets it in, a string refuses and says why (in our log, not on the wire). */
+export type Authorise = (peer: AskOf<'authorise'>) => Awaitable<string | undefined>;
+
+export interface AskContext {
+  readonly clock: Clock;
+  readonly credentials: Credentials;
+  readonly authorise: Authorise | undefined;
+  readonly leases: LeaseTable;
+  readonly plane: DataPlane;
+}
+
+/** Answers what the core asks of the world. Whatever goes wrong becomes a refusal: nothing is thrown. */
+export function answerAsk(ask: Ask, ikeSa: number, context: AskContext): Awaitable<AskResult> {
+  try {
+    const result = dispatch(ask, ikeSa, context);
+    return result instanceof Promise ? result.catch(refusal) : result;
+  } catch (error) {
+    return refusal(error);
+  }
+}
+
+function dispatch(ask: Ask, ikeSa: number, { clock, credentials, authorise, leases, plane }: AskContext): Awaitable<AskResult> {
+  switch (ask.kind) {
+    case 'authenticate':
+      return credentials.authenticate(ask, clock.wall());
+    case 'verify':
+      return credentials.verify(ask, clock.wall());
+    case 'authorise':
+      return authorise === undefined ? { ok: true } : then(authorise(ask), admitted);
+    case 'lease':
+      return leases.lease(ikeSa, ask);
+    case 'install':
+      return then(plane.install(ask.spec), () => ({ ok: true }));
+  }
+}
+
+function admitted(objection: string | undefined): AskAnswers['authorise'] {
+  if (objection === undefined) return { ok: true };
+  const hint = 'The hook or list that decides who may come in says no; change it there.';
+  return { ok: false, error: new AuthenticationFailure(`the peer is not let in: ${objection}`, { code: 'NOT_AUTHORISED', hint }) };
+}
+
+function then<T, R>(value: Awaitable<T>, next: (value: T) => R): Awaitable<R> {
+  return value instanceof Promise ? value.then(next) : next(value);
+}
+
+function refusal(error: unknown): Answer<never> {
+  if (error instanceof TunnelwrightError) return { ok: false, error };
+  return { ok: false, error: new InternalError(`unexpected: ${error instanceof Error ? error.message : String(error)}`, { cause: error }) };
+}

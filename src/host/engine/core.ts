@@ -1,0 +1,25 @@
+import type { AskResult, Command, Datagram, Effect, IkeSaInfo, Millis, Observation } from '../../core/ike/effects.ts';
+import type { Connection } from '../../core/ike/policy.ts';
+
+/**
+ * What the engine needs of the IKE core (`core/ike/endpoint.ts`): bytes, time and answers in; effects out, pulled by `poll` until it has
+ * none. Synchronous and without side effects of its own, so that any caller order replays.
+ */
+export interface IkeCore {
+  receive(datagram: Datagram, now: Millis): void;
+  /** @returns the number of the IKE SA for `initiate` */
+  command(command: Command, now: Millis): number | undefined;
+  /** An id that was cancelled, answered or is past its deadline is ignored. */
+  answer(ask: number, result: AskResult, now: Millis): void;
+  observe(observation: Observation, now: Millis): void;
+  /** Does what is due. */
+  expire(now: Millis): void;
+  /** When `expire` wants to be called; undefined: nothing is due ever. */
+  nextDeadline(): Millis | undefined;
+  poll(): Effect | undefined;
+  info(): readonly IkeSaInfo[];
+  setConnections(connections: readonly Connection[]): void;
+  /** IKE SAs and their children as plain data; holds keys. */
+  snapshot(): unknown;
+  restore(snapshot: unknown, now: Millis): void;
+}

@@ -1,0 +1,47 @@
+import type { Notice } from '../../core/ike/effects.ts';
+import { ExchangeType, nameOf } from '../../core/wire/iana.ts';
+
+export type CounterFamily = (typeof FAMILIES)[number];
+
+/** For status, metrics and tests: `drops` → `no-such-sa` → 3. */
+export type CounterSnapshot = Readonly<Record<CounterFamily, Readonly<Record<string, number>>>>;
+
+/** Events since the start, by family and label. */
+export class Counters {
+  readonly #families = new Map<CounterFamily, Map<string, number>>();
+
+  /** Labels may stem from what a peer sent, so their number is bounded: past that they count as `other`. */
+  add(family: CounterFamily, label: string, by = 1): void {
+    let labels = this.#families.get(family);
+    if (labels === undefined) {
+      labels = new Map();
+      this.#families.set(family, labels);
+    }
+    const key = labels.has(label) || labels.size < MOST_LABELS ? label : 'other';
+    labels.set(key, (labels.get(key) ?? 0) + by);
+  }
+
+  get(family: CounterFamily, label: string): number {
+    return this.#families.get(family)?.get(label) ?? 0;
+  }
+
+  snapshot(): CounterSnapshot {
+    const copy = {} as Record<CounterFamily, Record<string, number>>;
+    for (const family of FAMILIES) copy[family] = Object.fromEntries(this.#families.get(family) ?? []);
+    return copy;
+  }
+
+  count(notice: Notice): void {
+    this.add('notices', notice.kind);
+    if (notice.kind === 'drop') this.add('drops', notice.cause);
+    else if (notice.kind === 'failed') this.add('errors', notice.error.code);
+    else if (notice.kind === 'ike-down' && notice.error !== undefined) this.add('errors', notice.error.code);
+    else if (notice.kind === 'retransmit') this.add('retransmissions', nameOf(ExchangeType, notice.exchange));
+    else if (notice.kind === 'exchange') {
+      this.add('exchanges', `${nameOf(ExchangeType, notice.exchange)} ${notice.initiator ? 'begun' : 'answered'}`);
+    }
+  }
+}
+
+const FAMILIES = ['notices', 'drops', 'exchanges', 'retransmissions', 'errors', 'datagrams', 'asks'] as const;
+const MOST_LABELS = 100;

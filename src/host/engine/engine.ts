@@ -1,0 +1,501 @@
+import { type Address, ApiMisuse, InternalError, isIpv6, TimedOut, TunnelwrightError, tryParseIp } from '../../core/bytes/index.ts';
+import type { AskResult, ChildSaInfo, Command, Datagram, Effect, IkeSaInfo, Millis, Notice, Observation } from '../../core/ike/effects.ts';
+import type { Connection } from '../../core/ike/policy.ts';
+import type { Backend, ChildCounters, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
+import type { Timer } from '../platform/clock.ts';
+import type { Platform } from '../platform/platform.ts';
+import { type Authorise, answerAsk, type Credentials } from './asks.ts';
+import { ChildOwners } from './child-owners.ts';
+import type { IkeCore } from './core.ts';
+import { Counters } from './counters.ts';
+import { Emitter } from './events.ts';
+import { Keepalives } from './keepalives.ts';
+import { LeaseTable, type PoolPolicy } from './leases.ts';
+import { type LocalSockets, type Ports, SocketSet } from './sockets.ts';
+import { trapsOf } from './traps.ts';
+
+export interface EngineOptions<Plane extends DataPlane = DataPlane> {
+  readonly platform: Platform;
+  readonly core: IkeCore;
+  readonly credentials: Credentials;
+  readonly backend: Backend<Plane>;
+  readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'forward'>;
+  /** The same that the core was made with. */
+  readonly connections: readonly Connection[];
+  readonly pools?: readonly PoolPolicy[];
+  readonly authorise?: Authorise | undefined;
+}
+
+export interface EngineEvents {
+  /** Everything the core reports, in order. `at` is wall clock time, milliseconds since 1970. Floods of `drop` are thinned, never counters. */
+  notice: { readonly at: number; readonly notice: Notice };
+}
+
+export interface ListenOptions {
+  /** Literals; `%any` is every address of this machine, also those that appear later. */
+  readonly addresses: readonly string[];
+  readonly ports: Ports;
+}
+
+/** An IKE SA with what its data plane counted. */
+export interface IkeSaStatus extends IkeSaInfo {
+  readonly children: readonly (ChildSaInfo & { readonly counters: ChildCounters | undefined })[];
+}
+
+/**
+ * The only loop: hands datagrams, time and answers to the core, does what the core wishes, keeps one timer. Nothing that comes from the
+ * network makes it throw.
+ */
+export class Engine<Plane extends DataPlane = DataPlane> {
+  readonly events = new Emitter<EngineEvents>((error) => this.#onListenerError(error));
+  readonly counters = new Counters();
+  readonly leases: LeaseTable;
+  readonly #platform: Platform;
+  readonly #core: IkeCore;
+  readonly #credentials: Credentials;
+  readonly #authorise: Authorise | undefined;
+  readonly #sockets: SocketSet;
+  readonly #keepalives = new Keepalives();
+  readonly #children = new ChildOwners();
+  #plane: Plane | undefined;
+  #connections = new Map<string, Connection>();
+  /** Ports for addresses that are opened on demand, as initiator. */
+  #ports: Ports = { ike: 0, nat: 0 };
+  #anyAddress = false;
+  /** Asks under way, so that an install that was cancelled is undone. */
+  readonly #asked = new Map<number, { cancelled: boolean }>();
+  #timer: Timer | undefined;
+  #timerAt: Millis = Number.POSITIVE_INFINITY;
+  #draining = false;
+  #closed = false;
+  #addressCheckAt: Millis | undefined;
+  #knownAddresses = '';
+  #noticeBudget = NOTICE_BURST;
+  #noticeBudgetAt: Millis = 0;
+  #blamingListener = false;
+
+  /** @throws DataPlaneError when the backend cannot be opened, ConfigError for a pool that is none. */
+  static async open<Plane extends DataPlane>(options: EngineOptions<Plane>): Promise<Engine<Plane>> {
+    const engine = new Engine<Plane>(options);
+    engine.#plane = await options.backend.open({
+      clock: options.platform.clock,
+      random: options.platform.random,
+      openPath: (local, remote) => engine.#sockets.path(local, remote),
+      onObservation: (observation) => engine.#onObservation(observation),
+      ...options.plane,
+    });
+    engine.#plane.setTraps(trapsOf(options.connections));
+    return engine;
+  }
+
+  private constructor(options: EngineOptions<Plane>) {
+    this.#platform = options.platform;
+    this.#core = options.core;
+    this.#credentials = options.credentials;
+    this.#authorise = options.authorise;
+    this.leases = new LeaseTable(options.pools);
+    this.#connections = new Map(options.connections.map((connection) => [connection.name, connection]));
+    this.#sockets = new SocketSet(options.platform.udp, this.counters, {
+      onIke: (datagram) => this.#onDatagram(datagram),
+      onEsp: (packet, local, ip, port) => this.#plane?.receive?.(packet, local, ip, port),
+    });
+  }
+
+  get plane(): Plane {
+    if (this.#plane === undefined) throw new InternalError('the data plane is not open yet');
+    return this.#plane;
+  }
+
+  /** Where we receive, with the ports that were really opened. */
+  get sockets(): readonly { readonly ike: Address | undefined; readonly nat: Address }[] {
+    return this.#sockets.all.map(({ ike, nat }) => ({ ike: ike?.local, nat: nat.local }));
+  }
+
+  /** Opens sockets and answers there. @throws DataPlaneError for the first address that cannot be opened. */
+  async listen(options: ListenOptions): Promise<void> {
+    this.#assertOpen();
+    this.#ports = options.ports;
+    this.#anyAddress = options.addresses.includes(ANY);
+    const wanted = this.#anyAddress ? this.#platform.udp.addresses() : options.addresses;
+    for (const ip of wanted) await this.#sockets.open(ip, options.ports);
+    if (this.#anyAddress) this.#watchAddresses();
+  }
+
+  /**
+   * Begins an IKE SA with the peer of a connection, or a child of one that stands.
+   * @returns the number of the IKE SA
+   * @throws ConfigError, ApiMisuse or DataPlaneError when it cannot even begin: no such connection, no peer address, no route
+   */
+  async initiate(connection: string, child?: string): Promise<number> {
+    this.#assertOpen();
+    const policy = this.#connections.get(connection);
+    if (policy === undefined) {
+      throw new ApiMisuse(`there is no connection ${connection}`, {
+        code: 'NO_SUCH_CONNECTION',
+        hint: `Known: ${[...this.#connections.keys()].join(', ') || 'none'}.`,
+      });
+    }
+    const remoteIp = policy.remoteAddresses.find((address) => tryParseIp(address) !== undefined);
+    if (remoteIp === undefined) {
+      throw new ApiMisuse(`connection ${connection} names no address of the peer, so it can only be answered`, {
+        code: 'NO_PEER_ADDRESS',
+        hint: 'Give it a remote address.',
+      });
+    }
+    const sockets = await this.#socketsTowards(remoteIp, policy);
+    const through = sockets.ike ?? sockets.nat;
+    const remote = { ip: remoteIp, port: sockets.ike === undefined ? policy.remoteNatPort : policy.remotePort };
+    const ikeSa = this.command({ kind: 'initiate', connection, child, local: through.local, remote });
+    if (ikeSa === undefined) throw new InternalError(`the core did not begin ${connection}`);
+    return ikeSa;
+  }
+
+  command(command: Command): number | undefined {
+    this.#assertOpen();
+    let result: number | undefined;
+    this.#enter(`command ${command.kind}`, (now) => {
+      result = this.#core.command(command, now);
+    });
+    return result;
+  }
+
+  setConnections(connections: readonly Connection[], pools?: readonly PoolPolicy[]): void {
+    if (pools !== undefined) this.leases.setPools(pools);
+    this.#connections = new Map(connections.map((connection) => [connection.name, connection]));
+    this.plane.setTraps(trapsOf(connections));
+    this.#enter('configuration', () => this.#core.setConnections(connections));
+  }
+
+  info(): readonly IkeSaStatus[] {
+    return this.#core.info().map((ikeSa) => ({
+      ...ikeSa,
+      children: ikeSa.children.map((child) => ({ ...child, counters: this.#plane?.counters(child.id) })),
+    }));
+  }
+
+  /** Of the engine's clock, as `IkeSaInfo` uses it. */
+  now(): Millis {
+    return this.#platform.clock.now();
+  }
+
+  snapshot(): unknown {
+    return this.#core.snapshot();
+  }
+
+  restore(snapshot: unknown): void {
+    this.#enter('restore', (now) => this.#core.restore(snapshot, now));
+    for (const { id, remoteId, assigned, role } of this.#core.info()) {
+      if (role === 'responder' && remoteId !== undefined) this.leases.restore(id, remoteId, assigned);
+    }
+  }
+
+  /**
+   * Says goodbye to every peer, waits for their answers, then lets go of everything.
+   * @param grace milliseconds to wait for answers
+   */
+  async close(grace: Millis = GRACE): Promise<void> {
+    if (this.#closed) return;
+    for (const { id } of this.#core.info()) this.command({ kind: 'delete-ike', ikeSa: id });
+    await this.#untilEmpty(grace);
+    this.#closed = true;
+    this.#timer?.cancel();
+    await this.#plane?.close();
+    await this.#sockets.close();
+  }
+
+  #onDatagram(datagram: Datagram): void {
+    if (this.#closed) return;
+    this.#enter('a datagram', (now) => this.#core.receive(datagram, now));
+  }
+
+  #onObservation(observation: Observation): void {
+    if (this.#closed) return;
+    if (observation.kind === 'acquire') this.#onAcquire(observation.connection, observation.child);
+    else this.#enter(observation.kind, (now) => this.#core.observe(observation, now));
+  }
+
+  /** Sockets may have to be opened first, so an acquire goes the way of a command. */
+  #onAcquire(connection: string, child: string): void {
+    const standing = this.#core.info().find((sa) => sa.connection === connection && sa.state === 'ESTABLISHED');
+    if (standing !== undefined) this.command({ kind: 'create-child', ikeSa: standing.id, child });
+    else {
+      this.initiate(connection, child).catch((error: unknown) => {
+        this.#report({ kind: 'failed', ikeSa: undefined, connection, what: `acquire of ${child}`, error: asTunnelwrightError(error) });
+      });
+    }
+  }
+
+  /** Every entrance into the core: time is read once, what it throws is our defect and ends there, then its wishes are done. */
+  #enter(what: string, act: (now: Millis) => void): void {
+    try {
+      act(this.#platform.clock.now());
+    } catch (error) {
+      this.#defect(what, error);
+    }
+    this.#drain();
+  }
+
+  #drain(): void {
+    if (this.#draining || this.#closed) return; // whoever drains goes on until nothing is left
+    this.#draining = true;
+    try {
+      let budget = MOST_EFFECTS;
+      for (let effect = this.#core.poll(); effect !== undefined; effect = this.#core.poll()) {
+        this.#perform(effect);
+        if (--budget === 0) {
+          this.#platform.clock.soon(() => this.#drain());
+          break;
+        }
+      }
+    } catch (error) {
+      this.#defect('an effect', error);
+      this.#platform.clock.soon(() => this.#drain());
+    } finally {
+      this.#draining = false;
+    }
+    this.#arm();
+  }
+
+  #perform(effect: Effect): void {
+    switch (effect.kind) {
+      case 'transmit':
+        if (this.#sockets.transmit(effect.datagram) && effect.datagram.encap) {
+          this.#keepalives.transmitted(effect.datagram.local, effect.datagram.remote, this.#platform.clock.now());
+        }
+        break;
+      case 'ask':
+        this.#ask(effect);
+        break;
+      case 'cancel': {
+        const asked = this.#asked.get(effect.id);
+        if (asked !== undefined) asked.cancelled = true;
+        break;
+      }
+      case 'child-update':
+        if (effect.change.kind === 'owner') this.#children.own(effect.child, effect.change.ikeSa);
+        this.plane.update(effect.child, effect.change);
+        break;
+      case 'child-remove':
+        this.#children.forget(effect.child);
+        this.plane.remove(effect.child);
+        break;
+      case 'lease-release':
+        this.leases.release(effect.ikeSa);
+        break;
+      case 'notice':
+        this.#onNotice(effect.notice);
+        break;
+    }
+  }
+
+  #ask({ id, ikeSa, ask }: Extract<Effect, { kind: 'ask' }>): void {
+    this.counters.add('asks', ask.kind);
+    if (ask.kind === 'install') this.#children.own(ask.spec.id, ask.spec.ikeSa);
+    const context = {
+      clock: this.#platform.clock,
+      credentials: this.#credentials,
+      authorise: this.#authorise,
+      leases: this.leases,
+      plane: this.plane,
+    };
+    const result = answerAsk(ask, ikeSa, context);
+    if (!(result instanceof Promise)) {
+      this.#core.answer(id, result, this.#platform.clock.now()); // inside a drain, which goes on
+      return;
+    }
+    const asked = { cancelled: false };
+    this.#asked.set(id, asked);
+    result
+      .then((late: AskResult) => {
+        this.#asked.delete(id);
+        if (asked.cancelled && ask.kind === 'install' && late.ok) this.plane.remove(ask.spec.id);
+        if (asked.cancelled || this.#closed) return;
+        this.#enter(`the answer to ${ask.kind}`, (now) => this.#core.answer(id, late, now));
+      })
+      .catch((error: unknown) => this.#defect(`the answer to ${ask.kind}`, error));
+  }
+
+  #onNotice(notice: Notice): void {
+    switch (notice.kind) {
+      case 'ike-up':
+        this.#keepAlive(notice.info);
+        break;
+      case 'ike-rekeyed':
+        this.leases.transfer(notice.from, notice.to);
+        this.#keepalives.drop(notice.from);
+        this.#keepAlive(this.#core.info().find((sa) => sa.id === notice.to));
+        break;
+      case 'nat':
+        // Before an IKE SA stands there is nothing to keep alive; afterwards its addresses have changed (MOBIKE).
+        this.#keepAlive(this.#core.info().find((sa) => sa.id === notice.ikeSa && sa.state === 'ESTABLISHED'));
+        break;
+      case 'ike-down':
+        this.#keepalives.drop(notice.ikeSa);
+        break;
+      default:
+    }
+    this.#report(notice);
+  }
+
+  #report(notice: Notice): void {
+    this.counters.count(notice);
+    if (notice.kind !== 'drop' || this.#mayShowDrop()) this.events.emit('notice', { at: this.#platform.clock.wall(), notice });
+  }
+
+  /** Anybody can make us drop datagrams; logs must not grow at their pace. */
+  #mayShowDrop(): boolean {
+    const now = this.#platform.clock.now();
+    this.#noticeBudget = Math.min(NOTICE_BURST, this.#noticeBudget + ((now - this.#noticeBudgetAt) / 1000) * NOTICES_PER_SECOND);
+    this.#noticeBudgetAt = now;
+    if (this.#noticeBudget < 1) {
+      this.counters.add('notices', 'drop, not shown');
+      return false;
+    }
+    this.#noticeBudget--;
+    return true;
+  }
+
+  #keepAlive(info: IkeSaInfo | undefined): void {
+    if (info === undefined) return;
+    const interval = this.#connections.get(info.connection ?? '')?.natKeepalive ?? 0;
+    if (info.natOurs) this.#keepalives.track(info.id, { local: info.local, remote: info.remote, interval }, this.#platform.clock.now());
+    else this.#keepalives.drop(info.id);
+  }
+
+  #arm(): void {
+    if (this.#closed) return;
+    const next = earliest(this.#core.nextDeadline(), this.#keepalives.nextDeadline(), this.#addressCheckAt);
+    if (next === undefined || next >= this.#timerAt) return; // a timer that fires early looks again
+    this.#timer?.cancel();
+    this.#timerAt = next;
+    this.#timer = this.#platform.clock.after(next - this.#platform.clock.now(), () => this.#onTimer());
+  }
+
+  #onTimer(): void {
+    this.#timer = undefined;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    if (this.#closed) return;
+    const now = this.#platform.clock.now();
+    if (this.#addressCheckAt !== undefined && now >= this.#addressCheckAt) this.#checkAddresses(now);
+    this.#keepalives.expire(
+      now,
+      (ikeSa) => this.#children.lastSent(ikeSa, (child) => this.plane.counters(child)?.outbound.lastUse),
+      (local, remote) => this.#sockets.keepalive(local, remote),
+    );
+    const due = this.#core.nextDeadline();
+    if (due !== undefined && due <= now) this.#enter('a timer', (time) => this.#core.expire(time));
+    else this.#arm();
+  }
+
+  async #socketsTowards(remoteIp: string, policy: Connection): Promise<LocalSockets> {
+    const own = policy.localAddresses.find((address) => tryParseIp(address) !== undefined && isIpv6(address) === isIpv6(remoteIp));
+    const localIp = own ?? (await this.#platform.udp.sourceFor(remoteIp));
+    if (localIp === undefined) {
+      throw new TimedOut(`this machine has no route to ${remoteIp}`, {
+        code: 'NO_ROUTE',
+        hint: 'Check the network connection, and whether the address family (IPv4, IPv6) is available here.',
+      });
+    }
+    if (policy.mobike) this.#watchAddresses();
+    return this.#sockets.open(localIp, this.#ports);
+  }
+
+  #watchAddresses(): void {
+    if (this.#addressCheckAt !== undefined) return;
+    this.#knownAddresses = this.#platform.udp.addresses().join(' ');
+    this.#addressCheckAt = this.#platform.clock.now() + ADDRESS_CHECK;
+    this.#arm();
+  }
+
+  #checkAddresses(now: Millis): void {
+    this.#addressCheckAt = now + ADDRESS_CHECK;
+    const addresses = this.#platform.udp.addresses();
+    const key = addresses.join(' ');
+    if (key === this.#knownAddresses) return;
+    this.#knownAddresses = key;
+    this.#followAddresses(addresses).catch((error: unknown) => this.#defect('following the addresses', error));
+  }
+
+  /** New addresses get sockets before the core hears of them: it may want to send from there at once (RFC 4555 §3.5). */
+  async #followAddresses(addresses: readonly string[]): Promise<void> {
+    const wanted = this.#anyAddress ? addresses : await this.#sourcesInUse();
+    for (const ip of wanted) {
+      try {
+        await this.#sockets.open(ip, this.#ports);
+      } catch (error) {
+        this.#report({
+          kind: 'failed',
+          ikeSa: undefined,
+          connection: undefined,
+          what: `listening on ${ip}`,
+          error: asTunnelwrightError(error),
+        });
+      }
+    }
+    if (this.#closed) return;
+    this.#enter('local-addresses', (now) => this.#core.observe({ kind: 'local-addresses', addresses }, now));
+  }
+
+  /** From where we would now send to the peers we have. */
+  async #sourcesInUse(): Promise<readonly string[]> {
+    const remotes = new Set(this.#core.info().map((sa) => sa.remote.ip));
+    const sources = await Promise.all([...remotes].map((ip) => this.#platform.udp.sourceFor(ip)));
+    return [...new Set(sources.filter((ip) => ip !== undefined))];
+  }
+
+  #untilEmpty(grace: Millis): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#core.info().length === 0) return resolve();
+      const finish = (): void => {
+        off();
+        timer.cancel();
+        resolve();
+      };
+      const timer = this.#platform.clock.after(grace, finish);
+      const off = this.events.on('notice', ({ notice }) => {
+        if (notice.kind === 'ike-down' && this.#core.info().length === 0) finish();
+      });
+    });
+  }
+
+  /** Told to all listeners once; one that fails at that too is only counted. */
+  #onListenerError(error: unknown): void {
+    this.counters.add('errors', 'LISTENER_FAILED');
+    if (this.#blamingListener) return;
+    this.#blamingListener = true;
+    this.#defect('a listener', error);
+    this.#blamingListener = false;
+  }
+
+  #defect(what: string, error: unknown): void {
+    const wrapped =
+      error instanceof InternalError
+        ? error
+        : new InternalError(`${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    this.#report({ kind: 'failed', ikeSa: undefined, connection: undefined, what, error: wrapped });
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new ApiMisuse('the engine was closed', { code: 'ENGINE_CLOSED' });
+  }
+}
+
+function earliest(...times: readonly (Millis | undefined)[]): Millis | undefined {
+  let first: Millis | undefined;
+  for (const time of times) if (time !== undefined && (first === undefined || time < first)) first = time;
+  return first;
+}
+
+function asTunnelwrightError(error: unknown): TunnelwrightError {
+  if (error instanceof TunnelwrightError) return error;
+  return new InternalError(error instanceof Error ? error.message : String(error), { cause: error });
+}
+
+const ANY = '%any';
+const GRACE: Millis = 2000;
+/** Interfaces come and go at human pace, and asking is cheap. */
+const ADDRESS_CHECK: Millis = 3000;
+/** A turn of the event loop is not spent on wishes alone. */
+const MOST_EFFECTS = 10_000;
+const NOTICE_BURST = 100;
+const NOTICES_PER_SECOND = 10;

@@ -1,0 +1,257 @@
+import { formatIp, NegotiationFailure, parseIp, toHex, tryParseIp } from '../../core/bytes/index.ts';
+import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
+import { ConfigAttributeType, NotifyType } from '../../core/wire/iana.ts';
+import type { ConfigurationAttribute, Identification } from '../../core/wire/payloads/types.ts';
+import { AddressPool } from './address-pool.ts';
+
+/** What a pool gives to a client, besides an address. */
+export interface PoolPolicy {
+  readonly name: string;
+  /** Prefixes or first-last, IPv4 and IPv6 mixed: a client gets one address of each family it asks for. */
+  readonly ranges: readonly string[];
+  /** Never handed out: the gateway's own addresses. */
+  readonly reserved?: readonly string[];
+  readonly dns?: readonly string[];
+  /** Names that are to be resolved by `dns`, when not everything is (RFC 8598). */
+  readonly domains?: readonly string[];
+  /** Prefixes reachable behind us; informs clients that honour INTERNAL_IP4_SUBNET and INTERNAL_IP6_SUBNET. */
+  readonly subnets?: readonly string[];
+}
+
+export interface Lease {
+  readonly pool: string;
+  readonly ip: string;
+  readonly identity: Identification;
+  /** Undefined when nobody holds it now: remembered for the identity. */
+  readonly ikeSa: number | undefined;
+}
+
+type LeaseAsk = Extract<Ask, { kind: 'lease' }>;
+
+/**
+ * Addresses for remote clients (RFC 7296 §2.19). An identity gets the address back that it had last, as long as no pool had to give it
+ * to somebody else; a second device with the same identity gets another one.
+ */
+export class LeaseTable {
+  readonly #pools = new Map<string, Pool>();
+  readonly #held = new Map<number, Held[]>();
+  /** The address an identity had last, by pool and family; oldest first, bounded. */
+  readonly #remembered = new Map<string, { readonly pool: string; readonly ip: string; readonly identity: Identification }>();
+
+  /** @throws ConfigError `POOL_RANGE` */
+  constructor(pools: readonly PoolPolicy[] = []) {
+    this.setPools(pools);
+  }
+
+  /** Addresses that are held stay with their holders where the new pools contain them. */
+  setPools(pools: readonly PoolPolicy[]): void {
+    const next = new Map(pools.map((policy) => [policy.name, new Pool(policy)]));
+    for (const held of [...this.#held.values()].flat()) next.get(held.pool)?.takeExactly(held.ip);
+    this.#pools.clear();
+    for (const [name, pool] of next) this.#pools.set(name, pool);
+  }
+
+  /** An IKE SA that already holds addresses gets the same ones. Without anything asked for, nothing is given. */
+  lease(ikeSa: number, ask: LeaseAsk): AskAnswers['lease'] {
+    const pools = ask.pools.map((name) => this.#pools.get(name)).filter((pool) => pool !== undefined);
+    const families = wantedFamilies(ask.requested);
+    const held = this.#held.get(ikeSa) ?? [];
+    for (const wanted of families) {
+      if (held.some((h) => h.family === wanted.family)) continue;
+      const granted = this.#grant(pools, ask.remoteId, wanted);
+      if (granted !== undefined) held.push(granted);
+    }
+    if (families.length > 0 && held.length === 0) return { ok: false, error: exhausted(ask.pools, pools.length) };
+    if (held.length > 0) this.#held.set(ikeSa, held);
+    return { ok: true, attributes: replyAttributes(held, this.#poolsOf(held, pools)), addresses: held.map((h) => h.ip) };
+  }
+
+  /** An IKE SA is gone; its addresses are remembered for its identity. */
+  release(ikeSa: number): void {
+    for (const held of this.#held.get(ikeSa) ?? []) {
+      this.#pools.get(held.pool)?.giveBack(held.ip);
+      const key = memoryKey(held.pool, held.family, held.identity);
+      this.#remembered.delete(key);
+      this.#remembered.set(key, held);
+    }
+    this.#held.delete(ikeSa);
+    for (const key of this.#remembered.keys()) {
+      if (this.#remembered.size <= MOST_REMEMBERED) break;
+      this.#remembered.delete(key);
+    }
+  }
+
+  /** A rekey put another IKE SA in the place of the one that leased (RFC 7296 §2.8). */
+  transfer(from: number, to: number): void {
+    const held = this.#held.get(from);
+    if (held === undefined) return;
+    this.#held.delete(from);
+    this.#held.set(to, held);
+  }
+
+  /** Takes addresses that an IKE SA had before a restart. Those that are not in any pool any more are left out. */
+  restore(ikeSa: number, identity: Identification, addresses: readonly string[]): void {
+    const held: Held[] = [];
+    for (const ip of addresses) {
+      for (const pool of this.#pools.values()) {
+        if (pool.takeExactly(ip)) {
+          held.push({ pool: pool.policy.name, ip, family: ip.includes(':') ? 6 : 4, identity });
+          break;
+        }
+      }
+    }
+    if (held.length > 0) this.#held.set(ikeSa, held);
+  }
+
+  list(): readonly Lease[] {
+    const held = [...this.#held].flatMap(([ikeSa, leases]) => leases.map(({ pool, ip, identity }) => ({ pool, ip, identity, ikeSa })));
+    const taken = new Set(held.map((lease) => lease.ip));
+    const remembered = [...this.#remembered.values()]
+      .filter((m) => !taken.has(m.ip))
+      .map(({ pool, ip, identity }) => ({ pool, ip, identity, ikeSa: undefined }));
+    return [...held, ...remembered];
+  }
+
+  #grant(pools: readonly Pool[], identity: Identification, wanted: Wanted): Held | undefined {
+    for (const pool of pools) {
+      const name = pool.policy.name;
+      const last = this.#remembered.get(memoryKey(name, wanted.family, identity));
+      const ip =
+        (last !== undefined && pool.takeExactly(last.ip) ? last.ip : undefined) ??
+        (wanted.ip !== undefined && pool.takeExactly(wanted.ip) ? wanted.ip : undefined) ??
+        pool.take(wanted.family);
+      if (ip !== undefined) return { pool: name, ip, family: wanted.family, identity };
+    }
+    return undefined;
+  }
+
+  /** DNS and subnets come from the pools an address was taken from; without an address, from all that were named. */
+  #poolsOf(held: readonly Held[], named: readonly Pool[]): readonly Pool[] {
+    const used = new Set(held.map((h) => h.pool));
+    return used.size === 0 ? named : [...used].map((name) => this.#pools.get(name)).filter((pool) => pool !== undefined);
+  }
+}
+
+interface Held {
+  readonly pool: string;
+  readonly ip: string;
+  readonly family: 4 | 6;
+  readonly identity: Identification;
+}
+
+interface Wanted {
+  readonly family: 4 | 6;
+  /** Undefined: any. */
+  readonly ip: string | undefined;
+}
+
+class Pool {
+  readonly policy: PoolPolicy;
+  readonly #ranges: readonly AddressPool[];
+
+  constructor(policy: PoolPolicy) {
+    this.policy = policy;
+    this.#ranges = policy.ranges.map((range) => new AddressPool(range, policy.reserved));
+  }
+
+  take(family: 4 | 6): string | undefined {
+    for (const range of this.#ranges) {
+      const ip = range.family === family ? range.take() : undefined;
+      if (ip !== undefined) return ip;
+    }
+    return undefined;
+  }
+
+  takeExactly(ip: string): boolean {
+    return this.#ranges.some((range) => range.takeExactly(ip));
+  }
+
+  giveBack(ip: string): void {
+    for (const range of this.#ranges) range.giveBack(ip);
+  }
+
+  prefixLength(ip: string): number {
+    return this.#ranges.find((range) => range.contains(ip))?.prefixLength ?? 128;
+  }
+}
+
+/** RFC 7296 §3.15.1: an empty or all-zero value asks for any address; an INTERNAL_IP6_ADDRESS has a prefix length behind it. */
+function wantedFamilies(requested: readonly ConfigurationAttribute[]): Wanted[] {
+  const wanted: Wanted[] = [];
+  for (const { type, value } of requested) {
+    const family =
+      type === ConfigAttributeType.INTERNAL_IP4_ADDRESS ? 4 : type === ConfigAttributeType.INTERNAL_IP6_ADDRESS ? 6 : undefined;
+    if (family === undefined || wanted.some((w) => w.family === family)) continue;
+    const octets = value.subarray(0, family === 4 ? 4 : 16);
+    const specific = octets.length === (family === 4 ? 4 : 16) && octets.some((octet) => octet !== 0);
+    wanted.push({ family, ip: specific ? formatIp(octets) : undefined });
+  }
+  return wanted;
+}
+
+function replyAttributes(held: readonly Held[], pools: readonly Pool[]): ConfigurationAttribute[] {
+  const attributes: ConfigurationAttribute[] = [];
+  for (const { ip, family, pool } of held) {
+    if (family === 4) attributes.push({ type: ConfigAttributeType.INTERNAL_IP4_ADDRESS, value: parseIp(ip) });
+    else {
+      const prefixLength = pools.find((p) => p.policy.name === pool)?.prefixLength(ip) ?? 128;
+      attributes.push({ type: ConfigAttributeType.INTERNAL_IP6_ADDRESS, value: Uint8Array.of(...parseIp(ip), prefixLength) });
+    }
+  }
+  const families = new Set(held.map((h) => h.family));
+  const fits = (octets: Uint8Array): boolean => families.size === 0 || families.has(octets.length === 4 ? 4 : 6);
+  for (const ip of unique(pools.flatMap((p) => p.policy.dns ?? []))) {
+    const value = parseIp(ip);
+    if (fits(value))
+      attributes.push({ type: value.length === 4 ? ConfigAttributeType.INTERNAL_IP4_DNS : ConfigAttributeType.INTERNAL_IP6_DNS, value });
+  }
+  for (const domain of unique(pools.flatMap((p) => p.policy.domains ?? []))) {
+    attributes.push({ type: ConfigAttributeType.INTERNAL_DNS_DOMAIN, value: new TextEncoder().encode(domain) });
+  }
+  for (const subnet of unique(pools.flatMap((p) => p.policy.subnets ?? []))) {
+    const attribute = subnetAttribute(subnet);
+    if (attribute !== undefined && families.has(attribute.type === ConfigAttributeType.INTERNAL_IP4_SUBNET ? 4 : 6))
+      attributes.push(attribute);
+  }
+  return attributes;
+}
+
+/** RFC 7296 §3.15.1: IPv4 with a mask, IPv6 with a prefix length. */
+function subnetAttribute(prefix: string): ConfigurationAttribute | undefined {
+  const [ip = '', length] = prefix.split('/');
+  const octets = tryParseIp(ip);
+  if (octets === undefined) return undefined;
+  const bits = length === undefined ? octets.length * 8 : Number(length);
+  if (octets.length === 16) return { type: ConfigAttributeType.INTERNAL_IP6_SUBNET, value: Uint8Array.of(...octets, bits) };
+  const mask = bits === 0 ? 0 : (0xffffffff << (32 - bits)) >>> 0;
+  return {
+    type: ConfigAttributeType.INTERNAL_IP4_SUBNET,
+    value: Uint8Array.of(...octets, mask >>> 24, (mask >>> 16) & 0xff, (mask >>> 8) & 0xff, mask & 0xff),
+  };
+}
+
+function exhausted(names: readonly string[], known: number): NegotiationFailure {
+  if (known === 0) {
+    return new NegotiationFailure(
+      `the client asks for an address, but there is no pool ${names.length > 0 ? names.join(', ') : 'for its connection'}`,
+      {
+        code: 'POOL_UNKNOWN',
+        section: 'RFC 7296 §3.15.4',
+        notify: NotifyType.INTERNAL_ADDRESS_FAILURE,
+        hint: 'Name a pool in the connection and define it under pools.',
+      },
+    );
+  }
+  return new NegotiationFailure(`no address of the wanted kind is free in ${names.join(', ')}`, {
+    code: 'POOL_EXHAUSTED',
+    section: 'RFC 7296 §3.15.4',
+    notify: NotifyType.INTERNAL_ADDRESS_FAILURE,
+    hint: 'Make the pool larger, or end IKE SAs that nobody uses (`tunnelwright sas` lists them).',
+  });
+}
+
+const memoryKey = (pool: string, family: 4 | 6, identity: Identification): string =>
+  `${pool} ${family} ${identity.idType} ${toHex(identity.data)}`;
+const unique = (texts: readonly string[]): readonly string[] => [...new Set(texts)];
+
+const MOST_REMEMBERED = 65_536;

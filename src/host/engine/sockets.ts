@@ -1,0 +1,161 @@
+import { type Address, isIpv6 } from '../../core/bytes/index.ts';
+import type { Datagram } from '../../core/ike/effects.ts';
+import type { EspPath } from '../dataplane/data-plane.ts';
+import type { UdpNetwork, UdpSocket } from '../platform/udp.ts';
+import type { Counters } from './counters.ts';
+
+/** The two UDP sockets of one local address, told apart by role, whatever their numbers are (RFC 7296 §2.23). */
+export interface LocalSockets {
+  readonly ip: string;
+  /** IKE alone; undefined where everything goes through the encapsulating socket. */
+  readonly ike: UdpSocket | undefined;
+  /** IKE behind the non-ESP marker, ESP, and keepalives. */
+  readonly nat: UdpSocket;
+}
+
+export interface Ports {
+  /** 0 lets the machine choose; undefined opens no such socket. */
+  readonly ike: number | undefined;
+  readonly nat: number;
+}
+
+export interface SocketSinks {
+  onIke(datagram: Datagram): void;
+  onEsp(packet: Uint8Array, local: Address, ip: string, port: number): void;
+}
+
+/**
+ * Every socket of the engine, and the one reader of each: what comes in is told apart here (RFC 3948 §2.2), what goes out is marked here.
+ * There is a pair of sockets per local address, because a datagram must be answered from the address it was sent to and NAT detection
+ * hashes that address.
+ */
+export class SocketSet {
+  readonly #udp: UdpNetwork;
+  readonly #counters: Counters;
+  readonly #sinks: SocketSinks;
+  readonly #byIp = new Map<string, LocalSockets>();
+  /** Binding takes a moment; a second wish for the same address waits for the first. */
+  readonly #opening = new Map<string, Promise<LocalSockets>>();
+  #closed = false;
+
+  constructor(udp: UdpNetwork, counters: Counters, sinks: SocketSinks) {
+    this.#udp = udp;
+    this.#counters = counters;
+    this.#sinks = sinks;
+  }
+
+  get all(): readonly LocalSockets[] {
+    return [...this.#byIp.values()];
+  }
+
+  get(ip: string): LocalSockets | undefined {
+    return this.#byIp.get(ip);
+  }
+
+  /** @throws DataPlaneError when a port cannot be opened; neither stays open then. */
+  open(ip: string, ports: Ports): Promise<LocalSockets> {
+    const there = this.#byIp.get(ip);
+    if (there !== undefined) return Promise.resolve(there);
+    let opening = this.#opening.get(ip);
+    if (opening === undefined) {
+      opening = this.#bind(ip, ports).finally(() => this.#opening.delete(ip));
+      this.#opening.set(ip, opening);
+    }
+    return opening;
+  }
+
+  async shut(ip: string): Promise<void> {
+    const sockets = this.#byIp.get(ip);
+    if (sockets === undefined) return;
+    this.#byIp.delete(ip);
+    await Promise.all([sockets.ike?.close(), sockets.nat.close()]);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#opening.values());
+    await Promise.all([...this.#byIp.keys()].map((ip) => this.shut(ip)));
+  }
+
+  /** Sends an IKE message. @returns false when no socket fits or its queue is full; retransmission heals both. */
+  transmit(datagram: Datagram): boolean {
+    const sockets = this.#byIp.get(datagram.local.ip);
+    const socket = datagram.encap ? sockets?.nat : sockets?.ike;
+    const { ip, port } = datagram.remote;
+    if (socket === undefined) {
+      this.#counters.add('datagrams', 'no socket for this address');
+      return false;
+    }
+    const sent = socket.send(datagram.encap ? behindMarker(datagram.data) : datagram.data, ip, port);
+    this.#counters.add('datagrams', sent ? 'ike out' : 'send failed');
+    return sent;
+  }
+
+  /** RFC 3948 §2.3. */
+  keepalive(local: Address, remote: Address): void {
+    if (this.#byIp.get(local.ip)?.nat.send(KEEPALIVE, remote.ip, remote.port) === true) this.#counters.add('datagrams', 'keepalive out');
+  }
+
+  /** The way of ESP packets. It survives sockets: one that is opened again for the same address is used from then on. */
+  path(local: Address, remote: Address): EspPath {
+    const v6 = isIpv6(remote.ip);
+    const byIp = this.#byIp;
+    const { ip, port } = remote;
+    const localIp = local.ip;
+    return {
+      mtu: PATH_MTU,
+      overhead: (v6 ? IPV6_HEADER : IPV4_HEADER) + UDP_HEADER,
+      send: (packet) => byIp.get(localIp)?.nat.send(packet, ip, port) ?? false,
+    };
+  }
+
+  async #bind(ip: string, ports: Ports): Promise<LocalSockets> {
+    const nat = await this.#udp.bind({
+      ip,
+      port: ports.nat,
+      onDatagram: (data, from, port) => this.#onEncapsulated(nat.local, data, from, port),
+    });
+    let ike: UdpSocket | undefined;
+    try {
+      if (ports.ike !== undefined)
+        ike = await this.#udp.bind({ ip, port: ports.ike, onDatagram: (data, from, port) => this.#onPlain(ike!.local, data, from, port) });
+    } catch (error) {
+      await nat.close();
+      throw error;
+    }
+    const sockets: LocalSockets = { ip, ike, nat };
+    this.#byIp.set(ip, sockets);
+    if (this.#closed) await this.shut(ip);
+    return sockets;
+  }
+
+  #onPlain(local: Address, data: Uint8Array, ip: string, port: number): void {
+    this.#counters.add('datagrams', 'ike in');
+    this.#sinks.onIke({ local, remote: { ip, port }, data, encap: false });
+  }
+
+  /** RFC 3948 §2.2: four zero octets cannot be an SPI, so they mark IKE; §2.3: a single 0xFF is a keepalive. */
+  #onEncapsulated(local: Address, data: Uint8Array, ip: string, port: number): void {
+    if (data.length > MARKER_LENGTH && (data[0]! | data[1]! | data[2]! | data[3]!) !== 0) this.#sinks.onEsp(data, local, ip, port);
+    else if (data.length > MARKER_LENGTH) {
+      this.#counters.add('datagrams', 'ike in');
+      this.#sinks.onIke({ local, remote: { ip, port }, data: data.subarray(MARKER_LENGTH), encap: true });
+    } else if (data.length === 1 && data[0] === 0xff) this.#counters.add('datagrams', 'keepalive in');
+    else this.#counters.add('datagrams', 'too short');
+  }
+}
+
+function behindMarker(message: Uint8Array): Uint8Array {
+  const marked = new Uint8Array(MARKER_LENGTH + message.length);
+  marked.set(message, MARKER_LENGTH);
+  return marked;
+}
+
+/** The non-ESP marker (RFC 3948 §2.2). */
+const MARKER_LENGTH = 4;
+const KEEPALIVE = Uint8Array.of(0xff);
+const IPV4_HEADER = 20;
+const IPV6_HEADER = 40;
+const UDP_HEADER = 8;
+/** What Ethernet carries; the kernel fragments outside where a path carries less. */
+const PATH_MTU = 1500;
