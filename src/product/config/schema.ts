@@ -1,0 +1,39 @@
+import { z } from 'zod';
+import { connection } from './schema/connection.ts';
+import { authority, pool, secret } from './schema/credentials.ts';
+import { control, limits, listen, transfer } from './schema/daemon.ts';
+import { key, name, named, section } from './schema/section.ts';
+
+/**
+ * The whole configuration as one declarative schema: validation, the types of the settings, the JSON Schema for editors and the
+ * reference page come from it. Its model covers what swanctl.conf can say; where the names agree, the meaning does too.
+ */
+export const configuration = section({
+  name: key(
+    name,
+    'The name of this instance; several on one machine differ in it. The control socket carries it.',
+    'the role: `gateway` or `client`',
+  ),
+  listen: key(listen, 'The sockets IKE and ESP in UDP are spoken on.'),
+  control: key(control, 'The socket from which `status`, `sas`, `up` and `down` speak to a running instance.'),
+  plane: key(
+    z.enum(['auto', 'xfrm', 'tun', 'netns', 'netstack']),
+    'Where packets are handled; `auto` takes the first that works here.',
+    'auto',
+  ),
+  limits: key(limits, 'Protection against floods of half-open IKE SAs.'),
+  transfer: key(transfer, 'What `send` and `get` of the peers may reach here.'),
+  connections: key(named(connection), 'Whom to connect to or to accept, by name.'),
+  pools: key(named(pool), 'Addresses and other settings that clients are given, by name.'),
+  authorities: key(named(authority), 'Certification authorities that peers are trusted for, by name.'),
+  secrets: key(named(secret), 'Pre-shared keys, passwords and passphrases, by name.'),
+});
+
+/** What the schema makes of a configuration: every format parsed, nothing defaulted yet. */
+export type Settings = z.output<typeof configuration>;
+export type ConnectionSettings = NonNullable<Settings['connections']>[string];
+export type LocalRoundSettings = ConnectionSettings['local'][number];
+export type RemoteRoundSettings = ConnectionSettings['remote'][number];
+export type ChildSettings = NonNullable<ConnectionSettings['children']>[string];
+export type PoolSettings = NonNullable<Settings['pools']>[string];
+export type SecretSettings = NonNullable<Settings['secrets']>[string];

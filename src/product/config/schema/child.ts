@@ -1,0 +1,87 @@
+import { z } from 'zod';
+import { count, duration, flag, integer, listOf, path, size, words } from '../formats.ts';
+import { parseSelector } from '../selectors.ts';
+import { key, section } from './section.ts';
+
+const selectors = words(
+  'TrafficSelectors',
+  'Prefixes, ranges FIRST-LAST, addresses or `dynamic`, each with [PROTOCOL/PORT] behind it if wanted.',
+  ['10.0.0.0/24', 'dynamic', '10.1.0.0/16[tcp/443]', '10.0.0.1-10.0.0.9[udp/8000-8099]'],
+  parseSelector,
+);
+
+const proposals = listOf(z.string().min(1)).meta({
+  id: 'ChildProposals',
+  description:
+    'Algorithms joined by dashes; several proposals in order of preference, in a list or divided by commas; `default` stands for the built-in ones.',
+  examples: ['aes256gcm16-x25519', 'aes256-sha256-esn', 'default'],
+});
+
+const mark = z
+  .string()
+  .regex(/^(%unique|%unique-dir|%same|(0x[0-9a-fA-F]{1,8}|\d{1,10})(\/(0x[0-9a-fA-F]{1,8}|\d{1,10}))?)$/, {
+    error: 'is not a mark: write VALUE or VALUE/MASK',
+  });
+const interfaceId = z.string().regex(/^(%unique|%unique-dir|0x[0-9a-fA-F]{1,8}|\d{1,10})$/, { error: 'is not an interface id' });
+
+export const child = section({
+  mode: key(
+    z.enum(['tunnel', 'transport', 'beet', 'transport_proxy', 'pass', 'drop']),
+    'tunnel or transport; pass and drop are shunts: traffic that goes by in clear or not at all.',
+    'tunnel',
+  ),
+  local_ts: key(selectors, 'Traffic at our end. `dynamic` is our address, or the one we were given.', 'dynamic'),
+  remote_ts: key(selectors, 'Traffic at the other end. `dynamic` is its address, or the one it was given.', 'dynamic'),
+  esp_proposals: key(proposals, 'ESP algorithms.', 'default'),
+  ah_proposals: key(proposals, 'AH algorithms, in the place of ESP.'),
+  pfs: key(z.enum(['require', 'prefer', 'off']), 'A fresh key exchange when the child is made or rekeyed after the first.', 'prefer'),
+  rekey_time: key(duration, 'Lifetime. 0 is never.', '1h'),
+  life_time: key(duration, 'The child is closed when no rekeying succeeded by then.', '110 % of rekey_time'),
+  rand_time: key(duration, 'Rekeying begins up to this long before rekey_time, at random.', '10 % of rekey_time'),
+  rekey_bytes: key(size, 'Rekey after so many octets. 0 is never.', '64GiB'),
+  life_bytes: key(size, 'Close after so many octets.', '110 % of rekey_bytes'),
+  rand_bytes: key(size, 'Rekey up to so many octets earlier, at random.'),
+  rekey_packets: key(count, 'Rekey after so many packets. 0 is never.', 2 ** 30),
+  life_packets: key(count, 'Close after so many packets.', '110 % of rekey_packets'),
+  rand_packets: key(count, 'Rekey up to so many packets earlier, at random.'),
+  start_action: key(
+    z.enum(['none', 'start', 'trap']),
+    'When the configuration is loaded: nothing, connect, or connect at the first packet.',
+    'none',
+  ),
+  close_action: key(z.enum(['none', 'start', 'trap']), 'The same when the peer has closed the child.', 'none'),
+  dpd_action: key(
+    z.enum(['clear', 'start', 'restart', 'trap']),
+    'The same when the peer is dead; clear is nothing, restart is start.',
+    'clear',
+  ),
+  replay_window: key(
+    integer('ReplayWindow', 0, 65536, 'Entries.'),
+    'Size of the anti-replay window in packets. 0 turns the check off.',
+    1024,
+  ),
+  inactivity: key(duration, 'Close the child after so long without traffic. 0 is never.', '0'),
+  ipcomp: key(flag, 'Compress packets (RFC 3173).', 'no'),
+  tfc_padding: key(z.union([z.literal('mtu'), count]), 'Pad packets to this size against traffic analysis.', '0'),
+  updown: key(path, 'A program to run when the child goes up or down.'),
+  hostaccess: key(flag, 'For updown: let the peer reach this machine itself.', 'no'),
+  policies: key(flag, 'Install policies into the kernel.', 'yes'),
+  policies_fwd_out: key(flag, 'Install outbound forward policies as well.', 'no'),
+  interface: key(z.string(), 'Restrict the policies to a network interface.'),
+  priority: key(count, 'Fixed priority of the policies.', 0),
+  reqid: key(count, 'Fixed reqid.', 0),
+  mark_in: key(mark, 'Netfilter mark of inbound traffic.'),
+  mark_in_sa: key(flag, 'Put the inbound mark on the SA too.', 'no'),
+  mark_out: key(mark, 'Netfilter mark of outbound traffic.'),
+  set_mark_in: key(mark, 'Netfilter mark to set on inbound traffic.'),
+  set_mark_out: key(mark, 'Netfilter mark to set on outbound traffic.'),
+  if_id_in: key(interfaceId, 'XFRM interface of inbound traffic.'),
+  if_id_out: key(interfaceId, 'XFRM interface of outbound traffic.'),
+  label: key(z.string(), 'Security label (RFC 9478).'),
+  label_mode: key(z.enum(['system', 'simple', 'selinux']), 'How the label is used.'),
+  per_cpu_sas: key(z.enum(['no', 'yes', 'encap']), 'One child for each processor (RFC 9611).', 'no'),
+  hw_offload: key(z.enum(['no', 'crypto', 'packet', 'yes', 'auto']), 'Leave encryption to the network card.', 'no'),
+  copy_df: key(flag, 'Copy the DF bit to the outer header.', 'yes'),
+  copy_ecn: key(flag, 'Copy ECN bits between inner and outer header.', 'yes'),
+  copy_dscp: key(z.enum(['out', 'in', 'yes', 'no']), 'Copy the DSCP between inner and outer header.', 'out'),
+});

@@ -1,0 +1,210 @@
+import { z } from 'zod';
+import {
+  type AddressRange,
+  count,
+  duration,
+  flag,
+  integer,
+  invalid,
+  listOf,
+  parseAddressRange,
+  path,
+  port,
+  quantity,
+  quoted,
+  text,
+  valid,
+  words,
+} from '../formats.ts';
+import { identity, identityPattern } from '../identities.ts';
+import { child } from './child.ts';
+import { key, named, orEmpty, required, section } from './section.ts';
+
+export type EndpointSetting =
+  | { readonly kind: 'any'; readonly text: string }
+  | { readonly kind: 'name'; readonly text: string }
+  | { readonly kind: 'range'; readonly text: string; readonly range: AddressRange };
+
+const peerAddresses = words<EndpointSetting>(
+  'PeerAddresses',
+  'IP addresses, prefixes, ranges FIRST-LAST, DNS names, or %any.',
+  ['vpn.example.com', '192.0.2.1', '198.51.100.0/24', '%any'],
+  (input) => {
+    if (input === '%any' || input === '%any4' || input === '%any6') return valid({ kind: 'any', text: input });
+    if (/^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*\.?$/i.test(input) && /[a-z]/i.test(input))
+      return valid({ kind: 'name', text: input });
+    const range = parseAddressRange(input);
+    return range.ok
+      ? valid({ kind: 'range', text: input, range: range.value })
+      : invalid(`${quoted(input)} is not an address, a prefix, a range or a DNS name`);
+  },
+);
+
+const virtualIps = words('VirtualIps', 'Addresses to ask for; 0.0.0.0 and :: ask for any.', ['0.0.0.0', '0.0.0.0, ::'], (input) => {
+  const range = parseAddressRange(input);
+  return range.ok && range.value.prefix === range.value.start.length * 8
+    ? valid(range.value.start)
+    : invalid(`${quoted(input)} is not an IP address`, 'Ask for any with 0.0.0.0 or ::.');
+});
+
+export const proposalList = listOf(z.string().min(1)).meta({
+  id: 'Proposals',
+  description:
+    'Algorithms joined by dashes; several proposals in order of preference, in a list or divided by commas; `default` stands for the built-in ones.',
+  examples: ['aes256gcm16-prfsha384-x25519', 'default'],
+});
+
+const auth = z.enum(['psk', 'pubkey', 'eap', 'null']);
+const AUTH =
+  'psk: a pre-shared key; pubkey: a certificate or raw key and its private key; eap: an EAP method; null: nobody proves anything (RFC 7619).';
+const schemes = key(
+  listOf(
+    z
+      .string()
+      .regex(/^(rsa|rsa-pss|rsa-pkcs1|ecdsa|ed25519|ed448|sha256|sha384|sha512|sha1)$/, {
+        error: 'is no signature scheme or hash known here',
+      }),
+  ),
+  'Signature schemes and hashes that may be used for AUTH.',
+  'whatever the key and the peer can',
+);
+
+const localRound = section({
+  auth: required(auth, `How we prove who we are. ${AUTH}`),
+  id: key(
+    identity,
+    'Who we say we are: a DNS name, user@domain, an IP address, a distinguished name, or TYPE:value.',
+    'the subject of the certificate, else our address',
+  ),
+  certs: key(
+    listOf(path),
+    'Certificates to choose from, by the authorities the peer asks for; a PEM file may hold the chain behind the first.',
+  ),
+  key: key(path, 'The private key of these certificates, readable by its owner alone.', 'a key that stands in the same file'),
+  pubkeys: key(listOf(path), 'Raw public keys to choose from (RFC 7670).'),
+  schemes,
+  eap_method: key(z.string(), 'The EAP method to use.', 'what the server asks for'),
+  eap_id: key(z.string(), 'The EAP-Identity.', 'id'),
+  aaa_id: key(identity, 'Who the EAP server must be.', 'the id of the peer'),
+  token: key(
+    section({
+      handle: required(z.string(), 'The CKA_ID of the certificate, in hex.'),
+      slot: key(count, 'The slot.'),
+      module: key(z.string(), 'The PKCS#11 module.'),
+    }),
+    'A certificate on a token.',
+  ),
+});
+
+const remoteRound = section({
+  auth: required(auth, `How the peer proves who it is. ${AUTH}`),
+  id: key(
+    identityPattern,
+    'Whom to accept: an identity, *.example.com, *@example.com, a distinguished name with *, a prefix, or %any.',
+    '%any',
+  ),
+  cacerts: key(listOf(path), 'Certificates of the authorities that may have issued the certificate of the peer.', 'all of `authorities`'),
+  certs: key(listOf(path), 'Accept exactly these certificates.'),
+  pubkeys: key(listOf(path), 'Accept exactly these raw public keys (RFC 7670).'),
+  ca_id: key(identityPattern, 'The subject that a CA on the path must have.'),
+  cert_policy: key(
+    listOf(z.string().regex(/^\d+(\.\d+)+$/, { error: 'is not an object identifier' })),
+    'Certificate policies of which the path must carry one.',
+  ),
+  groups: key(listOf(z.string()), 'Groups of which the peer must be a member.'),
+  revocation: key(
+    z.enum(['strict', 'ifuri', 'relaxed']),
+    'strict: not known to be good is bad; ifuri: so it is when the certificate names a source; relaxed: only known to be bad is bad.',
+    'relaxed',
+  ),
+  schemes,
+  trust: key(
+    section({
+      rsa: key(count, 'Least size of RSA keys, in bits.', 2048),
+      ecdsa: key(count, 'Least size of elliptic curve keys, in bits.', 256),
+      hashes: key(
+        listOf(z.enum(['sha256', 'sha384', 'sha512', 'sha1'])),
+        'Hashes that signatures of certificates may use.',
+        'all but sha1',
+      ),
+    }),
+    'Least strength of the keys and signatures of the certificate path.',
+  ),
+  eap_id: key(z.string(), 'The EAP-Identity to accept.', '%any'),
+  token: key(
+    section({
+      handle: required(z.string(), 'The CKA_ID of the certificate, in hex.'),
+      slot: key(count, 'The slot.'),
+      module: key(z.string(), 'The PKCS#11 module.'),
+    }),
+    'A certificate on a token.',
+  ),
+});
+
+export const connection = section({
+  local_addrs: key(peerAddresses, 'Our addresses.', '%any'),
+  remote_addrs: key(peerAddresses, 'Addresses of the peer. To connect, the first that is a name or an address is dialled.', '%any'),
+  remote_port: key(port, 'UDP port of the peer.', 500),
+  remote_nat_port: key(port, 'UDP port of the peer once a NAT was found.', 4500),
+  proposals: key(proposalList, 'Algorithms of the IKE SA.', 'default'),
+  local: required(listOf(localRound), 'Rounds in which we authenticate; one is usual, more are RFC 4739.'),
+  remote: required(listOf(remoteRound), 'Rounds in which the peer authenticates.'),
+  children: key(named(orEmpty(child)), 'The CHILD_SAs of the connection, by name.'),
+  pools: key(listOf(z.string()), 'Pools from which the peer gets its addresses.'),
+  vips: key(virtualIps, 'Addresses to ask the peer for.', 'none'),
+  mobike: key(flag, 'Survive changes of address (RFC 4555).', 'yes'),
+  encap: key(flag, 'Put ESP into UDP even where no NAT is in the way.', 'no'),
+  dpd_delay: key(duration, 'Silence after which the peer is asked whether it lives. 0 turns it off.', '30s'),
+  nat_keepalive: key(duration, 'Interval of keepalives while we are behind a NAT. 0 turns them off.', '20s'),
+  fragmentation: key(
+    z.enum(['yes', 'accept', 'force', 'no']),
+    'IKE fragmentation (RFC 7383): yes sends and accepts, accept only accepts, force also fragments what would fit.',
+    'yes',
+  ),
+  fragment_size: key(
+    integer('FragmentSize', 576, 65535, 'Octets of an IP datagram.'),
+    'Octets of the IP datagram that carries a fragment, headers included.',
+    1280,
+  ),
+  send_cert: key(z.enum(['always', 'ifasked', 'never']), 'When to send our certificates. Apple devices want them unasked.', 'always'),
+  send_certreq: key(flag, 'Tell the peer which authorities we trust.', 'yes'),
+  unique: key(
+    z.enum(['replace', 'keep', 'never', 'no']),
+    'When a peer comes a second time under one identity: replace the old IKE SA, keep it and refuse the new, or never mind. no minds only INITIAL_CONTACT.',
+    'replace',
+  ),
+  childless: key(z.enum(['allow', 'prefer', 'force', 'never']), 'IKE SAs without a first CHILD_SA (RFC 6023).', 'allow'),
+  rekey_time: key(duration, 'Lifetime of the IKE SA. 0 is never.', '4h'),
+  over_time: key(duration, 'How long after rekey_time the IKE SA is closed when no rekeying succeeded.', '10 % of rekey_time'),
+  rand_time: key(duration, 'Rekeying begins up to this long before rekey_time, at random.', '10 % of rekey_time'),
+  reauth_time: key(duration, 'Time after which everybody authenticates anew. 0 is never.', '0'),
+  retransmission: key(
+    section({
+      initial: key(duration, 'Wait before the first copy of a request.', '1s'),
+      base: key(
+        quantity('Factor', 'A number from 1 to 10.', [1.8], (input) =>
+          /^\d+(\.\d+)?$/.test(input) && Number(input) >= 1 && Number(input) <= 10
+            ? valid(Number(input))
+            : invalid(`${quoted(input)} is not a number from 1 to 10`),
+        ),
+        'Each wait is so many times the one before.',
+        1.8,
+      ),
+      give_up: key(duration, 'The peer is taken for dead when it has been silent for so long.', '60s with vips (a client), else 165s'),
+    }),
+    'Copies of unanswered requests.',
+  ),
+  keyingtries: key(count, 'How often to try before giving up a connection that never stood; 0 tries for ever.', 1),
+  dscp: key(
+    text('Dscp', 'Six binary digits.', ['101110'], (input) =>
+      /^[01]{6}$/.test(input) ? valid(Number.parseInt(input, 2)) : invalid(`${quoted(input)} is not six binary digits`),
+    ),
+    'Differentiated services code point of IKE packets.',
+    '000000',
+  ),
+  ppk_id: key(identityPattern, 'Which post-quantum pre-shared key to use (RFC 8784).', 'none'),
+  ppk_required: key(flag, 'Refuse a peer without it.', 'no'),
+  if_id_in: key(z.string(), 'XFRM interface of inbound traffic of all children.'),
+  if_id_out: key(z.string(), 'XFRM interface of outbound traffic of all children.'),
+  legacy: key(flag, 'Permit algorithms that can be broken: 3DES, SHA-1, MODP below 2048 bits and groups 22 to 24.', 'no'),
+});

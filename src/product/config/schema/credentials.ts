@@ -1,0 +1,72 @@
+import { z } from 'zod';
+import { formatIp, tryParseIp } from '../../../core/bytes/ip-address.ts';
+import { integer, invalid, listOf, parseAddressRange, path, quoted, text, valid, words } from '../formats.ts';
+import { identityPattern } from '../identities.ts';
+import { key, required, section } from './section.ts';
+
+const address = (input: string) => {
+  const octets = tryParseIp(input);
+  return octets === undefined ? invalid(`${quoted(input)} is not an IP address`) : valid(formatIp(octets));
+};
+
+const addressList = words('AddressList', 'IP addresses.', ['10.66.0.1', '10.66.0.1, fd00::1'], address);
+const rangeList = words(
+  'AddressRangeList',
+  'Prefixes, ranges FIRST-LAST or single addresses.',
+  ['10.66.0.0/24', '10.66.0.10-10.66.0.99, fd00:66::/64'],
+  parseAddressRange,
+);
+const domainList = words('DomainList', 'DNS names.', ['corp.example.com'], (input) =>
+  /^(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.?)+$/i.test(input)
+    ? valid(input.replace(/\.$/, ''))
+    : invalid(`${quoted(input)} is not a DNS name`),
+);
+
+export const pool = section({
+  addrs: key(
+    rangeList,
+    'Addresses to give away: prefixes or ranges, of both families if wanted. The first and last address of an IPv4 prefix stay unused.',
+    'none: only the other attributes are given',
+  ),
+  dns: key(addressList, 'DNS servers for the client.'),
+  domains: key(domainList, 'Names to resolve with these DNS servers (RFC 8598, INTERNAL_DNS_DOMAIN).', 'all names'),
+  nbns: key(addressList, 'WINS servers.'),
+  dhcp: key(addressList, 'DHCP servers.'),
+  netmask: key(addressList, 'The netmask to announce (INTERNAL_IP4_NETMASK).'),
+  split_include: key(rangeList, 'Networks that lie behind this end (INTERNAL_IP4_SUBNET, INTERNAL_IP6_SUBNET); prefixes only.'),
+  split_exclude: key(rangeList, 'Networks that the client keeps outside of the tunnel.'),
+  attributes: key(
+    z.record(z.string().regex(/^\d{1,5}$/, { error: 'a configuration attribute is named by its number' }), listOf(z.string())),
+    'Other configuration attributes by number: text, an IP address, or octets as 0x….',
+  ),
+});
+
+export const authority = section({
+  cacert: required(path, 'Its certificate, PEM or DER.'),
+  crl_uris: key(listOf(z.string()), 'Where its revocation lists are, besides what certificates say.'),
+  ocsp_uris: key(listOf(z.string()), 'Its OCSP responders, besides what certificates say.'),
+  cert_uri_base: key(z.string(), 'Where certificates can be fetched by hash (hash and URL, RFC 7296 §3.6).'),
+});
+
+export const secret = section({
+  kind: required(
+    z.enum(['psk', 'eap', 'ntlm', 'ppk', 'private', 'pkcs12', 'token']),
+    'psk: a pre-shared key; eap: a password; ntlm: the NT hash of one; ppk: a post-quantum pre-shared key; private, pkcs12: the passphrase of a file; token: a PIN.',
+  ),
+  ids: key(listOf(identityPattern), 'Whose secret it is: the identities of both ends, or of the peer alone.', 'anybody'),
+  file: key(path, 'For private and pkcs12: the file that the passphrase opens.'),
+  secret: key(z.string(), 'The secret itself: text, 0x… (hex) or 0s… (base64). Better kept out of this file.'),
+  secret_file: key(path, 'A file that holds the secret, readable by its owner alone.'),
+  secret_env: key(
+    z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'is not the name of an environment variable' }),
+    'An environment variable that holds the secret.',
+  ),
+  handle: key(
+    text('Hex', 'Octets in hex.', ['7f3a'], (input) =>
+      /^([0-9a-fA-F]{2})+$/.test(input) ? valid(input) : invalid(`${quoted(input)} is not hex`),
+    ),
+    'For token: the CKA_ID of the private key.',
+  ),
+  slot: key(integer('Slot', 0, 2 ** 32 - 1, 'A slot number.'), 'For token: the slot.'),
+  module: key(z.string(), 'For token: the PKCS#11 module.'),
+});

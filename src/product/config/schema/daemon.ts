@@ -1,0 +1,44 @@
+import { formatIp, tryParseIp } from '../../../core/bytes/ip-address.ts';
+import { count, duration, flag, invalid, listOf, path, port, quoted, text, valid } from '../formats.ts';
+import { key, section } from './section.ts';
+
+const ownAddress = text('OwnAddress', 'An address of this machine, or %any.', ['%any', '192.0.2.1', '2001:db8::1'], (input) => {
+  if (input === '%any') return valid(input);
+  const octets = tryParseIp(input);
+  return octets === undefined
+    ? invalid(`${quoted(input)} is not an IP address`, 'Write an address of this machine, or %any.')
+    : valid(formatIp(octets));
+});
+
+export const listen = section({
+  addresses: key(listOf(ownAddress), 'Addresses to bind.', '%any'),
+  port: key(port, 'UDP port of IKE.', 500),
+  nat_port: key(port, 'UDP port of IKE and ESP once a NAT was found or forced.', 4500),
+  fallback: key(
+    flag,
+    'When a port below 1024 is forbidden or a port is taken: use any free one instead of giving up.',
+    'yes for a client, no for a gateway',
+  ),
+});
+
+export const control = section({
+  socket: key(
+    path,
+    'The unix socket; made with mode 0600 in a folder with mode 0700.',
+    'NAME.sock in `$XDG_RUNTIME_DIR/tunnelwright`, in `/var/run/tunnelwright` for root, else in `~/.local/state/tunnelwright`',
+  ),
+});
+
+export const limits = section({
+  cookie_threshold: key(count, 'Half-open IKE SAs from which on a COOKIE is demanded.', 32),
+  half_open_per_address: key(count, 'Half-open IKE SAs of one address.', 5),
+  half_open: key(count, 'Half-open IKE SAs altogether.', 4096),
+  half_open_life: key(duration, 'How long an IKE SA may stay unauthenticated.', '10s'),
+  ike_sas: key(count, 'IKE SAs altogether.', 65536),
+});
+
+export const transfer = section({
+  share: key(path, 'A folder whose files peers may `get`.', 'nothing is shared'),
+  inbox: key(path, 'A folder into which peers may `send` files.', 'nothing is received'),
+  port: key(port, 'TCP port inside the tunnel on which files are served.', 9467),
+});
