@@ -1,0 +1,261 @@
+import { z } from 'zod';
+
+/**
+ * The local API: HTTP and JSON on a unix socket. This is its one description; server, client, command line and documentation are made
+ * from it. Every document carries `"schema": 1`; times are ISO 8601, octets of keys never appear.
+ */
+const document = <T extends z.ZodRawShape>(shape: T) => z.object({ schema: z.literal(1), ...shape });
+const time = z.string();
+const maybeTime = z.string().nullable();
+const number = z.number();
+
+/** How every failure is told; `type` is the class of the error, `code` its stable name. */
+export const errorBody = z.object({
+  type: z.string(),
+  code: z.string(),
+  message: z.string(),
+  hint: z.string().optional(),
+  section: z.string().optional(),
+  /** Number of the peer's notify, where one caused it. */
+  notify: number.optional(),
+  /** Running the same command again goes on where this ended. */
+  resumable: z.boolean().optional(),
+});
+export const errorDocument = document({ error: errorBody });
+
+const trafficCounters = z.object({ bytes: number, packets: number, lastAt: maybeTime });
+
+const childSa = z.object({
+  id: number,
+  name: z.string(),
+  state: z.string(),
+  protocol: z.enum(['ESP', 'AH']),
+  mode: z.enum(['tunnel', 'transport']),
+  /** Hex. */
+  spiIn: z.string(),
+  spiOut: z.string(),
+  suite: z.string(),
+  localTs: z.array(z.string()),
+  remoteTs: z.array(z.string()),
+  establishedAt: time,
+  rekeyAt: maybeTime,
+  in: trafficCounters,
+  out: trafficCounters,
+  /** Packets that came for this SA and were dropped: as replays, and as forged or damaged. */
+  replay: number,
+  bad: number,
+  drops: z.record(z.string(), number),
+});
+
+const ikeSa = z.object({
+  id: number,
+  connection: z.string().nullable(),
+  state: z.string(),
+  role: z.enum(['initiator', 'responder']),
+  /** Hex. */
+  spiI: z.string(),
+  spiR: z.string(),
+  /** `203.0.113.7:4500`. */
+  local: z.string(),
+  remote: z.string(),
+  localId: z.string().nullable(),
+  remoteId: z.string().nullable(),
+  localAuth: z.string(),
+  remoteAuth: z.string(),
+  nat: z.object({ ours: z.boolean(), theirs: z.boolean() }),
+  suite: z.string(),
+  fragmentation: z.boolean(),
+  mobike: z.boolean(),
+  /** Seconds of silence after which the peer is asked; 0 is never. */
+  dpdSeconds: number,
+  establishedAt: maybeTime,
+  rekeyAt: maybeTime,
+  lastInboundAt: maybeTime,
+  assigned: z.array(z.string()),
+  children: z.array(childSa),
+});
+
+const peer = z.object({
+  connection: z.string(),
+  /** Its identity; null before it proved one. */
+  id: z.string().nullable(),
+  state: z.enum(['up', 'connecting', 'down']),
+  /** Since when it is in this state; null when it never was up. */
+  since: maybeTime,
+  /** Addresses that were assigned: ours as client, the peer's as gateway. */
+  addresses: z.array(z.string()),
+  bytesIn: number,
+  bytesOut: number,
+  /** Of the last exchange that needed no copy. */
+  rttMs: number.nullable(),
+  suite: z.string().nullable(),
+  rekeyAt: maybeTime,
+  /** Why it is down. */
+  reason: z.string().nullable(),
+});
+
+export const statusDocument = document({
+  name: z.string(),
+  role: z.enum(['gateway', 'client']),
+  version: z.string(),
+  pid: number,
+  startedAt: time,
+  at: time,
+  plane: z.string(),
+  listen: z.array(z.string()),
+  peers: z.array(peer),
+});
+
+export const sasDocument = document({ name: z.string(), at: time, ikeSas: z.array(ikeSa) });
+
+export const versionDocument = document({
+  name: z.string(),
+  role: z.enum(['gateway', 'client']),
+  version: z.string(),
+  node: z.string(),
+  openssl: z.string(),
+  pid: number,
+});
+
+const SELECT_ONE = 'name exactly one of connection, ikeSa, child and all';
+const optionalName = z.string().min(1).max(128).optional();
+const id = z.number().int().nonnegative().optional();
+const selection = {
+  connection: optionalName,
+  ikeSa: id,
+  child: id,
+  all: z.boolean().optional(),
+  force: z.boolean().optional(),
+};
+
+export const upRequest = z.strictObject({ connection: z.string().min(1).max(128), child: optionalName });
+export const downRequest = z.strictObject(selection).refine(oneSelector, { error: SELECT_ONE });
+export const rekeyRequest = z.strictObject({ ...selection, children: z.boolean().optional() }).refine(oneSelector, { error: SELECT_ONE });
+export const sendRequest = z.strictObject({
+  files: z.array(z.string().min(1).max(4096)).min(1).max(1000),
+  peer: z.string().min(1).max(256),
+  path: z.string().max(4096),
+});
+export const getRequest = z.strictObject({
+  peer: z.string().min(1).max(256),
+  path: z.string().min(1).max(4096),
+  destination: z.string().min(1).max(4096),
+});
+
+export const countDocument = document({ ikeSas: number, children: number });
+
+/** One line of `/v1/events` and of the progress of `up`: a notice of the core with its octets as text. */
+export const eventLine = z.looseObject({ event: z.string(), at: time });
+
+/** One line of the progress of `send` and `get`. */
+export const progressLine = z.object({
+  event: z.literal('progress'),
+  phase: z.enum(['hashing', 'connecting', 'sending', 'receiving', 'verifying', 'waiting', 'done']),
+  name: z.string(),
+  bytes: number,
+  total: number,
+  rate: number,
+  eta: number.nullable(),
+  resumedFrom: number,
+  retries: number,
+  retryIn: number.nullable(),
+});
+
+/** The last line of a stream. */
+export const upDone = z.object({ event: z.literal('up'), at: time, ikeSa, tookMs: number });
+export const transferDone = z.object({
+  event: z.literal('transferred'),
+  files: z.array(z.object({ name: z.string(), path: z.string(), bytes: number, sha256: z.string(), tookMs: number, resumedFrom: number })),
+});
+export const failedLine = z.object({ event: z.literal('error'), error: errorBody });
+
+export type ErrorBody = z.output<typeof errorBody>;
+export type StatusDocument = z.output<typeof statusDocument>;
+export type PeerStatus = z.output<typeof peer>;
+export type SasDocument = z.output<typeof sasDocument>;
+export type IkeSaDocument = z.output<typeof ikeSa>;
+export type ChildSaDocument = z.output<typeof childSa>;
+export type VersionDocument = z.output<typeof versionDocument>;
+export type ProgressLine = z.output<typeof progressLine>;
+export type TransferDone = z.output<typeof transferDone>;
+
+export interface Route {
+  readonly method: 'GET' | 'POST';
+  readonly path: `/v1/${string}`;
+  readonly summary: string;
+  readonly request?: z.ZodType;
+  readonly response: z.ZodType;
+  /** Newline-delimited JSON: each line is a `response`, or a `failedLine` at the end. */
+  readonly stream?: true;
+}
+
+export const ROUTES = {
+  version: { method: 'GET', path: '/v1/version', summary: 'What is running here.', response: versionDocument },
+  status: { method: 'GET', path: '/v1/status', summary: 'One entry for each peer.', response: statusDocument },
+  sas: { method: 'GET', path: '/v1/sas', summary: 'Every IKE SA and CHILD_SA in full.', response: sasDocument },
+  events: {
+    method: 'GET',
+    path: '/v1/events',
+    summary: 'What happens from now on; `?connection=NAME` keeps to one.',
+    response: eventLine,
+    stream: true,
+  },
+  up: {
+    method: 'POST',
+    path: '/v1/up',
+    summary: 'Brings a connection up; ends with `up`.',
+    request: upRequest,
+    response: z.union([upDone, eventLine]),
+    stream: true,
+  },
+  down: {
+    method: 'POST',
+    path: '/v1/down',
+    summary: 'Closes a connection; it is not started again by itself.',
+    request: downRequest,
+    response: countDocument,
+  },
+  terminate: {
+    method: 'POST',
+    path: '/v1/terminate',
+    summary: 'Closes SAs by number; what is configured to come again does.',
+    request: downRequest,
+    response: countDocument,
+  },
+  rekey: { method: 'POST', path: '/v1/rekey', summary: 'Gives SAs fresh keys.', request: rekeyRequest, response: countDocument },
+  send: {
+    method: 'POST',
+    path: '/v1/send',
+    summary: 'Sends files to a peer; ends with `transferred`.',
+    request: sendRequest,
+    response: z.union([progressLine, transferDone]),
+    stream: true,
+  },
+  get: {
+    method: 'POST',
+    path: '/v1/get',
+    summary: 'Fetches a file from a peer; ends with `transferred`.',
+    request: getRequest,
+    response: z.union([progressLine, transferDone]),
+    stream: true,
+  },
+} as const satisfies Readonly<Record<string, Route>>;
+
+export type RouteName = keyof typeof ROUTES;
+
+function oneSelector(value: { connection?: unknown; ikeSa?: unknown; child?: unknown; all?: unknown }): boolean {
+  return [value.connection, value.ikeSa, value.child, value.all].filter((part) => part !== undefined && part !== false).length === 1;
+}
+
+export type {
+  ControlTarget,
+  GetRequest,
+  InstanceFacts,
+  SaSelection,
+  SendRequest,
+  TransferProgress,
+  TransferResult,
+  TransferTarget,
+  UpRequest,
+  UpResult,
+} from './target.ts';

@@ -1,0 +1,110 @@
+import type { IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
+import type { Connection } from '../../core/ike/policy.ts';
+import type { IkeSaStatus } from '../../host/engine/engine.ts';
+
+/**
+ * What a running instance must be able to do so that the control socket can speak for it. Gateway and client implement it; the server
+ * knows nothing else of them. Failures are rejections with a `TunnelwrightError`.
+ */
+export interface ControlTarget {
+  /** Tells instances on one machine apart. */
+  readonly name: string;
+  readonly role: 'gateway' | 'client';
+  facts(): InstanceFacts;
+  /** The configured connections, in the order of the configuration. */
+  connections(): readonly Connection[];
+  ikeSas(): readonly IkeSaStatus[];
+  /** The clock that the times in `ikeSas` were taken from, and the wall clock in milliseconds since 1970. */
+  now(): { readonly monotonic: Millis; readonly wall: number };
+  /** Every notice from now on; `at` is wall clock time. */
+  onNotice(listener: (event: { readonly at: number; readonly notice: Notice }) => void): () => void;
+  /** Resolves when the connection (and the child, if one is named) stands; at once when it already does. */
+  up(request: UpRequest, signal: AbortSignal): Promise<UpResult>;
+  /** Closes with a Delete and resolves when it was answered or given up. A closed connection is not started again by itself. */
+  down(request: SaSelection, signal: AbortSignal): Promise<{ readonly ikeSas: number; readonly children: number }>;
+  /** Fresh keys for what is selected; an IKE SA alone unless `children`. */
+  rekey(
+    request: SaSelection & { readonly children?: boolean | undefined },
+    signal: AbortSignal,
+  ): Promise<{ readonly ikeSas: number; readonly children: number }>;
+  /** Absent where no files can be moved: the data plane gives us no sockets. */
+  readonly transfer?: TransferTarget | undefined;
+}
+
+export interface InstanceFacts {
+  /** Name of the data plane backend. */
+  readonly plane: string;
+  /** Where IKE is listened for: `203.0.113.7:500`. */
+  readonly listen: readonly string[];
+  /** Milliseconds since 1970. */
+  readonly startedAt: number;
+}
+
+export interface UpRequest {
+  readonly connection: string;
+  readonly child?: string | undefined;
+}
+
+export interface UpResult {
+  readonly ikeSa: IkeSaInfo;
+  /** Milliseconds from the first message. */
+  readonly took: Millis;
+}
+
+/** Which SAs are meant. Exactly one of the first four. */
+export interface SaSelection {
+  readonly connection?: string | undefined;
+  readonly ikeSa?: number | undefined;
+  readonly child?: number | undefined;
+  readonly all?: boolean | undefined;
+  /** Without a word to the peer. */
+  readonly force?: boolean | undefined;
+}
+
+/** File transfer with a peer of a connection that stands. */
+export interface TransferTarget {
+  send(request: SendRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<readonly TransferResult[]>;
+  get(request: GetRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<readonly TransferResult[]>;
+}
+
+export interface SendRequest {
+  /** Absolute paths on this machine. */
+  readonly files: readonly string[];
+  /** Name of a connection, or identity or inner address of a peer. */
+  readonly peer: string;
+  /** Below what the peer offers; a trailing slash names a folder. */
+  readonly path: string;
+}
+
+export interface GetRequest {
+  readonly peer: string;
+  readonly path: string;
+  /** Absolute; a folder, or the name of the file to write. */
+  readonly destination: string;
+}
+
+export interface TransferProgress {
+  readonly phase: 'hashing' | 'connecting' | 'sending' | 'receiving' | 'verifying' | 'waiting' | 'done';
+  readonly name: string;
+  readonly bytes: number;
+  readonly total: number;
+  /** Octets per second. */
+  readonly rate: number;
+  /** Seconds. */
+  readonly eta: number | undefined;
+  readonly resumedFrom: number;
+  readonly retries: number;
+  readonly retryIn?: number | undefined;
+}
+
+export interface TransferResult {
+  readonly name: string;
+  /** Where it is now, as the end that has it calls it. */
+  readonly path: string;
+  readonly bytes: number;
+  /** Of the whole file, hex. */
+  readonly sha256: string;
+  /** Milliseconds of this run. */
+  readonly took: Millis;
+  readonly resumedFrom: number;
+}
