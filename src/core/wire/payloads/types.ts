@@ -56,6 +56,8 @@ export interface ConfigurationAttribute {
 export interface Identification {
   readonly idType: number;
   readonly data: Uint8Array;
+  /** The three RESERVED octets as received, present only when they were not zero: what AUTH covers keeps them (§2.15). */
+  readonly reserved?: Uint8Array;
 }
 
 interface Common {
@@ -170,4 +172,7 @@ export type Payload =
   | SkfPayload
   | UnknownPayload;
 
-export type PayloadOf<K extends Payload['kind']> = Extract<Payload, { kind: K }>;
+/** The payload of a kind; `IDi` and `IDr`, `TSi` and `TSr` share a shape and differ in `kind` alone. */
+export type PayloadOf<K extends Payload['kind']> = OfKind<Payload, K>;
+
+type OfKind<P, K> = P extends { readonly kind: infer Q } ? (K extends Q ? P & { readonly kind: K } : never) : never;

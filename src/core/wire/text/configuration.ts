@@ -1,0 +1,59 @@
+import { fromUtf8, printable } from '../../bytes/bytes.ts';
+import { formatIp } from '../../bytes/ip-address.ts';
+import { ConfigAttributeType as A, nameOf } from '../iana.ts';
+import type { ConfigurationAttribute } from '../payloads/types.ts';
+import { shortHex } from './octets.ts';
+
+/** `INTERNAL_IP4_ADDRESS 10.66.0.5`; an empty value, which asks for one, stands without. */
+export function describeAttribute({ type, value }: ConfigurationAttribute): string {
+  const name = nameOf(A, type);
+  return value.length === 0 ? name : `${name} ${formatValue(type, value)}`;
+}
+
+function formatValue(type: number, value: Uint8Array): string {
+  const format = FORMATS[type];
+  return format?.(value) ?? `0x${shortHex(value)}`;
+}
+
+type Format = (value: Uint8Array) => string | undefined;
+
+const ip4: Format = (v) => (v.length === 4 ? formatIp(v) : undefined);
+const ip6: Format = (v) => (v.length === 16 ? formatIp(v) : undefined);
+/** RFC 7296 §3.15.1: an IPv6 address is followed by its prefix length, though RFC 4306 peers leave it out. */
+const ip6Prefix: Format = (v) => (v.length === 17 ? `${formatIp(v.subarray(0, 16))}/${v[16]}` : ip6(v));
+const ip4Subnet: Format = (v) => {
+  if (v.length !== 8) return undefined;
+  const mask = [...v.subarray(4)].map((octet) => octet.toString(2).padStart(8, '0')).join('');
+  const network = formatIp(v.subarray(0, 4));
+  return /^1*0*$/.test(mask) ? `${network}/${mask.indexOf('0') < 0 ? 32 : mask.indexOf('0')}` : `${network}/${formatIp(v.subarray(4))}`;
+};
+const text: Format = (v) => printable(fromUtf8(v.subarray(0, 255)));
+const attributes: Format = (v) => {
+  if (v.length % 2 !== 0) return undefined;
+  const names: string[] = [];
+  for (let i = 0; i < v.length && i < 64; i += 2) names.push(nameOf(A, ((v[i]! << 8) | v[i + 1]!) & 0x7fff));
+  return names.join(', ');
+};
+const seconds: Format = (v) => (v.length === 4 ? `${new DataView(v.buffer, v.byteOffset, 4).getUint32(0)} s` : undefined);
+
+const FORMATS: Readonly<Record<number, Format>> = {
+  [A.INTERNAL_IP4_ADDRESS]: ip4,
+  [A.INTERNAL_IP4_NETMASK]: ip4,
+  [A.INTERNAL_IP4_DNS]: ip4,
+  [A.INTERNAL_IP4_NBNS]: ip4,
+  [A.INTERNAL_ADDRESS_EXPIRY]: seconds,
+  [A.INTERNAL_IP4_DHCP]: ip4,
+  [A.APPLICATION_VERSION]: text,
+  [A.INTERNAL_IP6_ADDRESS]: ip6Prefix,
+  [A.INTERNAL_IP6_DNS]: ip6,
+  [A.INTERNAL_IP6_DHCP]: ip6,
+  [A.INTERNAL_IP4_SUBNET]: ip4Subnet,
+  [A.SUPPORTED_ATTRIBUTES]: attributes,
+  [A.INTERNAL_IP6_SUBNET]: ip6Prefix,
+  [A.P_CSCF_IP4_ADDRESS]: ip4,
+  [A.P_CSCF_IP6_ADDRESS]: ip6,
+  [A.TIMEOUT_PERIOD_FOR_LIVENESS_CHECK]: seconds,
+  [A.INTERNAL_DNS_DOMAIN]: text,
+  [A.INTERNAL_IP4_SERVER]: ip4,
+  [A.INTERNAL_IP6_SERVER]: ip6,
+};

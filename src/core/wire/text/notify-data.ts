@@ -1,0 +1,118 @@
+import { fromUtf8, printable } from '../../bytes/bytes.ts';
+import { TunnelwrightError } from '../../bytes/errors.ts';
+import { formatIp } from '../../bytes/ip-address.ts';
+import { Reader } from '../../bytes/reader.ts';
+import {
+  AuthMethod,
+  GatewayIdType,
+  HashId,
+  IpcompTransformId,
+  KeyExchangeId,
+  NotifyType as N,
+  nameOf,
+  PayloadType,
+  PpkIdType,
+  PrfId,
+  SecurePasswordMethod,
+} from '../iana.ts';
+import type { Description } from '../payload.ts';
+import type { NotifyPayload } from '../payloads/types.ts';
+import { describeAlgorithm } from './authentication.ts';
+import { shortHex } from './octets.ts';
+
+/** What the Notification Data says, where its type is known and the data fits it; else its hex. Undefined where there is none. */
+export function describeNotifyData(n: NotifyPayload): Description | undefined {
+  if (n.data.length === 0) return undefined;
+  const decode = DECODERS[n.notify];
+  if (decode === undefined) return shortHex(n.data);
+  try {
+    const r = new Reader(n.data);
+    const text = decode(r);
+    r.end('the notification data');
+    return text;
+  } catch (error) {
+    if (error instanceof TunnelwrightError) return `${shortHex(n.data)} (not as its type demands)`;
+    throw error;
+  }
+}
+
+type Decoder = (r: Reader) => Description;
+
+const octets: Decoder = (r) => shortHex(r.rest());
+const size: Decoder = (r) => `${r.rest().length} octets`;
+const address =
+  (length: number): Decoder =>
+  (r) =>
+    formatIp(r.bytes(length, 'address'));
+
+function list(r: Reader, nameOfNext: () => string): string {
+  const names: string[] = [];
+  while (r.remaining > 0) names.push(nameOfNext());
+  return names.join(', ');
+}
+
+/** RFC 5685 §9: identity type, length, identity, and in REDIRECT the initiator's nonce. */
+const redirect: Decoder = (r) => {
+  const type = r.u8('GW Identity Type');
+  const identity = r.bytes(r.u8('GW Identity Length'), 'New Responder GW Identity');
+  const ip = (type === GatewayIdType.IPV4 && identity.length === 4) || (type === GatewayIdType.IPV6 && identity.length === 16);
+  const gateway = ip ? formatIp(identity) : printable(fromUtf8(identity));
+  return r.remaining === 0 ? gateway : `${gateway}, nonce ${shortHex(r.rest())}`;
+};
+
+/** RFC 9593 §3.2. */
+const authMethods: Decoder = (r) => {
+  const lines: string[] = [];
+  while (r.remaining > 0) {
+    const length = r.u8('Length');
+    // RFC 9593 §3.2.1: two octets are the method alone, three add a link to a CERTREQ, more add an AlgorithmIdentifier.
+    if (length < 2) throw r.malformed(`an announcement of ${length} octets`, 'Length', 'RFC 9593 §3.2');
+    const body = r.sub(length - 1, 'announcement');
+    const method = nameOf(AuthMethod, body.u8('Auth Method'));
+    const link = body.remaining > 0 ? body.u8('Cert Link') : 0;
+    const algorithm = body.remaining > 0 ? ` ${describeAlgorithm(body.rest())}` : '';
+    lines.push(`${method}${algorithm}${link === 0 ? '' : ` for CERTREQ ${link}`}`);
+  }
+  return { text: '', lines };
+};
+
+const DECODERS: Readonly<Record<number, Decoder>> = {
+  [N.UNSUPPORTED_CRITICAL_PAYLOAD]: (r) => nameOf(PayloadType, r.u8('payload type')),
+  [N.INVALID_MAJOR_VERSION]: (r) => `highest supported ${r.u8('version')}`,
+  [N.INVALID_MESSAGE_ID]: (r) => String(r.u32('Message ID')),
+  [N.INVALID_KE_PAYLOAD]: (r) => `wanted ${nameOf(KeyExchangeId, r.u16('method'))}`,
+  [N.SET_WINDOW_SIZE]: (r) => String(r.u32('window size')),
+  [N.IPCOMP_SUPPORTED]: (r) => `CPI ${r.u16('CPI').toString(16).padStart(4, '0')} ${nameOf(IpcompTransformId, r.u8('transform'))}`,
+  [N.NAT_DETECTION_SOURCE_IP]: octets,
+  [N.NAT_DETECTION_DESTINATION_IP]: octets,
+  [N.COOKIE]: octets,
+  [N.COOKIE2]: octets,
+  [N.ADDITIONAL_IP4_ADDRESS]: address(4),
+  [N.ADDITIONAL_IP6_ADDRESS]: address(16),
+  [N.AUTH_LIFETIME]: (r) => `${r.u32('lifetime')} s`,
+  [N.REDIRECT]: redirect,
+  [N.REDIRECTED_FROM]: redirect,
+  [N.TICKET_LT_OPAQUE]: (r) => `lifetime ${r.u32('lifetime')} s, ticket of ${r.rest().length} octets`,
+  [N.TICKET_OPAQUE]: size,
+  [N.IKEV2_MESSAGE_ID_SYNC]: (r) =>
+    `nonce ${shortHex(r.bytes(4, 'nonce'))}, next to send ${r.u32('EXPECTED_SEND_REQ_MESSAGE_ID')}, to receive ${r.u32('EXPECTED_RECV_REQ_MESSAGE_ID')}`,
+  [N.SECURE_PASSWORD_METHODS]: (r) => list(r, () => nameOf(SecurePasswordMethod, r.u16('method'))),
+  [N.SIGNATURE_HASH_ALGORITHMS]: (r) => list(r, () => nameOf(HashId, r.u16('hash'))),
+  [N.PUZZLE]: (r) => `${nameOf(PrfId, r.u16('PRF'))}, difficulty ${r.u8('difficulty')}, cookie ${shortHex(r.rest())}`,
+  [N.PPK_IDENTITY]: (r) => ppkIdentity(r),
+  [N.ADDITIONAL_KEY_EXCHANGE]: octets,
+  [N.USE_AGGFRAG]: (r) => aggfragFlags(r.u8('flags')),
+  [N.SUPPORTED_AUTH_METHODS]: authMethods,
+  [N.SA_RESOURCE_INFO]: octets,
+};
+
+/** RFC 8784 §5.1. */
+function ppkIdentity(r: Reader): string {
+  const type = r.u8('PPK_ID Type');
+  const identity = r.rest();
+  const text = type === PpkIdType.PPK_ID_FIXED ? printable(fromUtf8(identity)) : shortHex(identity);
+  return `${nameOf(PpkIdType, type)} ${text}`;
+}
+
+/** RFC 9347 §5.1: C for congestion control, D for don't fragment. */
+const aggfragFlags = (flags: number): string => `flags ${(flags & 1) !== 0 ? 'C' : '-'}${(flags & 2) !== 0 ? 'D' : '-'}`;
