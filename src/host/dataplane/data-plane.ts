@@ -88,6 +88,8 @@ export interface TrapPolicy {
 /** One kind of data plane: a file in `backends/` and a line in its index. */
 export interface Backend<Plane extends DataPlane = DataPlane> {
   readonly name: string;
+  /** Can it send ESP without UDP around it? If not, every peer is made to believe in a NAT (RFC 7296 §2.23). */
+  readonly bareEsp: boolean;
   /** Can it run here? If not, the sentence to show to the user. */
   probe(): Promise<ProbeResult>;
   /** @throws DataPlaneError */

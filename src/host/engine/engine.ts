@@ -4,6 +4,7 @@ import type { Connection } from '../../core/ike/policy.ts';
 import type { Backend, ChildCounters, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
 import type { Timer } from '../platform/clock.ts';
 import type { Platform } from '../platform/platform.ts';
+import { AddressWatch } from './address-watch.ts';
 import { type Authorise, answerAsk, type Credentials } from './asks.ts';
 import { ChildOwners } from './child-owners.ts';
 import type { IkeCore } from './core.ts';
@@ -12,11 +13,13 @@ import { Emitter } from './events.ts';
 import { Keepalives } from './keepalives.ts';
 import { LeaseTable, type PoolPolicy } from './leases.ts';
 import { type LocalSockets, type Ports, SocketSet } from './sockets.ts';
+import { Throttle } from './throttle.ts';
 import { trapsOf } from './traps.ts';
 
 export interface EngineOptions<Plane extends DataPlane = DataPlane> {
   readonly platform: Platform;
-  readonly core: IkeCore;
+  /** Makes the core, once its surroundings are known. */
+  readonly core: (hints: CoreHints) => IkeCore;
   readonly credentials: Credentials;
   readonly backend: Backend<Plane>;
   readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'forward'>;
@@ -24,6 +27,14 @@ export interface EngineOptions<Plane extends DataPlane = DataPlane> {
   readonly connections: readonly Connection[];
   readonly pools?: readonly PoolPolicy[];
   readonly authorise?: Authorise | undefined;
+}
+
+/** What the core wants to know of where it runs (`EndpointOptions`). */
+export interface CoreHints {
+  /** Own UDP ports; read anew at every use, since sockets may be opened later. */
+  readonly ports: { readonly ike: number; readonly nat: number };
+  /** The data plane can carry ESP only inside UDP. */
+  readonly forceEncap: boolean;
 }
 
 export interface EngineEvents {
@@ -57,6 +68,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   readonly #sockets: SocketSet;
   readonly #keepalives = new Keepalives();
   readonly #children = new ChildOwners();
+  readonly #addresses: AddressWatch;
   #plane: Plane | undefined;
   #connections = new Map<string, Connection>();
   /** Ports for addresses that are opened on demand, as initiator. */
@@ -68,10 +80,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   #timerAt: Millis = Number.POSITIVE_INFINITY;
   #draining = false;
   #closed = false;
-  #addressCheckAt: Millis | undefined;
-  #knownAddresses = '';
-  #noticeBudget = NOTICE_BURST;
-  #noticeBudgetAt: Millis = 0;
+  readonly #shownDrops = new Throttle(DROPS_SHOWN_AT_ONCE, DROPS_SHOWN_PER_SECOND);
   #blamingListener = false;
 
   /** @throws DataPlaneError when the backend cannot be opened, ConfigError for a pool that is none. */
@@ -90,11 +99,23 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   private constructor(options: EngineOptions<Plane>) {
     this.#platform = options.platform;
-    this.#core = options.core;
+    const sockets = (): LocalSockets | undefined => this.#sockets.all[0];
+    this.#core = options.core({
+      ports: {
+        get ike() {
+          return sockets()?.ike?.local.port ?? 0;
+        },
+        get nat() {
+          return sockets()?.nat.local.port ?? 0;
+        },
+      },
+      forceEncap: !options.backend.bareEsp,
+    });
     this.#credentials = options.credentials;
     this.#authorise = options.authorise;
     this.leases = new LeaseTable(options.pools);
     this.#connections = new Map(options.connections.map((connection) => [connection.name, connection]));
+    this.#addresses = new AddressWatch(options.platform.udp, (addresses) => this.#onAddresses(addresses));
     this.#sockets = new SocketSet(options.platform.udp, this.counters, {
       onIke: (datagram) => this.#onDatagram(datagram),
       onEsp: (packet, local, ip, port) => this.#plane?.receive?.(packet, local, ip, port),
@@ -339,20 +360,9 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   #report(notice: Notice): void {
     this.counters.count(notice);
-    if (notice.kind !== 'drop' || this.#mayShowDrop()) this.events.emit('notice', { at: this.#platform.clock.wall(), notice });
-  }
-
-  /** Anybody can make us drop datagrams; logs must not grow at their pace. */
-  #mayShowDrop(): boolean {
-    const now = this.#platform.clock.now();
-    this.#noticeBudget = Math.min(NOTICE_BURST, this.#noticeBudget + ((now - this.#noticeBudgetAt) / 1000) * NOTICES_PER_SECOND);
-    this.#noticeBudgetAt = now;
-    if (this.#noticeBudget < 1) {
-      this.counters.add('notices', 'drop, not shown');
-      return false;
-    }
-    this.#noticeBudget--;
-    return true;
+    // Anybody can make us drop datagrams; logs must not grow at their pace.
+    if (notice.kind === 'drop' && !this.#shownDrops.take(this.#platform.clock.now())) this.counters.add('notices', 'drop, not shown');
+    else this.events.emit('notice', { at: this.#platform.clock.wall(), notice });
   }
 
   #keepAlive(info: IkeSaInfo | undefined): void {
@@ -364,7 +374,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   #arm(): void {
     if (this.#closed) return;
-    const next = earliest(this.#core.nextDeadline(), this.#keepalives.nextDeadline(), this.#addressCheckAt);
+    const next = earliest(this.#core.nextDeadline(), this.#keepalives.nextDeadline(), this.#addresses.nextDeadline());
     if (next === undefined || next >= this.#timerAt) return; // a timer that fires early looks again
     this.#timer?.cancel();
     this.#timerAt = next;
@@ -376,7 +386,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     this.#timerAt = Number.POSITIVE_INFINITY;
     if (this.#closed) return;
     const now = this.#platform.clock.now();
-    if (this.#addressCheckAt !== undefined && now >= this.#addressCheckAt) this.#checkAddresses(now);
+    this.#addresses.expire(now);
     this.#keepalives.expire(
       now,
       (ikeSa) => this.#children.lastSent(ikeSa, (child) => this.plane.counters(child)?.outbound.lastUse),
@@ -401,18 +411,11 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   }
 
   #watchAddresses(): void {
-    if (this.#addressCheckAt !== undefined) return;
-    this.#knownAddresses = this.#platform.udp.addresses().join(' ');
-    this.#addressCheckAt = this.#platform.clock.now() + ADDRESS_CHECK;
+    this.#addresses.start(this.#platform.clock.now());
     this.#arm();
   }
 
-  #checkAddresses(now: Millis): void {
-    this.#addressCheckAt = now + ADDRESS_CHECK;
-    const addresses = this.#platform.udp.addresses();
-    const key = addresses.join(' ');
-    if (key === this.#knownAddresses) return;
-    this.#knownAddresses = key;
+  #onAddresses(addresses: readonly string[]): void {
     this.#followAddresses(addresses).catch((error: unknown) => this.#defect('following the addresses', error));
   }
 
@@ -493,9 +496,7 @@ function asTunnelwrightError(error: unknown): TunnelwrightError {
 
 const ANY = '%any';
 const GRACE: Millis = 2000;
-/** Interfaces come and go at human pace, and asking is cheap. */
-const ADDRESS_CHECK: Millis = 3000;
 /** A turn of the event loop is not spent on wishes alone. */
 const MOST_EFFECTS = 10_000;
-const NOTICE_BURST = 100;
-const NOTICES_PER_SECOND = 10;
+const DROPS_SHOWN_AT_ONCE = 100;
+const DROPS_SHOWN_PER_SECOND = 10;

@@ -15,7 +15,7 @@ export async function readSecretFile(path: string): Promise<Uint8Array> {
   try {
     const facts = await handle.stat();
     if (!facts.isFile()) throw unreadable(path, new Error('not a regular file'));
-    checkSecretMode(path, facts.mode, facts.uid);
+    checkSecretMode(path, facts.mode, facts.uid, process.getuid?.());
     if (facts.size > LARGEST_SECRET) {
       throw new ConfigError(`${path} has ${facts.size} octets; a secret has at most ${LARGEST_SECRET}`, {
         code: 'SECRET_FILE_TOO_LARGE',
@@ -32,8 +32,8 @@ export async function readSecretFile(path: string): Promise<Uint8Array> {
   }
 }
 
-/** Is this mode one that keeps a secret? Windows has no such bits and is not asked. */
-export function checkSecretMode(path: string, mode: number, owner: number, us: number | undefined = process.getuid?.()): void {
+/** Is this mode one that keeps a secret? @param us our user id; undefined where the system has none (Windows): nothing is checked */
+export function checkSecretMode(path: string, mode: number, owner: number, us: number | undefined): void {
   if (us === undefined) return;
   if ((mode & OTHERS_MAY) !== 0) {
     throw new ConfigError(`${path} holds a secret but others may read or change it (mode ${(mode & 0o777).toString(8).padStart(4, '0')})`, {

@@ -102,6 +102,7 @@ export class MemoryPlane implements DataPlane {
 
 export default defineBackend<MemoryPlane>({
   name: 'memory',
+  bareEsp: true,
   probe: () => Promise.resolve({ ok: true, detail: 'records only, moves no packets' }),
   open: (options) => new MemoryPlane(options),
 });

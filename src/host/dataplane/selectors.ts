@@ -1,0 +1,160 @@
+import { getU16, getU32, type IpView } from '../../core/packet/index.ts';
+import type { AddressRangeSelector, TrafficSelector } from '../../core/wire/payloads/types.ts';
+
+/**
+ * The traffic selectors of one CHILD_SA, ready to be held against packets (RFC 4301 §4.4.1.1). A packet fits when some pair of a local and a
+ * remote selector fits it.
+ */
+export class ChildSelectors {
+  readonly #local: readonly CompiledSelector[];
+  readonly #remote: readonly CompiledSelector[];
+
+  constructor(localTs: readonly TrafficSelector[], remoteTs: readonly TrafficSelector[]) {
+    this.#local = localTs.filter(isRange).map(compile);
+    this.#remote = remoteTs.filter(isRange).map(compile);
+  }
+
+  /** From us to the peer? */
+  fitsOutbound(packet: IpView, ports: PortView): boolean {
+    return (
+      fitsSome(this.#local, packet, packet.sourceAt, ports.source) &&
+      fitsSome(this.#remote, packet, packet.destinationAt, ports.destination)
+    );
+  }
+
+  /** From the peer to us? */
+  fitsInbound(packet: IpView, ports: PortView): boolean {
+    return (
+      fitsSome(this.#remote, packet, packet.sourceAt, ports.source) &&
+      fitsSome(this.#local, packet, packet.destinationAt, ports.destination)
+    );
+  }
+
+  /** The remote addresses one by one, where each selector is a single one and there are few; else undefined. */
+  get remoteHosts(): readonly number[] | undefined {
+    if (this.#remote.length === 0 || this.#remote.length > MOST_HOSTS) return undefined;
+    const hosts: number[] = [];
+    for (const { start, end } of this.#remote) {
+      if (start.some((word, i) => word !== end[i])) return undefined;
+      hosts.push(hashWords(start));
+    }
+    return hosts;
+  }
+
+  /** The narrower, the smaller: bits of freedom that the remote side leaves, then the local side; fixed ports and protocols count as narrower. */
+  get breadth(): number {
+    return widest(this.#remote) * 1000 + widest(this.#local);
+  }
+}
+
+/** Ports of a packet, or what stands in their place; read once per packet into an object that is used again. */
+export class PortView {
+  /** -1 where the packet does not show any: protocols without ports, and fragments behind the first. */
+  source = -1;
+  destination = -1;
+
+  read(packet: IpView): void {
+    const { data, payload, end, protocol } = packet;
+    this.source = -1;
+    this.destination = -1;
+    if (packet.fragmentOffset > 0) return;
+    if (HAS_PORTS.has(protocol)) {
+      if (end - payload < 4) return;
+      this.source = getU16(data, payload);
+      this.destination = getU16(data, payload + 2);
+    } else if (protocol === ICMP || protocol === IPV6_ICMP) {
+      // RFC 7296 §3.13.1: type in the high, code in the low octet; it stands for the port of both ends.
+      if (end - payload < 2) return;
+      this.source = this.destination = getU16(data, payload);
+    } else if (protocol === MOBILITY) {
+      if (end - payload < 3) return;
+      this.source = this.destination = data[payload + 2]! << 8;
+    }
+  }
+}
+
+/** A number that is equal for equal addresses; that of an IPv4 address is unique. */
+export function hashAddress(data: Uint8Array, at: number, length: 4 | 16): number {
+  if (length === 4) return getU32(data, at);
+  let hash = 0;
+  for (let i = 0; i < 16; i += 4) hash = (Math.imul(hash, 0x9e3779b1) + getU32(data, at + i)) >>> 0;
+  return hash;
+}
+
+interface CompiledSelector {
+  /** 0 is any. */
+  readonly protocol: number;
+  readonly startPort: number;
+  readonly endPort: number;
+  /** One word for IPv4, four for IPv6. */
+  readonly start: readonly number[];
+  readonly end: readonly number[];
+}
+
+function compile(ts: AddressRangeSelector): CompiledSelector {
+  return { protocol: ts.protocol, startPort: ts.startPort, endPort: ts.endPort, start: words(ts.start), end: words(ts.end) };
+}
+
+function fitsSome(selectors: readonly CompiledSelector[], packet: IpView, addressAt: number, port: number): boolean {
+  for (const selector of selectors) {
+    if (selector.protocol !== 0 && selector.protocol !== packet.protocol) continue;
+    if (fitsPort(selector, port) && fitsAddress(selector, packet, addressAt)) return true;
+  }
+  return false;
+}
+
+/** RFC 7296 §3.13.1: 0–65535 fits whatever the packet shows, 65535–0 (OPAQUE) only what shows nothing. */
+function fitsPort({ startPort, endPort }: CompiledSelector, port: number): boolean {
+  if (startPort === 0 && endPort === 65535) return true;
+  if (port < 0) return startPort > endPort;
+  return port >= startPort && port <= endPort;
+}
+
+function fitsAddress({ start, end }: CompiledSelector, packet: IpView, at: number): boolean {
+  const { data } = packet;
+  if (start.length === 1) {
+    if (packet.addressLength !== 4) return false;
+    const address = getU32(data, at);
+    return address >= start[0]! && address <= end[0]!;
+  }
+  if (packet.addressLength !== 16) return false;
+  return compareAddress(data, at, start) >= 0 && compareAddress(data, at, end) <= 0;
+}
+
+function compareAddress(data: Uint8Array, at: number, bound: readonly number[]): number {
+  for (let i = 0; i < 4; i++) {
+    const difference = getU32(data, at + 4 * i) - bound[i]!;
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+function words(address: Uint8Array): number[] {
+  const result: number[] = [];
+  for (let i = 0; i + 3 < address.length; i += 4) result.push(getU32(address, i));
+  return result;
+}
+
+function hashWords(address: readonly number[]): number {
+  if (address.length === 1) return address[0]!;
+  return address.reduce((hash, word) => (Math.imul(hash, 0x9e3779b1) + word) >>> 0, 0);
+}
+
+function widest(selectors: readonly CompiledSelector[]): number {
+  let bits = 0;
+  for (const { start, end, protocol, startPort, endPort } of selectors) {
+    const free = start.reduce((sum, word, i) => sum + (32 - Math.clz32((word ^ end[i]!) >>> 0)), 0);
+    bits = Math.max(bits, free + (protocol === 0 ? 1 : 0) + (startPort === 0 && endPort === 65535 ? 1 : 0));
+  }
+  return bits;
+}
+
+const isRange = (ts: TrafficSelector): ts is AddressRangeSelector =>
+  'start' in ts && (ts.start.length === 4 || ts.start.length === 16) && ts.start.length === ts.end.length;
+
+const ICMP = 1;
+const IPV6_ICMP = 58;
+const MOBILITY = 135;
+/** TCP, UDP, DCCP, SCTP, UDP-Lite. */
+const HAS_PORTS: ReadonlySet<number> = new Set([6, 17, 33, 132, 136]);
+const MOST_HOSTS = 16;
