@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Exchanged } from './end.ts';
 import type { Host } from './network.ts';
@@ -49,6 +50,9 @@ async function result({ scope, daemon }: Running): Promise<Exchanged> {
   }
 }
 
-/** A script of `process/`, as `tsc -b tsconfig.tools.json` compiled it. */
-export const compiled = (name: string): string =>
-  join(import.meta.dirname, '..', '..', '..', 'dist', '.tools', 'test', 'interop', 'process', `${name}.js`);
+/** A script of `process/`, as `tsc -b tsconfig.tools.json` compiled it; this file itself may run compiled, too. */
+export function compiled(name: string): string {
+  const built = join(process.cwd(), 'dist', '.tools', 'test', 'interop', 'process', `${name}.js`);
+  if (!existsSync(built)) throw new Error(`${built} is not there: run npm run test:interop, which builds it first`);
+  return built;
+}

@@ -1,0 +1,159 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { addInside, createNetwork, type Host } from '../interop/support/network.ts';
+import { eventually } from '../interop/support/process.ts';
+import { createIdentities, type Identity, LEFT_ID, RIGHT_ID, swanctlFiles } from '../interop/support/profile.ts';
+import { Scope } from '../interop/support/scope.ts';
+import type { Settings } from '../interop/support/settings.ts';
+import { Strongswan } from '../interop/support/strongswan.ts';
+import { cpuSeconds, type Row, row } from './measure.ts';
+
+/** Somebody who answers IKE_SA_INIT and IKE_AUTH, seen from outside. */
+export interface Responder {
+  readonly pid: number;
+  /** IKE SAs that are established. */
+  established(): Promise<number>;
+}
+
+export interface Subject {
+  readonly name: string;
+  start(
+    scope: Scope,
+    place: { readonly folder: string; readonly host: Host; readonly peer: Host; readonly identity: Identity },
+  ): Promise<Responder>;
+}
+
+export const SUITE = 'aes128gcm16-prfsha256-x25519';
+export const ESP_SUITE = 'aes128gcm16';
+
+/**
+ * Full IKE SAs, each with its child, per second of one core, as responder. The initiator is strongSwan, whoever answers, and what is
+ * counted is the CPU time that the kernel charges to the answering process, so that subjects compare like with like.
+ */
+export async function measureIkeRate(subject: Subject, auth: 'psk' | 'ecdsa', rounds: number, count: number): Promise<Row> {
+  const scope = new Scope();
+  try {
+    const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-bench-'));
+    scope.defer(folder, () => rm(folder, { recursive: true }));
+    const { left, right } = await createNetwork(scope);
+    await addInside(left);
+    const identities = await createIdentities(folder, auth);
+    const responder = await subject.start(scope, { folder: join(folder, 'right'), host: right, peer: left, identity: identities.right });
+    const rates: number[] = [];
+    // The first round warms up: caches, and compilers that work while the program runs.
+    for (let round = 0; round <= rounds; round++) {
+      const seconds = await oneRound(
+        responder,
+        { folder: join(folder, `left-${round}`), host: left, peer: right, identity: identities.left },
+        count,
+      );
+      if (round > 0) rates.push(count / seconds);
+    }
+    return row(`IKE SAs as responder, ${auth === 'psk' ? 'PSK' : 'ECDSA P-256'}, x25519`, subject.name, 'SA/s/core', rates);
+  } finally {
+    await scope.close();
+  }
+}
+
+export const STRONGSWAN: Subject = {
+  name: 'strongSwan',
+  start: async (scope, { folder, host, peer, identity }) => {
+    await addInside(host);
+    const swan = await Strongswan.start(scope, {
+      folder,
+      host,
+      swanctl: responderConf(host, peer, identity),
+      files: swanctlFiles(identity),
+      charon: QUIET,
+    });
+    return {
+      pid: swan.pid,
+      established: () => established(swan),
+    };
+  },
+};
+
+/** CPU seconds of the responder for `count` IKE SAs that a fresh initiator begins all at once. */
+async function oneRound(
+  responder: Responder,
+  initiator: { folder: string; host: Host; peer: Host; identity: Identity },
+  count: number,
+): Promise<number> {
+  const scope = new Scope();
+  try {
+    const { folder, host, peer, identity } = initiator;
+    const loaded = initiatorConf(host, peer, identity, count, 'none');
+    const swan = await Strongswan.start(scope, { folder, host, swanctl: loaded, files: swanctlFiles(identity), charon: QUIET });
+    const before = cpuSeconds(responder.pid);
+    await swan.configure(initiatorConf(host, peer, identity, count, 'start'));
+    await swan.load();
+    await eventually(
+      `${count} IKE SAs are established`,
+      async () => (await established(swan)) === count,
+      120_000,
+      () => swan.log(),
+    );
+    const seconds = cpuSeconds(responder.pid) - before;
+    await scope.close();
+    await eventually('the responder is empty again', async () => (await responder.established()) === 0, 60_000);
+    return seconds;
+  } finally {
+    await scope.close();
+  }
+}
+
+async function established(swan: Strongswan): Promise<number> {
+  const { total, halfOpen } = await swan.stats();
+  return total - halfOpen;
+}
+
+function initiatorConf(host: Host, peer: Host, identity: Identity, count: number, startAction: 'none' | 'start'): Settings {
+  const connection = (i: number): Settings => ({
+    ...COMMON,
+    local_addrs: host.address,
+    remote_addrs: peer.address,
+    proposals: SUITE,
+    local: { ...credentials(identity), id: identity.auth === 'psk' ? `client-${i}.example` : LEFT_ID },
+    remote: { auth: identity.auth, id: RIGHT_ID },
+    children: {
+      [`c${i}`]: { local_ts: `10.1.${i >> 8}.${i & 255}/32`, remote_ts: peer.network, esp_proposals: ESP_SUITE, start_action: startAction },
+    },
+  });
+  return { connections: Object.fromEntries(Array.from({ length: count }, (_, i) => [`n${i}`, connection(i)])), secrets: secrets(identity) };
+}
+
+function responderConf(host: Host, peer: Host, identity: Identity): Settings {
+  return {
+    connections: {
+      any: {
+        ...COMMON,
+        local_addrs: host.address,
+        remote_addrs: peer.address,
+        proposals: SUITE,
+        local: { ...credentials(identity), id: RIGHT_ID },
+        remote: { auth: identity.auth, id: '%any' },
+        children: { any: { local_ts: host.network, remote_ts: '10.1.0.0/16', esp_proposals: ESP_SUITE } },
+      },
+    },
+    secrets: secrets(identity),
+  };
+}
+
+const credentials = (identity: Identity): Settings =>
+  identity.auth === 'psk' ? { auth: 'psk' } : { auth: 'pubkey', certs: `${identity.id}.crt` };
+const secrets = (identity: Identity): Settings => (identity.auth === 'psk' ? { 'ike-any': { secret: `"${identity.secret}"` } } : {});
+
+const COMMON: Settings = { version: 2, unique: 'never', mobike: 'no', rekey_time: 0 };
+
+/** What keeps charon from being measured at something else: logging, cookies, one SA per pair of identities, a route for each child. */
+const QUIET: Settings = {
+  dos_protection: 'no',
+  reuse_ikesa: 'no',
+  ikesa_table_size: 1024,
+  ikesa_table_segments: 4,
+  install_routes: 'no',
+  retransmit_timeout: 4,
+  retransmit_tries: 5,
+  filelog: {},
+};
