@@ -1,0 +1,13 @@
+export * from './capabilities.ts';
+export * from './constant-time.ts';
+export * from './hash.ts';
+export { warmUpMlKem } from './key-exchange/ml-kem.ts';
+export * from './key-exchange.ts';
+export * from './keywords.ts';
+export type { CipherKeys, PacketCipher } from './packet-cipher.ts';
+export { createPacketCipher } from './packet-ciphers.ts';
+export { prfPlus } from './prf.ts';
+export type { RandomSource } from './random.ts';
+export * from './signatures.ts';
+export { systemRandom } from './system-random.ts';
+export * from './transforms.ts';

@@ -1,0 +1,96 @@
+import { createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { concat, fromHex } from '../../bytes/bytes.ts';
+import { isAllZero } from '../constant-time.ts';
+import type { KeyExchangeMethod, KeyExchangeOffer } from '../key-exchange.ts';
+import { plain } from '../octets.ts';
+import { checkLength, checkSeed, destroyedOffer, invalidPublicValue } from './public-value.ts';
+
+interface MontgomeryCurve {
+  readonly id: number;
+  readonly name: string;
+  readonly curve: 'X25519' | 'X448';
+  readonly length: number;
+  /** PKCS #8 up to the private value (RFC 8410 §7). */
+  readonly pkcs8: Uint8Array;
+}
+
+interface Pair {
+  readonly privateKey: KeyObject;
+  readonly publicValue: Uint8Array;
+}
+
+function montgomery(curve: MontgomeryCurve): KeyExchangeMethod {
+  const pair = (seed: Uint8Array | undefined): Pair => {
+    if (seed !== undefined) {
+      checkSeed(curve.name, seed, curve.length);
+      const privateKey = createPrivateKey({ key: concat(curve.pkcs8, seed) as Buffer, format: 'der', type: 'pkcs8' });
+      return { privateKey, publicValue: rawPublic(createPublicKey(privateKey)) };
+    }
+    const { privateKey, publicKey } = curve.curve === 'X25519' ? generateKeyPairSync('x25519') : generateKeyPairSync('x448');
+    return { privateKey, publicValue: rawPublic(publicKey) };
+  };
+
+  const agree = (privateKey: KeyObject, peerPublic: Uint8Array): Uint8Array => {
+    // RFC 8031 §3.1
+    checkLength(curve.name, peerPublic, curve.length);
+    let sharedSecret: Uint8Array;
+    try {
+      // JWK, because node:crypto takes it many times faster than an SPKI.
+      const publicKey = createPublicKey({ key: { kty: 'OKP', crv: curve.curve, x: toBase64Url(peerPublic) }, format: 'jwk' });
+      sharedSecret = plain(diffieHellman({ privateKey, publicKey }));
+    } catch {
+      throw invalidPublicValue(curve.name, 'is of low order', 'RFC 8031 §3.2');
+    }
+    // RFC 8031 §3.2, RFC 7748 §6: OpenSSL refuses these as well; both must fail before a zero secret is used.
+    if (isAllZero(sharedSecret)) throw invalidPublicValue(curve.name, 'is of low order', 'RFC 8031 §3.2');
+    return sharedSecret;
+  };
+
+  return {
+    id: curve.id,
+    name: curve.name,
+    kind: 'montgomery',
+    initiatorLength: curve.length,
+    responderLength: curve.length,
+    seedLength: curve.length,
+    offer(seed) {
+      const { privateKey, publicValue } = pair(seed);
+      let key: KeyObject | undefined = privateKey;
+      const offer: KeyExchangeOffer = {
+        method: curve.id,
+        publicValue,
+        finish(peerPublic) {
+          if (key === undefined) throw destroyedOffer();
+          return agree(key, peerPublic);
+        },
+        destroy() {
+          key = undefined;
+        },
+      };
+      return offer;
+    },
+    accept(peerPublic, seed) {
+      const { privateKey, publicValue } = pair(seed);
+      return { publicValue, sharedSecret: agree(privateKey, peerPublic) };
+    },
+  };
+}
+
+function rawPublic(key: KeyObject): Uint8Array {
+  const text = atob(key.export({ format: 'jwk' }).x!.replace(/-/g, '+').replace(/_/g, '/'));
+  const value = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) value[i] = text.charCodeAt(i);
+  return value;
+}
+
+const toBase64Url = (data: Uint8Array): string =>
+  btoa(String.fromCharCode(...data))
+    .replace(/\+/g, '-')
+    .replace(/\//g, '_')
+    .replace(/=/g, '');
+
+/** RFC 8031. */
+export const MONTGOMERY_METHODS: readonly KeyExchangeMethod[] = [
+  montgomery({ id: 31, name: 'CURVE25519', curve: 'X25519', length: 32, pkcs8: fromHex('302e020100300506032b656e04220420') }),
+  montgomery({ id: 32, name: 'CURVE448', curve: 'X448', length: 56, pkcs8: fromHex('3046020100300506032b656f043a0438') }),
+];

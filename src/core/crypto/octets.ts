@@ -1,0 +1,10 @@
+/** A plain view of what node:crypto hands out, so that no `Buffer` with its own ideas of equality and slicing leaves this folder. */
+export const plain = (data: Uint8Array): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+
+/** The low octets of `value`, padded with zeros in front to `length` (RFC 7296 §2.14). */
+export function leftPad(value: Uint8Array, length: number): Uint8Array {
+  if (value.length === length) return plain(value);
+  const padded = new Uint8Array(length);
+  padded.set(value, length - value.length);
+  return padded;
+}

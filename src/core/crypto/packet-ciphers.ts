@@ -1,0 +1,49 @@
+import { ApiMisuse } from '../bytes/errors.ts';
+import type { CipherKeys, PacketCipher } from './packet-cipher.ts';
+import { AeadPacketCipher } from './packet-ciphers/aead.ts';
+import { createBodyCipher } from './packet-ciphers/body.ts';
+import { EncryptThenMacPacketCipher } from './packet-ciphers/encrypt-then-mac.ts';
+import {
+  type EncryptionTransform,
+  effectiveKeyLength,
+  encryption,
+  encryptionKeyOctets,
+  type IntegrityTransform,
+  integrity,
+} from './transforms.ts';
+
+/**
+ * The cipher for one direction of an SA. Throws `ApiMisuse` for a combination that cannot be negotiated: an AEAD with a separate
+ * integrity transform, anything else without one, keys of the wrong length.
+ */
+export function createPacketCipher(keys: CipherKeys): PacketCipher {
+  const transform = encryption(keys.encryption);
+  if (transform === undefined) throw misuse('UNKNOWN_TRANSFORM', `encryption transform ${keys.encryption} is not supported`);
+  const octets = encryptionKeyOctets(keys.encryption, keys.keyLength);
+  if (keys.encryptionKey.length !== octets) {
+    throw misuse('KEY_LENGTH', `${transform.name} takes ${octets} octets of key and salt, not ${keys.encryptionKey.length}`);
+  }
+  const keyLength = effectiveKeyLength(transform, keys.keyLength)!;
+  const key = keys.encryptionKey.subarray(0, keyLength / 8);
+  const salt = keys.encryptionKey.subarray(keyLength / 8);
+  if (transform.aead) {
+    if (keys.integrity)
+      throw misuse('INTEGRITY_WITH_AEAD', `${transform.name} protects integrity by itself: no transform of type 3 goes with it`);
+    return new AeadPacketCipher(transform, transform.cipherName(keyLength), key, salt);
+  }
+  const mac = integrityOf(transform, keys);
+  return new EncryptThenMacPacketCipher(transform, createBodyCipher(transform, keyLength, key, salt), mac, keys.integrityKey!);
+}
+
+function integrityOf(transform: EncryptionTransform, keys: CipherKeys): IntegrityTransform {
+  // RFC 4303 §3.2, RFC 7296 §3.3.3: encryption without integrity protects nothing.
+  if (!keys.integrity) throw misuse('INTEGRITY_MISSING', `${transform.name} needs an integrity transform beside it`);
+  const mac = integrity(keys.integrity);
+  if (mac === undefined) throw misuse('UNKNOWN_TRANSFORM', `integrity transform ${keys.integrity} is not supported`);
+  if (keys.integrityKey?.length !== mac.keyLength) {
+    throw misuse('KEY_LENGTH', `${mac.name} takes a key of ${mac.keyLength} octets, not ${keys.integrityKey?.length ?? 0}`);
+  }
+  return mac;
+}
+
+const misuse = (code: string, message: string): ApiMisuse => new ApiMisuse(message, { code });

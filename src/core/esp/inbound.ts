@@ -1,0 +1,135 @@
+import type { PacketCipher } from '../crypto/packet-cipher.ts';
+import { DEFAULT_REPLAY_WINDOW, ReplayWindow } from './replay-window.ts';
+
+export interface InboundSaOptions {
+  /** The SPI that we chose. */
+  readonly spi: number;
+  readonly cipher: PacketCipher;
+  readonly esn: boolean;
+  /** Packets; 0 turns the check off, 1024 unless given. */
+  readonly replayWindow?: number | undefined;
+  readonly resume?: InboundSnapshot | undefined;
+}
+
+/** Newest sequence number accepted; after a restart everything up to it counts as seen. */
+export interface InboundSnapshot {
+  readonly sequenceHigh: number;
+  readonly sequenceLow: number;
+}
+
+/** Why a packet is not handed on; each is counted under its name. */
+export type InboundDrop =
+  /** Too short, or its length does not fit the cipher. */
+  | 'malformed'
+  /** Outside the window to the left, seen before, or beyond what a sequence number can say. */
+  | 'replay'
+  /** The ICV is wrong. */
+  | 'icv'
+  /** Authentic, but its padding is not 1, 2, 3 … or longer than the packet. */
+  | 'padding'
+  /** Authentic and empty on purpose: next header 59 (RFC 4303 §2.6). Counts as traffic. */
+  | 'dummy';
+
+export type InboundVerdict = 'ok' | InboundDrop;
+
+/** Filled by `InboundSa.open` when the verdict is `ok`; made once and used again for every packet. */
+export class OpenedPacket {
+  /** Protocol of the payload. */
+  nextHeader = 0;
+  /** Offset of the payload in the buffer that was opened. */
+  start = 0;
+  /** Octets of the payload; TFC padding, if any, included. */
+  length = 0;
+  sequenceHigh = 0;
+  sequenceLow = 0;
+}
+
+/** The receiving half of an ESP SA (RFC 4303 §3.4). */
+export class InboundSa {
+  readonly spi: number;
+  readonly esn: boolean;
+  /** Authentic packets and octets of their payloads; exact to 2^53. */
+  packets = 0;
+  bytes = 0;
+  readonly drops: Record<InboundDrop, number> = { malformed: 0, replay: 0, icv: 0, padding: 0, dummy: 0 };
+  readonly #cipher: PacketCipher;
+  readonly #window: ReplayWindow;
+  readonly #shortest: number;
+  readonly #alignment: number;
+  /** Width within which a low half counts as old rather than as one of the next 2^32 (RFC 4303 appendix A2). */
+  readonly #reorder: number;
+
+  constructor(options: InboundSaOptions) {
+    this.spi = options.spi;
+    this.esn = options.esn;
+    this.#cipher = options.cipher;
+    this.#window = new ReplayWindow(options.replayWindow);
+    this.#reorder = this.#window.size || DEFAULT_REPLAY_WINDOW;
+    this.#alignment = Math.max(4, options.cipher.blockLength);
+    this.#shortest = HEADER + options.cipher.ivLength + this.#alignment + options.cipher.icvLength;
+    if (options.resume !== undefined) this.#window.restore(options.resume.sequenceHigh, options.resume.sequenceLow);
+  }
+
+  /**
+   * Checks and decrypts an ESP packet in place.
+   * @param packet from the SPI to the end of the ICV; overwritten with plaintext when authentic, untouched otherwise
+   */
+  open(packet: Uint8Array, opened: OpenedPacket): InboundVerdict {
+    const verdict = this.#open(packet, opened);
+    if (verdict !== 'ok') this.drops[verdict]++;
+    return verdict;
+  }
+
+  snapshot(): InboundSnapshot {
+    return { sequenceHigh: this.#window.topHigh, sequenceLow: this.#window.topLow };
+  }
+
+  destroy(): void {
+    this.#cipher.destroy();
+  }
+
+  #open(packet: Uint8Array, opened: OpenedPacket): InboundVerdict {
+    const bodyAt = HEADER + this.#cipher.ivLength;
+    const bodyLength = packet.length - bodyAt - this.#cipher.icvLength;
+    // RFC 4303 §2.4: payload, padding and trailer end on a multiple of 4 and of the cipher's block.
+    if (packet.length < this.#shortest || bodyLength % this.#alignment !== 0) return 'malformed';
+    const low = ((packet[4]! << 24) | (packet[5]! << 16) | (packet[6]! << 8) | packet[7]!) >>> 0;
+    const high = this.esn ? this.#inferHigh(low) : 0;
+    // RFC 4303 §3.4.3: cheap check first, then the ICV, and only what is authentic moves the window.
+    if (high < 0 || high > 0xffffffff || !this.#window.check(high, low)) return 'replay';
+    const end = this.#cipher.open(packet, 0, HEADER, packet.length, this.esn ? high : undefined);
+    if (end < 0) return 'icv';
+    this.#window.update(high, low);
+    this.packets++;
+    const padding = packet[end - 2]!;
+    const length = bodyLength - TRAILER - padding;
+    if (length < 0 || !isMonotonic(packet, end - TRAILER - padding, padding)) return 'padding';
+    const nextHeader = packet[end - 1]!;
+    if (nextHeader === NO_NEXT_HEADER) return 'dummy';
+    this.bytes += length;
+    opened.nextHeader = nextHeader;
+    opened.start = bodyAt;
+    opened.length = length;
+    opened.sequenceHigh = high;
+    opened.sequenceLow = low;
+    return 'ok';
+  }
+
+  /** RFC 4303 appendix A2.2: which 2^32 the low half belongs to, seen from the window; -1 for one before the first. */
+  #inferHigh(low: number): number {
+    const { topHigh, topLow } = this.#window;
+    const bottom = topLow - this.#reorder + 1;
+    if (bottom >= 0) return low >= bottom ? topHigh : topHigh + 1;
+    return low >= bottom + 2 ** 32 ? topHigh - 1 : topHigh;
+  }
+}
+
+/** RFC 4303 §2.4: the receiver should inspect the padding. */
+function isMonotonic(packet: Uint8Array, at: number, length: number): boolean {
+  for (let i = 0; i < length; i++) if (packet[at + i] !== i + 1) return false;
+  return true;
+}
+
+const HEADER = 8;
+const TRAILER = 2;
+const NO_NEXT_HEADER = 59;

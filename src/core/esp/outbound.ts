@@ -1,0 +1,186 @@
+import { ApiMisuse } from '../bytes/errors.ts';
+import type { PacketCipher } from '../crypto/packet-cipher.ts';
+import type { RandomSource } from '../crypto/random.ts';
+
+export interface OutboundSaOptions {
+  /** The peer's inbound SPI. */
+  readonly spi: number;
+  readonly cipher: PacketCipher;
+  /** Extended (64-bit) sequence numbers (RFC 4303 §2.2.1). */
+  readonly esn: boolean;
+  /** Needed for CBC; AEAD and CTR count their IVs. */
+  readonly random?: Pick<RandomSource, 'cbcIv'> | undefined;
+  /** What a snapshot of an SA under the same keys said; the SA goes on strictly behind it. */
+  readonly resume?: OutboundSnapshot | undefined;
+}
+
+/** Enough to go on under the same keys without ever using a sequence number or an IV twice. */
+export interface OutboundSnapshot {
+  readonly sequenceHigh: number;
+  readonly sequenceLow: number;
+}
+
+/**
+ * The sending half of an ESP SA (RFC 4303 §3.3): SPI | sequence number | IV | payload | padding | pad length | next header | ICV.
+ * Synchronous; nothing but the buffers that it is handed is kept.
+ */
+export class OutboundSa {
+  readonly spi: number;
+  readonly esn: boolean;
+  /** Packets and octets of payload that were sealed; exact to 2^53. */
+  packets = 0;
+  bytes = 0;
+  readonly #cipher: PacketCipher;
+  readonly #random: Pick<RandomSource, 'cbcIv'> | undefined;
+  readonly #ivLength: number;
+  /** What payload, padding and the two octets of the trailer add up to is a multiple of this. */
+  readonly #alignment: number;
+  /** Last sequence number used. */
+  #high: number;
+  #low: number;
+  /** IVs drawn in advance; each is used once. */
+  #ivs = new Uint8Array(0);
+  #ivAt = 0;
+
+  constructor(options: OutboundSaOptions) {
+    this.spi = options.spi;
+    this.esn = options.esn;
+    this.#cipher = options.cipher;
+    this.#random = options.random;
+    this.#ivLength = options.cipher.ivLength;
+    // RFC 4303 §2.4: the cipher's block, and in any case 4 octets.
+    this.#alignment = Math.max(4, options.cipher.blockLength);
+    this.#high = options.resume?.sequenceHigh ?? 0;
+    this.#low = options.resume?.sequenceLow ?? 0;
+    if (options.cipher.ivKind === 'random' && options.random === undefined)
+      throw new ApiMisuse('an SA with CBC needs a source of random IVs');
+  }
+
+  /** No sequence number is left: the SA must be replaced, `seal` refuses for ever. */
+  get exhausted(): boolean {
+    return this.#low === 0xffffffff && (!this.esn || this.#high === 0xffffffff);
+  }
+
+  /** Sequence numbers used so far, as a number for display and lifetimes. */
+  get sequence(): number {
+    return this.#high * 2 ** 32 + this.#low;
+  }
+
+  /** Octets of the ESP packet around a payload of this length. */
+  sealedLength(payloadLength: number): number {
+    return HEADER + this.#ivLength + this.#padded(payloadLength) + this.#cipher.icvLength;
+  }
+
+  /** The largest payload whose ESP packet has at most so many octets; negative when not even an empty one fits. */
+  largestPayload(packetLength: number): number {
+    const room = packetLength - HEADER - this.#ivLength - this.#cipher.icvLength;
+    return room - (((room % this.#alignment) + this.#alignment) % this.#alignment) - TRAILER;
+  }
+
+  /** Offset in the packet at which `seal` puts the payload. A payload that stands there already is not copied. */
+  get payloadOffset(): number {
+    return HEADER + this.#ivLength;
+  }
+
+  /**
+   * Writes the ESP packet for one payload to `out` from `outOffset`, where `sealedLength` octets must be free.
+   * @param nextHeader protocol of the payload: 4 or 41 in tunnel mode, 59 for a dummy (RFC 4303 §2.6)
+   * @param tfcLength octets of payload and traffic flow confidentiality padding together (RFC 4303 §2.7); the payload must carry its
+   *   own length, as IP does
+   * @returns octets written, or `EXHAUSTED` when the sequence numbers are used up (RFC 4303 §3.3.3): nothing is written then
+   */
+  seal(payload: Uint8Array, nextHeader: number, out: Uint8Array, outOffset: number, tfcLength = 0): number {
+    if (!this.#nextSequence()) return EXHAUSTED;
+    const bodyAt = outOffset + HEADER + this.#ivLength;
+    const length = Math.max(tfcLength, payload.length);
+    const end = bodyAt + this.#padded(length);
+    if (end + this.#cipher.icvLength > out.length)
+      throw new ApiMisuse(`an ESP packet of ${end + this.#cipher.icvLength - outOffset} octets does not fit its buffer`);
+    if (out.buffer !== payload.buffer || out.byteOffset + bodyAt !== payload.byteOffset) out.set(payload, bodyAt);
+    if (length > payload.length) out.fill(0, bodyAt + payload.length, bodyAt + length);
+    writeU32(out, outOffset, this.spi);
+    writeU32(out, outOffset + 4, this.#low);
+    this.#writeIv(out, outOffset + HEADER);
+    // RFC 4303 §2.4: 1, 2, 3 …
+    const padding = end - TRAILER - (bodyAt + length);
+    for (let i = 1; i <= padding; i++) out[bodyAt + length + i - 1] = i;
+    out[end - 2] = padding;
+    out[end - 1] = nextHeader;
+    this.packets++;
+    this.bytes += payload.length;
+    return this.#cipher.seal(out, outOffset, HEADER, end, this.esn ? this.#high : undefined) - outOffset;
+  }
+
+  /** Skips sequence numbers (and with them IVs), so that what another holder of a snapshot may have sent is not sent again. */
+  skipAhead(count: number): void {
+    const low = this.#low + count;
+    const high = this.#high + Math.floor(low / 2 ** 32);
+    const over = this.esn ? high > 0xffffffff : high > 0;
+    this.#high = over && !this.esn ? 0 : Math.min(high, 0xffffffff);
+    this.#low = over ? 0xffffffff : low % 2 ** 32;
+  }
+
+  snapshot(): OutboundSnapshot {
+    return { sequenceHigh: this.#high, sequenceLow: this.#low };
+  }
+
+  destroy(): void {
+    this.#cipher.destroy();
+    this.#ivs.fill(0);
+  }
+
+  #padded(length: number): number {
+    return Math.ceil((length + TRAILER) / this.#alignment) * this.#alignment;
+  }
+
+  /** RFC 4303 §3.3.3: the counter must not cycle. */
+  #nextSequence(): boolean {
+    if (this.#low !== 0xffffffff) {
+      this.#low++;
+      return true;
+    }
+    if (!this.esn || this.#high === 0xffffffff) return false;
+    this.#high++;
+    this.#low = 0;
+    return true;
+  }
+
+  #writeIv(out: Uint8Array, at: number): void {
+    switch (this.#cipher.ivKind) {
+      case 'counter':
+        // RFC 4106 §3.1, RFC 4309 §3.1, RFC 3686 §3.1: unique under the key; the 64-bit sequence number is.
+        writeU32(out, at, this.#high);
+        writeU32(out, at + 4, this.#low);
+        return;
+      case 'random':
+        if (this.#ivAt + this.#ivLength > this.#ivs.length) this.#drawIvs();
+        for (let i = 0; i < this.#ivLength; i++) out[at + i] = this.#ivs[this.#ivAt + i]!;
+        this.#ivAt += this.#ivLength;
+        return;
+      case 'none':
+        return;
+    }
+  }
+
+  /** RFC 3602 §3: unpredictable. Drawn for many packets at once, since a draw costs as much as sealing a small one. */
+  #drawIvs(): void {
+    this.#ivs = new Uint8Array(this.#random!.cbcIv(this.#ivLength * IVS_PER_DRAW));
+    this.#ivAt = 0;
+  }
+}
+
+/** What `seal` returns when the sequence numbers are used up. */
+export const EXHAUSTED = -1;
+
+function writeU32(data: Uint8Array, at: number, value: number): void {
+  data[at] = value >>> 24;
+  data[at + 1] = value >>> 16;
+  data[at + 2] = value >>> 8;
+  data[at + 3] = value;
+}
+
+/** SPI and sequence number. */
+const HEADER = 8;
+/** Pad length and next header. */
+const TRAILER = 2;
+const IVS_PER_DRAW = 64;

@@ -1,0 +1,82 @@
+/**
+ * Anti-replay window (RFC 4303 §3.4.3) as a ring of bitmap blocks (RFC 6479): moving it forward clears whole blocks instead of
+ * shifting bits. Sequence numbers are 64 bits in two halves, so that all arithmetic stays exact; without ESN the high half is 0.
+ */
+export class ReplayWindow {
+  /** Sequence numbers that may lie behind the newest one, itself included; 0 turns the check off. */
+  readonly size: number;
+  readonly #blocks: Uint32Array;
+  readonly #mask: number;
+  #high = 0;
+  #low = 0;
+
+  /** @param size a number of packets; any, up to 2^20 */
+  constructor(size = DEFAULT_REPLAY_WINDOW) {
+    this.size = Math.max(0, Math.min(Math.floor(size), LARGEST_REPLAY_WINDOW));
+    // RFC 6479 §3: one block more than the window needs, so that the oldest block can be cleared while it is still partly inside.
+    let blocks = 1;
+    while (blocks * BITS < this.size + BITS) blocks *= 2;
+    this.#blocks = new Uint32Array(blocks);
+    this.#mask = blocks - 1;
+  }
+
+  /** Newest sequence number that was accepted. */
+  get topHigh(): number {
+    return this.#high;
+  }
+
+  get topLow(): number {
+    return this.#low;
+  }
+
+  /** Whether this sequence number would be accepted: neither too old nor seen. Changes nothing. */
+  check(high: number, low: number): boolean {
+    // RFC 4303 §3.3.3: the first packet carries 1; a zero never stands on the wire but as the low half of an extended number.
+    if (high === 0 && low === 0) return false;
+    if (this.size === 0) return true;
+    const ahead = this.#ahead(high, low);
+    if (ahead > 0) return true;
+    if (-ahead >= this.size) return false;
+    return (this.#blocks[(low >>> SHIFT) & this.#mask]! & (1 << (low & 31))) === 0;
+  }
+
+  /** Marks a sequence number as seen; only after its packet proved authentic, and only one that `check` let through. */
+  update(high: number, low: number): void {
+    const ahead = this.#ahead(high, low);
+    if (ahead > 0) {
+      this.#advance(ahead, low);
+      this.#high = high;
+      this.#low = low;
+    }
+    if (this.size > 0) this.#blocks[(low >>> SHIFT) & this.#mask]! |= 1 << (low & 31);
+  }
+
+  /** Puts the right edge to this number with everything up to it counted as seen: after a restart, which must not accept old packets. */
+  restore(high: number, low: number): void {
+    this.#high = high;
+    this.#low = low;
+    this.#blocks.fill(0xffffffff);
+    // The blocks ahead of the edge are cleared when the window reaches them; of the edge's own block, the numbers beyond it are new.
+    this.#blocks[(low >>> SHIFT) & this.#mask] = 0xffffffff >>> (31 - (low & 31));
+  }
+
+  /** How far beyond the newest number; exact where it matters, and of the right sign everywhere. */
+  #ahead(high: number, low: number): number {
+    return (high - this.#high) * 2 ** 32 + (low - this.#low);
+  }
+
+  #advance(ahead: number, low: number): void {
+    const from = this.#low >>> SHIFT;
+    // Blocks entered; across a wrap of the low half too, since the ring's length divides 2^27.
+    let entered = ahead >= this.#blocks.length * BITS + BITS ? this.#blocks.length : ((low >>> SHIFT) - from) & BLOCK_NUMBER_MASK;
+    if (entered > this.#blocks.length) entered = this.#blocks.length;
+    for (let i = 1; i <= entered; i++) this.#blocks[(from + i) & this.#mask] = 0;
+  }
+}
+
+/** RFC 4303 §3.4.3 asks for 32 and suggests 64; fast links reorder more. */
+export const DEFAULT_REPLAY_WINDOW = 1024;
+export const LARGEST_REPLAY_WINDOW = 2 ** 20;
+const BITS = 32;
+const SHIFT = 5;
+const BLOCK_NUMBER_MASK = 2 ** 27 - 1;
