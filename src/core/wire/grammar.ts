@@ -148,7 +148,7 @@ interface FormRule {
 
 const INVALID = { code: 'INVALID_SYNTAX', notify: NotifyType.INVALID_SYNTAX };
 
-/** Status notifies that answer a request with "not so": RFC 7296 §2.6, RFC 8019 §7.1, RFC 5685 §3, RFC 5723 §4.3.2. */
+/** Status notifies that answer a request with "not so": RFC 7296 §2.6, RFC 8019 §7.1.1, RFC 5685 §3, RFC 5723 §4.3.2. */
 const COME_BACK: readonly number[] = [NotifyType.COOKIE, NotifyType.PUZZLE, NotifyType.REDIRECT, NotifyType.TICKET_NACK];
 
 /** RFC 6023: an IKE SA may come up without CHILD_SA; then all three are absent. */

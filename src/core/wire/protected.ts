@@ -39,7 +39,7 @@ export interface OpenedFragment {
 }
 
 /**
- * Puts `payloads` into an SK payload (RFC 7296 §3.14). The header and what is in `clear` (RFC 8019 §7.1.2 puts its Puzzle Solution there) are
+ * Puts `payloads` into an SK payload (RFC 7296 §3.14). The header and what is in `clear` (RFC 8019 §7.2.2 puts its Puzzle Solution there) are
  * authenticated, not encrypted.
  */
 export function sealMessage(
@@ -56,6 +56,7 @@ export function sealMessage(
 /**
  * Cuts `payloads` into SKF payloads (RFC 7383 §2.5), each in a message of its own with the same header.
  * @param maxOctets of each IKE message, without IP and UDP headers and non-ESP marker
+ * @param clear goes before the SKF payload of the first fragment alone (RFC 8019 §7.2.2, RFC 7383 §2.5.3)
  * @returns at least one message. Throws `ApiMisuse` when `maxOctets` leaves no room, or 65535 fragments do not suffice.
  */
 export function sealFragments(
@@ -68,23 +69,22 @@ export function sealFragments(
   const inner = new Writer();
   writePayloads(inner, payloads);
   const whole = inner.finish();
-  const { ivLength, icvLength, blockLength } = protection.cipher;
-  const clearOctets = chainLength(clear);
-  const room =
-    Math.min(maxOctets, HEADER_LENGTH + clearOctets + 0xffff) - HEADER_LENGTH - clearOctets - SKF_HEADER_LENGTH - ivLength - icvLength;
-  const share = room - (room % blockLength) - PAD_LENGTH_FIELD;
-  if (share < 1) throw new ApiMisuse(`${maxOctets} octets leave no room for a fragment`, { code: 'FRAGMENT_TOO_SMALL' });
-  const total = Math.max(1, Math.ceil(whole.length / share));
+  const first = fragmentRoom(protection.cipher, maxOctets - chainLength(clear));
+  const share = fragmentRoom(protection.cipher, maxOctets);
+  if (first < 1 || share < 1) throw new ApiMisuse(`${maxOctets} octets leave no room for a fragment`, { code: 'FRAGMENT_TOO_SMALL' });
+  const total = 1 + Math.ceil(Math.max(0, whole.length - first) / share);
   if (total > 0xffff) throw new ApiMisuse(`the message needs ${total} fragments`, { code: 'TOO_MANY_FRAGMENTS' });
   const messages: Uint8Array[] = [];
-  for (let i = 0; i < total; i++) {
+  for (let i = 0, at = 0; i < total; i++) {
     const fields = new Writer(4)
       .u16(i + 1)
       .u16(total)
       .finish();
-    const part = whole.subarray(i * share, (i + 1) * share);
+    const end = at + (i === 0 ? first : share);
     // RFC 7383 §2.5: the type of the first payload stands in the first fragment only.
-    messages.push(seal(header, clear, PayloadType.SKF, i === 0 ? firstType(payloads) : PayloadType.NONE, fields, part, protection));
+    const type = i === 0 ? firstType(payloads) : PayloadType.NONE;
+    messages.push(seal(header, i === 0 ? clear : [], PayloadType.SKF, type, fields, whole.subarray(at, end), protection));
+    at = end;
   }
   return messages;
 }
@@ -169,6 +169,12 @@ function open(message: Message, sealed: SkPayload | SkfPayload, cipher: MessageC
     });
   }
   return copy.subarray(bodyStart, end);
+}
+
+/** Octets of plaintext that fit into a fragment whose message has `octets`; less than 1 for none. */
+function fragmentRoom({ ivLength, icvLength, blockLength }: MessageCipher, octets: number): number {
+  const body = Math.min(octets - HEADER_LENGTH, 0xffff) - SKF_HEADER_LENGTH - ivLength - icvLength;
+  return body - (body % blockLength) - PAD_LENGTH_FIELD;
 }
 
 function chainLength(payloads: readonly Payload[]): number {

@@ -89,6 +89,7 @@ export const NotifyType = {
   SA_RESOURCE_INFO: 16444, // RFC 9611
   USE_PPK_INT: 16445, // RFC 9867
   PPK_IDENTITY_KEY: 16446,
+  IKE_SA_INIT_FULL_TRANSCRIPT_AUTH: 16447, // draft-ietf-ipsecme-ikev2-downgrade-prevention
 } as const;
 
 /** RFC 7296 §3.10.1: types below 16384 report errors. */

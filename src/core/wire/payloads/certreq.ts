@@ -6,7 +6,14 @@ export default definePayload<'CERTREQ'>({
   type: PayloadType.CERTREQ,
   notation: 'CERTREQ',
   section: 'RFC 7296 §3.7',
-  occurs: many('IKE_SA_INIT response', 'IKE_AUTH request', 'IKE_INTERMEDIATE response'),
+  // RFC 6311 §7.1 shows one in the response of IKE_AUTH as well, where it asks for nothing any more.
+  occurs: many(
+    'IKE_SA_INIT response',
+    'IKE_AUTH request',
+    'IKE_AUTH response',
+    'IKE_AUTH response, EAP round',
+    'IKE_INTERMEDIATE response',
+  ),
   parse: (r) => ({ kind: 'CERTREQ', encoding: r.u8('Cert Encoding'), authorities: r.rest() }),
   write: (w, { encoding, authorities }) => void w.u8(encoding).bytes(authorities),
   describe({ encoding, authorities }) {

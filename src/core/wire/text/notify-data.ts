@@ -99,7 +99,8 @@ const DECODERS: Readonly<Record<number, Decoder>> = {
   [N.SECURE_PASSWORD_METHODS]: (r) => list(r, () => nameOf(SecurePasswordMethod, r.u16('method'))),
   [N.SIGNATURE_HASH_ALGORITHMS]: (r) => list(r, () => nameOf(HashId, r.u16('hash'))),
   [N.PUZZLE]: (r) => `${nameOf(PrfId, r.u16('PRF'))}, difficulty ${r.u8('difficulty')}, cookie ${shortHex(r.rest())}`,
-  [N.PPK_IDENTITY]: (r) => ppkIdentity(r),
+  [N.PPK_IDENTITY]: ppkIdentity,
+  [N.PPK_IDENTITY_KEY]: ppkIdentityKey,
   [N.ADDITIONAL_KEY_EXCHANGE]: octets,
   [N.USE_AGGFRAG]: (r) => aggfragFlags(r.u8('flags')),
   [N.SUPPORTED_AUTH_METHODS]: authMethods,
@@ -114,5 +115,13 @@ function ppkIdentity(r: Reader): string {
   return `${nameOf(PpkIdType, type)} ${text}`;
 }
 
-/** RFC 9347 §5.1: C for congestion control, D for don't fragment. */
-const aggfragFlags = (flags: number): string => `flags ${(flags & 1) !== 0 ? 'C' : '-'}${(flags & 2) !== 0 ? 'D' : '-'}`;
+/** RFC 9867 §3.1: the PPK_ID, then 8 octets that confirm the key. */
+function ppkIdentityKey(r: Reader): string {
+  const identity = ppkIdentity(r.sub(r.remaining - PPK_CONFIRMATION, 'PPK_ID'));
+  return `${identity}, confirmation ${shortHex(r.rest())}`;
+}
+
+/** RFC 9347 §5.1: C asks for congestion control, D for no fragments. */
+const aggfragFlags = (flags: number): string => `flags ${(flags & 2) !== 0 ? 'C' : '-'}${(flags & 1) !== 0 ? 'D' : '-'}`;
+
+const PPK_CONFIRMATION = 8;
