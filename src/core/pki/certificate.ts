@@ -72,7 +72,8 @@ function readTbs(reader: DerReader) {
   const number = versioned?.smallInteger('version') ?? 0;
   versioned?.end('version');
   // X.690 §11.5: version 1 is the default, hence not written.
-  if (number > 2 || (versioned !== undefined && number === 0)) throw reader.malformed(`there is no X.509 version ${number + 1} here`, 'version');
+  if (number > 2 || (versioned !== undefined && number === 0))
+    throw reader.malformed(`there is no X.509 version ${number + 1} here`, 'version');
   const version = (number + 1) as 1 | 2 | 3;
   const serial = reader.integer('serialNumber');
   const innerAlgorithm = readAlgorithm(reader, 'signature');

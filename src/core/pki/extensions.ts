@@ -116,7 +116,10 @@ interface ExtensionParser {
   readonly parse: (reader: DerReader) => unknown;
 }
 
-const parser = <K extends keyof KnownExtensions>(name: K, parse: (reader: DerReader) => Required<KnownExtensions>[K]): ExtensionParser => ({ name, parse });
+const parser = <K extends keyof KnownExtensions>(name: K, parse: (reader: DerReader) => Required<KnownExtensions>[K]): ExtensionParser => ({
+  name,
+  parse,
+});
 
 function readBasicConstraints(reader: DerReader): BasicConstraints {
   const inner = reader.sequence('basicConstraints');
@@ -161,7 +164,8 @@ function readSubtrees(reader: DerReader, tag: number, field: string): GeneralNam
   do {
     const subtree = list.sequence(field);
     const base = readGeneralName(subtree, field, [8, 32]);
-    if (base.kind === 'ip' && !isMask(base.octets.subarray(base.octets.length / 2))) throw subtree.malformed(`${field} has a mask with holes`, field);
+    if (base.kind === 'ip' && !isMask(base.octets.subarray(base.octets.length / 2)))
+      throw subtree.malformed(`${field} has a mask with holes`, field);
     // RFC 5280 §4.2.1.10: minimum is zero, hence left out, and maximum is absent.
     subtree.end(`${field} (minimum and maximum are not used)`);
     bases.push(base);

@@ -3,7 +3,7 @@ import { Oid } from './oid.ts';
 
 /** What a SubjectPublicKeyInfo says about its key: enough to judge its strength and to choose a signature scheme. */
 export type PublicKeyInfo =
-  | { readonly kind: 'rsa' | 'rsa-pss'; readonly bits: number; /** Octets of the public exponent. */ readonly exponent: Uint8Array }
+  | { readonly kind: 'rsa' | 'rsa-pss'; readonly bits: number /** Octets of the public exponent. */; readonly exponent: Uint8Array }
   | { readonly kind: 'ec'; readonly curve: string }
   | { readonly kind: 'ed25519' | 'ed448' }
   | { readonly kind: 'unknown'; readonly algorithm: string; readonly why: string };
@@ -33,7 +33,8 @@ export function parsePublicKeyInfo(spki: Uint8Array): PublicKeyInfo {
       case Oid.ed25519:
       case Oid.ed448:
         // RFC 8410 §3: the parameters MUST be absent.
-        if (parameters !== undefined || key.length !== (oid === Oid.ed25519 ? 32 : 57)) return unknown('an EdDSA key that is not encoded by RFC 8410');
+        if (parameters !== undefined || key.length !== (oid === Oid.ed25519 ? 32 : 57))
+          return unknown('an EdDSA key that is not encoded by RFC 8410');
         return { kind: oid === Oid.ed25519 ? 'ed25519' : 'ed448' };
       default:
         return unknown(`a key of algorithm ${oid}`);
