@@ -10,13 +10,13 @@ interface ModpGroup {
   /** OpenSSL's name. */
   readonly group: string;
   readonly bits: number;
-  /** Bits of a private exponent drawn from a seed: the upper estimate of RFC 3526 §8. */
-  readonly exponentBits: number;
+  /** Octets of a private exponent that is taken from a seed: between the two estimates of RFC 3526 §8. */
+  readonly exponentLength: number;
 }
 
 function modp(group: ModpGroup): KeyExchangeMethod {
   const length = group.bits / 8;
-  const seedLength = group.exponentBits / 8;
+  const seedLength = group.exponentLength;
   let largest: Uint8Array | undefined;
 
   /** RFC 6989 §2.1: 1 < y < p - 1. The primes are safe primes, so no small subgroup is left to check for. */
@@ -36,7 +36,7 @@ function modp(group: ModpGroup): KeyExchangeMethod {
     checkSeed(group.name, seed, seedLength);
     const named = getDiffieHellman(group.group);
     const dh = createDiffieHellman(named.getPrime(), named.getGenerator());
-    dh.setPrivateKey(withTopBit(seed));
+    dh.setPrivateKey(atLeastTwo(seed));
     dh.generateKeys();
     return dh;
   };
@@ -84,18 +84,18 @@ function one(length: number): Uint8Array {
   return value;
 }
 
-/** A seed of zeros must not become the private value 0. */
-function withTopBit(seed: Uint8Array): Uint8Array {
+/** A seed of zeros must not become a private value that gives itself away. */
+function atLeastTwo(seed: Uint8Array): Uint8Array {
   const exponent = new Uint8Array(seed);
-  exponent[0]! |= 0x80;
+  exponent[exponent.length - 1]! |= seed.subarray(0, -1).some((octet) => octet !== 0) || seed.at(-1)! > 1 ? 0 : 2;
   return exponent;
 }
 
 /** RFC 3526. */
 export const MODP_METHODS: readonly KeyExchangeMethod[] = [
-  modp({ id: 14, name: 'MODP_2048', group: 'modp14', bits: 2048, exponentBits: 320 }),
-  modp({ id: 15, name: 'MODP_3072', group: 'modp15', bits: 3072, exponentBits: 424 }),
-  modp({ id: 16, name: 'MODP_4096', group: 'modp16', bits: 4096, exponentBits: 480 }),
-  modp({ id: 17, name: 'MODP_6144', group: 'modp17', bits: 6144, exponentBits: 544 }),
-  modp({ id: 18, name: 'MODP_8192', group: 'modp18', bits: 8192, exponentBits: 624 }),
+  modp({ id: 14, name: 'MODP_2048', group: 'modp14', bits: 2048, exponentLength: 48 }),
+  modp({ id: 15, name: 'MODP_3072', group: 'modp15', bits: 3072, exponentLength: 48 }),
+  modp({ id: 16, name: 'MODP_4096', group: 'modp16', bits: 4096, exponentLength: 64 }),
+  modp({ id: 17, name: 'MODP_6144', group: 'modp17', bits: 6144, exponentLength: 64 }),
+  modp({ id: 18, name: 'MODP_8192', group: 'modp18', bits: 8192, exponentLength: 80 }),
 ];

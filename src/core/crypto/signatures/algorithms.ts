@@ -19,9 +19,6 @@ export function algorithmName(algorithm: SignatureAlgorithm): string {
 /** Octets of the digest. */
 export const hashLength = (hash: SignatureHash): number => HASHES[hash].length;
 
-/** OpenSSL's name of the digest, as node:crypto takes it. */
-export const hashName = (hash: SignatureHash): string => hash;
-
 /** Strict DER of one AlgorithmIdentifier and nothing behind it; a sentence that says what is wrong otherwise. */
 export function parseAlgorithmIdentifier(der: Uint8Array): SignatureAlgorithm | string {
   const sequence = readOnly(der, Tag.SEQUENCE);
