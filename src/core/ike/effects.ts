@@ -127,6 +127,8 @@ export interface ChildSaSpec {
   readonly replaces: number | undefined;
   /** 0 is never. Reaching one raises `soft-expire` or `hard-expire` in `observe`. */
   readonly limits: { readonly softBytes: number; readonly hardBytes: number; readonly softPackets: number; readonly hardPackets: number };
+  /** From a snapshot: sequence numbers and IV counters must skip far ahead, and the replay window begins anew. */
+  readonly resumed?: boolean;
   /** Addresses that were assigned to us (initiator) or by us (responder), for the data plane to configure. */
   readonly assigned: readonly string[];
 }
@@ -163,7 +165,13 @@ export type Observation =
   | { readonly kind: 'path-mtu'; readonly remote: Address; readonly mtu: number };
 
 export type Command =
-  | { readonly kind: 'initiate'; readonly connection: string; readonly child?: string | undefined; readonly local?: Address; readonly remote?: Address }
+  | {
+      readonly kind: 'initiate';
+      readonly connection: string;
+      readonly child?: string | undefined;
+      readonly local?: Address;
+      readonly remote?: Address;
+    }
   | { readonly kind: 'create-child'; readonly ikeSa: number; readonly child: string }
   | { readonly kind: 'rekey-child'; readonly child: number }
   | { readonly kind: 'rekey-ike'; readonly ikeSa: number }
@@ -176,8 +184,21 @@ export type Command =
 
 /** What happened, for logs, the CLI, the dashboard and counters. Never holds a secret. */
 export type Notice =
-  | { readonly kind: 'ike-state'; readonly ikeSa: number; readonly connection: string | undefined; readonly from: string; readonly to: string }
-  | { readonly kind: 'child-state'; readonly child: number; readonly ikeSa: number; readonly name: string; readonly from: string; readonly to: string }
+  | {
+      readonly kind: 'ike-state';
+      readonly ikeSa: number;
+      readonly connection: string | undefined;
+      readonly from: string;
+      readonly to: string;
+    }
+  | {
+      readonly kind: 'child-state';
+      readonly child: number;
+      readonly ikeSa: number;
+      readonly name: string;
+      readonly from: string;
+      readonly to: string;
+    }
   /** One exchange that we began is over; sizes in octets of IKE, both fragments and copies counted once. */
   | {
       readonly kind: 'exchange';
@@ -195,14 +216,31 @@ export type Notice =
     }
   | { readonly kind: 'ike-up'; readonly ikeSa: number; readonly info: IkeSaInfo }
   | { readonly kind: 'ike-rekeyed'; readonly from: number; readonly to: number; readonly byUs: boolean }
-  | { readonly kind: 'ike-down'; readonly ikeSa: number; readonly connection: string | undefined; readonly reason: string; readonly error: TunnelwrightError | undefined }
+  | {
+      readonly kind: 'ike-down';
+      readonly ikeSa: number;
+      readonly connection: string | undefined;
+      readonly reason: string;
+      readonly error: TunnelwrightError | undefined;
+    }
   | { readonly kind: 'child-up'; readonly child: number; readonly ikeSa: number; readonly name: string; readonly suite: string }
   | { readonly kind: 'child-rekeyed'; readonly from: number; readonly to: number; readonly byUs: boolean }
   | { readonly kind: 'child-down'; readonly child: number; readonly ikeSa: number; readonly name: string; readonly reason: string }
   /** A command or an exchange failed while its IKE SA may live on. */
-  | { readonly kind: 'failed'; readonly ikeSa: number | undefined; readonly connection: string | undefined; readonly what: string; readonly error: TunnelwrightError }
+  | {
+      readonly kind: 'failed';
+      readonly ikeSa: number | undefined;
+      readonly connection: string | undefined;
+      readonly what: string;
+      readonly error: TunnelwrightError;
+    }
   | { readonly kind: 'nat'; readonly ikeSa: number; readonly ours: boolean; readonly theirs: boolean; readonly forced: boolean }
-  | { readonly kind: 'addresses'; readonly ikeSa: number; readonly attributes: readonly ConfigurationAttribute[]; readonly addresses: readonly string[] }
+  | {
+      readonly kind: 'addresses';
+      readonly ikeSa: number;
+      readonly attributes: readonly ConfigurationAttribute[];
+      readonly addresses: readonly string[];
+    }
   | { readonly kind: 'peer'; readonly ikeSa: number; readonly id: Identification; readonly method: number; readonly description: string }
   | { readonly kind: 'retransmit'; readonly ikeSa: number; readonly exchange: number; readonly messageId: number; readonly attempt: number }
   /** A datagram was dropped; `cause` is a stable word, and is counted. */

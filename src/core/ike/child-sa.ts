@@ -1,0 +1,107 @@
+import { InternalError } from '../bytes/errors.ts';
+import { zeroise } from '../crypto/index.ts';
+import type { TrafficSelector } from '../wire/index.ts';
+import { CHILD_SA_TRANSITIONS, type ChildSaState } from './child-sa-state.ts';
+import type { ChildSaInfo, ChildSaSpec, Millis } from './effects.ts';
+import type { ChildSuite } from './keys.ts';
+import type { ChildPolicy } from './policy.ts';
+import { childSuiteText } from './proposals.ts';
+import { newTimer, type Timer } from './timers.ts';
+
+/** A CHILD_SA as the control plane sees it: a pair of ESP or AH SAs under one policy (RFC 7296 §1.1.2). */
+export class ChildSa {
+  readonly id: number;
+  readonly policy: ChildPolicy;
+  readonly suite: ChildSuite;
+  readonly spec: ChildSaSpec;
+  readonly establishedAt: Millis;
+  /** Of the exchange that made it: the collision rules compare them (RFC 7296 §2.8.1). */
+  readonly lowestNonce: Uint8Array;
+  readonly createdByUs: boolean;
+  state: ChildSaState = 'installing';
+  /** The IKE SA it hangs on now; an IKE rekey moves it. */
+  ikeSa: number;
+  /** A successor that the peer made while our own rekeying was under way. */
+  peerSuccessor: ChildSa | undefined;
+  rekeyAt: Millis | undefined;
+  readonly timers: { readonly rekey: Timer; readonly expire: Timer; readonly retire: Timer };
+
+  constructor(fields: {
+    spec: ChildSaSpec;
+    policy: ChildPolicy;
+    suite: ChildSuite;
+    establishedAt: Millis;
+    lowestNonce: Uint8Array;
+    createdByUs: boolean;
+  }) {
+    this.id = fields.spec.id;
+    this.ikeSa = fields.spec.ikeSa;
+    this.spec = fields.spec;
+    this.policy = fields.policy;
+    this.suite = fields.suite;
+    this.establishedAt = fields.establishedAt;
+    this.lowestNonce = fields.lowestNonce;
+    this.createdByUs = fields.createdByUs;
+    this.timers = {
+      rekey: newTimer('rekey-child', this.id),
+      expire: newTimer('expire-child', this.id),
+      retire: newTimer('retire-child', this.id),
+    };
+  }
+
+  get inboundSpi(): number {
+    return this.spec.inbound.spi;
+  }
+
+  get outboundSpi(): number {
+    return this.spec.outbound.spi;
+  }
+
+  get localTs(): readonly TrafficSelector[] {
+    return this.spec.localTs;
+  }
+
+  get remoteTs(): readonly TrafficSelector[] {
+    return this.spec.remoteTs;
+  }
+
+  /** The only way to change state; use `World.childTransition`, which also notices. */
+  enter(to: ChildSaState): ChildSaState {
+    const from = this.state;
+    if (!CHILD_SA_TRANSITIONS[from].includes(to)) throw new InternalError(`CHILD_SA ${this.id} cannot go from ${from} to ${to}`);
+    this.state = to;
+    return from;
+  }
+
+  /** Asked anew each time: what a routine waited for may have changed the state. */
+  is(...states: readonly ChildSaState[]): boolean {
+    return states.includes(this.state);
+  }
+
+  get usable(): boolean {
+    return this.state === 'installed' || this.state === 'rekeying';
+  }
+
+  /** Until the child is removed a snapshot may still need them. */
+  forgetKeys(): void {
+    for (const half of [this.spec.inbound, this.spec.outbound]) zeroise(half.encryptionKey, half.integrityKey);
+  }
+
+  info(): ChildSaInfo {
+    const { protocol, mode } = this.spec;
+    return {
+      id: this.id,
+      name: this.spec.name,
+      state: this.state,
+      protocol,
+      mode,
+      inboundSpi: this.inboundSpi,
+      outboundSpi: this.outboundSpi,
+      suite: childSuiteText(this.suite),
+      localTs: this.localTs,
+      remoteTs: this.remoteTs,
+      establishedAt: this.establishedAt,
+      rekeyAt: this.rekeyAt,
+    };
+  }
+}

@@ -1,0 +1,189 @@
+import { ApiMisuse, ConfigError, TunnelwrightError } from '../bytes/errors.ts';
+import type { Address } from '../bytes/ip-address.ts';
+import type { ChildSa } from './child-sa.ts';
+import type { Command } from './effects.ts';
+import type { EndpointWorld } from './endpoint.ts';
+import { createChild, rekeyChild } from './exchanges/create-child-sa.ts';
+import { initiateIkeAuth } from './exchanges/ike-auth.ts';
+import { initiateIkeSaInit } from './exchanges/ike-sa-init.ts';
+import { checkLiveness } from './exchanges/informational.ts';
+import { IkeSa } from './ike-sa.ts';
+import type { ChildPolicy, Connection } from './policy.ts';
+import type { Routine } from './routine.ts';
+import { deleteChild } from './tasks/child-delete.ts';
+import { deleteIkeSa } from './tasks/ike-delete.ts';
+import { rekeyIke } from './tasks/ike-rekey.ts';
+
+/** What an operator, or a timer on the operator's behalf, wants of an endpoint. */
+export function execute(world: EndpointWorld, command: Command): number | undefined {
+  switch (command.kind) {
+    case 'initiate':
+      return initiate(world, command);
+    case 'create-child': {
+      const sa = needIkeSa(world, command.ikeSa);
+      const policy = childPolicy(needConnection(sa), command.child);
+      enqueueCreate(world, sa, policy);
+      return undefined;
+    }
+    case 'rekey-child':
+      requestChildRekey(world, needChild(world, command.child));
+      return undefined;
+    case 'rekey-ike':
+      requestIkeRekey(world, needIkeSa(world, command.ikeSa));
+      return undefined;
+    case 'delete-child':
+      requestChildDelete(world, needChild(world, command.child), 'deleted by the operator');
+      return undefined;
+    case 'delete-ike': {
+      const sa = needIkeSa(world, command.ikeSa);
+      if (!sa.isEstablished) world.kill(sa, 'given up by the operator');
+      else requestIkeDelete(world, sa, 'deleted by the operator');
+      return undefined;
+    }
+    case 'forget-ike':
+      world.kill(needIkeSa(world, command.ikeSa), 'forgotten by the operator');
+      return undefined;
+    case 'check-liveness':
+      requestLivenessCheck(world, needIkeSa(world, command.ikeSa));
+      return undefined;
+  }
+}
+
+function initiate(world: EndpointWorld, command: Extract<Command, { kind: 'initiate' }>): number {
+  const connection = world.connections.find((c) => c.name === command.connection);
+  if (connection === undefined) throw new ApiMisuse(`there is no connection named ${command.connection}`, { code: 'NO_SUCH_CONNECTION' });
+  const remote = command.remote ?? { ip: literal(connection, 'remote', connection.remoteAddresses), port: connection.remotePort };
+  // one port for both roles: there is no port 500 to begin with, so everything goes through the encapsulating socket (RFC 7296 §2.23)
+  const encap = connection.remotePort === connection.remoteNatPort;
+  const local: Address = command.local ?? { ip: literal(connection, 'local', connection.localAddresses), port: world.ownPort(encap) };
+  const sa = new IkeSa({
+    id: world.nextIkeSaId(),
+    originalRole: 'initiator',
+    spiI: world.random.ikeSpi(),
+    spiR: new Uint8Array(8),
+    local,
+    remote,
+    encap,
+    connection,
+    state: 'connecting',
+  });
+  world.add(sa);
+  const [first, ...others] = command.child === undefined ? wanted(connection) : [childPolicy(connection, command.child)];
+  sa.running++;
+  world.run(
+    sa,
+    establish(world, sa, connection, first),
+    () => {
+      sa.running--;
+      for (const policy of others) enqueueCreate(world, sa, policy);
+      world.pump(sa);
+    },
+    (error) => {
+      if (error instanceof TunnelwrightError)
+        world.notice({ kind: 'failed', ikeSa: sa.id, connection: connection.name, what: `connecting ${connection.name}`, error });
+      abandon(world, sa, error);
+    },
+  );
+  return sa.id;
+}
+
+function* establish(world: EndpointWorld, sa: IkeSa, connection: Connection, policy: ChildPolicy | undefined): Routine<void> {
+  const material = yield* initiateIkeSaInit(world, sa, connection);
+  if (world.options.logKeys) world.logKeys(sa);
+  world.transition(sa, 'authenticating');
+  yield* initiateIkeAuth(world, sa, connection, policy, material);
+}
+
+/** An IKE SA without the traffic it was made for is of no use; one that stands is deleted so that the peer frees it as well. */
+function abandon(world: EndpointWorld, sa: IkeSa, error: unknown): void {
+  sa.running--;
+  if (!sa.isEstablished) return world.kill(sa, error instanceof Error ? error.message : 'failed', error);
+  sa.failure = error instanceof TunnelwrightError ? error : undefined;
+  requestIkeDelete(world, sa, error instanceof Error ? error.message : 'failed');
+  if (!(error instanceof TunnelwrightError)) throw error;
+}
+
+export function requestChildRekey(world: EndpointWorld, child: ChildSa): void {
+  const sa = world.ikeSas.get(child.ikeSa);
+  if (sa)
+    enqueueChildJob(world, sa, child, 'rekey-child', `rekeying CHILD_SA ${child.spec.name}`, (owner) => rekeyChild(world, owner, child));
+}
+
+export function requestChildDelete(world: EndpointWorld, child: ChildSa, reason: string): void {
+  const sa = world.ikeSas.get(child.ikeSa);
+  if (sa)
+    enqueueChildJob(world, sa, child, 'delete-child', `deleting CHILD_SA ${child.spec.name}`, () => deleteChild(world, child, reason));
+}
+
+export function requestIkeRekey(world: EndpointWorld, sa: IkeSa): void {
+  world.enqueue(sa, { what: 'rekeying the IKE SA', key: 'rekey-ike', start: () => rekeyIke(world, sa) });
+}
+
+export function requestIkeDelete(world: EndpointWorld, sa: IkeSa, reason: string): void {
+  world.enqueue(sa, { what: 'deleting the IKE SA', key: 'delete-ike', start: () => deleteIkeSa(world, sa, reason) });
+}
+
+export function requestLivenessCheck(world: EndpointWorld, sa: IkeSa): void {
+  world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: checkLiveness });
+}
+
+function enqueueCreate(world: EndpointWorld, sa: IkeSa, policy: ChildPolicy): void {
+  world.enqueue(sa, {
+    what: `CHILD_SA ${policy.name}`,
+    key: `create-child ${policy.name}`,
+    start: function* () {
+      yield* createChild(world, sa, policy);
+    },
+  });
+}
+
+/** A child's job runs on whatever IKE SA carries the child by then. */
+function enqueueChildJob(
+  world: EndpointWorld,
+  sa: IkeSa,
+  child: ChildSa,
+  kind: string,
+  what: string,
+  start: (owner: IkeSa) => Routine<void>,
+): void {
+  world.enqueue(sa, { what, key: `${kind} ${child.id}`, start: () => start(world.ikeSas.get(child.ikeSa) ?? sa) });
+}
+
+/** `up` without a child's name brings up what is meant to be up; with nothing marked so, everything. */
+function wanted({ children }: Connection): readonly ChildPolicy[] {
+  const marked = children.filter((c) => c.startAction === 'start');
+  return marked.length > 0 ? marked : children;
+}
+
+function childPolicy(connection: Connection, name: string): ChildPolicy {
+  const policy = connection.children.find((c) => c.name === name);
+  if (policy === undefined) throw new ApiMisuse(`connection ${connection.name} has no child named ${name}`, { code: 'NO_SUCH_CHILD' });
+  return policy;
+}
+
+function needIkeSa(world: EndpointWorld, id: number): IkeSa {
+  const sa = world.ikeSas.get(id);
+  if (sa === undefined) throw new ApiMisuse(`there is no IKE SA ${id}`, { code: 'NO_SUCH_SA' });
+  return sa;
+}
+
+function needChild(world: EndpointWorld, id: number): ChildSa {
+  const child = world.child(id);
+  if (child === undefined) throw new ApiMisuse(`there is no CHILD_SA ${id}`, { code: 'NO_SUCH_SA' });
+  return child;
+}
+
+function needConnection(sa: IkeSa): Connection {
+  if (sa.connection === undefined) throw new ApiMisuse(`IKE SA ${sa.id} is not established`, { code: 'NOT_ESTABLISHED' });
+  return sa.connection;
+}
+
+function literal(connection: Connection, side: 'local' | 'remote', addresses: readonly string[]): string {
+  const found = addresses.find((a) => a !== '%any' && !a.includes('/'));
+  if (found !== undefined) return found;
+  throw new ConfigError(`connection ${connection.name} names no ${side} address to ${side === 'remote' ? 'dial' : 'send from'}`, {
+    code: 'NO_ADDRESS',
+    path: `connections.${connection.name}.${side}_addrs`,
+    hint: `Name one address in ${side}_addrs.`,
+  });
+}

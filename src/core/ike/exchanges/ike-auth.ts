@@ -1,0 +1,143 @@
+import { AuthenticationFailure, NegotiationFailure, PeerRefused, TunnelwrightError } from '../../bytes/errors.ts';
+import { ExchangeType, NotifyType, type Payload } from '../../wire/index.ts';
+import type { IkeSa } from '../ike-sa.ts';
+import { established } from '../lifetimes.ts';
+import { answerTo, errorNotify, find, findNotify, notify, refusedBy } from '../notifies.ts';
+import type { ChildPolicy, Connection } from '../policy.ts';
+import { ask, exchange, type Inbound, type Routine } from '../routine.ts';
+import type { AuthMaterial } from '../signed-octets.ts';
+import { authenticateSelf, candidatesFor, expectedId, verifyPeer } from '../tasks/authenticate.ts';
+import { certificateRequests, noteCertificateRequests } from '../tasks/certificates.ts';
+import { childAnswer, installChild, offerChild, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
+import { deleteChildren } from '../tasks/child-delete.ts';
+import { configurationRequest, leaseAddresses, takeConfiguration } from '../tasks/configuration.ts';
+import { enforceUniqueness, heedInitialContact, initialContact } from '../tasks/uniqueness.ts';
+import type { World } from '../world.ts';
+
+/**
+ * IKE_AUTH, RFC 7296 §1.2, as the initiator:
+ *
+ *     HDR, SK {IDi, [CERT,] [CERTREQ,] [IDr,] AUTH, SAi2, TSi, TSr}  -->  <--  HDR, SK {IDr, [CERT,] AUTH, SAr2, TSi, TSr}
+ *
+ * The IKE SA stands when the peer is proven; its first CHILD_SA may still fail on its own (§1.2, end).
+ */
+export function* initiateIkeAuth(
+  world: World,
+  sa: IkeSa,
+  connection: Connection,
+  policy: ChildPolicy | undefined,
+  material: AuthMaterial,
+): Routine<void> {
+  const self = yield* authenticateSelf(sa, connection, material);
+  const [id, ...proof] = self as [Payload, ...Payload[]];
+  const peer = expectedId(connection);
+  const child = policy && offerChild(world, sa, policy, false);
+  const response = yield* exchange(ExchangeType.IKE_AUTH, [
+    id,
+    ...proof.filter((p) => p.kind === 'CERT'),
+    ...initialContact(world, sa, connection),
+    ...certificateRequests(world, [connection]),
+    ...(peer ? [{ kind: 'IDr', ...peer } as const] : []),
+    ...proof.filter((p) => p.kind === 'AUTH'),
+    ...configurationRequest(connection),
+    ...(child?.payloads ?? []),
+  ]);
+  const { payloads } = response;
+  const refused = errorNotify(payloads);
+  // without AUTH nobody is proven: whatever the notify says, there is no IKE SA
+  if (find(payloads, 'AUTH') === undefined) throw refused ? refusedBy(refused, 'IKE_AUTH') : noProof();
+
+  yield* provePeer(world, sa, connection, material, payloads);
+  established(world, sa);
+  enforceUniqueness(world, sa);
+  takeConfiguration(world, sa, payloads);
+  if (child === undefined) return;
+  if (refused) throw refusedBy(refused, `CHILD_SA ${child.offer.policy.name}`);
+  try {
+    const agreement = takeChildAnswer(child.offer, payloads);
+    yield* installChild(world, sa, agreement, material.nonces, undefined, { replaces: undefined, outboundActive: true });
+  } catch (error) {
+    // §1.4.1: the responder has installed it by now, so it must hear that we have not
+    yield* deleteChildren([child.offer.spi]);
+    throw error;
+  }
+}
+
+/** §2.21.2: a responder we cannot verify learns that it failed, in an exchange of its own, and nothing else. */
+function* provePeer(world: World, sa: IkeSa, connection: Connection, material: AuthMaterial, payloads: readonly Payload[]): Routine<void> {
+  try {
+    yield* verifyPeer(world, sa, [connection], material, payloads);
+  } catch (error) {
+    if (error instanceof AuthenticationFailure) {
+      try {
+        yield* exchange(ExchangeType.INFORMATIONAL, [notify(NotifyType.AUTHENTICATION_FAILED)]);
+      } catch {
+        // the farewell is a courtesy: that it went unanswered changes nothing
+      }
+    }
+    throw error;
+  }
+}
+
+/**
+ * The responder. Order matters: nothing is leased, installed or answered before the initiator is proven and allowed, and our own AUTH is
+ * made before the child, so that a failure there leaves no half-built tunnel behind.
+ */
+export function* respondIkeAuth(
+  world: World,
+  sa: IkeSa,
+  candidates: readonly Connection[],
+  material: AuthMaterial,
+  request: Inbound,
+): Routine<Payload[]> {
+  const { payloads } = request;
+  noteCertificateRequests(sa, payloads);
+  const possible = candidatesFor(candidates, payloads);
+  if (find(payloads, 'AUTH') === undefined) throw wantsEap();
+  const connection = yield* verifyPeer(world, sa, possible, material, payloads);
+  sa.connection = connection;
+  const allowed = yield* ask({ kind: 'authorise', connection: connection.name, remoteId: sa.remoteId!, remote: sa.remote });
+  if (!allowed.ok) throw allowed.error;
+  const self = yield* authenticateSelf(sa, connection, material);
+  heedInitialContact(world, sa, findNotify(payloads, NotifyType.INITIAL_CONTACT) !== undefined);
+  established(world, sa);
+  enforceUniqueness(world, sa);
+  return [...self, ...(yield* firstChild(world, sa, connection, material, payloads))];
+}
+
+/** §1.2: when the CHILD_SA cannot be made the IKE SA is created as usual, and an error notify stands for the child. */
+function* firstChild(
+  world: World,
+  sa: IkeSa,
+  connection: Connection,
+  material: AuthMaterial,
+  payloads: readonly Payload[],
+): Routine<Payload[]> {
+  if (find(payloads, 'SA') === undefined) return [];
+  try {
+    const configuration = yield* leaseAddresses(world, sa, connection, payloads);
+    const { agreement, proposal } = takeChildRequest(world, sa, connection, payloads, false);
+    yield* installChild(world, sa, agreement, material.nonces, undefined, { replaces: undefined, outboundActive: true });
+    return [...configuration, ...childAnswer(agreement, proposal)];
+  } catch (error) {
+    if (!(error instanceof TunnelwrightError) || error instanceof AuthenticationFailure) throw error;
+    world.notice({ kind: 'failed', ikeSa: sa.id, connection: connection.name, what: 'CHILD_SA in IKE_AUTH', error });
+    return answerTo(error);
+  }
+}
+
+const noProof = () =>
+  new PeerRefused('the peer answered IKE_AUTH without AUTH payload and without saying why', {
+    code: 'PEER_UNPROVEN',
+    notify: 0,
+    section: 'RFC 7296 §2.15',
+  });
+
+/** RFC 7296 §2.16: no AUTH in the first request asks for EAP, which this connection does not offer. */
+const wantsEap = () =>
+  new NegotiationFailure('the peer wants to authenticate by EAP, which no connection here offers', {
+    code: 'EAP_NOT_OFFERED',
+    notify: NotifyType.AUTHENTICATION_FAILED,
+    section: 'RFC 7296 §2.16',
+    hint: 'Use a certificate or a pre-shared key on the peer.',
+  });

@@ -1,0 +1,41 @@
+import { PeerRefused } from '../../bytes/errors.ts';
+import { ExchangeType, NotifyType } from '../../wire/index.ts';
+import type { IkeSa } from '../ike-sa.ts';
+import { findNotify, refusedBy } from '../notifies.ts';
+import { exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
+import { answerChildDeletes } from '../tasks/child-delete.ts';
+import { asksForIkeDelete } from '../tasks/ike-delete.ts';
+import { handOver } from '../tasks/ike-rekey.ts';
+import type { World } from '../world.ts';
+
+/** INFORMATIONAL, RFC 7296 §1.4: whatever is in the request, there is an answer; an empty request asks whether we live. */
+export function respondInformational(world: World, sa: IkeSa, request: Inbound): Reply {
+  const { payloads } = request;
+  if (asksForIkeDelete(payloads)) return { payloads: [], afterwards: () => closeByPeer(world, sa) };
+  const failed = findNotify(payloads, NotifyType.AUTHENTICATION_FAILED) ?? findNotify(payloads, NotifyType.INVALID_SYNTAX);
+  if (failed) {
+    // §2.21.2, §2.21.3: these two end the IKE SA without a Delete
+    const error = refusedBy(failed, 'what we sent');
+    return { payloads: [], afterwards: () => world.linger(sa, error.message, error) };
+  }
+  return { payloads: answerChildDeletes(world, sa, payloads) };
+}
+
+/** §2.4: an empty exchange. That the peer answers is all that matters; silence surfaces as TimedOut. */
+export function* checkLiveness(): Routine<void> {
+  yield* exchange(ExchangeType.INFORMATIONAL, []);
+}
+
+/** §2.25.2: a Delete wins over a rekeying of ours, unless the peer has made a successor that we keep. */
+function closeByPeer(world: World, sa: IkeSa): void {
+  if (sa.peerSuccessor) handOver(world, sa, sa.peerSuccessor, false);
+  world.linger(sa, sa.successor ? 'rekeyed' : 'deleted by the peer', sa.successor ? undefined : closedByPeer());
+}
+
+const closedByPeer = () =>
+  new PeerRefused('the peer closed the IKE SA', {
+    code: 'CLOSED_BY_PEER',
+    notify: 0,
+    section: 'RFC 7296 §1.4.1',
+    hint: 'Its log says why; connect again with `up`.',
+  });

@@ -1,0 +1,185 @@
+import { toHex } from '../bytes/bytes.ts';
+import { TunnelwrightError } from '../bytes/errors.ts';
+import { type Address, parseIp } from '../bytes/ip-address.ts';
+import { checkMessage, type IkeHeader, type Message, NotifyType, type Payload, summarise, writeMessage } from '../wire/index.ts';
+import type { Datagram } from './effects.ts';
+import { respondIkeSaInit } from './exchanges/ike-sa-init.ts';
+import { IkeSa } from './ike-sa.ts';
+import { drop, rejectUnknownCritical } from './inbound.ts';
+import { logMessage, seal, transmit } from './messenger.ts';
+import { answerTo, notify } from './notifies.ts';
+import type { Connection } from './policy.ts';
+import type { Inbound } from './routine.ts';
+import { CookieJar } from './tasks/cookie.ts';
+import { nonceOf } from './tasks/nonce.ts';
+import { selectForInit } from './tasks/select-ike.ts';
+import type { World } from './world.ts';
+
+/**
+ * Strangers. What an IKE_SA_INIT request may cost before its sender is authenticated is decided here: nothing at all until the message
+ * is plausible, a cookie when there are many (RFC 7296 §2.6), and a bounded number of half-open IKE SAs in all and per address.
+ */
+export class HalfOpen {
+  readonly #cookies: CookieJar;
+  /** Requests answered and not yet authenticated, by sender and SPIi. */
+  readonly #byRequest = new Map<string, { readonly sa: IkeSa; readonly request: Uint8Array }>();
+  readonly #keys = new Map<IkeSa, string>();
+  readonly #perAddress = new Map<string, number>();
+
+  constructor(world: Pick<World, 'random'>) {
+    this.#cookies = new CookieJar(world.random);
+  }
+
+  get size(): number {
+    return this.#byRequest.size;
+  }
+
+  receive(world: World, message: Message, datagram: Datagram): void {
+    const { header, payloads } = message;
+    const key = keyOf(datagram.remote, header.spiI);
+    const known = this.#byRequest.get(key);
+    if (known) {
+      // §2.1: a repeated request brings the same answer, and nothing else
+      const same = known.request.length === message.raw.length && known.request.every((octet, i) => octet === message.raw[i]);
+      if (same) return transmit(world, known.sa, known.sa.window.answerTo(0) ?? []);
+      return drop(world, datagram, 'init-differs', summarise(header, payloads));
+    }
+    try {
+      this.#consider(world, message, datagram, key);
+    } catch (error) {
+      if (!(error instanceof TunnelwrightError)) throw error;
+      world.notice({ kind: 'failed', ikeSa: undefined, connection: undefined, what: `IKE_SA_INIT from ${datagram.remote.ip}`, error });
+      this.#refuse(world, message, datagram, answerTo(error));
+    }
+  }
+
+  /** Authenticated or dead: it no longer counts. */
+  forget(sa: IkeSa): void {
+    const key = this.#keys.get(sa);
+    if (key === undefined) return;
+    this.#keys.delete(sa);
+    this.#byRequest.delete(key);
+    const ip = key.slice(0, key.indexOf('|'));
+    const left = (this.#perAddress.get(ip) ?? 1) - 1;
+    if (left > 0) this.#perAddress.set(ip, left);
+    else this.#perAddress.delete(ip);
+  }
+
+  #consider(world: World, message: Message, datagram: Datagram, key: string): void {
+    const { header, payloads } = message;
+    rejectUnknownCritical(payloads);
+    checkMessage(header, payloads);
+    logMessage(world, undefined, 'in', header, payloads);
+    const Ni = nonceOf(payloads);
+    const { limits } = world;
+    if (this.size >= limits.cookieThreshold && !this.#returnsCookie(world, message, datagram, Ni)) {
+      const cookie = this.#cookies.bake(datagram.remote, header.spiI, Ni, world.now);
+      return this.#refuse(world, message, datagram, [notify(NotifyType.COOKIE, cookie)]);
+    }
+    const perAddress = this.#perAddress.get(datagram.remote.ip) ?? 0;
+    if (this.size >= limits.halfOpen || perAddress >= limits.halfOpenPerAddress || world.ikeSas.size >= limits.ikeSas) {
+      return drop(world, datagram, 'too-many-half-open', `${this.size} in all, ${perAddress} from ${datagram.remote.ip}`);
+    }
+    const connections = connectionsFor(world.connections, datagram.local.ip, datagram.remote.ip);
+    if (connections.length === 0)
+      return drop(world, datagram, 'no-connection-for-address', `${datagram.remote.ip} to ${datagram.local.ip}`);
+    const { selected, candidates } = selectForInit(connections, payloads);
+    const sa = this.#open(world, header, datagram, candidates);
+    const request: Inbound = { exchange: header.exchange, messageId: 0, payloads, raw: message.raw.slice() };
+    this.#byRequest.set(key, { sa, request: request.raw });
+    this.#keys.set(sa, key);
+    this.#perAddress.set(datagram.remote.ip, perAddress + 1);
+    sa.window.begin(0);
+    world.run(
+      sa,
+      respondIkeSaInit(world, sa, selected, candidates, request),
+      (reply) => {
+        const messages = seal(world, sa, header.exchange, 0, true, reply.payloads);
+        sa.pending = { candidates, material: { initRequest: request.raw, initResponse: messages[0]!, nonces: reply.nonces } };
+        sa.window.answer(0, messages);
+        transmit(world, sa, messages);
+      },
+      (error) => {
+        // nothing has been promised yet: the answer is stateless and the SA was never there
+        world.kill(sa, 'IKE_SA_INIT failed');
+        if (!(error instanceof TunnelwrightError)) throw error;
+        world.notice({ kind: 'failed', ikeSa: undefined, connection: undefined, what: `IKE_SA_INIT from ${datagram.remote.ip}`, error });
+        this.#refuse(world, message, datagram, answerTo(error));
+      },
+    );
+  }
+
+  #open(world: World, header: IkeHeader, { local, remote, encap }: Datagram, candidates: readonly Connection[]): IkeSa {
+    const sa = new IkeSa({
+      id: world.nextIkeSaId(),
+      originalRole: 'responder',
+      spiI: header.spiI.slice(),
+      spiR: world.random.ikeSpi(),
+      local,
+      remote,
+      encap,
+      connection: candidates.length === 1 ? candidates[0] : undefined,
+      state: 'half-open',
+    });
+    world.add(sa);
+    world.arm(sa.timers['half-open'], world.now + world.limits.halfOpenLife);
+    return sa;
+  }
+
+  /** §2.6: the cookie comes back as the first payload of the repeated request. */
+  #returnsCookie(world: World, { header, payloads }: Message, { remote }: Datagram, Ni: Uint8Array): boolean {
+    const [first] = payloads;
+    if (first?.kind !== 'N' || first.notify !== NotifyType.COOKIE) return false;
+    const good = this.#cookies.check(first.data, remote, header.spiI, Ni, world.now);
+    if (!good) world.notice({ kind: 'drop', cause: 'bad-cookie', remote, detail: 'the cookie is not one of ours, or too old' });
+    return good;
+  }
+
+  /** Stateless and never larger than the question (an amplifier is of no use to an attacker). */
+  #refuse(world: World, { header, raw }: Message, { local, remote, encap }: Datagram, payloads: readonly Payload[]): void {
+    const answer: IkeHeader = {
+      ...header,
+      spiR: new Uint8Array(8),
+      minorVersion: 0,
+      flags: { initiator: false, response: true, version: false },
+    };
+    const data = writeMessage(answer, payloads);
+    if (data.length > raw.length) return drop(world, { remote }, 'answer-too-large', `${data.length} octets`);
+    logMessage(world, undefined, 'out', answer, payloads);
+    world.emit({ kind: 'transmit', datagram: { local, remote, data, encap } });
+  }
+}
+
+/** Connections whose addresses fit, the most specific first. */
+export function connectionsFor(connections: readonly Connection[], localIp: string, remoteIp: string): Connection[] {
+  const ranked = connections.flatMap((connection) => {
+    const local = bestMatch(connection.localAddresses, localIp);
+    const remote = bestMatch(connection.remoteAddresses, remoteIp);
+    return local < 0 || remote < 0 ? [] : [{ connection, rank: remote * 256 + local }];
+  });
+  return ranked.sort((a, b) => b.rank - a.rank).map((r) => r.connection);
+}
+
+/** Length of the longest prefix that covers the address; -1 for none, 0 for %any. */
+function bestMatch(patterns: readonly string[], ip: string): number {
+  let best = -1;
+  for (const pattern of patterns) {
+    if (pattern === '%any') best = Math.max(best, 0);
+    else {
+      const [network = '', length] = pattern.split('/');
+      if (covers(network, length, ip)) best = Math.max(best, length === undefined ? 128 : Number(length));
+    }
+  }
+  return best;
+}
+
+function covers(network: string, length: string | undefined, ip: string): boolean {
+  const base = parseIp(network);
+  const address = parseIp(ip);
+  if (base.length !== address.length) return false;
+  const bits = length === undefined ? base.length * 8 : Number(length);
+  for (let i = 0; i < bits; i++) if (((base[i >> 3]! ^ address[i >> 3]!) >> (7 - (i & 7))) & 1) return false;
+  return true;
+}
+
+const keyOf = (remote: Address, spiI: Uint8Array): string => `${remote.ip}|${remote.port}|${toHex(spiI)}`;

@@ -1,0 +1,223 @@
+import { InternalError, type TunnelwrightError } from '../bytes/errors.ts';
+import type { Address } from '../bytes/ip-address.ts';
+import type { PacketCipher } from '../crypto/index.ts';
+import type { Identification } from '../wire/index.ts';
+import type { ChildSa } from './child-sa.ts';
+import type { IkeSaInfo, Millis } from './effects.ts';
+import { Reassembly } from './fragments.ts';
+import { IKE_SA_TRANSITIONS, type IkeSaState } from './ike-sa-state.ts';
+import { type IkeKeys, ikeCiphers, zeroiseKeys } from './keys.ts';
+import { MessageWindow } from './message-window.ts';
+import type { Connection } from './policy.ts';
+import { suiteText } from './proposals.ts';
+import type { Routine } from './routine.ts';
+import type { AuthMaterial } from './signed-octets.ts';
+import { newTimer, type Timer } from './timers.ts';
+
+/** One exchange that waits for its turn, or one that runs. */
+export interface Job {
+  readonly what: string;
+  /** Jobs of one kind for one object are queued once. */
+  readonly key: string;
+  readonly start: () => Routine<void>;
+}
+
+/** What the peer said it can do. */
+export interface PeerAbilities {
+  fragmentation: boolean;
+  /** RFC 7427 §4: undefined until SIGNATURE_HASH_ALGORITHMS came. */
+  hashes: readonly number[] | undefined;
+  /** CERTREQ: SHA-1 of the SubjectPublicKeyInfo of authorities it trusts (RFC 7296 §3.7). */
+  authorities: readonly Uint8Array[];
+  certificatesWanted: boolean;
+}
+
+/** An IKE SA: keys, windows and children under one pair of SPIs. It holds state; what happens to it is written in exchanges/. */
+export class IkeSa {
+  readonly id: number;
+  /** Who sent the first IKE_SA_INIT, or asked for the rekeying that made this SA: decides flag I and the key direction (RFC 7296 §2.2). */
+  readonly originalRole: 'initiator' | 'responder';
+  readonly spiI: Uint8Array;
+  spiR: Uint8Array;
+  local: Address;
+  remote: Address;
+  /** IKE goes through the UDP-encapsulating socket. */
+  encap: boolean;
+  /** undefined until the responder knows who is calling. */
+  connection: Connection | undefined;
+  state: IkeSaState;
+  window = new MessageWindow();
+  readonly children = new Map<number, ChildSa>();
+  readonly peer: PeerAbilities = { fragmentation: false, hashes: undefined, authorities: [], certificatesWanted: false };
+  readonly nat = { ours: false, theirs: false, forced: false };
+  localId: Identification | undefined;
+  remoteId: Identification | undefined;
+  localAuth = '';
+  remoteAuth = '';
+  /** Inner addresses that CFG_REPLY carried, and whose they are. */
+  assigned: readonly string[] = [];
+  assignedToUs = false;
+  establishedAt: Millis | undefined;
+  rekeyAt: Millis | undefined;
+  lastInbound: Millis | undefined;
+
+  readonly jobs: Job[] = [];
+  /** Jobs that met TEMPORARY_FAILURE and wait for the retry timer. */
+  readonly deferred: Job[] = [];
+  running = 0;
+  readonly cancels = new Set<() => void>();
+  readonly reassembly = { requests: new Reassembly(), responses: new Reassembly() };
+  readonly timers: Readonly<Record<'retransmit' | 'half-open' | 'liveness' | 'rekey-ike' | 'expire-ike' | 'linger' | 'retry', Timer>>;
+
+  /** Our first IKE_SA_INIT as sent, for AUTH; the responder keeps the one it received. */
+  initRequest: Uint8Array | undefined;
+  /** Connections that the responder still considers, and what AUTH will cover; gone once the SA is established. */
+  pending: { readonly candidates: readonly Connection[]; readonly material: AuthMaterial } | undefined;
+  /** Which IKE SA asked for the leases; an IKE rekey passes them on. */
+  leasedAs: number;
+  /** Octets of the fragments of the message under reassembly. */
+  fragmentOctets = 0;
+  /** Why this SA is being deleted, when it is for a failure of its own. */
+  failure: TunnelwrightError | undefined;
+  /** The lowest nonce of the exchange that made this SA, for RFC 7296 §2.8.2. */
+  lowestNonce: Uint8Array | undefined;
+  successor: IkeSa | undefined;
+  /** A successor that the peer made while our own rekeying was under way. */
+  peerSuccessor: IkeSa | undefined;
+
+  #keys: IkeKeys | undefined;
+  #ciphers: { send: PacketCipher; receive: PacketCipher } | undefined;
+  /** Next counter IV; never repeats under one key (RFC 5282 §3.1). */
+  #iv = 0n;
+
+  constructor(fields: {
+    id: number;
+    originalRole: 'initiator' | 'responder';
+    spiI: Uint8Array;
+    spiR: Uint8Array;
+    local: Address;
+    remote: Address;
+    encap: boolean;
+    connection: Connection | undefined;
+    state: IkeSaState;
+  }) {
+    this.id = fields.id;
+    this.leasedAs = fields.id;
+    this.originalRole = fields.originalRole;
+    this.spiI = fields.spiI;
+    this.spiR = fields.spiR;
+    this.local = fields.local;
+    this.remote = fields.remote;
+    this.encap = fields.encap;
+    this.connection = fields.connection;
+    this.state = fields.state;
+    const timer = (kind: Timer['kind']) => newTimer(kind, fields.id);
+    this.timers = {
+      retransmit: timer('retransmit'),
+      'half-open': timer('half-open'),
+      liveness: timer('liveness'),
+      'rekey-ike': timer('rekey-ike'),
+      'expire-ike': timer('expire-ike'),
+      linger: timer('linger'),
+      retry: timer('retry'),
+    };
+  }
+
+  get ownSpi(): Uint8Array {
+    return this.originalRole === 'initiator' ? this.spiI : this.spiR;
+  }
+
+  get keys(): IkeKeys {
+    if (this.#keys === undefined) throw new InternalError(`IKE SA ${this.id} has no keys in state ${this.state}`);
+    return this.#keys;
+  }
+
+  get hasKeys(): boolean {
+    return this.#keys !== undefined;
+  }
+
+  get sendCipher(): PacketCipher {
+    return this.#needCiphers().send;
+  }
+
+  get receiveCipher(): PacketCipher {
+    return this.#needCiphers().receive;
+  }
+
+  /** @param iv first counter IV: not 0 for an SA restored from a snapshot */
+  setKeys(keys: IkeKeys, iv = 0n): void {
+    const { initiator, responder } = ikeCiphers(keys);
+    this.#keys = keys;
+    this.#iv = iv;
+    this.#ciphers = this.originalRole === 'initiator' ? { send: initiator, receive: responder } : { send: responder, receive: initiator };
+  }
+
+  get ivCounter(): bigint {
+    return this.#iv;
+  }
+
+  counterIv(length: number): Uint8Array {
+    const iv = new Uint8Array(length);
+    new DataView(iv.buffer).setBigUint64(length - 8, this.#iv++);
+    return iv;
+  }
+
+  /** The only way to change state; use `World.transition`, which also notices. */
+  enter(to: IkeSaState): IkeSaState {
+    const from = this.state;
+    if (!IKE_SA_TRANSITIONS[from].includes(to)) throw new InternalError(`IKE SA ${this.id} cannot go from ${from} to ${to}`);
+    this.state = to;
+    return from;
+  }
+
+  /** Asked anew each time: what a routine waited for may have changed the state. */
+  is(...states: readonly IkeSaState[]): boolean {
+    return states.includes(this.state);
+  }
+
+  /** CREATE_CHILD_SA and INFORMATIONAL belong here only (CVE-2014-2338: never before authentication). */
+  get isEstablished(): boolean {
+    return this.state === 'established' || this.state === 'rekeying';
+  }
+
+  destroyKeys(): void {
+    this.#ciphers?.send.destroy();
+    this.#ciphers?.receive.destroy();
+    if (this.#keys) zeroiseKeys(this.#keys);
+    this.#ciphers = undefined;
+    this.#keys = undefined;
+    this.reassembly.requests.clear();
+    this.reassembly.responses.clear();
+  }
+
+  info(): IkeSaInfo {
+    return {
+      id: this.id,
+      connection: this.connection?.name,
+      state: this.state,
+      role: this.originalRole,
+      spiI: this.spiI,
+      spiR: this.spiR,
+      local: this.local,
+      remote: this.remote,
+      localId: this.localId,
+      remoteId: this.remoteId,
+      localAuth: this.localAuth,
+      remoteAuth: this.remoteAuth,
+      natOurs: this.nat.ours,
+      natTheirs: this.nat.theirs,
+      suite: this.#keys ? suiteText(this.#keys.suite) : '',
+      fragmentation: this.peer.fragmentation,
+      establishedAt: this.establishedAt,
+      rekeyAt: this.rekeyAt,
+      lastInbound: this.lastInbound,
+      assigned: this.assigned,
+      children: [...this.children.values()].map((child) => child.info()),
+    };
+  }
+
+  #needCiphers(): { send: PacketCipher; receive: PacketCipher } {
+    if (this.#ciphers === undefined) throw new InternalError(`IKE SA ${this.id} has no keys in state ${this.state}`);
+    return this.#ciphers;
+  }
+}

@@ -1,0 +1,256 @@
+import { MalformedMessage, PeerViolation, TunnelwrightError } from '../bytes/errors.ts';
+import { type Address, sameAddress } from '../bytes/ip-address.ts';
+import { checkMessage, ExchangeType, type Message, NotifyType, type Payload, summarise } from '../wire/index.ts';
+import type { Datagram } from './effects.ts';
+import { respondCreateChildSa } from './exchanges/create-child-sa.ts';
+import { respondIkeAuth } from './exchanges/ike-auth.ts';
+import { respondInformational } from './exchanges/informational.ts';
+import type { IkeSa } from './ike-sa.ts';
+import { logMessage, open, seal, transmit } from './messenger.ts';
+import { answerTo } from './notifies.ts';
+import { armRetransmission } from './outbound.ts';
+import type { Inbound, Reply, Routine } from './routine.ts';
+import type { World } from './world.ts';
+
+/** A datagram for an IKE SA we know. Nothing is believed, and no address is followed, before its ICV has verified. */
+export function receiveForSa(world: World, sa: IkeSa, message: Message, datagram: Datagram): void {
+  const { header } = message;
+  // RFC 7296 §3.1: flag I names the sender's original role
+  if (header.flags.initiator !== (sa.originalRole === 'responder'))
+    return drop(world, datagram, 'wrong-direction', summarise(header, message.payloads));
+  if (header.exchange === ExchangeType.IKE_SA_INIT) return receiveInitResponse(world, sa, message, datagram);
+  if (!sa.hasKeys) return drop(world, datagram, 'no-keys-yet', summarise(header, message.payloads));
+  if (header.flags.response ? sa.window.awaiting(header.messageId) === undefined : sa.window.judge(header.messageId) === 'outside') {
+    return drop(world, datagram, 'outside-window', summarise(header, message.payloads));
+  }
+  const payloads = unprotect(world, sa, message, datagram);
+  if (payloads === undefined) return;
+  const inbound: Inbound = { exchange: header.exchange, messageId: header.messageId, payloads, raw: message.raw };
+  if (header.flags.response) receiveResponse(world, sa, inbound, datagram);
+  else receiveRequest(world, sa, inbound, datagram);
+}
+
+/** @returns undefined when there is nothing to act on: dropped, or a fragment of more to come. */
+function unprotect(world: World, sa: IkeSa, message: Message, datagram: Datagram): readonly Payload[] | undefined {
+  const { header } = message;
+  try {
+    const opened = open(world, sa, message);
+    if (opened.kind === 'bad-icv') drop(world, datagram, 'bad-icv', summarise(header, message.payloads));
+    else if (opened.kind === 'clear') drop(world, datagram, 'unprotected', summarise(header, message.payloads));
+    else if (opened.kind === 'partial') {
+      sa.fragmentOctets += datagram.data.length;
+      heed(world, sa);
+      repeatAnswer(world, sa, header.messageId, header.flags.response, message);
+    } else {
+      heed(world, sa);
+      return opened.payloads;
+    }
+  } catch (error) {
+    if (!(error instanceof MalformedMessage)) throw error;
+    // authentic, yet nonsense: §2.21.3 lets INVALID_SYNTAX end the IKE SA
+    heed(world, sa);
+    refuseMalformed(world, sa, header.messageId, header.exchange, header.flags.response, error);
+  }
+  return undefined;
+}
+
+function receiveRequest(world: World, sa: IkeSa, request: Inbound, datagram: Datagram): void {
+  const verdict = sa.window.judge(request.messageId);
+  if (verdict === 'repeat') return transmit(world, sa, sa.window.answerTo(request.messageId) ?? []);
+  if (verdict !== 'new')
+    return drop(world, datagram, verdict === 'in-progress' ? 'request-in-progress' : 'outside-window', `message ${request.messageId}`);
+  const routine = dispatch(world, sa, request);
+  if (routine === undefined) return drop(world, datagram, 'wrong-state', `exchange ${request.exchange} in state ${sa.state}`);
+  sa.window.begin(request.messageId);
+  const octets = takeOctets(sa, datagram);
+  followPeer(world, sa, datagram);
+  world.run(
+    sa,
+    routine,
+    (reply) => answer(world, sa, request, reply, octets),
+    (error) => answerError(world, sa, request, error, octets),
+  );
+}
+
+/** Which routine a request starts; undefined where the exchange has no place in this state. */
+function dispatch(world: World, sa: IkeSa, request: Inbound): Routine<Reply> | undefined {
+  const { exchange } = request;
+  if (exchange === ExchangeType.IKE_AUTH && sa.state === 'half-open' && sa.pending) {
+    const { candidates, material } = sa.pending;
+    return checked(request, payloadsOnly(respondIkeAuth(world, sa, candidates, material, request)));
+  }
+  if (exchange === ExchangeType.CREATE_CHILD_SA && sa.isEstablished) return checked(request, respondCreateChildSa(world, sa, request));
+  const informational = sa.isEstablished || sa.state === 'replaced' || sa.state === 'deleting';
+  if (exchange === ExchangeType.INFORMATIONAL && informational)
+    return checked(
+      request,
+      later(() => respondInformational(world, sa, request)),
+    );
+  return undefined;
+}
+
+/** §2.5 and the grammar come before anything the exchange itself would say. */
+function* checked(request: Inbound, routine: Routine<Reply>): Routine<Reply> {
+  rejectUnknownCritical(request.payloads);
+  checkMessage(headerLike(request, false), request.payloads);
+  return yield* routine;
+}
+
+function* payloadsOnly(routine: Routine<readonly Payload[]>): Routine<Reply> {
+  return { payloads: yield* routine };
+}
+
+// biome-ignore lint/correctness/useYield: an answer that needs nobody else is a routine all the same
+function* later(make: () => Reply): Routine<Reply> {
+  return make();
+}
+
+function answer(world: World, sa: IkeSa, request: Inbound, reply: Reply, requestOctets: number): void {
+  if (sa.state === 'dead') return;
+  const messages = seal(world, sa, request.exchange, request.messageId, true, reply.payloads);
+  sa.window.answer(request.messageId, messages);
+  transmit(world, sa, messages);
+  world.notice({
+    kind: 'exchange',
+    ikeSa: sa.id,
+    exchange: request.exchange,
+    messageId: request.messageId,
+    initiator: false,
+    remote: sa.remote,
+    requestOctets,
+    responseOctets: sumOctets(messages),
+    took: 0,
+    retransmissions: 0,
+    summary: summarise(headerLike(request, true), reply.payloads),
+  });
+  reply.afterwards?.();
+}
+
+/** §2.21: the peer learns what the table allows; an IKE SA that could not be authenticated, or whose peer talks nonsense, ends. */
+function answerError(world: World, sa: IkeSa, request: Inbound, error: unknown, requestOctets: number): void {
+  if (!(error instanceof TunnelwrightError)) return world.kill(sa, 'internal error', error);
+  const payloads = answerTo(error);
+  const unauthenticated = sa.state === 'half-open';
+  const fatal = unauthenticated || payloads.some((p) => p.kind === 'N' && p.notify === NotifyType.INVALID_SYNTAX);
+  if (!fatal) world.notice({ kind: 'failed', ikeSa: sa.id, connection: sa.connection?.name, what: `the peer's request`, error });
+  answer(world, sa, request, { payloads, ...(fatal ? { afterwards: () => world.linger(sa, error.message, error) } : {}) }, requestOctets);
+}
+
+function receiveInitResponse(world: World, sa: IkeSa, message: Message, datagram: Datagram): void {
+  const { header, payloads } = message;
+  const outstanding = sa.window.awaiting(header.messageId);
+  if (!header.flags.response || sa.state !== 'connecting' || outstanding?.exchange !== ExchangeType.IKE_SA_INIT) {
+    return drop(world, datagram, 'unexpected-init', summarise(header, payloads));
+  }
+  try {
+    rejectUnknownCritical(payloads);
+    checkMessage(header, payloads);
+  } catch (error) {
+    // §2.21.1: anybody can forge this; the true answer may still come
+    return drop(world, datagram, 'implausible-init', error instanceof Error ? error.message : '');
+  }
+  logMessage(world, sa, 'in', header, payloads);
+  const decisive = payloads.some((p) => p.kind === 'KE');
+  if (decisive) sa.spiR = header.spiR.slice();
+  receiveResponse(world, sa, { exchange: header.exchange, messageId: header.messageId, payloads, raw: message.raw.slice() }, datagram);
+}
+
+function receiveResponse(world: World, sa: IkeSa, response: Inbound, datagram: Datagram): void {
+  const outstanding = sa.window.awaiting(response.messageId);
+  if (outstanding === undefined || outstanding.exchange !== response.exchange)
+    return drop(world, datagram, 'unexpected-response', `message ${response.messageId}`);
+  sa.window.answered(response.messageId);
+  armRetransmission(world, sa);
+  world.notice({
+    kind: 'exchange',
+    ikeSa: sa.id,
+    exchange: response.exchange,
+    messageId: response.messageId,
+    initiator: true,
+    remote: datagram.remote,
+    requestOctets: sumOctets(outstanding.messages),
+    responseOctets: takeOctets(sa, datagram),
+    took: world.now - outstanding.firstSent,
+    retransmissions: outstanding.attempts,
+    summary: summarise(headerLike(response, true), response.payloads),
+  });
+  outstanding.resume(response);
+}
+
+function refuseMalformed(world: World, sa: IkeSa, messageId: number, exchange: number, response: boolean, error: MalformedMessage): void {
+  const outstanding = response ? sa.window.awaiting(messageId) : undefined;
+  if (response) {
+    if (outstanding) world.kill(sa, `the peer's answer is malformed: ${error.message}`, error);
+    return;
+  }
+  if (sa.window.judge(messageId) !== 'new') return;
+  sa.window.begin(messageId);
+  answerError(world, sa, { exchange, messageId, payloads: [], raw: new Uint8Array(0) }, error, 0);
+}
+
+/** §2.4: any authentic message proves that the peer lives. */
+function heed(world: World, sa: IkeSa): void {
+  sa.lastInbound = world.now;
+}
+
+/**
+ * §2.23: as long as nobody is authenticated the answer goes where the request came from; later an end that is not behind a NAT itself
+ * follows a peer that is. Only a request that is new moves anything: a replayed one is older than what we know.
+ */
+function followPeer(world: World, sa: IkeSa, { local, remote, encap }: Datagram): void {
+  if (sameAddress(sa.remote, remote) && sameAddress(sa.local, local) && sa.encap === encap) return;
+  const follows = sa.state === 'half-open' || (sa.nat.theirs && !sa.nat.ours);
+  if (follows) world.moved(sa, local, remote, encap);
+}
+
+/** RFC 7383 §2.6.1: of a request that was answered already only the first fragment brings the answer again. */
+function repeatAnswer(world: World, sa: IkeSa, messageId: number, response: boolean, message: Message): void {
+  const last = message.payloads.at(-1);
+  if (response || last?.kind !== 'SKF' || sa.window.judge(messageId) !== 'repeat') return;
+  if (last.fragment === 1) transmit(world, sa, sa.window.answerTo(messageId) ?? []);
+  sa.reassembly.requests.clear();
+}
+
+/** §2.5: the one thing in an unknown payload that matters. */
+export function rejectUnknownCritical(payloads: readonly Payload[]): void {
+  const unknown = payloads.find((p) => p.kind === 'unknown' && p.critical === true);
+  if (unknown?.kind !== 'unknown') return;
+  throw new UnsupportedCriticalPayload(unknown.type);
+}
+
+class UnsupportedCriticalPayload extends PeerViolation {
+  readonly data: Uint8Array;
+
+  constructor(type: number) {
+    super(`payload type ${type} is marked critical and not known here`, {
+      code: 'UNSUPPORTED_CRITICAL_PAYLOAD',
+      notify: NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD,
+      section: 'RFC 7296 §2.5',
+    });
+    this.data = new Uint8Array([type]);
+  }
+}
+
+export function drop(world: World, datagram: { readonly remote: Address }, cause: string, detail: string): void {
+  world.notice({ kind: 'drop', cause, remote: datagram.remote, detail });
+}
+
+function takeOctets(sa: IkeSa, datagram: Datagram): number {
+  const octets = sa.fragmentOctets + datagram.data.length;
+  sa.fragmentOctets = 0;
+  return octets;
+}
+
+const sumOctets = (messages: readonly Uint8Array[]): number => messages.reduce((sum, m) => sum + m.length, 0);
+
+const headerLike = (m: Inbound, response: boolean) => ({
+  spiI: NO_SPI,
+  spiR: NO_SPI,
+  majorVersion: 2,
+  minorVersion: 0,
+  exchange: m.exchange,
+  flags: { initiator: false, response, version: false },
+  messageId: m.messageId,
+});
+
+const NO_SPI = new Uint8Array(8);

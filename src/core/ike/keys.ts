@@ -1,0 +1,150 @@
+import { concat } from '../bytes/bytes.ts';
+import { InternalError } from '../bytes/errors.ts';
+import {
+  createPacketCipher,
+  encryption,
+  encryptionKeyOctets,
+  integrity,
+  type PacketCipher,
+  type PrfTransform,
+  prf,
+  prfPlus,
+  zeroise,
+} from '../crypto/index.ts';
+import { PrfId } from '../wire/index.ts';
+
+/** What was negotiated for an IKE SA. */
+export interface IkeSuite {
+  readonly encryption: number;
+  /** Bits; undefined where the transform has no Key Length attribute. */
+  readonly keyLength: number | undefined;
+  /** 0 with a combined-mode cipher. */
+  readonly integrity: number;
+  readonly prf: number;
+  readonly keyExchange: number;
+}
+
+/** What was negotiated for a CHILD_SA. */
+export interface ChildSuite {
+  readonly protocol: 'ESP' | 'AH';
+  readonly encryption: number;
+  readonly keyLength: number | undefined;
+  readonly integrity: number;
+  readonly esn: boolean;
+  /** 0 when no key exchange took part. */
+  readonly keyExchange: number;
+}
+
+/** The seven secrets of RFC 7296 §2.14, by their names there. */
+export interface IkeKeys {
+  readonly suite: IkeSuite;
+  readonly SK_d: Uint8Array;
+  readonly SK_ai: Uint8Array;
+  readonly SK_ar: Uint8Array;
+  readonly SK_ei: Uint8Array;
+  readonly SK_er: Uint8Array;
+  readonly SK_pi: Uint8Array;
+  readonly SK_pr: Uint8Array;
+}
+
+export interface Nonces {
+  readonly Ni: Uint8Array;
+  readonly Nr: Uint8Array;
+}
+
+export interface IkeSpis {
+  readonly spiI: Uint8Array;
+  readonly spiR: Uint8Array;
+}
+
+/** SKEYSEED = prf(Ni | Nr, g^ir), RFC 7296 §2.14. */
+export function initialKeys(suite: IkeSuite, sharedSecret: Uint8Array, { Ni, Nr }: Nonces, spis: IkeSpis): IkeKeys {
+  const f = prfOf(suite.prf);
+  // §2.14: two PRFs whose keys were once of fixed size take the first 64 bits of each nonce here (and only here)
+  const fixed = suite.prf === PrfId.PRF_AES128_XCBC || suite.prf === PrfId.PRF_AES128_CMAC;
+  const key = fixed ? concat(Ni.subarray(0, 8), Nr.subarray(0, 8)) : concat(Ni, Nr);
+  return expand(suite, f.compute(key, sharedSecret), { Ni, Nr }, spis);
+}
+
+/** SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr) with the old SA's PRF, RFC 7296 §2.18. */
+export function rekeyedKeys(old: IkeKeys, suite: IkeSuite, sharedSecret: Uint8Array, { Ni, Nr }: Nonces, spis: IkeSpis): IkeKeys {
+  const SKEYSEED = prfOf(old.suite.prf).compute(old.SK_d, sharedSecret, Ni, Nr);
+  return expand(suite, SKEYSEED, { Ni, Nr }, spis);
+}
+
+/** {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr), RFC 7296 §2.14. */
+function expand(suite: IkeSuite, SKEYSEED: Uint8Array, { Ni, Nr }: Nonces, { spiI, spiR }: IkeSpis): IkeKeys {
+  const f = prfOf(suite.prf);
+  const authentication = suite.integrity === 0 ? 0 : integrityKeyOctets(suite.integrity);
+  const encryptionOctets = encryptionKeyOctets(suite.encryption, suite.keyLength);
+  const lengths = [f.keyLength, authentication, authentication, encryptionOctets, encryptionOctets, f.keyLength, f.keyLength];
+  const stream = prfPlus(f, SKEYSEED, concat(Ni, Nr, spiI, spiR), sum(lengths));
+  const [SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr] = cut(stream, lengths) as [
+    Uint8Array,
+    Uint8Array,
+    Uint8Array,
+    Uint8Array,
+    Uint8Array,
+    Uint8Array,
+    Uint8Array,
+  ];
+  zeroise(SKEYSEED, stream);
+  return { suite, SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr };
+}
+
+export interface ChildKeys {
+  /** For packets of the exchange's initiator. */
+  readonly initiator: { readonly encryptionKey: Uint8Array; readonly integrityKey: Uint8Array };
+  readonly responder: { readonly encryptionKey: Uint8Array; readonly integrityKey: Uint8Array };
+}
+
+/** KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr), RFC 7296 §2.17: initiator's keys first, encryption before integrity. */
+export function childKeys(ike: IkeKeys, suite: ChildSuite, { Ni, Nr }: Nonces, sharedSecret: Uint8Array | undefined): ChildKeys {
+  const encryptionOctets = suite.encryption === 0 ? 0 : encryptionKeyOctets(suite.encryption, suite.keyLength);
+  const authentication = suite.integrity === 0 ? 0 : integrityKeyOctets(suite.integrity);
+  const lengths = [encryptionOctets, authentication, encryptionOctets, authentication];
+  const seed = sharedSecret === undefined ? concat(Ni, Nr) : concat(sharedSecret, Ni, Nr);
+  const KEYMAT = prfPlus(prfOf(ike.suite.prf), ike.SK_d, seed, sum(lengths));
+  const [ei, ai, er, ar] = cut(KEYMAT, lengths) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+  zeroise(seed, KEYMAT);
+  return { initiator: { encryptionKey: ei, integrityKey: ai }, responder: { encryptionKey: er, integrityKey: ar } };
+}
+
+/** Ciphers for the SK payloads of the original initiator and of the original responder. */
+export function ikeCiphers(keys: IkeKeys): { initiator: PacketCipher; responder: PacketCipher } {
+  const { encryption: id, keyLength, integrity: mac } = keys.suite;
+  return {
+    initiator: createPacketCipher({ encryption: id, keyLength, encryptionKey: keys.SK_ei, integrity: mac, integrityKey: keys.SK_ai }),
+    responder: createPacketCipher({ encryption: id, keyLength, encryptionKey: keys.SK_er, integrity: mac, integrityKey: keys.SK_ar }),
+  };
+}
+
+export function zeroiseKeys(keys: IkeKeys): void {
+  zeroise(keys.SK_d, keys.SK_ai, keys.SK_ar, keys.SK_ei, keys.SK_er, keys.SK_pi, keys.SK_pr);
+}
+
+export function prfOf(id: number): PrfTransform {
+  const f = prf(id);
+  if (f === undefined) throw new InternalError(`PRF ${id} was negotiated but is not implemented`);
+  return f;
+}
+
+export const isAead = (encryptionId: number): boolean => encryption(encryptionId)?.aead === true;
+
+function integrityKeyOctets(id: number): number {
+  const mac = integrity(id);
+  if (mac === undefined) throw new InternalError(`integrity algorithm ${id} was negotiated but is not implemented`);
+  return mac.keyLength;
+}
+
+const sum = (lengths: readonly number[]): number => lengths.reduce((a, b) => a + b, 0);
+
+/** Copies, so that the stream can be zeroised. */
+function cut(stream: Uint8Array, lengths: readonly number[]): Uint8Array[] {
+  let at = 0;
+  return lengths.map((length) => {
+    const key = stream.slice(at, at + length);
+    at += length;
+    return key;
+  });
+}

@@ -1,0 +1,91 @@
+import { isIpv6 } from '../bytes/ip-address.ts';
+import {
+  describeMessage,
+  ExchangeType,
+  type HeaderFlags,
+  type IkeHeader,
+  type Message,
+  openFragment,
+  openMessage,
+  type Payload,
+  parsePayloads,
+  sealFragments,
+  sealMessage,
+  summarise,
+  writeMessage,
+} from '../wire/index.ts';
+import { messageOctets } from './fragments.ts';
+import type { IkeSa } from './ike-sa.ts';
+import type { World } from './world.ts';
+
+/** Seals a message of this SA: one datagram, or as many fragments as the path needs (RFC 7383 §2.5). */
+export function seal(
+  world: World,
+  sa: IkeSa,
+  exchange: number,
+  messageId: number,
+  response: boolean,
+  payloads: readonly Payload[],
+): Uint8Array[] {
+  const header = headerOf(sa, exchange, messageId, response);
+  logMessage(world, sa, 'out', header, payloads);
+  if (exchange === ExchangeType.IKE_SA_INIT) return [writeMessage(header, payloads)];
+  const cipher = sa.sendCipher;
+  const protection = { cipher, iv: (length: number) => (cipher.ivKind === 'counter' ? sa.counterIv(length) : world.random.cbcIv(length)) };
+  const whole = sealMessage(header, payloads, protection);
+  const room = messageOctets(sa.connection?.fragmentSize ?? DEFAULT_FRAGMENT_SIZE, isIpv6(sa.remote.ip), sa.encap);
+  const mayFragment = sa.peer.fragmentation && sa.connection?.fragmentation !== 'no';
+  return mayFragment && whole.length > room ? sealFragments(header, payloads, protection, room) : [whole];
+}
+
+export type Opened =
+  | { readonly kind: 'payloads'; readonly payloads: readonly Payload[] }
+  | { readonly kind: 'partial' }
+  | { readonly kind: 'bad-icv' }
+  | { readonly kind: 'clear' };
+
+/** Opens a protected message; a fragment gives `partial` until the set is whole. Throws MalformedMessage for what decrypts to nonsense. */
+export function open(world: World, sa: IkeSa, message: Message): Opened {
+  const last = message.payloads.at(-1);
+  if (last?.kind === 'SK') {
+    const opened = openMessage(message, sa.receiveCipher);
+    if (opened === undefined) return { kind: 'bad-icv' };
+    logMessage(world, sa, 'in', message.header, opened.payloads);
+    return { kind: 'payloads', payloads: opened.payloads };
+  }
+  if (last?.kind !== 'SKF') return { kind: 'clear' };
+  const piece = openFragment(message, sa.receiveCipher);
+  if (piece === undefined) return { kind: 'bad-icv' };
+  const reassembly = message.header.flags.response ? sa.reassembly.responses : sa.reassembly.requests;
+  const whole = reassembly.add(message.header.messageId, { fragment: last.fragment, total: last.total, ...piece }, world.now);
+  if (whole === undefined) return { kind: 'partial' };
+  const payloads = parsePayloads(whole.inner, whole.plaintext);
+  logMessage(world, sa, 'in', message.header, payloads);
+  return { kind: 'payloads', payloads };
+}
+
+export function transmit(world: World, sa: IkeSa, messages: readonly Uint8Array[]): void {
+  for (const data of messages) world.emit({ kind: 'transmit', datagram: { local: sa.local, remote: sa.remote, data, encap: sa.encap } });
+}
+
+/** Clear messages are logged by whoever parsed them; protected ones where they are opened and sealed. */
+export function logMessage(
+  world: World,
+  sa: IkeSa | undefined,
+  direction: 'in' | 'out',
+  header: IkeHeader,
+  payloads: readonly Payload[],
+): void {
+  if (!world.options.logMessages) return;
+  const text = `${summarise(header, payloads)}\n${describeMessage(header, payloads)}`;
+  world.notice({ kind: 'message', ikeSa: sa?.id, direction, text });
+}
+
+function headerOf(sa: IkeSa, exchange: number, messageId: number, response: boolean): IkeHeader {
+  // RFC 7296 §3.1: I is set by the original initiator, in requests and responses alike; V is always cleared
+  const flags: HeaderFlags = { initiator: sa.originalRole === 'initiator', response, version: false };
+  return { spiI: sa.spiI, spiR: sa.spiR, majorVersion: 2, minorVersion: 0, exchange, flags, messageId };
+}
+
+/** The minimum MTU of IPv6 passes nearly everywhere (RFC 7383 §2.5.1). */
+const DEFAULT_FRAGMENT_SIZE = 1280;

@@ -1,0 +1,51 @@
+import { sameAddress } from '../bytes/ip-address.ts';
+import { execute, requestChildDelete, requestChildRekey } from './commands.ts';
+import type { Observation } from './effects.ts';
+import type { EndpointWorld } from './endpoint.ts';
+import { activateSuccessors } from './tasks/child-delete.ts';
+
+/** What the world tells: the enumerated list of effects.ts. Ids that are gone by now are ignored: the report crossed a removal. */
+export function observe(world: EndpointWorld, observation: Observation): void {
+  switch (observation.kind) {
+    case 'acquire': {
+      const connection = world.connections.find((c) => c.name === observation.connection);
+      const up = [...world.ikeSas.values()].find((sa) => sa.connection?.name === observation.connection && sa.isEstablished);
+      if (connection === undefined) return;
+      if (up) execute(world, { kind: 'create-child', ikeSa: up.id, child: observation.child });
+      else execute(world, { kind: 'initiate', connection: connection.name, child: observation.child });
+      return;
+    }
+    case 'soft-expire': {
+      const child = world.child(observation.child);
+      if (child?.state === 'installed') requestChildRekey(world, child);
+      return;
+    }
+    case 'hard-expire': {
+      const child = world.child(observation.child);
+      if (child) requestChildDelete(world, child, 'its hard lifetime is over');
+      return;
+    }
+    case 'inbound-traffic':
+      return inboundTraffic(world, observation.child);
+    case 'mapping-changed': {
+      const sa = world.ikeSas.get(world.child(observation.child)?.ikeSa ?? -1);
+      // RFC 7296 §2.23: an end that is not behind a NAT follows the one that is, on authenticated packets alone
+      if (sa?.nat.theirs && !sa.nat.ours && !sameAddress(sa.remote, observation.remote))
+        world.moved(sa, sa.local, observation.remote, sa.encap);
+      return;
+    }
+    case 'local-addresses':
+    case 'path-mtu':
+      return;
+  }
+}
+
+function inboundTraffic(world: EndpointWorld, id: number): void {
+  const child = world.child(id);
+  const sa = child && world.ikeSas.get(child.ikeSa);
+  if (child === undefined || sa === undefined) return;
+  sa.lastInbound = world.now;
+  // the peer sends on the new SA, so it has it: the old one need no longer carry ours (RFC 7296 §2.8)
+  const old = child.spec.replaces === undefined ? undefined : world.child(child.spec.replaces);
+  if (old?.state === 'rekeyed' && !child.spec.outboundActive) activateSuccessors(world, old);
+}

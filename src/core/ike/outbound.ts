@@ -1,0 +1,125 @@
+import { PeerRefused, TimedOut, TunnelwrightError } from '../bytes/errors.ts';
+import { formatAddress } from '../bytes/ip-address.ts';
+import { ExchangeType, NotifyType, nameOf } from '../wire/index.ts';
+import type { IkeSa, Job } from './ike-sa.ts';
+import type { Outstanding } from './message-window.ts';
+import { seal, transmit } from './messenger.ts';
+import type { Retransmission } from './policy.ts';
+import type { Inbound, Request } from './routine.ts';
+import type { World } from './world.ts';
+
+/** Sends a request of ours and repeats it until it is answered or given up (RFC 7296 §2.1). */
+export function sendRequest(
+  world: World,
+  sa: IkeSa,
+  request: Request,
+  answered: (response: Inbound) => void,
+  failed: (error: unknown) => void,
+): () => void {
+  // §2.2: IKE_SA_INIT sent anew, with a cookie or another method, keeps Message ID 0
+  if (request.exchange === ExchangeType.IKE_SA_INIT) sa.window.reuse(0);
+  const messageId = sa.window.allocate();
+  const messages = seal(world, sa, request.exchange, messageId, false, request.payloads);
+  if (request.exchange === ExchangeType.IKE_SA_INIT) sa.initRequest = messages[0];
+  const { initial } = retransmissionOf(sa);
+  const outstanding: Outstanding = {
+    messageId,
+    exchange: request.exchange,
+    messages,
+    firstSent: world.now,
+    attempts: 0,
+    nextAt: world.now + initial,
+    resume: answered,
+    fail: (reason) => {
+      if (reason === 'timeout') failed(noAnswer(sa, request.exchange, world.now - outstanding.firstSent));
+    },
+  };
+  sa.window.sent(outstanding);
+  transmit(world, sa, messages);
+  armRetransmission(world, sa);
+  return () => {
+    sa.window.answered(messageId);
+    armRetransmission(world, sa);
+  };
+}
+
+/** The retransmission timer fired: copies go out, or the peer is given up. */
+export function retransmit(world: World, sa: IkeSa): void {
+  const { initial, base, giveUp } = retransmissionOf(sa);
+  for (const request of [...sa.window.outstanding]) {
+    if (request.nextAt > world.now) continue;
+    if (world.now - request.firstSent >= giveUp) {
+      sa.window.answered(request.messageId);
+      request.fail('timeout');
+      continue;
+    }
+    request.attempts++;
+    request.nextAt = Math.min(world.now + initial * base ** request.attempts, request.firstSent + giveUp);
+    world.notice({ kind: 'retransmit', ikeSa: sa.id, exchange: request.exchange, messageId: request.messageId, attempt: request.attempts });
+    transmit(world, sa, request.messages);
+  }
+  if (sa.state !== 'dead') armRetransmission(world, sa);
+}
+
+export function armRetransmission(world: World, sa: IkeSa): void {
+  let at = Number.POSITIVE_INFINITY;
+  for (const request of sa.window.outstanding) at = Math.min(at, request.nextAt);
+  if (at === Number.POSITIVE_INFINITY) world.clear(sa.timers.retransmit);
+  else world.arm(sa.timers.retransmit, at);
+}
+
+/** Starts waiting exchanges while the window has room (§2.3). */
+export function pumpJobs(world: World, sa: IkeSa): void {
+  while (sa.running < sa.window.sendSize && sa.jobs.length > 0) {
+    if (!sa.isEstablished && sa.state !== 'replaced') return;
+    const job = sa.jobs.shift()!;
+    sa.running++;
+    const ended = () => {
+      sa.running--;
+      if (sa.state !== 'dead') world.pump(sa);
+    };
+    world.run(sa, job.start(), ended, (error) => {
+      jobFailed(world, sa, job, error);
+      ended();
+    });
+  }
+}
+
+/** What a failed exchange of ours means for the IKE SA it ran on. */
+function jobFailed(world: World, sa: IkeSa, job: Job, error: unknown): void {
+  const known = error instanceof TunnelwrightError ? error : undefined;
+  if (known === undefined) {
+    world.kill(sa, 'internal error', error);
+    return;
+  }
+  world.notice({ kind: 'failed', ikeSa: sa.id, connection: sa.connection?.name, what: job.what, error: known });
+  if (known instanceof TimedOut && known.code === 'PEER_SILENT') {
+    world.kill(sa, known.message, known);
+  } else if (
+    known instanceof PeerRefused &&
+    (known.notify === NotifyType.INVALID_SYNTAX || known.notify === NotifyType.AUTHENTICATION_FAILED)
+  ) {
+    // §2.21.3: these two end the IKE SA without a Delete
+    world.kill(sa, known.message, known);
+  } else if (known instanceof PeerRefused && known.notify === NotifyType.TEMPORARY_FAILURE && sa.isEstablished) {
+    // §2.25: the peer is busy with something that crosses ours; the same again, a little later
+    sa.deferred.push(job);
+    world.arm(sa.timers.retry, world.now + RETRY_AFTER + Math.floor(world.random.jitter() * RETRY_AFTER));
+  }
+}
+
+const retransmissionOf = (sa: IkeSa): Retransmission => sa.connection?.retransmission ?? DEFAULT_RETRANSMISSION;
+
+function noAnswer(sa: IkeSa, exchange: number, after: number): TimedOut {
+  const connecting = sa.state === 'connecting';
+  return new TimedOut(`${formatAddress(sa.remote)} did not answer ${nameOf(ExchangeType, exchange)} for ${Math.round(after / 1000)} s`, {
+    code: 'PEER_SILENT',
+    section: 'RFC 7296 §2.4',
+    hint: connecting
+      ? 'Is the address right, is the gateway running, and do firewalls let UDP 500 and 4500 through?'
+      : 'The path or the peer is down; the connection comes back when it answers again.',
+  });
+}
+
+const DEFAULT_RETRANSMISSION: Retransmission = { initial: 1000, base: 1.8, giveUp: 165_000 };
+const RETRY_AFTER = 1000;

@@ -1,0 +1,213 @@
+import { NegotiationFailure } from '../bytes/errors.ts';
+import { encryption, integrity, keyExchange, keywordOf, prf } from '../crypto/index.ts';
+import { formatProposal, NotifyType, type Proposal, ProtocolId, type Transform, TransformType } from '../wire/index.ts';
+import type { ChildSuite, IkeSuite } from './keys.ts';
+
+/**
+ * RFC 7296 §2.7 and §3.3: the responder picks one proposal and from it one transform of each type. We follow our own order of
+ * preference, not the initiator's: some clients offer their weakest first.
+ */
+export interface Selected {
+  /** What goes back: the initiator's proposal number, one transform per type; the SPI is the caller's. */
+  readonly proposal: Proposal;
+  /** The initiator's SPI in that proposal. */
+  readonly peerSpi: Uint8Array;
+}
+
+export interface SelectedIke extends Selected {
+  readonly suite: IkeSuite;
+}
+
+export interface SelectedChild extends Selected {
+  readonly suite: ChildSuite;
+}
+
+export function selectIke(ours: readonly Proposal[], theirs: readonly Proposal[]): SelectedIke | undefined {
+  for (const own of ours) {
+    for (const offer of theirs) {
+      if (offer.protocol !== ProtocolId.IKE) continue;
+      const chosen = intersect(own, offer, IKE_TYPES);
+      const suite = chosen && ikeSuiteOf(chosen);
+      if (suite)
+        return {
+          proposal: { number: offer.number, protocol: offer.protocol, spi: offer.spi, transforms: chosen },
+          peerSpi: offer.spi,
+          suite,
+        };
+    }
+  }
+  return undefined;
+}
+
+/** @param withKe whether this exchange can carry a key exchange; in IKE_AUTH transforms of type 4 mean nothing (RFC 7296 §1.2). */
+export function selectChild(ours: readonly Proposal[], theirs: readonly Proposal[], withKe: boolean): SelectedChild | undefined {
+  const types = withKe ? CHILD_TYPES_WITH_KE : CHILD_TYPES;
+  for (const own of ours) {
+    for (const offer of theirs) {
+      if (offer.protocol !== own.protocol || offer.spi.length !== 4) continue;
+      const chosen = intersect(own, offer, types);
+      const suite = chosen && childSuiteOf(offer.protocol, chosen);
+      if (suite)
+        return {
+          proposal: { number: offer.number, protocol: offer.protocol, spi: offer.spi, transforms: chosen },
+          peerSpi: offer.spi,
+          suite,
+        };
+    }
+  }
+  return undefined;
+}
+
+/**
+ * What the responder chose must be one of what we offered, with one transform per type (RFC 7296 §3.3: an initiator MUST check).
+ * @returns undefined when it is not.
+ */
+export function acceptIke(offered: readonly Proposal[], answer: readonly Proposal[]): SelectedIke | undefined {
+  const [chosen] = answer;
+  if (answer.length !== 1 || !chosen || hasTwoOfOneType(chosen)) return undefined;
+  const own = offered.find((p) => p.number === chosen.number);
+  return own && selectIke([own], [chosen]);
+}
+
+export function acceptChild(offered: readonly Proposal[], answer: readonly Proposal[], withKe: boolean): SelectedChild | undefined {
+  const [chosen] = answer;
+  if (answer.length !== 1 || !chosen || hasTwoOfOneType(chosen)) return undefined;
+  const own = offered.find((p) => p.number === chosen.number);
+  return own && selectChild([own], [chosen], withKe);
+}
+
+/** Numbers proposals from 1 and puts our SPI in (RFC 7296 §3.3.1). */
+export function offer(proposals: readonly Proposal[], spi: Uint8Array): Proposal[] {
+  return proposals.map((p, i) => ({ ...p, number: i + 1, spi }));
+}
+
+/** Proposals for a child created in IKE_AUTH, which carries no key exchange of its own. */
+export function withoutKe(proposals: readonly Proposal[]): Proposal[] {
+  const stripped = proposals.map((p) => ({ ...p, transforms: p.transforms.filter((t) => t.type !== TransformType.KE) }));
+  return stripped.filter((p, i) => stripped.findIndex((q) => sameTransforms(p, q)) === i);
+}
+
+/** Child proposals for CREATE_CHILD_SA under a PFS policy: `prefer` lets the peer fall back to no key exchange. */
+export function withPfs(proposals: readonly Proposal[], pfs: 'require' | 'prefer' | 'off'): Proposal[] {
+  if (pfs === 'off') return withoutKe(proposals);
+  const withKe = proposals.filter((p) => keMethods(p).length > 0);
+  if (pfs === 'require') return withKe;
+  return withKe.length === 0 ? [...proposals] : [...withKe, ...withoutKe(proposals)];
+}
+
+export const keMethods = (proposal: Proposal): number[] =>
+  proposal.transforms.filter((t) => t.type === TransformType.KE && t.id !== 0).map((t) => t.id);
+
+/** The method whose public value goes into the first message: the first one of the first proposal that we can compute. */
+export function firstKeMethod(proposals: readonly Proposal[]): number | undefined {
+  return proposals.flatMap(keMethods).find((id) => keyExchange(id) !== undefined);
+}
+
+/** `aes256gcm16/prfsha384/x25519`. */
+export function suiteText(suite: IkeSuite): string {
+  const parts = [keywordOf({ type: TransformType.ENCR, id: suite.encryption, ...(suite.keyLength ? { keyLength: suite.keyLength } : {}) })];
+  if (suite.integrity !== 0) parts.push(keywordOf({ type: TransformType.INTEG, id: suite.integrity }));
+  parts.push(keywordOf({ type: TransformType.PRF, id: suite.prf }), keywordOf({ type: TransformType.KE, id: suite.keyExchange }));
+  return parts.join('/');
+}
+
+export function childSuiteText(suite: ChildSuite): string {
+  const parts: string[] = [];
+  if (suite.encryption !== 0)
+    parts.push(keywordOf({ type: TransformType.ENCR, id: suite.encryption, ...(suite.keyLength ? { keyLength: suite.keyLength } : {}) }));
+  if (suite.integrity !== 0) parts.push(keywordOf({ type: TransformType.INTEG, id: suite.integrity }));
+  if (suite.keyExchange !== 0) parts.push(`pfs ${keywordOf({ type: TransformType.KE, id: suite.keyExchange })}`);
+  return parts.join('/');
+}
+
+/** Says which side wants what, so that the operator sees the difference without a second log. */
+export function noProposalChosen(what: string, ours: readonly Proposal[], theirs: readonly Proposal[]): NegotiationFailure {
+  const list = (ps: readonly Proposal[]) => ps.map((p) => formatProposal(p)).join('; ') || 'nothing';
+  return new NegotiationFailure(`no common ${what} proposal: the peer offers ${list(theirs)}; we accept ${list(ours)}`, {
+    code: 'NO_PROPOSAL_CHOSEN',
+    notify: NotifyType.NO_PROPOSAL_CHOSEN,
+    section: 'RFC 7296 §2.7',
+    hint: 'Configure one suite that both ends have.',
+  });
+}
+
+/** One transform per type that both have; types that only one of them has make the proposals incompatible. */
+function intersect(own: Proposal, theirs: Proposal, types: readonly number[]): Transform[] | undefined {
+  const considered = (t: Transform) => types.includes(t.type);
+  // RFC 7296 §3.3.6: a transform type that we do not know makes the whole proposal unacceptable; types that mean nothing in this exchange do not
+  const known = [...types, TransformType.KE];
+  if (theirs.transforms.some((t) => !known.includes(t.type) && t.id !== 0)) return undefined;
+  const chosen: Transform[] = [];
+  for (const type of types) {
+    const mine = own.transforms.filter((t) => t.type === type);
+    const offered = theirs.transforms.filter((t) => t.type === type);
+    if (mine.length === 0 && offered.length === 0) continue;
+    const aead = chosen.some((t) => t.type === TransformType.ENCR && encryption(t.id)?.aead === true);
+    if (type === TransformType.INTEG && aead) {
+      // RFC 5282 §8: with a combined-mode cipher integrity is absent or NONE
+      if (offered.length > 0 && !offered.some((t) => t.id === 0)) return undefined;
+      continue;
+    }
+    const match = mine.find((m) => offered.some((o) => sameTransform(m, o))) ?? implied(type, mine, offered);
+    if (match === undefined) return undefined;
+    if (match !== 'absent') chosen.push(match);
+  }
+  return chosen.filter(considered);
+}
+
+/** RFC 7296 §3.3.3: types that may be left out stand for NONE (KE, INTEG) or for no ESN. */
+function implied(type: number, mine: readonly Transform[], offered: readonly Transform[]): 'absent' | undefined {
+  const optional = type === TransformType.KE || type === TransformType.INTEG || type === TransformType.ESN;
+  const allowsNone = (list: readonly Transform[]) => list.length === 0 || list.some((t) => t.id === 0);
+  return optional && allowsNone(mine) && allowsNone(offered) ? 'absent' : undefined;
+}
+
+const sameTransform = (a: Transform, b: Transform): boolean =>
+  a.type === b.type && a.id === b.id && a.keyLength === b.keyLength && (b.attributes === undefined || b.attributes.length === 0);
+
+const sameTransforms = (a: Proposal, b: Proposal): boolean =>
+  a.protocol === b.protocol &&
+  a.transforms.length === b.transforms.length &&
+  a.transforms.every((t, i) => sameTransform(t, b.transforms[i]!));
+
+const hasTwoOfOneType = (p: Proposal): boolean => new Set(p.transforms.map((t) => t.type)).size !== p.transforms.length;
+
+const idOf = (transforms: readonly Transform[], type: number): number => transforms.find((t) => t.type === type)?.id ?? 0;
+
+function ikeSuiteOf(transforms: readonly Transform[]): IkeSuite | undefined {
+  const cipher = transforms.find((t) => t.type === TransformType.ENCR);
+  const suite = {
+    encryption: cipher?.id ?? 0,
+    keyLength: cipher?.keyLength,
+    integrity: idOf(transforms, TransformType.INTEG),
+    prf: idOf(transforms, TransformType.PRF),
+    keyExchange: idOf(transforms, TransformType.KE),
+  };
+  const transform = encryption(suite.encryption);
+  // RFC 7296 §3.3.3: IKE needs all four, except that a combined-mode cipher brings its own integrity; NULL is for ESP alone (§5)
+  const complete = transform !== undefined && suite.encryption !== ENCR_NULL && prf(suite.prf) && keyExchange(suite.keyExchange);
+  return complete && (transform.aead ? suite.integrity === 0 : integrity(suite.integrity) !== undefined) ? suite : undefined;
+}
+
+function childSuiteOf(protocol: number, transforms: readonly Transform[]): ChildSuite | undefined {
+  const cipher = transforms.find((t) => t.type === TransformType.ENCR);
+  const suite: ChildSuite = {
+    protocol: protocol === ProtocolId.AH ? 'AH' : 'ESP',
+    encryption: cipher?.id ?? 0,
+    keyLength: cipher?.keyLength,
+    integrity: idOf(transforms, TransformType.INTEG),
+    esn: idOf(transforms, TransformType.ESN) === 1,
+    keyExchange: idOf(transforms, TransformType.KE),
+  };
+  if (suite.keyExchange !== 0 && keyExchange(suite.keyExchange) === undefined) return undefined;
+  const mac = integrity(suite.integrity) !== undefined;
+  if (suite.protocol === 'AH') return suite.encryption === 0 && mac ? suite : undefined;
+  const transform = encryption(suite.encryption);
+  if (transform === undefined) return undefined;
+  return (transform.aead ? suite.integrity === 0 : mac) ? suite : undefined;
+}
+
+const ENCR_NULL = 11;
+const IKE_TYPES: readonly number[] = [TransformType.ENCR, TransformType.PRF, TransformType.INTEG, TransformType.KE];
+const CHILD_TYPES: readonly number[] = [TransformType.ENCR, TransformType.INTEG, TransformType.ESN];
+const CHILD_TYPES_WITH_KE: readonly number[] = [...CHILD_TYPES, TransformType.KE];

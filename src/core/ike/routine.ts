@@ -1,0 +1,47 @@
+import type { Payload } from '../wire/index.ts';
+import type { Ask, AskAnswers, Millis } from './effects.ts';
+
+/**
+ * An exchange is written as one sequential routine, a generator that reads like the RFC's paragraph. It stops for exactly two things:
+ * an Ask, which the world answers, and an exchange with the peer. So the core stays synchronous and deterministic, without promises,
+ * and a cancelled routine still runs its `finally` blocks, where keys are zeroised.
+ */
+export type Routine<T> = Generator<Wish, T, unknown>;
+
+export type Wish =
+  | { readonly kind: 'ask'; readonly ask: Ask; readonly within: Millis }
+  | { readonly kind: 'exchange'; readonly request: Request };
+
+/** A message to be sent; header fields follow from the IKE SA. */
+export interface Request {
+  readonly exchange: number;
+  readonly payloads: readonly Payload[];
+}
+
+/** A message that was received, opened and checked against the grammar. */
+export interface Inbound {
+  readonly exchange: number;
+  readonly messageId: number;
+  readonly payloads: readonly Payload[];
+  /** The whole message as received: RealMessage1 and RealMessage2 of RFC 7296 §2.15 are bytes, not values. */
+  readonly raw: Uint8Array;
+}
+
+/** What a responder sends back, and what happens once it has been sent. */
+export interface Reply {
+  readonly payloads: readonly Payload[];
+  readonly afterwards?: () => void;
+}
+
+/** Stops until the world has answered; after `within` the answer is a TimedOut failure. */
+export function* ask<K extends Ask['kind']>(request: Extract<Ask, { kind: K }>, within: Millis = ASK_DEADLINE): Routine<AskAnswers[K]> {
+  return (yield { kind: 'ask', ask: request, within }) as AskAnswers[K];
+}
+
+/** Sends a request and stops until its response is here; throws TimedOut when the peer is given up. */
+export function* exchange(exchangeType: number, payloads: readonly Payload[]): Routine<Inbound> {
+  return (yield { kind: 'exchange', request: { exchange: exchangeType, payloads } }) as Inbound;
+}
+
+/** Generous: a smart card or a person may sit behind an Ask. */
+const ASK_DEADLINE: Millis = 30_000;

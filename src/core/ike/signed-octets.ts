@@ -1,0 +1,24 @@
+import { concat } from '../bytes/bytes.ts';
+import type { Identification } from '../wire/index.ts';
+import { type IkeKeys, type Nonces, prfOf } from './keys.ts';
+
+/** What both ends remember of IKE_SA_INIT until AUTH is made and checked. */
+export interface AuthMaterial {
+  /** RealMessage1 and RealMessage2: the messages as they were on the wire, from the first octet of the header. */
+  readonly initRequest: Uint8Array;
+  readonly initResponse: Uint8Array;
+  readonly nonces: Nonces;
+}
+
+/**
+ * RFC 7296 §2.15:
+ *   InitiatorSignedOctets = RealMessage1 | NonceRData | MACedIDForI      MACedIDForI = prf(SK_pi, RestOfInitIDPayload)
+ *   ResponderSignedOctets = RealMessage2 | NonceIData | MACedIDForR      MACedIDForR = prf(SK_pr, RestOfRespIDPayload)
+ */
+export function signedOctets(signer: 'initiator' | 'responder', keys: IkeKeys, material: AuthMaterial, id: Identification): Uint8Array {
+  const f = prfOf(keys.suite.prf);
+  const rest = concat(new Uint8Array([id.idType]), id.reserved ?? new Uint8Array(3), id.data);
+  return signer === 'initiator'
+    ? concat(material.initRequest, material.nonces.Nr, f.compute(keys.SK_pi, rest))
+    : concat(material.initResponse, material.nonces.Ni, f.compute(keys.SK_pr, rest));
+}

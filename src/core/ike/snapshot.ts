@@ -1,0 +1,191 @@
+import type { Address } from '../bytes/ip-address.ts';
+import type { Identification } from '../wire/index.ts';
+import { ChildSa } from './child-sa.ts';
+import type { ChildSaSpec, Millis } from './effects.ts';
+import type { EndpointWorld } from './endpoint.ts';
+import { IkeSa, type PeerAbilities } from './ike-sa.ts';
+import type { ChildSuite, IkeKeys } from './keys.ts';
+import { armChildTimers, armIkeTimers } from './lifetimes.ts';
+import { MessageWindow } from './message-window.ts';
+
+/** Everything an endpoint needs to go on after a restart, as plain data. It holds keys: whoever stores it protects it. */
+export interface EndpointSnapshot {
+  readonly version: 1;
+  readonly ikeSas: readonly IkeSaSnapshot[];
+}
+
+export interface IkeSaSnapshot {
+  readonly connection: string;
+  readonly originalRole: 'initiator' | 'responder';
+  readonly spiI: Uint8Array;
+  readonly spiR: Uint8Array;
+  readonly local: Address;
+  readonly remote: Address;
+  readonly encap: boolean;
+  readonly keys: IkeKeys;
+  readonly ivCounter: bigint;
+  readonly nextRequest: number;
+  readonly nextExpected: number;
+  readonly sendWindow: number;
+  readonly peer: PeerAbilities;
+  readonly nat: { readonly ours: boolean; readonly theirs: boolean; readonly forced: boolean };
+  readonly localId: Identification | undefined;
+  readonly remoteId: Identification | undefined;
+  readonly localAuth: string;
+  readonly remoteAuth: string;
+  readonly assigned: readonly string[];
+  readonly assignedToUs: boolean;
+  /** Milliseconds since the SA was established: clocks differ between two lives of a process. */
+  readonly age: Millis;
+  readonly children: readonly ChildSaSnapshot[];
+}
+
+export interface ChildSaSnapshot {
+  readonly policy: string;
+  readonly spec: ChildSaSpec;
+  readonly suite: ChildSuite;
+  readonly lowestNonce: Uint8Array;
+  readonly createdByUs: boolean;
+  readonly age: Millis;
+}
+
+/** Only what is established and not about to be replaced: exchanges under way are begun anew by the next life. */
+export function snapshotEndpoint(world: EndpointWorld): EndpointSnapshot {
+  const stable = [...world.ikeSas.values()].filter((sa) => sa.isEstablished && sa.connection !== undefined);
+  return { version: 1, ikeSas: stable.map((sa) => snapshotIkeSa(world, sa)) };
+}
+
+/**
+ * Children are installed again by the Ask `install`, under new ids. A request that was under way when the snapshot was made may have
+ * reached the peer: its Message ID is used again with a liveness check, which the peer either answers anew or has answered already.
+ */
+export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot): void {
+  for (const saved of snapshot.ikeSas) {
+    const connection = world.connections.find((c) => c.name === saved.connection);
+    if (connection === undefined) continue;
+    const sa = restoreIkeSa(world, saved, connection);
+    for (const child of saved.children) restoreChild(world, sa, child);
+    armIkeTimers(world, sa);
+    world.notice({ kind: 'ike-up', ikeSa: sa.id, info: sa.info() });
+  }
+}
+
+function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
+  const { keys } = sa;
+  return {
+    connection: sa.connection?.name ?? '',
+    originalRole: sa.originalRole,
+    spiI: sa.spiI.slice(),
+    spiR: sa.spiR.slice(),
+    local: sa.local,
+    remote: sa.remote,
+    encap: sa.encap,
+    keys: copyKeys(keys),
+    ivCounter: sa.ivCounter,
+    nextRequest: Math.min(sa.window.nextRequest, ...[...sa.window.outstanding].map((o) => o.messageId)),
+    nextExpected: sa.window.nextExpected,
+    sendWindow: sa.window.sendSize,
+    peer: { ...sa.peer },
+    nat: { ...sa.nat },
+    localId: sa.localId,
+    remoteId: sa.remoteId,
+    localAuth: sa.localAuth,
+    remoteAuth: sa.remoteAuth,
+    assigned: sa.assigned,
+    assignedToUs: sa.assignedToUs,
+    age: world.now - (sa.establishedAt ?? world.now),
+    children: [...sa.children.values()].filter((c) => c.usable).map((c) => snapshotChild(world, c)),
+  };
+}
+
+function snapshotChild(world: EndpointWorld, child: ChildSa): ChildSaSnapshot {
+  const half = (keys: ChildSaSpec['inbound']) => ({
+    ...keys,
+    encryptionKey: keys.encryptionKey.slice(),
+    integrityKey: keys.integrityKey.slice(),
+  });
+  return {
+    policy: child.policy.name,
+    spec: { ...child.spec, inbound: half(child.spec.inbound), outbound: half(child.spec.outbound) },
+    suite: child.suite,
+    lowestNonce: child.lowestNonce,
+    createdByUs: child.createdByUs,
+    age: world.now - child.establishedAt,
+  };
+}
+
+function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: NonNullable<IkeSa['connection']>): IkeSa {
+  const { originalRole, spiI, spiR, local, remote, encap } = saved;
+  const sa = new IkeSa({ id: world.nextIkeSaId(), originalRole, spiI, spiR, local, remote, encap, connection, state: 'established' });
+  // RFC 5282 §3.1: a counter IV must not repeat; what the former life sent after the snapshot is skipped
+  sa.setKeys(copyKeys(saved.keys), saved.ivCounter + IV_SKIP);
+  sa.window = new MessageWindow(saved.nextRequest, saved.nextExpected);
+  sa.window.sendSize = saved.sendWindow;
+  Object.assign(sa.peer, saved.peer);
+  Object.assign(sa.nat, saved.nat);
+  sa.localId = saved.localId;
+  sa.remoteId = saved.remoteId;
+  sa.localAuth = saved.localAuth;
+  sa.remoteAuth = saved.remoteAuth;
+  sa.assigned = saved.assigned;
+  sa.assignedToUs = saved.assignedToUs;
+  sa.establishedAt = world.now - saved.age;
+  sa.lastInbound = world.now;
+  world.add(sa);
+  return sa;
+}
+
+function restoreChild(world: EndpointWorld, sa: IkeSa, saved: ChildSaSnapshot): void {
+  const policy = sa.connection?.children.find((c) => c.name === saved.policy);
+  if (policy === undefined) return;
+  const spec: ChildSaSpec = {
+    ...saved.spec,
+    id: world.nextChildId(),
+    ikeSa: sa.id,
+    outboundActive: true,
+    replaces: undefined,
+    resumed: true,
+  };
+  const child = new ChildSa({
+    spec,
+    policy,
+    suite: saved.suite,
+    establishedAt: world.now - saved.age,
+    lowestNonce: saved.lowestNonce,
+    createdByUs: saved.createdByUs,
+  });
+  world.addChild(sa, child);
+  world.run(
+    sa,
+    (function* () {
+      return yield { kind: 'ask', ask: { kind: 'install', spec }, within: INSTALL_DEADLINE } as const;
+    })(),
+    (answer) => {
+      const { ok } = answer as { ok: boolean };
+      if (!ok) return world.removeChild(child, 'it could not be installed again');
+      world.childTransition(child, 'installed');
+      armChildTimers(world, child);
+    },
+    (error) => {
+      throw error;
+    },
+  );
+}
+
+function copyKeys(keys: IkeKeys): IkeKeys {
+  const { suite, SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr } = keys;
+  return {
+    suite,
+    SK_d: SK_d.slice(),
+    SK_ai: SK_ai.slice(),
+    SK_ar: SK_ar.slice(),
+    SK_ei: SK_ei.slice(),
+    SK_er: SK_er.slice(),
+    SK_pi: SK_pi.slice(),
+    SK_pr: SK_pr.slice(),
+  };
+}
+
+/** Far more messages than a life sends between two snapshots. */
+const IV_SKIP = 1n << 20n;
+const INSTALL_DEADLINE: Millis = 30_000;

@@ -1,0 +1,106 @@
+import { AuthenticationFailure } from '../../bytes/errors.ts';
+import { AuthMethod, formatIdentification, type Identification, IdType, nameOf, type Payload } from '../../wire/index.ts';
+import type { AskAnswers } from '../effects.ts';
+import { sameIdentity } from '../identity.ts';
+import type { IkeSa } from '../ike-sa.ts';
+import { find, findAll, need } from '../notifies.ts';
+import type { Connection } from '../policy.ts';
+import { ask, type Routine } from '../routine.ts';
+import { type AuthMaterial, signedOctets } from '../signed-octets.ts';
+import type { World } from '../world.ts';
+import { DEFAULT_HASHES } from './certificates.ts';
+
+/** RFC 7296 §2.15: our ID, CERT and AUTH payloads. The key is elsewhere; we hand over what must be covered. */
+export function* authenticateSelf(sa: IkeSa, connection: Connection, material: AuthMaterial): Routine<Payload[]> {
+  const auth = connection.local[0];
+  if (auth === undefined) throw noAuthentication(connection, 'local');
+  const { keys, peer, originalRole } = sa;
+  const answer = yield* ask({
+    kind: 'authenticate',
+    connection: connection.name,
+    auth,
+    localId: auth.id,
+    remoteId: sa.remoteId ?? expectedId(connection),
+    octets: (id) => signedOctets(originalRole, keys, material, id),
+    prf: keys.suite.prf,
+    peerHashes: peer.hashes,
+    certificateAuthorities: peer.authorities,
+    sendCertificates: connection.sendCert === 'always' || (connection.sendCert === 'ifasked' && peer.certificatesWanted),
+  });
+  if (!answer.ok) throw answer.error;
+  sa.localId = answer.id;
+  sa.localAuth = nameOf(AuthMethod, answer.method);
+  return [
+    { kind: originalRole === 'initiator' ? 'IDi' : 'IDr', ...answer.id },
+    ...answer.certificates.map((c): Payload => ({ kind: 'CERT', ...c })),
+    { kind: 'AUTH', method: answer.method, data: answer.data },
+  ];
+}
+
+/**
+ * RFC 7296 §2.15, §2.16: the peer's ID, CERT and AUTH against the connections that may be meant.
+ * @returns the connection that fits. Throws AuthenticationFailure, whose cause stays local.
+ */
+export function* verifyPeer(
+  world: World,
+  sa: IkeSa,
+  candidates: readonly Connection[],
+  material: AuthMaterial,
+  payloads: readonly Payload[],
+): Routine<Connection> {
+  const peerRole = sa.originalRole === 'initiator' ? 'responder' : 'initiator';
+  const { idType, data, reserved } = need(payloads, peerRole === 'initiator' ? 'IDi' : 'IDr');
+  const id: Identification = reserved ? { idType, data, reserved } : { idType, data };
+  const auth = need(payloads, 'AUTH');
+  const possible = candidates.flatMap((c) => (c.remote[0] === undefined ? [] : [{ connection: c.name, remote: c.remote[0] }]));
+  const answer: AskAnswers['verify'] = yield* ask({
+    kind: 'verify',
+    candidates: possible,
+    id,
+    localId: sa.localId,
+    method: auth.method,
+    data: auth.data,
+    octets: signedOctets(peerRole, sa.keys, material, id),
+    prf: sa.keys.suite.prf,
+    certificates: findAll(payloads, 'CERT'),
+    ourHashes: world.options.hashes ?? DEFAULT_HASHES,
+  });
+  if (!answer.ok) throw answer.error;
+  const connection = candidates.find((c) => c.name === answer.connection);
+  if (connection === undefined) throw noAuthentication({ name: answer.connection }, 'remote');
+  sa.remoteId = id;
+  sa.remoteAuth = nameOf(AuthMethod, auth.method);
+  world.notice({ kind: 'peer', ikeSa: sa.id, id, method: auth.method, description: answer.description });
+  return connection;
+}
+
+/** The responder keeps those connections whose own identity is the one the initiator asked for in IDr, if it asked (RFC 7296 §1.2). */
+export function candidatesFor(connections: readonly Connection[], payloads: readonly Payload[]): Connection[] {
+  const wanted = find(payloads, 'IDr');
+  if (wanted === undefined) return [...connections];
+  const fits = connections.filter((c) => {
+    const own = c.local[0]?.id;
+    return own === undefined || own.idType === IdType.ID_DER_ASN1_DN || sameIdentity(own, wanted);
+  });
+  if (fits.length === 0) {
+    throw new AuthenticationFailure(`the peer asked for ${formatIdentification(wanted)}, which no connection here is`, {
+      code: 'NO_MATCHING_PEER',
+      section: 'RFC 7296 §1.2',
+      hint: 'Set the local identity to what the peer expects, or its remote identity to ours.',
+    });
+  }
+  return fits;
+}
+
+/** Whom we ask for in IDr: only a policy that names one identity can. */
+export const expectedId = (connection: Connection): Identification | undefined => {
+  const pattern = connection.remote[0]?.id;
+  return pattern?.kind === 'exact' ? pattern.id : undefined;
+};
+
+function noAuthentication(connection: { readonly name: string }, side: string): AuthenticationFailure {
+  return new AuthenticationFailure(`connection ${connection.name} has no ${side} authentication`, {
+    code: 'NO_AUTHENTICATION',
+    hint: `Add a ${side} section to the connection.`,
+  });
+}

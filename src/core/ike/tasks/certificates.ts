@@ -1,0 +1,49 @@
+import { concat } from '../../bytes/bytes.ts';
+import { CertEncoding, type CertreqPayload, NotifyType, type Payload } from '../../wire/index.ts';
+import type { IkeSa } from '../ike-sa.ts';
+import { findAll, findNotify, notify } from '../notifies.ts';
+import type { Connection } from '../policy.ts';
+import type { World } from '../world.ts';
+
+/** RFC 7296 §3.7: the authorities we trust, as SHA-1 hashes of their public keys; sent only when a certificate is wanted. */
+export function certificateRequests(world: World, connections: readonly Connection[]): CertreqPayload[] {
+  const wanted = connections.some((c) => c.sendCertreq && c.remote.some((r) => r.auth === 'pubkey' || r.auth === 'any'));
+  const authorities = world.options.certificateAuthorities ?? [];
+  if (!wanted || authorities.length === 0) return [];
+  return [{ kind: 'CERTREQ', encoding: CertEncoding.X509_SIGNATURE, authorities: concat(...authorities) }];
+}
+
+export function noteCertificateRequests(sa: IkeSa, payloads: readonly Payload[]): void {
+  const requests = findAll(payloads, 'CERTREQ').filter((p) => p.encoding === CertEncoding.X509_SIGNATURE);
+  if (requests.length === 0) return;
+  sa.peer.certificatesWanted = true;
+  sa.peer.authorities = requests.flatMap((p) => hashesOf(p.authorities)).slice(0, MAX_AUTHORITIES);
+}
+
+/** RFC 7427 §4: which hashes we can verify in signatures made for us. */
+export const hashNotify = (world: World): Payload[] => {
+  const hashes = world.options.hashes ?? DEFAULT_HASHES;
+  return [notify(NotifyType.SIGNATURE_HASH_ALGORITHMS, new Uint8Array(hashes.flatMap((h) => [h >>> 8, h & 0xff])))];
+};
+
+export function noteHashes(sa: IkeSa, payloads: readonly Payload[]): void {
+  const announced = findNotify(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS);
+  if (announced === undefined || announced.data.length % 2 !== 0) return;
+  const hashes: number[] = [];
+  for (let i = 0; i < announced.data.length && hashes.length < MAX_HASHES; i += 2)
+    hashes.push((announced.data[i]! << 8) | announced.data[i + 1]!);
+  sa.peer.hashes = hashes;
+}
+
+/** SHA2-256, SHA2-384, SHA2-512 and Identity (for EdDSA, RFC 8420). SHA-1 is not asked for. */
+export const DEFAULT_HASHES: readonly number[] = [2, 3, 4, 5];
+
+function hashesOf(authorities: Uint8Array): Uint8Array[] {
+  const hashes: Uint8Array[] = [];
+  for (let at = 0; at + HASH_LENGTH <= authorities.length; at += HASH_LENGTH) hashes.push(authorities.slice(at, at + HASH_LENGTH));
+  return hashes;
+}
+
+const HASH_LENGTH = 20;
+const MAX_AUTHORITIES = 256;
+const MAX_HASHES = 16;

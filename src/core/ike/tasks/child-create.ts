@@ -1,0 +1,279 @@
+import { compareBytes } from '../../bytes/bytes.ts';
+import { DataPlaneError, NegotiationFailure, PeerViolation } from '../../bytes/errors.ts';
+import { isIpv6 } from '../../bytes/ip-address.ts';
+import { zeroise } from '../../crypto/index.ts';
+import { formatSelector, NotifyType, type Payload, type Proposal, type TrafficSelector } from '../../wire/index.ts';
+import { ChildSa } from '../child-sa.ts';
+import type { ChildSaKeys, ChildSaSpec } from '../effects.ts';
+import type { IkeSa } from '../ike-sa.ts';
+import { type ChildSuite, childKeys, type Nonces } from '../keys.ts';
+import { findNotify, need, notify } from '../notifies.ts';
+import type { ChildPolicy, Connection } from '../policy.ts';
+import { acceptChild, noProposalChosen, offer, selectChild, withoutKe, withPfs } from '../proposals.ts';
+import { ask, type Routine } from '../routine.ts';
+import { anySelector, isSubset, narrow, resolveDynamic } from '../traffic-selectors.ts';
+import type { World } from '../world.ts';
+
+/** A CHILD_SA we proposed, RFC 7296 §1.2 and §1.3.1. */
+export interface ChildOffer {
+  readonly policy: ChildPolicy;
+  readonly spi: number;
+  readonly proposals: readonly Proposal[];
+  readonly tsi: readonly TrafficSelector[];
+  readonly tsr: readonly TrafficSelector[];
+  readonly withKe: boolean;
+}
+
+/** SA, TSi, TSr and what belongs to them. `like` repeats the selectors of the child that is rekeyed (§2.8: at least its traffic). */
+export function offerChild(
+  world: World,
+  sa: IkeSa,
+  policy: ChildPolicy,
+  withKe: boolean,
+  like?: ChildSa,
+): { offer: ChildOffer; payloads: Payload[] } {
+  const spi = world.allocateChildSpi();
+  const proposals = offer(withKe ? withPfs(policy.proposals, policy.pfs) : withoutKe(policy.proposals), spiOctets(spi));
+  const tsi = like?.localTs ?? proposeSelectors(policy.localTs, ownAddresses(sa), requestedAddresses(sa));
+  const tsr = like?.remoteTs ?? proposeSelectors(policy.remoteTs, peerAddresses(sa));
+  const mode: Payload[] = policy.mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : [];
+  return {
+    offer: { policy, spi, proposals, tsi, tsr, withKe },
+    payloads: [...mode, { kind: 'SA', proposals }, { kind: 'TSi', selectors: tsi }, { kind: 'TSr', selectors: tsr }],
+  };
+}
+
+/** What both ends agreed on, from our point of view. */
+export interface ChildAgreement {
+  readonly policy: ChildPolicy;
+  readonly suite: ChildSuite;
+  readonly mode: 'tunnel' | 'transport';
+  readonly inboundSpi: number;
+  readonly outboundSpi: number;
+  readonly localTs: readonly TrafficSelector[];
+  readonly remoteTs: readonly TrafficSelector[];
+  /** We began the exchange: decides whose keys come first (RFC 7296 §2.17). */
+  readonly exchangeRole: 'initiator' | 'responder';
+}
+
+/** The initiator reads SA, TSi and TSr of the response. */
+export function takeChildAnswer(offered: ChildOffer, payloads: readonly Payload[]): ChildAgreement {
+  const answer = need(payloads, 'SA').proposals;
+  const selected = acceptChild(offered.proposals, answer, offered.withKe);
+  if (selected === undefined) {
+    throw new PeerViolation('the peer chose a CHILD_SA proposal that we did not offer', {
+      code: 'PROPOSAL_NOT_OFFERED',
+      section: 'RFC 7296 §3.3',
+      notify: NotifyType.NO_PROPOSAL_CHOSEN,
+    });
+  }
+  const tsi = need(payloads, 'TSi').selectors;
+  const tsr = need(payloads, 'TSr').selectors;
+  if (!isSubset(tsi, offered.tsi) || !isSubset(tsr, offered.tsr))
+    throw tsUnacceptable('the peer widened the traffic selectors', offered.tsi, tsi);
+  const transport = findNotify(payloads, NotifyType.USE_TRANSPORT_MODE) !== undefined;
+  if (offered.policy.mode === 'transport' && !transport) {
+    // RFC 7296 §1.3.1: the responder may decline; we do not fall back to another protection than the operator asked for
+    throw new NegotiationFailure('the peer declined transport mode', {
+      code: 'TRANSPORT_MODE_DECLINED',
+      section: 'RFC 7296 §1.3.1',
+      hint: 'Set mode: tunnel on both ends.',
+    });
+  }
+  return {
+    policy: offered.policy,
+    suite: selected.suite,
+    mode: offered.policy.mode,
+    inboundSpi: offered.spi,
+    outboundSpi: spiNumber(selected.peerSpi),
+    localTs: tsi,
+    remoteTs: tsr,
+    exchangeRole: 'initiator',
+  };
+}
+
+/**
+ * The responder finds the policy whose proposals and selectors fit (§2.7, §2.9). The answer's payloads come from `childAnswer`, once the child is installed.
+ * @param like the child that is being rekeyed: its policy alone is asked
+ */
+export function takeChildRequest(
+  world: World,
+  sa: IkeSa,
+  connection: Connection,
+  payloads: readonly Payload[],
+  withKe: boolean,
+  like?: ChildSa,
+): { agreement: ChildAgreement; proposal: Proposal } {
+  const offered = need(payloads, 'SA').proposals;
+  const tsi = need(payloads, 'TSi').selectors;
+  const tsr = need(payloads, 'TSr').selectors;
+  const transport = findNotify(payloads, NotifyType.USE_TRANSPORT_MODE) !== undefined;
+  const policies = like ? [like.policy] : connection.children;
+  let anyProposal = false;
+  for (const policy of policies) {
+    const ours = withKe ? withPfs(policy.proposals, policy.pfs) : withoutKe(policy.proposals);
+    const selected = selectChild(ours, offered, withKe);
+    if (selected === undefined) continue;
+    anyProposal = true;
+    const localTs = narrow(tsr, resolveDynamic(policy.localTs, ownAddresses(sa)));
+    const remoteTs = narrow(tsi, resolveDynamic(policy.remoteTs, peerAddresses(sa)));
+    if (localTs.length === 0 || remoteTs.length === 0) continue;
+    const inboundSpi = world.allocateChildSpi();
+    return {
+      proposal: { ...selected.proposal, spi: spiOctets(inboundSpi) },
+      agreement: {
+        policy,
+        suite: selected.suite,
+        // RFC 7296 §1.3.1: transport mode only when both want it; else the answer lacks the notify and the SA is a tunnel
+        mode: transport && policy.mode === 'transport' ? 'transport' : 'tunnel',
+        inboundSpi,
+        outboundSpi: spiNumber(selected.peerSpi),
+        localTs,
+        remoteTs,
+        exchangeRole: 'responder',
+      },
+    };
+  }
+  if (!anyProposal)
+    throw noProposalChosen(
+      'CHILD_SA',
+      policies.flatMap((p) => p.proposals),
+      offered,
+    );
+  throw tsUnacceptable(
+    'no policy allows the traffic the peer asked for',
+    [...tsi, ...tsr],
+    policies.flatMap((p) => [...resolveDynamic(p.remoteTs, peerAddresses(sa)), ...resolveDynamic(p.localTs, ownAddresses(sa))]),
+  );
+}
+
+export function childAnswer(agreement: ChildAgreement, proposal: Proposal): Payload[] {
+  const mode: Payload[] = agreement.mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : [];
+  return [
+    ...mode,
+    { kind: 'SA', proposals: [proposal] },
+    { kind: 'TSi', selectors: agreement.remoteTs },
+    { kind: 'TSr', selectors: agreement.localTs },
+  ];
+}
+
+/** Derives KEYMAT and puts the child into the data plane; the SA exists only once that worked. */
+export function* installChild(
+  world: World,
+  sa: IkeSa,
+  agreement: ChildAgreement,
+  nonces: Nonces,
+  sharedSecret: Uint8Array | undefined,
+  successor: { readonly replaces: ChildSa | undefined; readonly outboundActive: boolean },
+): Routine<ChildSa> {
+  const spec = specOf(world, sa, agreement, nonces, sharedSecret, successor);
+  const child = new ChildSa({
+    spec,
+    policy: agreement.policy,
+    suite: agreement.suite,
+    establishedAt: world.now,
+    lowestNonce: compareBytes(nonces.Ni, nonces.Nr) < 0 ? nonces.Ni : nonces.Nr,
+    createdByUs: agreement.exchangeRole === 'initiator',
+  });
+  world.addChild(sa, child);
+  let installed = false;
+  try {
+    const answer = yield* ask({ kind: 'install', spec });
+    if (!answer.ok) {
+      throw new DataPlaneError(`the CHILD_SA could not be installed: ${answer.error.message}`, {
+        code: answer.error.code,
+        cause: answer.error,
+        ...(answer.error.hint ? { hint: answer.error.hint } : {}),
+      });
+    }
+    if (child.state !== 'installing')
+      throw new NegotiationFailure('the CHILD_SA was deleted while it was being installed', {
+        code: 'CHILD_SA_GONE',
+        section: 'RFC 7296 §1.4.1',
+      });
+    installed = true;
+  } finally {
+    if (!installed && child.state !== 'dead') world.removeChild(child, 'it could not be installed');
+  }
+  world.childTransition(child, 'installed');
+  world.notice({ kind: 'child-up', child: child.id, ikeSa: sa.id, name: spec.name, suite: child.info().suite });
+  return child;
+}
+
+function specOf(
+  world: World,
+  sa: IkeSa,
+  agreement: ChildAgreement,
+  nonces: Nonces,
+  sharedSecret: Uint8Array | undefined,
+  { replaces, outboundActive }: { readonly replaces: ChildSa | undefined; readonly outboundActive: boolean },
+): ChildSaSpec {
+  const { policy, suite, mode, inboundSpi, outboundSpi, localTs, remoteTs, exchangeRole } = agreement;
+  const keys = childKeys(sa.keys, suite, nonces, sharedSecret);
+  if (sharedSecret) zeroise(sharedSecret);
+  const { initiator, responder } = keys;
+  const [outbound, inbound] = exchangeRole === 'initiator' ? [initiator, responder] : [responder, initiator];
+  const half = (spi: number, k: typeof initiator): ChildSaKeys => ({
+    spi,
+    encryption: suite.encryption,
+    keyLength: suite.keyLength,
+    integrity: suite.integrity,
+    ...k,
+  });
+  const { rekeyBytes, hardBytes, rekeyPackets, hardPackets } = policy.lifetimes;
+  return {
+    id: world.nextChildId(),
+    ikeSa: sa.id,
+    connection: sa.connection?.name ?? '',
+    name: policy.name,
+    protocol: suite.protocol,
+    mode,
+    inbound: half(inboundSpi, inbound),
+    outbound: half(outboundSpi, outbound),
+    esn: suite.esn,
+    replayWindow: policy.replayWindow,
+    localTs,
+    remoteTs,
+    local: sa.local,
+    remote: sa.remote,
+    encap: sa.encap,
+    outboundActive,
+    replaces: replaces?.id,
+    limits: { softBytes: rekeyBytes, hardBytes, softPackets: rekeyPackets, hardPackets },
+    assigned: sa.assigned,
+  };
+}
+
+/** With an address still to be assigned, the initiator proposes everything and lets the responder narrow (RFC 7296 §2.19). */
+function proposeSelectors(
+  selectors: readonly (TrafficSelector | 'dynamic')[],
+  addresses: readonly string[],
+  asked: readonly string[] = [],
+): TrafficSelector[] {
+  const open = selectors.includes('dynamic') && addresses.length === 0 ? [...new Set(asked.map((ip) => (isIpv6(ip) ? 6 : 4)))] : [];
+  return [...resolveDynamic(selectors, addresses), ...open.map((family) => anySelector(family as 4 | 6))];
+}
+
+/** Where our end of the traffic sits: the address assigned to us, none yet while one is asked for, else our own. */
+function ownAddresses(sa: IkeSa): readonly string[] {
+  if (sa.assignedToUs) return sa.assigned;
+  return requestedAddresses(sa).length > 0 ? [] : [sa.local.ip];
+}
+
+const peerAddresses = (sa: IkeSa): readonly string[] => (!sa.assignedToUs && sa.assigned.length > 0 ? sa.assigned : [sa.remote.ip]);
+
+const requestedAddresses = (sa: IkeSa): readonly string[] =>
+  sa.establishedAt === undefined && sa.originalRole === 'initiator' ? (sa.connection?.virtualIps ?? []) : [];
+
+function tsUnacceptable(what: string, wanted: readonly TrafficSelector[], allowed: readonly TrafficSelector[]): NegotiationFailure {
+  const list = (selectors: readonly TrafficSelector[]) => selectors.map(formatSelector).join(', ') || 'none';
+  return new NegotiationFailure(`${what}: wanted ${list(wanted)}; here ${list(allowed)}`, {
+    code: 'TS_UNACCEPTABLE',
+    notify: NotifyType.TS_UNACCEPTABLE,
+    section: 'RFC 7296 §2.9',
+    hint: 'Make local and remote traffic selectors of both ends overlap.',
+  });
+}
+
+export const spiOctets = (spi: number): Uint8Array => new Uint8Array([spi >>> 24, spi >>> 16, spi >>> 8, spi]);
+export const spiNumber = (spi: Uint8Array): number => ((spi[0]! << 24) | (spi[1]! << 16) | (spi[2]! << 8) | spi[3]!) >>> 0;

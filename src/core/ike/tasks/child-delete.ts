@@ -1,0 +1,73 @@
+import { ExchangeType, type Payload, ProtocolId } from '../../wire/index.ts';
+import type { ChildSa } from '../child-sa.ts';
+import { ON_CHILD_DELETE } from '../collisions.ts';
+import type { IkeSa } from '../ike-sa.ts';
+import { findAll } from '../notifies.ts';
+import { exchange, type Routine } from '../routine.ts';
+import type { World } from '../world.ts';
+import { spiNumber, spiOctets } from './child-create.ts';
+
+/** RFC 7296 §1.4.1: each end names the SPIs it receives on; the answer names the other halves. */
+export function* deleteChildren(inboundSpis: readonly number[]): Routine<void> {
+  yield* exchange(ExchangeType.INFORMATIONAL, [{ kind: 'D', protocol: ProtocolId.ESP, spis: inboundSpis.map(spiOctets) }]);
+}
+
+/** Our decision to end a child. */
+export function* deleteChild(world: World, child: ChildSa, reason: string): Routine<void> {
+  if (child.is('installing', 'deleting', 'retired', 'dead')) return;
+  const replaced = child.state === 'rekeyed';
+  world.childTransition(child, 'deleting');
+  yield* exchange(ExchangeType.INFORMATIONAL, [{ kind: 'D', protocol: protocolOf(child), spis: [spiOctets(child.inboundSpi)] }]);
+  if (child.is('deleting')) finish(world, child, replaced, reason);
+}
+
+/** The peer ends children; our answer carries the inbound SPIs of those halves that we had not asked to delete ourselves (§1.4.1, D51). */
+export function answerChildDeletes(world: World, sa: IkeSa, payloads: readonly Payload[]): Payload[] {
+  const answers: Payload[] = [];
+  for (const { protocol, spis } of findAll(payloads, 'D')) {
+    if (protocol === ProtocolId.IKE) continue;
+    const ours: Uint8Array[] = [];
+    for (const spi of spis) {
+      const child = spi.length === 4 ? byOutboundSpi(sa, protocol, spiNumber(spi)) : undefined;
+      if (child === undefined) continue;
+      if (ON_CHILD_DELETE[child.state] === 'delete-and-answer') ours.push(spiOctets(child.inboundSpi));
+      finishByPeer(world, child);
+    }
+    if (ours.length > 0) answers.push({ kind: 'D', protocol, spis: ours });
+  }
+  return answers;
+}
+
+function finishByPeer(world: World, child: ChildSa): void {
+  const replaced = child.state === 'rekeyed';
+  // the peer is done with the old SA, so it has the new one: our traffic may move over (§2.8)
+  if (replaced || child.peerSuccessor) activateSuccessors(world, child);
+  finish(world, child, replaced, 'deleted by the peer');
+}
+
+function finish(world: World, child: ChildSa, replaced: boolean, reason: string): void {
+  if (child.state === 'retired' || child.state === 'dead') return;
+  if (!replaced && child.state !== 'rekeyed') {
+    world.removeChild(child, reason);
+    return;
+  }
+  // packets that were under way when the Delete overtook them still find their SA (D02)
+  world.childTransition(child, 'retired');
+  world.arm(child.timers.retire, world.now + RETIREMENT);
+}
+
+/** Whoever replaced this child sends from now on. */
+export function activateSuccessors(world: World, old: ChildSa): void {
+  for (const child of world.ikeSas.get(old.ikeSa)?.children.values() ?? []) {
+    if (child.spec.replaces === old.id && child.usable)
+      world.emit({ kind: 'child-update', child: child.id, change: { kind: 'activate-outbound' } });
+  }
+}
+
+const byOutboundSpi = (sa: IkeSa, protocol: number, spi: number): ChildSa | undefined =>
+  [...sa.children.values()].find((c) => c.outboundSpi === spi && protocolOf(c) === protocol && c.state !== 'dead');
+
+const protocolOf = (child: ChildSa): number => (child.spec.protocol === 'AH' ? ProtocolId.AH : ProtocolId.ESP);
+
+/** Longer than packets linger in any path that TCP could use. */
+const RETIREMENT = 5_000;

@@ -1,0 +1,177 @@
+import { compareBytes } from '../../bytes/bytes.ts';
+import { PeerViolation } from '../../bytes/errors.ts';
+import { type KeyExchangeOffer, zeroise } from '../../crypto/index.ts';
+import { ExchangeType, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
+import { onIkeRekey, redundantOf } from '../collisions.ts';
+import { IkeSa } from '../ike-sa.ts';
+import { type IkeSuite, type Nonces, rekeyedKeys } from '../keys.ts';
+import { armIkeTimers } from '../lifetimes.ts';
+import { errorNotify, need, notify, refusedBy } from '../notifies.ts';
+import { acceptIke, firstKeMethod, keMethods, noProposalChosen, offer } from '../proposals.ts';
+import { exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
+import type { World } from '../world.ts';
+import { deleteIkeSa } from './ike-delete.ts';
+import { acceptKe, finishKe, methodWanted, offerKe } from './ke.ts';
+import { newNonce, nonceOf } from './nonce.ts';
+import { selectForInit } from './select-ike.ts';
+
+/**
+ * RFC 7296 §1.3.2 and §2.18: a new IKE SA with new SPIs and keys; Message IDs begin at 0 and the children move over.
+ *
+ *     HDR, SK {SA, Ni, KEi}  -->  <--  HDR, SK {SA, Nr, KEr}
+ */
+export function* rekeyIke(world: World, sa: IkeSa): Routine<void> {
+  const { connection } = sa;
+  if (sa.state !== 'established' || connection === undefined) return;
+  world.transition(sa, 'rekeying');
+  let successor: IkeSa;
+  try {
+    successor = yield* negotiate(world, sa);
+  } catch (error) {
+    giveUpRekey(world, sa);
+    throw error;
+  }
+  const rival = sa.peerSuccessor;
+  if (rival !== undefined && redundantOf(nonceHolder(successor), nonceHolder(rival)) === 'ours') {
+    // §2.8.2: ours holds the lowest nonce; we delete it, the peer deletes the old one
+    handOver(world, sa, rival, false);
+    world.enqueue(successor, {
+      what: 'redundant IKE SA',
+      key: 'delete-ike',
+      start: () => deleteIkeSa(world, successor, 'made redundant by a crossing rekey'),
+    });
+    return;
+  }
+  handOver(world, sa, successor, true);
+  yield* deleteIkeSa(world, sa, 'rekeyed');
+}
+
+function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
+  const connection = sa.connection!;
+  const spiI = world.random.ikeSpi();
+  const proposals = offer(connection.proposals, spiI);
+  const Ni = newNonce(world);
+  const tried = new Set<number>();
+  // what worked before works again without another round trip
+  const known = sa.keys.suite.keyExchange;
+  let method = proposals.some((p) => keMethods(p).includes(known)) ? known : firstKeMethod(proposals);
+  let ke: { offer: KeyExchangeOffer; payload: Payload } | undefined;
+  try {
+    while (method !== undefined) {
+      tried.add(method);
+      ke = offerKe(world, method);
+      const response: Inbound = yield* exchange(ExchangeType.CREATE_CHILD_SA, [
+        { kind: 'SA', proposals },
+        { kind: 'Nonce', data: Ni },
+        ke.payload,
+      ]);
+      const refused = errorNotify(response.payloads);
+      if (refused?.notify === NotifyType.INVALID_KE_PAYLOAD) {
+        method = methodWanted(refused, proposals, tried);
+        ke.offer.destroy();
+        continue;
+      }
+      if (refused) throw refusedBy(refused, 'rekeying the IKE SA');
+      const selected = acceptIke(proposals, need(response.payloads, 'SA').proposals);
+      if (selected === undefined || selected.peerSpi.length !== 8 || selected.suite.keyExchange !== method) throw notOffered();
+      const sharedSecret = finishKe(ke.offer, method, need(response.payloads, 'KE'));
+      const nonces = { Ni, Nr: nonceOf(response.payloads) };
+      return successorOf(world, sa, 'initiator', { spiI, spiR: selected.peerSpi }, selected.suite, sharedSecret, nonces);
+    }
+  } finally {
+    ke?.offer.destroy();
+  }
+  throw notOffered();
+}
+
+/** The responder. The children move only once the answer is on its way, since it is sent under the old keys. */
+export function respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payload[]): Reply {
+  const childBusy = [...sa.children.values()].some((c) => c.state === 'rekeying' || c.state === 'deleting' || c.state === 'installing');
+  if (onIkeRekey(sa.state, childBusy) === 'TEMPORARY_FAILURE') return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
+  const connection = sa.connection;
+  const offered = need(payloads, 'SA').proposals;
+  if (connection === undefined || offered.some((p) => p.spi.length !== 8)) throw noProposalChosen('IKE', [], offered);
+  const { selected } = selectForInit([connection], payloads);
+  const nonces = { Ni: nonceOf(payloads), Nr: newNonce(world) };
+  const { payload: ke, sharedSecret } = acceptKe(world, need(payloads, 'KE'));
+  const spiR = world.random.ikeSpi();
+  const successor = successorOf(world, sa, 'responder', { spiI: selected.peerSpi.slice(), spiR }, selected.suite, sharedSecret, nonces);
+  return {
+    payloads: [
+      { kind: 'SA', proposals: [{ ...selected.proposal, protocol: ProtocolId.IKE, spi: spiR }] },
+      { kind: 'Nonce', data: nonces.Nr },
+      ke,
+    ],
+    afterwards: () => {
+      if (sa.state === 'rekeying') sa.peerSuccessor = successor;
+      else handOver(world, sa, successor, false);
+    },
+  };
+}
+
+/** Everything but keys, SPIs, windows and timers is inherited. */
+function successorOf(
+  world: World,
+  sa: IkeSa,
+  originalRole: 'initiator' | 'responder',
+  spis: { readonly spiI: Uint8Array; readonly spiR: Uint8Array },
+  suite: IkeSuite,
+  sharedSecret: Uint8Array,
+  nonces: Nonces,
+): IkeSa {
+  const successor = new IkeSa({
+    id: world.nextIkeSaId(),
+    originalRole,
+    ...spis,
+    local: sa.local,
+    remote: sa.remote,
+    encap: sa.encap,
+    connection: sa.connection,
+    state: 'established',
+  });
+  successor.setKeys(rekeyedKeys(sa.keys, suite, sharedSecret, nonces, spis));
+  zeroise(sharedSecret);
+  Object.assign(successor.peer, sa.peer);
+  Object.assign(successor.nat, sa.nat);
+  successor.localId = sa.localId;
+  successor.remoteId = sa.remoteId;
+  successor.localAuth = sa.localAuth;
+  successor.remoteAuth = sa.remoteAuth;
+  successor.leasedAs = sa.leasedAs;
+  successor.assigned = sa.assigned;
+  successor.assignedToUs = sa.assignedToUs;
+  successor.establishedAt = world.now;
+  successor.lastInbound = world.now;
+  successor.lowestNonce = compareBytes(nonces.Ni, nonces.Nr) < 0 ? nonces.Ni : nonces.Nr;
+  world.add(successor);
+  armIkeTimers(world, successor);
+  return successor;
+}
+
+/** The children and the waiting jobs go to the IKE SA that stays (§2.18). */
+export function handOver(world: World, old: IkeSa, successor: IkeSa, byUs: boolean): void {
+  old.successor = successor;
+  old.peerSuccessor = undefined;
+  if (old.isEstablished) world.transition(old, 'replaced');
+  world.clear(old.timers['rekey-ike']);
+  world.clear(old.timers['expire-ike']);
+  world.clear(old.timers.liveness);
+  world.moveChildren(old, successor);
+  world.notice({ kind: 'ike-rekeyed', from: old.id, to: successor.id, byUs });
+  // a peer that never sends its Delete must not keep the old SA alive for ever
+  if (!byUs) world.arm(old.timers.linger, world.now + REPLACED_LIFE);
+  world.pump(successor);
+}
+
+function giveUpRekey(world: World, sa: IkeSa): void {
+  if (sa.state !== 'rekeying') return;
+  if (sa.peerSuccessor) handOver(world, sa, sa.peerSuccessor, false);
+  else world.transition(sa, 'established');
+}
+
+const nonceHolder = (sa: IkeSa): { readonly lowestNonce: Uint8Array } => ({ lowestNonce: sa.lowestNonce ?? new Uint8Array(0) });
+
+const notOffered = () =>
+  new PeerViolation('the peer chose an IKE proposal that we did not offer', { code: 'PROPOSAL_NOT_OFFERED', section: 'RFC 7296 §3.3' });
+
+const REPLACED_LIFE = 60_000;

@@ -1,0 +1,75 @@
+import { TimedOut } from '../bytes/errors.ts';
+import { execute, requestChildDelete, requestChildRekey, requestIkeDelete, requestIkeRekey, requestLivenessCheck } from './commands.ts';
+import type { EndpointWorld } from './endpoint.ts';
+import type { IkeSa } from './ike-sa.ts';
+import { retransmit } from './outbound.ts';
+import type { Timer } from './timers.ts';
+
+/** A timer is due: what it was armed for happens, if its owner still lives. */
+export function fire(world: EndpointWorld, timer: Timer): void {
+  if (timer.kind === 'ask') return world.asks.expire(Number(timer.owner));
+  if (timer.kind === 'reconnect') {
+    execute(world, { kind: 'initiate', connection: String(timer.owner) });
+    return;
+  }
+  const id = Number(timer.owner);
+  const child = world.child(id);
+  switch (timer.kind) {
+    case 'rekey-child':
+      if (child?.state !== 'installed') return;
+      // should it fail for good, the next try still comes before the hard lifetime ends
+      world.arm(timer, world.now + REKEY_RETRY);
+      return requestChildRekey(world, child);
+    case 'expire-child':
+      if (child) requestChildDelete(world, child, 'its hard lifetime is over');
+      return;
+    case 'retire-child':
+      if (child) world.removeChild(child, 'replaced');
+      return;
+    default: {
+      const sa = world.ikeSas.get(id);
+      if (sa) fireForIkeSa(world, sa, timer);
+    }
+  }
+}
+
+function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
+  switch (timer.kind) {
+    case 'retransmit':
+      return retransmit(world, sa);
+    case 'half-open':
+      return world.kill(
+        sa,
+        'the initiator did not authenticate in time',
+        new TimedOut('the initiator did not authenticate in time', { code: 'HALF_OPEN_TIMEOUT', section: 'RFC 7296 §2.6' }),
+      );
+    case 'liveness':
+      return livenessDue(world, sa, timer);
+    case 'rekey-ike':
+      if (!sa.isEstablished) return;
+      world.arm(timer, world.now + REKEY_RETRY);
+      return requestIkeRekey(world, sa);
+    case 'expire-ike':
+      return requestIkeDelete(world, sa, 'its hard lifetime is over');
+    case 'linger':
+      return world.kill(sa, 'done');
+    case 'retry':
+      sa.jobs.push(...sa.deferred.splice(0));
+      return world.pump(sa);
+    default:
+      return;
+  }
+}
+
+/** RFC 7296 §2.4: a check goes out only when nothing authentic was heard for the whole delay; the timer is not moved for every packet. */
+function livenessDue(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
+  const delay = sa.connection?.liveness.delay ?? 0;
+  if (!sa.isEstablished || delay === 0) return;
+  const quietSince = sa.lastInbound ?? world.now;
+  if (world.now - quietSince >= delay) {
+    world.arm(timer, world.now + delay);
+    requestLivenessCheck(world, sa);
+  } else world.arm(timer, quietSince + delay);
+}
+
+const REKEY_RETRY = 30_000;

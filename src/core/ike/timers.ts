@@ -1,0 +1,105 @@
+import type { Millis } from './effects.ts';
+
+/** Every timer of the core, and why it exists. */
+export type TimerKind =
+  /** The oldest unanswered request goes out again, or is given up (RFC 7296 §2.1). */
+  | 'retransmit'
+  /** An unauthenticated IKE SA is dropped (RFC 7296 §2.6: half-open SAs are an attacker's tool). */
+  | 'half-open'
+  /** Nothing was heard for a while: ask whether the peer lives (RFC 7296 §2.4). */
+  | 'liveness'
+  /** The soft lifetime of the IKE SA (RFC 7296 §2.8). */
+  | 'rekey-ike'
+  /** The hard lifetime of the IKE SA. */
+  | 'expire-ike'
+  /** A dead or replaced IKE SA still answers retransmissions for a while (RFC 7296 §2.1, §2.8.2). */
+  | 'linger'
+  /** A job that met TEMPORARY_FAILURE is tried again (RFC 7296 §2.25). */
+  | 'retry'
+  | 'rekey-child'
+  | 'expire-child'
+  /** The inbound half of a replaced CHILD_SA waits for packets still under way. */
+  | 'retire-child'
+  /** Nobody answered an Ask. */
+  | 'ask'
+  /** A connection whose peer went away is initiated again. */
+  | 'reconnect';
+
+/** One armed or idle timer. Its owner keeps the object and moves it; there is never a second one for the same thing. */
+export interface Timer {
+  readonly kind: TimerKind;
+  /** Id of the IKE SA, CHILD_SA or Ask it belongs to, or name of the connection. */
+  readonly owner: number | string;
+  at: Millis;
+  /** Position in the heap, -1 while idle. */
+  slot: number;
+}
+
+export const newTimer = (kind: TimerKind, owner: number | string): Timer => ({ kind, owner, at: 0, slot: -1 });
+
+/** A binary heap of timers that know their place: arming, moving and clearing cost O(log n) and leave nothing behind. */
+export class TimerQueue {
+  readonly #heap: Timer[] = [];
+
+  next(): Millis | undefined {
+    return this.#heap[0]?.at;
+  }
+
+  arm(timer: Timer, at: Millis): void {
+    timer.at = at;
+    if (timer.slot < 0) {
+      timer.slot = this.#heap.length;
+      this.#heap.push(timer);
+    }
+    this.#sink(this.#rise(timer.slot));
+  }
+
+  clear(timer: Timer | undefined): void {
+    if (timer === undefined || timer.slot < 0) return;
+    const slot = timer.slot;
+    const last = this.#heap.pop()!;
+    timer.slot = -1;
+    if (last === timer) return;
+    this.#heap[slot] = last;
+    last.slot = slot;
+    this.#sink(this.#rise(slot));
+  }
+
+  /** Takes the earliest timer that is due; call until undefined. */
+  due(now: Millis): Timer | undefined {
+    const first = this.#heap[0];
+    if (first === undefined || first.at > now) return undefined;
+    this.clear(first);
+    return first;
+  }
+
+  #rise(slot: number): number {
+    const timer = this.#heap[slot]!;
+    while (slot > 0) {
+      const above = (slot - 1) >> 1;
+      if (this.#heap[above]!.at <= timer.at) break;
+      this.#place(this.#heap[above]!, slot);
+      slot = above;
+    }
+    this.#place(timer, slot);
+    return slot;
+  }
+
+  #sink(slot: number): void {
+    const timer = this.#heap[slot]!;
+    for (;;) {
+      let below = 2 * slot + 1;
+      if (below >= this.#heap.length) break;
+      if (below + 1 < this.#heap.length && this.#heap[below + 1]!.at < this.#heap[below]!.at) below++;
+      if (timer.at <= this.#heap[below]!.at) break;
+      this.#place(this.#heap[below]!, slot);
+      slot = below;
+    }
+    this.#place(timer, slot);
+  }
+
+  #place(timer: Timer, slot: number): void {
+    this.#heap[slot] = timer;
+    timer.slot = slot;
+  }
+}

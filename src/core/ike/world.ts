@@ -1,0 +1,78 @@
+import type { Address } from '../bytes/ip-address.ts';
+import type { RandomSource } from '../crypto/index.ts';
+import type { Identification } from '../wire/index.ts';
+import type { ChildSa } from './child-sa.ts';
+import type { ChildSaState } from './child-sa-state.ts';
+import type { Effect, Millis, Notice } from './effects.ts';
+import type { IdentityPattern } from './identity.ts';
+import type { IkeSa, Job } from './ike-sa.ts';
+import type { IkeSaState } from './ike-sa-state.ts';
+import type { Connection, EndpointLimits } from './policy.ts';
+import type { Routine } from './routine.ts';
+import type { Timer } from './timers.ts';
+
+/** What an endpoint is built with. */
+export interface EndpointOptions {
+  readonly connections: readonly Connection[];
+  readonly limits: EndpointLimits;
+  readonly random: RandomSource;
+  /** Own UDP ports as the world sees them, for NAT detection before a datagram has shown them. */
+  readonly ports?: { readonly ike: number; readonly nat: number };
+  /** Patterns the core cannot compare by itself: distinguished names. Absent: `matchIdentity` of identity.ts alone. */
+  readonly matchIdentity?: (pattern: IdentityPattern, id: Identification) => boolean;
+  /** SHA-1 of the SubjectPublicKeyInfo of every authority we trust, for CERTREQ (RFC 7296 §3.7). */
+  readonly certificateAuthorities?: readonly Uint8Array[];
+  /** RFC 7427 hash ids we can verify. */
+  readonly hashes?: readonly number[];
+  /** The data plane can carry ESP only inside UDP: pretend a NAT to every peer (RFC 7296 §2.23). */
+  readonly forceEncap?: boolean;
+  /** Raises `ike-keys` notices. Off unless the operator asks for a key log by an explicit command. */
+  readonly logKeys?: boolean;
+  /** Raises `message` notices. */
+  readonly logMessages?: boolean;
+}
+
+/** What exchanges and tasks may touch: the endpoint, seen from inside. Worlds are built and passed, never reached for. */
+export interface World {
+  readonly now: Millis;
+  readonly random: RandomSource;
+  readonly limits: EndpointLimits;
+  readonly options: EndpointOptions;
+  readonly connections: readonly Connection[];
+  readonly ikeSas: ReadonlyMap<number, IkeSa>;
+
+  emit(effect: Effect): void;
+  notice(notice: Notice): void;
+  arm(timer: Timer, at: Millis): void;
+  clear(timer: Timer): void;
+
+  matches(pattern: IdentityPattern, id: Identification): boolean;
+  ownPort(encap: boolean): number;
+
+  /** Runs a routine on behalf of an IKE SA; its Asks and exchanges are cancelled when the SA dies. */
+  run<T>(sa: IkeSa, routine: Routine<T>, done: (value: T) => void, failed: (error: unknown) => void): void;
+  /** Queues an exchange of ours for when the window has room. */
+  enqueue(sa: IkeSa, job: Job): void;
+  pump(sa: IkeSa): void;
+
+  transition(sa: IkeSa, to: IkeSaState): void;
+  childTransition(child: ChildSa, to: ChildSaState): void;
+
+  nextIkeSaId(): number;
+  nextChildId(): number;
+  /** A fresh inbound SPI that no child of this endpoint uses. */
+  allocateChildSpi(): number;
+  add(sa: IkeSa): void;
+  /** Ends an IKE SA and its children at once, without a word to the peer. */
+  kill(sa: IkeSa, reason: string, error?: unknown): void;
+  /** Dead for every purpose but repeating its last answer. */
+  linger(sa: IkeSa, reason: string, error?: unknown): void;
+
+  addChild(sa: IkeSa, child: ChildSa): void;
+  child(id: number): ChildSa | undefined;
+  removeChild(child: ChildSa, reason: string): void;
+  /** Puts all children under another IKE SA (RFC 7296 §2.18). */
+  moveChildren(from: IkeSa, to: IkeSa): void;
+
+  moved(sa: IkeSa, local: Address, remote: Address, encap: boolean): void;
+}
