@@ -11,16 +11,29 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < FLOOR[0] || (major === FLOOR[0] && minor < FLOOR[1])) {
-  fail(`Tunnelwright needs Node ${FLOOR.join('.')} or newer; this is ${process.version}.`, 'Install a current Node from your distribution or nodejs.org.');
+  fail(
+    `Tunnelwright needs Node ${FLOOR.join('.')} or newer; this is ${process.version}.`,
+    'Install a current Node from your distribution or nodejs.org.',
+  );
 }
 
 const installed = modified('node_modules/.package-lock.json');
 if (installed < modified('package-lock.json')) {
-  run('installing dependencies', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], 'Is the npm registry reachable? Then run: npm ci');
+  run(
+    'installing dependencies',
+    'npm',
+    ['ci', '--no-audit', '--no-fund', '--loglevel=error'],
+    'Is the npm registry reachable? Then run: npm ci',
+  );
 }
 const built = modified('dist/.tsbuildinfo');
 if (built < newest('src') || built < modified('tsconfig.src.json') || built < modified('tsconfig.base.json')) {
-  run('building', process.execPath, ['node_modules/typescript/bin/tsc', '-b', 'tsconfig.src.json'], 'The sources do not compile; the compiler says where, above.');
+  run(
+    'building',
+    process.execPath,
+    ['node_modules/typescript/bin/tsc', '-b', 'tsconfig.src.json'],
+    'The sources do not compile; the compiler says where, above.',
+  );
 }
 
 function modified(path) {
