@@ -18,10 +18,11 @@ export {
   sameIdentity,
 } from './identity-pattern.ts';
 export { ANY_PURPOSE, CLIENT_PURPOSE, IKE_PURPOSE, type KeyPurpose, SERVER_PURPOSE } from './key-purpose.ts';
-export { formatName, isWithin, type Name, parseName, sameName } from './name.ts';
+export { attributeTexts, formatName, isWithin, type Name, parseName, sameName } from './name.ts';
 export { parseNameText } from './name-text.ts';
 export { keyPurposeName, Oid } from './oid.ts';
 export { findPath, type PathLimits, type PathOptions, type PathResult } from './path.ts';
+export { certificateKey } from './path-check.ts';
 export { formatPem, type PemBlock, parsePem } from './pem.ts';
 export type { PolicyInputs } from './policy-graph.ts';
 export { describePublicKey, type PublicKeyInfo, parsePublicKeyInfo } from './public-key.ts';

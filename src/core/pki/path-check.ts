@@ -290,7 +290,7 @@ class PathCheck {
 function verifyEdge(certificate: Certificate, issuer: Certificate, budget: { signatures: number }): string | undefined {
   if (verified.get(certificate)?.has(issuer)) return undefined;
   if (--budget.signatures < 0) return 'there was no time to verify it';
-  const publicKey = keyOf(issuer);
+  const publicKey = certificateKey(issuer);
   if (publicKey === undefined) return 'its key cannot be read';
   const verdict = verifySignature({
     algorithm: certificate.signatureAlgorithm,
@@ -305,7 +305,7 @@ function verifyEdge(certificate: Certificate, issuer: Certificate, budget: { sig
 }
 
 /** The public key of a certificate, imported once; undefined where node cannot read it. */
-export function keyOf(certificate: Certificate): KeyObject | undefined {
+export function certificateKey(certificate: Certificate): KeyObject | undefined {
   const known = keys.get(certificate);
   if (known !== undefined) return known;
   try {

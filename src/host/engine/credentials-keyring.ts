@@ -1,0 +1,37 @@
+import type { KeyObject } from '../../core/crypto/index.ts';
+import type { AlgorithmPolicy, Certificate, RevocationSource } from '../../core/pki/index.ts';
+import type { CertificateCache } from './credentials-cache.ts';
+import type { SharedSecrets } from './credentials-secrets.ts';
+
+export interface CredentialOptions {
+  /** Keys and hashes that certificates may use: RSA from 2048 bits, curves from 256 bits, SHA-2 unless said otherwise. */
+  readonly algorithms?: AlgorithmPolicy;
+  /** Let AUTH rest on SHA-1, for peers that know nothing of RFC 7427 (RFC 8247 §3.2: MUST NOT). */
+  readonly allowSha1?: boolean;
+  /** Demand the whole certificate profile of RFC 5280 §4. */
+  readonly strict?: boolean;
+  readonly revocation?: RevocationSource;
+}
+
+export interface OwnCertificate {
+  readonly handle: string;
+  readonly certificate: Certificate;
+  readonly key: KeyObject | undefined;
+}
+
+export interface TrustedCertificate {
+  readonly handle: string;
+  readonly certificate: Certificate;
+}
+
+/** Everything loaded, as those see it who answer with it. */
+export interface Keyring {
+  readonly options: CredentialOptions;
+  readonly own: readonly OwnCertificate[];
+  readonly authorities: readonly TrustedCertificate[];
+  readonly peers: readonly TrustedCertificate[];
+  /** What was loaded along with certificates of our own; helps to build paths, trusted for nothing. */
+  readonly intermediates: readonly Certificate[];
+  readonly secrets: SharedSecrets;
+  readonly cache: CertificateCache;
+}

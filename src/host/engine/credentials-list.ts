@@ -1,0 +1,67 @@
+import {
+  type Certificate,
+  certificateIdentities,
+  describePublicKey,
+  formatIdentity,
+  formatName,
+  serialText,
+} from '../../core/pki/index.ts';
+import type { Keyring } from './credentials-keyring.ts';
+import { formatOwners } from './credentials-secrets.ts';
+
+/** One thing that is loaded, for `status`; never a secret. */
+export type LoadedCredential =
+  | ({
+      readonly kind: 'certificate';
+      readonly handle: string /** Without one it cannot prove anything. */;
+      readonly hasPrivateKey: boolean;
+    } & CertificateSummary)
+  | ({ readonly kind: 'authority' | 'peer certificate'; readonly handle: string } & CertificateSummary)
+  | { readonly kind: 'pre-shared key'; readonly handle: string; readonly owners: string };
+
+export interface CertificateSummary {
+  readonly subject: string;
+  readonly issuer: string;
+  /** Hex. */
+  readonly serial: string;
+  /** What it speaks for, subject first. */
+  readonly identities: readonly string[];
+  /** `ECDSA P-256`. */
+  readonly key: string;
+  /** Milliseconds since 1970-01-01T00:00Z. */
+  readonly notBefore: number;
+  readonly notAfter: number;
+  /** Whole days; negative when it has expired. */
+  readonly daysLeft: number;
+}
+
+export function listLoaded(keyring: Keyring, at: number): LoadedCredential[] {
+  return [
+    ...keyring.own.map(({ handle, certificate, key }) => ({
+      kind: 'certificate' as const,
+      handle,
+      hasPrivateKey: key !== undefined,
+      ...summary(certificate, at),
+    })),
+    ...keyring.authorities.map(({ handle, certificate }) => ({ kind: 'authority' as const, handle, ...summary(certificate, at) })),
+    ...keyring.peers.map(({ handle, certificate }) => ({ kind: 'peer certificate' as const, handle, ...summary(certificate, at) })),
+    ...keyring.secrets.all.map(({ handle, owners }) => ({ kind: 'pre-shared key' as const, handle, owners: formatOwners(owners) })),
+  ];
+}
+
+export const daysLeft = (certificate: Certificate, at: number): number => Math.floor((certificate.notAfter - at) / DAY);
+
+function summary(certificate: Certificate, at: number): CertificateSummary {
+  return {
+    subject: formatName(certificate.subject),
+    issuer: formatName(certificate.issuer),
+    serial: serialText(certificate),
+    identities: certificateIdentities(certificate).map(formatIdentity),
+    key: describePublicKey(certificate.publicKey),
+    notBefore: certificate.notBefore,
+    notAfter: certificate.notAfter,
+    daysLeft: daysLeft(certificate, at),
+  };
+}
+
+const DAY = 86_400_000;

@@ -1,0 +1,76 @@
+import { equalSecrets, type PrfTransform, pskAuth, zeroise } from '../../core/crypto/index.ts';
+import { formatIdentityPattern, type IdentityPattern, matchStrength } from '../../core/pki/index.ts';
+import type { Identification } from '../../core/wire/payloads/types.ts';
+
+export interface SharedSecret {
+  readonly handle: string;
+  /** Empty: anybody's. */
+  readonly owners: readonly IdentityPattern[];
+  readonly secret: Uint8Array;
+}
+
+/** Pre-shared keys, found by the identities of both ends. */
+export class SharedSecrets {
+  readonly #secrets: SharedSecret[] = [];
+
+  get all(): readonly SharedSecret[] {
+    return this.#secrets;
+  }
+
+  add(handle: string, owners: readonly IdentityPattern[], secret: Uint8Array): void {
+    this.#secrets.push({ handle, owners, secret: secret.slice() });
+  }
+
+  remove(handle: string): boolean {
+    const kept = this.#secrets.filter((each) => each.handle !== handle);
+    const gone = this.#secrets.filter((each) => each.handle === handle);
+    zeroise(...gone.map(({ secret }) => secret));
+    this.#secrets.splice(0, this.#secrets.length, ...kept);
+    return gone.length > 0;
+  }
+
+  /**
+   * The secret that fits two identities best. As with swanctl, an owner may be either end: a secret that names both goes before one that
+   * names the peer alone, that before one that names only ourselves, and last come those without owners. Among equals the closer match
+   * counts, then the shorter list, then the younger secret. An identity that is not known yet is left out of the comparison.
+   */
+  find(local: Identification | undefined, remote: Identification | undefined, handle?: string): SharedSecret | undefined {
+    let best: { readonly found: SharedSecret; readonly rank: readonly number[] } | undefined;
+    for (const candidate of this.#secrets) {
+      if (handle !== undefined && candidate.handle !== handle) continue;
+      const rank = rankOf(candidate.owners, local, remote);
+      if (rank !== undefined && (best === undefined || !isBetter(best.rank, rank))) best = { found: candidate, rank };
+    }
+    return best?.found;
+  }
+}
+
+/** RFC 7296 §2.15, in constant time. */
+export function verifyShared(secret: Uint8Array, prf: PrfTransform, octets: Uint8Array, auth: Uint8Array): boolean {
+  const expected = pskAuth(prf, secret, octets);
+  const same = equalSecrets(expected, auth);
+  zeroise(expected);
+  return same;
+}
+
+/** `alice@example.com, vpn.example.com`, or `anybody`. */
+export const formatOwners = (owners: readonly IdentityPattern[]): string =>
+  owners.length === 0 ? 'anybody' : owners.map(formatIdentityPattern).join(', ');
+
+function rankOf(
+  owners: readonly IdentityPattern[],
+  local: Identification | undefined,
+  remote: Identification | undefined,
+): readonly number[] | undefined {
+  if (owners.length === 0) return [0, 0, 0, 0];
+  const strength = (id: Identification | undefined) =>
+    id === undefined ? 0 : Math.max(...owners.map((owner) => matchStrength(owner, id)));
+  const [us, them] = [strength(local), strength(remote)];
+  if (us === 0 && them === 0) return undefined;
+  return [them > 0 && us > 0 ? 3 : them > 0 ? 2 : 1, them, us, -owners.length];
+}
+
+function isBetter(a: readonly number[], b: readonly number[]): boolean {
+  for (const [i, value] of a.entries()) if (value !== b[i]) return value > b[i]!;
+  return false;
+}

@@ -1,0 +1,203 @@
+import { AuthenticationFailure, InternalError, toHex } from '../../core/bytes/index.ts';
+import { chooseScheme, HashAlgorithm, keyInfo, prf, pskAuth, type SignatureScheme, sha1, signAuth } from '../../core/crypto/index.ts';
+import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
+import {
+  type Certificate,
+  certificateFailure,
+  certificateIdentities,
+  certificateTitle,
+  formatIdentity,
+  formatTime,
+  identityMatchesCertificate,
+  isSelfIssued,
+  sameName,
+} from '../../core/pki/index.ts';
+import { AuthMethod, CertEncoding, IdType } from '../../core/wire/iana.ts';
+import type { Identification } from '../../core/wire/payloads/types.ts';
+import type { Keyring, OwnCertificate } from './credentials-keyring.ts';
+
+type AuthenticateAsk = Extract<Ask, { kind: 'authenticate' }>;
+type Made = Extract<AskAnswers['authenticate'], { ok: true }>;
+
+/** Makes our AUTH payload (RFC 7296 §2.15, RFC 7427 §3) and picks the certificates that go with it. Throws `AuthenticationFailure`. */
+export function authenticate(keyring: Keyring, ask: AuthenticateAsk, at: number): Made {
+  switch (ask.auth.auth) {
+    case 'psk':
+      return withSecret(keyring, ask);
+    case 'pubkey':
+      return withCertificate(keyring, ask, at);
+    case 'any':
+      return ownCandidates(keyring, ask).length > 0 ? withCertificate(keyring, ask, at) : withSecret(keyring, ask);
+    default:
+      throw new AuthenticationFailure(
+        `connection ${ask.connection} authenticates us by ${ask.auth.auth}, for which no stored credential serves`,
+        {
+          code: 'AUTH_METHOD',
+          hint: 'Set auth of the local section to psk or pubkey.',
+        },
+      );
+  }
+}
+
+function withSecret(keyring: Keyring, ask: AuthenticateAsk): Made {
+  const id = ask.auth.id ?? ask.localId;
+  if (id === undefined) {
+    throw new AuthenticationFailure(`connection ${ask.connection} has no identity of ours to go with a pre-shared key`, {
+      code: 'NO_IDENTITY',
+      hint: 'Set id in the local section.',
+    });
+  }
+  const found = keyring.secrets.find(id, ask.remoteId, ask.auth.credential);
+  if (found === undefined) throw missingSecret(id, ask.remoteId);
+  return { ok: true, id, method: AuthMethod.SHARED_KEY_MIC, data: pskAuth(prfOf(ask.prf), found.secret, ask.octets(id)), certificates: [] };
+}
+
+export function missingSecret(local: Identification | undefined, remote: Identification | undefined): AuthenticationFailure {
+  const ends = [remote && formatIdentity(remote), local && `us (${formatIdentity(local)})`].filter((each) => each !== undefined);
+  return new AuthenticationFailure(`there is no pre-shared key for ${ends.length > 0 ? ends.join(' and ') : 'this connection'}`, {
+    code: 'PSK_MISSING',
+    hint: `Add a secret of kind psk whose ids name ${remote === undefined ? 'the peer' : formatIdentity(remote)}.`,
+  });
+}
+
+export function prfOf(id: number) {
+  const transform = prf(id);
+  if (transform === undefined) throw new InternalError(`PRF ${id} was negotiated and is not known`);
+  return transform;
+}
+
+function withCertificate(keyring: Keyring, ask: AuthenticateAsk, at: number): Made {
+  const { own, scheme } = chooseOwn(keyring, ask, at);
+  const id = identityFor(own.certificate, ask.auth.id ?? ask.localId);
+  return {
+    ok: true,
+    id,
+    method: scheme.authMethod,
+    data: signAuth(own.key, scheme, ask.octets(id)),
+    certificates: ask.sendCertificates
+      ? chainOf(keyring, own.certificate).map(({ der }) => ({ encoding: CertEncoding.X509_SIGNATURE, data: der }))
+      : [],
+  };
+}
+
+interface Choice {
+  readonly own: OwnCertificate & { readonly key: NonNullable<OwnCertificate['key']> };
+  readonly scheme: SignatureScheme;
+}
+
+/** Certificates with keys that may speak for the wanted identity; a handle that was named by the operator overrules the identity. */
+function ownCandidates(keyring: Keyring, { auth, localId }: AuthenticateAsk): Choice['own'][] {
+  const withKey = keyring.own.filter((each): each is Choice['own'] => each.key !== undefined);
+  const named = auth.credential === undefined ? withKey : withKey.filter(({ handle }) => handle === auth.credential);
+  const id = auth.id ?? localId;
+  if (id === undefined) return named;
+  const fitting = named.filter(({ certificate }) => identityMatchesCertificate(id, certificate, { wildcards: true }));
+  return fitting.length === 0 && auth.credential !== undefined ? named : fitting;
+}
+
+function chooseOwn(keyring: Keyring, ask: AuthenticateAsk, at: number): Choice {
+  const candidates = ownCandidates(keyring, ask);
+  if (candidates.length === 0) throw noCertificate(keyring, ask);
+  const signing = candidates.flatMap((own) => {
+    const scheme = chooseScheme({ key: own.key, peerHashes: ask.peerHashes, restrict: ask.auth.schemes });
+    return scheme === undefined || isUnwantedSha1(scheme, keyring, ask) ? [] : [{ own, scheme }];
+  });
+  if (signing.length === 0) throw noScheme(ask, candidates[0]!);
+  const valid = signing.filter(({ own: { certificate } }) => at >= certificate.notBefore && at <= certificate.notAfter);
+  if (valid.length === 0) throw notValid(signing[0]!.own.certificate, at);
+  // RFC 7296 §3.7: a CERTREQ is a wish, not a condition.
+  const wanted = new Set(ask.certificateAuthorities.map((hash) => toHex(hash)));
+  return valid.find(({ own }) => issuersOf(keyring, own.certificate).some(({ spki }) => wanted.has(toHex(sha1(spki))))) ?? valid[0]!;
+}
+
+/** RFC 8247 §3.2; a connection that names SHA-1 among its schemes has asked for it. */
+function isUnwantedSha1(scheme: SignatureScheme, keyring: Keyring, ask: AuthenticateAsk): boolean {
+  return scheme.hash === HashAlgorithm.SHA1 && keyring.options.allowSha1 !== true && ask.auth.schemes?.includes('sha1') !== true;
+}
+
+/** RFC 4945 §3.1.5: a distinguished name goes out in the very octets of the certificate. Without any identity it is the subject. */
+function identityFor(certificate: Certificate, wanted: Identification | undefined): Identification {
+  if (wanted !== undefined && wanted.idType !== IdType.ID_DER_ASN1_DN) return wanted;
+  if (wanted !== undefined && !identityMatchesCertificate(wanted, certificate)) return wanted;
+  const [first] = certificateIdentities(certificate);
+  if (first === undefined) throw noIdentityInside(certificate);
+  return first;
+}
+
+/** The end entity first (RFC 7296 §3.6), then the authorities above it that are loaded; the root is the peer's own affair. */
+function chainOf(keyring: Keyring, certificate: Certificate): Certificate[] {
+  return [certificate, ...issuersOf(keyring, certificate).filter((issuer) => !isSelfIssued(issuer))];
+}
+
+/** The certificates above one of our own, as far as they are loaded, the root included. */
+function issuersOf(keyring: Keyring, certificate: Certificate): Certificate[] {
+  const pool = [...keyring.intermediates, ...keyring.authorities.map((each) => each.certificate)];
+  const issuers: Certificate[] = [];
+  let below = certificate;
+  while (!isSelfIssued(below) && issuers.length < LONGEST_CHAIN) {
+    const above = pool.filter((each) => sameName(each.subject, below.issuer) && !issuers.includes(each));
+    const next = above.find((each) => hasKeyIdentifier(each, below)) ?? above[0];
+    if (next === undefined) break;
+    issuers.push(next);
+    below = next;
+  }
+  return issuers;
+}
+
+function hasKeyIdentifier({ subjectKeyIdentifier }: Certificate, { authorityKeyIdentifier }: Certificate): boolean {
+  const wanted = authorityKeyIdentifier?.keyIdentifier;
+  return wanted !== undefined && subjectKeyIdentifier !== undefined && toHex(wanted) === toHex(subjectKeyIdentifier);
+}
+
+function noCertificate(keyring: Keyring, ask: AuthenticateAsk): AuthenticationFailure {
+  const id = ask.auth.id ?? ask.localId;
+  const named = ask.auth.credential === undefined ? '' : ` named "${ask.auth.credential}"`;
+  const forWhom = id === undefined ? '' : ` for ${formatIdentity(id)}`;
+  const keyless = keyring.own.filter(({ key }) => key === undefined);
+  const loaded = keyring.own.map(({ certificate }) => certificateTitle(certificate)).join(', ');
+  return new AuthenticationFailure(`there is no certificate${named} with a private key${forWhom}`, {
+    code: 'NO_CERTIFICATE',
+    hint:
+      keyless.length > 0
+        ? `Load the private key of ${certificateTitle(keyless[0]!.certificate)}.`
+        : loaded === ''
+          ? 'Load a certificate and its private key.'
+          : `Set the local id to a name that stands in a certificate; loaded: ${loaded}.`,
+  });
+}
+
+function noScheme(ask: AuthenticateAsk, own: Choice['own']): AuthenticationFailure {
+  const kind = keyInfo(own.key)?.kind ?? 'unknown';
+  const peer = ask.peerHashes === undefined ? 'announced no hash algorithms (RFC 7427)' : 'announced none of its hash algorithms';
+  return new AuthenticationFailure(
+    `our ${kind} key cannot sign for this peer: it ${peer}${ask.auth.schemes?.length ? `, and this connection allows ${ask.auth.schemes.join(', ')} only` : ''}`,
+    {
+      code: 'NO_SIGNATURE_SCHEME',
+      section: 'RFC 7427 §4',
+      hint:
+        ask.peerHashes === undefined && kind === 'rsa'
+          ? 'What is left is SHA-1: use an ECDSA P-256 certificate, or allow legacy algorithms.'
+          : 'Use a certificate with an ECDSA P-256 key, or allow more schemes.',
+    },
+  );
+}
+
+function notValid(certificate: Certificate, at: number): AuthenticationFailure {
+  const expired = at > certificate.notAfter;
+  return certificateFailure(
+    expired ? 'CERTIFICATE_EXPIRED' : 'NOT_YET_VALID',
+    `our own certificate ${certificateTitle(certificate)} ${expired ? `expired on ${formatTime(certificate.notAfter)}` : `is not valid before ${formatTime(certificate.notBefore)}`}`,
+    `${expired ? 'Renew it' : 'Wait'}; if the clock here, which says ${formatTime(at)}, is wrong, set the clock.`,
+  );
+}
+
+function noIdentityInside(certificate: Certificate): AuthenticationFailure {
+  return certificateFailure(
+    'IDENTITY_MISMATCH',
+    `our own certificate ${certificateTitle(certificate)} names nobody`,
+    'Use one with a subject or a subjectAltName.',
+  );
+}
+
+/** Ours: no peer takes longer chains (RFC 4945 §3.3.11.2 asks for as few as will do). */
+const LONGEST_CHAIN = 8;
