@@ -28,7 +28,7 @@ export function text<T>(id: string, description: string, examples: readonly stri
       context.issues.push({ code: 'custom', message: result.message, input, params: { hint: result.hint } });
       return z.NEVER;
     })
-    .meta({ id, description, examples: [...examples] });
+    .meta({ id, description, samples: [...examples] });
 }
 
 /** Like `text`, for what a program would rather write as a number. */
@@ -41,7 +41,7 @@ export function quantity<T>(id: string, description: string, examples: readonly 
       context.issues.push({ code: 'custom', message: result.message, input, params: { hint: result.hint } });
       return z.NEVER;
     })
-    .meta({ id, description, examples: [...examples] });
+    .meta({ id, description, samples: [...examples] });
 }
 
 /** Milliseconds. */

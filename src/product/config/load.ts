@@ -21,12 +21,12 @@ export interface LoadOptions {
 
 /** Reads YAML or JSON. Throws the first `ConfigError`; `checkConfig` gives all. */
 export function loadConfig(text: string, options: LoadOptions = {}): LoadedConfig {
-  return accept(readSource(text, options.file), options);
+  return acceptSource(readSource(text, options.file), options);
 }
 
 /** The same for a configuration that a program made as a value. */
 export function configFrom(value: unknown, options: LoadOptions = {}): LoadedConfig {
-  return accept(sourceOf(value, options.file), options);
+  return acceptSource(sourceOf(value, options.file), options);
 }
 
 /** Everything that is wrong with a configuration, in the order of the file; syntax errors throw. */
@@ -36,7 +36,7 @@ export function checkConfig(text: string, options: LoadOptions = {}): readonly C
   return result.success ? [] : problemsOf(result.error.issues, source);
 }
 
-function accept(source: Source, options: LoadOptions): LoadedConfig {
+export function acceptSource(source: Source, options: LoadOptions): LoadedConfig {
   const result = configuration.safeParse(source.value ?? {});
   if (!result.success) throw problemsOf(result.error.issues, source)[0]!;
   const directory = options.directory ?? (options.file === undefined ? '.' : dirname(options.file));

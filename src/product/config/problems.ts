@@ -77,7 +77,7 @@ function kindOf(value: unknown): string {
 }
 
 function hintOf(issue: Issue): string | undefined {
-  const hint = 'params' in issue ? issue.params?.['hint'] : undefined;
+  const hint = 'params' in issue ? issue.params?.hint : undefined;
   return typeof hint === 'string' ? hint : undefined;
 }
 

@@ -1,7 +1,8 @@
 import { z } from 'zod';
+import { integer } from './formats.ts';
 import { connection } from './schema/connection.ts';
 import { authority, pool, secret } from './schema/credentials.ts';
-import { control, limits, listen, transfer } from './schema/daemon.ts';
+import { control, limits, listen, ownAddresses, transfer } from './schema/daemon.ts';
 import { key, name, named, section } from './schema/section.ts';
 
 /**
@@ -20,6 +21,16 @@ export const configuration = section({
     z.enum(['auto', 'xfrm', 'tun', 'netns', 'netstack']),
     'Where packets are handled; `auto` takes the first that works here.',
     'auto',
+  ),
+  mtu: key(
+    integer('Mtu', 576, 65535, 'Octets of an IP packet.'),
+    'Largest packet inside the tunnel; the path may force a smaller one.',
+    1400,
+  ),
+  addresses: key(
+    ownAddresses,
+    'Our own addresses inside the tunnel, with the prefix around them.',
+    'the first address of every prefix in `pools`',
   ),
   limits: key(limits, 'Protection against floods of half-open IKE SAs.'),
   transfer: key(transfer, 'What `send` and `get` of the peers may reach here.'),

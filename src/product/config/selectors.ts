@@ -1,4 +1,3 @@
-import { formatIp } from '../../core/bytes/ip-address.ts';
 import { IpProtocol, TsType } from '../../core/wire/iana.ts';
 import type { AddressRangeSelector } from '../../core/wire/payloads/types.ts';
 import { type AddressRange, invalid, type Parsed, parseAddressRange, quoted, valid } from './formats.ts';
@@ -39,23 +38,6 @@ export function toTrafficSelector(selector: SelectorSetting & { readonly address
   };
 }
 
-/** The shortest way to write a selector: `10.0.0.0/8`, `10.0.0.3[tcp/443]`, `10.0.0.1-10.0.0.9`. */
-export function formatSelector(selector: AddressRangeSelector): string {
-  const prefix = prefixLength(selector.start, selector.end);
-  const start = formatIp(selector.start);
-  const addresses =
-    prefix === undefined ? `${start}-${formatIp(selector.end)}` : prefix === selector.start.length * 8 ? start : `${start}/${prefix}`;
-  const anyPort = selector.startPort === 0 && selector.endPort === 65535;
-  if (selector.protocol === 0 && anyPort) return addresses;
-  const protocol = selector.protocol === 0 ? '' : (PROTOCOL_NAMES.get(selector.protocol) ?? String(selector.protocol));
-  return anyPort ? `${addresses}[${protocol}]` : `${addresses}[${protocol}/${formatPorts(selector)}]`;
-}
-
-function formatPorts({ startPort, endPort }: AddressRangeSelector): string {
-  if (startPort > endPort) return 'opaque';
-  return startPort === endPort ? String(startPort) : `${startPort}-${endPort}`;
-}
-
 function parseProtocol(input: string): Parsed<number> {
   if (input === '' || input === 'any' || input === '%any') return valid(0);
   if (/^\d{1,3}$/.test(input) && Number(input) <= 255) return valid(Number(input));
@@ -84,16 +66,6 @@ function portNumber(input: string): number | undefined {
   return number !== undefined && number <= 65535 ? number : undefined;
 }
 
-/** Undefined when the range is not one prefix. */
-function prefixLength(start: Uint8Array, end: Uint8Array): number | undefined {
-  const bits = start.length * 8;
-  const bit = (octets: Uint8Array, i: number) => (octets[i >> 3]! >>> (7 - (i & 7))) & 1;
-  let length = 0;
-  while (length < bits && bit(start, length) === bit(end, length)) length++;
-  for (let i = length; i < bits; i++) if (bit(start, i) !== 0 || bit(end, i) !== 1) return undefined;
-  return length;
-}
-
 const ANY_PORT = { startPort: 0, endPort: 65535 };
 const SELECTOR_HINT = 'Write 10.0.0.0/24, 10.0.0.1-10.0.0.9 or dynamic, and behind it, if wanted, [tcp/80].';
 
@@ -116,7 +88,6 @@ const PROTOCOLS: ReadonlyMap<string, number> = new Map(
     udplite: IpProtocol.UDPLITE,
   }),
 );
-const PROTOCOL_NAMES = new Map([...PROTOCOLS].reverse().map(([name, number]) => [number, name]));
 const WITH_PORTS = new Set<number>([
   IpProtocol.TCP,
   IpProtocol.UDP,

@@ -170,11 +170,14 @@ class TreeReader {
     if (++this.#nodes > MAX_NODES)
       throw this.#fail(`the configuration expands to more than ${MAX_NODES} values`, offset, 'CONFIG_TOO_LARGE');
     if (depth > MAX_DEPTH) throw this.#fail(`nests deeper than ${MAX_DEPTH} levels`, offset, 'CONFIG_TOO_LARGE');
-    if (isAlias(node)) return this.read(this.#target(node), depth);
+    if (isAlias(node)) {
+      const target = this.#target(node);
+      if (this.#open.has(target)) throw this.#fail('an alias leads back into itself', offset, 'CONFIG_SYNTAX');
+      return this.read(target, depth);
+    }
     if (node.tag !== undefined) throw this.#fail('YAML tags are not used here', offset, 'CONFIG_SYNTAX');
     if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
     if (isScalar(node)) return isEmpty(node) ? null : String(node.value);
-    if (this.#open.has(node)) throw this.#fail('an alias leads back into itself', offset, 'CONFIG_SYNTAX');
     this.#open.add(node);
     const value = isSeq(node)
       ? node.items.map((item) => this.read(item as ParsedNode, depth + 1))
@@ -187,6 +190,8 @@ class TreeReader {
   find(root: ParsedNode | null, path: Path, prefer: 'key' | 'value'): { offset: number; shown: string } {
     let node = root === null ? undefined : this.#resolved(root);
     let offset = node?.range[0] ?? 0;
+    // Where something that is missing would be looked for: at the key of the section around it.
+    let around = offset;
     let missing = node === undefined;
     const shown: (string | number)[] = [];
     path.forEach((part, index) => {
@@ -196,9 +201,13 @@ class TreeReader {
       const pair = isMap(node) ? this.#pair(node.items as Pair<ParsedNode, ParsedNode | null>[], String(part)) : undefined;
       const next = pair?.value ?? (isSeq(node) ? (node.items[Number(part)] as ParsedNode | undefined) : undefined);
       missing = next === undefined || next === null;
-      const keyWanted = pair !== undefined && (missing || (prefer === 'key' && index === path.length - 1) || isEmptyScalar(next));
-      if (keyWanted) offset = pair.key.range[0];
-      else if (!missing) offset = next!.range[0];
+      if (missing) offset = pair?.key.range[0] ?? around;
+      else
+        offset =
+          pair !== undefined && ((prefer === 'key' && index === path.length - 1) || isEmptyScalar(next))
+            ? pair.key.range[0]
+            : next!.range[0];
+      around = pair?.key.range[0] ?? offset;
       node = missing ? undefined : this.#resolved(next!);
     });
     return { offset, shown: showPath(shown) };

@@ -14,14 +14,12 @@ const proposals = listOf(z.string().min(1)).meta({
   id: 'ChildProposals',
   description:
     'Algorithms joined by dashes; several proposals in order of preference, in a list or divided by commas; `default` stands for the built-in ones.',
-  examples: ['aes256gcm16-x25519', 'aes256-sha256-esn', 'default'],
+  samples: ['aes256gcm16-x25519', 'aes256-sha256-esn', 'default'],
 });
 
-const mark = z
-  .string()
-  .regex(/^(%unique|%unique-dir|%same|(0x[0-9a-fA-F]{1,8}|\d{1,10})(\/(0x[0-9a-fA-F]{1,8}|\d{1,10}))?)$/, {
-    error: 'is not a mark: write VALUE or VALUE/MASK',
-  });
+const mark = z.string().regex(/^(%unique|%unique-dir|%same|(0x[0-9a-fA-F]{1,8}|\d{1,10})(\/(0x[0-9a-fA-F]{1,8}|\d{1,10}))?)$/, {
+  error: 'is not a mark: write VALUE or VALUE/MASK',
+});
 const interfaceId = z.string().regex(/^(%unique|%unique-dir|0x[0-9a-fA-F]{1,8}|\d{1,10})$/, { error: 'is not an interface id' });
 
 export const child = section({

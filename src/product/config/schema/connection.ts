@@ -51,7 +51,7 @@ export const proposalList = listOf(z.string().min(1)).meta({
   id: 'Proposals',
   description:
     'Algorithms joined by dashes; several proposals in order of preference, in a list or divided by commas; `default` stands for the built-in ones.',
-  examples: ['aes256gcm16-prfsha384-x25519', 'default'],
+  samples: ['aes256gcm16-prfsha384-x25519', 'default'],
 });
 
 const auth = z.enum(['psk', 'pubkey', 'eap', 'null']);
@@ -59,11 +59,9 @@ const AUTH =
   'psk: a pre-shared key; pubkey: a certificate or raw key and its private key; eap: an EAP method; null: nobody proves anything (RFC 7619).';
 const schemes = key(
   listOf(
-    z
-      .string()
-      .regex(/^(rsa|rsa-pss|rsa-pkcs1|ecdsa|ed25519|ed448|sha256|sha384|sha512|sha1)$/, {
-        error: 'is no signature scheme or hash known here',
-      }),
+    z.string().regex(/^(rsa|rsa-pss|rsa-pkcs1|ecdsa|ed25519|ed448|sha256|sha384|sha512|sha1)$/, {
+      error: 'is no signature scheme or hash known here',
+    }),
   ),
   'Signature schemes and hashes that may be used for AUTH.',
   'whatever the key and the peer can',

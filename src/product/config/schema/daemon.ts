@@ -1,5 +1,5 @@
 import { formatIp, tryParseIp } from '../../../core/bytes/ip-address.ts';
-import { count, duration, flag, invalid, listOf, path, port, quoted, text, valid } from '../formats.ts';
+import { count, duration, flag, invalid, listOf, path, port, quoted, text, valid, words } from '../formats.ts';
 import { key, section } from './section.ts';
 
 const ownAddress = text('OwnAddress', 'An address of this machine, or %any.', ['%any', '192.0.2.1', '2001:db8::1'], (input) => {
@@ -9,6 +9,24 @@ const ownAddress = text('OwnAddress', 'An address of this machine, or %any.', ['
     ? invalid(`${quoted(input)} is not an IP address`, 'Write an address of this machine, or %any.')
     : valid(formatIp(octets));
 });
+
+export const ownAddresses = words(
+  'OwnAddresses',
+  'Addresses, each with the length of its prefix behind a slash if it has one.',
+  ['10.66.0.1/24', '10.66.0.1/24, fd00:66::1/64'],
+  (input) => {
+    const [ip = '', length, more] = input.split('/');
+    const octets = tryParseIp(ip);
+    if (
+      octets === undefined ||
+      more !== undefined ||
+      (length !== undefined && !(/^\d{1,3}$/.test(length) && Number(length) <= octets.length * 8))
+    ) {
+      return invalid(`${quoted(input)} is not an address`, 'Write 10.66.0.1/24.');
+    }
+    return valid(length === undefined ? formatIp(octets) : `${formatIp(octets)}/${length}`);
+  },
+);
 
 export const listen = section({
   addresses: key(listOf(ownAddress), 'Addresses to bind.', '%any'),

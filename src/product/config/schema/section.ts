@@ -27,7 +27,7 @@ export const required = <T extends z.ZodType>(schema: T, description: string) =>
 
 /** A section that may stand empty: its keys all have defaults. */
 export function orEmpty<T extends z.ZodType>(inner: T) {
-  return z.union([inner, z.null().transform((): Record<never, never> => ({}))]);
+  return z.union([inner, z.null().transform((): z.output<T> => ({}) as z.output<T>)]);
 }
 
 /** Names in `known` that `word` was probably meant to be; best first, at most one unless they are equally near. */

@@ -1,0 +1,203 @@
+import { formatIp } from '../../core/bytes/ip-address.ts';
+import type { Connection, IkeLifetimes, LocalAuth, RemoteAuth } from '../../core/ike/policy.ts';
+import { matchIdentity } from '../../core/pki/identity-pattern.ts';
+import { compileChild } from './compile-child.ts';
+import type { CompileContext } from './compile-context.ts';
+import type { AuthoritySource, CompiledConnection, PskSource } from './compiled.ts';
+import { CLIENT_RETRANSMISSION, DEFAULTS, SITE_RETRANSMISSION } from './defaults.ts';
+import { type AddressRange, formatRange } from './formats.ts';
+import { parseProposals } from './proposals.ts';
+import { rangeToPrefixes } from './ranges.ts';
+import type { EndpointSetting } from './schema/connection.ts';
+import type { ConnectionSettings, LocalRoundSettings, RemoteRoundSettings, Settings } from './schema.ts';
+import type { Path } from './source.ts';
+
+interface Surroundings {
+  readonly settings: Settings;
+  readonly context: CompileContext;
+  readonly authorities: readonly AuthoritySource[];
+  readonly psks: readonly PskSource[];
+}
+
+export function compileConnection(name: string, connection: ConnectionSettings, around: Surroundings): CompiledConnection {
+  const { context } = around;
+  const path: Path = ['connections', name];
+  const legacy = connection.legacy ?? false;
+  if (legacy) context.warn([...path, 'legacy'], 'algorithms that can be broken are permitted here');
+  const remoteAddresses = addresses(connection.remote_addrs);
+  const children = Object.entries(connection.children ?? {});
+  const childless = connection.childless ?? 'allow';
+  if (children.length === 0 && childless !== 'force')
+    throw context.error(
+      [...path, 'children'],
+      'is missing: without a child no traffic passes',
+      'Add for instance children: {net: {remote_ts: 10.0.0.0/8}}.',
+    );
+  const starts = children.find(([, child]) => child.start_action === 'start' || child.start_action === 'trap');
+  if (starts !== undefined && !isDialable(connection.remote_addrs)) {
+    throw context.error(
+      [...path, 'children', starts[0], 'start_action'],
+      'there is no address to connect to',
+      'Add remote_addrs with an address or a name, or leave start_action out.',
+    );
+  }
+  for (const [i, pool] of (connection.pools ?? []).entries()) {
+    if (!Object.hasOwn(around.settings.pools ?? {}, pool))
+      throw context.error(
+        [...path, 'pools', i],
+        `there is no pool ${pool}`,
+        `Known: ${Object.keys(around.settings.pools ?? {}).join(', ') || 'none'}.`,
+      );
+  }
+  return {
+    name,
+    localAddresses: addresses(connection.local_addrs),
+    remoteAddresses,
+    remotePort: connection.remote_port ?? DEFAULTS.ikePort,
+    remoteNatPort: connection.remote_nat_port ?? DEFAULTS.natPort,
+    proposals: context.need([...path, 'proposals'], parseProposals(connection.proposals ?? ['default'], 'IKE', legacy)),
+    local: oneRound(connection.local, [...path, 'local'], context).map((round, i) =>
+      localAuth(round, [...path, 'local', i], name, i, around),
+    ),
+    remote: oneRound(connection.remote, [...path, 'remote'], context).map((round, i) => remoteAuth(round, [...path, 'remote', i], around)),
+    children: children.map(([child, settings]) => compileChild(child, settings, [...path, 'children', child], legacy, context)),
+    pools: connection.pools ?? [],
+    virtualIps: (connection.vips ?? []).map(formatIp),
+    fragmentation: connection.fragmentation ?? 'yes',
+    fragmentSize: connection.fragment_size ?? DEFAULTS.fragmentSize,
+    encap: connection.encap ?? false,
+    sendCert: connection.send_cert ?? 'always',
+    sendCertreq: connection.send_certreq ?? true,
+    lifetimes: ikeLifetimes(connection, path, context),
+    liveness: { delay: connection.dpd_delay ?? DEFAULTS.dpdDelay },
+    retransmission: retransmission(connection),
+    natKeepalive: connection.nat_keepalive ?? DEFAULTS.natKeepalive,
+    unique: connection.unique === 'no' ? 'replace' : (connection.unique ?? 'replace'),
+    mobike: connection.mobike ?? true,
+    childless,
+    keyingTries: connection.keyingtries ?? 1,
+  };
+}
+
+/** Whether the connection names somebody to dial. */
+export const isDialable = (remote: readonly EndpointSetting[] | undefined): boolean =>
+  (remote ?? []).some((endpoint) => endpoint.kind === 'name' || (endpoint.kind === 'range' && isHost(endpoint.range)));
+
+function addresses(endpoints: readonly EndpointSetting[] | undefined): string[] {
+  return (endpoints ?? [{ kind: 'any', text: '%any' }]).flatMap((endpoint) => {
+    if (endpoint.kind !== 'range')
+      return endpoint.text === '%any4' ? ['0.0.0.0/0'] : endpoint.text === '%any6' ? ['::/0'] : [endpoint.text];
+    return endpoint.range.prefix === undefined ? rangeToPrefixes(endpoint.range).map(formatRange) : [formatRange(endpoint.range)];
+  });
+}
+
+function localAuth(round: LocalRoundSettings, path: Path, connection: string, index: number, { context, psks }: Surroundings): LocalAuth {
+  const common = { id: round.id, ...(round.schemes === undefined ? {} : { schemes: round.schemes }) };
+  switch (round.auth) {
+    case 'psk':
+      if (psks.length === 0)
+        throw context.error(
+          [...path, 'auth'],
+          'there is no pre-shared key',
+          'Add one: secrets: {home: {kind: psk, secret_file: home.psk}}.',
+          'SECRET_MISSING',
+        );
+      return { auth: 'psk', ...common };
+    case 'pubkey': {
+      if (round.certs === undefined)
+        throw context.error(
+          path,
+          'certs is missing: with auth: pubkey we prove who we are with a certificate',
+          'Add certs and key, or use auth: psk.',
+        );
+      const credential = `${connection}.local[${index}]`;
+      const certificates = round.certs.map((file, i) => context.file([...path, 'certs', i], file));
+      context.certificates.push({
+        handle: credential,
+        certificates,
+        key: round.key === undefined ? undefined : context.file([...path, 'key'], round.key),
+      });
+      return { auth: 'pubkey', ...common, credential };
+    }
+    default:
+      throw notSpoken(round.auth, path, context);
+  }
+}
+
+function remoteAuth(round: RemoteRoundSettings, path: Path, { context, authorities, psks }: Surroundings): RemoteAuth {
+  const common = { id: round.id ?? { kind: 'any' as const }, ...(round.schemes === undefined ? {} : { schemes: round.schemes }) };
+  switch (round.auth) {
+    case 'psk':
+      if (!psks.some((psk) => couldBeOf(psk, common.id)))
+        throw context.error(
+          [...path, 'auth'],
+          'there is no pre-shared key for this peer',
+          'Add one: secrets: {home: {kind: psk, secret_file: home.psk}}, with ids if it is not for everybody.',
+          'SECRET_MISSING',
+        );
+      return { auth: 'psk', ...common };
+    case 'pubkey': {
+      const named =
+        round.cacerts?.map((file, i) => authorityOf(context.file([...path, 'cacerts', i], file), context)) ??
+        authorities.map((authority) => authority.handle);
+      if (named.length === 0)
+        throw context.error(
+          path,
+          'no authority is trusted for this peer, so no certificate of it would be',
+          'Add cacerts here, or authorities at the top.',
+          'AUTHORITY_MISSING',
+        );
+      return { auth: 'pubkey', ...common, authorities: named };
+    }
+    default:
+      throw notSpoken(round.auth, path, context);
+  }
+}
+
+/** A key without owners is anybody's; else one owner must be, or be matched by, the identity. */
+function couldBeOf(psk: PskSource, id: RemoteAuth['id']): boolean {
+  if (psk.owners.length === 0 || id.kind !== 'exact') return true;
+  return psk.owners.some((owner) => matchIdentity(owner, id.id));
+}
+
+function authorityOf(certificate: AuthoritySource['certificate'], context: CompileContext): string {
+  if (!context.authorities.has(certificate.path))
+    context.authorities.set(certificate.path, { handle: certificate.path, certificate, crlUris: [], ocspUris: [] });
+  return certificate.path;
+}
+
+function oneRound<T>(rounds: readonly T[], path: Path, context: CompileContext): readonly T[] {
+  if (rounds.length === 0) throw context.error(path, 'is empty: at least one round of authentication is needed');
+  if (rounds.length > 1)
+    throw context.error(
+      [...path, 1],
+      'more than one round of authentication (RFC 4739) is not carried out',
+      'Leave one round.',
+      'CONFIG_UNSUPPORTED',
+    );
+  return rounds;
+}
+
+const notSpoken = (auth: string, path: Path, context: CompileContext) =>
+  context.error([...path, 'auth'], `auth: ${auth} is not carried out`, 'Use psk or pubkey.', 'CONFIG_UNSUPPORTED');
+
+function ikeLifetimes(connection: ConnectionSettings, path: Path, context: CompileContext): IkeLifetimes {
+  const reauth = connection.reauth_time ?? 0;
+  // As swanctl.conf has it: whoever authenticates anew need not rekey besides.
+  const rekey = connection.rekey_time ?? (reauth > 0 ? 0 : DEFAULTS.ikeRekey);
+  const longest = Math.max(rekey, reauth);
+  const over = connection.over_time ?? Math.round(longest * DEFAULTS.margin);
+  const jitter = connection.rand_time ?? Math.round((rekey || reauth) * DEFAULTS.margin);
+  const shortest = Math.min(rekey || reauth, reauth || rekey);
+  if (longest > 0 && jitter >= shortest)
+    throw context.error([...path, 'rand_time'], 'is not shorter than the lifetime itself', 'A tenth of rekey_time is usual.');
+  return { rekey, jitter, hard: longest === 0 ? 0 : longest + over, reauth };
+}
+
+function retransmission(connection: ConnectionSettings): Connection['retransmission'] {
+  const standard = connection.vips === undefined ? SITE_RETRANSMISSION : CLIENT_RETRANSMISSION;
+  const { initial, base, give_up } = connection.retransmission ?? {};
+  return { initial: initial ?? standard.initial, base: base ?? standard.base, giveUp: give_up ?? standard.giveUp };
+}
+
+const isHost = (range: AddressRange): boolean => range.prefix === range.start.length * 8;

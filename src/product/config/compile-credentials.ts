@@ -1,0 +1,66 @@
+import type { CompileContext } from './compile-context.ts';
+import type { AuthoritySource, CredentialSources, PskSource, SecretSource } from './compiled.ts';
+import type { SecretSettings, Settings } from './schema.ts';
+import type { Path } from './source.ts';
+
+export function compileAuthorities(settings: Settings, context: CompileContext): AuthoritySource[] {
+  return Object.entries(settings.authorities ?? {}).map(([name, authority]) => ({
+    handle: name,
+    certificate: context.file(['authorities', name, 'cacert'], authority.cacert),
+    crlUris: authority.crl_uris ?? [],
+    ocspUris: authority.ocsp_uris ?? [],
+  }));
+}
+
+/** Checks every secret, whatever its kind, and gives those that are pre-shared keys. */
+export function compilePsks(settings: Settings, context: CompileContext): PskSource[] {
+  const psks: PskSource[] = [];
+  for (const [name, secret] of Object.entries(settings.secrets ?? {})) {
+    const path = ['secrets', name];
+    const source = secretSource(secret, path, context);
+    if (UNUSED.has(secret.kind)) context.warn([...path, 'kind'], `secrets of kind ${secret.kind} are not used: ${UNUSED.get(secret.kind)}`);
+    else if (secret.kind === 'psk') psks.push({ name, owners: secret.ids ?? [], secret: source });
+    if (secret.file !== undefined && secret.kind === 'psk')
+      throw context.error(
+        [...path, 'file'],
+        'a pre-shared key belongs to identities, not to a file',
+        'To read the key from a file, write secret_file.',
+      );
+  }
+  return psks;
+}
+
+export function compilePassphrases(settings: Settings, context: CompileContext): CredentialSources['passphrases'] {
+  return Object.entries(settings.secrets ?? {}).flatMap(([name, secret]) => {
+    if (secret.kind !== 'private') return [];
+    if (secret.file === undefined)
+      throw context.error(['secrets', name], 'the passphrase of which file? file is missing', 'Add file with the name of the private key.');
+    return [{ file: context.path(secret.file), secret: secretSource(secret, ['secrets', name], context, false) }];
+  });
+}
+
+function secretSource(secret: SecretSettings, path: Path, context: CompileContext, warn = true): SecretSource {
+  const given = (['secret', 'secret_file', 'secret_env'] as const).filter((key) => secret[key] !== undefined);
+  if (given.length !== 1) {
+    const message = given.length === 0 ? 'the secret is missing' : `the secret stands in ${given.join(' and ')}; which one holds?`;
+    throw context.error(given[1] === undefined ? path : [...path, given[1]], message, 'Give one of secret_file, secret_env and secret.');
+  }
+  const place = context.locate([...path, given[0]!]);
+  if (secret.secret_file !== undefined) return { kind: 'file', path: context.path(secret.secret_file), place };
+  if (secret.secret_env !== undefined) return { kind: 'env', variable: secret.secret_env, place };
+  if (warn)
+    context.warn(
+      [...path, 'secret'],
+      'the secret stands in the configuration itself, where it is copied and shown with it',
+      'Put it into a file of its own with mode 0600 and name that with secret_file.',
+    );
+  return { kind: 'inline', text: secret.secret!, place };
+}
+
+const UNUSED: ReadonlyMap<string, string> = new Map([
+  ['eap', 'EAP is not spoken'],
+  ['ntlm', 'EAP is not spoken'],
+  ['ppk', 'post-quantum pre-shared keys (RFC 8784) are not spoken'],
+  ['pkcs12', 'certificates and keys are read from PEM and DER files'],
+  ['token', 'keys on tokens are not used'],
+]);

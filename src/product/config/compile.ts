@@ -1,0 +1,135 @@
+import { homedir } from 'node:os';
+import { isAbsolute, join, resolve } from 'node:path';
+import { formatIp } from '../../core/bytes/ip-address.ts';
+import type { EndpointLimits } from '../../core/ike/policy.ts';
+import type { PoolPolicy } from '../../host/engine/leases.ts';
+import { compileConnection } from './compile-connection.ts';
+import { CompileContext } from './compile-context.ts';
+import { compileAuthorities, compilePassphrases, compilePsks } from './compile-credentials.ts';
+import type { CompiledConfig, CompiledConnection, ListenSettings, TransferSettings } from './compiled.ts';
+import { DEFAULT_LIMITS, DEFAULTS } from './defaults.ts';
+import { type AddressRange, formatRange } from './formats.ts';
+import type { LoadedConfig } from './load.ts';
+import type { Settings } from './schema.ts';
+
+/** Settings to policy. Throws `ConfigError` with the place for what fits the schema but not itself, and for what nothing carries out. */
+export function compile(config: LoadedConfig): CompiledConfig {
+  const context = new CompileContext(config.source, (path) => absolutePath(path, config.directory));
+  const { settings } = config;
+  context.checkSupported(settings, []);
+  const addresses = settings.addresses ?? firstAddresses(settings);
+  const pools = compilePools(settings, addresses, context);
+  const authorities = compileAuthorities(settings, context);
+  const psks = compilePsks(settings, context);
+  const connections = Object.entries(settings.connections ?? {}).map(
+    ([name, connection]): CompiledConnection => compileConnection(name, connection, { settings, context, authorities, psks }),
+  );
+  return {
+    name: settings.name,
+    connections,
+    limits: compileLimits(settings),
+    pools,
+    credentials: {
+      certificates: context.certificates,
+      authorities: [...authorities, ...context.authorities.values()],
+      psks,
+      passphrases: compilePassphrases(settings, context),
+    },
+    listen: compileListen(settings),
+    plane: settings.plane ?? 'auto',
+    mtu: settings.mtu,
+    addresses,
+    transfer: compileTransfer(settings, context),
+    control: { socket: settings.control?.socket === undefined ? undefined : context.path(settings.control.socket) },
+    warnings: context.warnings.sort((a, b) => (a.place.line ?? 0) - (b.place.line ?? 0) || (a.place.column ?? 0) - (b.place.column ?? 0)),
+  };
+}
+
+/** Relative paths start at `directory`; `~/` is the home folder. */
+export function absolutePath(path: string, directory: string): string {
+  if (path === '~' || path.startsWith('~/')) return join(homedir(), path.slice(1));
+  return isAbsolute(path) ? path : resolve(directory, path);
+}
+
+/** The gateway takes the first usable address of every prefix it gives away from; of single addresses and ranges it takes none. */
+function firstAddresses(settings: Settings): string[] {
+  return Object.values(settings.pools ?? {}).flatMap((pool) =>
+    (pool.addrs ?? []).flatMap((range) => {
+      if (range.prefix === undefined || range.prefix > range.start.length * 8 - 2) return [];
+      const first = range.start.slice();
+      first[first.length - 1] = first[first.length - 1]! | 1;
+      return [`${formatIp(first)}/${range.prefix}`];
+    }),
+  );
+}
+
+function compilePools(settings: Settings, addresses: readonly string[], context: CompileContext): PoolPolicy[] {
+  const reserved = addresses.map((address) => address.split('/')[0]!);
+  const taken: { readonly name: string; readonly range: AddressRange }[] = [];
+  return Object.entries(settings.pools ?? {}).map(([name, pool]): PoolPolicy => {
+    const ranges = pool.addrs ?? [];
+    for (const range of ranges) {
+      const other = taken.find((known) => overlap(known.range, range));
+      if (other !== undefined)
+        throw context.error(
+          ['pools', name, 'addrs'],
+          `${formatRange(range)} overlaps ${formatRange(other.range)} of ${other.name === name ? 'the same pool' : `pool ${other.name}`}`,
+          'Give every pool addresses of its own.',
+        );
+      taken.push({ name, range });
+    }
+    const subnets = pool.split_include ?? [];
+    const range = subnets.find((subnet) => subnet.prefix === undefined);
+    if (range !== undefined)
+      throw context.error(
+        ['pools', name, 'split_include'],
+        `${formatRange(range)} is not a prefix`,
+        'INTERNAL_IP4_SUBNET and INTERNAL_IP6_SUBNET carry prefixes like 10.0.0.0/8.',
+      );
+    if (pool.domains !== undefined && pool.dns === undefined)
+      context.warn(['pools', name, 'domains'], 'names without DNS servers to ask for them', 'Add dns.');
+    return {
+      name,
+      ranges: ranges.map(poolRange),
+      reserved,
+      dns: pool.dns ?? [],
+      domains: pool.domains ?? [],
+      subnets: subnets.map(poolRange),
+    };
+  });
+}
+
+/** A prefix stays one, so that network and broadcast address are known. */
+const poolRange = (range: AddressRange): string =>
+  range.prefix === undefined ? formatRange(range) : `${formatIp(range.start)}/${range.prefix}`;
+
+function overlap(a: AddressRange, b: AddressRange): boolean {
+  const text = (octets: Uint8Array) => octets.reduce((sum, octet) => (sum << 8n) | BigInt(octet), 0n);
+  return a.family === b.family && text(a.start) <= text(b.end) && text(b.start) <= text(a.end);
+}
+
+function compileLimits({ limits = {} }: Settings): EndpointLimits {
+  return {
+    cookieThreshold: limits.cookie_threshold ?? DEFAULT_LIMITS.cookieThreshold,
+    halfOpenPerAddress: limits.half_open_per_address ?? DEFAULT_LIMITS.halfOpenPerAddress,
+    halfOpen: limits.half_open ?? DEFAULT_LIMITS.halfOpen,
+    halfOpenLife: limits.half_open_life ?? DEFAULT_LIMITS.halfOpenLife,
+    ikeSas: limits.ike_sas ?? DEFAULT_LIMITS.ikeSas,
+  };
+}
+
+function compileListen({ listen = {} }: Settings): ListenSettings {
+  return {
+    addresses: listen.addresses ?? ['%any'],
+    ports: { ike: listen.port ?? DEFAULTS.ikePort, nat: listen.nat_port ?? DEFAULTS.natPort },
+    fallback: listen.fallback,
+  };
+}
+
+function compileTransfer({ transfer = {} }: Settings, context: CompileContext): TransferSettings {
+  return {
+    share: transfer.share === undefined ? undefined : context.path(transfer.share),
+    inbox: transfer.inbox === undefined ? undefined : context.path(transfer.inbox),
+    port: transfer.port ?? DEFAULTS.transferPort,
+  };
+}

@@ -1,0 +1,107 @@
+import type { Connection, EndpointLimits, LocalAuth, RemoteAuth } from '../../core/ike/policy.ts';
+import type { IdentityPattern } from '../../core/pki/identity-pattern.ts';
+import type { PoolPolicy } from '../../host/engine/leases.ts';
+import type { Place } from './source.ts';
+
+/** A configuration as policy: every default is in it, every reference holds, every path is absolute. Plain data; files are not read yet. */
+export interface CompiledConfig {
+  /** Undefined where the configuration does not name the instance; its role does then. */
+  readonly name: string | undefined;
+  readonly connections: readonly CompiledConnection[];
+  readonly limits: EndpointLimits;
+  readonly pools: readonly PoolPolicy[];
+  readonly credentials: CredentialSources;
+  readonly listen: ListenSettings;
+  readonly plane: PlaneChoice;
+  /** Of packets inside the tunnel; undefined: as the data plane has it. */
+  readonly mtu: number | undefined;
+  /** Our own addresses inside the tunnel, `10.66.0.1/24`; reserved in the pools. */
+  readonly addresses: readonly string[];
+  readonly transfer: TransferSettings;
+  readonly control: {
+    /** Undefined: `defaultSocketPath` of control. */
+    readonly socket: string | undefined;
+  };
+  /** What the operator should know although nothing is wrong. */
+  readonly warnings: readonly ConfigWarning[];
+}
+
+/**
+ * `remoteAddresses` and `localAddresses` may still hold DNS names; `resolveNames` puts addresses in their place, as the core wants them.
+ */
+export interface CompiledConnection extends Connection {
+  readonly local: readonly LocalAuth[];
+  readonly remote: readonly RemoteAuth[];
+  /** How often to try before giving up; 0 is for ever. */
+  readonly keyingTries: number;
+}
+
+export interface ListenSettings {
+  /** Literals and `%any`. */
+  readonly addresses: readonly string[];
+  readonly ports: { readonly ike: number; readonly nat: number };
+  /** Take other ports when these cannot be had. Undefined: as the role has it. */
+  readonly fallback: boolean | undefined;
+}
+
+export type PlaneChoice = 'auto' | 'xfrm' | 'tun' | 'netns' | 'netstack';
+
+export interface TransferSettings {
+  /** Absolute; undefined shares nothing. */
+  readonly share: string | undefined;
+  /** Absolute; undefined receives nothing. */
+  readonly inbox: string | undefined;
+  readonly port: number;
+}
+
+/** Where keys, certificates and secrets come from. `readCredentials` reads them. */
+export interface CredentialSources {
+  /** One for each local round with `pubkey`; `LocalAuth.credential` is the handle. */
+  readonly certificates: readonly CertificateSource[];
+  /** `RemoteAuth.authorities` holds the handles. */
+  readonly authorities: readonly AuthoritySource[];
+  readonly psks: readonly PskSource[];
+  readonly passphrases: readonly { readonly file: string; readonly secret: SecretSource }[];
+}
+
+export interface CertificateSource {
+  readonly handle: string;
+  /** Candidates; each file may hold a chain behind its first certificate. */
+  readonly certificates: readonly FileReference[];
+  /** Undefined: the key stands in the file of the certificate. */
+  readonly key: FileReference | undefined;
+}
+
+export interface AuthoritySource {
+  readonly handle: string;
+  readonly certificate: FileReference;
+  readonly crlUris: readonly string[];
+  readonly ocspUris: readonly string[];
+}
+
+export interface PskSource {
+  readonly name: string;
+  /** Empty: anybody's. */
+  readonly owners: readonly IdentityPattern[];
+  readonly secret: SecretSource;
+}
+
+export type SecretSource = { readonly place: Place } & (
+  | { readonly kind: 'inline'; readonly text: string }
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'env'; readonly variable: string }
+);
+
+export interface FileReference {
+  /** Absolute. */
+  readonly path: string;
+  /** Where the configuration names it. */
+  readonly place: Place;
+}
+
+export interface ConfigWarning {
+  /** Starts with the place, like an error. */
+  readonly message: string;
+  readonly hint: string | undefined;
+  readonly place: Place;
+}

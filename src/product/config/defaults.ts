@@ -1,0 +1,31 @@
+import type { EndpointLimits, Retransmission } from '../../core/ike/policy.ts';
+
+/** What holds when a configuration does not say. Milliseconds and octets. */
+export const DEFAULTS = {
+  ikeRekey: 4 * 3_600_000,
+  childRekey: 3_600_000,
+  /** Rekeying begins at random in this last part of a lifetime; past it by as much, the SA ends. */
+  margin: 0.1,
+  rekeyBytes: 64 * 2 ** 30,
+  rekeyPackets: 2 ** 30,
+  dpdDelay: 30_000,
+  natKeepalive: 20_000,
+  /** What every IPv6 link carries (RFC 8200 §5), and IPv4 paths do. */
+  fragmentSize: 1280,
+  replayWindow: 1024,
+  ikePort: 500,
+  natPort: 4500,
+  transferPort: 9467,
+} as const;
+
+/** Whoever asks for an address is a client, with a person waiting; between two sites nobody does. */
+export const CLIENT_RETRANSMISSION: Retransmission = { initial: 1000, base: 1.8, giveUp: 60_000 };
+export const SITE_RETRANSMISSION: Retransmission = { initial: 1000, base: 1.8, giveUp: 165_000 };
+
+export const DEFAULT_LIMITS: EndpointLimits = {
+  cookieThreshold: 32,
+  halfOpenPerAddress: 5,
+  halfOpen: 4096,
+  halfOpenLife: 10_000,
+  ikeSas: 65_536,
+};

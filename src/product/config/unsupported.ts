@@ -1,0 +1,88 @@
+import type { Path } from './source.ts';
+
+/**
+ * Settings that the model knows, because other systems have them and importers map onto them, but that nothing carries out yet. Those that
+ * protect or steer traffic are refused; the rest is said aloud. An entry goes when its feature comes.
+ */
+export interface Unsupported {
+  /** `*` stands for one name or index. */
+  readonly path: readonly string[];
+  readonly effect: 'refuse' | 'warn';
+  /** Completes "…is not carried out:". */
+  readonly why: string;
+  /** Values for which nothing needs to be done. */
+  readonly harmless?: readonly unknown[];
+}
+
+export function unsupportedAt(path: Path, value: unknown): Unsupported | undefined {
+  return UNSUPPORTED.find(
+    (entry) =>
+      entry.path.length === path.length &&
+      entry.path.every((part, i) => part === '*' || part === String(path[i])) &&
+      !entry.harmless?.includes(value),
+  );
+}
+
+const setting = (path: string, effect: Unsupported['effect'], why: string, ...harmless: readonly unknown[]): Unsupported => ({
+  path: path.split('.'),
+  effect,
+  why,
+  harmless,
+});
+
+const ROUND = 'connections.*.remote.*';
+const CHILD = 'connections.*.children.*';
+const KERNEL = 'it is an instruction to the Linux kernel, which the data planes here do not hand packets to';
+
+export const UNSUPPORTED: readonly Unsupported[] = [
+  setting('connections.*.ppk_id', 'refuse', 'post-quantum pre-shared keys (RFC 8784) are not spoken'),
+  setting('connections.*.ppk_required', 'refuse', 'post-quantum pre-shared keys (RFC 8784) are not spoken', false),
+  setting('connections.*.dscp', 'warn', 'IKE packets carry code point 0', 0),
+  setting('connections.*.if_id_in', 'refuse', KERNEL),
+  setting('connections.*.if_id_out', 'refuse', KERNEL),
+  setting('connections.*.local.*.pubkeys', 'refuse', 'raw public keys (RFC 7670) are not read'),
+  setting('connections.*.local.*.token', 'refuse', 'keys on tokens are not used'),
+  setting(`${ROUND}.pubkeys`, 'refuse', 'raw public keys (RFC 7670) are not read'),
+  setting(`${ROUND}.token`, 'refuse', 'certificates on tokens are not read'),
+  setting(`${ROUND}.certs`, 'refuse', 'trust is by authority and identity, not by a single certificate'),
+  setting(`${ROUND}.ca_id`, 'refuse', 'paths are not checked for it'),
+  setting(`${ROUND}.cert_policy`, 'refuse', 'paths are not checked for it'),
+  setting(`${ROUND}.groups`, 'refuse', 'peers have no groups'),
+  setting(`${ROUND}.revocation`, 'refuse', 'revocation lists and OCSP are not asked', 'relaxed'),
+  setting(`${ROUND}.trust`, 'refuse', 'the strength of certificate paths has one built-in floor'),
+  setting(`${ROUND}.eap_id`, 'refuse', 'EAP is not spoken', '%any'),
+  setting(`${CHILD}.inactivity`, 'warn', 'children without traffic stay', 0),
+  setting(`${CHILD}.ipcomp`, 'warn', 'packets are not compressed', false),
+  setting(`${CHILD}.tfc_padding`, 'refuse', 'packets are not padded', 0),
+  setting(`${CHILD}.updown`, 'refuse', 'no programs are run'),
+  setting(`${CHILD}.hostaccess`, 'warn', 'it only speaks to updown programs', false),
+  setting(`${CHILD}.rand_bytes`, 'warn', 'rekeying by volume begins at rekey_bytes'),
+  setting(`${CHILD}.rand_packets`, 'warn', 'rekeying by packets begins at rekey_packets'),
+  setting(`${CHILD}.policies`, 'refuse', KERNEL, true),
+  setting(`${CHILD}.policies_fwd_out`, 'refuse', KERNEL, false),
+  setting(`${CHILD}.interface`, 'refuse', KERNEL),
+  setting(`${CHILD}.priority`, 'refuse', KERNEL, 0),
+  setting(`${CHILD}.reqid`, 'refuse', KERNEL, 0),
+  setting(`${CHILD}.mark_in`, 'refuse', KERNEL),
+  setting(`${CHILD}.mark_in_sa`, 'refuse', KERNEL, false),
+  setting(`${CHILD}.mark_out`, 'refuse', KERNEL),
+  setting(`${CHILD}.set_mark_in`, 'refuse', KERNEL),
+  setting(`${CHILD}.set_mark_out`, 'refuse', KERNEL),
+  setting(`${CHILD}.if_id_in`, 'refuse', KERNEL),
+  setting(`${CHILD}.if_id_out`, 'refuse', KERNEL),
+  setting(`${CHILD}.label`, 'refuse', 'security labels (RFC 9478) are not spoken'),
+  setting(`${CHILD}.label_mode`, 'refuse', 'security labels (RFC 9478) are not spoken'),
+  setting(`${CHILD}.per_cpu_sas`, 'warn', 'one child carries the traffic of all processors', 'no'),
+  setting(`${CHILD}.hw_offload`, 'warn', 'packets are encrypted in software', 'no', 'auto'),
+  setting(`${CHILD}.copy_df`, 'warn', KERNEL, true),
+  setting(`${CHILD}.copy_ecn`, 'warn', KERNEL, true),
+  setting(`${CHILD}.copy_dscp`, 'warn', KERNEL, 'out'),
+  setting('pools.*.nbns', 'warn', 'clients are not told'),
+  setting('pools.*.dhcp', 'warn', 'clients are not told'),
+  setting('pools.*.netmask', 'warn', 'clients are not told'),
+  setting('pools.*.split_exclude', 'warn', 'clients are not told; IKEv2 has no attribute for it'),
+  setting('pools.*.attributes', 'warn', 'clients are not told'),
+  setting('authorities.*.crl_uris', 'warn', 'revocation lists are not fetched'),
+  setting('authorities.*.ocsp_uris', 'warn', 'OCSP responders are not asked'),
+  setting('authorities.*.cert_uri_base', 'warn', 'certificates are sent whole, never as hash and URL'),
+];
