@@ -40,6 +40,14 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
       else requestIkeDelete(world, sa, 'deleted by the operator');
       return undefined;
     }
+    case 'terminate': {
+      const waiting = world.reconnects.settled(command.connection);
+      if (waiting) world.clear(waiting);
+      for (const sa of [...world.ikeSas.values()]) {
+        if (sa.connection?.name === command.connection) execute(world, { kind: 'delete-ike', ikeSa: sa.id });
+      }
+      return undefined;
+    }
     case 'forget-ike':
       world.kill(needIkeSa(world, command.ikeSa), 'forgotten by the operator');
       return undefined;

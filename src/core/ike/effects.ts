@@ -178,6 +178,8 @@ export type Command =
   | { readonly kind: 'delete-child'; readonly child: number }
   /** Graceful: a Delete goes out and the SA lives until it is answered or given up. */
   | { readonly kind: 'delete-ike'; readonly ikeSa: number }
+  /** Ends every IKE SA of a connection, and tries no more to bring it back. */
+  | { readonly kind: 'terminate'; readonly connection: string }
   /** Without a word to the peer. */
   | { readonly kind: 'forget-ike'; readonly ikeSa: number }
   | { readonly kind: 'check-liveness'; readonly ikeSa: number };

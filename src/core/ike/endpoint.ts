@@ -17,6 +17,7 @@ import { armChildTimers } from './lifetimes.ts';
 import { observe } from './observations.ts';
 import { pumpJobs, sendRequest } from './outbound.ts';
 import type { Connection, EndpointLimits } from './policy.ts';
+import { Reconnects, scheduleReconnect } from './reconnect.ts';
 import type { Routine } from './routine.ts';
 import { runRoutine } from './routine-runner.ts';
 import { type EndpointSnapshot, restoreEndpoint, snapshotEndpoint } from './snapshot.ts';
@@ -130,7 +131,9 @@ export class EndpointWorld implements World {
   readonly effects = new EffectQueue();
   readonly asks: Asks;
   readonly halfOpen: HalfOpen;
+  readonly reconnects = new Reconnects();
   readonly #bySpi = new Map<string, IkeSa>();
+  readonly #byPeer = new Map<string, Set<IkeSa>>();
   readonly #children = new Map<number, ChildSa>();
   readonly #childSpis = new Set<number>();
   #lastIkeSaId = 0;
@@ -266,6 +269,20 @@ export class EndpointWorld implements World {
     if (this.options.logKeys && sa.hasKeys) this.logKeys(sa);
   }
 
+  provenAs(id: Identification): Iterable<IkeSa> {
+    return this.#byPeer.get(peerKey(id)) ?? [];
+  }
+
+  noteProven(sa: IkeSa): void {
+    const waiting = sa.connection && this.reconnects.settled(sa.connection.name);
+    if (waiting) this.clear(waiting);
+    if (sa.remoteId === undefined) return;
+    const key = peerKey(sa.remoteId);
+    const known = this.#byPeer.get(key);
+    if (known) known.add(sa);
+    else this.#byPeer.set(key, new Set([sa]));
+  }
+
   /** The one place where keys leave, and only when the operator asked for it. */
   logKeys(sa: IkeSa): void {
     const { suite, SK_ei, SK_er, SK_ai, SK_ar } = sa.keys;
@@ -284,6 +301,7 @@ export class EndpointWorld implements World {
     this.ikeSas.delete(sa.id);
     this.#bySpi.delete(toHex(sa.ownSpi));
     this.clear(sa.timers.linger);
+    this.#forgetPeer(sa);
     sa.destroyKeys();
     if (!announced) this.#announceEnd(sa, reason, error);
   }
@@ -293,6 +311,14 @@ export class EndpointWorld implements World {
     this.#end(sa, 'lingering', reason);
     this.arm(sa.timers.linger, this.now + LINGER);
     this.#announceEnd(sa, reason, error);
+  }
+
+  #forgetPeer(sa: IkeSa): void {
+    if (sa.remoteId === undefined) return;
+    const key = peerKey(sa.remoteId);
+    const known = this.#byPeer.get(key);
+    known?.delete(sa);
+    if (known?.size === 0) this.#byPeer.delete(key);
   }
 
   #end(sa: IkeSa, to: 'dead' | 'lingering', reason: string): void {
@@ -308,6 +334,7 @@ export class EndpointWorld implements World {
 
   #announceEnd(sa: IkeSa, reason: string, error: unknown): void {
     const known = error instanceof TunnelwrightError ? error : undefined;
+    if (known) scheduleReconnect(this, sa, known);
     this.notice({ kind: 'ike-down', ikeSa: sa.id, connection: sa.connection?.name, reason, error: known });
     // our own mistake must not hide: whoever runs the endpoint decides what to do with it
     if (error !== undefined && known === undefined) throw error;
@@ -356,6 +383,8 @@ export class EndpointWorld implements World {
     if (child.state !== 'dead') this.emit({ kind: 'child-update', child: child.id, change });
   }
 }
+
+const peerKey = (id: Identification): string => `${id.idType}:${toHex(id.data)}`;
 
 const STANDARD_PORTS = { ike: 500, nat: 4500 };
 /** RFC 4303 §2.1: 1–255 are reserved by IANA, 0 is for local use. */

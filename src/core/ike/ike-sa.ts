@@ -60,6 +60,8 @@ export class IkeSa {
   establishedAt: Millis | undefined;
   rekeyAt: Millis | undefined;
   lastInbound: Millis | undefined;
+  /** When an unprotected message last made us ask whether the peer lives. */
+  suspectedAt: Millis | undefined;
 
   readonly jobs: Job[] = [];
   /** Jobs that met TEMPORARY_FAILURE and wait for the retry timer. */

@@ -4,7 +4,7 @@ import { checkMessage, ExchangeType, type Message, NotifyType, type Payload, sum
 import type { Datagram } from './effects.ts';
 import { respondCreateChildSa } from './exchanges/create-child-sa.ts';
 import { respondIkeAuth } from './exchanges/ike-auth.ts';
-import { respondInformational } from './exchanges/informational.ts';
+import { checkLiveness, respondInformational } from './exchanges/informational.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { logMessage, open, seal, transmit } from './messenger.ts';
 import { answerTo } from './notifies.ts';
@@ -36,7 +36,7 @@ function unprotect(world: World, sa: IkeSa, message: Message, datagram: Datagram
   try {
     const opened = open(world, sa, message);
     if (opened.kind === 'bad-icv') drop(world, datagram, 'bad-icv', summarise(header, message.payloads));
-    else if (opened.kind === 'clear') drop(world, datagram, 'unprotected', summarise(header, message.payloads));
+    else if (opened.kind === 'clear') suspect(world, sa, message, datagram);
     else if (opened.kind === 'partial') {
       sa.fragmentOctets += datagram.data.length;
       heed(world, sa);
@@ -203,6 +203,14 @@ function followPeer(world: World, sa: IkeSa, { local, remote, encap }: Datagram)
   if (follows) world.moved(sa, local, remote, encap);
 }
 
+/** §2.21.4, §2.4: what is not protected proves nothing; at most it is a reason to ask the peer, and not often (D52). */
+function suspect(world: World, sa: IkeSa, message: Message, datagram: Datagram): void {
+  drop(world, datagram, 'unprotected', summarise(message.header, message.payloads));
+  if (!sa.isEstablished || world.now - (sa.suspectedAt ?? Number.NEGATIVE_INFINITY) < SUSPICION_INTERVAL) return;
+  sa.suspectedAt = world.now;
+  world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: checkLiveness });
+}
+
 /** RFC 7383 §2.6.1: of a request that was answered already only the first fragment brings the answer again. */
 function repeatAnswer(world: World, sa: IkeSa, messageId: number, response: boolean, message: Message): void {
   const last = message.payloads.at(-1);
@@ -253,4 +261,5 @@ const headerLike = (m: Inbound, response: boolean) => ({
   messageId: m.messageId,
 });
 
+const SUSPICION_INTERVAL = 10_000;
 const NO_SPI = new Uint8Array(8);

@@ -12,6 +12,7 @@ export function softLifetime(world: World, rekey: number, jitter: number): Milli
 export function established(world: World, sa: IkeSa): void {
   world.clear(sa.timers['half-open']);
   world.transition(sa, 'established');
+  world.noteProven(sa);
   sa.establishedAt = world.now;
   sa.lastInbound = world.now;
   armIkeTimers(world, sa);

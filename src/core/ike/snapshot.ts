@@ -132,6 +132,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   sa.establishedAt = world.now - saved.age;
   sa.lastInbound = world.now;
   world.add(sa);
+  world.noteProven(sa);
   return sa;
 }
 

@@ -1,4 +1,4 @@
-import { TimedOut } from '../bytes/errors.ts';
+import { TimedOut, TunnelwrightError } from '../bytes/errors.ts';
 import { execute, requestChildDelete, requestChildRekey, requestIkeDelete, requestIkeRekey, requestLivenessCheck } from './commands.ts';
 import type { EndpointWorld } from './endpoint.ts';
 import type { IkeSa } from './ike-sa.ts';
@@ -9,8 +9,7 @@ import type { Timer } from './timers.ts';
 export function fire(world: EndpointWorld, timer: Timer): void {
   if (timer.kind === 'ask') return world.asks.expire(Number(timer.owner));
   if (timer.kind === 'reconnect') {
-    execute(world, { kind: 'initiate', connection: String(timer.owner) });
-    return;
+    return reconnect(world, String(timer.owner));
   }
   const id = Number(timer.owner);
   const child = world.child(id);
@@ -30,6 +29,17 @@ export function fire(world: EndpointWorld, timer: Timer): void {
       const sa = world.ikeSas.get(id);
       if (sa) fireForIkeSa(world, sa, timer);
     }
+  }
+}
+
+/** A connection that cannot be dialled (its peer has no fixed address) waits for the peer instead. */
+function reconnect(world: EndpointWorld, connection: string): void {
+  try {
+    execute(world, { kind: 'initiate', connection });
+  } catch (error) {
+    if (!(error instanceof TunnelwrightError)) throw error;
+    world.reconnects.settled(connection);
+    world.notice({ kind: 'failed', ikeSa: undefined, connection, what: `reconnecting ${connection}`, error });
   }
 }
 

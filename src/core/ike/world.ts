@@ -63,6 +63,10 @@ export interface World {
   /** A fresh inbound SPI that no child of this endpoint uses. */
   allocateChildSpi(): number;
   add(sa: IkeSa): void;
+  /** IKE SAs whose peer has proven this identity. */
+  provenAs(id: Identification): Iterable<IkeSa>;
+  /** The peer of this SA is proven: from now on `provenAs` finds it. */
+  noteProven(sa: IkeSa): void;
   /** Ends an IKE SA and its children at once, without a word to the peer. */
   kill(sa: IkeSa, reason: string, error?: unknown): void;
   /** Dead for every purpose but repeating its last answer. */

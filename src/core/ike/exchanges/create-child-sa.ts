@@ -130,6 +130,13 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
   const { connection } = sa;
   if (connection === undefined)
     throw new NegotiationFailure('this IKE SA has no connection', { code: 'NO_CONNECTION', notify: NotifyType.NO_ADDITIONAL_SAS });
+  if (sa.children.size >= MAX_CHILDREN) {
+    throw new NegotiationFailure(`this IKE SA carries ${sa.children.size} CHILD_SAs already`, {
+      code: 'NO_ADDITIONAL_SAS',
+      notify: NotifyType.NO_ADDITIONAL_SAS,
+      section: 'RFC 7296 §1.3',
+    });
+  }
   const { agreement, proposal } = takeChildRequest(world, sa, connection, payloads, true, old);
   const nonces = { Ni: nonceOf(payloads), Nr: newNonce(world) };
   const ke = find(payloads, 'KE');
@@ -151,3 +158,6 @@ const splitMode = (answer: readonly Payload[]): [Payload[], Payload[]] => [
   answer.filter((p) => p.kind === 'N'),
   answer.filter((p) => p.kind !== 'N'),
 ];
+
+/** A peer that is authenticated may still be broken: what it can make us keep is bounded. */
+const MAX_CHILDREN = 1024;

@@ -144,6 +144,7 @@ function successorOf(
   successor.lastInbound = world.now;
   successor.lowestNonce = compareBytes(nonces.Ni, nonces.Nr) < 0 ? nonces.Ni : nonces.Nr;
   world.add(successor);
+  world.noteProven(successor);
   armIkeTimers(world, successor);
   return successor;
 }

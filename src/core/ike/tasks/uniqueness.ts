@@ -4,14 +4,16 @@ import type { IkeSa } from '../ike-sa.ts';
 import { notify } from '../notifies.ts';
 import type { Connection } from '../policy.ts';
 import type { World } from '../world.ts';
+import { expectedId } from './authenticate.ts';
 import { deleteIkeSa } from './ike-delete.ts';
 
 /** RFC 7296 §2.4: says that we know of no other IKE SA with this peer, so it may drop what it still keeps of us. */
 export function initialContact(world: World, sa: IkeSa, connection: Connection): Payload[] {
   if (connection.unique === 'never') return [];
-  const others = [...world.ikeSas.values()].some(
-    (other) => other !== sa && other.isEstablished && other.connection?.name === connection.name && other.remote.ip === sa.remote.ip,
-  );
+  const peer = expectedId(connection);
+  const others =
+    peer !== undefined &&
+    [...world.provenAs(peer)].some((other) => other !== sa && other.isEstablished && other.connection?.name === connection.name);
   return others ? [] : [notify(NotifyType.INITIAL_CONTACT)];
 }
 
@@ -33,14 +35,8 @@ export function enforceUniqueness(world: World, sa: IkeSa): void {
 function twins(world: World, sa: IkeSa): IkeSa[] {
   const { localId, remoteId } = sa;
   if (localId === undefined || remoteId === undefined) return [];
-  return [...world.ikeSas.values()].filter(
-    (other) =>
-      other !== sa &&
-      other.isEstablished &&
-      other.connection?.name === sa.connection?.name &&
-      other.localId !== undefined &&
-      other.remoteId !== undefined &&
-      sameIdentity(other.localId, localId) &&
-      sameIdentity(other.remoteId, remoteId),
+  const samePair = (other: IkeSa) => other.localId !== undefined && sameIdentity(other.localId, localId);
+  return [...world.provenAs(remoteId)].filter(
+    (other) => other !== sa && other.isEstablished && other.connection?.name === sa.connection?.name && samePair(other),
   );
 }
