@@ -50,6 +50,8 @@ export interface DataPlaneOptions {
   readonly mtu?: number;
   /** Pass packets on from one CHILD_SA to another: clients of a gateway reach each other. Off unless given. */
   readonly forward?: boolean;
+  /** Take packets to every address, not only to our own: listeners answer in the name of the network behind us. Off unless given. */
+  readonly promiscuous?: boolean;
 }
 
 /** Where protected packets of one SA go. Found once, used for every packet. */

@@ -22,7 +22,7 @@ export interface EngineOptions<Plane extends DataPlane = DataPlane> {
   readonly core: (hints: CoreHints) => IkeCore;
   readonly credentials: Credentials;
   readonly backend: Backend<Plane>;
-  readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'forward'>;
+  readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'forward' | 'promiscuous'>;
   /** The same that the core was made with. */
   readonly connections: readonly Connection[];
   readonly pools?: readonly PoolPolicy[];

@@ -1,4 +1,5 @@
 import { type Address, isIpv6 } from '../../core/bytes/index.ts';
+import { classifyEncapsulated, KEEPALIVE, NON_ESP_MARKER_LENGTH } from '../../core/esp/index.ts';
 import type { Datagram } from '../../core/ike/effects.ts';
 import type { EspPath } from '../dataplane/data-plane.ts';
 import type { UdpNetwork, UdpSocket } from '../platform/udp.ts';
@@ -134,26 +135,31 @@ export class SocketSet {
     this.#sinks.onIke({ local, remote: { ip, port }, data, encap: false });
   }
 
-  /** RFC 3948 §2.2: four zero octets cannot be an SPI, so they mark IKE; §2.3: a single 0xFF is a keepalive. */
   #onEncapsulated(local: Address, data: Uint8Array, ip: string, port: number): void {
-    if (data.length > MARKER_LENGTH && (data[0]! | data[1]! | data[2]! | data[3]!) !== 0) this.#sinks.onEsp(data, local, ip, port);
-    else if (data.length > MARKER_LENGTH) {
-      this.#counters.add('datagrams', 'ike in');
-      this.#sinks.onIke({ local, remote: { ip, port }, data: data.subarray(MARKER_LENGTH), encap: true });
-    } else if (data.length === 1 && data[0] === 0xff) this.#counters.add('datagrams', 'keepalive in');
-    else this.#counters.add('datagrams', 'too short');
+    switch (classifyEncapsulated(data)) {
+      case 'esp':
+        this.#sinks.onEsp(data, local, ip, port);
+        break;
+      case 'ike':
+        this.#counters.add('datagrams', 'ike in');
+        this.#sinks.onIke({ local, remote: { ip, port }, data: data.subarray(NON_ESP_MARKER_LENGTH), encap: true });
+        break;
+      case 'keepalive':
+        this.#counters.add('datagrams', 'keepalive in');
+        break;
+      case 'invalid':
+        this.#counters.add('datagrams', 'neither IKE nor ESP');
+        break;
+    }
   }
 }
 
 function behindMarker(message: Uint8Array): Uint8Array {
-  const marked = new Uint8Array(MARKER_LENGTH + message.length);
-  marked.set(message, MARKER_LENGTH);
+  const marked = new Uint8Array(NON_ESP_MARKER_LENGTH + message.length);
+  marked.set(message, NON_ESP_MARKER_LENGTH);
   return marked;
 }
 
-/** The non-ESP marker (RFC 3948 §2.2). */
-const MARKER_LENGTH = 4;
-const KEEPALIVE = Uint8Array.of(0xff);
 const IPV4_HEADER = 20;
 const IPV6_HEADER = 40;
 const UDP_HEADER = 8;

@@ -1,0 +1,127 @@
+import type { ChildSaChange, ChildSaSpec } from '../../../core/ike/effects.ts';
+import { Stack } from '../../../core/netstack/index.ts';
+import { IpView } from '../../../core/packet/index.ts';
+import type { Timer } from '../../platform/clock.ts';
+import { StackDriver } from '../../platform/stack-driver.ts';
+import { type ChildCounters, type DataPlane, type DataPlaneOptions, DEFAULT_MTU, defineBackend, type TrapPolicy } from '../data-plane.ts';
+import { EspPlane } from '../esp-plane.ts';
+import { mayPassOn, takeHop, timeExceeded } from '../forwarding.ts';
+import { OwnAddresses } from '../own-addresses.ts';
+
+/**
+ * The data plane that runs everywhere and needs no privilege: TCP/IP and ESP in this process, packets through the engine's UDP sockets.
+ * Applications reach the tunnel through `driver`, whose sockets look like those of `node:net`.
+ */
+export class NetstackPlane implements DataPlane {
+  readonly backend = 'netstack';
+  readonly driver: StackDriver;
+  readonly #esp: EspPlane;
+  readonly #own: OwnAddresses;
+  readonly #mtu: number;
+  readonly #forwards: boolean;
+  readonly #packet = new IpView();
+  #forwarded = 0;
+  #hopsRanOut = 0;
+
+  constructor(options: DataPlaneOptions) {
+    const { clock } = options;
+    this.#mtu = options.mtu ?? DEFAULT_MTU;
+    this.#forwards = options.forward ?? false;
+    this.#own = new OwnAddresses(options.addresses ?? []);
+    this.#esp = new EspPlane({
+      backend: this.backend,
+      clock,
+      random: options.random,
+      openPath: options.openPath,
+      onObservation: options.onObservation,
+      deliver: (packet) => this.#deliver(packet),
+    });
+    this.driver = new StackDriver({
+      stack: new Stack({ addresses: this.#own.all, mtu: this.#mtu, random: options.random, promiscuous: options.promiscuous }),
+      // What is dropped here was counted, and TCP sends it again: the stack never stops for it.
+      transmit: (packet) => void this.#esp.send(packet),
+      now: clock.now,
+      setTimer: (callback, delay) => clock.after(delay, callback),
+      clearTimer: (timer) => (timer as Timer).cancel(),
+      defer: clock.soon,
+    });
+  }
+
+  install(spec: ChildSaSpec): void {
+    this.#esp.install(spec);
+    this.#adjustMtu();
+    if (this.#own.assign(spec)) this.driver.stack.setAddresses(this.#own.all);
+  }
+
+  update(child: number, change: ChildSaChange): void {
+    this.#esp.update(child, change);
+    if (change.kind === 'addresses') this.#adjustMtu();
+  }
+
+  remove(child: number): void {
+    this.#esp.remove(child);
+    this.#adjustMtu();
+  }
+
+  counters(child: number): ChildCounters | undefined {
+    return this.#esp.counters(child);
+  }
+
+  drops(): Readonly<Record<string, number>> {
+    return { ...this.#esp.drops(), 'hop limit': this.#hopsRanOut };
+  }
+
+  setTraps(traps: readonly TrapPolicy[]): void {
+    this.#esp.setTraps(traps);
+  }
+
+  receive(packet: Uint8Array, _local: unknown, ip: string, port: number): void {
+    this.#esp.receive(packet, ip, port);
+  }
+
+  close(): Promise<void> {
+    this.driver.close();
+    this.#esp.close();
+    return Promise.resolve();
+  }
+
+  /** Inner packets passed from one CHILD_SA to another. */
+  get forwarded(): number {
+    return this.#forwarded;
+  }
+
+  #deliver(packet: Uint8Array): void {
+    if (this.#forwards && this.#isTransit(packet)) this.#forward(packet);
+    else this.driver.receive(packet);
+  }
+
+  /** What is not for us, and may leave again. The rest is the stack's business: it knows best what to make of it. */
+  #isTransit(packet: Uint8Array): boolean {
+    return this.#packet.parse(packet) && !this.#own.isDestination(this.#packet) && mayPassOn(this.#packet);
+  }
+
+  #forward(packet: Uint8Array): void {
+    const view = this.#packet;
+    if (!takeHop(view)) {
+      this.#hopsRanOut++;
+      const from = this.#own.ofFamily(view.addressLength);
+      const answer = from === undefined ? undefined : timeExceeded(view, from);
+      if (answer !== undefined) this.#esp.send(answer);
+    } else if (this.#esp.send(packet)) this.#forwarded++;
+  }
+
+  #adjustMtu(): void {
+    const mtu = Math.max(LEAST_MTU, Math.min(this.#mtu, this.#esp.mtu ?? this.#mtu));
+    if (mtu !== this.driver.stack.mtu) this.driver.stack.setMtu(mtu);
+  }
+}
+
+export default defineBackend<NetstackPlane>({
+  name: 'netstack',
+  bareEsp: false,
+  probe: () => Promise.resolve({ ok: true, detail: 'TCP/IP in this process; needs no privilege' }),
+  open: (options) => new NetstackPlane(options),
+});
+
+/** RFC 8200 §5. */
+const LEAST_MTU = 1280;

@@ -1,0 +1,132 @@
+import { type Address, DataPlaneError, TunnelwrightError } from '../../core/bytes/index.ts';
+import type { PacketCipher } from '../../core/crypto/packet-cipher.ts';
+import { createPacketCipher } from '../../core/crypto/packet-ciphers.ts';
+import type { RandomSource } from '../../core/crypto/random.ts';
+import { InboundSa, OutboundSa } from '../../core/esp/index.ts';
+import type { ChildSaKeys, ChildSaSpec, Millis } from '../../core/ike/effects.ts';
+import type { ChildCounters, EspPath } from './data-plane.ts';
+import { ChildSelectors } from './selectors.ts';
+
+/** Authentic packets that are dropped all the same. */
+export type EntryDrop =
+  /** What came out is not the kind of packet that the SA carries. */
+  | 'inner'
+  /** Authentic, but outside of what was negotiated (RFC 4301 §5.2). */
+  | 'selectors'
+  /** The SA has reached its hard limit. */
+  | 'expired'
+  /** The socket did not take it. */
+  | 'send';
+
+/** One CHILD_SA as user space keeps it: both ESP SAs, their selectors, the way to the peer, and what was counted. */
+export class ChildEntry {
+  readonly id: number;
+  readonly connection: string;
+  readonly transport: boolean;
+  readonly replaces: number | undefined;
+  readonly selectors: ChildSelectors;
+  readonly inbound: InboundSa;
+  readonly outbound: OutboundSa;
+  readonly drops: Record<EntryDrop, number> = { inner: 0, selectors: 0, expired: 0, send: 0 };
+  path: EspPath;
+  remote: Address;
+  /** false: receives only. */
+  sends: boolean;
+  lastIn: Millis | undefined;
+  lastOut: Millis | undefined;
+  /** When `inbound-traffic` was last told. */
+  toldTrafficAt: Millis = Number.NEGATIVE_INFINITY;
+  /** Newest sequence number: an older packet says nothing about where the peer is now. */
+  newest = 0;
+  /** Where packets last came from, if not from `remote`. */
+  seenAt: Address | undefined;
+  #nextLimit: Limit;
+  readonly #limits: ChildSaSpec['limits'];
+
+  /** @throws DataPlaneError `CIPHER_UNSUPPORTED`: no key stays behind */
+  constructor(spec: ChildSaSpec, path: EspPath, random: RandomSource, backend: string) {
+    this.id = spec.id;
+    this.connection = spec.connection;
+    this.transport = spec.mode === 'transport';
+    this.replaces = spec.replaces;
+    this.selectors = new ChildSelectors(spec.localTs, spec.remoteTs);
+    const inboundCipher = cipherOf(spec.inbound, backend);
+    let outboundCipher: PacketCipher;
+    try {
+      outboundCipher = cipherOf(spec.outbound, backend);
+    } catch (error) {
+      inboundCipher.destroy();
+      throw error;
+    }
+    this.inbound = new InboundSa({ spi: spec.inbound.spi, cipher: inboundCipher, esn: spec.esn, replayWindow: spec.replayWindow });
+    this.outbound = new OutboundSa({ spi: spec.outbound.spi, cipher: outboundCipher, esn: spec.esn, random });
+    this.path = path;
+    this.remote = spec.remote;
+    this.sends = spec.outboundActive;
+    this.#limits = spec.limits;
+    this.#nextLimit = 'soft';
+  }
+
+  /** The largest inner packet that leaves in one outer packet. */
+  get mtu(): number {
+    return this.outbound.largestPayload(this.path.mtu - this.path.overhead);
+  }
+
+  get expired(): boolean {
+    return this.#nextLimit === undefined;
+  }
+
+  /** RFC 4301 §4.4.2.1: each direction is an SA with a lifetime of its own. @returns the limit that was reached just now, once. */
+  reachedLimit(sa: { readonly bytes: number; readonly packets: number }): Limit {
+    const limits = this.#limits;
+    if (this.#nextLimit === 'soft' && reached(sa, limits.softBytes, limits.softPackets)) {
+      this.#nextLimit = 'hard';
+      return 'soft';
+    }
+    if (this.#nextLimit !== undefined && reached(sa, limits.hardBytes, limits.hardPackets)) {
+      this.#nextLimit = undefined;
+      return 'hard';
+    }
+    return undefined;
+  }
+
+  /** No sequence number is left. @returns false when that was known. */
+  exhaust(): boolean {
+    const news = this.#nextLimit !== undefined;
+    this.#nextLimit = undefined;
+    return news;
+  }
+
+  counters(): ChildCounters {
+    const { inbound, outbound } = this;
+    return {
+      inbound: { packets: inbound.packets, bytes: inbound.bytes, lastUse: this.lastIn },
+      outbound: { packets: outbound.packets, bytes: outbound.bytes, lastUse: this.lastOut },
+      drops: { ...inbound.drops, ...this.drops },
+    };
+  }
+
+  destroy(): void {
+    this.inbound.destroy();
+    this.outbound.destroy();
+  }
+}
+
+type Limit = 'soft' | 'hard' | undefined;
+
+const reached = (sa: { readonly bytes: number; readonly packets: number }, bytes: number, packets: number): boolean =>
+  (bytes > 0 && sa.bytes >= bytes) || (packets > 0 && sa.packets >= packets);
+
+function cipherOf(keys: ChildSaKeys, backend: string): PacketCipher {
+  try {
+    return createPacketCipher(keys);
+  } catch (error) {
+    if (!(error instanceof TunnelwrightError)) throw error;
+    throw new DataPlaneError(`this data plane cannot protect with the algorithms that were negotiated: ${error.message}`, {
+      code: 'CIPHER_UNSUPPORTED',
+      backend,
+      cause: error,
+      hint: 'Leave the algorithm out of esp_proposals.',
+    });
+  }
+}

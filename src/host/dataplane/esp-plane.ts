@@ -1,0 +1,246 @@
+import { type Address, DataPlaneError } from '../../core/bytes/index.ts';
+import { EXHAUSTED, OpenedPacket, spiOf } from '../../core/esp/index.ts';
+import type { ChildSaChange, ChildSaSpec, Millis } from '../../core/ike/effects.ts';
+import { IpProtocol, IpView } from '../../core/packet/index.ts';
+import { ChildEntry } from './child-entry.ts';
+import type { ChildCounters, DataPlaneOptions, TrapPolicy } from './data-plane.ts';
+import { OutboundTable } from './outbound-table.ts';
+import { PortView } from './selectors.ts';
+import { TrapTable } from './trap-table.ts';
+
+/** Packets that no CHILD_SA can be blamed for. */
+export type PlaneDrop =
+  /** To be sent, but no SA covers it. */
+  | 'no outbound SA'
+  /** Came in with an SPI that nobody here gave out. */
+  | 'unknown SPI'
+  /** To be sent, but not a whole IP packet. */
+  | 'not an IP packet'
+  | 'too large';
+
+export interface EspPlaneOptions extends Pick<DataPlaneOptions, 'clock' | 'random' | 'openPath' | 'onObservation'> {
+  readonly backend: string;
+  /** Takes one authentic inner packet that lies within the selectors; valid during the call only. */
+  readonly deliver: (packet: Uint8Array) => void;
+}
+
+/**
+ * ESP in user space, whatever the packets come from and go to: SAD by inbound SPI, outbound SPD by selectors, tunnel mode for IPv4 and
+ * IPv6 in either (RFC 4303 §3.1.2), always inside UDP. One packet costs no allocation beyond a view.
+ *
+ * The outer IP header is written by the kernel, so of RFC 4301 §5.1.2 only the rules for the inner header are ours: it stays as it is.
+ */
+export class EspPlane {
+  readonly #options: EspPlaneOptions;
+  readonly #children = new Map<number, ChildEntry>();
+  readonly #bySpi = new Map<number, ChildEntry>();
+  readonly #outbound = new OutboundTable<ChildEntry>();
+  readonly #traps: TrapTable;
+  readonly #drops: Record<PlaneDrop, number> = { 'no outbound SA': 0, 'unknown SPI': 0, 'not an IP packet': 0, 'too large': 0 };
+  readonly #packet = new IpView();
+  readonly #ports = new PortView();
+  readonly #opened = new OpenedPacket();
+  readonly #buffer = new Uint8Array(LARGEST_DATAGRAM);
+
+  constructor(options: EspPlaneOptions) {
+    this.#options = options;
+    this.#traps = new TrapTable(options.clock, (trap) =>
+      options.onObservation({ kind: 'acquire', connection: trap.connection, child: trap.child }),
+    );
+  }
+
+  /** @throws DataPlaneError */
+  install(spec: ChildSaSpec): ChildEntry {
+    this.#refuse(spec);
+    const path = this.#options.openPath(spec.local, spec.remote, spec.encap);
+    const entry = new ChildEntry(spec, path, this.#options.random, this.#options.backend);
+    this.#children.set(entry.id, entry);
+    this.#bySpi.set(entry.inbound.spi, entry);
+    if (entry.sends) this.#startSending(entry);
+    return entry;
+  }
+
+  update(child: number, change: ChildSaChange): void {
+    const entry = this.#children.get(child);
+    if (entry === undefined) return;
+    if (change.kind === 'activate-outbound') this.#startSending(entry);
+    else if (change.kind === 'addresses') {
+      entry.path = this.#options.openPath(change.local, change.remote, change.encap);
+      entry.remote = change.remote;
+      entry.seenAt = undefined;
+    }
+  }
+
+  remove(child: number): void {
+    const entry = this.#children.get(child);
+    if (entry === undefined) return;
+    this.#children.delete(child);
+    this.#bySpi.delete(entry.inbound.spi);
+    this.#outbound.remove(entry);
+    entry.destroy();
+    if (!entry.sends) return;
+    // Whatever was to take over from it does so now: an SA that only receives would leave us mute.
+    for (const successor of this.#children.values()) if (successor.replaces === child && !successor.sends) this.#startSending(successor);
+  }
+
+  counters(child: number): ChildCounters | undefined {
+    return this.#children.get(child)?.counters();
+  }
+
+  drops(): Readonly<Record<string, number>> {
+    return { ...this.#drops };
+  }
+
+  setTraps(traps: readonly TrapPolicy[]): void {
+    this.#traps.set(traps);
+  }
+
+  /** The largest inner packet that no SA has to split; undefined without SAs. */
+  get mtu(): number | undefined {
+    let least: number | undefined;
+    for (const { mtu } of this.#children.values()) if (least === undefined || mtu < least) least = mtu;
+    return least;
+  }
+
+  close(): void {
+    this.#traps.set([]);
+    for (const child of [...this.#children.keys()]) this.remove(child);
+  }
+
+  /** One inner packet to protect and send; the view may be reused on return. @returns false when it was dropped; true also when it waits for an SA that was asked for. */
+  send(packet: Uint8Array): boolean {
+    const view = this.#packet;
+    if (!view.parse(packet)) return this.#drop('not an IP packet');
+    this.#ports.read(view);
+    const entry = this.#outbound.find(view, this.#ports);
+    if (entry === undefined) return this.#traps.hit(packet, view, this.#ports) || this.#drop('no outbound SA');
+    return this.#seal(entry, packet.length === view.end ? packet : packet.subarray(0, view.end), view);
+  }
+
+  /** One ESP packet from the network, worked on in place. */
+  receive(packet: Uint8Array, ip: string, port: number): void {
+    const entry = packet.length < SPI_LENGTH ? undefined : this.#bySpi.get(spiOf(packet));
+    if (entry === undefined) {
+      this.#drop('unknown SPI');
+      return;
+    }
+    const opened = this.#opened;
+    const verdict = entry.inbound.open(packet, opened);
+    if (verdict !== 'ok') {
+      if (verdict === 'dummy') this.#noteTraffic(entry, this.#options.clock.now());
+      return;
+    }
+    const now = this.#options.clock.now();
+    this.#noteTraffic(entry, now);
+    this.#noteSource(entry, ip, port);
+    this.#checkLimit(entry, entry.inbound);
+    if (entry.expired) {
+      entry.drops.expired++;
+      return;
+    }
+    this.#deliver(entry, packet);
+  }
+
+  #deliver(entry: ChildEntry, packet: Uint8Array): void {
+    const { nextHeader, start, length } = this.#opened;
+    const view = this.#packet;
+    // RFC 4303 §2.7: TFC padding lies behind what the inner packet says of its own length.
+    if (!view.parse(packet, start, start + length) || nextHeader !== (view.version === 4 ? IpProtocol.IPV4 : IpProtocol.IPV6)) {
+      entry.drops.inner++;
+      return;
+    }
+    this.#ports.read(view);
+    // RFC 4301 §5.2 step 4.
+    if (!entry.selectors.fitsInbound(view, this.#ports)) {
+      entry.drops.selectors++;
+      return;
+    }
+    this.#options.deliver(packet.subarray(start, view.end));
+  }
+
+  #seal(entry: ChildEntry, packet: Uint8Array, view: IpView): boolean {
+    if (entry.expired) {
+      entry.drops.expired++;
+      return false;
+    }
+    const { outbound } = entry;
+    const buffer = this.#buffer;
+    if (outbound.sealedLength(packet.length) > LARGEST_DATAGRAM) return this.#drop('too large');
+    const length = outbound.seal(packet, view.version === 4 ? IpProtocol.IPV4 : IpProtocol.IPV6, buffer, 0);
+    if (length === EXHAUSTED) {
+      if (entry.exhaust()) this.#options.onObservation({ kind: 'hard-expire', child: entry.id });
+      entry.drops.expired++;
+      return false;
+    }
+    entry.lastOut = this.#options.clock.now();
+    const sent = entry.path.send(buffer.subarray(0, length));
+    if (!sent) entry.drops.send++;
+    this.#checkLimit(entry, outbound);
+    return sent;
+  }
+
+  #startSending(entry: ChildEntry): void {
+    entry.sends = true;
+    this.#outbound.add(entry);
+    const former = entry.replaces === undefined ? undefined : this.#children.get(entry.replaces);
+    if (former !== undefined) {
+      former.sends = false;
+      this.#outbound.remove(former);
+    }
+    for (const packet of this.#traps.release()) this.send(packet);
+  }
+
+  #checkLimit(entry: ChildEntry, sa: { readonly bytes: number; readonly packets: number }): void {
+    const limit = entry.reachedLimit(sa);
+    if (limit !== undefined) this.#options.onObservation({ kind: limit === 'soft' ? 'soft-expire' : 'hard-expire', child: entry.id });
+  }
+
+  /** Told at once when traffic sets in, then at a pace that costs nothing. */
+  #noteTraffic(entry: ChildEntry, now: Millis): void {
+    entry.lastIn = now;
+    if (now - entry.toldTrafficAt < TRAFFIC_INTERVAL) return;
+    entry.toldTrafficAt = now;
+    this.#options.onObservation({ kind: 'inbound-traffic', child: entry.id });
+  }
+
+  /** RFC 7296 §2.23: only an authentic packet, and only the newest, tells where the peer's NAT now has it. */
+  #noteSource(entry: ChildEntry, ip: string, port: number): void {
+    const { sequenceHigh, sequenceLow } = this.#opened;
+    const sequence = sequenceHigh * 2 ** 32 + sequenceLow;
+    if (sequence <= entry.newest) return;
+    entry.newest = sequence;
+    const expected: Address = entry.seenAt ?? entry.remote;
+    if (expected.port === port && expected.ip === ip) return;
+    entry.seenAt = { ip, port };
+    this.#options.onObservation({ kind: 'mapping-changed', child: entry.id, remote: entry.seenAt });
+  }
+
+  #refuse(spec: ChildSaSpec): void {
+    const { backend } = this.#options;
+    const fail = (message: string, code: string, hint: string): DataPlaneError => new DataPlaneError(message, { code, backend, hint });
+    if (spec.protocol !== 'ESP')
+      throw fail('this data plane carries ESP, not AH', 'AH_UNSUPPORTED', 'Use esp_proposals instead of ah_proposals.');
+    if (spec.mode !== 'tunnel')
+      throw fail('this data plane carries tunnel mode only', 'TRANSPORT_UNSUPPORTED', 'Set mode: tunnel for this child.');
+    if (!spec.encap) {
+      throw fail(
+        'without privileges ESP can be sent only inside UDP, which the peer did not agree to',
+        'ENCAPSULATION_NEEDED',
+        'Set encap: yes for the connection; then both ends use UDP even without a NAT.',
+      );
+    }
+    if (this.#children.has(spec.id) || this.#bySpi.has(spec.inbound.spi)) {
+      throw fail(`CHILD_SA ${spec.id} has the number or the inbound SPI of one that stands`, 'SPI_IN_USE', 'Delete the other one first.');
+    }
+  }
+
+  #drop(cause: PlaneDrop): false {
+    this.#drops[cause]++;
+    return false;
+  }
+}
+
+const SPI_LENGTH = 4;
+/** What a UDP datagram over IPv4 holds. */
+const LARGEST_DATAGRAM = 65_507;
+const TRAFFIC_INTERVAL: Millis = 100;

@@ -1,0 +1,15 @@
+export { automatic, backends } from './backends/index.ts';
+export { default as memoryBackend, MemoryPlane, type MemoryPlaneRecord } from './backends/memory.ts';
+export { default as netstackBackend, NetstackPlane } from './backends/netstack.ts';
+export {
+  type Backend,
+  type ChildCounters,
+  type DataPlane,
+  type DataPlaneOptions,
+  DEFAULT_MTU,
+  type DirectionCounters,
+  defineBackend,
+  type EspPath,
+  type ProbeResult,
+  type TrapPolicy,
+} from './data-plane.ts';

@@ -1,0 +1,403 @@
+import { describe, expect, test } from 'vitest';
+import { DataPlaneError } from '../../../src/core/bytes/index.ts';
+import { childPair, espPair, installBoth, suites } from '../support/esp-pair.ts';
+import { echoRequest, packet, selector } from '../support/packets.ts';
+
+const A4 = '10.0.0.1';
+const B4 = '10.0.1.1';
+const A6 = 'fd00:a::1';
+const B6 = 'fd00:b::1';
+
+describe('packets', () => {
+  test.each(Object.entries(suites))('pass both ways, IPv4 and IPv6, under %s', (_name, suite) => {
+    const { a, b } = espPair({ suite });
+    const there = [packet(A4, B4), packet(A6, B6, { size: 1400 }), echoRequest(A4, B4)];
+    const back = [packet(B4, A4, { size: 61 }), packet(B6, A6)];
+    for (const p of there) expect(a.plane.send(p)).toBe(true);
+    for (const p of back) expect(b.plane.send(p)).toBe(true);
+    expect(b.delivered).toEqual(there);
+    expect(a.delivered).toEqual(back);
+  });
+
+  test('nothing of the inner packet shows on the wire', () => {
+    const { a } = espPair({});
+    const inner = packet(A4, B4, { size: 600 });
+    a.plane.send(inner);
+    expect(Buffer.from(a.wire[0]!).includes(Buffer.from(inner.subarray(28, 60)))).toBe(false);
+  });
+
+  test('the buffer that is sent from may be used again', () => {
+    const { a, b } = espPair({});
+    const buffer = packet(A4, B4);
+    const first = buffer.slice();
+    a.plane.send(buffer);
+    buffer.fill(0);
+    expect(b.delivered).toEqual([first]);
+  });
+
+  test('what lies behind the packet’s own length is left out', () => {
+    const { a, b } = espPair({});
+    const inner = packet(A4, B4);
+    const padded = new Uint8Array(inner.length + 10);
+    padded.set(inner);
+    a.plane.send(padded);
+    expect(b.delivered).toEqual([inner]);
+  });
+
+  test('counters tell packets, octets and the last use of each direction', () => {
+    const { a, b, clock } = espPair({});
+    clock.run(500);
+    a.plane.send(packet(A4, B4, { size: 100 }));
+    clock.run(900);
+    a.plane.send(packet(A4, B4, { size: 200 }));
+    expect(a.plane.counters(1)).toMatchObject({
+      outbound: { packets: 2, bytes: 300, lastUse: 900 },
+      inbound: { packets: 0, bytes: 0, lastUse: undefined },
+    });
+    expect(b.plane.counters(1)).toMatchObject({ inbound: { packets: 2, bytes: 300, lastUse: 900 }, outbound: { packets: 0 } });
+  });
+});
+
+describe('what is dropped, and counted', () => {
+  test('a packet no SA covers never leaves', () => {
+    const { a } = espPair({ remoteTs: ['10.0.1.0/24'], localTs: ['10.0.0.0/24'] });
+    expect(a.plane.send(packet(A4, '192.0.2.1'))).toBe(false);
+    expect(a.plane.send(packet('192.0.2.1', B4))).toBe(false);
+    expect(a.plane.send(packet(A6, B6))).toBe(false);
+    expect([a.wire.length, a.plane.drops()]).toEqual([0, expect.objectContaining({ 'no outbound SA': 3 })]);
+  });
+
+  test('what is no IP packet never leaves', () => {
+    const { a } = espPair({});
+    for (const bad of [new Uint8Array(0), Uint8Array.of(0x45, 0), new Uint8Array(40).fill(0x45), new Uint8Array(60)]) a.plane.send(bad);
+    expect([a.wire.length, a.plane.drops()['not an IP packet']]).toEqual([0, 4]);
+  });
+
+  test('an unknown SPI, and what is too short to have one', () => {
+    const { a } = espPair({});
+    a.plane.receive(new Uint8Array(64).fill(7), '203.0.113.7', 4500);
+    a.plane.receive(Uint8Array.of(1, 2, 3), '203.0.113.7', 4500);
+    expect(a.plane.drops()['unknown SPI']).toBe(2);
+  });
+
+  test('a replayed packet', () => {
+    const { a, b } = espPair({});
+    a.plane.send(packet(A4, B4));
+    b.plane.receive(a.wire[0]!.slice(), '198.51.100.2', 4500);
+    expect([b.delivered.length, b.plane.counters(1)!.drops.replay]).toEqual([1, 1]);
+  });
+
+  test('any flipped bit', () => {
+    const pair = espPair({});
+    pair.connected = false;
+    pair.a.plane.send(packet(A4, B4));
+    const whole = pair.a.wire[0]!;
+    for (let at = 4; at < whole.length; at += 7) {
+      const bad = whole.slice();
+      bad[at]! ^= 0x10;
+      pair.b.plane.receive(bad, '198.51.100.2', 4500);
+    }
+    expect(pair.b.delivered).toEqual([]);
+    expect(pair.b.observed).toEqual([]); // unauthentic packets are no traffic
+    pair.b.plane.receive(whole, '198.51.100.2', 4500);
+    expect(pair.b.delivered.length).toBe(1);
+  });
+
+  test('an authentic packet from outside the selectors', () => {
+    const { a, b } = childPair({ localTs: ['10.0.0.0/24'], remoteTs: ['10.0.1.0/24'] });
+    const { b: wide } = childPair({ localTs: ['0.0.0.0/0'], remoteTs: ['0.0.0.0/0'] });
+    const pair = espPair();
+    pair.a.plane.install(a);
+    pair.b.plane.install(wide); // a peer that does not keep to what was agreed
+    pair.b.plane.send(packet(B4, A4));
+    pair.b.plane.send(packet('192.0.2.1', A4));
+    pair.b.plane.send(packet(B4, '192.0.2.1'));
+    expect([pair.a.delivered.length, pair.a.plane.counters(1)!.drops.selectors]).toEqual([1, 2]);
+    expect(b.localTs).toEqual(a.remoteTs);
+  });
+});
+
+describe('which SA a packet takes', () => {
+  const sent = (pair: ReturnType<typeof espPair>): number[] => pair.a.wire.map((p) => p[3]!);
+
+  test('D26: protocol and port decide among three children of one IKE SA', () => {
+    const pair = espPair(
+      { id: 1, remoteTs: ['10.0.1.0/24[6/80]'] },
+      { id: 2, remoteTs: ['10.0.1.0/24[17/5000-5099]'] },
+      { id: 3, remoteTs: ['10.0.1.0/24[1]'] },
+    );
+    pair.a.plane.send(packet(A4, B4, { protocol: 6, destinationPort: 80 }));
+    pair.a.plane.send(packet(A4, B4, { destinationPort: 5050 }));
+    pair.a.plane.send(echoRequest(A4, B4));
+    pair.a.plane.send(packet(A4, B4, { destinationPort: 5100 })); // nobody's
+    pair.a.plane.send(packet(A4, B4, { protocol: 6, destinationPort: 81 })); // nobody's
+    expect(sent(pair)).toEqual([1, 2, 3]);
+    expect(pair.b.delivered.length).toBe(3);
+    // the answers have the ports the other way round
+    pair.b.plane.send(packet(B4, A4, { sourcePort: 5050 }));
+    pair.b.plane.send(packet(B4, A4, { protocol: 6, sourcePort: 80 }));
+    expect(pair.b.wire.map((p) => p[3])).toEqual([2, 1]);
+  });
+
+  test('the narrower selectors win, whatever came first', () => {
+    const pair = espPair({ id: 1, remoteTs: ['10.0.1.0/24'] }, { id: 2, remoteTs: ['0.0.0.0/0'] }, { id: 3, remoteTs: ['10.0.1.1'] });
+    for (const to of [B4, '10.0.1.2', '192.0.2.1']) pair.a.plane.send(packet(A4, to));
+    expect(sent(pair)).toEqual([3, 1, 2]);
+  });
+
+  test('of equal ones the newest', () => {
+    const pair = espPair({ id: 1 }, { id: 2 });
+    pair.a.plane.send(packet(A4, B4));
+    expect(sent(pair)).toEqual([2]);
+  });
+
+  test('many clients with one address each, IPv4 and IPv6', () => {
+    const clients = Array.from({ length: 50 }, (_, i) => ({
+      id: i + 1,
+      localTs: ['0.0.0.0/0', '::/0'],
+      remoteTs: [`10.66.0.${i + 1}`, `fd66::${(i + 1).toString(16)}`],
+    }));
+    const pair = espPair(...clients);
+    for (const i of [1, 25, 50]) {
+      pair.a.plane.send(packet(A4, `10.66.0.${i}`));
+      pair.a.plane.send(packet(A6, `fd66::${i.toString(16)}`));
+    }
+    pair.a.plane.send(packet(A4, '10.66.0.51'));
+    expect(sent(pair)).toEqual([1, 1, 25, 25, 50, 50]);
+    pair.a.plane.remove(25);
+    expect(pair.a.plane.send(packet(A4, '10.66.0.25'))).toBe(false);
+    expect(pair.a.plane.send(packet(A4, '10.66.0.26'))).toBe(true);
+  });
+
+  test('a later fragment shows no port: only selectors for any port and for OPAQUE fit it', () => {
+    const later = packet(A4, B4, { fragmentOffset: 8 });
+    const withPort = espPair({ remoteTs: ['10.0.1.0/24[17/7]'] });
+    expect(withPort.a.plane.send(later)).toBe(false);
+    const opaque = espPair({ localTs: ['0.0.0.0/0[17/65535-0]'], remoteTs: ['10.0.1.0/24[17/65535-0]'] });
+    expect(opaque.a.plane.send(later)).toBe(true);
+    expect(opaque.a.plane.send(packet(A4, B4))).toBe(false);
+    expect(espPair({}).a.plane.send(later)).toBe(true);
+  });
+});
+
+describe('rekeying', () => {
+  function rekeyed() {
+    const pair = espPair({ id: 1 });
+    const next = childPair({ id: 2, more: { replaces: 1 } });
+    return { pair, next };
+  }
+
+  test('the new SA receives at once, and sends when it is told to; the old one receives until it goes', () => {
+    const { pair, next } = rekeyed();
+    const { a, b } = pair;
+    b.plane.install({ ...next.b, outboundActive: false });
+    a.plane.install(next.a); // the initiator of the rekey sends on it at once
+    b.plane.send(packet(B4, A4)); // still on the old one
+    a.plane.send(packet(A4, B4));
+    expect([b.wire.at(-1)![3], a.wire.at(-1)![3]]).toEqual([1, 2]);
+    expect([a.delivered.length, b.delivered.length]).toEqual([1, 1]);
+    b.plane.update(2, { kind: 'activate-outbound' });
+    b.plane.send(packet(B4, A4));
+    expect(b.wire.at(-1)![3]).toBe(2);
+    const late = a.wire.length;
+    a.plane.remove(1);
+    b.plane.remove(1);
+    a.plane.send(packet(A4, B4));
+    expect([a.wire.length - late, a.delivered.length, b.delivered.length]).toEqual([1, 2, 2]);
+  });
+
+  test('what was under way on the old SA still comes in after the switch', () => {
+    const { pair, next } = rekeyed();
+    pair.connected = false;
+    pair.b.plane.send(packet(B4, A4));
+    pair.a.plane.install(next.a);
+    pair.a.plane.receive(pair.b.wire[0]!, '203.0.113.7', 4500);
+    expect(pair.a.delivered.length).toBe(1);
+  });
+
+  test('an SA that loses its predecessor before it was told to send does not leave us mute', () => {
+    const { pair, next } = rekeyed();
+    pair.a.plane.install({ ...next.a, outboundActive: false });
+    pair.a.plane.remove(1);
+    expect(pair.a.plane.send(packet(A4, B4))).toBe(true);
+    expect(pair.a.wire.at(-1)![3]).toBe(2);
+  });
+
+  test('the first traffic on the new SA is told at once: the peer has switched', () => {
+    const { pair, next } = rekeyed();
+    pair.a.plane.send(packet(A4, B4));
+    pair.b.plane.install({ ...next.b, outboundActive: false });
+    pair.a.plane.install(next.a);
+    pair.a.plane.send(packet(A4, B4));
+    expect(pair.b.observed).toEqual([
+      { kind: 'inbound-traffic', child: 1 },
+      { kind: 'inbound-traffic', child: 2 },
+    ]);
+  });
+});
+
+describe('what the core is told', () => {
+  test('traffic, at a pace that does not grow with it', () => {
+    const { a, b, clock } = espPair({});
+    for (let i = 0; i < 50; i++) {
+      clock.run(clock.now + 10);
+      a.plane.send(packet(A4, B4));
+    }
+    expect(b.observed.length).toBeGreaterThanOrEqual(4);
+    expect(b.observed.length).toBeLessThanOrEqual(6);
+  });
+
+  test('a NAT that gave the peer another port, once, and only by the newest packet', () => {
+    const pair = espPair({});
+    const { a, b } = pair;
+    const mappings = (): unknown[] => b.observed.filter(({ kind }) => kind === 'mapping-changed');
+    a.plane.send(packet(A4, B4));
+    expect(mappings()).toEqual([]);
+    pair.connected = false;
+    a.plane.send(packet(A4, B4)); // late
+    pair.connected = true;
+    a.address = { ip: '198.51.100.2', port: 61_000 };
+    a.plane.send(packet(A4, B4));
+    a.plane.send(packet(A4, B4));
+    b.plane.receive(a.wire[1]!, '198.51.100.2', 4500);
+    expect(b.delivered.length).toBe(4);
+    expect(mappings()).toEqual([{ kind: 'mapping-changed', child: 1, remote: { ip: '198.51.100.2', port: 61_000 } }]);
+    b.plane.update(1, { kind: 'addresses', local: { ip: '203.0.113.7', port: 4500 }, remote: a.address, encap: true });
+    a.plane.send(packet(A4, B4));
+    expect(mappings().length).toBe(1);
+  });
+
+  test.each([
+    ['packets', { softPackets: 3, hardPackets: 5, softBytes: 0, hardBytes: 0 }],
+    ['octets', { softPackets: 0, hardPackets: 0, softBytes: 300, hardBytes: 500 }],
+  ])('limits in %s: soft once, hard once, and then nothing passes', (_unit, limits) => {
+    const { a, b } = espPair({ more: { limits } });
+    for (let i = 0; i < 8; i++) a.plane.send(packet(A4, B4, { size: 100 }));
+    expect(a.observed).toEqual([
+      { kind: 'soft-expire', child: 1 },
+      { kind: 'hard-expire', child: 1 },
+    ]);
+    expect(a.wire.length).toBe(5);
+    expect(a.plane.counters(1)!.drops.expired).toBe(3);
+    expect(b.observed.map(({ kind }) => kind)).toEqual(['inbound-traffic', 'soft-expire', 'hard-expire']);
+  });
+
+  test('a receiver at its hard limit hands nothing on', () => {
+    const pair = espPair();
+    const limits = { softPackets: 1, hardPackets: 2, softBytes: 0, hardBytes: 0 };
+    const { a, b } = childPair({});
+    pair.a.plane.install(a);
+    pair.b.plane.install({ ...b, limits });
+    for (let i = 0; i < 4; i++) pair.a.plane.send(packet(A4, B4));
+    expect(pair.b.delivered.length).toBe(1);
+  });
+});
+
+describe('traps', () => {
+  const trap = { connection: 'road', child: 'net', localTs: [selector('0.0.0.0/0')], remoteTs: [selector('10.0.1.0/24')] };
+
+  test('the first packet asks once; what waited goes out when the SA stands', () => {
+    const pair = espPair();
+    pair.a.plane.setTraps([trap]);
+    const early = [packet(A4, B4, { size: 100 }), packet(A4, B4, { size: 101 })];
+    for (const p of early) expect(pair.a.plane.send(p)).toBe(true);
+    expect(pair.a.plane.send(packet(A4, '192.0.2.1'))).toBe(false);
+    expect(pair.a.observed).toEqual([{ kind: 'acquire', connection: 'road', child: 'net' }]);
+    installBoth(pair, {});
+    // B is installed second, so what A sent at once is lost there; on the wire it is
+    expect(pair.a.wire.length).toBe(2);
+    expect(pair.a.plane.drops()['no outbound SA']).toBe(1);
+  });
+
+  test('what waited too long is forgotten, and it is asked again after a while', () => {
+    const pair = espPair();
+    pair.a.plane.setTraps([trap]);
+    pair.a.plane.send(packet(A4, B4));
+    pair.clock.run(10_000);
+    pair.a.plane.send(packet(A4, B4));
+    expect(pair.a.observed.length).toBe(2);
+    pair.clock.run(14_000);
+    installBoth(pair, {});
+    expect(pair.a.wire).toEqual([]);
+  });
+
+  test('only a few packets wait', () => {
+    const pair = espPair();
+    pair.a.plane.setTraps([trap]);
+    const held = Array.from({ length: 40 }, () => pair.a.plane.send(packet(A4, B4))).filter(Boolean).length;
+    expect(held).toBe(16);
+    expect(pair.a.plane.drops()['no outbound SA']).toBe(24);
+  });
+});
+
+describe('what cannot be installed', () => {
+  test.each([
+    ['without UDP', { encap: false }, 'ENCAPSULATION_NEEDED'],
+    ['AH', { protocol: 'AH' }, 'AH_UNSUPPORTED'],
+    ['transport mode', { mode: 'transport' }, 'TRANSPORT_UNSUPPORTED'],
+    [
+      'an unknown cipher',
+      {
+        outbound: {
+          spi: 1000,
+          encryption: 4711,
+          keyLength: undefined,
+          encryptionKey: new Uint8Array(16),
+          integrity: 0,
+          integrityKey: new Uint8Array(0),
+        },
+      },
+      'CIPHER_UNSUPPORTED',
+    ],
+  ] as const)('%s is refused with the way out, and leaves nothing behind', (_what, more, code) => {
+    const { a } = espPair();
+    const { a: spec } = childPair({});
+    let refused: unknown;
+    try {
+      a.plane.install({ ...spec, ...more });
+    } catch (error) {
+      refused = error;
+    }
+    expect(refused).toBeInstanceOf(DataPlaneError);
+    expect(refused).toMatchObject({ code, hint: expect.any(String), backend: 'test' });
+    a.plane.install(spec);
+    expect(a.plane.counters(1)).toBeDefined();
+  });
+
+  test('a second SA with the same number or SPI', () => {
+    const { a } = espPair({});
+    expect(() => a.plane.install(childPair({}).a)).toThrow(/stands/);
+    expect(() => a.plane.install({ ...childPair({}).a, id: 9 })).toThrow(/inbound SPI/);
+  });
+});
+
+test('the MTU is that of the SA with the most overhead', () => {
+  const { a } = espPair({ id: 1, suite: suites.aes128gcm16 }, { id: 2, suite: suites['aes256-sha256'] });
+  // 1500 − 28 outer − 8 ESP − 8 IV − 16 ICV, on a multiple of 4, less 2; 16 IV and 16 ICV on a multiple of 16, less 2
+  expect(a.plane.mtu).toBe(1422);
+  a.plane.remove(2);
+  expect(a.plane.mtu).toBe(1438);
+  a.plane.close();
+  expect(a.plane.mtu).toBeUndefined();
+});
+
+test('keys are copied: the caller overwrites its own at once', () => {
+  const pair = espPair();
+  const { a, b } = childPair({ suite: suites['aes256-sha256'] });
+  pair.a.plane.install(a);
+  pair.b.plane.install(b);
+  for (const { encryptionKey, integrityKey } of [a.inbound, a.outbound, b.inbound, b.outbound]) {
+    encryptionKey.fill(0);
+    integrityKey.fill(0);
+  }
+  pair.a.plane.send(packet(A4, B4));
+  expect(pair.b.delivered.length).toBe(1);
+});
+
+test('after the end nothing passes', () => {
+  const { a, b } = espPair({});
+  a.plane.send(packet(A4, B4));
+  b.plane.close();
+  a.plane.send(packet(A4, B4));
+  expect([b.delivered.length, b.plane.drops()['unknown SPI'], b.plane.send(packet(B4, A4))]).toEqual([1, 1, false]);
+});
