@@ -2,6 +2,7 @@
  * X.509 for IKE: certificates and names read by our own bounded DER reader, identities, paths to a trust anchor, and the making of
  * certificates. Pure: time, randomness and private keys are arguments.
  */
+export { type CertificateSigner, certificateSigner, generateKey, type KeyKind, type NewKey } from '../crypto/certificate-signing.ts';
 export { type AlgorithmPolicy, DEFAULT_ALGORITHMS } from './algorithm-policy.ts';
 export { type Certificate, certificateTitle, isSelfIssued, parseCertificate, sameCertificate, serialText } from './certificate.ts';
 export { certificateIdentities, type IdentityMatchOptions, identityMatchesCertificate, identityMismatch } from './certificate-identity.ts';
@@ -17,6 +18,17 @@ export {
   parseIdentityPattern,
   sameIdentity,
 } from './identity-pattern.ts';
+export {
+  type AuthorityRequest,
+  type CertificateAuthority,
+  type CertificateRequest,
+  CLIENT_USAGES,
+  createCa,
+  GATEWAY_USAGES,
+  issueCa,
+  issueCertificate,
+  keyIdentifier,
+} from './issuing/certificates.ts';
 export { ANY_PURPOSE, CLIENT_PURPOSE, IKE_PURPOSE, type KeyPurpose, SERVER_PURPOSE } from './key-purpose.ts';
 export { attributeTexts, formatName, isWithin, type Name, parseName, sameName } from './name.ts';
 export { parseNameText } from './name-text.ts';
