@@ -22,7 +22,7 @@ export interface DescribeOptions {
 
 /** `IKE_AUTH request 1  { IDi, CERT, N(INITIAL_CONTACT), AUTH, SA, TSi, TSr }`: one line, in the RFC's notation. */
 export function summarise(header: IkeHeader, payloads: readonly Payload[]): string {
-  const names = payloads.map((payload) => notationOf(payload, header.flags.response));
+  const names = payloads.map((payload) => payloadNotation(payload, header.flags.response));
   return `${titleOf(header)}  ${names.length === 0 ? '{ }' : `{ ${names.join(', ')} }`}`;
 }
 
@@ -47,6 +47,17 @@ export function describePayload(payload: Payload, response: boolean): string[] {
   return [`${label.padEnd(LABEL_WIDTH - 1)} ${first ?? ''}`.trimEnd(), ...lines.map((line) => margin + line)];
 }
 
+/** A payload in the notation of `summarise`: `SA`, `Ni`, `N(COOKIE)`, `CP(CFG_REQUEST)`, `SKF(1/2)`, `payload 200 (critical)`. */
+export function payloadNotation(payload: Payload, response: boolean): string {
+  const label = labelOf(payload, response);
+  if (payload.kind === 'N') return `N(${notifyName(payload.notify)})`;
+  if (payload.kind === 'CP') return `CP(${nameOf(ConfigType, payload.cfgType)})`;
+  if (payload.kind === 'SKF') return `SKF(${payload.fragment}/${payload.total})`;
+  if (payload.kind === 'unknown')
+    return `${label === String(payload.type) ? `payload ${label}` : label}${payload.critical === true ? ' (critical)' : ''}`;
+  return label;
+}
+
 const titleOf = (header: IkeHeader): string =>
   `${nameOf(ExchangeType, header.exchange)} ${header.flags.response ? 'response' : 'request'} ${header.messageId}`;
 
@@ -56,16 +67,6 @@ function labelOf(payload: Payload, response: boolean): string {
   if (payload.kind === 'KE') return response ? 'KEr' : 'KEi';
   if (payload.kind === 'unknown') return nameOf(PayloadType, payload.type);
   return payload.kind;
-}
-
-function notationOf(payload: Payload, response: boolean): string {
-  const label = labelOf(payload, response);
-  if (payload.kind === 'N') return `N(${notifyName(payload.notify)})`;
-  if (payload.kind === 'CP') return `CP(${nameOf(ConfigType, payload.cfgType)})`;
-  if (payload.kind === 'SKF') return `SKF(${payload.fragment}/${payload.total})`;
-  if (payload.kind === 'unknown')
-    return `${label === String(payload.type) ? `payload ${label}` : label}${payload.critical === true ? ' (critical)' : ''}`;
-  return label;
 }
 
 function contentOf(payload: Payload): Description {

@@ -1,8 +1,8 @@
 import { toHex } from '../../bytes/bytes.ts';
 
-/** Hex of the first octets, and how many there are where that is not all. */
-export function shortHex(data: Uint8Array, shown = 16): string {
-  return data.length <= shown ? toHex(data) : `${toHex(data.subarray(0, shown))}… (${data.length} octets)`;
+/** `0x…`: the first octets, and how many there are where that is not all. */
+export function shortHex(data: Uint8Array, shown = 20): string {
+  return data.length <= shown ? `0x${toHex(data)}` : `0x${toHex(data.subarray(0, shown))}… (${data.length} octets)`;
 }
 
 /** Text that is nothing but visible ASCII; undefined for all else. */
