@@ -1,0 +1,211 @@
+import { describe, expect, test } from 'vitest';
+import { utf8 } from '../../../src/core/bytes/index.ts';
+import { systemRandom } from '../../../src/core/crypto/index.ts';
+import { CHILD_SA_STATES, CHILD_SA_TRANSITIONS } from '../../../src/core/ike/child-sa-state.ts';
+import { ON_CHILD_DELETE, ON_CHILD_REKEY, onIkeRekey, redundantOf } from '../../../src/core/ike/collisions.ts';
+import { messageOctets, Reassembly } from '../../../src/core/ike/fragments.ts';
+import { matchIdentity } from '../../../src/core/ike/identity.ts';
+import { IKE_SA_STATES, IKE_SA_TRANSITIONS } from '../../../src/core/ike/ike-sa-state.ts';
+import { MessageWindow } from '../../../src/core/ike/message-window.ts';
+import { CookieJar } from '../../../src/core/ike/tasks/cookie.ts';
+import { newTimer, TimerQueue } from '../../../src/core/ike/timers.ts';
+
+describe('timers', () => {
+  test('fire in order of time, moved and cleared ones included, and leave nothing behind', () => {
+    const queue = new TimerQueue();
+    let seed = 7;
+    const draw = () => (seed = (seed * 1103515245 + 12345) % 2147483648);
+    const timers = Array.from({ length: 500 }, (_, i) => newTimer('retransmit', i));
+    for (const timer of timers) queue.arm(timer, draw() % 1000);
+    for (const timer of timers) if (draw() % 3 === 0) queue.arm(timer, draw() % 1000);
+    for (const timer of timers) if (draw() % 5 === 0) queue.clear(timer);
+    const expected = timers
+      .filter((t) => t.slot >= 0)
+      .map((t) => t.at)
+      .sort((a, b) => a - b);
+    const fired: number[] = [];
+    for (let timer = queue.due(1000); timer; timer = queue.due(1000)) fired.push(timer.at);
+    expect(fired).toEqual(expected);
+    expect(queue.next()).toBeUndefined();
+  });
+
+  test('what is not due stays', () => {
+    const queue = new TimerQueue();
+    queue.arm(newTimer('retransmit', 1), 100);
+    expect(queue.due(99)).toBeUndefined();
+    expect(queue.next()).toBe(100);
+  });
+});
+
+describe('the message window (RFC 7296 §2.1–2.3)', () => {
+  const answer = [new Uint8Array([1])];
+
+  test('a request is new once, in progress until it is answered, and a repeat afterwards', () => {
+    const window = new MessageWindow();
+    expect(window.judge(0)).toBe('new');
+    window.begin(0);
+    expect(window.judge(0)).toBe('in-progress');
+    window.answer(0, answer);
+    expect(window.judge(0)).toBe('repeat');
+    expect(window.answerTo(0)).toBe(answer);
+    expect(window.judge(1)).toBe('new');
+  });
+
+  test('what is ahead of the window or behind it is outside', () => {
+    const window = new MessageWindow();
+    for (const id of [0, 1, 2]) {
+      window.begin(id);
+      window.answer(id, answer);
+    }
+    expect(window.judge(0)).toBe('outside');
+    expect(window.judge(2)).toBe('repeat');
+    expect(window.judge(4)).toBe('outside');
+  });
+});
+
+describe('fragments (RFC 7383 §2.6)', () => {
+  const piece = (fragment: number, total: number, text: string) => ({
+    fragment,
+    total,
+    inner: fragment === 1 ? 33 : 0,
+    plaintext: utf8(text),
+  });
+
+  test('come together in any order, doubles ignored', () => {
+    const set = new Reassembly();
+    expect(set.add(1, piece(3, 3, 'c'), 0)).toBeUndefined();
+    expect(set.add(1, piece(1, 3, 'a'), 0)).toBeUndefined();
+    expect(set.add(1, piece(1, 3, 'X'), 0)).toBeUndefined();
+    expect(set.add(1, piece(2, 3, 'b'), 0)).toEqual({ inner: 33, plaintext: utf8('abc') });
+  });
+
+  test('a larger total begins anew, a smaller one is of the past', () => {
+    const set = new Reassembly();
+    set.add(1, piece(1, 2, 'old'), 0);
+    expect(set.add(1, piece(1, 3, 'a'), 0)).toBeUndefined();
+    expect(set.add(1, piece(2, 2, 'old'), 0)).toBeUndefined();
+    set.add(1, piece(2, 3, 'b'), 0);
+    expect(set.add(1, piece(3, 3, 'c'), 0)?.plaintext).toEqual(utf8('abc'));
+  });
+
+  test.each([
+    [0, 3],
+    [4, 3],
+    [1, 0],
+    [1, 65535],
+  ])('fragment %i of %i is none', (fragment, total) => {
+    expect(new Reassembly().add(1, piece(fragment, total, 'x'), 0)).toBeUndefined();
+  });
+
+  test('a set that would exceed what an IKE message can be is given up', () => {
+    const set = new Reassembly();
+    const big = { inner: 33, plaintext: new Uint8Array(40_000) };
+    set.add(1, { fragment: 1, total: 3, ...big }, 0);
+    set.add(1, { fragment: 2, total: 3, ...big }, 0);
+    expect(set.add(1, { fragment: 3, total: 3, ...big }, 0)).toBeUndefined();
+  });
+
+  test('half a set of the other minute does not mix with a new one', () => {
+    const set = new Reassembly();
+    set.add(1, piece(1, 2, 'old'), 0);
+    expect(set.add(1, piece(2, 2, 'b'), 60_000)).toBeUndefined();
+  });
+
+  test('the room for a message leaves out IP, UDP and the non-ESP marker', () => {
+    expect(messageOctets(1280, false, false)).toBe(1252);
+    expect(messageOctets(1280, true, true)).toBe(1228);
+  });
+});
+
+describe('cookies (RFC 7296 §2.6)', () => {
+  const from = { ip: '192.0.2.1', port: 500 };
+  const [spi, Ni] = [new Uint8Array(8).fill(1), new Uint8Array(32).fill(2)];
+
+  test('hold for the same address, SPI and nonce alone, from any port', () => {
+    const jar = new CookieJar(systemRandom());
+    const cookie = jar.bake(from, spi, Ni, 0);
+    expect(jar.check(cookie, { ...from, port: 1024 }, spi, Ni, 0)).toBe(true);
+    expect(jar.check(cookie, { ...from, ip: '192.0.2.2' }, spi, Ni, 0)).toBe(false);
+    expect(jar.check(cookie, from, Ni.subarray(0, 8), Ni, 0)).toBe(false);
+    expect(jar.check(cookie, from, spi, spi, 0)).toBe(false);
+    for (let i = 0; i < cookie.length; i++) expect(jar.check(cookie.with(i, cookie[i]! ^ 1), from, spi, Ni, 0)).toBe(false);
+  });
+
+  test('outlive one change of the secret and not two', () => {
+    const jar = new CookieJar(systemRandom());
+    const cookie = jar.bake(from, spi, Ni, 0);
+    expect(jar.check(cookie, from, spi, Ni, 61_000)).toBe(true);
+    expect(jar.check(cookie, from, spi, Ni, 122_000)).toBe(false);
+  });
+});
+
+describe('tables', () => {
+  test('every IKE SA state leads to dead, and dead to nothing', () => {
+    for (const state of IKE_SA_STATES) {
+      const ends = IKE_SA_TRANSITIONS[state];
+      if (state !== 'dead') expect(ends).toContain('dead');
+    }
+    expect(IKE_SA_TRANSITIONS.dead).toEqual([]);
+  });
+
+  test('every CHILD_SA state leads to dead, and dead to nothing', () => {
+    for (const state of CHILD_SA_STATES) if (state !== 'dead') expect(CHILD_SA_TRANSITIONS[state]).toContain('dead');
+    expect(CHILD_SA_TRANSITIONS.dead).toEqual([]);
+  });
+
+  test('RFC 7296 §2.25.1: a child that is rekeyed, deleted or unknown', () => {
+    expect(ON_CHILD_REKEY).toMatchObject({
+      installed: 'proceed',
+      rekeying: 'proceed-and-compare',
+      deleting: 'TEMPORARY_FAILURE',
+      dead: 'CHILD_SA_NOT_FOUND',
+    });
+    expect(ON_CHILD_DELETE).toMatchObject({
+      installed: 'delete-and-answer',
+      rekeying: 'delete-and-answer',
+      deleting: 'answer-without-delete',
+    });
+  });
+
+  test('RFC 7296 §2.25.2: the IKE SA', () => {
+    expect(onIkeRekey('established', false)).toBe('proceed');
+    expect(onIkeRekey('established', true)).toBe('TEMPORARY_FAILURE');
+    expect(onIkeRekey('rekeying', false)).toBe('proceed-and-compare');
+    expect(onIkeRekey('deleting', false)).toBe('TEMPORARY_FAILURE');
+  });
+
+  test('RFC 7296 §2.8.1: the SA with the lowest nonce is redundant', () => {
+    const [low, high] = [{ lowestNonce: new Uint8Array([1, 9]) }, { lowestNonce: new Uint8Array([2, 0]) }];
+    expect(redundantOf(low, high)).toBe('ours');
+    expect(redundantOf(high, low)).toBe('theirs');
+  });
+});
+
+describe('identities', () => {
+  const fqdn = (text: string) => ({ idType: 2, data: utf8(text) });
+
+  test.each([
+    ['*.example.com', 'gw.example.com', true],
+    ['*.example.com', 'GW.EXAMPLE.COM', true],
+    ['*.example.com', 'example.com', false],
+    ['gw*', 'gw1.example.com', true],
+    ['a*b*c', 'axxbyyc', true],
+    ['a*b*c', 'axxcyyb', false],
+    ['*', 'anything', true],
+    ['a*a', 'a', false],
+  ])('pattern %s and %s: %s', (pattern, text, expected) => {
+    expect(matchIdentity({ kind: 'wildcard', idType: 2, pattern }, fqdn(text))).toBe(expected);
+  });
+
+  test('a pattern made to explode takes no time', () => {
+    const before = performance.now();
+    matchIdentity({ kind: 'wildcard', idType: 2, pattern: `${'*a'.repeat(500)}b` }, fqdn('a'.repeat(5000)));
+    expect(performance.now() - before).toBeLessThan(200);
+  });
+
+  test('types do not mix, names ignore case, keys do not', () => {
+    expect(matchIdentity({ kind: 'exact', id: fqdn('GW') }, fqdn('gw'))).toBe(true);
+    expect(matchIdentity({ kind: 'exact', id: fqdn('gw') }, { idType: 11, data: utf8('gw') })).toBe(false);
+    expect(matchIdentity({ kind: 'exact', id: { idType: 11, data: utf8('GW') } }, { idType: 11, data: utf8('gw') })).toBe(false);
+  });
+});
