@@ -1,0 +1,13 @@
+export * from './errors.ts';
+export { type GetOptions, type GetResult, get } from './get.ts';
+export { type ListOptions, list } from './list.ts';
+export type { IfExists } from './part-file.ts';
+export type { Connect } from './peer-http.ts';
+export { formatBytes, type TransferPhase, type TransferProgress } from './progress.ts';
+export { type ReceiveOptions, receive } from './receive.ts';
+export type { RetryPolicy } from './retry.ts';
+export { type SendOptions, type SendResult, send, type TransferOptions } from './send.ts';
+export { type ConnectionSource, FileServer, type FileServerEvent, type FileServerOptions } from './server.ts';
+export type { FileSent, FolderEntry } from './server-files.ts';
+export { SYSTEM_TIMING, type Timing } from './timing.ts';
+export type { StoredFile } from './upload-store.ts';

@@ -1,0 +1,43 @@
+import { printable } from '../../core/bytes/index.ts';
+import { TransferError } from './errors.ts';
+import { filesTarget } from './get.ts';
+import { PeerHttp } from './peer-http.ts';
+import type { TransferOptions } from './send.ts';
+import type { FolderEntry } from './server-files.ts';
+import { SYSTEM_TIMING } from './timing.ts';
+
+export interface ListOptions extends Pick<TransferOptions, 'connect' | 'host' | 'idleTimeout' | 'signal' | 'timing'> {
+  /** A folder below the peer's shared folder; empty for that itself. */
+  readonly path?: string;
+}
+
+/** What a folder of the peer holds. @throws TransferError */
+export async function list(options: ListOptions): Promise<readonly FolderEntry[]> {
+  const { connect, host = 'peer', idleTimeout = 20_000, timing = SYSTEM_TIMING, path = '' } = options;
+  const peer = new PeerHttp({ connect, host, idleTimeout, timing });
+  try {
+    const response = await peer.request('GET', filesTarget(path, true), { signal: options.signal });
+    if (response.status !== 200) throw await response.error(path === '' ? 'the shared folder' : path);
+    return parseEntries(await response.text(LARGEST_LISTING));
+  } finally {
+    peer.close();
+  }
+}
+
+function parseEntries(text: string): FolderEntry[] {
+  let entries: unknown;
+  try {
+    entries = (JSON.parse(text) as { entries?: unknown }).entries;
+  } catch {
+    // Falls through to the complaint below.
+  }
+  if (!Array.isArray(entries))
+    throw new TransferError('the other end does not list folders as expected', { code: 'TRANSFER_PROTOCOL', side: 'there' });
+  return entries.flatMap((entry: unknown) => {
+    const { name, kind, size, modified } = entry as Record<string, unknown>;
+    if (typeof name !== 'string' || (kind !== 'file' && kind !== 'folder')) return [];
+    return [{ name: printable(name), kind, size: Number(size) || 0, modified: Number(modified) || 0 }];
+  });
+}
+
+const LARGEST_LISTING = 16 * 1024 * 1024;

@@ -1,0 +1,315 @@
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { utf8 } from '../../core/bytes/index.ts';
+import { parseReprDigest, RunningDigest } from './digest.ts';
+import { codeOf, fileError, statusOf, TransferError } from './errors.ts';
+import { parsePath } from './paths.ts';
+import { type Connect, ConnectionLost, PeerHttp, type PeerResponse } from './peer-http.ts';
+import { ProgressMeter, type TransferProgress } from './progress.ts';
+import { type Attempts, DEFAULT_RETRY, type RetryPolicy, retrying } from './retry.ts';
+import { TUS_VERSION } from './server-uploads.ts';
+import { SYSTEM_TIMING, sleep, type Timing } from './timing.ts';
+
+export interface TransferOptions {
+  readonly connect: Connect;
+  /** Name of the peer, for the Host field. */
+  readonly host?: string;
+  readonly onProgress?: (progress: TransferProgress) => void;
+  readonly retry?: Partial<RetryPolicy>;
+  /** Milliseconds without any movement after which a connection is taken for lost. */
+  readonly idleTimeout?: number;
+  /** Ends the transfer; what is across stays, to be resumed. */
+  readonly signal?: AbortSignal;
+  readonly timing?: Timing;
+}
+
+export interface SendOptions extends TransferOptions {
+  readonly file: string;
+  /** Path below the peer's inbox. Empty or ending in `/`: the file keeps its name. `inbox/` in front may be left out. */
+  readonly to?: string;
+}
+
+export interface SendResult {
+  readonly bytes: number;
+  /** Of the whole file, hex; the other end has verified it. */
+  readonly sha256: string;
+  /** Path below the peer's inbox; the name got a number when it was taken. */
+  readonly storedAs: string;
+  /** Octets that were across already when this run began. */
+  readonly resumedFrom: number;
+  readonly retries: number;
+  /** Milliseconds. */
+  readonly took: number;
+}
+
+/**
+ * Sends one file into the peer's inbox. A lost connection is made again and goes on where it stopped; so does the next run of the same call.
+ * @throws TransferError
+ */
+export async function send(options: SendOptions): Promise<SendResult> {
+  const target = targetPath(options.file, options.to ?? '');
+  const source = await SourceFile.open(options.file);
+  try {
+    return await new Sending(options, source, target).run();
+  } finally {
+    await source.close();
+  }
+}
+
+class Sending {
+  readonly #options: SendOptions;
+  readonly #source: SourceFile;
+  readonly #target: string;
+  readonly #timing: Timing;
+  readonly #meter: ProgressMeter;
+  readonly #peer: PeerHttp;
+  #sha256 = '';
+  #location: string | undefined;
+  /** Octets the other end has confirmed; undefined before it was asked. */
+  #confirmed: number | undefined;
+  #mismatches = 0;
+
+  constructor(options: SendOptions, source: SourceFile, target: string) {
+    this.#options = options;
+    this.#source = source;
+    this.#target = target;
+    this.#timing = options.timing ?? SYSTEM_TIMING;
+    this.#meter = new ProgressMeter(target, source.size, this.#timing, options.onProgress);
+    const { connect, host = 'peer', idleTimeout = 20_000 } = options;
+    this.#peer = new PeerHttp({ connect, host, idleTimeout, timing: this.#timing });
+  }
+
+  async run(): Promise<SendResult> {
+    const { signal } = this.#options;
+    const began = this.#timing.now();
+    try {
+      this.#meter.phase('hashing', 0);
+      this.#sha256 = await this.#source.digest((count) => this.#meter.add(count), signal);
+      const policy = { ...DEFAULT_RETRY, ...this.#options.retry };
+      const storedAs = await retrying({ policy, timing: this.#timing, meter: this.#meter, signal }, (attempts) => this.#attempt(attempts));
+      this.#meter.phase('done', this.#source.size);
+      const { resumedFrom, retries } = this.#meter;
+      return { bytes: this.#source.size, sha256: this.#sha256, storedAs, resumedFrom, retries, took: this.#timing.now() - began };
+    } catch (cause) {
+      if (signal?.aborted && !(cause instanceof TransferError))
+        throw new TransferError('stopped.', { code: 'TRANSFER_ABORTED', resumable: true, cause });
+      throw cause;
+    } finally {
+      this.#peer.close();
+    }
+  }
+
+  /** One connection's worth of work. @returns the name under which the peer stored the file. */
+  async #attempt(attempts: Attempts): Promise<string> {
+    await this.#source.assertUnchanged();
+    this.#meter.phase('connecting');
+    let upload = this.#location === undefined ? await this.#create() : await this.#ask();
+    this.#confirm(upload.offset, attempts);
+    if (upload.state === 'receiving') {
+      this.#meter.phase('sending', upload.offset);
+      upload = await this.#append(upload.offset);
+      this.#confirm(upload.offset, attempts);
+    }
+    while (upload.state === 'verifying') {
+      this.#meter.phase('verifying', this.#source.size);
+      await sleep(this.#timing, VERIFY_POLL, this.#options.signal);
+      upload = await this.#ask();
+      // The other end is there and at work.
+      attempts.progressed(this.#source.size);
+    }
+    await this.#source.assertUnchanged();
+    if (upload.state === 'receiving') throw new ConnectionLost(`the other end has ${upload.offset} octets of ${this.#source.size}`);
+    if (upload.sha256 !== this.#sha256) {
+      throw new TransferError('the other end stored something else than was sent', { code: 'TRANSFER_PROTOCOL', side: 'there' });
+    }
+    return upload.storedAs;
+  }
+
+  #confirm(offset: number, attempts: Attempts): void {
+    if (this.#confirmed === undefined) this.#meter.resumedFrom = offset;
+    if (offset > (this.#confirmed ?? 0)) attempts.progressed(offset);
+    this.#confirmed = offset;
+  }
+
+  async #create(): Promise<RemoteUpload> {
+    const metadata = { filename: this.#target, sha256: this.#sha256, modified: String(this.#source.modified) };
+    const response = await this.#request('POST', '/inbox/', {
+      'Upload-Length': String(this.#source.size),
+      'Upload-Metadata': Object.entries(metadata)
+        .map(([key, value]) => `${key} ${base64(value)}`)
+        .join(','),
+    });
+    if (response.status !== 201) throw await this.#refused(response);
+    await response.discard();
+    const location = response.header('location');
+    if (location === undefined || !location.startsWith('/')) throw notUnderstood('it created an upload and did not say where');
+    this.#location = location;
+    return this.#parse(response) ?? (await this.#ask());
+  }
+
+  async #ask(): Promise<RemoteUpload> {
+    const response = await this.#request('HEAD', this.#location!, {});
+    await response.discard();
+    if (response.status === 404 || response.status === 410) {
+      this.#location = undefined;
+      throw new ConnectionLost('the other end has forgotten the upload');
+    }
+    if (response.status !== 200) throw await this.#refused(response);
+    const upload = this.#parse(response);
+    if (upload === undefined) throw notUnderstood('it did not say how much it has');
+    return upload;
+  }
+
+  async #append(offset: number): Promise<RemoteUpload> {
+    const body = this.#source.read(offset, (count) => this.#meter.add(count));
+    const fields = { 'Upload-Offset': String(offset), 'Content-Type': 'application/offset+octet-stream' };
+    const response = await this.#request('PATCH', this.#location!, fields, body, this.#source.size - offset);
+    if (response.status === 409) {
+      await response.discard();
+      throw new ConnectionLost('the other end counts otherwise');
+    }
+    if (response.status !== 204) throw await this.#refused(response);
+    await response.discard();
+    return this.#parse(response) ?? (await this.#ask());
+  }
+
+  #request(
+    method: string,
+    target: string,
+    fields: Readonly<Record<string, string>>,
+    body?: AsyncIterable<Uint8Array>,
+    length?: number,
+  ): Promise<PeerResponse> {
+    return this.#peer.request(method, target, {
+      headers: { 'Tus-Resumable': TUS_VERSION, ...fields },
+      signal: this.#options.signal,
+      ...(body === undefined ? {} : { body, length: length! }),
+    });
+  }
+
+  /** Undefined when the answer says nothing about the upload, as a foreign tus server's to POST. */
+  #parse(response: PeerResponse): RemoteUpload | undefined {
+    const offset = response.number('upload-offset');
+    if (offset === undefined || offset > this.#source.size) return undefined;
+    const state = response.header('upload-state') ?? (offset === this.#source.size ? 'stored' : 'receiving');
+    if (state.startsWith('failed')) {
+      const status = Number(state.match(/status=(\d{3})/)?.[1] ?? 500);
+      throw new TransferError(`${this.#target}: the other end could not store the file`, { code: codeOf(status), side: 'there' });
+    }
+    if (state !== 'stored') return { offset, state: state === 'verifying' ? 'verifying' : 'receiving', storedAs: '', sha256: undefined };
+    const storedAs = response.header('upload-stored-as')?.split('/').map(decodeURIComponent).join('/') ?? this.#target;
+    // A foreign tus server verifies nothing; what it says it has is all there is to know.
+    return { offset, state, storedAs, sha256: parseReprDigest(response.header('repr-digest')) ?? this.#sha256 };
+  }
+
+  /** The error to throw for an answer that is none of the expected. */
+  async #refused(response: PeerResponse): Promise<TransferError> {
+    const error = await response.error(this.#target);
+    if (statusOf(error.code) !== statusOf('TRANSFER_DIGEST_MISMATCH')) return error;
+    // Octets that changed on our disk in between look like octets that changed on the way.
+    await this.#source.assertUnchanged();
+    this.#location = undefined;
+    this.#confirmed = 0;
+    return ++this.#mismatches > 1 ? error : new ConnectionLost('what arrived was not what was sent; once more from the start');
+  }
+}
+
+interface RemoteUpload {
+  readonly offset: number;
+  readonly state: 'receiving' | 'verifying' | 'stored';
+  readonly storedAs: string;
+  readonly sha256: string | undefined;
+}
+
+/** A file that is read while it must not change. */
+class SourceFile {
+  readonly size: number;
+  /** Milliseconds since 1970. */
+  readonly modified: number;
+  readonly #handle: FileHandle;
+  readonly #name: string;
+  readonly #stamp: string;
+
+  private constructor(handle: FileHandle, name: string, size: number, modified: number, stamp: string) {
+    this.#handle = handle;
+    this.#name = name;
+    this.size = size;
+    this.modified = modified;
+    this.#stamp = stamp;
+  }
+
+  static async open(path: string): Promise<SourceFile> {
+    let handle: FileHandle | undefined;
+    try {
+      handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      const stat = await handle.stat({ bigint: true });
+      if (!stat.isFile()) throw new TransferError(`${path}: is not a regular file`, { code: 'TRANSFER_NOT_A_FILE' });
+      return new SourceFile(handle, path, Number(stat.size), Number(stat.mtimeMs), `${stat.size} ${stat.mtimeNs}`);
+    } catch (cause) {
+      await handle?.close();
+      throw fileError(cause, path);
+    }
+  }
+
+  async digest(onBytes: (count: number) => void, signal: AbortSignal | undefined): Promise<string> {
+    const digest = new RunningDigest();
+    await this.#guard(() => digest.catchUp(this.#handle, this.size, onBytes, signal));
+    if (digest.position !== this.size) throw this.#changed();
+    await this.assertUnchanged();
+    return digest.hex();
+  }
+
+  async *read(from: number, onBytes: (count: number) => void): AsyncGenerator<Uint8Array> {
+    for (let at = from; at < this.size; ) {
+      // A buffer of its own each time: the connection may still hold the one before.
+      const buffer = new Uint8Array(Math.min(PIECE, this.size - at));
+      const { bytesRead } = await this.#guard(() => this.#handle.read(buffer, 0, buffer.length, at));
+      if (bytesRead === 0) throw this.#changed();
+      yield buffer.subarray(0, bytesRead);
+      at += bytesRead;
+      onBytes(bytesRead);
+    }
+  }
+
+  async assertUnchanged(): Promise<void> {
+    const stat = await this.#guard(() => this.#handle.stat({ bigint: true }));
+    if (`${stat.size} ${stat.mtimeNs}` !== this.#stamp) throw this.#changed();
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+
+  #changed(): TransferError {
+    return new TransferError(`${this.#name}: changed while it was being sent`, {
+      code: 'TRANSFER_FILE_CHANGED',
+      hint: 'Send it again once nothing writes to it.',
+    });
+  }
+
+  async #guard<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      if (cause instanceof Error && 'errno' in cause) throw fileError(cause, this.#name);
+      throw cause;
+    }
+  }
+}
+
+function targetPath(file: string, to: string): string {
+  const below = to.replace(/^\/?inbox(?:\/|$)/, '').replace(/^\//, '');
+  const path = below === '' || below.endsWith('/') ? `${below}${basename(file)}` : below;
+  return parsePath(path).join('/');
+}
+
+const notUnderstood = (what: string): TransferError =>
+  new TransferError(`the other end does not speak as expected: ${what}`, { code: 'TRANSFER_PROTOCOL', side: 'there' });
+
+const base64 = (text: string): string => btoa(String.fromCharCode(...utf8(text)));
+
+/** Milliseconds between two questions whether the other end has verified. */
+const VERIFY_POLL = 500;
+/** Octets that are read and written at once: small enough that progress is fine-grained on slow paths. */
+const PIECE = 64 * 1024;

@@ -1,0 +1,225 @@
+import { createHash } from 'node:crypto';
+import { chmod, lstat, mkdir, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isSha256 } from './digest.ts';
+import { errnoOf, fileError, TransferError } from './errors.ts';
+import type { IfExists } from './part-file.ts';
+import { Jail, PARTIAL_FOLDER, parsePath } from './paths.ts';
+import { formatBytes } from './progress.ts';
+import { Upload } from './upload.ts';
+
+/** What a peer announces before it sends. */
+export interface UploadRequest {
+  /** Who sends, by name of the tunnel's authentication; `''` where that is unknown. */
+  readonly peer: string;
+  /** Segments below the inbox, at least one. */
+  readonly path: readonly string[];
+  readonly length: number;
+  /** Of the whole file, hex. With it the upload has a name by content: announcing it again finds what is there already. */
+  readonly sha256: string | undefined;
+  /** Milliseconds since 1970, kept on the stored file. */
+  readonly modified: number | undefined;
+}
+
+export interface StoredFile {
+  /** Segments below the inbox; the name may have got a number. */
+  readonly path: readonly string[];
+  readonly length: number;
+  readonly sha256: string;
+  /** Tells whether it is still the file that was stored. */
+  readonly stamp: string;
+}
+
+export interface UploadStoreOptions {
+  readonly inbox: string;
+  readonly ifExists: IfExists;
+  /** Octets of the largest file. */
+  readonly largest: number;
+  /** Unfinished uploads at one time. */
+  readonly most: number;
+  /** Milliseconds after which an unfinished upload that nobody continued is thrown away. */
+  readonly life: number;
+  /** Milliseconds since 1970, to tell the age of files. */
+  readonly wallClock: () => number;
+  readonly randomId: () => string;
+  readonly onStored: (peer: string, stored: StoredFile) => void;
+}
+
+/** Unfinished uploads, kept on disk beside the inbox so that they outlive connections, rekeys and restarts. */
+export class UploadStore {
+  readonly #options: UploadStoreOptions;
+  readonly #jail: Jail;
+  readonly #folder: string;
+  readonly #open = new Map<string, Promise<Upload | undefined>>();
+
+  private constructor(options: UploadStoreOptions, jail: Jail, folder: string) {
+    this.#options = options;
+    this.#jail = jail;
+    this.#folder = folder;
+  }
+
+  static async open(options: UploadStoreOptions): Promise<UploadStore> {
+    const jail = await Jail.open(options.inbox);
+    const folder = join(jail.root, PARTIAL_FOLDER);
+    try {
+      await mkdir(folder, { mode: 0o700 }).catch((cause: unknown) => {
+        if (errnoOf(cause) !== 'EEXIST') throw cause;
+      });
+      const found = await lstat(folder);
+      if (!found.isDirectory()) throw new TransferError(`${PARTIAL_FOLDER} in the inbox is not a folder`, { code: 'TRANSFER_FORBIDDEN' });
+      await chmod(folder, 0o700);
+    } catch (cause) {
+      throw fileError(cause, `the inbox ${options.inbox}`);
+    }
+    const store = new UploadStore(options, jail, folder);
+    await store.purge();
+    return store;
+  }
+
+  /** The upload of this request: the one that was begun before, if its content is announced by digest, else a new one. */
+  async create(request: UploadRequest): Promise<Upload> {
+    const { largest, most, randomId } = this.#options;
+    if (request.length > largest) {
+      throw new TransferError(`${formatBytes(request.length)} is more than is accepted here (${formatBytes(largest)})`, {
+        code: 'TRANSFER_TOO_LARGE',
+      });
+    }
+    const id = request.sha256 === undefined ? randomId() : contentId(request);
+    const known = await this.#load(id);
+    if (known !== undefined && (await known.usable())) return known;
+    if ((await this.#ids()).length >= most) {
+      await this.purge();
+      if ((await this.#ids()).length >= most) throw new TransferError('too many unfinished uploads', { code: 'TRANSFER_BUSY' });
+    }
+    await this.#checkSpace(request.length);
+    const made = this.#make(id, request, undefined);
+    this.#remember(id, Promise.resolve(made));
+    await made.begin();
+    return made;
+  }
+
+  /** Undefined when there is none, or it belongs to somebody else. */
+  async find(id: string, peer: string): Promise<Upload | undefined> {
+    if (!/^[0-9a-f]{32}$/.test(id)) return undefined;
+    const upload = await this.#load(id);
+    return upload?.request.peer === peer ? upload : undefined;
+  }
+
+  /** Throws away what is older than its life. */
+  async purge(): Promise<void> {
+    const oldest = this.#options.wallClock() - this.#options.life;
+    for (const name of await readdir(this.#folder)) {
+      const path = join(this.#folder, name);
+      const found = await stat(path).catch(() => undefined);
+      if (found === undefined || found.mtimeMs >= oldest) continue;
+      this.#open.delete(name.slice(0, 32));
+      await unlink(path).catch(() => {});
+    }
+  }
+
+  async close(): Promise<void> {
+    const uploads = await Promise.all(this.#open.values());
+    await Promise.all(uploads.map((upload) => upload?.quiesce()));
+    this.#open.clear();
+  }
+
+  async #ids(): Promise<string[]> {
+    return (await readdir(this.#folder)).filter((name) => name.endsWith('.part'));
+  }
+
+  #load(id: string): Promise<Upload | undefined> {
+    const known = this.#open.get(id);
+    if (known !== undefined) return known;
+    const loading = this.#read(id);
+    this.#remember(id, loading);
+    return loading;
+  }
+
+  async #read(id: string): Promise<Upload | undefined> {
+    const record = await readRecord(join(this.#folder, `${id}.json`));
+    if (record === undefined) return undefined;
+    const upload = this.#make(id, record.request, record.stored);
+    await upload.load();
+    return upload;
+  }
+
+  #make(id: string, request: UploadRequest, stored: StoredFile | undefined): Upload {
+    const { ifExists, onStored } = this.#options;
+    return new Upload({
+      id,
+      request,
+      stored,
+      jail: this.#jail,
+      part: join(this.#folder, `${id}.part`),
+      ifExists,
+      onStored: (file) => onStored(request.peer, file),
+      save: (file) => writeRecord(join(this.#folder, `${id}.json`), { request, stored: file }),
+      forget: async () => {
+        this.#open.delete(id);
+        for (const ending of ['part', 'json']) await unlink(join(this.#folder, `${id}.${ending}`)).catch(() => {});
+      },
+    });
+  }
+
+  /** What is idle and on disk needs no place in memory. */
+  #remember(id: string, upload: Promise<Upload | undefined>): void {
+    this.#open.delete(id);
+    this.#open.set(id, upload);
+    void upload.then((found) => {
+      if (found === undefined && this.#open.get(id) === upload) this.#open.delete(id);
+    });
+    if (this.#open.size <= MOST_IN_MEMORY) return;
+    for (const [other, candidate] of this.#open) {
+      void candidate.then((found) => {
+        if (found === undefined || (found.idle && this.#open.size > MOST_IN_MEMORY)) this.#open.delete(other);
+      });
+    }
+  }
+
+  async #checkSpace(length: number): Promise<void> {
+    const space = await statfs(this.#folder).catch(() => undefined);
+    if (space === undefined || space.bavail * space.bsize >= length) return;
+    throw new TransferError(`the disk has ${formatBytes(space.bavail * space.bsize)} left, the file needs ${formatBytes(length)}`, {
+      code: 'TRANSFER_DISK_FULL',
+      hint: 'Make room on the receiving machine and run the same command.',
+    });
+  }
+}
+
+/** The same file from the same peer to the same name has the same id; nobody else can guess or meet it. */
+function contentId({ peer, path, length, sha256 }: UploadRequest): string {
+  return createHash('sha256')
+    .update(JSON.stringify([peer, path, length, sha256]))
+    .digest('hex')
+    .slice(0, 32);
+}
+
+interface UploadRecord {
+  readonly request: UploadRequest;
+  readonly stored: StoredFile | undefined;
+}
+
+async function writeRecord(path: string, record: UploadRecord): Promise<void> {
+  await writeFile(`${path}.new`, JSON.stringify({ version: 1, ...record }), { mode: 0o600 });
+  await rename(`${path}.new`, path);
+}
+
+/** Undefined for a record that is missing or damaged: the upload then begins anew. */
+async function readRecord(path: string): Promise<UploadRecord | undefined> {
+  try {
+    const parsed = JSON.parse(await readFile(path, 'utf8')) as { version: unknown; request: UploadRequest; stored?: StoredFile };
+    const { peer, path: segments, length, sha256, modified } = parsed.request;
+    const sound =
+      parsed.version === 1 &&
+      typeof peer === 'string' &&
+      Number.isSafeInteger(length) &&
+      (sha256 === undefined || isSha256(sha256)) &&
+      (modified === undefined || Number.isFinite(modified)) &&
+      parsePath(segments.join('/')).length > 0;
+    return sound ? { request: { peer, path: segments, length, sha256, modified }, stored: parsed.stored } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const MOST_IN_MEMORY = 256;

@@ -1,0 +1,230 @@
+import type { BigIntStats } from 'node:fs';
+import { lstat } from 'node:fs/promises';
+import { RunningDigest } from './digest.ts';
+import { fileError, TransferError } from './errors.ts';
+import { type IfExists, openPart, place, writeAt } from './part-file.ts';
+import type { Jail } from './paths.ts';
+import type { StoredFile, UploadRequest } from './upload-store.ts';
+
+export interface UploadParts {
+  readonly id: string;
+  readonly request: UploadRequest;
+  readonly stored: StoredFile | undefined;
+  readonly jail: Jail;
+  /** Path of the unfinished file. */
+  readonly part: string;
+  readonly ifExists: IfExists;
+  readonly onStored: (stored: StoredFile) => void;
+  readonly save: (stored: StoredFile | undefined) => Promise<void>;
+  /** Removes every trace. */
+  readonly forget: () => Promise<void>;
+}
+
+export type UploadState =
+  | { readonly kind: 'receiving' }
+  /** Everything is here; the digest is compared and the final name given. */
+  | { readonly kind: 'verifying' }
+  | { readonly kind: 'stored'; readonly file: StoredFile }
+  | { readonly kind: 'failed'; readonly error: TransferError };
+
+/** One file on its way in. What was appended is on disk under a temporary name; the final name comes when all of it is there and right. */
+export class Upload {
+  readonly id: string;
+  readonly request: UploadRequest;
+  readonly #parts: UploadParts;
+  readonly #digest = new RunningDigest();
+  #state: UploadState = { kind: 'receiving' };
+  #offset = 0;
+  #writer: { readonly cancel: () => void; readonly done: Promise<void> } | undefined;
+  #finishing: Promise<void> | undefined;
+
+  constructor(parts: UploadParts) {
+    this.#parts = parts;
+    this.id = parts.id;
+    this.request = parts.request;
+    if (parts.stored !== undefined) {
+      this.#state = { kind: 'stored', file: parts.stored };
+      this.#offset = parts.request.length;
+    }
+  }
+
+  get offset(): number {
+    return this.#offset;
+  }
+
+  get state(): UploadState {
+    return this.#state;
+  }
+
+  get idle(): boolean {
+    return this.#writer === undefined && this.#finishing === undefined;
+  }
+
+  get #name(): string {
+    return this.request.path.join('/');
+  }
+
+  /** A new one: nothing is there yet. */
+  async begin(): Promise<void> {
+    try {
+      const file = await openPart(this.#parts.part);
+      await file.truncate(0);
+      await file.close();
+      await this.#parts.save(undefined);
+    } catch (cause) {
+      await this.#parts.forget();
+      throw fileError(cause, this.#name);
+    }
+    if (this.request.length === 0) this.#finish();
+  }
+
+  /** One from an earlier life: goes on where the file ends. */
+  async load(): Promise<void> {
+    if (this.#state.kind === 'stored') return;
+    const found = await lstat(this.#parts.part).catch(() => undefined);
+    if (found === undefined || !found.isFile() || found.size > this.request.length) {
+      await this.begin();
+      return;
+    }
+    this.#offset = found.size;
+    if (this.#offset === this.request.length) this.#finish();
+  }
+
+  /** Whether announcing the same file again may go on with this one. */
+  async usable(): Promise<boolean> {
+    const state = this.#state;
+    if (state.kind === 'stored') return await this.#stillStored(state.file);
+    if (state.kind !== 'failed') return true;
+    if (state.error.code === 'TRANSFER_DIGEST_MISMATCH') return false;
+    // Whatever was in the way (a full disk, a missing permission) may be gone.
+    this.#state = { kind: 'receiving' };
+    if (this.#offset === this.request.length) this.#finish();
+    return true;
+  }
+
+  /** Stops whoever is writing and waits until what it brought is on disk: after that `offset` is firm. */
+  async quiesce(): Promise<void> {
+    while (this.#writer !== undefined) {
+      this.#writer.cancel();
+      await this.#writer.done;
+    }
+  }
+
+  /**
+   * Appends a body at `at`. A writer that is still there (a connection that broke without anybody noticing) is stopped first.
+   * What arrived before a failure stays.
+   * @param cancel stops the body; called when another writer takes over.
+   * @param onBytes called with the octets of each piece once it is on disk.
+   */
+  async append(at: number, body: AsyncIterable<Uint8Array>, cancel: () => void, onBytes: (count: number) => void): Promise<void> {
+    // Checked again after waiting: somebody else may have come first.
+    while (this.#writer !== undefined) await this.quiesce();
+    let finished = (): void => {};
+    const done = new Promise<void>((resolve) => {
+      finished = resolve;
+    });
+    this.#writer = { cancel, done };
+    try {
+      if (this.#state.kind !== 'receiving' || at !== this.#offset) {
+        throw new OffsetConflict(`the next octet is ${this.#offset}, not ${at}`);
+      }
+      await this.#write(body, onBytes);
+    } catch (cause) {
+      throw fileError(cause, this.#name);
+    } finally {
+      this.#writer = undefined;
+      finished();
+    }
+    if (this.#offset === this.request.length) this.#finish();
+  }
+
+  /** Waits for the end of verification, at most as long as `limit` takes. */
+  async settled(limit: Promise<void>): Promise<void> {
+    await Promise.race([this.#finishing, limit]);
+  }
+
+  async remove(): Promise<void> {
+    await this.quiesce();
+    await this.#finishing;
+    await this.#parts.forget();
+  }
+
+  async #write(body: AsyncIterable<Uint8Array>, onBytes: (count: number) => void): Promise<void> {
+    const file = await openPart(this.#parts.part);
+    try {
+      for await (const chunk of body) {
+        if (this.#offset + chunk.length > this.request.length) {
+          throw new TransferError('more octets than were announced', { code: 'TRANSFER_BAD_REQUEST' });
+        }
+        await writeAt(file, chunk, this.#offset);
+        if (this.#digest.position === this.#offset) this.#digest.update(chunk);
+        this.#offset += chunk.length;
+        onBytes(chunk.length);
+      }
+    } finally {
+      await file.close();
+    }
+  }
+
+  #finish(): void {
+    this.#state = { kind: 'verifying' };
+    this.#finishing = this.#verifyAndPlace()
+      .then(
+        (file) => {
+          this.#state = { kind: 'stored', file };
+          this.#parts.onStored(file);
+        },
+        (cause: unknown) => {
+          this.#state = { kind: 'failed', error: fileError(cause, this.#name) };
+        },
+      )
+      .finally(() => {
+        this.#finishing = undefined;
+      });
+  }
+
+  async #verifyAndPlace(): Promise<StoredFile> {
+    const { request } = this;
+    const { jail, part, ifExists, save } = this.#parts;
+    const file = await openPart(part);
+    try {
+      await this.#digest.catchUp(file, request.length);
+      const sha256 = this.#digest.hex();
+      const whole = this.#digest.position === request.length && (await file.stat()).size === request.length;
+      if (!whole || (request.sha256 !== undefined && sha256 !== request.sha256)) {
+        await file.truncate(0);
+        this.#offset = 0;
+        this.#digest.reset();
+        throw new TransferError(`${this.#name}: what arrived is not what was announced (SHA-256 differs)`, {
+          code: 'TRANSFER_DIGEST_MISMATCH',
+        });
+      }
+      await file.chmod(0o600);
+      if (request.modified !== undefined) await file.utimes(new Date(request.modified), new Date(request.modified));
+      const folder = await jail.ensureFolder(request.path.slice(0, -1));
+      const placed = await place(part, file, folder, request.path.at(-1)!, ifExists);
+      const path = placed.slice(jail.root.length + 1).split('/');
+      const stored = { path, length: request.length, sha256, stamp: stampOf(await lstat(placed, { bigint: true })) };
+      // The file has its name: that the note about it could not be written changes nothing for anybody.
+      await save(stored).catch(() => {});
+      return stored;
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #stillStored(file: StoredFile): Promise<boolean> {
+    const found = await lstat(this.#parts.jail.path(file.path), { bigint: true }).catch(() => undefined);
+    return found !== undefined && stampOf(found) === file.stamp;
+  }
+}
+
+/** Changes whenever the file is replaced or written to. */
+const stampOf = (found: BigIntStats): string => `${found.ino}-${found.size}-${found.mtimeNs}`;
+
+/** The sender counted otherwise than we did; it asks for the offset and goes on there. */
+export class OffsetConflict extends TransferError {
+  constructor(message: string) {
+    super(message, { code: 'TRANSFER_BUSY' });
+  }
+}

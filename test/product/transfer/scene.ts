@@ -1,0 +1,84 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach } from 'vitest';
+import { FileServer, type FileServerEvent, type FileServerOptions } from '../../../src/product/transfer/index.ts';
+import { SeededRandom } from '../../../src/testing/seeded.ts';
+import { Wire, type WirePlan } from './wire.ts';
+
+/** Short, so that hundreds of broken connections take seconds. */
+export const QUICK = { retry: { initial: 1, longest: 4, giveUp: 5000 }, idleTimeout: 60 } as const;
+
+const cleanups: (() => void | Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** A folder of this test alone, removed afterwards. */
+export function folder(): string {
+  const path = mkdtempSync(join(tmpdir(), 'transfer-'));
+  cleanups.push(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+export const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
+
+/** Paths below, relative and sorted; folders end in `/`. */
+export function tree(root: string): string[] {
+  return readdirSync(root, { recursive: true, encoding: 'utf8' })
+    .map((name) => (statSync(join(root, name), { throwIfNoEntry: false })?.isDirectory() ? `${name}/` : name))
+    .sort();
+}
+
+/** A sender's folder, a server with a folder and an inbox, and the wire between them. */
+export class Scene {
+  readonly here = folder();
+  readonly there = folder();
+  readonly inbox = join(this.there, 'inbox');
+  readonly shared = join(this.there, 'shared');
+  readonly events: FileServerEvent[] = [];
+  server!: FileServer;
+
+  static async open(options: Partial<FileServerOptions> = {}): Promise<Scene> {
+    const scene = new Scene();
+    mkdirSync(scene.inbox);
+    mkdirSync(scene.shared);
+    await scene.restart(options);
+    cleanups.push(() => scene.server.close(0));
+    return scene;
+  }
+
+  async restart(options: Partial<FileServerOptions> = {}): Promise<void> {
+    this.server = await FileServer.open({
+      folder: this.shared,
+      inbox: this.inbox,
+      onEvent: (event) => this.events.push(event),
+      ...options,
+    });
+  }
+
+  wire(plan: Omit<WirePlan, 'accept'> = {}, peer = 'alice'): Wire {
+    return new Wire({ ...plan, accept: (stream) => this.server.accept(stream, peer) });
+  }
+
+  /** A file of seeded content in the sender's folder. */
+  file(name: string, size: number, seed: number | string = name): { readonly path: string; readonly data: Uint8Array } {
+    const data = new SeededRandom(seed).bytes(size);
+    const path = join(this.here, name);
+    writeFileSync(path, data);
+    return { path, data };
+  }
+
+  share(name: string, size: number, seed: number | string = name): Uint8Array {
+    const data = new SeededRandom(seed).bytes(size);
+    mkdirSync(join(this.shared, name, '..'), { recursive: true });
+    writeFileSync(join(this.shared, name), data);
+    return data;
+  }
+
+  stored(name: string): Uint8Array {
+    return new Uint8Array(readFileSync(join(this.inbox, name)));
+  }
+}
