@@ -18,6 +18,10 @@ export interface KeyExchangeMethod {
   readonly responderLength: number;
   /** Octets of seed that `offer` and `accept` take to be deterministic. */
   readonly seedLength: number;
+  /** What computes it here, where that is not OpenSSL alone. */
+  readonly provider?: string;
+  /** OpenSSL's names of the curves that it is made of. */
+  readonly needs: readonly string[];
   /** @param seed for tests and simulations only; without one the platform's generator is used. */
   offer(seed?: Uint8Array): KeyExchangeOffer;
   /** Throws `PeerViolation` with code `INVALID_PUBLIC_VALUE` when the value is not one that a conforming peer sends (RFC 6989). */

@@ -4,7 +4,7 @@ import { ApiMisuse } from '../bytes/errors.ts';
 import { plain } from './octets.ts';
 import { algorithmName, parseAlgorithmIdentifier, type SignatureAlgorithm } from './signatures/algorithms.ts';
 import { keyInfo } from './signatures/keys.ts';
-import { AuthMethod, ECDSA_METHODS, HashAlgorithm, type SignatureScheme, schemeAllowed } from './signatures/schemes.ts';
+import { AuthMethod, ECDSA_METHODS, HashAlgorithm, type SignatureScheme, schemeAllowed, suits } from './signatures/schemes.ts';
 import { signWith, verifyWith } from './signatures/verify.ts';
 import type { PrfTransform } from './transforms.ts';
 
@@ -45,13 +45,12 @@ export function pskAuth(prf: PrfTransform, psk: Uint8Array, octets: Uint8Array):
   return auth;
 }
 
-/** The whole Authentication Data of the AUTH payload. Throws `ApiMisuse` when the key cannot sign this way. */
+/** The whole Authentication Data of the AUTH payload. Throws `ApiMisuse` with code `SIGNATURE_SCHEME` when the key cannot sign this way. */
 export function signAuth(privateKey: KeyObject, scheme: SignatureScheme, octets: Uint8Array): Uint8Array {
+  if (!canSign(privateKey, scheme)) throw new ApiMisuse(`this private key cannot sign with ${scheme.name}`, { code: 'SIGNATURE_SCHEME' });
   let signature: Uint8Array;
   try {
-    signature = plain(
-      signWith(scheme.algorithm, privateKey, octets, scheme.authMethod === AuthMethod.DIGITAL_SIGNATURE ? 'der' : 'ieee-p1363'),
-    );
+    signature = plain(signWith(scheme.algorithm, privateKey, octets, encodingOf(scheme)));
   } catch (cause) {
     throw new ApiMisuse(`this private key cannot sign with ${scheme.name}`, { code: 'SIGNATURE_SCHEME', cause });
   }
@@ -59,6 +58,17 @@ export function signAuth(privateKey: KeyObject, scheme: SignatureScheme, octets:
   // RFC 7427 §3
   return concat(Uint8Array.of(scheme.algorithmIdentifier.length), scheme.algorithmIdentifier, signature);
 }
+
+function canSign(key: KeyObject, scheme: SignatureScheme): boolean {
+  const info = keyInfo(key);
+  if (info === undefined || !suits(scheme, info)) return false;
+  const bound = ECDSA_METHODS.get(scheme.authMethod);
+  return bound === undefined || (info.kind === 'ecdsa' && info.curve === bound.curve);
+}
+
+/** RFC 4754 §3 concatenates r and s; RFC 7427 leaves the encoding to the algorithm, and that of ECDSA is DER. */
+const encodingOf = (scheme: SignatureScheme): 'der' | 'ieee-p1363' =>
+  scheme.authMethod === AuthMethod.DIGITAL_SIGNATURE ? 'der' : 'ieee-p1363';
 
 export type AuthVerdict =
   | { readonly ok: true /** As `SignatureScheme.name`. */; readonly scheme: string }
@@ -131,13 +141,7 @@ function judge(
   restrict: readonly string[] | undefined,
 ): AuthVerdict {
   if (!schemeAllowed(scheme, restrict)) return refused(`${scheme.name} is not among the signature schemes that this connection accepts`);
-  const problem = verifyWith(
-    scheme.algorithm,
-    key,
-    octets,
-    signature,
-    scheme.authMethod === AuthMethod.DIGITAL_SIGNATURE ? 'der' : 'ieee-p1363',
-  );
+  const problem = verifyWith(scheme.algorithm, key, octets, signature, encodingOf(scheme));
   return problem === undefined ? { ok: true, scheme: scheme.name } : refused(problem);
 }
 

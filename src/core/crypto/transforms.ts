@@ -40,6 +40,8 @@ export interface IntegrityTransform {
   readonly keyLength: number;
   /** Octets of the truncated MAC in the packet. */
   readonly icvLength: number;
+  /** OpenSSL's names of the digests and ciphers that it is made of. */
+  readonly needs: readonly string[];
   createMac(key: Uint8Array): Mac;
   /** The truncated MAC of the parts in a row, for one use. */
   compute(key: Uint8Array, ...data: readonly Uint8Array[]): Uint8Array;
@@ -57,6 +59,8 @@ export interface PrfTransform {
    * (RFC 7296 §2.14, RFC 4434 §2, RFC 4615 §1).
    */
   readonly fixedKeyLength: boolean;
+  /** OpenSSL's names of the digests and ciphers that it is made of. */
+  readonly needs: readonly string[];
   compute(key: Uint8Array, ...data: readonly Uint8Array[]): Uint8Array;
 }
 
@@ -91,6 +95,7 @@ export function encryptionKeyOctets(id: number, keyLength?: number): number {
 }
 
 const AES_KEYS = [128, 192, 256] as const;
+const AES_128 = ['aes-128-cbc', 'aes-128-ecb'];
 
 const aesGcm = (id: number, icvLength: number): EncryptionTransform => ({
   id,
@@ -132,6 +137,7 @@ const hmac = (hash: 'sha1' | 'sha256' | 'sha384' | 'sha512', id: number, name: s
   keyLength: length,
   outputLength: length,
   fixedKeyLength: false,
+  needs: [hash],
   compute: hmacPrf(hash),
 });
 
@@ -140,12 +146,14 @@ const truncated = (
   name: string,
   keyLength: number,
   icvLength: number,
+  needs: readonly string[],
   createMac: (key: Uint8Array) => Mac,
 ): IntegrityTransform => ({
   id,
   name,
   keyLength,
   icvLength,
+  needs,
   createMac,
   compute(key, ...data) {
     let length = 0;
@@ -241,19 +249,19 @@ const ENCRYPTION = byId<EncryptionTransform>(
 /** Transform Type 2. */
 const PRF = byId<PrfTransform>(
   hmac('sha1', 2, 'PRF_HMAC_SHA1', 20),
-  { id: 4, name: 'PRF_AES128_XCBC', keyLength: 16, outputLength: 16, fixedKeyLength: true, compute: xcbcPrf },
+  { id: 4, name: 'PRF_AES128_XCBC', keyLength: 16, outputLength: 16, fixedKeyLength: true, needs: AES_128, compute: xcbcPrf },
   hmac('sha256', 5, 'PRF_HMAC_SHA2_256', 32),
   hmac('sha384', 6, 'PRF_HMAC_SHA2_384', 48),
   hmac('sha512', 7, 'PRF_HMAC_SHA2_512', 64),
-  { id: 8, name: 'PRF_AES128_CMAC', keyLength: 16, outputLength: 16, fixedKeyLength: true, compute: cmacPrf },
+  { id: 8, name: 'PRF_AES128_CMAC', keyLength: 16, outputLength: 16, fixedKeyLength: true, needs: AES_128, compute: cmacPrf },
 );
 
 /** Transform Type 3. */
 const INTEGRITY = byId<IntegrityTransform>(
-  truncated(2, 'AUTH_HMAC_SHA1_96', 20, 12, (key) => createHmacMac('sha1', key)),
-  truncated(5, 'AUTH_AES_XCBC_96', 16, 12, createXcbc),
-  truncated(8, 'AUTH_AES_CMAC_96', 16, 12, createCmac),
-  truncated(12, 'AUTH_HMAC_SHA2_256_128', 32, 16, (key) => createHmacMac('sha256', key)),
-  truncated(13, 'AUTH_HMAC_SHA2_384_192', 48, 24, (key) => createHmacMac('sha384', key)),
-  truncated(14, 'AUTH_HMAC_SHA2_512_256', 64, 32, (key) => createHmacMac('sha512', key)),
+  truncated(2, 'AUTH_HMAC_SHA1_96', 20, 12, ['sha1'], (key) => createHmacMac('sha1', key)),
+  truncated(5, 'AUTH_AES_XCBC_96', 16, 12, AES_128, createXcbc),
+  truncated(8, 'AUTH_AES_CMAC_96', 16, 12, AES_128, createCmac),
+  truncated(12, 'AUTH_HMAC_SHA2_256_128', 32, 16, ['sha256'], (key) => createHmacMac('sha256', key)),
+  truncated(13, 'AUTH_HMAC_SHA2_384_192', 48, 24, ['sha384'], (key) => createHmacMac('sha384', key)),
+  truncated(14, 'AUTH_HMAC_SHA2_512_256', 64, 32, ['sha512'], (key) => createHmacMac('sha512', key)),
 );

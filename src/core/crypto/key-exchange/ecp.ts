@@ -50,6 +50,7 @@ function ecp(group: EcpGroup): KeyExchangeMethod {
     initiatorLength: length,
     responderLength: length,
     seedLength: field,
+    needs: [group.curve],
     offer(seed) {
       let ecdh: ECDH | undefined = pair(seed);
       const offer: KeyExchangeOffer = {

@@ -10,16 +10,13 @@ export interface KemImplementation {
   encapsulate(publicKey: Uint8Array): { readonly ciphertext: Uint8Array; readonly sharedSecret: Uint8Array };
 }
 
-/** What computes ML-KEM on this Node, for display. */
-export const mlKemProvider = (id: number): string => IMPLEMENTATIONS.get(id)?.provider ?? 'none';
-
 /**
  * The pure TypeScript code is slow until the compiler has seen it: one handshake in advance spares the first peer that wait.
  * Does nothing where OpenSSL computes ML-KEM.
  */
 export function warmUpMlKem(): void {
   for (const method of KEM_METHODS) {
-    if (IMPLEMENTATIONS.get(method.id)?.provider !== NOBLE) continue;
+    if (method.provider !== NOBLE) continue;
     const offer = method.offer();
     offer.finish(method.accept(offer.publicValue).publicValue);
     offer.destroy();
@@ -48,6 +45,8 @@ function mlKem(set: ParameterSet): KeyExchangeMethod {
     initiatorLength: set.publicKeyLength,
     responderLength: set.ciphertextLength,
     seedLength: SEED_LENGTH,
+    provider: IMPLEMENTATIONS.get(set.id)!.provider,
+    needs: [],
     offer(seed) {
       let pair: ReturnType<KemImplementation['keygen']> | undefined = implementation(seed).keygen();
       const offer: KeyExchangeOffer = {

@@ -48,6 +48,7 @@ function modp(group: ModpGroup): KeyExchangeMethod {
     initiatorLength: length,
     responderLength: length,
     seedLength,
+    needs: [],
     offer(seed) {
       let dh: DiffieHellman | DiffieHellmanGroup | undefined = pair(seed);
       const offer: KeyExchangeOffer = {

@@ -53,6 +53,7 @@ function montgomery(curve: MontgomeryCurve): KeyExchangeMethod {
     initiatorLength: curve.length,
     responderLength: curve.length,
     seedLength: curve.length,
+    needs: [],
     offer(seed) {
       const { privateKey, publicValue } = pair(seed);
       let key: KeyObject | undefined = privateKey;

@@ -92,7 +92,8 @@ function olderSchemes(info: PublicKeyInfo): readonly SignatureScheme[] {
   return [...ECDSA_METHODS.values()].filter((method) => method.curve === info.curve).map((method) => method.scheme);
 }
 
-function suits(scheme: SignatureScheme, info: PublicKeyInfo): boolean {
+/** Whether a key of this kind can make such a signature. */
+export function suits(scheme: SignatureScheme, info: PublicKeyInfo): boolean {
   const { kind } = scheme.algorithm;
   if (info.kind !== 'rsa') return kind === info.kind;
   return kind === 'rsa-pss' || (kind === 'rsa-pkcs1' && !info.pssOnly);

@@ -1,0 +1,46 @@
+import { concat } from '../../../src/core/bytes/index.ts';
+import { createPacketCipher, encryptionTransforms, integrityTransforms, type PacketCipher } from '../../../src/core/crypto/index.ts';
+
+export interface Suite {
+  readonly name: string;
+  /** A fresh cipher under keys that depend on the suite alone. */
+  create(): PacketCipher;
+}
+
+/** Every combination that can be negotiated: each cipher with each key length, those without a tag with each MAC. */
+export function everySuite(): readonly Suite[] {
+  const suites: Suite[] = [];
+  for (const transform of encryptionTransforms()) {
+    for (const bits of transform.keyLengths) {
+      const encryptionKey = concat(new Uint8Array(bits / 8).fill(0x6b), new Uint8Array(transform.saltLength).fill(0x73));
+      const base = { encryption: transform.id, keyLength: transform.keyLengthAttribute === 'required' ? bits : undefined, encryptionKey };
+      const name = `${transform.name}${bits > 0 ? `-${bits}` : ''}`;
+      if (transform.aead) suites.push({ name, create: () => createPacketCipher(base) });
+      else {
+        for (const mac of integrityTransforms()) {
+          const integrityKey = new Uint8Array(mac.keyLength).fill(0x61);
+          suites.push({ name: `${name} ${mac.name}`, create: () => createPacketCipher({ ...base, integrity: mac.id, integrityKey }) });
+        }
+      }
+    }
+  }
+  return suites;
+}
+
+/** Differs from draw to draw, the same in every run. */
+export function countingRandom(): { cbcIv(length: number): Uint8Array; readonly draws: number } {
+  let draws = 0;
+  let state = 1;
+  return {
+    cbcIv(length) {
+      draws++;
+      return new Uint8Array(length).map(() => {
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+        return state >>> 24;
+      });
+    },
+    get draws() {
+      return draws;
+    },
+  };
+}
