@@ -59,13 +59,17 @@ export interface RemoteAuth {
   readonly schemes?: readonly string[] | undefined;
 }
 
+/** Stands for the own address or the address that was assigned by configuration payload; with a protocol and ports, for those alone. */
+export type DynamicSelector =
+  | 'dynamic'
+  | { readonly dynamic: true; readonly protocol: number; readonly startPort: number; readonly endPort: number };
+
 export interface ChildPolicy {
   readonly name: string;
   readonly mode: 'tunnel' | 'transport';
   readonly proposals: readonly Proposal[];
-  /** `dynamic` stands for the own address or the address that was assigned by configuration payload. */
-  readonly localTs: readonly (TrafficSelector | 'dynamic')[];
-  readonly remoteTs: readonly (TrafficSelector | 'dynamic')[];
+  readonly localTs: readonly (TrafficSelector | DynamicSelector)[];
+  readonly remoteTs: readonly (TrafficSelector | DynamicSelector)[];
   /** How a key exchange in CREATE_CHILD_SA is treated. */
   readonly pfs: 'require' | 'prefer' | 'off';
   readonly lifetimes: ChildLifetimes;

@@ -1,6 +1,7 @@
 import { compareBytes, equalBytes } from '../bytes/bytes.ts';
 import { parseIp } from '../bytes/ip-address.ts';
 import { type AddressRangeSelector, type TrafficSelector, TsType } from '../wire/index.ts';
+import type { DynamicSelector } from './policy.ts';
 
 /**
  * RFC 7296 §2.9: the responder may narrow what the initiator proposed, never widen it. Every pair of a proposed and a permitted
@@ -67,8 +68,15 @@ export function anySelector(family: 4 | 6): AddressRangeSelector {
 }
 
 /** Puts addresses where the policy says `dynamic`; with none, the selector stands for nothing. */
-export function resolveDynamic(selectors: readonly (TrafficSelector | 'dynamic')[], addresses: readonly string[]): TrafficSelector[] {
-  return selectors.flatMap((ts) => (ts === 'dynamic' ? addresses.map(hostSelector) : [ts]));
+export function resolveDynamic(selectors: readonly (TrafficSelector | DynamicSelector)[], addresses: readonly string[]): TrafficSelector[] {
+  return selectors.flatMap((ts) => (isDynamic(ts) ? addresses.map((ip) => asDynamic(ts, hostSelector(ip))) : [ts]));
+}
+
+export const isDynamic = (ts: TrafficSelector | DynamicSelector): ts is DynamicSelector => ts === 'dynamic' || 'dynamic' in ts;
+
+/** The addresses of `selector` with the protocol and ports of a `dynamic`. */
+export function asDynamic(ts: DynamicSelector, selector: AddressRangeSelector): AddressRangeSelector {
+  return ts === 'dynamic' ? selector : { ...selector, protocol: ts.protocol, startPort: ts.startPort, endPort: ts.endPort };
 }
 
 function intersectSelectors(a: AddressRangeSelector, b: AddressRangeSelector): AddressRangeSelector | undefined {

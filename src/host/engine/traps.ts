@@ -1,5 +1,6 @@
 import type { Connection } from '../../core/ike/policy.ts';
-import type { TrafficSelector } from '../../core/wire/payloads/types.ts';
+import { asDynamic, isDynamic } from '../../core/ike/traffic-selectors.ts';
+import type { AddressRangeSelector, TrafficSelector } from '../../core/wire/payloads/types.ts';
 import type { TrapPolicy } from '../dataplane/data-plane.ts';
 
 /**
@@ -13,16 +14,16 @@ export function trapsOf(connections: readonly Connection[]): TrapPolicy[] {
       .map((child) => ({
         connection: connection.name,
         child: child.name,
-        localTs: child.localTs.flatMap((ts) => (ts === 'dynamic' ? EVERYWHERE : [ts])),
-        remoteTs: child.remoteTs.filter((ts): ts is TrafficSelector => ts !== 'dynamic'),
+        localTs: child.localTs.flatMap((ts) => (isDynamic(ts) ? EVERYWHERE.map((all) => asDynamic(ts, all)) : [ts])),
+        remoteTs: child.remoteTs.filter((ts): ts is TrafficSelector => !isDynamic(ts)),
       }))
       .filter((trap) => trap.remoteTs.length > 0),
   );
 }
 
-const everywhere = (type: 7 | 8): TrafficSelector => {
+const everywhere = (type: 7 | 8): AddressRangeSelector => {
   const octets = type === 7 ? 4 : 16;
   return { type, protocol: 0, startPort: 0, endPort: 65535, start: new Uint8Array(octets), end: new Uint8Array(octets).fill(0xff) };
 };
 
-const EVERYWHERE: readonly TrafficSelector[] = [everywhere(7), everywhere(8)];
+const EVERYWHERE: readonly AddressRangeSelector[] = [everywhere(7), everywhere(8)];

@@ -19,8 +19,8 @@ export function compileChild(name: string, child: ChildSettings, path: Path, leg
     name,
     mode,
     proposals: replayWindow === 0 ? withoutEsn(proposals, path, context) : proposals,
-    localTs: selectors(child.local_ts, [...path, 'local_ts'], context),
-    remoteTs: selectors(child.remote_ts, [...path, 'remote_ts'], context),
+    localTs: selectors(child.local_ts),
+    remoteTs: selectors(child.remote_ts),
     pfs: pfs(child, proposals, path, context),
     lifetimes: childLifetimes(child, path, context),
     replayWindow,
@@ -74,19 +74,12 @@ function withoutEsn(proposals: readonly Proposal[], path: Path, context: Compile
   });
 }
 
-function selectors(settings: readonly SelectorSetting[] | undefined, path: Path, context: CompileContext): ChildPolicy['localTs'] {
+function selectors(settings: readonly SelectorSetting[] | undefined): ChildPolicy['localTs'] {
   return (settings ?? [ANY_DYNAMIC]).map((selector) => {
     const { addresses } = selector;
     if (addresses !== 'dynamic') return toTrafficSelector({ ...selector, addresses });
-    if (selector.protocol !== 0 || selector.startPort !== 0 || selector.endPort !== 0xffff) {
-      throw context.error(
-        path,
-        'dynamic with a protocol or port is not carried out',
-        'Write the addresses, or dynamic alone.',
-        'CONFIG_UNSUPPORTED',
-      );
-    }
-    return 'dynamic';
+    const { protocol, startPort, endPort } = selector;
+    return protocol === 0 && startPort === 0 && endPort === 0xffff ? 'dynamic' : { dynamic: true, protocol, startPort, endPort };
   });
 }
 

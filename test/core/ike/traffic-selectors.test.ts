@@ -70,4 +70,6 @@ test('the initiator accepts a subset and nothing else', () => {
 test('dynamic stands for the addresses of the hour, of both families, or for nothing', () => {
   expect(resolveDynamic(['dynamic', lan], ['10.66.0.5', 'fd00::5'])).toHaveLength(3);
   expect(resolveDynamic(['dynamic'], [])).toEqual([]);
+  const web = { dynamic: true, protocol: 6, startPort: 80, endPort: 443 } as const;
+  expect(resolveDynamic([web, lan], ['10.66.0.5']).map(formatSelector)).toEqual(['10.66.0.5[tcp/80-443]', '10.1.0.0/24']);
 });

@@ -8,10 +8,10 @@ import type { ChildSaKeys, ChildSaSpec } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { type ChildSuite, childKeys, type Nonces } from '../keys.ts';
 import { findNotify, need, notify } from '../notifies.ts';
-import type { ChildPolicy, Connection } from '../policy.ts';
+import type { ChildPolicy, Connection, DynamicSelector } from '../policy.ts';
 import { acceptChild, noProposalChosen, offer, selectChild, withoutKe, withPfs } from '../proposals.ts';
 import { ask, type Routine } from '../routine.ts';
-import { anySelector, isSubset, narrow, resolveDynamic } from '../traffic-selectors.ts';
+import { anySelector, asDynamic, isDynamic, isSubset, narrow, resolveDynamic } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
 
 /** A CHILD_SA we proposed, RFC 7296 §1.2 and §1.3.1. */
@@ -246,12 +246,13 @@ function specOf(
 
 /** With an address still to be assigned, the initiator proposes everything and lets the responder narrow (RFC 7296 §2.19). */
 function proposeSelectors(
-  selectors: readonly (TrafficSelector | 'dynamic')[],
+  selectors: readonly (TrafficSelector | DynamicSelector)[],
   addresses: readonly string[],
   asked: readonly string[] = [],
 ): TrafficSelector[] {
-  const open = selectors.includes('dynamic') && addresses.length === 0 ? [...new Set(asked.map((ip) => (isIpv6(ip) ? 6 : 4)))] : [];
-  return [...resolveDynamic(selectors, addresses), ...open.map((family) => anySelector(family as 4 | 6))];
+  const families = addresses.length === 0 ? [...new Set(asked.map((ip) => (isIpv6(ip) ? 6 : 4)))] : [];
+  const open = selectors.filter(isDynamic).flatMap((ts) => families.map((family) => asDynamic(ts, anySelector(family))));
+  return [...resolveDynamic(selectors, addresses), ...open];
 }
 
 /** Where our end of the traffic sits: the address assigned to us, none yet while one is asked for, else our own. */
