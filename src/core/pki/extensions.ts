@@ -108,8 +108,12 @@ export function parseKnownExtensions(extensions: ReadonlyMap<string, Extension>)
   return known as KnownExtensions;
 }
 
-/** Whether path validation knows what to do with an extension, so that it may be critical. */
-export const isUnderstood = (oid: string): boolean => PARSERS[oid] !== undefined;
+/**
+ * Whether path validation knows what to do with an extension, so that it may be critical. The application policies of Windows authorities
+ * say in other words what an extended key usage beside them says.
+ */
+export const isUnderstood = (oid: string, beside: ReadonlyMap<string, Extension>): boolean =>
+  PARSERS[oid] !== undefined || (oid === Oid.msApplicationPolicies && beside.has(Oid.extKeyUsage));
 
 interface ExtensionParser {
   readonly name: keyof KnownExtensions;

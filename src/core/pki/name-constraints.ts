@@ -14,27 +14,32 @@ export class NameConstraintSet {
   #comparisons: number;
 
   /** @param leadingDot whether `.example.com` in a dNSName constraint is taken as "below example.com", which RFC 5280 does not know
-   *  @param comparisons the most that `check` may spend */
+   *  @param comparisons of a name with a constraint, in all; `affords` counts them */
   constructor(leadingDot: boolean, comparisons: number) {
     this.#leadingDot = leadingDot;
     this.#comparisons = comparisons;
-  }
-
-  get exhausted(): boolean {
-    return this.#comparisons < 0;
   }
 
   add(constraints: NameConstraints): void {
     this.#extensions.push({ permitted: byKind(constraints.permitted), excluded: byKind(constraints.excluded) });
   }
 
+  /** Whether the comparisons that a certificate asks for are within what may be spent; they count as spent then. */
+  affords(certificate: Certificate): boolean {
+    for (const { kind } of namesOf(certificate)) {
+      for (const { permitted, excluded } of this.#extensions)
+        this.#comparisons -= (permitted.get(kind)?.length ?? 0) + (excluded.get(kind)?.length ?? 0);
+      if (this.#comparisons < 0) return false;
+    }
+    return true;
+  }
+
   /** Why a certificate's names are not allowed, as the rest of a sentence; undefined when they are. */
   check(certificate: Certificate): string | undefined {
-    if (this.#extensions.length === 0) return undefined;
     for (const name of namesOf(certificate)) {
       for (const { permitted, excluded } of this.#extensions) {
         const problem = this.#judge(name, permitted.get(name.kind), excluded.get(name.kind));
-        if (problem !== undefined || this.exhausted) return problem ?? 'it has more names to compare than are worth it';
+        if (problem !== undefined) return problem;
       }
     }
     return undefined;
@@ -49,24 +54,10 @@ export class NameConstraintSet {
     // RFC 5280 §4.2.1.10: a constraint on a form that we cannot process, and a name of that form, means refusal.
     const subject = parseSubject(name);
     if (subject === undefined) return `${formatGeneralName(name)} is constrained and cannot be compared`;
-    for (const base of excluded ?? []) {
-      const relation = this.#relate(subject, base);
-      if (relation !== 'outside') return `${formatGeneralName(name)} is excluded by ${formatGeneralName(base)}`;
-    }
-    if (permitted === undefined) return undefined;
-    for (const base of permitted) if (this.#relate(subject, base) === 'inside') return undefined;
-    return this.exhausted ? undefined : `${formatGeneralName(name)} is not among the permitted names`;
-  }
-
-  #relate(subject: Subject, base: GeneralName): Relation {
-    if (--this.#comparisons < 0) return 'unclear';
-    if (subject.kind === 'directory') return base.kind === 'directory' && isWithin(subject.name, base.name) ? 'inside' : 'outside';
-    if (subject.kind === 'ip') return base.kind === 'ip' ? relateAddress(subject.octets, base.octets) : 'unclear';
-    if (base.kind !== subject.kind) return 'unclear';
-    const wanted = 'text' in base ? base.text.toLowerCase() : '';
-    if (subject.kind === 'dns') return relateDns(subject, wanted, this.#leadingDot);
-    if (subject.kind === 'uri') return relateHost(subject.host, wanted);
-    return relateMailbox(subject, 'text' in base ? base.text : '');
+    const exclusion = excluded?.find((base) => relate(subject, base, this.#leadingDot) !== 'outside');
+    if (exclusion !== undefined) return `${formatGeneralName(name)} is excluded by ${formatGeneralName(exclusion)}`;
+    if (permitted === undefined || permitted.some((base) => relate(subject, base, this.#leadingDot) === 'inside')) return undefined;
+    return `${formatGeneralName(name)} is not among the permitted names`;
   }
 }
 
@@ -122,6 +113,14 @@ function parseSubject(name: GeneralName): Subject | undefined {
   }
 }
 
+function relate(subject: Subject, base: GeneralName, leadingDot: boolean): Relation {
+  if (subject.kind === 'directory') return base.kind === 'directory' ? inside(isWithin(subject.name, base.name)) : 'unclear';
+  if (subject.kind === 'ip') return base.kind === 'ip' ? relateAddress(subject.octets, base.octets) : 'unclear';
+  if (!('text' in base)) return 'unclear';
+  if (subject.kind === 'dns') return relateDns(subject, base.text.toLowerCase(), leadingDot);
+  return subject.kind === 'uri' ? relateHost(subject.host, base.text.toLowerCase()) : relateMailbox(subject, base.text);
+}
+
 /** A DNS name satisfies a constraint when it has zero or more labels before it (RFC 5280 §4.2.1.10). */
 function relateDns(subject: Extract<Subject, { kind: 'dns' }>, base: string, leadingDot: boolean): Relation {
   if (base === '') return 'inside';
@@ -149,7 +148,9 @@ function relateMailbox(subject: Extract<Subject, { kind: 'email' }>, base: strin
   if (!base.includes('@')) return relateHost(subject.host, base.toLowerCase());
   const wanted = splitMailbox(base);
   if (wanted === undefined) return 'unclear';
-  return inside(wanted.host === subject.host && wanted.local === subject.local);
+  if (wanted.host !== subject.host || wanted.local.toLowerCase() !== subject.local.toLowerCase()) return 'outside';
+  // Many hosts take a mailbox in any case: that permits nothing, but an exclusion hits it.
+  return wanted.local === subject.local ? 'inside' : 'unclear';
 }
 
 function relateAddress(address: Uint8Array, base: Uint8Array): Relation {
@@ -163,14 +164,13 @@ const inside = (yes: boolean): Relation => (yes ? 'inside' : 'outside');
 const isHostName = (text: string): boolean =>
   text.length <= 253 && /^(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*$/i.test(text) && !/-(?:\.|$)|\.-/.test(text);
 
-/** RFC 5280 §4.2.1.6: `local@host`; only the host compares without regard to case. A quoted local part may hold an `@` of its own. */
+/**
+ * RFC 5280 §4.2.1.6: `local@host`; only the host compares without regard to case. A quoted local part may be another spelling of one
+ * without quotes, so it cannot be compared.
+ */
 function splitMailbox(text: string): { local: string; host: string } | undefined {
-  const at = text.lastIndexOf('@');
-  const local = text.slice(0, at);
-  const host = text.slice(at + 1).toLowerCase();
-  if (at < 1 || !isHostName(host)) return undefined;
-  const quoted = local.length >= 2 && local.startsWith('"') && local.endsWith('"');
-  return quoted || !/[@"\s]/.test(local) ? { local, host } : undefined;
+  const [local = '', host = '', ...rest] = text.split('@');
+  return rest.length === 0 && /^[^\s"(),:;<>@[\\\]]+$/.test(local) && isHostName(host) ? { local, host: host.toLowerCase() } : undefined;
 }
 
 /** RFC 5280 §4.2.1.10: the host of a URI, which MUST be a name for a constraint to apply: without one, or with an address, undefined. */

@@ -54,6 +54,7 @@ export const Oid = {
   extKeyUsage: '2.5.29.37',
   inhibitAnyPolicy: '2.5.29.54',
   authorityInfoAccess: '1.3.6.1.5.5.7.1.1',
+  msApplicationPolicies: '1.3.6.1.4.1.311.21.10',
   anyPolicy: '2.5.29.32.0',
   cpsQualifier: '1.3.6.1.5.5.7.2.1',
   userNoticeQualifier: '1.3.6.1.5.5.7.2.2',

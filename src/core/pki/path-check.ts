@@ -184,7 +184,7 @@ class PathCheck {
   /** RFC 5280 §4.2: a critical extension that is not understood means refusal. */
   #criticalExtensions(certificate: Certificate): CertificateFailure | undefined {
     for (const { oid, critical } of certificate.extensions.values()) {
-      if (!critical || (isUnderstood(oid) && !hasUnknownQualifier(certificate, oid))) continue;
+      if (!critical || (isUnderstood(oid, certificate.extensions) && !hasUnknownQualifier(certificate, oid))) continue;
       return certificateFailure(
         'CRITICAL_EXTENSION',
         `the certificate ${certificateTitle(certificate)} has a critical extension ${oid} that is not understood here`,
@@ -196,8 +196,8 @@ class PathCheck {
   }
 
   #constrainedNames(certificate: Certificate): CertificateFailure | undefined {
+    if (!this.#names.affords(certificate)) return tooComplex('more names to compare with constraints');
     const problem = this.#names.check(certificate);
-    if (this.#names.exhausted) return tooComplex('more names to compare with constraints');
     if (problem === undefined) return undefined;
     return certificateFailure(
       'NAME_CONSTRAINTS',

@@ -47,7 +47,7 @@ const RULES: readonly Rule[] = [
     broken: ({ issuer }) => issuer.parts.length === 0,
   },
   {
-    always: true,
+    positions: ['end entity'],
     what: 'it claims keyCertSign without being an authority',
     section: 'RFC 5280 §4.2.1.9',
     broken: ({ keyUsage, basicConstraints, version }) =>
@@ -66,6 +66,8 @@ const RULES: readonly Rule[] = [
     broken: ({ version }) => version !== 3,
   },
   {
+    // Roots of the last century have number zero, and nobody refers to them by it.
+    positions: ['intermediate', 'end entity'],
     what: 'its serial number is not a positive number of at most 20 octets',
     section: 'RFC 5280 §4.1.2.2',
     broken: ({ serial }) => serial[0]! >= 0x80 || serial.length > 20 || serial.every((octet) => octet === 0),
