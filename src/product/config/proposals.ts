@@ -17,7 +17,7 @@ export function parseProposals(texts: readonly string[], protocol: ProposalProto
   const proposals: Proposal[] = [];
   for (const text of texts.flatMap((part) => part.split(',')).map((part) => part.trim())) {
     if (text === '') return invalid('has an empty place between commas');
-    const words = text === 'default' ? (DEFAULTS[protocol] ?? []) : [text];
+    const words = text === 'default' ? (DEFAULT_PROPOSALS[protocol] ?? []) : [text];
     if (words.length === 0) return invalid(`there are no default proposals for ${protocol}`, 'Write for instance sha256-x25519.');
     for (const word of words) {
       const proposal = parseProposal(word, protocol, legacy);
@@ -179,7 +179,7 @@ const WEAK_KEY_EXCHANGE: ReadonlySet<number> = new Set([
 ]);
 
 /** Combined-mode ciphers first; behind them what Windows (with its profile), Apple and Cisco speak. */
-const DEFAULTS: Readonly<Partial<Record<ProposalProtocol, readonly string[]>>> = {
+export const DEFAULT_PROPOSALS: Readonly<Partial<Record<ProposalProtocol, readonly string[]>>> = {
   IKE: [
     'aes256gcm16-aes128gcm16-chacha20poly1305-prfsha384-prfsha256-x25519-ecp256-ecp384',
     'aes256-aes128-sha256-sha384-prfsha256-prfsha384-x25519-ecp256-modp2048-modp3072',

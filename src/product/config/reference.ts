@@ -1,4 +1,5 @@
 import { type ReferenceRow, referenceForms, referenceSections } from './json-schema.ts';
+import { DEFAULT_PROPOSALS } from './proposals.ts';
 
 /** The reference page of the configuration, Markdown. */
 export function referencePage(): string {
@@ -9,8 +10,27 @@ export function referencePage(): string {
     ({ name, description, samples }) =>
       `| \`${name}\` | ${cell(description)} | ${samples.map((sample) => `\`${cell(sample)}\``).join(' · ')} |`,
   );
-  return [HEAD, ...sections, '## Forms of values', '', '| form | what it is | examples |', '|---|---|---|', ...forms, ''].join('\n');
+  return [
+    HEAD,
+    ...sections,
+    '## Default proposals',
+    '',
+    ...Object.entries(DEFAULT_PROPOSALS).flatMap(proposals),
+    '## Forms of values',
+    '',
+    '| form | what it is | examples |',
+    '|---|---|---|',
+    ...forms,
+    '',
+  ].join('\n');
 }
+
+const proposals = ([protocol, list]: [string, readonly string[]]): string[] => [
+  `For ${protocol}, in order of preference:`,
+  '',
+  ...list.map((text) => `- \`${text}\``),
+  '',
+];
 
 function table(rows: readonly ReferenceRow[]): string {
   const lines = rows.map(

@@ -90,7 +90,7 @@ describe('what is refused', () => {
     const error = failure(() => readSource(text, 'f.yaml'));
     expect(error.message).toContain(message);
     expect(error.code).toBe(code);
-    expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
+    expect(({} as Record<string, unknown>).polluted).toBeUndefined();
   });
 
   test('a value that a program made may not reach into prototypes either', () => {
@@ -102,7 +102,7 @@ describe('what is refused', () => {
 
   test('a value that contains itself', () => {
     const loop: Record<string, unknown> = {};
-    loop['again'] = loop;
+    loop.again = loop;
     expect(failure(() => sourceOf(loop)).code).toBe('CONFIG_TOO_LARGE');
   });
 });

@@ -1,0 +1,245 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { formatIdentityPattern } from '../../../src/core/pki/identity-pattern.ts';
+import { compile, formatProposalWords, loadConfig, resolveNames } from '../../../src/product/config/index.ts';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const MINIMAL =
+  'secrets: {s: {kind: psk, secret_file: s.psk}}\nconnections: {c: {local: {auth: psk}, remote: {auth: psk}, children: {net: {}}}}\n';
+const compiled = (text: string) => compile(loadConfig(text, { file: '/etc/tunnelwright/tunnelwright.yaml' }));
+const connection = (lines: string, child = '') =>
+  compiled(
+    `secrets: {s: {kind: psk, secret_file: s.psk}}\nconnections:\n  c:\n    local: {auth: psk}\n    remote: {auth: psk}\n${lines}\n    children: {net: {${child}}}\n`,
+  ).connections[0]!;
+
+describe('defaults', () => {
+  const { connections, ...rest } = compiled(MINIMAL);
+  const { children, proposals, ...ike } = connections[0]!;
+  const { proposals: esp, ...child } = children[0]!;
+
+  test('of the instance', () => {
+    expect(rest).toMatchObject({
+      name: undefined,
+      limits: { cookieThreshold: 32, halfOpenPerAddress: 5, halfOpenLife: 10_000 },
+      listen: { addresses: ['%any'], ports: { ike: 500, nat: 4500 }, fallback: undefined },
+      plane: 'auto',
+      mtu: undefined,
+      addresses: [],
+      pools: [],
+      transfer: { share: undefined, inbox: undefined },
+      control: { socket: undefined },
+      warnings: [],
+    });
+  });
+
+  test('of a connection', () => {
+    expect(ike).toEqual({
+      name: 'c',
+      localAddresses: ['%any'],
+      remoteAddresses: ['%any'],
+      remotePort: 500,
+      remoteNatPort: 4500,
+      local: [{ auth: 'psk', id: undefined }],
+      remote: [{ auth: 'psk', id: { kind: 'any' } }],
+      pools: [],
+      virtualIps: [],
+      fragmentation: 'yes',
+      fragmentSize: 1280,
+      encap: false,
+      sendCert: 'always',
+      sendCertreq: true,
+      lifetimes: { rekey: 4 * HOUR, jitter: 24 * MINUTE, hard: 264 * MINUTE, reauth: 0 },
+      liveness: { delay: 30_000 },
+      retransmission: { initial: 1000, base: 1.8, giveUp: 165_000 },
+      natKeepalive: 20_000,
+      unique: 'replace',
+      mobike: true,
+      childless: 'allow',
+      keyingTries: 1,
+    });
+    expect(proposals.map(formatProposalWords)).toEqual([
+      'aes256gcm16-aes128gcm16-chacha20poly1305-prfsha384-prfsha256-x25519-ecp256-ecp384',
+      'aes256-aes128-prfsha256-prfsha384-sha256-sha384-x25519-ecp256-modp2048-modp3072',
+    ]);
+  });
+
+  test('of a child', () => {
+    expect(child).toEqual({
+      name: 'net',
+      mode: 'tunnel',
+      localTs: ['dynamic'],
+      remoteTs: ['dynamic'],
+      pfs: 'prefer',
+      lifetimes: {
+        rekey: HOUR,
+        jitter: 6 * MINUTE,
+        hard: 66 * MINUTE,
+        rekeyBytes: 64 * 2 ** 30,
+        hardBytes: Math.round(64 * 2 ** 30 * 1.1),
+        rekeyPackets: 2 ** 30,
+        hardPackets: Math.round(2 ** 30 * 1.1),
+      },
+      replayWindow: 1024,
+      startAction: 'none',
+      closeAction: 'none',
+      dpdAction: 'clear',
+    });
+    expect(esp.map(formatProposalWords)).toEqual([
+      'aes256gcm16-aes128gcm16-chacha20poly1305-x25519-ecp256-ecp384-esn-noesn',
+      'aes256-sha256-x25519-ecp256-modp2048-modp3072-esn-noesn',
+    ]);
+  });
+
+  test('a client gives up sooner than a site', () => {
+    expect(connection('    vips: 0.0.0.0').retransmission).toEqual({ initial: 1000, base: 1.8, giveUp: 60_000 });
+    expect(connection('    vips: 0.0.0.0\n    retransmission: {give_up: 5s, base: 2}').retransmission).toEqual({
+      initial: 1000,
+      base: 2,
+      giveUp: 5000,
+    });
+  });
+});
+
+describe('what is set is what holds', () => {
+  test.each([
+    ['rekey_time: 1h', { rekey: HOUR, jitter: 360_000, hard: 66 * MINUTE, reauth: 0 }],
+    ['reauth_time: 2h', { rekey: 0, jitter: 720_000, hard: 132 * MINUTE, reauth: 2 * HOUR }],
+    ['rekey_time: 1h\n    reauth_time: 2h', { rekey: HOUR, jitter: 360_000, hard: 132 * MINUTE, reauth: 2 * HOUR }],
+    ['rekey_time: 0', { rekey: 0, jitter: 0, hard: 0, reauth: 0 }],
+    ['rekey_time: 1h\n    over_time: 1m\n    rand_time: 30s', { rekey: HOUR, jitter: 30_000, hard: HOUR + 60_000, reauth: 0 }],
+  ])('%j', (lines, lifetimes) => {
+    expect(connection(`    ${lines}`).lifetimes).toEqual(lifetimes);
+  });
+
+  test('a child without time limits, and one with a hard limit alone', () => {
+    expect(connection('', 'rekey_time: 0, rekey_bytes: 0, rekey_packets: 0').children[0]!.lifetimes).toEqual({
+      rekey: 0,
+      jitter: 0,
+      hard: 0,
+      rekeyBytes: 0,
+      hardBytes: 0,
+      rekeyPackets: 0,
+      hardPackets: 0,
+    });
+    expect(connection('', 'rekey_time: 0, life_time: 1h').children[0]!.lifetimes).toMatchObject({ rekey: 0, hard: HOUR });
+  });
+
+  test('without a replay window 64-bit sequence numbers are not offered', () => {
+    expect(connection('', 'esp_proposals: aes256gcm16, replay_window: 0').children[0]!.proposals.map(formatProposalWords)).toEqual([
+      'aes256gcm16-noesn',
+    ]);
+  });
+
+  test('AH in the place of ESP, with a warning', () => {
+    const config = compiled(MINIMAL.replace('net: {}', 'net: {ah_proposals: sha256-x25519, mode: transport}'));
+    expect(config.connections[0]!.children[0]!.proposals).toMatchObject([{ protocol: 2 }]);
+    expect(config.warnings.map((warning) => warning.message)).toEqual([expect.stringContaining('AH leaves traffic readable')]);
+  });
+
+  test('dynamic with a protocol and port', () => {
+    expect(connection('', 'local_ts: "dynamic[tcp/80], dynamic"').children[0]!.localTs).toEqual([
+      { dynamic: true, protocol: 6, startPort: 80, endPort: 80 },
+      'dynamic',
+    ]);
+  });
+
+  test('identities are patterns on the other end', () => {
+    const text = MINIMAL.replace('remote: {auth: psk}', 'remote: {auth: psk, id: "*@example.com"}');
+    expect(formatIdentityPattern(compiled(text).connections[0]!.remote[0]!.id)).toBe('*@example.com');
+  });
+
+  test('paths start beside the file, or at home', () => {
+    const text = 'transfer: {share: ./a, inbox: ~/in}\ncontrol: {socket: /run/x.sock}\n';
+    expect(compiled(text)).toMatchObject({
+      transfer: { share: '/etc/tunnelwright/a', inbox: join(homedir(), 'in') },
+      control: { socket: '/run/x.sock' },
+    });
+  });
+});
+
+describe('pools', () => {
+  test('keep the first address of a prefix for the gateway', () => {
+    const config = compiled(
+      'pools: {a: {addrs: "10.66.0.0/24, fd5a::/64, 10.67.0.10-10.67.0.20", dns: 10.66.0.1, split_include: 10.0.0.0/8}}',
+    );
+    expect(config.addresses).toEqual(['10.66.0.1/24', 'fd5a::1/64']);
+    expect(config.pools).toEqual([
+      {
+        name: 'a',
+        ranges: ['10.66.0.0/24', 'fd5a::/64', '10.67.0.10-10.67.0.20'],
+        reserved: ['10.66.0.1', 'fd5a::1'],
+        dns: ['10.66.0.1'],
+        domains: [],
+        subnets: ['10.0.0.0/8'],
+      },
+    ]);
+  });
+
+  test('or the addresses that are named', () => {
+    expect(compiled('addresses: 10.66.0.254/24\npools: {a: {addrs: 10.66.0.0/24}}')).toMatchObject({
+      addresses: ['10.66.0.254/24'],
+      pools: [{ reserved: ['10.66.0.254'] }],
+    });
+  });
+});
+
+describe('credentials', () => {
+  const text = (remote: string) =>
+    `authorities: {corp: {cacert: corp.crt}}\nconnections:\n  c:\n    local: {auth: pubkey, certs: [a.crt, b.crt], key: a.key}\n    remote: {auth: pubkey${remote}}\n    children: {net: {}}\n`;
+
+  test('a round without cacerts trusts the authorities of the top, and those alone', () => {
+    const two = `${text('')}  d:\n    local: {auth: pubkey, certs: a.crt}\n    remote: {auth: pubkey, cacerts: other.crt}\n    children: {net: {}}\n`;
+    const config = compiled(two);
+    expect(config.connections.map((c) => c.remote[0]!.authorities)).toEqual([['corp'], ['/etc/tunnelwright/other.crt']]);
+    expect(config.credentials.authorities.map((authority) => authority.handle)).toEqual(['corp', '/etc/tunnelwright/other.crt']);
+    expect(
+      config.credentials.certificates.map(({ handle, certificates, key }) => [handle, certificates.map((file) => file.path), key?.path]),
+    ).toEqual([
+      ['c.local[0]', ['/etc/tunnelwright/a.crt', '/etc/tunnelwright/b.crt'], '/etc/tunnelwright/a.key'],
+      ['d.local[0]', ['/etc/tunnelwright/a.crt'], undefined],
+    ]);
+    expect(config.connections[0]!.local[0]!.credential).toBe('c.local[0]');
+  });
+
+  test('a named authority is loaded once', () => {
+    expect(compiled(text(', cacerts: [x.crt, x.crt]')).credentials.authorities).toHaveLength(2);
+  });
+});
+
+describe('names', () => {
+  const named = () => compiled(MINIMAL.replace('{c: {', '{c: {remote_addrs: "vpn.example.com, 192.0.2.9, %any", '));
+
+  test('become addresses', async () => {
+    const config = await resolveNames(named(), async () => ['2001:db8::1', '192.0.2.1']);
+    expect(config.connections[0]!.remoteAddresses).toEqual(['2001:db8::1', '192.0.2.1', '192.0.2.9', '%any']);
+  });
+
+  test('that do not resolve matter only where they are needed', async () => {
+    const fails = () => Promise.reject(Object.assign(new Error('x'), { code: 'ENOTFOUND' }));
+    expect((await resolveNames(named(), fails)).connections[0]!.remoteAddresses).toEqual(['192.0.2.9', '%any']);
+    await expect(resolveNames(named(), fails, () => true)).rejects.toMatchObject({
+      code: 'NAME_NOT_FOUND',
+      message: 'c: the name vpn.example.com has no address (ENOTFOUND)',
+    });
+  });
+});
+
+const EXAMPLES = join(import.meta.dirname, '..', '..', '..', 'examples');
+describe('examples', () => {
+  test.each(readdirSync(EXAMPLES).filter((file) => file.endsWith('.yaml')))('%s compiles without a warning', (file) => {
+    const config = compile(loadConfig(readFileSync(join(EXAMPLES, file), 'utf8'), { file: join(EXAMPLES, file) }));
+    expect(config.warnings).toEqual([]);
+    expect(config.connections).not.toHaveLength(0);
+  });
+
+  test('merged settings hold', () => {
+    const [east] = compile(loadConfig(readFileSync(join(EXAMPLES, 'site-to-site.yaml'), 'utf8'))).connections;
+    expect(east!.children.map(({ name, pfs, startAction, lifetimes }) => [name, pfs, startAction, lifetimes.rekey])).toEqual([
+      ['offices', 'require', 'start', HOUR],
+      ['printers', 'require', 'start', HOUR / 2],
+    ]);
+  });
+});
