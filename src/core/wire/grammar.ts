@@ -15,12 +15,12 @@ import { notifyName } from './text/notify.ts';
  * of unknown type may stand anywhere, and an exchange that has no grammar here is not judged.
  *
  * Throws `PeerViolation` (INVALID_SYNTAX) for a payload that is missing, stands twice or has no place.
+ * @param form which the exchange is at, for callers that know it; else it is told by what is in the message, by which an IKE_AUTH response
+ *   that lacks its IDr looks like the one that ends EAP
  */
-export function checkMessage(header: IkeHeader, payloads: readonly Payload[]): void {
+export function checkMessage(header: IkeHeader, payloads: readonly Payload[], form = formOf(header, payloads)): void {
   // What is still sealed can neither be missed nor judged.
-  if (payloads.some(isSealed)) return;
-  const form = formOf(header, payloads);
-  if (form === undefined) return;
+  if (form === undefined || payloads.some(isSealed)) return;
   const counts = countKinds(payloads);
   const allowed = TABLE.get(form)!;
   for (const kind of counts.keys()) if (!allowed.has(kind)) throw violation(form, `${kind} has no place in it`);

@@ -21,6 +21,8 @@ export interface Protection {
   readonly cipher: MessageCipher;
   /** A fresh IV of `length` octets: a counter for AEAD and CTR, unpredictable for CBC. Called once per message or fragment. */
   iv(length: number): Uint8Array;
+  /** RFC 7296 §3.14 leaves the content of the padding to the sender; zeros unless this says otherwise. Never more than a block. */
+  padding?(length: number): Uint8Array;
 }
 
 export interface OpenedMessage {
@@ -144,8 +146,10 @@ function seal(
   // RFC 7296 §3.14, RFC 5282 §5.1: what is authenticated reaches from the IKE header to before the IV.
   const headLength = w.length;
   const iv = protection.iv(cipher.ivLength);
-  if (iv.length !== cipher.ivLength) throw new InternalError(`an IV of ${iv.length} octets where the cipher takes ${cipher.ivLength}`);
-  w.bytes(iv).bytes(body).zero(padding).u8(padding);
+  const filler = protection.padding?.(padding) ?? new Uint8Array(padding);
+  if (iv.length !== cipher.ivLength || filler.length !== padding)
+    throw new InternalError('an IV or a padding of another length than the cipher takes');
+  w.bytes(iv).bytes(body).bytes(filler).u8(padding);
   const end = w.length;
   const message = w.zero(cipher.icvLength).finish();
   new DataView(message.buffer, message.byteOffset).setUint32(24, message.length);

@@ -8,7 +8,7 @@ export default definePayload<'CERT'>({
   type: PayloadType.CERT,
   notation: 'CERT',
   section: 'RFC 7296 §3.6',
-  occurs: many('IKE_AUTH request', 'IKE_AUTH response', 'IKE_AUTH response, EAP round', 'IKE_AUTH response, after EAP'),
+  occurs: many('IKE_AUTH request', 'IKE_AUTH response', 'IKE_AUTH response, EAP round'),
   parse: (r) => ({ kind: 'CERT', encoding: r.u8('Cert Encoding'), data: r.rest() }),
   write: (w, { encoding, data }) => void w.u8(encoding).bytes(data),
   describe({ encoding, data }) {

@@ -12,7 +12,7 @@ export function describeAttribute({ type, value }: ConfigurationAttribute): stri
 
 function formatValue(type: number, value: Uint8Array): string {
   const format = FORMATS[type];
-  return format?.(value) ?? `${shortHex(value)}`;
+  return format?.(value) ?? shortHex(value);
 }
 
 type Format = (value: Uint8Array) => string | undefined;

@@ -16,7 +16,7 @@ export function formatIdentification(id: Identification): string {
   if (idType === IdType.ID_FQDN || idType === IdType.ID_RFC822_ADDR)
     return data.length === 0 ? '(empty)' : printable(fromUtf8(data.subarray(0, SHOWN)));
   if (idType === IdType.ID_DER_ASN1_DN) return formatDistinguishedName(data) ?? `ID_DER_ASN1_DN ${shortHex(data)}`;
-  if (idType === IdType.ID_KEY_ID) return isVisible(data) ? fromUtf8(data) : `${shortHex(data)}`;
+  if (idType === IdType.ID_KEY_ID) return isVisible(data) ? fromUtf8(data) : shortHex(data);
   if (idType === IdType.ID_NULL) return data.length === 0 ? 'ID_NULL' : `ID_NULL ${shortHex(data)}`;
   return `${nameOf(IdType, idType)} ${shortHex(data)}`;
 }

@@ -32,7 +32,7 @@ export function describeProposal(proposal: Proposal): string {
 export function formatTransform(transform: Transform): string {
   const extras = (transform.attributes ?? []).map(({ type, value }) => {
     const name = nameOf(TransformAttributeType, type);
-    return ` [${name}=${typeof value === 'number' ? value : `${shortHex(value)}`}]`;
+    return ` [${name}=${typeof value === 'number' ? value : shortHex(value)}]`;
   });
   const keyLength = transform.keyLength === undefined ? '' : `-${transform.keyLength}`;
   return `${nameOfTransform(transform.type, transform.id)}${keyLength}${extras.join('')}`;
