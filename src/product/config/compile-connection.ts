@@ -1,9 +1,11 @@
 import { formatIp } from '../../core/bytes/ip-address.ts';
 import type { Connection, IkeLifetimes, LocalAuth, RemoteAuth } from '../../core/ike/policy.ts';
 import { matchIdentity } from '../../core/pki/identity-pattern.ts';
+import { IdType } from '../../core/wire/iana.ts';
+import type { Identification } from '../../core/wire/payloads/types.ts';
 import { compileChild } from './compile-child.ts';
 import type { CompileContext } from './compile-context.ts';
-import type { AuthoritySource, CompiledConnection, PskSource } from './compiled.ts';
+import type { AuthoritySource, CompiledConnection, FileReference, PskSource, TrustedSource } from './compiled.ts';
 import { CLIENT_RETRANSMISSION, DEFAULTS, SITE_RETRANSMISSION } from './defaults.ts';
 import { type AddressRange, formatRange } from './formats.ts';
 import { parseProposals } from './proposals.ts';
@@ -57,7 +59,7 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
     remoteNatPort: connection.remote_nat_port ?? DEFAULTS.natPort,
     proposals: context.need([...path, 'proposals'], parseProposals(connection.proposals ?? ['default'], 'IKE', legacy)),
     local: oneRound(connection.local, [...path, 'local'], context).map((round, i) =>
-      localAuth(round, [...path, 'local', i], name, i, around),
+      localAuth(round, [...path, 'local', i], name, connection, around),
     ),
     remote: oneRound(connection.remote, [...path, 'remote'], context).map((round, i) => remoteAuth(round, [...path, 'remote', i], around)),
     children: children.map(([child, settings]) => compileChild(child, settings, [...path, 'children', child], legacy, context)),
@@ -72,7 +74,7 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
     liveness: { delay: connection.dpd_delay ?? DEFAULTS.dpdDelay },
     retransmission: retransmission(connection),
     natKeepalive: connection.nat_keepalive ?? DEFAULTS.natKeepalive,
-    unique: connection.unique === 'no' ? 'replace' : (connection.unique ?? 'replace'),
+    unique: connection.unique === 'no' ? 'keep' : (connection.unique ?? 'replace'),
     mobike: connection.mobike ?? true,
     childless,
     keyingTries: connection.keyingtries ?? 1,
@@ -91,33 +93,41 @@ function addresses(endpoints: readonly EndpointSetting[] | undefined): string[] 
   });
 }
 
-function localAuth(round: LocalRoundSettings, path: Path, connection: string, index: number, { context, psks }: Surroundings): LocalAuth {
-  const common = { id: round.id, ...(round.schemes === undefined ? {} : { schemes: round.schemes }) };
+function localAuth(
+  round: LocalRoundSettings,
+  path: Path,
+  name: string,
+  connection: ConnectionSettings,
+  { context, psks }: Surroundings,
+): LocalAuth {
+  const schemes = round.schemes === undefined ? {} : { schemes: round.schemes };
   switch (round.auth) {
-    case 'psk':
-      if (psks.length === 0)
+    case 'psk': {
+      if (psks.length === 0) throw context.error([...path, 'auth'], 'there is no pre-shared key', ADD_PSK, 'SECRET_MISSING');
+      const id = round.id ?? ownAddressId(connection.local_addrs);
+      if (id === undefined)
         throw context.error(
-          [...path, 'auth'],
-          'there is no pre-shared key',
-          'Add one: secrets: {home: {kind: psk, secret_file: home.psk}}.',
-          'SECRET_MISSING',
+          [...path, 'id'],
+          'is missing: with a pre-shared key we must say who we are',
+          'Add a name that the other end knows, for instance id: laptop.example.com.',
         );
-      return { auth: 'psk', ...common };
+      return { auth: 'psk', id, ...schemes };
+    }
     case 'pubkey': {
       if (round.certs === undefined)
         throw context.error(
-          path,
-          'certs is missing: with auth: pubkey we prove who we are with a certificate',
+          [...path, 'certs'],
+          'is missing: with auth: pubkey we prove who we are with a certificate',
           'Add certs and key, or use auth: psk.',
         );
-      const credential = `${connection}.local[${index}]`;
+      const credential = `${name}.local[0]`;
       const certificates = round.certs.map((file, i) => context.file([...path, 'certs', i], file));
       context.certificates.push({
         handle: credential,
         certificates,
         key: round.key === undefined ? undefined : context.file([...path, 'key'], round.key),
       });
-      return { auth: 'pubkey', ...common, credential };
+      return { auth: 'pubkey', id: round.id, credential, ...schemes };
     }
     default:
       throw notSpoken(round.auth, path, context);
@@ -132,26 +142,38 @@ function remoteAuth(round: RemoteRoundSettings, path: Path, { context, authoriti
         throw context.error(
           [...path, 'auth'],
           'there is no pre-shared key for this peer',
-          'Add one: secrets: {home: {kind: psk, secret_file: home.psk}}, with ids if it is not for everybody.',
+          `${ADD_PSK} With ids, if it is not for everybody.`,
           'SECRET_MISSING',
         );
       return { auth: 'psk', ...common };
     case 'pubkey': {
-      const named =
-        round.cacerts?.map((file, i) => authorityOf(context.file([...path, 'cacerts', i], file), context)) ??
-        authorities.map((authority) => authority.handle);
-      if (named.length === 0)
+      const issuers = round.cacerts?.map((file, i) => trusted(context.authorities, context.file([...path, 'cacerts', i], file)));
+      const peers = round.certs?.map((file, i) => trusted(context.peers, context.file([...path, 'certs', i], file)));
+      // Whoever is named here is trusted alone; an empty list would mean everybody that any connection trusts.
+      const handles =
+        issuers === undefined && peers === undefined
+          ? authorities.map((authority) => authority.handle)
+          : [...(issuers ?? []), ...(peers ?? [])];
+      if (handles.length === 0)
         throw context.error(
           path,
           'no authority is trusted for this peer, so no certificate of it would be',
           'Add cacerts here, or authorities at the top.',
           'AUTHORITY_MISSING',
         );
-      return { auth: 'pubkey', ...common, authorities: named };
+      return { auth: 'pubkey', ...common, authorities: handles };
     }
     default:
       throw notSpoken(round.auth, path, context);
   }
+}
+
+/** Our address as identity, where the configuration knows it. */
+function ownAddressId(endpoints: readonly EndpointSetting[] | undefined): Identification | undefined {
+  const own = endpoints?.find((endpoint) => endpoint.kind === 'range' && isHost(endpoint.range));
+  return own?.kind === 'range'
+    ? { idType: own.range.family === 4 ? IdType.ID_IPV4_ADDR : IdType.ID_IPV6_ADDR, data: own.range.start }
+    : undefined;
 }
 
 /** A key without owners is anybody's; else one owner must be, or be matched by, the identity. */
@@ -160,10 +182,11 @@ function couldBeOf(psk: PskSource, id: RemoteAuth['id']): boolean {
   return psk.owners.some((owner) => matchIdentity(owner, id.id));
 }
 
-function authorityOf(certificate: AuthoritySource['certificate'], context: CompileContext): string {
-  if (!context.authorities.has(certificate.path))
-    context.authorities.set(certificate.path, { handle: certificate.path, certificate, crlUris: [], ocspUris: [] });
-  return certificate.path;
+/** The handle of a certificate that is named by file: loaded once, whoever names it. */
+function trusted(known: Map<string, TrustedSource>, certificate: FileReference): string {
+  const handle = certificate.path;
+  if (!known.has(handle)) known.set(handle, { handle, certificate });
+  return handle;
 }
 
 function oneRound<T>(rounds: readonly T[], path: Path, context: CompileContext): readonly T[] {
@@ -201,3 +224,4 @@ function retransmission(connection: ConnectionSettings): Connection['retransmiss
 }
 
 const isHost = (range: AddressRange): boolean => range.prefix === range.start.length * 8;
+const ADD_PSK = 'Add one: secrets: {home: {kind: psk, secret_file: home.psk}}.';

@@ -1,5 +1,5 @@
 import type { ConfigError } from '../../core/bytes/errors.ts';
-import type { AuthoritySource, CertificateSource, ConfigWarning, FileReference } from './compiled.ts';
+import type { CertificateSource, ConfigWarning, FileReference, TrustedSource } from './compiled.ts';
 import type { Parsed } from './formats.ts';
 import { errorAt, type Path, type Source } from './source.ts';
 import { unsupportedAt } from './unsupported.ts';
@@ -9,7 +9,9 @@ export class CompileContext {
   readonly warnings: ConfigWarning[] = [];
   readonly certificates: CertificateSource[] = [];
   /** Authorities that rounds name by file, by handle. */
-  readonly authorities = new Map<string, AuthoritySource>();
+  readonly authorities = new Map<string, TrustedSource>();
+  /** Certificates of peers that are trusted as they are, likewise. */
+  readonly peers = new Map<string, TrustedSource>();
   readonly #source: Source;
   readonly #resolve: (path: string) => string;
 

@@ -31,7 +31,8 @@ export function compile(config: LoadedConfig): CompiledConfig {
     pools,
     credentials: {
       certificates: context.certificates,
-      authorities: [...authorities, ...context.authorities.values()],
+      authorities: [...authorities, ...[...context.authorities.values()].map((named) => ({ ...named, crlUris: [], ocspUris: [] }))],
+      peers: [...context.peers.values()],
       psks,
       passphrases: compilePassphrases(settings, context),
     },

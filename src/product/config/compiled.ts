@@ -60,6 +60,8 @@ export interface CredentialSources {
   readonly certificates: readonly CertificateSource[];
   /** `RemoteAuth.authorities` holds the handles. */
   readonly authorities: readonly AuthoritySource[];
+  /** Certificates of peers that are trusted as they are, whoever issued them; handles are used like those of authorities. */
+  readonly peers: readonly TrustedSource[];
   readonly psks: readonly PskSource[];
   readonly passphrases: readonly { readonly file: string; readonly secret: SecretSource }[];
 }
@@ -72,9 +74,12 @@ export interface CertificateSource {
   readonly key: FileReference | undefined;
 }
 
-export interface AuthoritySource {
+export interface TrustedSource {
   readonly handle: string;
   readonly certificate: FileReference;
+}
+
+export interface AuthoritySource extends TrustedSource {
   readonly crlUris: readonly string[];
   readonly ocspUris: readonly string[];
 }

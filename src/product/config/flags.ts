@@ -35,6 +35,11 @@ export interface ServeFlags extends Omit<ConnectionFlags, 'only'> {
   readonly inbox?: string | undefined;
 }
 
+export interface FlagOptions extends LoadOptions {
+  /** Who we say we are with a pre-shared key, when nobody says; the name of the machine. */
+  readonly defaultId: string;
+}
+
 /** `ike://alice@vpn.example.com:5500`, `vpn.example.com`, `192.0.2.1`, `[2001:db8::1]:500`. */
 export interface Target {
   readonly host: string;
@@ -57,13 +62,14 @@ export function parseTarget(text: string): Target {
 }
 
 /** A connection made of flags alone, as `up HOST --psk-file F` has it: a client that asks for an address. */
-export function clientFromFlags(name: string, target: Target, flags: ConnectionFlags, options: LoadOptions): LoadedConfig {
+export function clientFromFlags(name: string, target: Target, flags: ConnectionFlags, options: FlagOptions): LoadedConfig {
   const overlay = new Overlay(undefined);
   const at = ['connections', name];
   overlay.set([...at, 'remote_addrs'], target.host, 'TARGET');
   overlay.set([...at, 'vips'], ['0.0.0.0', '::'], 'TARGET');
   if (target.port !== undefined) overlay.set([...at, 'remote_port'], target.port, 'TARGET');
   if (target.id !== undefined) overlay.set([...at, 'local', 0, 'id'], target.id, 'TARGET');
+  else if (flags.cert === undefined) overlay.set([...at, 'local', 0, 'id'], options.defaultId, '--id');
   overlay.set([...at, 'children', 'net', 'remote_ts'], EVERYTHING, '--only');
   authenticate(overlay, at, flags);
   // Whoever answers with a certificate must be who we asked for.
@@ -74,12 +80,13 @@ export function clientFromFlags(name: string, target: Target, flags: ConnectionF
 }
 
 /** A gateway made of flags alone: one connection for whoever has the secret or a certificate of the authority. */
-export function gatewayFromFlags(flags: ServeFlags, options: LoadOptions & { readonly defaultPools: readonly string[] }): LoadedConfig {
+export function gatewayFromFlags(flags: ServeFlags, options: FlagOptions & { readonly defaultPools: readonly string[] }): LoadedConfig {
   const overlay = new Overlay(undefined);
   const at = ['connections', 'clients'];
   overlay.set(['pools', 'clients', 'addrs'], flags.pool ?? options.defaultPools, '--pool');
   overlay.set([...at, 'pools'], ['clients'], '--pool');
   overlay.set([...at, 'children', 'net', 'local_ts'], flags.net ?? EVERYTHING, '--net');
+  if (flags.cert === undefined) overlay.set([...at, 'local', 0, 'id'], options.defaultId, '--id');
   if (flags.dns !== undefined) overlay.set(['pools', 'clients', 'dns'], flags.dns, '--dns');
   authenticate(overlay, at, flags);
   applyConnection(overlay, at, ['net'], flags);

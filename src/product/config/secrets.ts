@@ -24,6 +24,7 @@ export interface RawCredentials {
     readonly crlUris: readonly string[];
     readonly ocspUris: readonly string[];
   }[];
+  readonly peers: readonly { readonly handle: string; readonly certificate: RawFile }[];
   readonly psks: readonly {
     readonly name: string;
     readonly owners: CredentialSources['psks'][number]['owners'];
@@ -54,13 +55,16 @@ export async function readCredentials(sources: CredentialSources, files: Credent
   const authorities: RawCredentials['authorities'][number][] = [];
   for (const source of sources.authorities)
     authorities.push({ ...source, certificate: await read(source.certificate, (path) => files.readFile(path)) });
+  const peers: RawCredentials['peers'][number][] = [];
+  for (const { handle, certificate } of sources.peers)
+    peers.push({ handle, certificate: await read(certificate, (path) => files.readFile(path)) });
   const psks: RawCredentials['psks'][number][] = [];
   for (const { name, owners, secret } of sources.psks) {
     const octets = await readSecret(secret, files);
     if (octets.length < SHORT_PSK) warnings.push(shortPsk(secret.place, octets.length));
     psks.push({ name, owners, secret: octets });
   }
-  return { certificates, authorities, psks, warnings };
+  return { certificates, authorities, peers, psks, warnings };
 }
 
 /** One secret, from wherever it is. */

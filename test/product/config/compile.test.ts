@@ -2,17 +2,19 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { utf8 } from '../../../src/core/bytes/bytes.ts';
+import { formatIdentity } from '../../../src/core/pki/identity.ts';
 import { formatIdentityPattern } from '../../../src/core/pki/identity-pattern.ts';
 import { compile, formatProposalWords, loadConfig, resolveNames } from '../../../src/product/config/index.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const MINIMAL =
-  'secrets: {s: {kind: psk, secret_file: s.psk}}\nconnections: {c: {local: {auth: psk}, remote: {auth: psk}, children: {net: {}}}}\n';
+  'secrets: {s: {kind: psk, secret_file: s.psk}}\nconnections: {c: {local: {auth: psk, id: us}, remote: {auth: psk}, children: {net: {}}}}\n';
 const compiled = (text: string) => compile(loadConfig(text, { file: '/etc/tunnelwright/tunnelwright.yaml' }));
 const connection = (lines: string, child = '') =>
   compiled(
-    `secrets: {s: {kind: psk, secret_file: s.psk}}\nconnections:\n  c:\n    local: {auth: psk}\n    remote: {auth: psk}\n${lines}\n    children: {net: {${child}}}\n`,
+    `secrets: {s: {kind: psk, secret_file: s.psk}}\nconnections:\n  c:\n    local: {auth: psk, id: us}\n    remote: {auth: psk}\n${lines}\n    children: {net: {${child}}}\n`,
   ).connections[0]!;
 
 describe('defaults', () => {
@@ -42,7 +44,7 @@ describe('defaults', () => {
       remoteAddresses: ['%any'],
       remotePort: 500,
       remoteNatPort: 4500,
-      local: [{ auth: 'psk', id: undefined }],
+      local: [{ auth: 'psk', id: { idType: 2, data: utf8('us') } }],
       remote: [{ auth: 'psk', id: { kind: 'any' } }],
       pools: [],
       virtualIps: [],
@@ -146,6 +148,15 @@ describe('what is set is what holds', () => {
     ]);
   });
 
+  test('with a pre-shared key the own address is the identity that needs no words', () => {
+    const text = MINIMAL.replace('local: {auth: psk, id: us}', 'local_addrs: 192.0.2.7, local: {auth: psk}');
+    expect(formatIdentity(compiled(text).connections[0]!.local[0]!.id!)).toBe('192.0.2.7');
+  });
+
+  test('uniqueness', () => {
+    expect(['replace', 'never', 'no'].map((word) => connection(`    unique: ${word}`).unique)).toEqual(['replace', 'never', 'keep']);
+  });
+
   test('identities are patterns on the other end', () => {
     const text = MINIMAL.replace('remote: {auth: psk}', 'remote: {auth: psk, id: "*@example.com"}');
     expect(formatIdentityPattern(compiled(text).connections[0]!.remote[0]!.id)).toBe('*@example.com');
@@ -202,6 +213,16 @@ describe('credentials', () => {
       ['d.local[0]', ['/etc/tunnelwright/a.crt'], undefined],
     ]);
     expect(config.connections[0]!.local[0]!.credential).toBe('c.local[0]');
+  });
+
+  test('a certificate of the peer itself is trusted in the place of authorities, or beside them', () => {
+    const config = compiled(text(', certs: peer.crt'));
+    expect(config.connections[0]!.remote[0]!.authorities).toEqual(['/etc/tunnelwright/peer.crt']);
+    expect(config.credentials.peers.map((peer) => peer.certificate.path)).toEqual(['/etc/tunnelwright/peer.crt']);
+    expect(compiled(text(', certs: peer.crt, cacerts: x.crt')).connections[0]!.remote[0]!.authorities).toEqual([
+      '/etc/tunnelwright/x.crt',
+      '/etc/tunnelwright/peer.crt',
+    ]);
   });
 
   test('a named authority is loaded once', () => {

@@ -18,7 +18,7 @@ const road = (lines: string, top = '') => `secrets:
   home: {kind: psk, secret_file: x.psk}
 connections:
   road:
-    local: {auth: psk}
+    local: {auth: psk, id: us}
     remote: {auth: psk}
     remote_addrs: 192.0.2.1
 ${lines.replaceAll(/^/gm, '    ')}
@@ -189,8 +189,8 @@ describe('what fits the schema but not itself', () => {
     ],
     [
       'no certificate',
-      road('').replace('local: {auth: psk}', 'local: {auth: pubkey}'),
-      'tunnelwright.yaml:5:12 connections.road.local: certs is missing: with auth: pubkey we prove who we are with a certificate',
+      road('').replace('local: {auth: psk, id: us}', 'local: {auth: pubkey}'),
+      'tunnelwright.yaml:5:5 connections.road.local.certs: is missing: with auth: pubkey we prove who we are with a certificate',
       /^Add certs and key/,
     ],
     [
@@ -198,6 +198,24 @@ describe('what fits the schema but not itself', () => {
       road('').replace('remote: {auth: psk}', 'remote: {auth: pubkey}'),
       'tunnelwright.yaml:6:13 connections.road.remote: no authority is trusted for this peer, so no certificate of it would be',
       /^Add cacerts here/,
+    ],
+    [
+      'nobody is said to be here',
+      road('').replace('local: {auth: psk, id: us}', 'local: {auth: psk}'),
+      'tunnelwright.yaml:5:5 connections.road.local.id: is missing: with a pre-shared key we must say who we are',
+      /^Add a name/,
+    ],
+    [
+      'a newcomer turned away',
+      road('unique: keep'),
+      'tunnelwright.yaml:8:13 connections.road.unique: this setting is not carried out: no newcomer is turned away for the sake of an older IKE SA; no keeps both',
+      /^Leave it out/,
+    ],
+    [
+      'a signature scheme',
+      road('').replace('remote: {auth: psk}', 'remote: {auth: psk, schemes: [ecdas]}'),
+      'tunnelwright.yaml:6:35 connections.road.remote.schemes[0]: "ecdas" is no signature scheme or hash known here',
+      'Did you mean ecdsa?',
     ],
     [
       'no child',
@@ -292,9 +310,9 @@ describe('what nothing carries out is refused or said aloud, never dropped', () 
       road('ppk_id: "*@example.com"'),
       'connections.road.ppk_id: this setting is not carried out: post-quantum pre-shared keys (RFC 8784) are not spoken',
     ],
-    [road('').replace('local: {auth: psk}', 'local: {auth: eap}'), 'connections.road.local.auth: auth: eap is not carried out'],
+    [road('').replace('local: {auth: psk, id: us}', 'local: {auth: eap}'), 'connections.road.local.auth: auth: eap is not carried out'],
     [
-      road('').replace('local: {auth: psk}', 'local: [{auth: psk}, {auth: psk}]'),
+      road('').replace('local: {auth: psk, id: us}', 'local: [{auth: psk, id: us}, {auth: psk}]'),
       'connections.road.local[1]: more than one round of authentication (RFC 4739) is not carried out',
     ],
     [

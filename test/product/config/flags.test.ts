@@ -3,6 +3,7 @@ import { formatIdentity } from '../../../src/core/pki/identity.ts';
 import { formatIdentityPattern } from '../../../src/core/pki/identity-pattern.ts';
 import { formatSelector } from '../../../src/core/wire/text/selector.ts';
 import {
+  type ConnectionFlags,
   clientFromFlags,
   compile,
   formatProposalWords,
@@ -12,7 +13,7 @@ import {
   withFlags,
 } from '../../../src/product/config/index.ts';
 
-const HERE = { directory: '/home/alice' };
+const HERE = { directory: '/home/alice', defaultId: 'laptop' };
 
 describe('targets', () => {
   test.each([
@@ -73,6 +74,14 @@ describe('a client from flags alone', () => {
       clientFromFlags('vpn', parseTarget('192.0.2.1'), { cert: 'a.crt', ca: ['ca.crt'], remoteId: 'gw1.corp.internal' }, HERE),
     );
     expect(formatIdentityPattern(config.connections[0]!.remote[0]!.id)).toBe('gw1.corp.internal');
+  });
+
+  test('without a word about it the machine says its name, but a certificate speaks for itself', () => {
+    const id = (flags: ConnectionFlags) =>
+      compile(clientFromFlags('vpn', parseTarget('192.0.2.1'), flags, HERE)).connections[0]!.local[0]!.id;
+    expect(formatIdentity(id({ pskFile: 'p' })!)).toBe('laptop');
+    expect(formatIdentity(id({ pskFile: 'p', id: 'me@example.com' })!)).toBe('me@example.com');
+    expect(id({ cert: 'a.crt', ca: ['ca.crt'] })).toBeUndefined();
   });
 
   test('a certificate here and a secret there', () => {

@@ -43,7 +43,7 @@ describe('files and environment', () => {
     chmodSync(join(folder, name), mode);
   };
   const config = (secret: string, more = '') => {
-    const text = `connections:\n  road:\n    local: {auth: psk}\n    remote: {auth: psk}\n    children: {net: {}}\nsecrets:\n  home: {kind: psk, ${secret}}\n${more}`;
+    const text = `connections:\n  road:\n    local: {auth: psk, id: us}\n    remote: {auth: psk}\n    children: {net: {}}\nsecrets:\n  home: {kind: psk, ${secret}}\n${more}`;
     return compile(loadConfig(text, { file: join(folder, 'tunnelwright.yaml') }));
   };
   const psk = async (secret: string) => (await readCredentials(config(secret).credentials, machineFiles)).psks[0]!;

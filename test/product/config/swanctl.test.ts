@@ -38,7 +38,7 @@ describeWithShared('scenarios of others', FILES, () => {
     let refused = 0;
     let accepted = 0;
     for (const { key, value } of valuesOf()) {
-      const connection = { local: { auth: 'psk' }, remote: { auth: 'psk' }, children: { net: {} as Record<string, unknown> } };
+      const connection = { local: { auth: 'psk', id: 'us' }, remote: { auth: 'psk' }, children: { net: {} as Record<string, unknown> } };
       const config = { secrets: { any: { kind: 'psk', secret_file: 'x' } }, connections: { c: connection as Record<string, unknown> } };
       if (key.startsWith('children.')) connection.children.net[key.slice('children.'.length)] = value;
       else config.connections.c[key] = value;

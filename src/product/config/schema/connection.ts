@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { schemeWords } from '../../../core/crypto/signatures/schemes.ts';
 import {
   type AddressRange,
   count,
@@ -18,7 +19,7 @@ import {
 } from '../formats.ts';
 import { identity, identityPattern } from '../identities.ts';
 import { child } from './child.ts';
-import { key, named, orEmpty, required, section } from './section.ts';
+import { key, named, nearest, orEmpty, required, section } from './section.ts';
 
 export type EndpointSetting =
   | { readonly kind: 'any'; readonly text: string }
@@ -58,10 +59,19 @@ const auth = z.enum(['psk', 'pubkey', 'eap', 'null']);
 const AUTH =
   'psk: a pre-shared key; pubkey: a certificate or raw key and its private key; eap: an EAP method; null: nobody proves anything (RFC 7619).';
 const schemes = key(
-  listOf(
-    z.string().regex(/^(rsa|rsa-pss|rsa-pkcs1|ecdsa|ed25519|ed448|sha256|sha384|sha512|sha1)$/, {
-      error: 'is no signature scheme or hash known here',
-    }),
+  words(
+    'SignatureSchemes',
+    'Signature schemes, families of them (rsa, ecdsa, ed25519, …) and hashes.',
+    ['ecdsa, ed25519', 'sha384, sha512'],
+    (input) => {
+      const known = schemeWords();
+      if (known.includes(input)) return valid(input);
+      const meant = nearest(input, known);
+      return invalid(
+        `${quoted(input)} is no signature scheme or hash known here`,
+        meant === undefined ? `Known: ${known.join(', ')}.` : `Did you mean ${meant}?`,
+      );
+    },
   ),
   'Signature schemes and hashes that may be used for AUTH.',
   'whatever the key and the peer can',
