@@ -2,7 +2,7 @@ import { ApiMisuse, ConfigError, TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { Command } from './effects.ts';
-import type { EndpointWorld } from './endpoint.ts';
+import type { EndpointWorld } from './endpoint-world.ts';
 import { createChild, rekeyChild } from './exchanges/create-child-sa.ts';
 import { initiateIkeAuth } from './exchanges/ike-auth.ts';
 import { initiateIkeSaInit } from './exchanges/ike-sa-init.ts';

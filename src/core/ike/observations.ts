@@ -1,7 +1,7 @@
 import { sameAddress } from '../bytes/ip-address.ts';
 import { execute, requestChildDelete, requestChildRekey } from './commands.ts';
 import type { Observation } from './effects.ts';
-import type { EndpointWorld } from './endpoint.ts';
+import type { EndpointWorld } from './endpoint-world.ts';
 import { activateSuccessors } from './tasks/child-delete.ts';
 
 /** What the world tells: the enumerated list of effects.ts. Ids that are gone by now are ignored: the report crossed a removal. */

@@ -1,8 +1,8 @@
 import { TimedOut, type TunnelwrightError } from '../bytes/errors.ts';
 import type { Millis } from './effects.ts';
-import type { EndpointWorld } from './endpoint.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { newTimer, type Timer } from './timers.ts';
+import type { World } from './world.ts';
 
 /** One timer per connection that comes back by itself, and how often it tried in vain. */
 export class Reconnects {
@@ -33,7 +33,7 @@ export class Reconnects {
  * What the policy wants when an IKE SA of ours ends without our doing: `dpdAction` when the peer fell silent, `closeAction` when it closed
  * (D04). Once begun, trying goes on until the connection stands.
  */
-export function scheduleReconnect(world: EndpointWorld, sa: IkeSa, error: TunnelwrightError): void {
+export function scheduleReconnect(world: World, sa: IkeSa, error: TunnelwrightError): void {
   const { connection } = sa;
   if (connection === undefined || sa.successor !== undefined) return;
   const wasUp = sa.establishedAt !== undefined;

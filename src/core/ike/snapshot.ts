@@ -2,7 +2,7 @@ import type { Address } from '../bytes/ip-address.ts';
 import type { Identification } from '../wire/index.ts';
 import { ChildSa } from './child-sa.ts';
 import type { ChildSaSpec, Millis } from './effects.ts';
-import type { EndpointWorld } from './endpoint.ts';
+import type { EndpointWorld } from './endpoint-world.ts';
 import { IkeSa, type PeerAbilities } from './ike-sa.ts';
 import type { ChildSuite, IkeKeys } from './keys.ts';
 import { armChildTimers, armIkeTimers } from './lifetimes.ts';

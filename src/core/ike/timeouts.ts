@@ -1,6 +1,6 @@
 import { TimedOut, TunnelwrightError } from '../bytes/errors.ts';
 import { execute, requestChildDelete, requestChildRekey, requestIkeDelete, requestIkeRekey, requestLivenessCheck } from './commands.ts';
-import type { EndpointWorld } from './endpoint.ts';
+import type { EndpointWorld } from './endpoint-world.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { retransmit } from './outbound.ts';
 import type { Timer } from './timers.ts';

@@ -8,6 +8,7 @@ import type { IdentityPattern } from './identity.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { IkeSaState } from './ike-sa-state.ts';
 import type { Connection, EndpointLimits } from './policy.ts';
+import type { Reconnects } from './reconnect.ts';
 import type { Routine } from './routine.ts';
 import type { Timer } from './timers.ts';
 
@@ -40,6 +41,8 @@ export interface World {
   readonly options: EndpointOptions;
   readonly connections: readonly Connection[];
   readonly ikeSas: ReadonlyMap<number, IkeSa>;
+
+  readonly reconnects: Reconnects;
 
   emit(effect: Effect): void;
   notice(notice: Notice): void;

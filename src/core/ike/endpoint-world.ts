@@ -1,0 +1,314 @@
+import { toHex } from '../bytes/bytes.ts';
+import { ApiMisuse, TunnelwrightError } from '../bytes/errors.ts';
+import type { Address } from '../bytes/ip-address.ts';
+import type { RandomSource } from '../crypto/index.ts';
+import { ExchangeType, type Identification, type Message, parseMessage } from '../wire/index.ts';
+import { Asks } from './asks.ts';
+import type { ChildSa } from './child-sa.ts';
+import type { ChildSaState } from './child-sa-state.ts';
+import type { ChildSaChange, Datagram, Effect, Millis, Notice } from './effects.ts';
+import { HalfOpen } from './half-open.ts';
+import { type IdentityPattern, matchIdentity } from './identity.ts';
+import type { IkeSa, Job } from './ike-sa.ts';
+import type { IkeSaState } from './ike-sa-state.ts';
+import { drop, receiveForSa } from './inbound.ts';
+import { armChildTimers } from './lifetimes.ts';
+import { pumpJobs, sendRequest } from './outbound.ts';
+import type { Connection, EndpointLimits } from './policy.ts';
+import { Reconnects, scheduleReconnect } from './reconnect.ts';
+import type { Routine } from './routine.ts';
+import { runRoutine } from './routine-runner.ts';
+import { type Timer, TimerQueue } from './timers.ts';
+import type { EndpointOptions, World } from './world.ts';
+
+/** The endpoint as exchanges and tasks see it. */
+export class EndpointWorld implements World {
+  now: Millis = 0;
+  connections: readonly Connection[];
+  readonly options: EndpointOptions;
+  readonly ikeSas = new Map<number, IkeSa>();
+  readonly timers = new TimerQueue();
+  readonly effects = new EffectQueue();
+  readonly asks: Asks;
+  readonly halfOpen: HalfOpen;
+  readonly reconnects = new Reconnects();
+  readonly #bySpi = new Map<string, IkeSa>();
+  readonly #byPeer = new Map<string, Set<IkeSa>>();
+  readonly #children = new Map<number, ChildSa>();
+  readonly #childSpis = new Set<number>();
+  #lastIkeSaId = 0;
+  #lastChildId = 0;
+
+  constructor(options: EndpointOptions) {
+    this.options = options;
+    this.connections = options.connections;
+    this.asks = new Asks(this.timers, (effect) => this.emit(effect));
+    this.halfOpen = new HalfOpen(this);
+  }
+
+  get random(): RandomSource {
+    return this.options.random;
+  }
+
+  get limits(): EndpointLimits {
+    return this.options.limits;
+  }
+
+  receive(datagram: Datagram): void {
+    let message: Message;
+    try {
+      message = parseMessage(datagram.data);
+    } catch (error) {
+      if (!(error instanceof TunnelwrightError)) throw error;
+      return drop(
+        this,
+        datagram,
+        error.code === 'MALFORMED_MESSAGE' ? 'malformed' : error.code.toLowerCase().replaceAll('_', '-'),
+        error.message,
+      );
+    }
+    const { header } = message;
+    const first = header.exchange === ExchangeType.IKE_SA_INIT && !header.flags.response;
+    if (first) {
+      // RFC 7296 §2.6: the first request knows no SPIr
+      const plausible =
+        header.flags.initiator && header.messageId === 0 && header.spiR.every((o) => o === 0) && header.spiI.some((o) => o !== 0);
+      return plausible
+        ? this.halfOpen.receive(this, message, datagram)
+        : drop(this, datagram, 'implausible-init', 'flags, Message ID or SPIs do not fit a first request');
+    }
+    const own = header.flags.initiator ? header.spiR : header.spiI;
+    const sa = this.#bySpi.get(toHex(own));
+    if (sa === undefined) return drop(this, datagram, 'unknown-spi', toHex(own));
+    receiveForSa(this, sa, message, datagram);
+  }
+
+  emit(effect: Effect): void {
+    this.effects.put(effect);
+  }
+
+  notice(notice: Notice): void {
+    this.effects.put({ kind: 'notice', at: this.now, notice });
+  }
+
+  arm(timer: Timer, at: Millis): void {
+    this.timers.arm(timer, at);
+  }
+
+  clear(timer: Timer): void {
+    this.timers.clear(timer);
+  }
+
+  matches(pattern: IdentityPattern, id: Identification): boolean {
+    return (this.options.matchIdentity ?? matchIdentity)(pattern, id);
+  }
+
+  ownPort(encap: boolean): number {
+    const ports = this.options.ports ?? STANDARD_PORTS;
+    return encap ? ports.nat : ports.ike;
+  }
+
+  run<T>(sa: IkeSa, routine: Routine<T>, done: (value: T) => void, failed: (error: unknown) => void): void {
+    runRoutine(
+      {
+        ask: (owner, ask, within, answered) => this.asks.put(owner.id, ask, this.now + within, answered),
+        request: (owner, request, answered, refused) => sendRequest(this, owner, request, answered, refused),
+      },
+      sa,
+      routine,
+      done,
+      failed,
+    );
+  }
+
+  enqueue(sa: IkeSa, job: Job): void {
+    if (sa.state === 'dead' || [...sa.jobs, ...sa.deferred].some((j) => j.key === job.key)) return;
+    sa.jobs.push(job);
+    pumpJobs(this, sa);
+  }
+
+  pump(sa: IkeSa): void {
+    pumpJobs(this, sa);
+  }
+
+  transition(sa: IkeSa, to: IkeSaState): void {
+    const from = sa.enter(to);
+    if (from === 'half-open') {
+      this.halfOpen.forget(sa);
+      sa.pending = undefined;
+    }
+    this.notice({ kind: 'ike-state', ikeSa: sa.id, connection: sa.connection?.name, from, to });
+  }
+
+  childTransition(child: ChildSa, to: ChildSaState): void {
+    const from = child.enter(to);
+    if (to === 'installed' && from === 'installing') armChildTimers(this, child);
+    if (to === 'rekeyed' || to === 'deleting' || to === 'retired') this.clear(child.timers.rekey);
+    this.notice({ kind: 'child-state', child: child.id, ikeSa: child.ikeSa, name: child.spec.name, from, to });
+  }
+
+  nextIkeSaId(): number {
+    return ++this.#lastIkeSaId;
+  }
+
+  nextChildId(): number {
+    return ++this.#lastChildId;
+  }
+
+  allocateChildSpi(): number {
+    for (let attempt = 0; attempt < 64; attempt++) {
+      const spi = this.random.childSpi();
+      if (spi > RESERVED_SPIS && !this.#childSpis.has(spi)) return spi;
+    }
+    throw new ApiMisuse('the random source keeps drawing SPIs that are reserved or in use', { code: 'NO_SPI' });
+  }
+
+  add(sa: IkeSa): void {
+    this.ikeSas.set(sa.id, sa);
+    this.#bySpi.set(toHex(sa.ownSpi), sa);
+    if (this.options.logKeys && sa.hasKeys) this.logKeys(sa);
+  }
+
+  provenAs(id: Identification): Iterable<IkeSa> {
+    return this.#byPeer.get(peerKey(id)) ?? [];
+  }
+
+  noteProven(sa: IkeSa): void {
+    const waiting = sa.connection && this.reconnects.settled(sa.connection.name);
+    if (waiting) this.clear(waiting);
+    if (sa.remoteId === undefined) return;
+    const key = peerKey(sa.remoteId);
+    const known = this.#byPeer.get(key);
+    if (known) known.add(sa);
+    else this.#byPeer.set(key, new Set([sa]));
+  }
+
+  /** The one place where keys leave, and only when the operator asked for it. */
+  logKeys(sa: IkeSa): void {
+    const { suite, SK_ei, SK_er, SK_ai, SK_ar } = sa.keys;
+    const keys = { SK_ei: SK_ei.slice(), SK_er: SK_er.slice(), SK_ai: SK_ai.slice(), SK_ar: SK_ar.slice() };
+    this.notice({
+      kind: 'ike-keys',
+      ikeSa: sa.id,
+      keys: { spiI: sa.spiI, spiR: sa.spiR, encryption: suite.encryption, keyLength: suite.keyLength, integrity: suite.integrity, ...keys },
+    });
+  }
+
+  kill(sa: IkeSa, reason: string, error?: unknown): void {
+    if (sa.state === 'dead') return;
+    const announced = sa.state === 'lingering';
+    this.#end(sa, 'dead', reason);
+    this.ikeSas.delete(sa.id);
+    this.#bySpi.delete(toHex(sa.ownSpi));
+    this.clear(sa.timers.linger);
+    this.#forgetPeer(sa);
+    sa.destroyKeys();
+    if (!announced) this.#announceEnd(sa, reason, error);
+  }
+
+  linger(sa: IkeSa, reason: string, error?: unknown): void {
+    if (sa.state === 'dead' || sa.state === 'lingering') return;
+    this.#end(sa, 'lingering', reason);
+    this.arm(sa.timers.linger, this.now + LINGER);
+    this.#announceEnd(sa, reason, error);
+  }
+
+  #forgetPeer(sa: IkeSa): void {
+    if (sa.remoteId === undefined) return;
+    const key = peerKey(sa.remoteId);
+    const known = this.#byPeer.get(key);
+    known?.delete(sa);
+    if (known?.size === 0) this.#byPeer.delete(key);
+  }
+
+  #end(sa: IkeSa, to: 'dead' | 'lingering', reason: string): void {
+    this.transition(sa, to);
+    sa.window.drop('cancelled');
+    for (const cancel of [...sa.cancels]) cancel();
+    sa.jobs.length = 0;
+    sa.deferred.length = 0;
+    for (const timer of Object.values(sa.timers)) if (timer.kind !== 'linger') this.clear(timer);
+    for (const child of [...sa.children.values()]) this.removeChild(child, reason);
+    if (sa.successor === undefined && sa.assigned.length > 0 && !sa.assignedToUs) this.emit({ kind: 'lease-release', ikeSa: sa.leasedAs });
+  }
+
+  #announceEnd(sa: IkeSa, reason: string, error: unknown): void {
+    const known = error instanceof TunnelwrightError ? error : undefined;
+    if (known) scheduleReconnect(this, sa, known);
+    this.notice({ kind: 'ike-down', ikeSa: sa.id, connection: sa.connection?.name, reason, error: known });
+    // our own mistake must not hide: whoever runs the endpoint decides what to do with it
+    if (error !== undefined && known === undefined) throw error;
+  }
+
+  addChild(sa: IkeSa, child: ChildSa): void {
+    sa.children.set(child.id, child);
+    this.#children.set(child.id, child);
+    this.#childSpis.add(child.inboundSpi);
+  }
+
+  child(id: number): ChildSa | undefined {
+    return this.#children.get(id);
+  }
+
+  removeChild(child: ChildSa, reason: string): void {
+    if (child.state === 'dead') return;
+    this.childTransition(child, 'dead');
+    for (const timer of Object.values(child.timers)) this.clear(timer);
+    this.ikeSas.get(child.ikeSa)?.children.delete(child.id);
+    this.#children.delete(child.id);
+    this.#childSpis.delete(child.inboundSpi);
+    child.forgetKeys();
+    this.emit({ kind: 'child-remove', child: child.id, reason });
+    this.notice({ kind: 'child-down', child: child.id, ikeSa: child.ikeSa, name: child.spec.name, reason });
+  }
+
+  moveChildren(from: IkeSa, to: IkeSa): void {
+    for (const child of from.children.values()) {
+      child.ikeSa = to.id;
+      to.children.set(child.id, child);
+      this.#update(child, { kind: 'owner', ikeSa: to.id });
+    }
+    from.children.clear();
+    to.jobs.push(...from.jobs.splice(0), ...from.deferred.splice(0));
+  }
+
+  moved(sa: IkeSa, local: Address, remote: Address, encap: boolean): void {
+    sa.local = local;
+    sa.remote = remote;
+    sa.encap = encap;
+    for (const child of sa.children.values()) this.#update(child, { kind: 'addresses', local, remote, encap });
+  }
+
+  #update(child: ChildSa, change: ChildSaChange): void {
+    if (child.state !== 'dead') this.emit({ kind: 'child-update', child: child.id, change });
+  }
+}
+
+/** First in, first out, without moving what waits. */
+class EffectQueue {
+  #items: Effect[] = [];
+  #at = 0;
+
+  put(effect: Effect): void {
+    this.#items.push(effect);
+  }
+
+  take(): Effect | undefined {
+    const effect = this.#items[this.#at];
+    if (effect === undefined) return undefined;
+    this.#at++;
+    if (this.#at === this.#items.length) {
+      this.#items = [];
+      this.#at = 0;
+    }
+    return effect;
+  }
+}
+
+const peerKey = (id: Identification): string => `${id.idType}:${toHex(id.data)}`;
+
+const STANDARD_PORTS = { ike: 500, nat: 4500 };
+/** RFC 4303 §2.1: 1–255 are reserved by IANA, 0 is for local use. */
+const RESERVED_SPIS = 255;
+/** As long as a peer that missed our last answer keeps asking for it. */
+const LINGER: Millis = 30_000;
