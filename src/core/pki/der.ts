@@ -145,11 +145,9 @@ export class DerReader {
     return value[0] === 0xff;
   }
 
-  /** `BOOLEAN DEFAULT FALSE`: absent is false, and X.690 §11.5 forbids to write the default. */
+  /** `BOOLEAN DEFAULT FALSE`. X.690 §11.5 forbids to write the default; RFC 8410 §10.2 does it in its own example, so it is let pass. */
   defaultFalse(field: string): boolean {
-    if (!this.nextIs(DerTag.BOOLEAN)) return false;
-    if (!this.boolean(field)) throw this.malformed(`${field} writes out its default`, field);
-    return true;
+    return this.nextIs(DerTag.BOOLEAN) && this.boolean(field);
   }
 
   oid(field: string): string {

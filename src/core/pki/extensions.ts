@@ -133,11 +133,10 @@ function readBasicConstraints(reader: DerReader): BasicConstraints {
   return { ca, pathLength };
 }
 
-/** Named bits as 1 << bit number; bits above 30 are let pass. X.690 §11.2.2: at least one is set, and the last one written is. */
+/** Named bits as 1 << bit number, at least one of them set; those above 30 are let pass, and zeros behind the last (X.690 §11.2.2). */
 function readNamedBits(reader: DerReader, field: string, tag?: number): number {
-  const { unused, bytes } = reader.bitString(field, tag);
-  const last = bytes[bytes.length - 1];
-  if (last === undefined || (last >> unused) % 2 === 0) throw reader.malformed(`${field} has no bits, or zeros at its end`, field);
+  const { bytes } = reader.bitString(field, tag);
+  if (bytes.every((octet) => octet === 0)) throw reader.malformed(`${field} has no bits`, field);
   let bits = 0;
   for (let i = 0; i < Math.min(31, bytes.length * 8); i++) if ((bytes[i >> 3]! & (0x80 >> (i & 7))) !== 0) bits |= 1 << i;
   return bits;
