@@ -249,6 +249,14 @@ export type Notice =
   | { readonly kind: 'drop'; readonly cause: string; readonly remote: Address; readonly detail: string }
   /** Only after `logKeys` was asked for: the one place where keys leave. */
   | { readonly kind: 'ike-keys'; readonly ikeSa: number; readonly keys: IkeKeyLog }
+  | {
+      readonly kind: 'child-keys';
+      readonly child: number;
+      readonly local: Address;
+      readonly remote: Address;
+      readonly inbound: ChildSaKeys;
+      readonly outbound: ChildSaKeys;
+    }
   /** A message before protection or after it was opened, for captures and verbose logs. */
   | { readonly kind: 'message'; readonly ikeSa: number | undefined; readonly direction: 'in' | 'out'; readonly text: string };
 

@@ -196,8 +196,19 @@ export function* installChild(
     if (!installed && child.state !== 'dead') world.removeChild(child, 'it could not be installed');
   }
   world.childTransition(child, 'installed');
+  if (world.options.logKeys) logChildKeys(world, spec);
   world.notice({ kind: 'child-up', child: child.id, ikeSa: sa.id, name: spec.name, suite: child.info().suite });
   return child;
+}
+
+/** With `ike-keys` the one place where keys leave, and only when the operator asked for it. */
+function logChildKeys(world: World, { id, local, remote, inbound, outbound }: ChildSaSpec): void {
+  const copy = (half: ChildSaKeys): ChildSaKeys => ({
+    ...half,
+    encryptionKey: half.encryptionKey.slice(),
+    integrityKey: half.integrityKey.slice(),
+  });
+  world.notice({ kind: 'child-keys', child: id, local, remote, inbound: copy(inbound), outbound: copy(outbound) });
 }
 
 function specOf(
