@@ -1,0 +1,153 @@
+import { AuthenticationFailure, concat, parseIp, toHex } from '../core/bytes/index.ts';
+import { chooseScheme, equalSecrets, type KeyObject, prf, pskAuth, publicKeyOf, signAuth, verifyAuth } from '../core/crypto/index.ts';
+import { type Ask, type AskAnswers, type AskResult, matchIdentity } from '../core/ike/index.ts';
+import { AuthMethod, CertEncoding, ConfigAttributeType, formatIdentification, type Identification } from '../core/wire/index.ts';
+import { SeededRandom } from './seeded.ts';
+import type { SimulatedPlane } from './simulated-plane.ts';
+
+/** How a simulated host proves who it is. */
+export interface SimulatedIdentity {
+  readonly id: Identification;
+  readonly psk: Uint8Array;
+  /** Signs instead of using the PSK where the policy says `pubkey`. */
+  readonly privateKey?: KeyObject | undefined;
+  /** Octets of certificates that go along with AUTH: nobody reads them, but they make the message long. */
+  readonly certificateOctets?: number | undefined;
+}
+
+/** Public keys by identity: what certificates would prove. Shared by all hosts of one world. */
+export class KeyDirectory {
+  readonly #keys = new Map<string, KeyObject>();
+
+  add({ id, privateKey }: SimulatedIdentity): void {
+    if (privateKey !== undefined) this.#keys.set(keyOf(id), publicKeyOf(privateKey));
+  }
+
+  find(id: Identification): KeyObject | undefined {
+    return this.#keys.get(keyOf(id));
+  }
+}
+
+/** Inner addresses that are lent to peers, one per family and IKE SA. */
+export class SimulatedPool {
+  readonly #addresses: readonly string[];
+  readonly #lent = new Map<string, number>();
+
+  constructor(addresses: readonly string[]) {
+    this.#addresses = addresses;
+  }
+
+  get lent(): ReadonlyMap<string, number> {
+    return this.#lent;
+  }
+
+  lease(ikeSa: number, octets: 4 | 16): string | undefined {
+    const free = this.#addresses.find((ip) => parseIp(ip).length === octets && !this.#lent.has(ip));
+    if (free !== undefined) this.#lent.set(free, ikeSa);
+    return free;
+  }
+
+  release(ikeSa: number): void {
+    for (const [ip, owner] of this.#lent) if (owner === ikeSa) this.#lent.delete(ip);
+  }
+}
+
+/** Answers what the core asks, from memory and at once. */
+export class SimulatedAnswers {
+  readonly identity: SimulatedIdentity;
+  readonly #directory: KeyDirectory;
+  readonly #pool: SimulatedPool;
+  readonly #plane: SimulatedPlane;
+
+  constructor(identity: SimulatedIdentity, directory: KeyDirectory, pool: SimulatedPool, plane: SimulatedPlane) {
+    this.identity = identity;
+    this.#directory = directory;
+    this.#pool = pool;
+    this.#plane = plane;
+    directory.add(identity);
+  }
+
+  answer(ask: Ask, ikeSa: number): AskResult {
+    switch (ask.kind) {
+      case 'authenticate':
+        return this.#authenticate(ask);
+      case 'verify':
+        return this.#verify(ask);
+      case 'authorise':
+        return { ok: true };
+      case 'lease':
+        return this.#lease(ask, ikeSa);
+      case 'install':
+        this.#plane.install(ask.spec);
+        return { ok: true };
+    }
+  }
+
+  #authenticate(ask: Extract<Ask, { kind: 'authenticate' }>): AskAnswers['authenticate'] {
+    const id = ask.auth.id ?? this.identity.id;
+    const octets = ask.octets(id);
+    const { privateKey, psk, certificateOctets } = this.identity;
+    const certificates =
+      certificateOctets === undefined
+        ? []
+        : [
+            {
+              encoding: CertEncoding.X509_SIGNATURE,
+              data: new SeededRandom(formatIdentification(id), 'certificate').bytes(certificateOctets),
+            },
+          ];
+    if (ask.auth.auth === 'psk')
+      return { ok: true, id, method: AuthMethod.SHARED_KEY_MIC, data: pskAuth(prf(ask.prf)!, psk, octets), certificates };
+    if (privateKey === undefined) return refuse('this host has no private key');
+    // RSASSA-PSS and ECDSA draw randomness of their own, which no seed replays.
+    const scheme = chooseScheme({
+      key: privateKey,
+      peerHashes: ask.peerHashes,
+      restrict: ['ed25519', 'rsa-pkcs1', ...(ask.auth.schemes ?? [])],
+    });
+    if (scheme === undefined) return refuse('no signature scheme is left');
+    return { ok: true, id, method: scheme.authMethod, data: signAuth(privateKey, scheme, octets), certificates };
+  }
+
+  #verify(ask: Extract<Ask, { kind: 'verify' }>): AskAnswers['verify'] {
+    for (const { connection, remote } of ask.candidates) {
+      if (!matchIdentity(remote.id, ask.id)) continue;
+      if (remote.auth === 'psk' && ask.method === AuthMethod.SHARED_KEY_MIC) {
+        const good = equalSecrets(pskAuth(prf(ask.prf)!, this.identity.psk, ask.octets), ask.data);
+        return good ? { ok: true, connection, description: 'psk' } : refuse('the PSK is another one');
+      }
+      const publicKey = this.#directory.find(ask.id);
+      if (remote.auth !== 'pubkey' || publicKey === undefined || ask.method === AuthMethod.SHARED_KEY_MIC) continue;
+      const verdict = verifyAuth({ method: ask.method, data: ask.data, publicKey, octets: ask.octets });
+      return verdict.ok ? { ok: true, connection, description: verdict.scheme } : refuse(verdict.reason);
+    }
+    return refuse('no connection is for this peer');
+  }
+
+  #lease(ask: Extract<Ask, { kind: 'lease' }>, ikeSa: number): AskAnswers['lease'] {
+    const attributes: { type: number; value: Uint8Array }[] = [];
+    const addresses: string[] = [];
+    for (const { type } of ask.requested) {
+      const octets = ADDRESS_OCTETS[type];
+      const ip = octets === undefined ? undefined : this.#pool.lease(ikeSa, octets);
+      if (ip === undefined) continue;
+      addresses.push(ip);
+      // RFC 7296 §3.15.1: an IPv6 address goes with its prefix length.
+      attributes.push({ type, value: octets === 4 ? parseIp(ip) : concat(parseIp(ip), Uint8Array.of(128)) });
+    }
+    return addresses.length > 0 ? { ok: true, attributes, addresses } : refuse('no address is free');
+  }
+}
+
+function keyOf(id: Identification): string {
+  return `${id.idType}:${toHex(id.data)}`;
+}
+
+function refuse(why: string): { readonly ok: false; readonly error: AuthenticationFailure } {
+  return { ok: false, error: new AuthenticationFailure(why, { code: 'SIMULATED_REFUSAL' }) };
+}
+
+const ADDRESS_OCTETS: Readonly<Record<number, 4 | 16>> = {
+  [ConfigAttributeType.INTERNAL_IP4_ADDRESS]: 4,
+  [ConfigAttributeType.INTERNAL_IP6_ADDRESS]: 16,
+};

@@ -1,0 +1,150 @@
+import { type Address, DataPlaneError, toHex } from '../core/bytes/index.ts';
+import { createPacketCipher, type RandomSource } from '../core/crypto/index.ts';
+import { InboundSa, OpenedPacket, OutboundSa } from '../core/esp/index.ts';
+import type { ChildSaChange, ChildSaKeys, ChildSaSpec } from '../core/ike/index.ts';
+
+/** A CHILD_SA as the simulated data plane holds it. */
+export interface PlaneChild {
+  readonly id: number;
+  readonly spec: ChildSaSpec;
+  readonly inbound: InboundSa;
+  readonly outbound: OutboundSa;
+  readonly ikeSa: number;
+  readonly local: Address;
+  readonly remote: Address;
+  readonly encap: boolean;
+  /** Sends; otherwise it only receives. */
+  readonly sending: boolean;
+}
+
+/** One key in one place, for the check that none serves twice. */
+export interface UsedKey {
+  readonly child: number;
+  readonly direction: 'inbound' | 'outbound';
+  readonly spi: number;
+  readonly key: string;
+}
+
+/** What came in on an SA, opened. */
+export interface PlanePacket {
+  readonly child: number;
+  readonly payload: Uint8Array;
+}
+
+/** ESP in memory with the real ciphers: proves that both ends hold the same keys, and remembers every key and SPI that was ever installed. */
+export class SimulatedPlane {
+  /** Every key that was ever installed. */
+  readonly history: UsedKey[] = [];
+  readonly received: PlanePacket[] = [];
+  /** Packets that fit no SA, or whose SA refused them, by cause. */
+  readonly drops: Record<string, number> = {};
+  readonly #random: RandomSource;
+  readonly #children = new Map<number, Mutable>();
+  readonly #opened = new OpenedPacket();
+
+  constructor(random: RandomSource) {
+    this.#random = random;
+  }
+
+  get children(): readonly PlaneChild[] {
+    return [...this.#children.values()];
+  }
+
+  install(spec: ChildSaSpec): void {
+    if ([...this.#children.values()].some((child) => child.spec.inbound.spi === spec.inbound.spi)) {
+      throw new DataPlaneError(`inbound SPI ${spec.inbound.spi.toString(16)} is in use`, { code: 'SPI_IN_USE', backend: 'simulated' });
+    }
+    this.#remember(spec);
+    const resume = spec.resumed ? { sequenceHigh: 0, sequenceLow: RESUME_SKIP } : undefined;
+    this.#children.set(spec.id, {
+      id: spec.id,
+      spec,
+      inbound: new InboundSa({
+        spi: spec.inbound.spi,
+        cipher: createPacketCipher(spec.inbound),
+        esn: spec.esn,
+        replayWindow: spec.replayWindow,
+      }),
+      outbound: new OutboundSa({
+        spi: spec.outbound.spi,
+        cipher: createPacketCipher(spec.outbound),
+        esn: spec.esn,
+        random: this.#random,
+        resume,
+      }),
+      ikeSa: spec.ikeSa,
+      local: spec.local,
+      remote: spec.remote,
+      encap: spec.encap,
+      sending: spec.outboundActive,
+    });
+    if (spec.outboundActive) this.#stopSending(spec.replaces);
+  }
+
+  update(id: number, change: ChildSaChange): void {
+    const child = this.#children.get(id);
+    if (child === undefined) return;
+    if (change.kind === 'activate-outbound') {
+      child.sending = true;
+      this.#stopSending(child.spec.replaces);
+    } else if (change.kind === 'owner') child.ikeSa = change.ikeSa;
+    else Object.assign(child, { local: change.local, remote: change.remote, encap: change.encap });
+  }
+
+  remove(id: number): void {
+    const child = this.#children.get(id);
+    child?.inbound.destroy();
+    child?.outbound.destroy();
+    this.#children.delete(id);
+  }
+
+  clear(): void {
+    for (const id of [...this.#children.keys()]) this.remove(id);
+  }
+
+  /** The SA that traffic leaves on: the youngest that sends. */
+  sendingChild(name?: string): PlaneChild | undefined {
+    return [...this.#children.values()].filter((child) => child.sending && (name === undefined || child.spec.name === name)).at(-1);
+  }
+
+  /** @returns the ESP packet. */
+  seal(id: number, payload: Uint8Array): Uint8Array {
+    const { outbound } = this.#children.get(id)!;
+    const packet = new Uint8Array(outbound.sealedLength(payload.length));
+    return packet.subarray(0, outbound.seal(payload, IPV4, packet, 0));
+  }
+
+  /** @returns the child it came for, or undefined when it was dropped. */
+  receive(packet: Uint8Array): number | undefined {
+    const spi = packet.length < 8 ? 0 : new DataView(packet.buffer, packet.byteOffset).getUint32(0);
+    const child = [...this.#children.values()].find((one) => one.spec.inbound.spi === spi);
+    const verdict = child?.inbound.open(packet, this.#opened) ?? 'no-sa';
+    if (child === undefined || verdict !== 'ok') {
+      this.drops[verdict] = (this.drops[verdict] ?? 0) + 1;
+      return undefined;
+    }
+    const { start, length } = this.#opened;
+    this.received.push({ child: child.id, payload: packet.slice(start, start + length) });
+    return child.id;
+  }
+
+  #stopSending(id: number | undefined): void {
+    const child = id === undefined ? undefined : this.#children.get(id);
+    if (child !== undefined) child.sending = false;
+  }
+
+  #remember(spec: ChildSaSpec): void {
+    const note = (direction: UsedKey['direction'], { spi, encryptionKey, integrityKey }: ChildSaKeys): void => {
+      if (spec.resumed) return;
+      this.history.push({ child: spec.id, direction, spi, key: `${toHex(encryptionKey)}/${toHex(integrityKey)}` });
+    };
+    note('inbound', spec.inbound);
+    note('outbound', spec.outbound);
+  }
+}
+
+type Mutable = { -readonly [K in keyof PlaneChild]: PlaneChild[K] };
+
+const IPV4 = 4;
+/** More packets than any simulated life sends between two snapshots. */
+const RESUME_SKIP = 1_000_000;
