@@ -4,7 +4,7 @@ import { createPacketCipher } from '../../core/crypto/packet-ciphers.ts';
 import type { RandomSource } from '../../core/crypto/random.ts';
 import { InboundSa, OutboundSa } from '../../core/esp/index.ts';
 import type { ChildSaKeys, ChildSaSpec, Millis } from '../../core/ike/effects.ts';
-import type { ChildCounters, EspPath } from './data-plane.ts';
+import type { ChildCounters, EspPath, SequenceNumbers } from './data-plane.ts';
 import { ChildSelectors } from './selectors.ts';
 
 /** Authentic packets that are dropped all the same. */
@@ -44,7 +44,7 @@ export class ChildEntry {
   readonly #limits: ChildSaSpec['limits'];
 
   /** @throws DataPlaneError `CIPHER_UNSUPPORTED`: no key stays behind */
-  constructor(spec: ChildSaSpec, path: EspPath, random: RandomSource, backend: string) {
+  constructor(spec: ChildSaSpec, path: EspPath, random: RandomSource, backend: string, resume?: SequenceNumbers) {
     this.id = spec.id;
     this.connection = spec.connection;
     this.transport = spec.mode === 'transport';
@@ -58,8 +58,11 @@ export class ChildEntry {
       inboundCipher.destroy();
       throw error;
     }
-    this.inbound = new InboundSa({ spi: spec.inbound.spi, cipher: inboundCipher, esn: spec.esn, replayWindow: spec.replayWindow });
-    this.outbound = new OutboundSa({ spi: spec.outbound.spi, cipher: outboundCipher, esn: spec.esn, random });
+    const { esn, replayWindow } = spec;
+    this.inbound = new InboundSa({ spi: spec.inbound.spi, cipher: inboundCipher, esn, replayWindow, resume: resume?.inbound });
+    this.outbound = new OutboundSa({ spi: spec.outbound.spi, cipher: outboundCipher, esn, random, resume: resume?.outbound });
+    // RFC 4303 §3.3.3, RFC 4106 §3.1: neither a sequence number nor an IV may come twice under one key.
+    if (spec.resumed === true) this.outbound.skipAhead(SKIPPED_AFTER_RESTART);
     this.path = path;
     this.remote = spec.remote;
     this.sends = spec.outboundActive;
@@ -106,6 +109,10 @@ export class ChildEntry {
     };
   }
 
+  sequenceNumbers(): SequenceNumbers {
+    return { outbound: this.outbound.snapshot(), inbound: this.inbound.snapshot() };
+  }
+
   destroy(): void {
     this.inbound.destroy();
     this.outbound.destroy();
@@ -130,3 +137,6 @@ function cipherOf(keys: ChildSaKeys, backend: string): PacketCipher {
     });
   }
 }
+
+/** More than a life sends between its last snapshot and its end; less than the 2^32 that a receiver with ESN can follow. */
+const SKIPPED_AFTER_RESTART = 2 ** 30;

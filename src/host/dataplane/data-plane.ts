@@ -14,15 +14,18 @@ export interface DataPlane {
   /**
    * Makes the inbound SA accept, and the outbound SA send where `spec.outboundActive` says so. The peer hears of the CHILD_SA only after
    * this returned or resolved. Keys are copied; the caller may overwrite its own afterwards.
+   * @param resume where the SAs stood in a former life of this process (`spec.resumed`)
    * @throws DataPlaneError when this plane cannot do what the spec asks for; nothing is left behind then
    */
-  install(spec: ChildSaSpec): void | Promise<void>;
+  install(spec: ChildSaSpec, resume?: SequenceNumbers): void | Promise<void>;
   /** An unknown child is ignored: it may have gone a moment ago. */
   update(child: number, change: ChildSaChange): void;
   /** Both directions go, keys are overwritten. An unknown child is ignored. */
   remove(child: number): void;
   /** Undefined for an unknown child. */
   counters(child: number): ChildCounters | undefined;
+  /** For a snapshot; undefined for an unknown child, and where nothing is counted. */
+  sequenceNumbers(child: number): SequenceNumbers | undefined;
   /** Packets dropped because they belong to no SA, by cause. */
   drops(): Readonly<Record<string, number>>;
   /** Policies whose first packet asks for an SA (`acquire` in `onObservation`); replaces the former list. */
@@ -62,6 +65,12 @@ export interface EspPath {
   readonly mtu: number;
   /** Octets in front of the ESP header: the outer IP header, and the UDP header with encapsulation. */
   readonly overhead: number;
+}
+
+/** The newest sequence number sent and received, in halves of 32 bits. */
+export interface SequenceNumbers {
+  readonly outbound: { readonly sequenceHigh: number; readonly sequenceLow: number };
+  readonly inbound: { readonly sequenceHigh: number; readonly sequenceLow: number };
 }
 
 export interface ChildCounters {

@@ -3,7 +3,7 @@ import { EXHAUSTED, OpenedPacket, spiOf } from '../../core/esp/index.ts';
 import type { ChildSaChange, ChildSaSpec, Millis } from '../../core/ike/effects.ts';
 import { IpProtocol, IpView } from '../../core/packet/index.ts';
 import { ChildEntry } from './child-entry.ts';
-import type { ChildCounters, DataPlaneOptions, TrapPolicy } from './data-plane.ts';
+import type { ChildCounters, DataPlaneOptions, SequenceNumbers, TrapPolicy } from './data-plane.ts';
 import { OutboundTable } from './outbound-table.ts';
 import { PortView } from './selectors.ts';
 import { TrapTable } from './trap-table.ts';
@@ -50,10 +50,10 @@ export class EspPlane {
   }
 
   /** @throws DataPlaneError */
-  install(spec: ChildSaSpec): ChildEntry {
+  install(spec: ChildSaSpec, resume?: SequenceNumbers): ChildEntry {
     this.#refuse(spec);
     const path = this.#options.openPath(spec.local, spec.remote, spec.encap);
-    const entry = new ChildEntry(spec, path, this.#options.random, this.#options.backend);
+    const entry = new ChildEntry(spec, path, this.#options.random, this.#options.backend, resume);
     this.#children.set(entry.id, entry);
     this.#bySpi.set(entry.inbound.spi, entry);
     if (entry.sends) this.#startSending(entry);
@@ -85,6 +85,10 @@ export class EspPlane {
 
   counters(child: number): ChildCounters | undefined {
     return this.#children.get(child)?.counters();
+  }
+
+  sequenceNumbers(child: number): SequenceNumbers | undefined {
+    return this.#children.get(child)?.sequenceNumbers();
   }
 
   drops(): Readonly<Record<string, number>> {

@@ -1,6 +1,7 @@
 export { automatic, backends } from './backends/index.ts';
 export { default as memoryBackend, MemoryPlane, type MemoryPlaneRecord } from './backends/memory.ts';
 export { default as netstackBackend, NetstackPlane } from './backends/netstack.ts';
+export { chooseBackend } from './choose.ts';
 export {
   type Backend,
   type ChildCounters,
@@ -11,5 +12,6 @@ export {
   defineBackend,
   type EspPath,
   type ProbeResult,
+  type SequenceNumbers,
   type TrapPolicy,
 } from './data-plane.ts';

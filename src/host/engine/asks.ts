@@ -22,7 +22,7 @@ export interface AskContext {
   readonly credentials: Credentials;
   readonly authorise: Authorise | undefined;
   readonly leases: LeaseTable;
-  readonly plane: DataPlane;
+  readonly install: DataPlane['install'];
 }
 
 /** Answers what the core asks of the world. Whatever goes wrong becomes a refusal: nothing is thrown. */
@@ -35,7 +35,7 @@ export function answerAsk(ask: Ask, ikeSa: number, context: AskContext): Awaitab
   }
 }
 
-function dispatch(ask: Ask, ikeSa: number, { clock, credentials, authorise, leases, plane }: AskContext): Awaitable<AskResult> {
+function dispatch(ask: Ask, ikeSa: number, { clock, credentials, authorise, leases, install }: AskContext): Awaitable<AskResult> {
   switch (ask.kind) {
     case 'authenticate':
       return credentials.authenticate(ask, clock.wall());
@@ -46,7 +46,7 @@ function dispatch(ask: Ask, ikeSa: number, { clock, credentials, authorise, leas
     case 'lease':
       return leases.lease(ikeSa, ask);
     case 'install':
-      return then(plane.install(ask.spec), () => ({ ok: true }));
+      return then(install(ask.spec), () => ({ ok: true }));
   }
 }
 

@@ -1,10 +1,21 @@
-import { type Address, ApiMisuse, InternalError, isIpv6, TimedOut, TunnelwrightError, tryParseIp } from '../../core/bytes/index.ts';
-import type { AskResult, ChildSaInfo, Command, Datagram, Effect, IkeSaInfo, Millis, Notice, Observation } from '../../core/ike/effects.ts';
+import { type Address, ApiMisuse, InternalError, TunnelwrightError } from '../../core/bytes/index.ts';
+import type {
+  AskResult,
+  ChildSaInfo,
+  ChildSaSpec,
+  Command,
+  Datagram,
+  Effect,
+  IkeSaInfo,
+  Millis,
+  Notice,
+  Observation,
+} from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
-import type { Backend, ChildCounters, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
+import type { Backend, ChildCounters, DataPlane, DataPlaneOptions, SequenceNumbers } from '../dataplane/data-plane.ts';
 import type { Timer } from '../platform/clock.ts';
 import type { Platform } from '../platform/platform.ts';
-import { AddressWatch } from './address-watch.ts';
+
 import { type Authorise, answerAsk, type Credentials } from './asks.ts';
 import { ChildOwners } from './child-owners.ts';
 import type { IkeCore } from './core.ts';
@@ -12,7 +23,8 @@ import { Counters } from './counters.ts';
 import { Emitter } from './events.ts';
 import { Keepalives } from './keepalives.ts';
 import { LeaseTable, type PoolPolicy } from './leases.ts';
-import { type LocalSockets, type Ports, SocketSet } from './sockets.ts';
+import { type ListenOptions, LocalSide } from './local-side.ts';
+import type { LocalSockets } from './sockets.ts';
 import { Throttle } from './throttle.ts';
 import { trapsOf } from './traps.ts';
 
@@ -42,10 +54,9 @@ export interface EngineEvents {
   notice: { readonly at: number; readonly notice: Notice };
 }
 
-export interface ListenOptions {
-  /** Literals; `%any` is every address of this machine, also those that appear later. */
-  readonly addresses: readonly string[];
-  readonly ports: Ports;
+export interface EngineSnapshot {
+  readonly core: unknown;
+  readonly sequences: readonly { readonly inboundSpi: number; readonly numbers: SequenceNumbers | undefined }[];
 }
 
 /** An IKE SA with what its data plane counted. */
@@ -65,15 +76,13 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   readonly #core: IkeCore;
   readonly #credentials: Credentials;
   readonly #authorise: Authorise | undefined;
-  readonly #sockets: SocketSet;
+  readonly #local: LocalSide;
   readonly #keepalives = new Keepalives();
   readonly #children = new ChildOwners();
-  readonly #addresses: AddressWatch;
+  /** Sequence numbers of a former life, by inbound SPI. */
+  #resumable = new Map<number, SequenceNumbers | undefined>();
   #plane: Plane | undefined;
   #connections = new Map<string, Connection>();
-  /** Ports for addresses that are opened on demand, as initiator. */
-  #ports: Ports = { ike: 0, nat: 0 };
-  #anyAddress = false;
   /** Asks under way, so that an install that was cancelled is undone. */
   readonly #asked = new Map<number, { cancelled: boolean }>();
   #timer: Timer | undefined;
@@ -89,7 +98,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     engine.#plane = await options.backend.open({
       clock: options.platform.clock,
       random: options.platform.random,
-      openPath: (local, remote) => engine.#sockets.path(local, remote),
+      openPath: (local, remote) => engine.#local.sockets.path(local, remote),
       onObservation: (observation) => engine.#onObservation(observation),
       ...options.plane,
     });
@@ -99,11 +108,11 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   private constructor(options: EngineOptions<Plane>) {
     this.#platform = options.platform;
-    const sockets = (): LocalSockets | undefined => this.#sockets.all[0];
+    const sockets = (): LocalSockets | undefined => this.#local.sockets.all[0];
     this.#core = options.core({
       ports: {
         get ike() {
-          return sockets()?.ike?.local.port ?? 0;
+          return (sockets()?.ike ?? sockets()?.nat)?.local.port ?? 0;
         },
         get nat() {
           return sockets()?.nat.local.port ?? 0;
@@ -115,11 +124,18 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     this.#authorise = options.authorise;
     this.leases = new LeaseTable(options.pools);
     this.#connections = new Map(options.connections.map((connection) => [connection.name, connection]));
-    this.#addresses = new AddressWatch(options.platform.udp, (addresses) => this.#onAddresses(addresses));
-    this.#sockets = new SocketSet(options.platform.udp, this.counters, {
-      onIke: (datagram) => this.#onDatagram(datagram),
-      onEsp: (packet, local, ip, port) => this.#plane?.receive?.(packet, local, ip, port),
-    });
+    this.#local = new LocalSide(
+      options.platform,
+      this.counters,
+      {
+        onIke: (datagram) => this.#onDatagram(datagram),
+        onEsp: (packet, local, ip, port) => this.#plane?.receive?.(packet, local, ip, port),
+      },
+      {
+        onAddresses: (addresses) => this.#onAddresses(addresses),
+        onFailure: (what, error) => this.#fail(undefined, what, error),
+      },
+    );
   }
 
   get plane(): Plane {
@@ -129,23 +145,20 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   /** Where we receive, with the ports that were really opened. */
   get sockets(): readonly { readonly ike: Address | undefined; readonly nat: Address }[] {
-    return this.#sockets.all.map(({ ike, nat }) => ({ ike: ike?.local, nat: nat.local }));
+    return this.#local.sockets.all.map(({ ike, nat }) => ({ ike: ike?.local, nat: nat.local }));
   }
 
-  /** Opens sockets and answers there. @throws DataPlaneError for the first address that cannot be opened. */
+  /** Opens sockets and answers there. @throws DataPlaneError for the first address that cannot be opened */
   async listen(options: ListenOptions): Promise<void> {
     this.#assertOpen();
-    this.#ports = options.ports;
-    this.#anyAddress = options.addresses.includes(ANY);
-    const wanted = this.#anyAddress ? this.#platform.udp.addresses() : options.addresses;
-    for (const ip of wanted) await this.#sockets.open(ip, options.ports);
-    if (this.#anyAddress) this.#watchAddresses();
+    await this.#local.listen(options);
+    this.#arm();
   }
 
   /**
-   * Begins an IKE SA with the peer of a connection, or a child of one that stands.
+   * Begins an IKE SA with the peer of a connection.
    * @returns the number of the IKE SA
-   * @throws ConfigError, ApiMisuse or DataPlaneError when it cannot even begin: no such connection, no peer address, no route
+   * @throws ApiMisuse, TimedOut or DataPlaneError when it cannot even begin: no such connection, no peer address, no route, no socket
    */
   async initiate(connection: string, child?: string): Promise<number> {
     this.#assertOpen();
@@ -156,27 +169,27 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         hint: `Known: ${[...this.#connections.keys()].join(', ') || 'none'}.`,
       });
     }
-    const remoteIp = policy.remoteAddresses.find((address) => tryParseIp(address) !== undefined);
-    if (remoteIp === undefined) {
-      throw new ApiMisuse(`connection ${connection} names no address of the peer, so it can only be answered`, {
-        code: 'NO_PEER_ADDRESS',
-        hint: 'Give it a remote address.',
-      });
-    }
-    const sockets = await this.#socketsTowards(remoteIp, policy);
-    const through = sockets.ike ?? sockets.nat;
-    const remote = { ip: remoteIp, port: sockets.ike === undefined ? policy.remoteNatPort : policy.remotePort };
-    const ikeSa = this.command({ kind: 'initiate', connection, child, local: through.local, remote });
+    const path = await this.#local.approach(policy);
+    this.#tellConnections();
+    const ikeSa = this.command({ kind: 'initiate', connection, child, ...path });
     if (ikeSa === undefined) throw new InternalError(`the core did not begin ${connection}`);
     return ikeSa;
   }
 
+  /** @throws ApiMisuse or ConfigError for what does not exist */
   command(command: Command): number | undefined {
     this.#assertOpen();
     let result: number | undefined;
+    let refused: TunnelwrightError | undefined;
     this.#enter(`command ${command.kind}`, (now) => {
-      result = this.#core.command(command, now);
+      try {
+        result = this.#core.command(command, now);
+      } catch (error) {
+        if (!(error instanceof TunnelwrightError) || error instanceof InternalError) throw error;
+        refused = error;
+      }
     });
+    if (refused !== undefined) throw refused;
     return result;
   }
 
@@ -184,14 +197,19 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     if (pools !== undefined) this.leases.setPools(pools);
     this.#connections = new Map(connections.map((connection) => [connection.name, connection]));
     this.plane.setTraps(trapsOf(connections));
-    this.#enter('configuration', () => this.#core.setConnections(connections));
+    this.#tellConnections();
   }
 
+  /** What stands or is about to; not what is gone and only repeats its last answer. */
   info(): readonly IkeSaStatus[] {
-    return this.#core.info().map((ikeSa) => ({
+    return this.#living().map((ikeSa) => ({
       ...ikeSa,
       children: ikeSa.children.map((child) => ({ ...child, counters: this.#plane?.counters(child.id) })),
     }));
+  }
+
+  #living(): readonly IkeSaInfo[] {
+    return this.#core.info().filter((sa) => sa.state !== 'lingering');
   }
 
   /** Of the engine's clock, as `IkeSaInfo` uses it. */
@@ -199,12 +217,16 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     return this.#platform.clock.now();
   }
 
-  snapshot(): unknown {
-    return this.#core.snapshot();
+  /** Everything another life of this process needs to go on. It holds keys: whoever stores it protects it. */
+  snapshot(): EngineSnapshot {
+    const children = this.#core.info().flatMap((ikeSa) => ikeSa.children);
+    const sequences = children.map(({ id, inboundSpi }) => ({ inboundSpi, numbers: this.plane.sequenceNumbers(id) }));
+    return { core: this.#core.snapshot(), sequences: sequences.filter(({ numbers }) => numbers !== undefined) };
   }
 
-  restore(snapshot: unknown): void {
-    this.#enter('restore', (now) => this.#core.restore(snapshot, now));
+  restore(snapshot: EngineSnapshot): void {
+    this.#resumable = new Map(snapshot.sequences.map(({ inboundSpi, numbers }) => [inboundSpi, numbers]));
+    this.#enter('restore', (now) => this.#core.restore(snapshot.core, now));
     for (const { id, remoteId, assigned, role } of this.#core.info()) {
       if (role === 'responder' && remoteId !== undefined) this.leases.restore(id, remoteId, assigned);
     }
@@ -216,12 +238,12 @@ export class Engine<Plane extends DataPlane = DataPlane> {
    */
   async close(grace: Millis = GRACE): Promise<void> {
     if (this.#closed) return;
-    for (const { id } of this.#core.info()) this.command({ kind: 'delete-ike', ikeSa: id });
+    for (const { id } of this.#living()) this.command({ kind: 'delete-ike', ikeSa: id });
     await this.#untilEmpty(grace);
     this.#closed = true;
     this.#timer?.cancel();
     await this.#plane?.close();
-    await this.#sockets.close();
+    await this.#local.sockets.close();
   }
 
   #onDatagram(datagram: Datagram): void {
@@ -237,12 +259,11 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   /** Sockets may have to be opened first, so an acquire goes the way of a command. */
   #onAcquire(connection: string, child: string): void {
-    const standing = this.#core.info().find((sa) => sa.connection === connection && sa.state === 'ESTABLISHED');
+    const sas = this.#core.info().filter((sa) => sa.connection === connection);
+    const standing = sas.find(isUp);
     if (standing !== undefined) this.command({ kind: 'create-child', ikeSa: standing.id, child });
-    else {
-      this.initiate(connection, child).catch((error: unknown) => {
-        this.#report({ kind: 'failed', ikeSa: undefined, connection, what: `acquire of ${child}`, error: asTunnelwrightError(error) });
-      });
+    else if (!sas.some(isBeginning)) {
+      this.initiate(connection, child).catch((error: unknown) => this.#fail(connection, `acquire of ${child}`, error));
     }
   }
 
@@ -280,7 +301,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   #perform(effect: Effect): void {
     switch (effect.kind) {
       case 'transmit':
-        if (this.#sockets.transmit(effect.datagram) && effect.datagram.encap) {
+        if (this.#local.sockets.transmit(effect.datagram) && effect.datagram.encap) {
           this.#keepalives.transmitted(effect.datagram.local, effect.datagram.remote, this.#platform.clock.now());
         }
         break;
@@ -317,7 +338,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       credentials: this.#credentials,
       authorise: this.#authorise,
       leases: this.leases,
-      plane: this.plane,
+      install: (spec: ChildSaSpec) => this.plane.install(spec, spec.resumed ? this.#resumable.get(spec.inbound.spi) : undefined),
     };
     const result = answerAsk(ask, ikeSa, context);
     if (!(result instanceof Promise)) {
@@ -342,13 +363,12 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         this.#keepAlive(notice.info);
         break;
       case 'ike-rekeyed':
-        this.leases.transfer(notice.from, notice.to);
         this.#keepalives.drop(notice.from);
         this.#keepAlive(this.#core.info().find((sa) => sa.id === notice.to));
         break;
       case 'nat':
         // Before an IKE SA stands there is nothing to keep alive; afterwards its addresses have changed (MOBIKE).
-        this.#keepAlive(this.#core.info().find((sa) => sa.id === notice.ikeSa && sa.state === 'ESTABLISHED'));
+        this.#keepAlive(this.#core.info().find((sa) => sa.id === notice.ikeSa && isUp(sa)));
         break;
       case 'ike-down':
         this.#keepalives.drop(notice.ikeSa);
@@ -374,7 +394,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   #arm(): void {
     if (this.#closed) return;
-    const next = earliest(this.#core.nextDeadline(), this.#keepalives.nextDeadline(), this.#addresses.nextDeadline());
+    const next = earliest(this.#core.nextDeadline(), this.#keepalives.nextDeadline(), this.#local.nextDeadline());
     if (next === undefined || next >= this.#timerAt) return; // a timer that fires early looks again
     this.#timer?.cancel();
     this.#timerAt = next;
@@ -386,69 +406,31 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     this.#timerAt = Number.POSITIVE_INFINITY;
     if (this.#closed) return;
     const now = this.#platform.clock.now();
-    this.#addresses.expire(now);
+    this.#local.expire(now);
     this.#keepalives.expire(
       now,
       (ikeSa) => this.#children.lastSent(ikeSa, (child) => this.plane.counters(child)?.outbound.lastUse),
-      (local, remote) => this.#sockets.keepalive(local, remote),
+      (local, remote) => this.#local.sockets.keepalive(local, remote),
     );
     const due = this.#core.nextDeadline();
     if (due !== undefined && due <= now) this.#enter('a timer', (time) => this.#core.expire(time));
     else this.#arm();
   }
 
-  async #socketsTowards(remoteIp: string, policy: Connection): Promise<LocalSockets> {
-    const own = policy.localAddresses.find((address) => tryParseIp(address) !== undefined && isIpv6(address) === isIpv6(remoteIp));
-    const localIp = own ?? (await this.#platform.udp.sourceFor(remoteIp));
-    if (localIp === undefined) {
-      throw new TimedOut(`this machine has no route to ${remoteIp}`, {
-        code: 'NO_ROUTE',
-        hint: 'Check the network connection, and whether the address family (IPv4, IPv6) is available here.',
-      });
-    }
-    if (policy.mobike) this.#watchAddresses();
-    return this.#sockets.open(localIp, this.#ports);
-  }
-
-  #watchAddresses(): void {
-    this.#addresses.start(this.#platform.clock.now());
-    this.#arm();
+  #tellConnections(): void {
+    const connections = this.#local.localised([...this.#connections.values()]);
+    this.#enter('configuration', () => this.#core.setConnections(connections));
   }
 
   #onAddresses(addresses: readonly string[]): void {
-    this.#followAddresses(addresses).catch((error: unknown) => this.#defect('following the addresses', error));
-  }
-
-  /** New addresses get sockets before the core hears of them: it may want to send from there at once (RFC 4555 §3.5). */
-  async #followAddresses(addresses: readonly string[]): Promise<void> {
-    const wanted = this.#anyAddress ? addresses : await this.#sourcesInUse();
-    for (const ip of wanted) {
-      try {
-        await this.#sockets.open(ip, this.#ports);
-      } catch (error) {
-        this.#report({
-          kind: 'failed',
-          ikeSa: undefined,
-          connection: undefined,
-          what: `listening on ${ip}`,
-          error: asTunnelwrightError(error),
-        });
-      }
-    }
     if (this.#closed) return;
+    this.#tellConnections();
     this.#enter('local-addresses', (now) => this.#core.observe({ kind: 'local-addresses', addresses }, now));
-  }
-
-  /** From where we would now send to the peers we have. */
-  async #sourcesInUse(): Promise<readonly string[]> {
-    const remotes = new Set(this.#core.info().map((sa) => sa.remote.ip));
-    const sources = await Promise.all([...remotes].map((ip) => this.#platform.udp.sourceFor(ip)));
-    return [...new Set(sources.filter((ip) => ip !== undefined))];
   }
 
   #untilEmpty(grace: Millis): Promise<void> {
     return new Promise((resolve) => {
-      if (this.#core.info().length === 0) return resolve();
+      if (this.#living().length === 0) return resolve();
       const finish = (): void => {
         off();
         timer.cancel();
@@ -456,7 +438,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       };
       const timer = this.#platform.clock.after(grace, finish);
       const off = this.events.on('notice', ({ notice }) => {
-        if (notice.kind === 'ike-down' && this.#core.info().length === 0) finish();
+        if (notice.kind === 'ike-down' && this.#living().length === 0) finish();
       });
     });
   }
@@ -471,11 +453,13 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   }
 
   #defect(what: string, error: unknown): void {
-    const wrapped =
-      error instanceof InternalError
-        ? error
-        : new InternalError(`${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    const wrapped = error instanceof InternalError ? error : new InternalError(`${what}: ${textOf(error)}`, { cause: error });
     this.#report({ kind: 'failed', ikeSa: undefined, connection: undefined, what, error: wrapped });
+  }
+
+  #fail(connection: string | undefined, what: string, error: unknown): void {
+    if (!(error instanceof TunnelwrightError)) this.#defect(what, error);
+    else this.#report({ kind: 'failed', ikeSa: undefined, connection, what, error });
   }
 
   #assertOpen(): void {
@@ -483,18 +467,18 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   }
 }
 
+/** States of an IKE SA (`core/ike/ike-sa-state.ts`) by what they mean for us. */
+const isUp = ({ state }: IkeSaInfo): boolean => state === 'established' || state === 'rekeying';
+const isBeginning = ({ state }: IkeSaInfo): boolean => state === 'connecting' || state === 'authenticating';
+
 function earliest(...times: readonly (Millis | undefined)[]): Millis | undefined {
   let first: Millis | undefined;
   for (const time of times) if (time !== undefined && (first === undefined || time < first)) first = time;
   return first;
 }
 
-function asTunnelwrightError(error: unknown): TunnelwrightError {
-  if (error instanceof TunnelwrightError) return error;
-  return new InternalError(error instanceof Error ? error.message : String(error), { cause: error });
-}
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-const ANY = '%any';
 const GRACE: Millis = 2000;
 /** A turn of the event loop is not spent on wishes alone. */
 const MOST_EFFECTS = 10_000;

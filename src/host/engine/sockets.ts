@@ -15,7 +15,7 @@ export interface LocalSockets {
 }
 
 export interface Ports {
-  /** 0 lets the machine choose; undefined opens no such socket. */
+  /** 0 lets the machine choose. Undefined or the same as `nat`: one encapsulating socket for everything. */
   readonly ike: number | undefined;
   readonly nat: number;
 }
@@ -118,7 +118,7 @@ export class SocketSet {
     });
     let ike: UdpSocket | undefined;
     try {
-      if (ports.ike !== undefined)
+      if (ports.ike !== undefined && (ports.ike === 0 || ports.ike !== ports.nat))
         ike = await this.#udp.bind({ ip, port: ports.ike, onDatagram: (data, from, port) => this.#onPlain(ike!.local, data, from, port) });
     } catch (error) {
       await nat.close();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { AuthenticationFailure, DataPlaneError, InternalError } from '../../../src/core/bytes/index.ts';
+import { ApiMisuse, AuthenticationFailure, DataPlaneError, InternalError } from '../../../src/core/bytes/index.ts';
 import type { Ask, Notice } from '../../../src/core/ike/effects.ts';
 import memory, { MemoryPlane } from '../../../src/host/dataplane/backends/memory.ts';
 import type { Credentials } from '../../../src/host/engine/asks.ts';
@@ -356,21 +356,21 @@ describe('leases', () => {
   };
   const pools = [{ name: 'lan', ranges: ['10.66.0.0/29'] }];
 
-  test('are given, follow an IKE rekey, and come back', async () => {
+  test('are given and come back; an IKE rekey changes neither', async () => {
     const { core, engine } = await world({ pools });
     core.ask(leaseAsk, 1);
     core.notice({ kind: 'ike-rekeyed', from: 1, to: 2, byUs: true });
     engine.command({ kind: 'check-liveness', ikeSa: 1 });
     expect(core.answers).toMatchObject([{ result: { ok: true, addresses: ['10.66.0.1'] } }]);
-    expect(engine.leases.list()).toMatchObject([{ ip: '10.66.0.1', ikeSa: 2 }]);
-    core.wish({ kind: 'lease-release', ikeSa: 2 });
+    expect(engine.leases.list()).toMatchObject([{ ip: '10.66.0.1', ikeSa: 1 }]);
+    core.wish({ kind: 'lease-release', ikeSa: 1 });
     engine.command({ kind: 'check-liveness', ikeSa: 1 });
     expect(engine.leases.list()).toMatchObject([{ ip: '10.66.0.1', ikeSa: undefined }]);
   });
 
   test('stand again after a restart', async () => {
     const { engine } = await world({ pools });
-    engine.restore({ sas: [ikeSa(3, { role: 'responder', assigned: ['10.66.0.4'] })] });
+    engine.restore({ core: { sas: [ikeSa(3, { role: 'responder', assigned: ['10.66.0.4'] })] }, sequences: [] });
     expect(engine.leases.list()).toMatchObject([{ ip: '10.66.0.4', ikeSa: 3 }]);
   });
 });
@@ -510,11 +510,47 @@ describe('as initiator', () => {
     expect(core.commands).toEqual([{ kind: 'initiate', connection: 'road', child: 'net', local: ike, remote: { ip: PEER, port: 500 } }]);
   });
 
-  test('begins on the encapsulating port where there is no other', async () => {
-    const { core, engine } = await world({}, false);
-    await engine.listen({ addresses: [US], ports: { ike: undefined, nat: 4500 } });
+  test('begins on the encapsulating port where the peer has one port for both', async () => {
+    const { core, engine } = await world({ connections: [connection('road', { remotePort: 4500 })] }, false);
+    await engine.listen({ addresses: [US], ports: { ike: 4500, nat: 4500 } }); // as we do
     await engine.initiate('road');
     expect(core.commands).toMatchObject([{ local: { ip: US, port: 4500 }, remote: { ip: PEER, port: 4500 } }]);
+    expect(engine.sockets).toEqual([{ ike: undefined, nat: { ip: US, port: 4500 } }]);
+  });
+
+  test('cannot begin without a marker where one port serves both', async () => {
+    const { engine } = await world({}, false);
+    await engine.listen({ addresses: [US], ports: { ike: undefined, nat: 4500 } });
+    await expect(engine.initiate('road')).rejects.toMatchObject({ code: 'ONE_PORT', hint: expect.stringContaining('remote_nat_port') });
+  });
+
+  test('tells the core from where it dials, so that it can dial again by itself', async () => {
+    const { core, engine, internet, us } = await world({}, false);
+    await engine.initiate('road');
+    expect(core.connections).toMatchObject([{ name: 'road', localAddresses: [US, '%any'] }]);
+    us.removeAddress(US);
+    us.addAddress('192.0.2.50');
+    await pass(internet.clock, 3000);
+    await settle(internet.clock);
+    expect(core.connections).toMatchObject([{ name: 'road', localAddresses: ['192.0.2.50', '%any'] }]);
+    expect(engine.sockets.map(({ nat }) => nat.ip)).toContain('192.0.2.50');
+  });
+
+  test('a trap does not begin twice what is beginning', async () => {
+    const { core, plane, internet } = await world();
+    core.sas = [ikeSa(6, { state: 'connecting' })];
+    plane.options.onObservation({ kind: 'acquire', connection: 'road', child: 'net' });
+    await settle(internet.clock);
+    expect(core.commands).toEqual([]);
+  });
+
+  test('a command for what does not exist is the caller’s mistake, not ours', async () => {
+    const { core, engine, notices } = await world();
+    core.onCommand = () => {
+      throw new ApiMisuse('there is no IKE SA 9', { code: 'NO_SUCH_SA' });
+    };
+    expect(() => engine.command({ kind: 'delete-ike', ikeSa: 9 })).toThrow(ApiMisuse);
+    expect(notices).toEqual([]);
   });
 
   test.each([
@@ -580,6 +616,13 @@ describe('roaming', () => {
 });
 
 describe('the end', () => {
+  test('does not wait for what is gone and only repeats its last answer', async () => {
+    const { core, engine } = await world();
+    core.sas = [ikeSa(1, { state: 'lingering' })];
+    await engine.close();
+    expect(core.commands).toEqual([]);
+  });
+
   test('says goodbye to every peer and waits for their answers', async () => {
     const { core, engine, plane, internet } = await world();
     core.sas = [ikeSa(1), ikeSa(2)];

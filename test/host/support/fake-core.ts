@@ -128,7 +128,7 @@ export function ikeSa(id: number, more: Partial<IkeSaInfo> = {}): IkeSaInfo {
   return {
     id,
     connection: 'road',
-    state: 'ESTABLISHED',
+    state: 'established',
     role: 'initiator',
     spiI: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, id),
     spiR: Uint8Array.of(8, 7, 6, 5, 4, 3, 2, id),

@@ -66,6 +66,10 @@ export class MemoryPlane implements DataPlane {
     return this.#children.has(child) ? { inbound: NOTHING, outbound: NOTHING, drops: {} } : undefined;
   }
 
+  sequenceNumbers(): undefined {
+    return undefined;
+  }
+
   drops(): Readonly<Record<string, number>> {
     return {};
   }

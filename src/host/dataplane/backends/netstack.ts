@@ -3,7 +3,15 @@ import { Stack } from '../../../core/netstack/index.ts';
 import { IpView } from '../../../core/packet/index.ts';
 import type { Timer } from '../../platform/clock.ts';
 import { StackDriver } from '../../platform/stack-driver.ts';
-import { type ChildCounters, type DataPlane, type DataPlaneOptions, DEFAULT_MTU, defineBackend, type TrapPolicy } from '../data-plane.ts';
+import {
+  type ChildCounters,
+  type DataPlane,
+  type DataPlaneOptions,
+  DEFAULT_MTU,
+  defineBackend,
+  type SequenceNumbers,
+  type TrapPolicy,
+} from '../data-plane.ts';
 import { EspPlane } from '../esp-plane.ts';
 import { mayPassOn, takeHop, timeExceeded } from '../forwarding.ts';
 import { OwnAddresses } from '../own-addresses.ts';
@@ -47,8 +55,8 @@ export class NetstackPlane implements DataPlane {
     });
   }
 
-  install(spec: ChildSaSpec): void {
-    this.#esp.install(spec);
+  install(spec: ChildSaSpec, resume?: SequenceNumbers): void {
+    this.#esp.install(spec, resume);
     this.#adjustMtu();
     if (this.#own.assign(spec)) this.driver.stack.setAddresses(this.#own.all);
   }
@@ -65,6 +73,10 @@ export class NetstackPlane implements DataPlane {
 
   counters(child: number): ChildCounters | undefined {
     return this.#esp.counters(child);
+  }
+
+  sequenceNumbers(child: number): SequenceNumbers | undefined {
+    return this.#esp.sequenceNumbers(child);
   }
 
   drops(): Readonly<Record<string, number>> {

@@ -1,0 +1,86 @@
+import { ApiMisuse, DataPlaneError, tryParseIp } from '../../core/bytes/index.ts';
+import type { ListenOptions } from '../../core/netstack/index.ts';
+import { NetstackPlane } from '../dataplane/backends/netstack.ts';
+import type { DataPlane } from '../dataplane/data-plane.ts';
+import type { PingAnswer, StackDriver } from '../platform/stack-driver.ts';
+import type { StreamServer, StreamSocket, StreamSocketOptions } from '../platform/stream-socket.ts';
+
+/** Where to connect to, beyond the tunnel. */
+export interface Destination extends StreamSocketOptions {
+  /** An IP literal, or a name where the tunnel brought DNS servers. */
+  readonly host: string;
+  readonly port: number;
+  /** Milliseconds until it is given up. */
+  readonly timeout?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export type Resolve = (host: string, signal?: AbortSignal) => Promise<string>;
+
+/** Sockets on the inner side of the tunnels, from the in-process stack: they look like those of `node:net`. */
+export class Inside {
+  readonly driver: StackDriver;
+  readonly #resolve: Resolve;
+
+  /** @throws DataPlaneError `NO_SOCKETS` when the plane hands packets to the system instead: use the system's sockets then. */
+  constructor(plane: DataPlane, resolve: Resolve) {
+    if (!(plane instanceof NetstackPlane)) {
+      throw new DataPlaneError(`the data plane ${plane.backend} has no sockets of its own`, {
+        code: 'NO_SOCKETS',
+        backend: plane.backend,
+        hint: 'With this data plane the tunnel belongs to the system: use ordinary sockets, or set plane: netstack.',
+      });
+    }
+    this.driver = plane.driver;
+    this.#resolve = resolve;
+  }
+
+  /** A TCP connection that stands. @throws DataPlaneError with the codes of `node:net`: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, … */
+  async connect({ host, port, timeout, signal, ...options }: Destination): Promise<StreamSocket> {
+    const ip = await this.#address(host, signal);
+    signal?.throwIfAborted();
+    const socket = this.driver.connect({ ...options, ip, port, timeout });
+    return new Promise((resolve, reject) => {
+      const finish = (act: () => void): void => {
+        socket.off('connect', onConnect);
+        socket.off('error', onError);
+        signal?.removeEventListener('abort', onAbort);
+        act();
+      };
+      const onConnect = (): void => finish(() => resolve(socket));
+      const onError = (error: unknown): void => finish(() => reject(error));
+      const onAbort = (): void =>
+        finish(() => {
+          socket.on('error', () => undefined);
+          socket.destroy();
+          reject(signal?.reason);
+        });
+      socket.on('connect', onConnect);
+      socket.on('error', onError);
+      signal?.addEventListener('abort', onAbort);
+    });
+  }
+
+  /** Answers on a port of our inner addresses. @throws ApiMisuse EADDRINUSE, EADDRNOTAVAIL */
+  listen(options: ListenOptions & StreamSocketOptions, onConnection?: (socket: StreamSocket) => void): StreamServer {
+    return this.driver.listen(options, onConnection);
+  }
+
+  /** One echo request. @throws DataPlaneError ETIMEDOUT, EHOSTUNREACH, … */
+  async ping(
+    host: string,
+    options: { readonly size?: number; readonly timeout?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<PingAnswer> {
+    const { signal, ...rest } = options;
+    return this.driver.ping({ ip: await this.#address(host, signal), ...rest });
+  }
+
+  async #address(host: string, signal: AbortSignal | undefined): Promise<string> {
+    if (tryParseIp(host) !== undefined) return host;
+    if (host === '' || host.length > LONGEST_NAME) throw new ApiMisuse(`not a host: ${host.slice(0, 64)}`, { code: 'NOT_A_HOST' });
+    return this.#resolve(host, signal);
+  }
+}
+
+/** RFC 1035 §2.3.4. */
+const LONGEST_NAME = 253;

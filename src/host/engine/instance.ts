@@ -1,0 +1,345 @@
+import { type Address, ApiMisuse, DataPlaneError, formatAddress, formatIp, TimedOut } from '../../core/bytes/index.ts';
+import type { ChildSaInfo, IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
+import { Endpoint } from '../../core/ike/endpoint.ts';
+import type { Connection, EndpointLimits } from '../../core/ike/policy.ts';
+import { matchIdentity } from '../../core/pki/index.ts';
+import { ConfigAttributeType } from '../../core/wire/iana.ts';
+import type { ConfigurationAttribute } from '../../core/wire/payloads/types.ts';
+import type { Backend, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
+import type { Platform } from '../platform/platform.ts';
+import type { Authorise, Credentials } from './asks.ts';
+import { Engine, type IkeSaStatus } from './engine.ts';
+import type { Unsubscribe } from './events.ts';
+import { resolveInside } from './inner-dns.ts';
+import { Inside } from './inside.ts';
+import type { PoolPolicy } from './leases.ts';
+import type { ListenOptions } from './local-side.ts';
+import { until } from './until.ts';
+
+export interface InstanceOptions<Plane extends DataPlane = DataPlane> {
+  readonly name: string;
+  readonly role: 'gateway' | 'client';
+  readonly platform: Platform;
+  readonly backend: Backend<Plane>;
+  readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'forward' | 'promiscuous'>;
+  /** DNS names resolved. */
+  readonly connections: readonly Connection[];
+  readonly limits: EndpointLimits;
+  readonly pools?: readonly PoolPolicy[];
+  readonly credentials: InstanceCredentials;
+  readonly authorise?: Authorise | undefined;
+  /** Raises `ike-keys` notices: whoever has them reads everything. */
+  readonly logKeys?: boolean | undefined;
+  /** Raises `message` notices. */
+  readonly logMessages?: boolean | undefined;
+}
+
+export interface InstanceCredentials extends Credentials {
+  /** SHA-1 of the SubjectPublicKeyInfo of every trusted authority, for CERTREQ. */
+  authorityHashes(): readonly Uint8Array[];
+}
+
+/** Which SAs are meant: exactly one of the first four. */
+export interface Selection {
+  readonly connection?: string | undefined;
+  readonly ikeSa?: number | undefined;
+  readonly child?: number | undefined;
+  readonly all?: boolean | undefined;
+  /** Without a word to the peer. */
+  readonly force?: boolean | undefined;
+}
+
+export interface Affected {
+  readonly ikeSas: number;
+  readonly children: number;
+}
+
+/** A running IKE daemon in this process: an engine around the real core, and what a person asks of it. Gateway and client are this, named. */
+export class Instance<Plane extends DataPlane = DataPlane> {
+  readonly name: string;
+  readonly role: 'gateway' | 'client';
+  readonly engine: Engine<Plane>;
+  readonly #platform: Platform;
+  readonly #startedAt: number;
+  readonly #dnsServers = new Map<number, readonly string[]>();
+  #connections: readonly Connection[];
+  #inside: Inside | undefined;
+
+  /** Opens the data plane; sockets come with `listen` or with the first connection. @throws DataPlaneError, ConfigError */
+  static async openEngine<Plane extends DataPlane>(options: InstanceOptions<Plane>): Promise<Engine<Plane>> {
+    const { platform, credentials, connections, limits, logKeys, logMessages } = options;
+    return Engine.open({
+      platform,
+      credentials,
+      connections,
+      backend: options.backend,
+      core: ({ ports, forceEncap }) =>
+        new Endpoint({
+          connections,
+          limits,
+          random: platform.random,
+          ports,
+          forceEncap,
+          matchIdentity,
+          certificateAuthorities: credentials.authorityHashes(),
+          logKeys: logKeys ?? false,
+          logMessages: logMessages ?? false,
+        }),
+      ...(options.plane === undefined ? {} : { plane: options.plane }),
+      ...(options.pools === undefined ? {} : { pools: options.pools }),
+      authorise: options.authorise,
+    });
+  }
+
+  constructor(engine: Engine<Plane>, options: InstanceOptions<Plane>) {
+    this.engine = engine;
+    this.name = options.name;
+    this.role = options.role;
+    this.#platform = options.platform;
+    this.#connections = options.connections;
+    this.#startedAt = options.platform.clock.wall();
+    engine.events.on('notice', ({ notice }) => this.#onNotice(notice));
+  }
+
+  /** Sockets on the inner side. @throws DataPlaneError `NO_SOCKETS` where the data plane has none */
+  get inside(): Inside {
+    this.#inside ??= new Inside(this.engine.plane, (host, signal) => this.#resolve(host, signal));
+    return this.#inside;
+  }
+
+  /** DNS servers that peers told us of (RFC 7296 §3.15.1). */
+  get dnsServers(): readonly string[] {
+    return [...new Set([...this.#dnsServers.values()].flat())];
+  }
+
+  /** @throws DataPlaneError for the first address or port that cannot be had */
+  listenOn(options: ListenOptions): Promise<void> {
+    return this.engine.listen(options);
+  }
+
+  facts(): { readonly plane: string; readonly listen: readonly string[]; readonly startedAt: number } {
+    const listen = this.engine.sockets.flatMap(({ ike, nat }) => [...(ike ? [formatAddress(ike)] : []), formatAddress(nat)]);
+    return { plane: this.engine.plane.backend, listen, startedAt: this.#startedAt };
+  }
+
+  connections(): readonly Connection[] {
+    return this.#connections;
+  }
+
+  setConnections(connections: readonly Connection[], pools?: readonly PoolPolicy[]): void {
+    this.#connections = connections;
+    this.engine.setConnections(connections, pools);
+  }
+
+  ikeSas(): readonly IkeSaStatus[] {
+    return this.engine.info();
+  }
+
+  now(): { readonly monotonic: Millis; readonly wall: number } {
+    return { monotonic: this.#platform.clock.now(), wall: this.#platform.clock.wall() };
+  }
+
+  onNotice(listener: (event: { readonly at: number; readonly notice: Notice }) => void): Unsubscribe {
+    return this.engine.events.on('notice', listener);
+  }
+
+  /**
+   * Brings a connection up, and waits until it stands with the child that is named, else with any; at once when it does already.
+   * @throws what made it fail, as a `TunnelwrightError`; the signal's reason when that ends it, the attempt being given up
+   */
+  async up(
+    request: { readonly connection: string; readonly child?: string | undefined },
+    signal?: AbortSignal,
+  ): Promise<{ readonly ikeSa: IkeSaInfo; readonly took: Millis }> {
+    const connection = this.#connection(request.connection);
+    const began = this.#platform.clock.now();
+    const tries = 'keyingTries' in connection && typeof connection.keyingTries === 'number' ? connection.keyingTries : 1;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const ikeSa = await this.#attempt(connection, request.child, signal);
+        return { ikeSa, took: this.#platform.clock.now() - began };
+      } catch (error) {
+        const again = error instanceof TimedOut && (tries === 0 || attempt < tries) && signal?.aborted !== true;
+        if (!again) throw error;
+      }
+    }
+  }
+
+  /** Closes with a Delete and resolves when it was answered or given up. What a connection would do to come back it no longer does. */
+  async down(selection: Selection, signal?: AbortSignal): Promise<Affected> {
+    const { ikeSas, children } = this.#select(selection);
+    const counted = selection.child === undefined ? ikeSas.flatMap((sa) => sa.children).length : children.length;
+    const gone = until(this.engine.events, () => (this.#stand(ikeSas, children) ? undefined : { done: undefined }), signal);
+    gone.catch(() => undefined); // a command below may fail first
+    if (selection.connection !== undefined || selection.all === true) {
+      const names = selection.all === true ? this.#connections.map(({ name }) => name) : [selection.connection!];
+      if (selection.force !== true) for (const connection of names) this.engine.command({ kind: 'terminate', connection });
+    }
+    for (const { id } of ikeSas)
+      if (this.#livingIkeSa(id)) this.engine.command({ kind: selection.force === true ? 'forget-ike' : 'delete-ike', ikeSa: id });
+    for (const { id } of children) this.engine.command({ kind: 'delete-child', child: id });
+    await gone;
+    return { ikeSas: ikeSas.length, children: counted };
+  }
+
+  /** Fresh keys for what is selected: of an IKE SA its own, and those of its children if wanted. */
+  async rekey(selection: Selection & { readonly children?: boolean | undefined }, signal?: AbortSignal): Promise<Affected> {
+    const { ikeSas, children } = this.#select(selection);
+    const allChildren = selection.children === true ? ikeSas.flatMap((sa) => sa.children) : children;
+    // Children first: an IKE SA that was rekeyed hands them on, and their exchanges with them.
+    for (const { id } of allChildren)
+      await this.#rekeyOne('child-rekeyed', id, () => this.engine.command({ kind: 'rekey-child', child: id }), signal);
+    for (const { id } of ikeSas)
+      await this.#rekeyOne('ike-rekeyed', id, () => this.engine.command({ kind: 'rekey-ike', ikeSa: id }), signal);
+    return { ikeSas: ikeSas.length, children: allChildren.length };
+  }
+
+  /** Begins every connection that has a child which is to be started with us. Failures are notices. */
+  startConnections(): void {
+    for (const { name, children } of this.#connections) {
+      if (!children.some((child) => child.startAction === 'start')) continue;
+      this.up({ connection: name }).catch(() => undefined);
+    }
+  }
+
+  /** Says goodbye and lets go of everything. @param grace milliseconds to wait for answers */
+  close(grace?: Millis): Promise<void> {
+    return this.engine.close(grace);
+  }
+
+  /** Where IKE is heard, for whoever has to be told which port was chosen. */
+  get sockets(): readonly { readonly ike: Address | undefined; readonly nat: Address }[] {
+    return this.engine.sockets;
+  }
+
+  #onNotice(notice: Notice): void {
+    if (notice.kind === 'addresses') this.#dnsServers.set(notice.ikeSa, dnsServersOf(notice.attributes));
+    else if (notice.kind === 'ike-down') this.#dnsServers.delete(notice.ikeSa);
+    else if (notice.kind === 'ike-rekeyed') {
+      const servers = this.#dnsServers.get(notice.from);
+      if (servers !== undefined) this.#dnsServers.set(notice.to, servers);
+    }
+  }
+
+  async #resolve(host: string, signal: AbortSignal | undefined): Promise<string> {
+    const servers = this.dnsServers;
+    if (servers.length > 0) {
+      const { clock, random } = this.#platform;
+      return resolveInside(host, { driver: this.inside.driver, clock, random, servers, signal });
+    }
+    throw new DataPlaneError(`${host} cannot be resolved: no peer told us of a DNS server behind the tunnel`, {
+      code: 'NO_DNS',
+      hint: 'Give the IP address, or let the gateway announce a server (pools: dns).',
+    });
+  }
+
+  async #attempt(connection: Connection, child: string | undefined, signal: AbortSignal | undefined): Promise<IkeSaInfo> {
+    const { name } = connection;
+    const standing = this.#complete(name, child);
+    if (standing !== undefined) return standing;
+    signal?.throwIfAborted();
+    const present = this.ikeSas().find((sa) => sa.connection === name && (isUp(sa) || isBeginning(sa)));
+    let ikeSa = present?.id;
+    if (present !== undefined && isUp(present)) {
+      const wanted = child ?? connection.children[0]?.name;
+      if (wanted !== undefined) this.engine.command({ kind: 'create-child', ikeSa: present.id, child: wanted });
+    } else ikeSa ??= await this.engine.initiate(name, child);
+    try {
+      return await until(this.engine.events, (notice) => this.#judge(name, child, ikeSa!, notice), signal);
+    } catch (error) {
+      if (signal?.aborted && present === undefined) this.engine.command({ kind: 'terminate', connection: name });
+      throw error;
+    }
+  }
+
+  #judge(connection: string, child: string | undefined, ikeSa: number, notice: Notice | undefined) {
+    const complete = this.#complete(connection, child);
+    if (complete !== undefined) return { done: complete };
+    if (notice === undefined && !this.#livingIkeSa(ikeSa)) return { failed: ended(connection, 'it ended at once') };
+    if (notice?.kind === 'failed' && notice.ikeSa === ikeSa) return { failed: notice.error };
+    if (notice?.kind === 'ike-down' && notice.ikeSa === ikeSa) return { failed: notice.error ?? ended(connection, notice.reason) };
+    return undefined;
+  }
+
+  /** The IKE SA of a connection that is up with the child, or with any of its children, or with none where none is configured. */
+  #complete(connection: string, child: string | undefined): IkeSaStatus | undefined {
+    const needsChild = child !== undefined || this.#connection(connection).children.length > 0;
+    return this.ikeSas().find(
+      (sa) =>
+        sa.connection === connection &&
+        isUp(sa) &&
+        (!needsChild || sa.children.some((c) => c.state === 'installed' && (child === undefined || c.name === child))),
+    );
+  }
+
+  async #rekeyOne(kind: 'ike-rekeyed' | 'child-rekeyed', id: number, begin: () => void, signal: AbortSignal | undefined): Promise<void> {
+    const gone = (): boolean => (kind === 'ike-rekeyed' ? !this.#livingIkeSa(id) : this.#child(id) === undefined);
+    const finished = until<undefined>(
+      this.engine.events,
+      (notice) => {
+        if (notice?.kind === kind && notice.from === id) return { done: undefined };
+        if (notice?.kind === 'failed' && (kind === 'ike-rekeyed' ? notice.ikeSa === id : notice.ikeSa === this.#child(id)?.ikeSa))
+          return { failed: notice.error };
+        return notice !== undefined && gone() ? { failed: ended(`SA ${id}`, 'it went down meanwhile') } : undefined;
+      },
+      signal,
+    );
+    finished.catch(() => undefined);
+    begin();
+    await finished;
+  }
+
+  #select(selection: Selection): { readonly ikeSas: readonly IkeSaStatus[]; readonly children: readonly ChildSaInfo[] } {
+    const all = this.ikeSas();
+    if (selection.child !== undefined) {
+      const child = this.#child(selection.child)?.info;
+      if (child === undefined) throw noSuchSa(`there is no CHILD_SA ${selection.child}`);
+      return { ikeSas: [], children: [child] };
+    }
+    if (selection.ikeSa !== undefined) {
+      const ikeSas = all.filter((sa) => sa.id === selection.ikeSa);
+      if (ikeSas.length === 0) throw noSuchSa(`there is no IKE SA ${selection.ikeSa}`);
+      return { ikeSas, children: [] };
+    }
+    if (selection.connection === undefined) return { ikeSas: all, children: [] };
+    this.#connection(selection.connection);
+    return { ikeSas: all.filter((sa) => sa.connection === selection.connection), children: [] };
+  }
+
+  #stand(ikeSas: readonly IkeSaInfo[], children: readonly ChildSaInfo[]): boolean {
+    return ikeSas.some(({ id }) => this.#livingIkeSa(id)) || children.some(({ id }) => this.#child(id) !== undefined);
+  }
+
+  #livingIkeSa(id: number): boolean {
+    return this.ikeSas().some((sa) => sa.id === id);
+  }
+
+  #child(id: number): { readonly info: ChildSaInfo; readonly ikeSa: number } | undefined {
+    for (const { id: ikeSa, children } of this.ikeSas()) {
+      const info = children.find((child) => child.id === id);
+      if (info !== undefined) return { info, ikeSa };
+    }
+    return undefined;
+  }
+
+  #connection(name: string): Connection {
+    const connection = this.#connections.find((candidate) => candidate.name === name);
+    if (connection !== undefined) return connection;
+    const known = this.#connections.map((candidate) => candidate.name).join(', ') || 'none';
+    throw new ApiMisuse(`there is no connection ${name}`, { code: 'NO_SUCH_CONNECTION', hint: `Known: ${known}.` });
+  }
+}
+
+function dnsServersOf(attributes: readonly ConfigurationAttribute[]): string[] {
+  return attributes.flatMap(({ type, value }) => {
+    if (type === ConfigAttributeType.INTERNAL_IP4_DNS && value.length === 4) return [formatIp(value)];
+    return type === ConfigAttributeType.INTERNAL_IP6_DNS && value.length === 16 ? [formatIp(value)] : [];
+  });
+}
+
+const isUp = ({ state }: IkeSaInfo): boolean => state === 'established' || state === 'rekeying';
+const isBeginning = ({ state }: IkeSaInfo): boolean => state === 'connecting' || state === 'authenticating';
+
+const noSuchSa = (message: string): ApiMisuse =>
+  new ApiMisuse(message, { code: 'NO_SUCH_SA', hint: '`tunnelwright sas` lists what stands.' });
+const ended = (connection: string, reason: string): TimedOut => new TimedOut(`${connection}: ${reason}`, { code: 'CONNECTION_ENDED' });

@@ -1,0 +1,148 @@
+import { type Address, ApiMisuse, DataPlaneError, isIpv6, TimedOut, tryParseIp } from '../../core/bytes/index.ts';
+import type { Millis } from '../../core/ike/effects.ts';
+import type { Connection } from '../../core/ike/policy.ts';
+import type { Platform } from '../platform/platform.ts';
+import { AddressWatch } from './address-watch.ts';
+import type { Counters } from './counters.ts';
+import { type LocalSockets, type Ports, SocketSet, type SocketSinks } from './sockets.ts';
+
+export interface ListenOptions {
+  /** Literals; `%any` is every address of this machine, also those that appear later. None: sockets are opened where a peer is dialled. */
+  readonly addresses: readonly string[];
+  readonly ports: Ports;
+  /** Take any free ports where these are forbidden or taken. */
+  readonly fallback?: boolean;
+}
+
+export interface LocalSideEvents {
+  /** This machine's addresses changed; sockets stand on those from which peers are reached now. */
+  onAddresses(addresses: readonly string[]): void;
+  onFailure(what: string, error: unknown): void;
+}
+
+/** Our end of every path: on which addresses and ports we receive, and from which we would send to a peer. It follows a machine that roams. */
+export class LocalSide {
+  readonly sockets: SocketSet;
+  readonly #platform: Platform;
+  readonly #events: LocalSideEvents;
+  readonly #watch: AddressWatch;
+  /** Ports of addresses that are opened on demand. */
+  #ports: Ports = ANY_PORTS;
+  #fallback = false;
+  #anyAddress = false;
+  /** From where the peers of connections without an own address are reached, by connection. */
+  readonly #sources = new Map<string, { readonly remoteIp: string; localIp: string }>();
+
+  constructor(platform: Platform, counters: Counters, sinks: SocketSinks, events: LocalSideEvents) {
+    this.#platform = platform;
+    this.#events = events;
+    this.sockets = new SocketSet(platform.udp, counters, sinks);
+    this.#watch = new AddressWatch(platform.udp, (addresses) => this.#follow(addresses));
+  }
+
+  /** @throws DataPlaneError for the first address that cannot be opened; none of the new ones stays open then. */
+  async listen({ addresses, ports, fallback = false }: ListenOptions): Promise<void> {
+    this.#ports = ports;
+    this.#fallback = fallback;
+    this.#anyAddress = addresses.includes(ANY);
+    const opened: string[] = [];
+    try {
+      for (const ip of this.#anyAddress ? this.#platform.udp.addresses() : addresses) {
+        if (this.sockets.get(ip) !== undefined) continue;
+        await this.#open(ip);
+        opened.push(ip);
+      }
+    } catch (error) {
+      await Promise.all(opened.map((ip) => this.sockets.shut(ip)));
+      throw error;
+    }
+    if (this.#anyAddress) this.#watch.start(this.#platform.clock.now());
+  }
+
+  /**
+   * Both ends of the path to a connection's peer, with a socket at ours.
+   * @throws ApiMisuse `NO_PEER_ADDRESS`, `ONE_PORT`, TimedOut `NO_ROUTE`, DataPlaneError when the port cannot be opened
+   */
+  async approach(connection: Connection): Promise<{ readonly local: Address; readonly remote: Address }> {
+    const remoteIp = connection.remoteAddresses.find((address) => tryParseIp(address) !== undefined);
+    if (remoteIp === undefined) {
+      throw new ApiMisuse(`connection ${connection.name} names no address of the peer, so it can only be answered`, {
+        code: 'NO_PEER_ADDRESS',
+        hint: 'Give it a remote address.',
+      });
+    }
+    const localIp = ownAddress(connection, remoteIp) ?? (await this.#platform.udp.sourceFor(remoteIp));
+    if (localIp === undefined) {
+      throw new TimedOut(`this machine has no route to ${remoteIp}`, {
+        code: 'NO_ROUTE',
+        hint: 'Check the network connection, and whether the address family (IPv4, IPv6) is available here.',
+      });
+    }
+    const { ike, nat } = await this.#open(localIp);
+    this.#watch.start(this.#platform.clock.now());
+    this.#sources.set(connection.name, { remoteIp, localIp });
+    // Whoever has one port for both roles speaks through the encapsulating socket from the first message on (RFC 7296 §2.23).
+    if (connection.remotePort === connection.remoteNatPort)
+      return { local: nat.local, remote: { ip: remoteIp, port: connection.remoteNatPort } };
+    if (ike === undefined) {
+      throw new ApiMisuse(`we have one port for IKE and ESP, so connection ${connection.name} must begin on the peer’s port for both`, {
+        code: 'ONE_PORT',
+        hint: 'Set remote_port to the same as remote_nat_port (4500).',
+      });
+    }
+    return { local: ike.local, remote: { ip: remoteIp, port: connection.remotePort } };
+  }
+
+  /** The connections as the core can dial them again by itself: with the own address that was found for them. */
+  localised(connections: readonly Connection[]): readonly Connection[] {
+    return connections.map((connection) => {
+      const source = this.#sources.get(connection.name);
+      if (source === undefined || ownAddress(connection, source.remoteIp) !== undefined) return connection;
+      return { ...connection, localAddresses: [source.localIp, ...connection.localAddresses] };
+    });
+  }
+
+  nextDeadline(): Millis | undefined {
+    return this.#watch.nextDeadline();
+  }
+
+  expire(now: Millis): void {
+    this.#watch.expire(now);
+  }
+
+  async #open(ip: string): Promise<LocalSockets> {
+    try {
+      return await this.sockets.open(ip, this.#ports);
+    } catch (error) {
+      const portTrouble = error instanceof DataPlaneError && (error.code === 'PORT_NEEDS_PRIVILEGE' || error.code === 'ADDRESS_IN_USE');
+      if (!this.#fallback || !portTrouble) throw error;
+      return this.sockets.open(ip, ANY_PORTS);
+    }
+  }
+
+  /** New addresses get sockets before anybody hears of them: something may be sent from there at once (RFC 4555 §3.5). */
+  #follow(addresses: readonly string[]): void {
+    this.#openAll(addresses)
+      .then(() => this.#events.onAddresses(addresses))
+      .catch((error: unknown) => this.#events.onFailure('following the addresses', error));
+  }
+
+  async #openAll(addresses: readonly string[]): Promise<void> {
+    for (const source of this.#sources.values()) source.localIp = (await this.#platform.udp.sourceFor(source.remoteIp)) ?? source.localIp;
+    const wanted = new Set(this.#anyAddress ? addresses : [...this.#sources.values()].map(({ localIp }) => localIp));
+    for (const ip of wanted) {
+      if (!addresses.includes(ip)) continue;
+      try {
+        await this.#open(ip);
+      } catch (error) {
+        this.#events.onFailure(`listening on ${ip}`, error);
+      }
+    }
+  }
+}
+
+const ownAddress = (connection: Connection, remoteIp: string): string | undefined =>
+  connection.localAddresses.find((address) => tryParseIp(address) !== undefined && isIpv6(address) === isIpv6(remoteIp));
+
+const ANY = '%any';
+const ANY_PORTS: Ports = { ike: 0, nat: 0 };

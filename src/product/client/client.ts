@@ -1,0 +1,109 @@
+import { ApiMisuse } from '../../core/bytes/index.ts';
+import { chooseBackend } from '../../host/dataplane/index.ts';
+import { CredentialStore } from '../../host/engine/credentials.ts';
+import { Instance, type InstanceOptions } from '../../host/engine/instance.ts';
+import { loadCredentials } from '../../host/engine/load-credentials.ts';
+import type { Platform } from '../../host/platform/platform.ts';
+import { systemLookup, systemPlatform } from '../../host/platform/system.ts';
+import type { CompiledConfig, ConfigWarning, Lookup } from '../config/index.ts';
+import { machineFiles, readCredentials, resolveNames } from '../config/index.ts';
+import type { ControlTarget } from '../control/target.ts';
+import { Tunnel } from './tunnel.ts';
+
+export interface ClientOptions {
+  readonly config: CompiledConfig;
+  /** Tells instances on one machine apart; that of the configuration, or `client`. */
+  readonly name?: string | undefined;
+  /** Connections whose peers’ DNS names must resolve now; the others may stay unknown. All unless given. */
+  readonly needed?: readonly string[] | undefined;
+  /** Read from where the configuration says, unless given. */
+  readonly credentials?: CredentialStore | undefined;
+  /** Raises `ike-keys` notices: whoever has them reads everything. */
+  readonly logKeys?: boolean | undefined;
+  /** Raises `message` notices. */
+  readonly logMessages?: boolean | undefined;
+  readonly platform?: Platform | undefined;
+  readonly lookup?: Lookup | undefined;
+}
+
+export interface ConnectOptions extends Omit<ClientOptions, 'needed'> {
+  /** Which connection of the configuration; the only one unless given. */
+  readonly connection?: string | undefined;
+  /** Which of its children to bring up; what it says to start, or all, unless given. */
+  readonly child?: string | undefined;
+  /** Gives up when it fires. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Brings one connection up and gives the tunnel.
+ * @throws TunnelwrightError that says what failed: authentication, proposals, no answer, …
+ *
+ * ```ts
+ * const tunnel = await connect({ config: compile(loadConfig(text)), connection: 'office' });
+ * const socket = await tunnel.connect({ host: '10.0.0.5', port: 80 });
+ * ```
+ */
+export async function connect(options: ConnectOptions): Promise<Tunnel> {
+  const connection = options.connection ?? onlyConnection(options.config);
+  const client = await createClient({ ...options, needed: [connection] });
+  try {
+    await client.up({ connection, child: options.child }, options.signal);
+    return new Tunnel(client, connection);
+  } catch (error) {
+    await client.close(0);
+    throw error;
+  }
+}
+
+/** Makes a client that has not connected yet: `up` does. @throws ConfigError, DataPlaneError */
+export async function createClient(options: ClientOptions): Promise<Client> {
+  const { config, needed, lookup = systemLookup } = options;
+  const resolved = await resolveNames(config, lookup, ({ name }) => needed?.includes(name) ?? true);
+  const warnings = [...config.warnings];
+  let { credentials } = options;
+  if (credentials === undefined) {
+    const raw = await readCredentials(config.credentials, machineFiles);
+    warnings.push(...raw.warnings);
+    credentials = new CredentialStore();
+    loadCredentials(credentials, raw);
+  }
+  const instance: InstanceOptions = {
+    name: options.name ?? config.name ?? 'client',
+    role: 'client',
+    platform: options.platform ?? systemPlatform(),
+    backend: await chooseBackend(config.plane),
+    plane: { addresses: config.addresses, ...(config.mtu === undefined ? {} : { mtu: config.mtu }) },
+    connections: resolved.connections,
+    limits: config.limits,
+    pools: config.pools,
+    credentials,
+    logKeys: options.logKeys,
+    logMessages: options.logMessages,
+  };
+  const client = new Client(await Instance.openEngine(instance), instance, warnings);
+  // Sockets are opened where a peer is dialled; ports that are taken or forbidden do not matter to who begins.
+  const { addresses, ports, fallback = true } = config.listen;
+  await client.listenOn({ addresses: addresses.filter((address) => address !== '%any'), ports, fallback });
+  return client;
+}
+
+/** A running client; `createClient` makes it. */
+export class Client extends Instance implements ControlTarget {
+  /** What the operator should know although nothing is wrong. */
+  readonly warnings: readonly ConfigWarning[];
+
+  constructor(engine: ConstructorParameters<typeof Instance>[0], instance: InstanceOptions, warnings: readonly ConfigWarning[]) {
+    super(engine, instance);
+    this.warnings = warnings;
+  }
+}
+
+function onlyConnection({ connections }: CompiledConfig): string {
+  const [first, ...others] = connections;
+  if (first !== undefined && others.length === 0) return first.name;
+  throw new ApiMisuse(first === undefined ? 'the configuration has no connection' : 'the configuration has several connections', {
+    code: 'WHICH_CONNECTION',
+    hint: first === undefined ? 'Add one under connections.' : `Name one of: ${connections.map(({ name }) => name).join(', ')}.`,
+  });
+}

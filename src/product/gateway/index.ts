@@ -1,0 +1,1 @@
+export { createGateway, Gateway, type GatewayOptions } from './gateway.ts';
