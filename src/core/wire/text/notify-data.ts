@@ -55,10 +55,15 @@ function list(r: Reader, nameOfNext: () => string): string {
 const redirect: Decoder = (r) => {
   const type = r.u8('GW Identity Type');
   const identity = r.bytes(r.u8('GW Identity Length'), 'New Responder GW Identity');
-  const ip = (type === GatewayIdType.IPV4 && identity.length === 4) || (type === GatewayIdType.IPV6 && identity.length === 16);
-  const gateway = ip ? formatIp(identity) : printable(fromUtf8(identity));
+  const gateway = formatGateway(type, identity);
   return r.remaining === 0 ? gateway : `${gateway}, nonce ${shortHex(r.rest())}`;
 };
+
+function formatGateway(type: number, identity: Uint8Array): string {
+  if (type === GatewayIdType.FQDN) return printable(fromUtf8(identity));
+  const ip = (type === GatewayIdType.IPV4 && identity.length === 4) || (type === GatewayIdType.IPV6 && identity.length === 16);
+  return ip ? formatIp(identity) : `${nameOf(GatewayIdType, type)} ${shortHex(identity)}`;
+}
 
 /** RFC 9593 §3.2. */
 const authMethods: Decoder = (r) => {
