@@ -79,8 +79,6 @@ export function matchStrength(pattern: IdentityPattern, id: Identification): 0 |
     case 'subnet':
       return pattern.idType === id.idType && isBetween(id.data, pattern.start, pattern.end) ? 2 : 0;
     case 'dn': {
-      if (id.idType !== IdType.ID_DER_ASN1_DN) return 0;
-      if (equalBytes(pattern.pattern, id.data)) return 3;
       const name = identityName(id);
       return name === undefined ? 0 : matchName(pattern.pattern, name);
     }

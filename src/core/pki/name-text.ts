@@ -45,7 +45,7 @@ class NameScanner {
   #at = 0;
 
   constructor(text: string) {
-    this.#text = text.trim();
+    this.#text = text.trimStart();
     this.separator = this.#text.startsWith('/') ? '/' : ',';
     this.takes('/');
   }

@@ -91,7 +91,8 @@ function formatAttribute(attribute: Attribute): string {
 
 function escapeValue(text: string): string {
   return text
-    .replace(/[\\,+"<>;]|^[# ]| $/g, (c) => `\\${c}`)
+    .replace(/[\\,+"<>;]|^#/g, (c) => `\\${c}`)
+    .replace(/^ | $/g, '\\20')
     .replace(UNPRINTABLE, (c) => Array.from(utf8(c), (octet) => `\\${octet.toString(16).padStart(2, '0')}`).join(''));
 }
 
