@@ -1,8 +1,11 @@
-import { type Address, InternalError } from '../bytes/index.ts';
+import type { Address } from '../bytes/index.ts';
 import { Endpoint, type FailureCode, type Millis } from './ready.ts';
+import { NOT_QUEUED, type Timed } from './timer-queue.ts';
 
 export interface PingOptions {
   readonly ip: string;
+  /** Own address to send from, where several could be used. */
+  readonly localIp?: string | undefined;
   /** Octets of data behind the ICMP header; 56. */
   readonly size?: number | undefined;
   /** TTL or hop limit; 64. */
@@ -14,27 +17,35 @@ export interface PingOptions {
 }
 
 /** One echo request under way. `Ready.DONE` tells that `rtt` or `error` is known. */
-export class Ping extends Endpoint {
+export class Ping extends Endpoint implements Timed {
   readonly local: Address;
   readonly remote: string;
+  /** Milliseconds until the answer, once it came. */
+  rtt: Millis | undefined = undefined;
+  error: FailureCode | undefined = undefined;
+  /** Who sent the answer or the ICMP error. */
+  from: string | undefined = undefined;
+  /** With EMSGSIZE: what the path carries, if a router said so. */
+  mtu: number | undefined = undefined;
+  readonly sentAt: Millis;
+  deadline: Millis;
+  heapIndex = NOT_QUEUED;
+  heapTime: Millis = 0;
 
-  constructor(local: Address, remote: string) {
+  /** @param local the port is the echo identifier. */
+  constructor(local: Address, remote: string, sentAt: Millis, deadline: Millis) {
     super();
     this.local = local;
     this.remote = remote;
+    this.sentAt = sentAt;
+    this.deadline = deadline;
   }
 
-  /** Milliseconds until the answer, once it came. */
-  get rtt(): Millis | undefined {
-    throw new InternalError('not built');
+  get identifier(): number {
+    return this.local.port;
   }
 
-  get error(): FailureCode | undefined {
-    throw new InternalError('not built');
-  }
-
-  /** Who sent the answer or the ICMP error. */
-  get from(): string | undefined {
-    throw new InternalError('not built');
+  get done(): boolean {
+    return this.rtt !== undefined || this.error !== undefined;
   }
 }

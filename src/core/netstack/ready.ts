@@ -39,7 +39,7 @@ export type FailureCode =
 
 /** Anything of the stack that an application holds and that becomes ready: connection, listener, UDP endpoint, ping. */
 export abstract class Endpoint {
-  abstract readonly local: Address;
+  abstract get local(): Address;
   /**
    * Called with the gathered `Ready` bits by `Stack.dispatch`, never from inside `receive`, `expire` or `poll`. One function per
    * endpoint; leave it undefined to use `Stack.nextReady` instead.

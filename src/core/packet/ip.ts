@@ -32,6 +32,8 @@ export class IpView {
   /** What `payload` holds: the protocol, or the next header behind all extension headers that were walked. */
   protocol = 0;
   payload = 0;
+  /** IPv6: offset of the octet that holds `protocol`. */
+  nextHeaderAt = 0;
   dontFragment = false;
   /** Part of a fragmented packet. `payload` is then the fragment's data. */
   fragment = false;

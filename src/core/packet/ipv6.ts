@@ -71,6 +71,7 @@ function walk(view: IpView): boolean {
   for (let count = 0; count <= MAX_EXTENSION_HEADERS; count++) {
     const next = data[nextAt]!;
     view.protocol = next;
+    view.nextHeaderAt = nextAt;
     view.payload = at;
     if (next === IpProtocol.IPV6_FRAG) {
       if (end - at < IPV6_FRAGMENT_HEADER) return view.fail('extension-headers');
@@ -106,6 +107,7 @@ function enterFragment(view: IpView, nextAt: number, at: number): boolean {
   view.fragmentHeaderAt = at;
   if (!view.fragment) return true;
   view.protocol = data[at]!;
+  view.nextHeaderAt = at;
   view.payload = at + IPV6_FRAGMENT_HEADER;
   // RFC 8200 §4.5: both are answered with a Parameter Problem.
   if (view.moreFragments && length % 8 !== 0) return problem(view, 'total-length', ERRONEOUS_FIELD, view.start + 4);

@@ -1,23 +1,61 @@
-import { type Address, InternalError } from '../../bytes/index.ts';
+import type { Address } from '../../bytes/index.ts';
 import { Endpoint } from '../ready.ts';
 import type { TcpConnection } from './connection.ts';
+import type { Tcb } from './tcb.ts';
 
-/** A listening port. `Ready.ACCEPT` tells that `accept` has something. */
+/** A listening port: the state LISTEN. `Ready.ACCEPT` tells that `accept` has something. */
 export class TcpListener extends Endpoint {
   readonly local: Address;
+  /** Every port that nothing else is bound to. */
+  readonly anyPort: boolean;
+  readonly backlog: number;
+  /** Handshakes under way. */
+  halfOpen = 0;
+  readonly #waiting: Tcb[] = [];
+  #close: ((listener: TcpListener) => void) | undefined;
 
-  constructor(local: Address) {
+  /** @param local ip is `0.0.0.0` or `::` for all addresses; `::` means both families. @param close takes it out of the layer's tables. */
+  constructor(local: Address, anyPort: boolean, backlog: number, close: (listener: TcpListener) => void) {
     super();
     this.local = local;
+    this.anyPort = anyPort;
+    this.backlog = backlog;
+    this.#close = close;
   }
 
   /** The oldest established connection that nobody took yet. */
   accept(): TcpConnection | undefined {
-    throw new InternalError('not built');
+    const tcb = this.#waiting.shift();
+    if (tcb === undefined) return undefined;
+    tcb.listener = undefined;
+    if (tcb.heldEvents !== 0) tcb.host.notify(tcb, tcb.heldEvents);
+    return tcb.connection;
   }
 
   /** Stops listening; connections that were accepted live on, those in the backlog are reset. */
   close(): void {
-    throw new InternalError('not built');
+    const close = this.#close;
+    this.#close = undefined;
+    close?.(this);
+    for (const tcb of this.#waiting.splice(0)) tcb.connection.abort();
+  }
+
+  get closed(): boolean {
+    return this.#close === undefined;
+  }
+
+  get full(): boolean {
+    return this.halfOpen + this.#waiting.length >= this.backlog;
+  }
+
+  /** The layer hands over an established connection. */
+  offer(tcb: Tcb): void {
+    this.#waiting.push(tcb);
+  }
+
+  /** It died before anybody took it. */
+  withdraw(tcb: Tcb): void {
+    const index = this.#waiting.indexOf(tcb);
+    if (index >= 0) this.#waiting.splice(index, 1);
   }
 }

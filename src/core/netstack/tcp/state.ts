@@ -14,14 +14,17 @@ export type TcpState =
   | 'LAST-ACK'
   | 'TIME-WAIT';
 
-/** RFC 9293 §3.3.2 figure 5. Every state may fall to CLOSED: reset, timeout, abort. */
+/**
+ * RFC 9293 §3.3.2 figure 5. Every state may fall to CLOSED: reset, timeout, abort. SYN-RECEIVED reaches CLOSE-WAIT only by way of
+ * ESTABLISHED, since the segment that carries the FIN acknowledges our SYN too.
+ */
 export const TRANSITIONS: Readonly<Record<TcpState, readonly TcpState[]>> = {
   CLOSED: ['LISTEN', 'SYN-SENT', 'SYN-RECEIVED'],
   LISTEN: ['CLOSED'],
   'SYN-SENT': ['SYN-RECEIVED', 'ESTABLISHED', 'CLOSED'],
-  'SYN-RECEIVED': ['ESTABLISHED', 'FIN-WAIT-1', 'CLOSE-WAIT', 'CLOSED'],
+  'SYN-RECEIVED': ['ESTABLISHED', 'FIN-WAIT-1', 'CLOSED'],
   ESTABLISHED: ['FIN-WAIT-1', 'CLOSE-WAIT', 'CLOSED'],
-  'FIN-WAIT-1': ['FIN-WAIT-2', 'CLOSING', 'TIME-WAIT', 'CLOSED'],
+  'FIN-WAIT-1': ['FIN-WAIT-2', 'CLOSING', 'CLOSED'],
   'FIN-WAIT-2': ['TIME-WAIT', 'CLOSED'],
   'CLOSE-WAIT': ['LAST-ACK', 'CLOSED'],
   CLOSING: ['TIME-WAIT', 'CLOSED'],

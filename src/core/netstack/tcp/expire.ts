@@ -1,0 +1,125 @@
+import { sizeSegments } from './options.ts';
+import { recoverFromTimeout } from './recovery.ts';
+import { seqDiff } from './seq.ts';
+import { fail, setTimer, type Tcb, transition } from './tcb.ts';
+import { owe } from './text.ts';
+import { Timer } from './timers.ts';
+
+/** Lets every timer that is due fire (RFC 9293 §3.10.8). */
+export function expireTimers(tcb: Tcb): void {
+  for (const [timer, fire] of FIRE) {
+    if (tcb.timers.at(timer) > tcb.host.now) continue;
+    tcb.timers.clear(timer);
+    fire(tcb);
+    if (tcb.state === 'CLOSED') return;
+  }
+}
+
+/** RFC 6298 (5.4) to (5.7). */
+function retransmit(tcb: Tcb): void {
+  const { host } = tcb;
+  host.counters.tcpTimeouts++;
+  if (!tcb.synAcknowledged) {
+    tcb.handshakeLost = true;
+    tcb.synDue = true;
+    tcb.timeouts++;
+    tcb.rtt.backOff();
+    host.counters.tcpRetransmits++;
+    host.wantOutput(tcb);
+    return;
+  }
+  if (tcb.board.count === 0) return;
+  if (gaveUp(tcb)) {
+    fail(tcb, tcb.softError ?? 'ETIMEDOUT');
+    return;
+  }
+  recoverFromTimeout(tcb);
+  tcb.timeouts++;
+  tcb.rtt.backOff();
+  if (tcb.timeouts >= BLACK_HOLE_TIMEOUTS) suspectBlackHole(tcb);
+  host.wantOutput(tcb);
+}
+
+/** R2 of RFC 9293 §3.8.3. A peer that keeps its window closed but answers is alive (§3.8.6.1). */
+function gaveUp(tcb: Tcb): boolean {
+  const { now, config } = tcb.host;
+  if (now - tcb.stalledSince < config.userTimeout) return false;
+  return tcb.sndWnd > 0 || now - tcb.lastHeard >= config.userTimeout;
+}
+
+/**
+ * Large segments vanish and nobody says why (RFC 2923 §2.1, RFC 8899 §4.3): smaller ones may pass. What the path really carries is asked
+ * again when the belief expires.
+ */
+function suspectBlackHole(tcb: Tcb): void {
+  const { board, host } = tcb;
+  const smaller = (tcb.ipHeader === 20 ? BASE_MTU_V4 : BASE_MTU_V6).find((mtu) => mtu < tcb.pathMtu);
+  if (smaller === undefined || seqDiff(board.endOf(0), board.startOf(0)) <= smaller - tcb.ipHeader - 20) return;
+  host.counters.tcpBlackHoles++;
+  tcb.pathMtu = smaller;
+  tcb.pathMtuExpires = host.now + PATH_MTU_LIFE;
+  sizeSegments(tcb);
+}
+
+/** RFC 9293 §3.8.6.1, and the override of §3.8.6.2.1. */
+function persist(tcb: Tcb): void {
+  const { host } = tcb;
+  if (host.now - tcb.lastHeard >= host.config.userTimeout && tcb.persistBackoff > 0) {
+    fail(tcb, tcb.softError ?? 'ETIMEDOUT');
+    return;
+  }
+  if (tcb.sndWnd > 0 && tcb.board.count === 0) tcb.overrideSws = true;
+  else tcb.probeDue = true;
+  tcb.persistBackoff = Math.min(tcb.persistBackoff + 1, MAX_BACKOFF);
+  const interval = Math.min(tcb.rtt.rto * 2 ** tcb.persistBackoff, host.config.maxRto);
+  setTimer(tcb, Timer.PERSIST, host.now + interval);
+  host.wantOutput(tcb);
+}
+
+/** RFC 9293 §3.8.4. */
+function keepAlive(tcb: Tcb): void {
+  const { host } = tcb;
+  const { config, now } = host;
+  const quiet = now - tcb.lastHeard;
+  // What is under way has its own timer.
+  if (quiet < tcb.keepAliveIdle || tcb.board.count > 0) {
+    tcb.keepAliveProbes = 0;
+    setTimer(tcb, Timer.KEEP_ALIVE, tcb.board.count > 0 ? now + tcb.keepAliveIdle : tcb.lastHeard + tcb.keepAliveIdle);
+    return;
+  }
+  if (tcb.keepAliveProbes >= config.keepAliveProbes) {
+    host.sendReset(tcb, tcb.sndNxt);
+    fail(tcb, tcb.softError ?? 'ETIMEDOUT');
+    return;
+  }
+  tcb.keepAliveProbes++;
+  tcb.keepAliveDue = true;
+  setTimer(tcb, Timer.KEEP_ALIVE, now + config.keepAliveInterval);
+  host.wantOutput(tcb);
+}
+
+function linger(tcb: Tcb): void {
+  transition(tcb, 'CLOSED');
+}
+
+function connectTimedOut(tcb: Tcb): void {
+  fail(tcb, tcb.softError ?? 'ETIMEDOUT');
+}
+
+const FIRE: readonly (readonly [Timer, (tcb: Tcb) => void])[] = [
+  [Timer.CONNECT, connectTimedOut],
+  [Timer.LINGER, linger],
+  [Timer.RETRANSMIT, retransmit],
+  [Timer.PERSIST, persist],
+  [Timer.DELAYED_ACK, owe],
+  [Timer.KEEP_ALIVE, keepAlive],
+];
+
+/** Ours: timeouts in a row after which size is suspected. */
+const BLACK_HOLE_TIMEOUTS = 2;
+/** RFC 8899 §5.1.2 BASE_PLPMTU for IPv6 is the minimum MTU; IPv4 has one step more, what every host reassembles (RFC 1122 §3.3.2). */
+const BASE_MTU_V6 = [1280] as const;
+const BASE_MTU_V4 = [1280, 576] as const;
+/** RFC 1191 §6.3, RFC 8201 §4: ten minutes. */
+export const PATH_MTU_LIFE = 600_000;
+const MAX_BACKOFF = 16;

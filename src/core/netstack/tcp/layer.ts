@@ -1,0 +1,363 @@
+import { type Address, ApiMisuse, concat, formatAddress, formatIp } from '../../bytes/index.ts';
+import { type IpView, TcpFlag, TcpView } from '../../packet/index.ts';
+import type { Addresses } from '../addresses.ts';
+import { Bindings } from '../bindings.ts';
+import { BlockPool } from '../block-pool.ts';
+import type { Counters } from '../counters.ts';
+import type { IcmpMeaning } from '../icmp-errors.ts';
+import type { IpOutput } from '../ip-output.ts';
+import { KeyedHash } from '../keyed-hash.ts';
+import type { PathMtuCache } from '../path-mtu.ts';
+import { EphemeralPorts } from '../ports.ts';
+import { type Millis, Ready, type ReadyQueue } from '../ready.ts';
+import { TimerQueue } from '../timer-queue.ts';
+import { offerRoom } from './calls.ts';
+import type { TcpConfig } from './config.ts';
+import type { TcpConnection } from './connection.ts';
+import { expireTimers } from './expire.ts';
+import { type FlowKey, FlowTable } from './flow-table.ts';
+import { TcpListener } from './listener.ts';
+import { sizeSegments } from './options.ts';
+import { openActive, openPassive, segmentArrives } from './receive.ts';
+import { resetAnswer, resetFor } from './reset.ts';
+import { nextSegment } from './send.ts';
+import { seqAdd, seqGe, seqGt, seqLe, seqMax } from './seq.ts';
+import { fail, Tcb, type TcpEnds, type TcpHost, transition } from './tcb.ts';
+
+/** What TCP shares with the rest of the stack. */
+export interface TcpSurroundings {
+  readonly addresses: Addresses;
+  readonly counters: Counters;
+  readonly output: IpOutput;
+  readonly pathMtu: PathMtuCache;
+  readonly ready: ReadyQueue;
+  /** MTU of the own interface. */
+  readonly mtu: number;
+}
+
+/** All connections and listeners: finds the one a segment belongs to, and lets them take turns in sending. */
+export class TcpLayer implements TcpHost {
+  readonly config: TcpConfig;
+  readonly counters: Counters;
+  readonly pool: BlockPool;
+  now: Millis = 0;
+  readonly #around: TcpSurroundings;
+  readonly #flows: FlowTable;
+  readonly #listeners = new Bindings<TcpListener>();
+  readonly #timers = new TimerQueue<Tcb>();
+  readonly #issHash: KeyedHash;
+  readonly #tsHash: KeyedHash;
+  readonly #ports: EphemeralPorts;
+  readonly #segment = new TcpView();
+  readonly #key: FlowKey = { data: new Uint8Array(0), length: 4, localAt: 0, localPort: 0, remoteAt: 0, remotePort: 0 };
+  /** Connections that may have something to send, and how many segments in a row the first one sent. */
+  readonly #output: Tcb[] = [];
+  #burst = 0;
+  readonly #timeWait = new Set<Tcb>();
+  readonly #starved = new Set<Tcb>();
+
+  /** @param secret 64 octets. */
+  constructor(config: TcpConfig, around: TcpSurroundings, secret: Uint8Array) {
+    this.config = config;
+    this.counters = around.counters;
+    this.pool = new BlockPool(config.memory);
+    this.#around = around;
+    this.#issHash = new KeyedHash(secret.subarray(0, 16));
+    this.#tsHash = new KeyedHash(secret.subarray(16, 32));
+    this.#ports = new EphemeralPorts(new KeyedHash(secret.subarray(32, 48)));
+    this.#flows = new FlowTable(new KeyedHash(secret.subarray(48, 64)).hash(new Uint8Array(0)));
+  }
+
+  get deadline(): Millis | undefined {
+    return this.#timers.next;
+  }
+
+  get connectionCount(): number {
+    return this.#flows.size;
+  }
+
+  /** A segment for one of our addresses. */
+  receive(ip: IpView): void {
+    const segment = this.#segment;
+    if (!segment.parse(ip)) {
+      this.counters.tcpMalformed++;
+      return;
+    }
+    this.counters.tcpSegmentsIn++;
+    const key = this.#key;
+    key.data = ip.data;
+    key.length = ip.addressLength;
+    key.localAt = ip.destinationAt;
+    key.localPort = segment.destinationPort;
+    key.remoteAt = ip.sourceAt;
+    key.remotePort = segment.sourcePort;
+    const tcb = this.#flows.find(key);
+    if (tcb === undefined) this.#arriveInListen(ip, segment, undefined);
+    else if (tcb.state === 'TIME-WAIT' && this.#mayReplace(tcb, ip, segment)) {
+      const from = seqAdd(tcb.sndNxt, MAX_WINDOW);
+      transition(tcb, 'CLOSED');
+      this.#arriveInListen(ip, segment, from);
+    } else segmentArrives(tcb, segment, ip.data);
+  }
+
+  /** The next segment of whoever's turn it is, written to `out`. @returns its length, 0 when nobody has anything to send. */
+  nextSegment(out: Uint8Array, at: number): number {
+    if (this.#starved.size > 0) this.#feedStarved();
+    const queue = this.#output;
+    for (let tcb = queue[0]; tcb !== undefined; tcb = queue[0]) {
+      if (this.now >= tcb.pathMtuExpires) this.#sizePath(tcb);
+      const length = nextSegment(tcb, out, at);
+      if (length === 0) {
+        queue.shift();
+        tcb.outputQueued = false;
+        this.#burst = 0;
+        continue;
+      }
+      if (++this.#burst >= TURN && queue.length > 1) {
+        queue.push(queue.shift()!);
+        this.#burst = 0;
+      }
+      return length;
+    }
+    return 0;
+  }
+
+  expire(): void {
+    for (let tcb = this.#timers.due(this.now); tcb !== undefined; tcb = this.#timers.due(this.now)) {
+      expireTimers(tcb);
+      this.#timers.soon(tcb);
+    }
+  }
+
+  /** @throws ApiMisuse EADDRNOTAVAIL, EADDRINUSE, or EMFILE when there are too many connections. */
+  connect(localIp: Uint8Array, localPort: number, remoteIp: Uint8Array, remotePort: number, timeout: Millis): TcpConnection {
+    if (this.#flows.size >= this.config.maxConnections) throw new ApiMisuse('too many connections', { code: 'EMFILE' });
+    const port = localPort !== 0 ? localPort : this.#choosePort(localIp, remoteIp, remotePort);
+    const old = this.#find(localIp, port, remoteIp, remotePort);
+    if (old !== undefined && !canReopen(old)) {
+      throw new ApiMisuse(`${formatIp(localIp)} port ${port} is connected to that address already`, { code: 'EADDRINUSE' });
+    }
+    let iss = this.#initialSequence(localIp, port, remoteIp, remotePort);
+    if (old !== undefined) {
+      // RFC 9293 §3.4.3: beyond whatever the old connection used.
+      iss = seqMax(iss, seqAdd(old.sndNxt, MAX_WINDOW));
+      transition(old, 'CLOSED');
+    }
+    const tcb = this.#create(localIp, port, remoteIp, remotePort, true);
+    this.counters.tcpActiveOpens++;
+    openActive(tcb, iss, timeout);
+    return tcb.connection;
+  }
+
+  /** @throws ApiMisuse EADDRINUSE */
+  listen(local: Address, anyPort: boolean, backlog: number): TcpListener {
+    const listener = new TcpListener(local, anyPort, backlog, (closing) => this.#unlisten(closing));
+    this.#listeners.add(listener);
+    return listener;
+  }
+
+  /** A port for a listener. */
+  freePort(ip: Uint8Array, wildcard: boolean): number | undefined {
+    return this.#ports.choose(ip, (port) => this.#listeners.isFree(ip, wildcard, port));
+  }
+
+  /**
+   * An ICMP error quoted a segment between these ends. Only one about a number that is under way counts (RFC 5927 §4.1).
+   * @returns false when nothing here can have caused it.
+   */
+  icmpError(key: FlowKey, seq: number, meaning: IcmpMeaning): boolean {
+    const { kind, code } = meaning;
+    const tcb = this.#flows.find(key);
+    if (tcb === undefined || !(seqGe(seq, tcb.sndUna) && seqLe(seq, tcb.sndNxt))) return false;
+    if (kind === 'too-big') return true;
+    if (!tcb.synchronized && kind === 'hard') fail(tcb, code);
+    // RFC 9293 MUST-56: a soft error aborts nothing. Exception: a second one during the handshake does (RFC 5461 §4.2), since nobody
+    // wants to wait three minutes to hear what the router said in the first second. RFC 5927 §5.2: established connections take hard
+    // errors as soft ones.
+    else if (tcb.state === 'SYN-SENT' && tcb.handshakeLost) fail(tcb, code);
+    else tcb.softError = code;
+    return true;
+  }
+
+  /** The path to a destination got narrower. */
+  pathMtuLearned(destination: Uint8Array): void {
+    for (const tcb of this.#flows.all()) {
+      if (tcb.remoteIp.length !== destination.length || !destination.every((octet, i) => octet === tcb.remoteIp[i])) continue;
+      this.#sizePath(tcb);
+      this.wantOutput(tcb);
+    }
+  }
+
+  mtuChanged(): void {
+    for (const tcb of this.#flows.all()) {
+      this.#sizePath(tcb);
+      this.wantOutput(tcb);
+    }
+  }
+
+  addressesChanged(): void {
+    const { addresses } = this.#around;
+    for (const tcb of this.#flows.all()) {
+      if (addresses.promiscuous || addresses.holds(tcb.localIp, 0, tcb.localIp.length)) continue;
+      fail(tcb, 'EADDRNOTAVAIL');
+    }
+  }
+
+  abandon(): void {
+    for (const tcb of this.#flows.all()) fail(tcb, 'ENETDOWN');
+    this.#output.length = 0;
+  }
+
+  // What connections ask for.
+
+  wantOutput(tcb: Tcb): void {
+    if (tcb.outputQueued) return;
+    tcb.outputQueued = true;
+    this.#output.push(tcb);
+  }
+
+  timersChanged(tcb: Tcb): void {
+    this.#timers.soon(tcb);
+  }
+
+  notify(tcb: Tcb, events: number): void {
+    if (tcb.listener !== undefined) tcb.heldEvents |= events;
+    else this.#around.ready.mark(tcb.connection, events);
+  }
+
+  established(tcb: Tcb): void {
+    const { listener } = tcb;
+    if (listener === undefined) return;
+    listener.halfOpen--;
+    this.counters.tcpPassiveOpens++;
+    listener.offer(tcb);
+    this.#around.ready.mark(listener, Ready.ACCEPT);
+  }
+
+  lingers(tcb: Tcb): void {
+    this.#timeWait.add(tcb);
+    if (this.#timeWait.size <= this.config.maxTimeWait) return;
+    for (const oldest of this.#timeWait) {
+      transition(oldest, 'CLOSED');
+      return;
+    }
+  }
+
+  closed(tcb: Tcb): void {
+    this.#flows.remove(tcb);
+    this.#timers.remove(tcb);
+    this.#timeWait.delete(tcb);
+    this.#starved.delete(tcb);
+    if (tcb.listener === undefined) return;
+    if (tcb.synAcknowledged) tcb.listener.withdraw(tcb);
+    else tcb.listener.halfOpen--;
+  }
+
+  starved(tcb: Tcb): void {
+    this.#starved.add(tcb);
+  }
+
+  sendReset(tcb: Tcb, seq: number): void {
+    resetFor(tcb, seq, this.#around.output);
+    this.counters.tcpResetsOut++;
+  }
+
+  /** RFC 9293 §3.10.7.1 and §3.10.7.2. @param iss the least initial sequence number, after a connection in TIME-WAIT. */
+  #arriveInListen(ip: IpView, segment: TcpView, iss: number | undefined): void {
+    if ((segment.flags & TcpFlag.RST) !== 0) return;
+    const listener = this.#listeners.find(ip.data, ip.destinationAt, ip.addressLength, segment.destinationPort);
+    if (listener === undefined || (segment.flags & TcpFlag.ACK) !== 0) {
+      resetAnswer(ip, segment, this.#around.output);
+      this.counters.tcpResetsOut++;
+      return;
+    }
+    if ((segment.flags & TcpFlag.SYN) === 0) return;
+    if (listener.full || this.#flows.size >= this.config.maxConnections) {
+      this.counters.tcpBacklogFull++;
+      return;
+    }
+    const localIp = new Uint8Array(ip.data.subarray(ip.destinationAt, ip.destinationAt + ip.addressLength));
+    const remoteIp = new Uint8Array(ip.data.subarray(ip.sourceAt, ip.sourceAt + ip.addressLength));
+    const tcb = this.#create(localIp, segment.destinationPort, remoteIp, segment.sourcePort, false);
+    tcb.listener = listener;
+    listener.halfOpen++;
+    const fresh = this.#initialSequence(localIp, segment.destinationPort, remoteIp, segment.sourcePort);
+    openPassive(tcb, iss === undefined ? fresh : seqMax(fresh, iss), segment);
+  }
+
+  /** A new SYN to a connection in TIME-WAIT: by its timestamp (RFC 6191 §2), else by its number (RFC 9293 §3.6.1). */
+  #mayReplace(tcb: Tcb, ip: IpView, segment: TcpView): boolean {
+    if ((segment.flags & (TcpFlag.SYN | TcpFlag.ACK | TcpFlag.RST)) !== TcpFlag.SYN) return false;
+    if (this.#listeners.find(ip.data, ip.destinationAt, ip.addressLength, segment.destinationPort) === undefined) return false;
+    if (tcb.timestamps && segment.hasTimestamps && segment.tsVal !== tcb.tsRecent) return seqGt(segment.tsVal, tcb.tsRecent);
+    return seqGt(segment.seq, tcb.rcvNxt);
+  }
+
+  #create(localIp: Uint8Array, localPort: number, remoteIp: Uint8Array, remotePort: number, active: boolean): Tcb {
+    const ends: TcpEnds = {
+      local: { ip: formatIp(localIp), port: localPort },
+      remote: { ip: formatIp(remoteIp), port: remotePort },
+      localIp,
+      remoteIp,
+      active,
+    };
+    const tcb = new Tcb(this, ends, this.#tsHash.hash(endsKey(localIp, localPort, remoteIp, remotePort)));
+    this.#sizePath(tcb);
+    this.#flows.add(tcb);
+    return tcb;
+  }
+
+  /** Takes over what is known of the path. */
+  #sizePath(tcb: Tcb): void {
+    const { mtu, pathMtu } = this.#around;
+    const known = pathMtu.get(tcb.remoteIp, this.now);
+    tcb.linkMtu = mtu;
+    tcb.pathMtu = Math.min(mtu, known?.mtu ?? mtu);
+    tcb.pathMtuExpires = known?.expires ?? Number.POSITIVE_INFINITY;
+    if (tcb.peerMss > 0) sizeSegments(tcb);
+  }
+
+  /** RFC 6528 §3: M counts every four microseconds. */
+  #initialSequence(localIp: Uint8Array, localPort: number, remoteIp: Uint8Array, remotePort: number): number {
+    return (Math.floor(this.now * 250) + this.#issHash.hash(endsKey(localIp, localPort, remoteIp, remotePort))) | 0;
+  }
+
+  #choosePort(localIp: Uint8Array, remoteIp: Uint8Array, remotePort: number): number {
+    const port = this.#ports.choose(endsKey(localIp, 0, remoteIp, remotePort), (candidate) => {
+      if (!this.#listeners.isFree(localIp, false, candidate)) return false;
+      return this.#find(localIp, candidate, remoteIp, remotePort) === undefined;
+    });
+    if (port !== undefined) return port;
+    const where = formatAddress({ ip: formatIp(remoteIp), port: remotePort });
+    throw new ApiMisuse(`no local port is left for connections to ${where}`, { code: 'EADDRNOTAVAIL' });
+  }
+
+  #find(localIp: Uint8Array, localPort: number, remoteIp: Uint8Array, remotePort: number): Tcb | undefined {
+    const length = localIp.length === 4 ? 4 : 16;
+    const data = concat(localIp, remoteIp);
+    return this.#flows.find({ data, length, localAt: 0, localPort, remoteAt: length, remotePort });
+  }
+
+  #unlisten(listener: TcpListener): void {
+    this.#listeners.remove(listener);
+    for (const tcb of this.#flows.all()) if (tcb.listener === listener && !tcb.synAcknowledged) tcb.connection.abort();
+  }
+
+  #feedStarved(): void {
+    if (this.pool.used > this.config.memory * 0.9) return;
+    for (const tcb of this.#starved) offerRoom(tcb);
+    this.#starved.clear();
+  }
+}
+
+/** A port in TIME-WAIT may be opened again by the side that closed, if timestamps keep old segments out (RFC 6191, RFC 7323 §5). */
+const canReopen = (tcb: Tcb): boolean => tcb.state === 'TIME-WAIT' && tcb.timestamps;
+
+function endsKey(localIp: Uint8Array, localPort: number, remoteIp: Uint8Array, remotePort: number): Uint8Array {
+  return concat(localIp, remoteIp, Uint8Array.of(localPort >>> 8, localPort & 0xff, remotePort >>> 8, remotePort & 0xff));
+}
+
+/** Segments in a row before another connection has its turn. */
+const TURN = 32;
+/** More than any window can have left under way. */
+const MAX_WINDOW = 1 << 30;

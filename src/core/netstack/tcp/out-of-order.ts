@@ -1,0 +1,79 @@
+import { seqGe, seqGt, seqLe, seqLt } from './seq.ts';
+
+/**
+ * Which ranges of the stream arrived beyond RCV.NXT, the most recent first: the order in which SACK blocks are reported (RFC 2018
+ * §4). Ranges never touch one another.
+ */
+export class OutOfOrder {
+  readonly #left = new Int32Array(MAX_RANGES);
+  readonly #right = new Int32Array(MAX_RANGES);
+  count = 0;
+
+  /** @returns false when there are too many ranges already: the segment has to be dropped. */
+  add(left: number, right: number): boolean {
+    let from = left;
+    let to = right;
+    let merged = false;
+    for (let i = 0; i < this.count; ) {
+      if (seqGt(this.#left[i]!, to) || seqLt(this.#right[i]!, from)) {
+        i++;
+        continue;
+      }
+      if (seqLt(this.#left[i]!, from)) from = this.#left[i]!;
+      if (seqGt(this.#right[i]!, to)) to = this.#right[i]!;
+      this.#remove(i);
+      merged = true;
+      // What grew may now touch a range that was passed over.
+      i = 0;
+    }
+    if (!merged && this.count === MAX_RANGES) return false;
+    this.#left.copyWithin(1, 0, this.count);
+    this.#right.copyWithin(1, 0, this.count);
+    this.#left[0] = from;
+    this.#right[0] = to;
+    this.count++;
+    return true;
+  }
+
+  /** How far the stream is whole from `next` on; takes out the ranges it runs over. */
+  advance(next: number): number {
+    let reached = next;
+    for (let i = 0; i < this.count; ) {
+      if (seqGt(this.#left[i]!, reached)) {
+        i++;
+        continue;
+      }
+      if (seqGt(this.#right[i]!, reached)) reached = this.#right[i]!;
+      this.#remove(i);
+      i = 0;
+    }
+    return reached;
+  }
+
+  /** True when `[left, right)` arrived already. */
+  covers(left: number, right: number): boolean {
+    for (let i = 0; i < this.count; i++) if (seqLe(this.#left[i]!, left) && seqGe(this.#right[i]!, right)) return true;
+    return false;
+  }
+
+  left(index: number): number {
+    return this.#left[index]!;
+  }
+
+  right(index: number): number {
+    return this.#right[index]!;
+  }
+
+  clear(): void {
+    this.count = 0;
+  }
+
+  #remove(index: number): void {
+    this.#left.copyWithin(index, index + 1, this.count);
+    this.#right.copyWithin(index, index + 1, this.count);
+    this.count--;
+  }
+}
+
+/** Holes that are kept apart at once. More means that nearly everything is lost, or that somebody plays. */
+const MAX_RANGES = 128;

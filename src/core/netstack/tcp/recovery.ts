@@ -1,0 +1,107 @@
+import type { Millis } from '../ready.ts';
+import { seqGe, seqGt } from './seq.ts';
+import type { Tcb } from './tcb.ts';
+
+/** What an acceptable acknowledgment said. */
+export interface AckNews {
+  /** Octets newly acknowledged cumulatively. */
+  acked: number;
+  /** Octets newly SACKed. */
+  sacked: number;
+  /** A duplicate in the sense of RFC 5681 §2. */
+  duplicate: boolean;
+  /** FlightSize before. */
+  flight: number;
+  rtt: Millis | undefined;
+}
+
+/** RFC 6675 §5 with SACK, RFC 6582 §3.2 without: what an acknowledgment means for loss, and for the congestion window. */
+export function recover(tcb: Tcb, news: AckNews): void {
+  if (news.acked > 0) {
+    tcb.duplicateAcks = 0;
+    if (tcb.recovery === 'open') tcb.inflation = 0;
+  }
+  if (tcb.recovery !== 'open' && seqGe(tcb.sndUna, tcb.recoveryPoint)) leaveRecovery(tcb);
+  if (tcb.recovery === 'fast') {
+    continueFastRecovery(tcb, news);
+    return;
+  }
+  if (news.acked > 0) tcb.congestion!.acknowledged(news.acked, news.flight, news.rtt, tcb.host.now);
+  if (tcb.sack) watchSacks(tcb, news);
+  else watchDuplicates(tcb, news);
+}
+
+/** After a retransmission timeout: everything that is not SACKed is sent again, slowly (RFC 5681 §3.1, RFC 6675 §5.1). */
+export function recoverFromTimeout(tcb: Tcb): void {
+  const { board, host } = tcb;
+  tcb.congestion!.timedOut(board.flight, tcb.timeouts > 0, host.now);
+  if (board.reneged) {
+    host.counters.tcpSackReneged++;
+    board.clearSacks();
+  }
+  board.markAllLost();
+  tcb.recovery = 'loss';
+  tcb.recoveryPoint = tcb.sndNxt;
+  tcb.duplicateAcks = 0;
+  tcb.inflation = 0;
+}
+
+/** RFC 6675 §5 (1) to (4). */
+function watchSacks(tcb: Tcb, news: AckNews): void {
+  const { board } = tcb;
+  if (board.sacked === 0) return;
+  if (news.sacked > 0) tcb.duplicateAcks++;
+  board.detectLoss(tcb.smss);
+  if (tcb.recovery !== 'open') return;
+  if (tcb.duplicateAcks >= DUP_THRESH || board.hasWaiting) enterFastRecovery(tcb);
+}
+
+/** RFC 6582 §3.2 steps 2 and 3; RFC 3042 for the first two. */
+function watchDuplicates(tcb: Tcb, news: AckNews): void {
+  if (!news.duplicate || tcb.recovery !== 'open') return;
+  tcb.duplicateAcks++;
+  if (tcb.duplicateAcks < DUP_THRESH) tcb.inflation = tcb.duplicateAcks * tcb.smss;
+  // The acknowledgment must go beyond the last recovery: else these may be the echoes of what was sent twice.
+  else if (seqGt(tcb.sndUna, tcb.recoveryPoint)) {
+    enterFastRecovery(tcb);
+    tcb.inflation = DUP_THRESH * tcb.smss;
+  }
+}
+
+function enterFastRecovery(tcb: Tcb): void {
+  const { board, host } = tcb;
+  host.counters.tcpFastRecoveries++;
+  // RFC 5681 §3.2 (2): what limited transmit added does not count.
+  tcb.congestion!.lost(Math.min(board.flight, tcb.congestion!.window), host.now);
+  tcb.recovery = 'fast';
+  tcb.recoveryPoint = tcb.sndNxt;
+  board.markFirstLost();
+  tcb.forceResend = true;
+  tcb.rescued = false;
+  tcb.rescueFrom = board.endOf(0);
+}
+
+function continueFastRecovery(tcb: Tcb, news: AckNews): void {
+  const { board } = tcb;
+  if (tcb.sack) {
+    board.detectLoss(tcb.smss);
+    return;
+  }
+  if (news.acked > 0) {
+    // RFC 6582 §3.2 step 3, partial acknowledgment: the next hole starts where it ends.
+    tcb.inflation = Math.max(0, tcb.inflation - news.acked) + (news.acked >= tcb.smss ? tcb.smss : 0);
+    board.markFirstLost();
+    tcb.forceResend = true;
+  } else if (news.duplicate) tcb.inflation += tcb.smss;
+}
+
+function leaveRecovery(tcb: Tcb): void {
+  if (tcb.recovery === 'fast') tcb.congestion!.recovered(tcb.board.flight, tcb.host.now);
+  tcb.recovery = 'open';
+  tcb.inflation = 0;
+  tcb.duplicateAcks = 0;
+  tcb.forceResend = false;
+}
+
+/** RFC 5681 §3.2, RFC 6675 §2. */
+const DUP_THRESH = 3;

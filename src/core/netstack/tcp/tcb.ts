@@ -1,0 +1,291 @@
+import type { Address } from '../../bytes/index.ts';
+import type { BlockPool } from '../block-pool.ts';
+import type { Counters } from '../counters.ts';
+import { type FailureCode, type Millis, Ready } from '../ready.ts';
+import { NOT_QUEUED, type Timed } from '../timer-queue.ts';
+import type { TcpConfig } from './config.ts';
+import type { CongestionControl } from './congestion.ts';
+import { TcpConnection } from './connection.ts';
+import type { TcpListener } from './listener.ts';
+import { OutOfOrder } from './out-of-order.ts';
+import { ReceiveBuffer } from './receive-buffer.ts';
+import { RttEstimator } from './rtt.ts';
+import { SackScoreboard } from './sack-scoreboard.ts';
+import { SendBuffer } from './send-buffer.ts';
+import { seqDiff } from './seq.ts';
+import { assertTransition, type TcpState } from './state.ts';
+import { Timer, Timers } from './timers.ts';
+
+/** What a connection needs of the layer around it. */
+export interface TcpHost {
+  readonly config: TcpConfig;
+  readonly counters: Counters;
+  readonly pool: BlockPool;
+  /** The time of the call that is running, or of the last one. */
+  readonly now: Millis;
+  /** The connection has something to send: it is asked soon. */
+  wantOutput(tcb: Tcb): void;
+  /** Its earliest timer may have moved forward. */
+  timersChanged(tcb: Tcb): void;
+  notify(tcb: Tcb, events: number): void;
+  /** It reached CLOSED: out of all tables. */
+  closed(tcb: Tcb): void;
+  /** It reached TIME-WAIT. */
+  lingers(tcb: Tcb): void;
+  /** It is established: if it came from a listener, it can be accepted. */
+  established(tcb: Tcb): void;
+  /** A write was refused because memory is short, not because the buffer is full: it hears when that changes. */
+  starved(tcb: Tcb): void;
+  sendReset(tcb: Tcb, seq: number): void;
+}
+
+/** How recovery from loss stands: none, after three duplicate acknowledgments, after a timeout. */
+export type Recovery = 'open' | 'fast' | 'loss';
+
+/**
+ * Transmission Control Block (RFC 9293 §3.3.1): everything about one connection. The names are those of the standard: `sndUna` is
+ * SND.UNA. The functions in `receive.ts`, `acknowledge.ts`, `send.ts` and `expire.ts` work on it.
+ */
+export class Tcb implements Timed {
+  readonly host: TcpHost;
+  readonly connection: TcpConnection;
+  state: TcpState = 'CLOSED';
+  error: FailureCode | undefined = undefined;
+  /** The listener it came from, until it is accepted. */
+  listener: TcpListener | undefined = undefined;
+  /** What the application will hear once it accepts. */
+  heldEvents = 0;
+  /** Opened by `connect`. */
+  readonly active: boolean;
+
+  readonly local: Address;
+  readonly remote: Address;
+  readonly localIp: Uint8Array;
+  readonly remoteIp: Uint8Array;
+
+  // Send sequence space.
+  iss = 0;
+  sndUna = 0;
+  sndNxt = 0;
+  sndWnd = 0;
+  sndWl1 = 0;
+  sndWl2 = 0;
+  /** The largest window that the peer ever offered. */
+  maxSndWnd = 0;
+  readonly sendBuffer: SendBuffer;
+  readonly board = new SackScoreboard();
+  /** The application writes no more: FIN follows the last octet. */
+  finQueued = false;
+  finSent = false;
+  /** SYN or SYN,ACK has to be sent (again). */
+  synDue = false;
+  synSentAt: Millis = 0;
+  synAcknowledged = false;
+
+  // Receive sequence space.
+  irs = 0;
+  rcvNxt = 0;
+  /** Right edge of the window that was advertised; never moves back. */
+  rcvAdv = 0;
+  readonly receiveBuffer: ReceiveBuffer;
+  readonly outOfOrder = new OutOfOrder();
+  /** The peer's FIN arrived; where it stands. */
+  finAt: number | undefined = undefined;
+  /** The FIN is in order: nothing more will come. */
+  finReceived = false;
+  /** The application reads no more: text that arrives resets the connection. */
+  readClosed = false;
+  /** Octets that the receive buffer may hold, and what of them was read in this round trip. */
+  receiveLimit: number;
+  readInRound = 0;
+  roundStart: Millis = 0;
+  /** Round-trip time as the receiver sees it; 0 while unknown. */
+  receiverRtt: Millis = 0;
+
+  // Acknowledging.
+  ackNow = false;
+  /** One pure ACK each for segments out of order. */
+  duplicateAcksOwed = 0;
+  /** Octets received since an ACK was sent. */
+  unackedText = 0;
+  lastAckSent = 0;
+  /** The largest segment received: what counts as full-sized. */
+  receivedMss = 0;
+
+  // Agreed in the handshake.
+  timestamps = false;
+  sack = false;
+  scaling = false;
+  sndScale = 0;
+  rcvScale = 0;
+  tsRecent = 0;
+  tsRecentAt: Millis = 0;
+  readonly tsOffset: number;
+
+  // Sizes.
+  /** MTU of our own interface: what the MSS option is made from. */
+  linkMtu = 0;
+  /** MTU of the path as far as known. */
+  pathMtu = 0;
+  /** Until when the path MTU is believed. */
+  pathMtuExpires: Millis = Number.POSITIVE_INFINITY;
+  /** The peer's MSS option. */
+  peerMss = 0;
+  /** SMSS: text in a segment that carries the usual options. */
+  smss = 0;
+
+  // Loss and congestion.
+  readonly rtt: RttEstimator;
+  congestion: CongestionControl | undefined = undefined;
+  recovery: Recovery = 'open';
+  /** RecoveryPoint of RFC 6675, `recover` of RFC 6582. */
+  recoveryPoint = 0;
+  duplicateAcks = 0;
+  /** Without SACK: octets that duplicate acknowledgments say have left the network (RFC 6582 §3.2). */
+  inflation = 0;
+  /** The next retransmission does not ask the window. */
+  forceResend = false;
+  /** RFC 6675 §4 NextSeg (4): once per recovery, and not before SND.UNA got here. */
+  rescued = false;
+  rescueFrom = 0;
+  /** Timeouts in a row. */
+  timeouts = 0;
+  handshakeLost = false;
+  /** SND.UNA has not moved since, although something is under way. */
+  stalledSince: Millis = 0;
+  lastHeard: Millis = 0;
+  lastSent: Millis = Number.NEGATIVE_INFINITY;
+
+  // Probing.
+  probeDue = false;
+  persistBackoff = 0;
+  /** SWS override: what there is may go although it is little. */
+  overrideSws = false;
+  keepAlive = false;
+  keepAliveIdle: Millis;
+  keepAliveProbes = 0;
+  keepAliveDue = false;
+  noDelay = false;
+  /** Told that there is no room; wants to hear when there is. */
+  writeBlocked = false;
+  /** What routers said; the reason given when the connection times out. */
+  softError: FailureCode | undefined = undefined;
+  challengeAcks = 0;
+  challengeSince: Millis = Number.NEGATIVE_INFINITY;
+
+  readonly timers = new Timers();
+  // Places in the tables of the layer.
+  heapIndex = NOT_QUEUED;
+  heapTime: Millis = 0;
+  outputQueued = false;
+  flowHash = 0;
+  flowNext: Tcb | undefined = undefined;
+
+  constructor(host: TcpHost, ends: TcpEnds, tsOffset: number) {
+    this.host = host;
+    this.local = ends.local;
+    this.remote = ends.remote;
+    this.localIp = ends.localIp;
+    this.remoteIp = ends.remoteIp;
+    this.active = ends.active;
+    this.tsOffset = tsOffset;
+    const { config } = host;
+    this.sendBuffer = new SendBuffer(host.pool);
+    this.receiveBuffer = new ReceiveBuffer(host.pool);
+    this.receiveLimit = config.receiveBuffer;
+    this.rtt = new RttEstimator(config.initialRto, config.minRto, config.maxRto);
+    this.keepAliveIdle = config.keepAliveIdle;
+    this.connection = new TcpConnection(this);
+  }
+
+  get deadline(): Millis {
+    return this.timers.earliest;
+  }
+
+  /** Octets of the IP header. */
+  get ipHeader(): 20 | 40 {
+    return this.localIp.length === 4 ? 20 : 40;
+  }
+
+  /** Sequence number of the oldest octet in the send buffer. */
+  get bufferSeq(): number {
+    return this.synAcknowledged ? this.sndUna : (this.iss + 1) | 0;
+  }
+
+  /** Octets written and never sent; -1 once FIN was sent. */
+  get unsent(): number {
+    return this.sendBuffer.length - seqDiff(this.sndNxt, this.bufferSeq);
+  }
+
+  /** RCV.WND */
+  get rcvWnd(): number {
+    return Math.max(0, seqDiff(this.rcvAdv, this.rcvNxt));
+  }
+
+  get synchronized(): boolean {
+    return this.state !== 'CLOSED' && this.state !== 'SYN-SENT' && this.state !== 'SYN-RECEIVED';
+  }
+
+  /** Our FIN was sent and everything is acknowledged. */
+  get finAcknowledged(): boolean {
+    return this.finSent && this.sndUna === this.sndNxt;
+  }
+
+  get tsNow(): number {
+    return (Math.floor(this.host.now) + this.tsOffset) | 0;
+  }
+}
+
+export interface TcpEnds {
+  readonly local: Address;
+  readonly remote: Address;
+  readonly localIp: Uint8Array;
+  readonly remoteIp: Uint8Array;
+  readonly active: boolean;
+}
+
+/** The one way to another state. */
+export function transition(tcb: Tcb, to: TcpState): void {
+  assertTransition(tcb.state, to);
+  tcb.state = to;
+  if (to === 'ESTABLISHED') tcb.host.established(tcb);
+  else if (to === 'TIME-WAIT') enterTimeWait(tcb);
+  else if (to === 'CLOSED') enterClosed(tcb);
+}
+
+/** The connection ends with an error, at once. */
+export function fail(tcb: Tcb, error: FailureCode): void {
+  if (tcb.state === 'CLOSED') return;
+  tcb.error = error;
+  transition(tcb, 'CLOSED');
+}
+
+export function setTimer(tcb: Tcb, timer: Timer, at: Millis): void {
+  tcb.timers.set(timer, at);
+  tcb.host.timersChanged(tcb);
+}
+
+/** The application closed and nobody is left to wait for the peer's FIN for ever. */
+export function limitFinWait2(tcb: Tcb): void {
+  if (tcb.state === 'FIN-WAIT-2' && tcb.readClosed) setTimer(tcb, Timer.LINGER, tcb.host.now + tcb.host.config.finWait2);
+}
+
+function enterTimeWait(tcb: Tcb): void {
+  // RFC 9293 §3.10.7.4: start the time-wait timer, turn off the other timers.
+  tcb.timers.clearAll();
+  setTimer(tcb, Timer.LINGER, tcb.host.now + tcb.host.config.timeWait);
+  tcb.sendBuffer.clear();
+  tcb.board.clear();
+  tcb.host.lingers(tcb);
+}
+
+function enterClosed(tcb: Tcb): void {
+  tcb.timers.clearAll();
+  tcb.sendBuffer.clear();
+  tcb.board.clear();
+  tcb.outOfOrder.clear();
+  // After an orderly close what arrived may still be read; after an error it is lost, as everywhere.
+  if (tcb.error !== undefined || tcb.readClosed) tcb.receiveBuffer.clear();
+  tcb.host.closed(tcb);
+  tcb.host.notify(tcb, Ready.CLOSED);
+}

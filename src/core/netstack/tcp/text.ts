@@ -1,0 +1,106 @@
+import type { TcpView } from '../../packet/index.ts';
+import { Ready } from '../ready.ts';
+import { abortCall } from './calls.ts';
+import { sampleReceiverRtt } from './receive-window.ts';
+import { seqAdd, seqDiff, seqGe, seqGt, seqLt, seqMax, seqMin } from './seq.ts';
+import { setTimer, type Tcb, transition } from './tcb.ts';
+import { Timer } from './timers.ts';
+
+/**
+ * The seventh step of RFC 9293 §3.10.7.4: segment text. URG is not looked at: its octets stay where they are in the stream, as RFC 6093
+ * §6 recommends.
+ * @returns false when the connection was reset.
+ */
+export function takeText(tcb: Tcb, segment: TcpView, data: Uint8Array): boolean {
+  const length = segment.end - segment.start;
+  if (length === 0) return true;
+  if (tcb.state !== 'ESTABLISHED' && tcb.state !== 'FIN-WAIT-1' && tcb.state !== 'FIN-WAIT-2') return true;
+  const left = seqMax(segment.seq, tcb.rcvNxt);
+  let right = seqMin(seqAdd(segment.seq, length), tcb.rcvAdv);
+  // Nothing can follow a FIN.
+  if (tcb.finAt !== undefined) right = seqMin(right, tcb.finAt);
+  if (length > tcb.receivedMss) tcb.receivedMss = length;
+  if (seqGe(left, right)) {
+    owe(tcb);
+    return true;
+  }
+  if (tcb.readClosed) {
+    // RFC 9293 §3.6.1: nobody will read this.
+    abortCall(tcb, 'ECONNABORTED');
+    return false;
+  }
+  const from = segment.start + seqDiff(left, segment.seq);
+  const to = from + seqDiff(right, left);
+  if (left === tcb.rcvNxt) takeInOrder(tcb, segment, data, from, to);
+  else takeOutOfOrder(tcb, data, left, from, to);
+  return true;
+}
+
+/** The eighth step: FIN, once everything before it is here. */
+export function takeFin(tcb: Tcb, segment: TcpView, finAt: number): void {
+  const { state } = tcb;
+  if (state !== 'ESTABLISHED' && state !== 'FIN-WAIT-1' && state !== 'FIN-WAIT-2') return;
+  // A FIN beyond the window, or before text that arrived, is nonsense.
+  if (tcb.finAt !== undefined || seqLt(finAt, tcb.rcvNxt) || seqGt(finAt, tcb.rcvAdv) || beyondHeld(tcb, finAt)) return;
+  tcb.finAt = finAt;
+  if (segment.length > 0 && finAt !== tcb.rcvNxt) owe(tcb);
+  reachFin(tcb);
+}
+
+/** Whether RCV.NXT stands at the peer's FIN; takes it. */
+export function reachFin(tcb: Tcb): void {
+  if (tcb.finReceived || tcb.finAt === undefined || tcb.rcvNxt !== tcb.finAt) return;
+  tcb.finReceived = true;
+  tcb.rcvNxt = seqAdd(tcb.rcvNxt, 1);
+  tcb.rcvAdv = seqMax(tcb.rcvAdv, tcb.rcvNxt);
+  owe(tcb);
+  tcb.host.notify(tcb, Ready.ENDED);
+  if (tcb.state === 'ESTABLISHED') transition(tcb, 'CLOSE-WAIT');
+  else if (tcb.state === 'FIN-WAIT-1') transition(tcb, 'CLOSING');
+  else if (tcb.state === 'FIN-WAIT-2') transition(tcb, 'TIME-WAIT');
+}
+
+/** An acknowledgment is due at once. */
+export function owe(tcb: Tcb): void {
+  tcb.ackNow = true;
+  tcb.host.wantOutput(tcb);
+}
+
+function takeInOrder(tcb: Tcb, segment: TcpView, data: Uint8Array, from: number, to: number): void {
+  const { receiveBuffer, outOfOrder, host } = tcb;
+  if (!receiveBuffer.place(0, data, from, to)) {
+    host.counters.tcpOutOfMemory++;
+    return;
+  }
+  const filled = outOfOrder.count > 0;
+  const before = tcb.rcvNxt;
+  let next = seqAdd(before, to - from);
+  if (filled) next = outOfOrder.advance(next);
+  tcb.rcvNxt = next;
+  receiveBuffer.advance(seqDiff(next, before));
+  host.notify(tcb, Ready.READABLE);
+  if (tcb.timestamps) sampleReceiverRtt(tcb, (tcb.tsNow - segment.tsEcr) | 0);
+  tcb.unackedText += to - from;
+  // RFC 5681 §4.2: every second full-sized segment, and at once when a hole was filled.
+  if (filled || tcb.unackedText >= 2 * tcb.receivedMss) owe(tcb);
+  else if (!tcb.timers.running(Timer.DELAYED_ACK)) setTimer(tcb, Timer.DELAYED_ACK, host.now + host.config.delayedAck);
+}
+
+/** RFC 9293 SHLD-31: held until the hole is filled. RFC 5681 §4.2: acknowledged at once. */
+function takeOutOfOrder(tcb: Tcb, data: Uint8Array, left: number, from: number, to: number): void {
+  const { receiveBuffer, outOfOrder, host } = tcb;
+  const right = seqAdd(left, to - from);
+  host.counters.tcpOutOfOrder++;
+  if (outOfOrder.covers(left, right)) host.counters.tcpDuplicateText++;
+  else if (!outOfOrder.add(left, right) || !receiveBuffer.place(seqDiff(left, tcb.rcvNxt), data, from, to)) host.counters.tcpOutOfMemory++;
+  // Without SACK only the number of duplicates tells the sender how much arrived.
+  if (!tcb.sack) tcb.duplicateAcksOwed = Math.min(tcb.duplicateAcksOwed + 1, MAX_DUPLICATE_ACKS);
+  owe(tcb);
+}
+
+function beyondHeld(tcb: Tcb, finAt: number): boolean {
+  for (let i = 0; i < tcb.outOfOrder.count; i++) if (seqGt(tcb.outOfOrder.right(i), finAt)) return true;
+  return false;
+}
+
+const MAX_DUPLICATE_ACKS = 64;
