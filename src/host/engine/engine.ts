@@ -430,7 +430,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   #untilEmpty(grace: Millis): Promise<void> {
     return new Promise((resolve) => {
-      if (this.#living().length === 0) return resolve();
+      if (grace <= 0 || this.#living().length === 0) return resolve();
       const finish = (): void => {
         off();
         timer.cancel();

@@ -64,6 +64,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
   readonly #dnsServers = new Map<number, readonly string[]>();
   #connections: readonly Connection[];
   #inside: Inside | undefined;
+  readonly #beginning = new Map<string, Promise<number>>();
 
   /** Opens the data plane; sockets come with `listen` or with the first connection. @throws DataPlaneError, ConfigError */
   static async openEngine<Plane extends DataPlane>(options: InstanceOptions<Plane>): Promise<Engine<Plane>> {
@@ -243,13 +244,23 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     if (present !== undefined && isUp(present)) {
       const wanted = child ?? connection.children[0]?.name;
       if (wanted !== undefined) this.engine.command({ kind: 'create-child', ikeSa: present.id, child: wanted });
-    } else ikeSa ??= await this.engine.initiate(name, child);
+    } else ikeSa ??= await this.#begin(name, child);
     try {
       return await until(this.engine.events, (notice) => this.#judge(name, child, ikeSa!, notice), signal);
     } catch (error) {
       if (signal?.aborted && present === undefined) this.engine.command({ kind: 'terminate', connection: name });
       throw error;
     }
+  }
+
+  /** Sockets may have to be opened first; whoever wants the same connection meanwhile gets the same IKE SA. */
+  #begin(name: string, child: string | undefined): Promise<number> {
+    let beginning = this.#beginning.get(name);
+    if (beginning === undefined) {
+      beginning = this.engine.initiate(name, child).finally(() => this.#beginning.delete(name));
+      this.#beginning.set(name, beginning);
+    }
+    return beginning;
   }
 
   #judge(connection: string, child: string | undefined, ikeSa: number, notice: Notice | undefined) {

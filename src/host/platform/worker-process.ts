@@ -37,7 +37,7 @@ export function startWorker(module: URL, setup: unknown, onMessage: (message: un
     child.once('error', (error) => resolve({ code: null, signal: null, errors: error.message }));
     child.once('close', (code, signal) => resolve({ code, signal, errors: errors.join('\n') }));
   });
-  const send = (message: unknown) => void child.stdin.write(`${JSON.stringify(message)}\n`);
+  const send = (message: unknown) => void child.stdin.write(`${toLine(message)}\n`);
   send(setup);
   return { send, exited, close: (patience = 2000) => end(child, exited, patience) };
 }
@@ -47,7 +47,7 @@ export function speakWithParent(onMessage: (message: unknown) => void, onClose: 
   createInterface({ input: process.stdin })
     .on('line', (line) => onMessage(parseLine(line)))
     .on('close', onClose);
-  return (message) => void process.stdout.write(`${JSON.stringify(message)}\n`);
+  return (message) => void process.stdout.write(`${toLine(message)}\n`);
 }
 
 async function end(child: ChildProcess, exited: Promise<WorkerExit>, patience: number): Promise<void> {
@@ -57,9 +57,18 @@ async function end(child: ChildProcess, exited: Promise<WorkerExit>, patience: n
   clearTimeout(killer);
 }
 
+/** JSON with octets: what a notice holds, survives. */
+const toLine = (message: unknown): string =>
+  JSON.stringify(message, (_key, value: unknown) =>
+    value instanceof Uint8Array ? { $octets: Buffer.from(value).toString('base64') } : value,
+  );
+
+const isOctets = (value: unknown): value is { readonly $octets: string } =>
+  typeof value === 'object' && value !== null && '$octets' in value && typeof value.$octets === 'string';
+
 function parseLine(line: string): unknown {
   try {
-    return JSON.parse(line);
+    return JSON.parse(line, (_key, value: unknown) => (isOctets(value) ? Uint8Array.from(Buffer.from(value.$octets, 'base64')) : value));
   } catch (cause) {
     throw new DataPlaneError(`a process of ours wrote what is no message: ${line.slice(0, 80)}`, { code: 'WORKER_TALK', cause });
   }

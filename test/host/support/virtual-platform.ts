@@ -36,6 +36,7 @@ export async function settle(clock: VirtualClock, quiet = 0): Promise<void> {
 /** Lets `span` milliseconds pass, promises settling in between. */
 export async function pass(clock: VirtualClock, span: number): Promise<void> {
   const until = clock.now + span;
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
   for (let next = clock.next; next !== undefined && next <= until; next = clock.next) {
     clock.run(next);
     for (let turn = 0; turn < 20; turn++) await Promise.resolve();

@@ -1,0 +1,147 @@
+import type { Notice } from '../../../src/core/ike/effects.ts';
+import memory, { type MemoryPlane } from '../../../src/host/dataplane/backends/memory.ts';
+import type { Backend, DataPlane, DataPlaneOptions } from '../../../src/host/dataplane/data-plane.ts';
+import { CredentialStore } from '../../../src/host/engine/credentials.ts';
+import { Instance, type InstanceOptions } from '../../../src/host/engine/instance.ts';
+import { loadCredentials } from '../../../src/host/engine/load-credentials.ts';
+import { type CompiledConfig, compile, configFrom, machineFiles, readCredentials } from '../../../src/product/config/index.ts';
+import type { Host } from '../../../src/testing/host.ts';
+import { Internet } from '../../../src/testing/internet.ts';
+import { pass, settle, virtualPlatform } from './virtual-platform.ts';
+
+export const GATEWAY = '203.0.113.7';
+export const CLIENT = '198.51.100.2';
+
+/** Overrides of one connection's settings, and of its only child’s. */
+export interface ConnectionSettings {
+  readonly connection?: Record<string, unknown>;
+  readonly child?: Record<string, unknown>;
+}
+
+/** A gateway that gives addresses to whoever has the key. */
+export function gatewayConfig(
+  { connection = {}, child = {} }: ConnectionSettings = {},
+  more: Record<string, unknown> = {},
+): CompiledConfig {
+  return compile(
+    configFrom({
+      connections: {
+        clients: {
+          local: [{ auth: 'psk', id: 'gateway.example' }],
+          remote: [{ auth: 'psk' }],
+          pools: ['lan'],
+          children: { net: { local_ts: '0.0.0.0/0', remote_ts: 'dynamic', ...child } },
+          ...connection,
+        },
+      },
+      pools: { lan: { addrs: '10.66.0.0/24', dns: '10.66.0.1' } },
+      secrets: PSK,
+      ...more,
+    }),
+  );
+}
+
+export function clientConfig({ connection = {}, child = {} }: ConnectionSettings = {}, more: Record<string, unknown> = {}): CompiledConfig {
+  return compile(
+    configFrom({
+      connections: {
+        road: {
+          remote_addrs: GATEWAY,
+          local: [{ auth: 'psk', id: 'alice@example.com' }],
+          remote: [{ auth: 'psk', id: 'gateway.example' }],
+          vips: '0.0.0.0',
+          children: { net: { remote_ts: '0.0.0.0/0', ...child } },
+          ...connection,
+        },
+      },
+      secrets: PSK,
+      ...more,
+    }),
+  );
+}
+
+const PSK = { key: { kind: 'psk', secret: 'a key that both ends know' } };
+
+export async function credentialsOf(config: CompiledConfig): Promise<CredentialStore> {
+  const store = new CredentialStore();
+  loadCredentials(store, await readCredentials(config.credentials, machineFiles));
+  return store;
+}
+
+export interface Running<Plane extends DataPlane> {
+  readonly instance: Instance<Plane>;
+  readonly notices: Notice[];
+  readonly host: Host;
+}
+
+export interface Pair<Plane extends DataPlane> {
+  readonly internet: Internet;
+  readonly gateway: Running<Plane>;
+  readonly client: Running<Plane>;
+  /** One more client in the same world. */
+  addClient(ip: string, config: CompiledConfig): Promise<Running<Plane>>;
+  /** Lets virtual time pass until the promise settles. */
+  finish<T>(promise: Promise<T>, within?: number): Promise<T>;
+  pass(span: number): Promise<void>;
+}
+
+export interface PairOptions<Plane extends DataPlane> {
+  readonly gateway?: CompiledConfig;
+  readonly client?: CompiledConfig;
+  readonly backend?: Backend<Plane>;
+  readonly gatewayPlane?: Pick<DataPlaneOptions, 'addresses' | 'forward'>;
+  readonly more?: Partial<InstanceOptions<Plane>>;
+}
+
+/** A gateway and a client in virtual time, with the real core between them. */
+export async function instancePair<Plane extends DataPlane = MemoryPlane>(options: PairOptions<Plane> = {}): Promise<Pair<Plane>> {
+  const { gateway = gatewayConfig(), client = clientConfig(), backend = memory as unknown as Backend<Plane> } = options;
+  const internet = new Internet(1);
+  const there = internet.host('gateway', { addresses: [GATEWAY], link: { delay: 10 } });
+  const here = internet.host('client', { addresses: [CLIENT], link: { delay: 10 } });
+  const start = async (role: 'gateway' | 'client', host: Host, config: CompiledConfig): Promise<Running<Plane>> => {
+    const instanceOptions: InstanceOptions<Plane> = {
+      name: role,
+      role,
+      platform: virtualPlatform(internet, host, host.name),
+      backend,
+      connections: config.connections,
+      limits: config.limits,
+      pools: config.pools,
+      credentials: await credentialsOf(config),
+      ...(role === 'gateway' && options.gatewayPlane ? { plane: options.gatewayPlane } : {}),
+      ...(role === 'gateway' ? options.more : {}),
+    };
+    const instance = new Instance(await Instance.openEngine(instanceOptions), instanceOptions);
+    const notices: Notice[] = [];
+    instance.onNotice(({ notice }) => notices.push(notice));
+    return { instance, notices, host };
+  };
+  const pair = { gateway: await start('gateway', there, gateway), client: await start('client', here, client) };
+  await pair.gateway.instance.listenOn({ addresses: ['%any'], ports: { ike: 500, nat: 4500 } });
+  await pair.client.instance.listenOn({ addresses: [], ports: { ike: 500, nat: 4500 } });
+  const finish = async <T>(promise: Promise<T>, within = 600_000): Promise<T> => {
+    let settled = false;
+    promise.then(
+      () => (settled = true),
+      () => (settled = true),
+    );
+    const until = internet.clock.now + within;
+    for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+    while (!settled && internet.clock.now < until) {
+      const next = internet.clock.next;
+      if (next === undefined) break;
+      internet.clock.run(next);
+      for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+    }
+    if (!settled) throw new Error(`still waiting at ${internet.clock.now} ms`);
+    return promise;
+  };
+  const addClient = async (ip: string, config: CompiledConfig): Promise<Running<Plane>> => {
+    const another = await start('client', internet.host(`client ${ip}`, { addresses: [ip], link: { delay: 10 } }), config);
+    await another.instance.listenOn({ addresses: [], ports: { ike: 500, nat: 4500 } });
+    return another;
+  };
+  await settle(internet.clock);
+  return { internet, ...pair, addClient, finish, pass: (span) => pass(internet.clock, span) };
+}
