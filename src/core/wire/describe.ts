@@ -5,7 +5,7 @@ import type { Description } from './payload.ts';
 import { definitionByKind } from './payloads/index.ts';
 import type { Payload } from './payloads/types.ts';
 import { notifyName } from './text/notify.ts';
-import { plural, shortHex } from './text/octets.ts';
+import { shortHex } from './text/octets.ts';
 
 export { describeAttribute } from './text/configuration.ts';
 export { formatDistinguishedName } from './text/distinguished-name.ts';
@@ -71,7 +71,8 @@ function labelOf(payload: Payload, response: boolean): string {
 
 function contentOf(payload: Payload): Description {
   if (payload.kind !== 'unknown') return definitionByKind(payload.kind)!.describe(payload);
-  return `unknown payload${payload.critical === true ? ', critical' : ''}, ${plural(payload.data.length, 'octet')}${payload.data.length === 0 ? '' : ` ${shortHex(payload.data)}`}`;
+  const data = payload.data.length === 0 ? 'empty' : shortHex(payload.data);
+  return `unknown payload${payload.critical === true ? ', critical' : ''}, ${data}`;
 }
 
 function flatten(description: Description, depth: number): string[] {

@@ -354,7 +354,7 @@ describe('other payloads', () => {
 
   test('an unknown payload shows its size and its beginning', () => {
     expect(lines({ kind: 'unknown', type: 200, data: new Uint8Array(30), critical: true })).toEqual([
-      `200      unknown payload, critical, 30 octets 0x${'00'.repeat(20)}… (30 octets)`,
+      `200      unknown payload, critical, 0x${'00'.repeat(20)}… (30 octets)`,
     ]);
   });
 });
