@@ -1,5 +1,5 @@
-import { createDiffieHellman, type DiffieHellman, type DiffieHellmanGroup, getDiffieHellman } from 'node:crypto';
-import { compareBytes } from '../../bytes/bytes.ts';
+import { getDiffieHellman } from 'node:crypto';
+import { compareBytes, fromHex, toHex } from '../../bytes/bytes.ts';
 import type { KeyExchangeMethod, KeyExchangeOffer } from '../key-exchange.ts';
 import { leftPad } from '../octets.ts';
 import { checkLength, checkSeed, destroyedOffer, invalidPublicValue } from './public-value.ts';
@@ -12,6 +12,12 @@ interface ModpGroup {
   readonly bits: number;
   /** Octets of a private exponent that is taken from a seed: between the two estimates of RFC 3526 §8. */
   readonly exponentLength: number;
+}
+
+/** The private half of one exchange. */
+interface Pair {
+  readonly publicValue: Uint8Array;
+  agree(peerPublic: Uint8Array): Uint8Array;
 }
 
 function modp(group: ModpGroup): KeyExchangeMethod {
@@ -27,18 +33,10 @@ function modp(group: ModpGroup): KeyExchangeMethod {
     if (compareBytes(value, largest) >= 0) throw invalidPublicValue(group.name, 'is not below p - 1', 'RFC 6989 §2.1');
   };
 
-  const pair = (seed: Uint8Array | undefined): DiffieHellman | DiffieHellmanGroup => {
-    if (seed === undefined) {
-      const dh = getDiffieHellman(group.group);
-      dh.generateKeys();
-      return dh;
-    }
+  const pair = (seed: Uint8Array | undefined): Pair => {
+    if (seed === undefined) return drawnPair(group, length);
     checkSeed(group.name, seed, seedLength);
-    const named = getDiffieHellman(group.group);
-    const dh = createDiffieHellman(named.getPrime(), named.getGenerator());
-    dh.setPrivateKey(atLeastTwo(seed));
-    dh.generateKeys();
-    return dh;
+    return seededPair(group, length, seed);
   };
 
   return {
@@ -50,28 +48,60 @@ function modp(group: ModpGroup): KeyExchangeMethod {
     seedLength,
     needs: [],
     offer(seed) {
-      let dh: DiffieHellman | DiffieHellmanGroup | undefined = pair(seed);
+      let drawn: Pair | undefined = pair(seed);
       const offer: KeyExchangeOffer = {
         method: group.id,
-        publicValue: leftPad(dh.getPublicKey(), length),
+        publicValue: drawn.publicValue,
         finish(peerPublic) {
-          if (dh === undefined) throw destroyedOffer();
+          if (drawn === undefined) throw destroyedOffer();
           check(peerPublic);
-          return leftPad(dh.computeSecret(peerPublic), length);
+          return drawn.agree(peerPublic);
         },
         destroy() {
-          dh = undefined;
+          drawn = undefined;
         },
       };
       return offer;
     },
     accept(peerPublic, seed) {
       check(peerPublic);
-      const dh = pair(seed);
-      return { publicValue: leftPad(dh.getPublicKey(), length), sharedSecret: leftPad(dh.computeSecret(peerPublic), length) };
+      const { publicValue, agree } = pair(seed);
+      return { publicValue, sharedSecret: agree(peerPublic) };
     },
   };
 }
+
+function drawnPair(group: ModpGroup, length: number): Pair {
+  const dh = getDiffieHellman(group.group);
+  return { publicValue: leftPad(dh.generateKeys(), length), agree: (peerPublic) => leftPad(dh.computeSecret(peerPublic), length) };
+}
+
+/**
+ * For simulations alone, since its time depends on the private value: node:crypto takes one only together with a prime whose
+ * primality newer OpenSSL then tests for seconds.
+ */
+function seededPair(group: ModpGroup, length: number, seed: Uint8Array): Pair {
+  const named = getDiffieHellman(group.group);
+  const prime = toBigInt(named.getPrime());
+  const drawn = toBigInt(seed);
+  const exponent = drawn < 2n ? drawn + 2n : drawn;
+  return {
+    publicValue: fromBigInt(power(toBigInt(named.getGenerator()), exponent, prime), length),
+    agree: (peerPublic) => fromBigInt(power(toBigInt(peerPublic), exponent, prime), length),
+  };
+}
+
+function power(base: bigint, exponent: bigint, modulus: bigint): bigint {
+  let result = 1n;
+  for (const bit of exponent.toString(2)) {
+    result = (result * result) % modulus;
+    if (bit === '1') result = (result * base) % modulus;
+  }
+  return result;
+}
+
+const toBigInt = (octets: Uint8Array): bigint => BigInt(`0x${toHex(octets)}`);
+const fromBigInt = (value: bigint, length: number): Uint8Array => fromHex(value.toString(16).padStart(2 * length, '0'));
 
 function pMinusOne(group: string, length: number): Uint8Array {
   const value = new Uint8Array(leftPad(getDiffieHellman(group).getPrime(), length));
@@ -83,13 +113,6 @@ function one(length: number): Uint8Array {
   const value = new Uint8Array(length);
   value[length - 1] = 1;
   return value;
-}
-
-/** A seed of zeros must not become a private value that gives itself away. */
-function atLeastTwo(seed: Uint8Array): Uint8Array {
-  const exponent = new Uint8Array(seed);
-  exponent[exponent.length - 1]! |= seed.subarray(0, -1).some((octet) => octet !== 0) || seed.at(-1)! > 1 ? 0 : 2;
-  return exponent;
 }
 
 /** RFC 3526. */
