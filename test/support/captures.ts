@@ -1,4 +1,4 @@
-import { basename, dirname } from 'node:path';
+import { basename } from 'node:path';
 import { getU16, IpProtocol, IpView, ipPacketOf, readCapture } from '../../src/core/packet/index.ts';
 import { listShared, readShared } from './shared.ts';
 
@@ -15,8 +15,6 @@ export interface CapturedDatagram {
 export const captureFiles = (): string[] => [...listShared('vectors/captures', '.pcap'), ...listShared('vectors/captures', '.pcapng')];
 
 export const captureNamed = (name: string): string => captureFiles().find((path) => basename(path) === name) ?? `vectors/captures/${name}`;
-
-export const captureFolder = (path: string): string => basename(dirname(path));
 
 /** The UDP datagrams of a capture, checksums not looked at: a capture on the sending machine has none yet. */
 export function udpDatagrams(path: string): CapturedDatagram[] {
