@@ -14,4 +14,5 @@ export * from './seeded-keys.ts';
 export * from './simulated-answers.ts';
 export * from './simulated-plane.ts';
 export * from './transcript.ts';
+export * from './udp-relay.ts';
 export * from './virtual-clock.ts';

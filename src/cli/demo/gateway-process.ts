@@ -1,0 +1,57 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { speakWithParent } from '../../host/platform/worker-process.ts';
+import { compile, loadConfig } from '../../product/config/index.ts';
+import { createGateway } from '../../product/gateway/index.ts';
+import { FileServer } from '../../product/transfer/index.ts';
+import { failureOf } from './failure.ts';
+import type { GatewayMessage, GatewaySetup, Order } from './messages.ts';
+import { SpiLedger } from './spi-ledger.ts';
+
+/** The gateway of the demo: the same library that `tunnelwright serve` runs, with a configuration file as a user writes it. */
+const say: (message: GatewayMessage) => void = speakWithParent(
+  (message) => {
+    if (isOrder(message)) ended?.();
+    else run(message as GatewaySetup).catch((error: unknown) => fail(error));
+  },
+  () => ended?.(),
+);
+let ended: (() => void) | undefined;
+
+async function run(setup: GatewaySetup): Promise<void> {
+  const end = new Promise<void>((resolve) => {
+    ended = resolve;
+  });
+  const config = compile(loadConfig(await readFile(setup.config, 'utf8'), { file: setup.config }));
+  const gateway = await createGateway({ config });
+  await gateway.listen();
+  const inbox = config.transfer.inbox ?? '';
+  const files = await FileServer.open({
+    inbox,
+    onEvent: (event) => {
+      if (event.kind === 'stored') say({ kind: 'stored', path: join(inbox, ...event.file.path), bytes: event.file.length });
+    },
+  });
+  files.serve(gateway.listenTcp(config.transfer.port));
+  const ledger = new SpiLedger();
+  const looking = setInterval(() => ledger.look(gateway.ikeSas()), LOOK_EVERY);
+  const [sockets] = gateway.sockets;
+  say({ kind: 'listening', pid: process.pid, ike: sockets?.ike?.port ?? 0, nat: sockets?.nat.port ?? 0 });
+  await end;
+  clearInterval(looking);
+  ledger.look(gateway.ikeSas());
+  say({ kind: 'ended', ikeSas: gateway.ikeSas(), spis: ledger.counts });
+  await files.close();
+  await gateway.close();
+  process.stdin.destroy();
+}
+
+function fail(error: unknown): void {
+  say(failureOf(error));
+  process.exitCode = 1;
+  process.stdin.destroy();
+}
+
+const isOrder = (message: unknown): message is Order => typeof message === 'object' && message !== null && 'kind' in message;
+
+const LOOK_EVERY = 100;

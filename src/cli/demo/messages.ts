@@ -1,0 +1,64 @@
+import type { Notice } from '../../core/ike/effects.ts';
+import type { IkeSaStatus } from '../../host/engine/engine.ts';
+import type { TransferProgress } from '../../product/transfer/index.ts';
+
+/** What the processes of the demo say to the one that started them. */
+export interface GatewaySetup {
+  readonly config: string;
+}
+
+export interface ClientSetup {
+  readonly config: string;
+  readonly file: string;
+  /** Where the keys of every SA are written; undefined writes none. */
+  readonly keylog: string | undefined;
+  /** Parts of the file after which keys are changed, 0 to 1. */
+  readonly rekeyChildAt: number;
+  readonly rekeyIkeAt: number;
+}
+
+export type GatewayMessage =
+  | { readonly kind: 'listening'; readonly pid: number; readonly ike: number; readonly nat: number }
+  | { readonly kind: 'stored'; readonly path: string; readonly bytes: number }
+  | { readonly kind: 'ended'; readonly ikeSas: readonly IkeSaStatus[]; readonly spis: readonly SpiCount[] }
+  | Failure;
+
+export type ClientMessage =
+  | { readonly kind: 'started'; readonly pid: number }
+  | { readonly kind: 'notice'; readonly notice: Notice }
+  | { readonly kind: 'up'; readonly took: number; readonly addresses: readonly string[] }
+  | { readonly kind: 'progress'; readonly progress: TransferProgress }
+  | {
+      readonly kind: 'sent';
+      readonly bytes: number;
+      readonly sha256: string;
+      /** Milliseconds. */
+      readonly took: number;
+      readonly ikeSas: readonly IkeSaStatus[];
+      readonly spis: readonly SpiCount[];
+    }
+  | Failure;
+
+/** Told to a process: `end` finishes it in good order. */
+export interface Order {
+  readonly kind: 'end';
+}
+
+export interface Failure {
+  readonly kind: 'failed';
+  readonly name: string;
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | undefined;
+}
+
+/** What one ESP SA carried. */
+export interface SpiCount {
+  readonly spi: number;
+  readonly direction: 'in' | 'out';
+  readonly packets: number;
+  /** Octets of inner packets. */
+  readonly bytes: number;
+  /** Packets that were dropped on it, whatever the cause; inbound only. */
+  readonly dropped: number;
+}
