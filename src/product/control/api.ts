@@ -65,7 +65,6 @@ const ikeSa = z.object({
   nat: z.object({ ours: z.boolean(), theirs: z.boolean() }),
   suite: z.string(),
   fragmentation: z.boolean(),
-  mobike: z.boolean(),
   /** Seconds of silence after which the peer is asked; 0 is never. */
   dpdSeconds: number,
   establishedAt: maybeTime,

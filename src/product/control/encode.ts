@@ -1,0 +1,154 @@
+import { formatAddress, formatIp, fromUtf8, printable, toHex } from '../../core/bytes/index.ts';
+import type { IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
+import { formatIdentity } from '../../core/pki/identity.ts';
+import { AuthMethod, ConfigAttributeType, ExchangeType, nameOf } from '../../core/wire/iana.ts';
+import type { ConfigurationAttribute, Identification, TrafficSelector } from '../../core/wire/payloads/types.ts';
+import { formatSelector } from '../../core/wire/text/selector.ts';
+import type { ChildCounters } from '../../host/dataplane/data-plane.ts';
+import type { IkeSaStatus } from '../../host/engine/engine.ts';
+import type { ChildSaDocument, IkeSaDocument, ProgressLine } from './api.ts';
+import { errorToBody } from './errors.ts';
+import type { TransferProgress } from './target.ts';
+
+/** Turns times of the monotonic clock into ISO 8601. */
+export type ToIso = (at: Millis) => string;
+
+export function isoClock({ monotonic, wall }: { readonly monotonic: Millis; readonly wall: number }): ToIso {
+  return (at) => new Date(Math.round(wall + at - monotonic)).toISOString();
+}
+
+export const iso = (wall: number): string => new Date(Math.round(wall)).toISOString();
+
+export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDelay: Millis): IkeSaDocument {
+  const time = (at: Millis | undefined) => (at === undefined ? null : toIso(at));
+  return {
+    id: sa.id,
+    connection: sa.connection ?? null,
+    state: sa.state,
+    role: sa.role,
+    spiI: toHex(sa.spiI),
+    spiR: toHex(sa.spiR),
+    local: formatAddress(sa.local),
+    remote: formatAddress(sa.remote),
+    localId: identity(sa.localId),
+    remoteId: identity(sa.remoteId),
+    localAuth: sa.localAuth,
+    remoteAuth: printable(sa.remoteAuth),
+    nat: { ours: sa.natOurs, theirs: sa.natTheirs },
+    suite: sa.suite,
+    fragmentation: sa.fragmentation,
+    dpdSeconds: dpdDelay / 1000,
+    establishedAt: time(sa.establishedAt),
+    rekeyAt: time(sa.rekeyAt),
+    lastInboundAt: time(sa.lastInbound),
+    assigned: [...sa.assigned],
+    children: sa.children.map((child) => childDocument(child, toIso)),
+  };
+}
+
+function childDocument(child: IkeSaStatus['children'][number] | IkeSaInfo['children'][number], toIso: ToIso): ChildSaDocument {
+  const counters: ChildCounters | undefined = 'counters' in child ? child.counters : undefined;
+  const direction = (of: ChildCounters['inbound'] | undefined) => ({
+    bytes: of?.bytes ?? 0,
+    packets: of?.packets ?? 0,
+    lastAt: of?.lastUse === undefined ? null : toIso(of.lastUse),
+  });
+  const drops = { ...counters?.drops };
+  return {
+    id: child.id,
+    name: child.name,
+    state: child.state,
+    protocol: child.protocol,
+    mode: child.mode,
+    spiIn: spi(child.inboundSpi),
+    spiOut: spi(child.outboundSpi),
+    suite: child.suite,
+    localTs: child.localTs.map(selector),
+    remoteTs: child.remoteTs.map(selector),
+    establishedAt: toIso(child.establishedAt),
+    rekeyAt: child.rekeyAt === undefined ? null : toIso(child.rekeyAt),
+    in: direction(counters?.inbound),
+    out: direction(counters?.outbound),
+    replay: drops.replay ?? 0,
+    bad: Object.entries(drops).reduce((sum, [cause, count]) => (cause === 'replay' ? sum : sum + count), 0),
+    drops,
+  };
+}
+
+export type EventLine = { readonly event: string; readonly at: string } & Readonly<Record<string, unknown>>;
+
+/** A notice as one line of JSON. Undefined for those that do not leave the process: keys, and messages unless they were asked for. */
+export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: Millis, messages = false): EventLine | undefined {
+  const { kind, ...rest } = notice;
+  const line = (fields: Readonly<Record<string, unknown>>): EventLine => ({ event: kind, at: iso(at), ...safe(fields) });
+  switch (notice.kind) {
+    case 'ike-keys':
+      return undefined;
+    case 'message':
+      return messages ? { ...line(rest), text: notice.text.split('\n').map(printable).join('\n') } : undefined;
+    case 'exchange':
+      return line({
+        ...rest,
+        exchange: nameOf(ExchangeType, notice.exchange),
+        remote: formatAddress(notice.remote),
+        took: Math.round(notice.took),
+      });
+    case 'retransmit':
+      return line({ ...rest, exchange: nameOf(ExchangeType, notice.exchange) });
+    case 'ike-up':
+      return line({ ikeSa: notice.ikeSa, connection: notice.info.connection, info: ikeSaDocument(notice.info, toIso, dpdDelay) });
+    case 'ike-down':
+    case 'failed':
+      return line({ ...rest, error: notice.error === undefined ? undefined : errorToBody(notice.error) });
+    case 'addresses':
+      return line({ ikeSa: notice.ikeSa, addresses: notice.addresses, ...settings(notice.attributes) });
+    case 'peer':
+      return line({
+        ikeSa: notice.ikeSa,
+        id: identity(notice.id),
+        method: nameOf(AuthMethod, notice.method),
+        description: notice.description,
+      });
+    case 'drop':
+      return line({ cause: notice.cause, remote: formatAddress(notice.remote), detail: notice.detail });
+    default:
+      return line(rest);
+  }
+}
+
+export function progressToLine(progress: TransferProgress): ProgressLine {
+  return { event: 'progress', ...progress, eta: progress.eta ?? null, retryIn: progress.retryIn ?? null };
+}
+
+/** What a peer chose may stand in any text; it must not steer the terminal that shows it. */
+function safe(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, typeof value === 'string' ? printable(value) : value]));
+}
+
+/** What CFG_REPLY told besides addresses, by meaning. */
+function settings(attributes: readonly ConfigurationAttribute[]) {
+  const of = (...types: number[]) => attributes.filter(({ type }) => types.includes(type)).map(({ value }) => value);
+  return {
+    dns: of(ConfigAttributeType.INTERNAL_IP4_DNS, ConfigAttributeType.INTERNAL_IP6_DNS).filter(isAddress).map(formatIp),
+    domains: of(ConfigAttributeType.INTERNAL_DNS_DOMAIN).map((value) => printable(fromUtf8(value))),
+    routes: [
+      ...of(ConfigAttributeType.INTERNAL_IP4_SUBNET)
+        .filter((value) => value.length === 8)
+        .map(ipv4Subnet),
+      ...of(ConfigAttributeType.INTERNAL_IP6_SUBNET)
+        .filter((value) => value.length === 17)
+        .map((value) => `${formatIp(value.subarray(0, 16))}/${value[16]}`),
+    ],
+  };
+}
+
+/** RFC 7296 §3.15.1: address and netmask. */
+function ipv4Subnet(value: Uint8Array): string {
+  const bits = [...value.subarray(4)].reduce((sum, octet) => sum + octet.toString(2).replaceAll('0', '').length, 0);
+  return `${formatIp(value.subarray(0, 4))}/${bits}`;
+}
+
+const isAddress = (value: Uint8Array): boolean => value.length === 4 || value.length === 16;
+const identity = (id: Identification | undefined): string | null => (id === undefined ? null : formatIdentity(id));
+const selector = (ts: TrafficSelector): string => formatSelector(ts);
+const spi = (value: number): string => value.toString(16).padStart(8, '0');

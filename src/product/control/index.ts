@@ -1,0 +1,7 @@
+/** The local API of a running instance: what it must implement (`ControlTarget`), the server that speaks for it, and the client. */
+export * from './api.ts';
+export { ControlClient } from './client.ts';
+export { type EventLine, ikeSaDocument, isoClock, noticeLine, progressToLine } from './encode.ts';
+export { type ControlCode, ControlError, errorToBody, RemoteError } from './errors.ts';
+export { ControlServer, type ControlServerOptions } from './server.ts';
+export { defaultSocketPath, listSockets, type SocketSurroundings, socketFolder } from './socket-path.ts';
