@@ -54,7 +54,8 @@ export class EndpointWorld implements World {
     return this.options.limits;
   }
 
-  receive(datagram: Datagram): void {
+  receive(received: Datagram): void {
+    const datagram = { ...received, data: plainView(received.data) };
     let message: Message;
     try {
       message = parseMessage(datagram.data);
@@ -304,6 +305,10 @@ class EffectQueue {
     return effect;
   }
 }
+
+/** A platform may hand over a subclass whose `slice` is a view; here it copies. */
+const plainView = (data: Uint8Array): Uint8Array =>
+  data.constructor === Uint8Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
 const peerKey = (id: Identification): string => `${id.idType}:${toHex(id.data)}`;
 

@@ -58,10 +58,13 @@ async function end(child: ChildProcess, exited: Promise<WorkerExit>, patience: n
 }
 
 /** JSON with octets: what a notice holds, survives. */
-const toLine = (message: unknown): string =>
-  JSON.stringify(message, (_key, value: unknown) =>
-    value instanceof Uint8Array ? { $octets: Buffer.from(value).toString('base64') } : value,
-  );
+function toLine(message: unknown): string {
+  return JSON.stringify(message, function (this: Record<string, unknown>, key, value: unknown) {
+    // a Buffer has turned itself into something else by the time it gets here
+    const original = this[key];
+    return original instanceof Uint8Array ? { $octets: Buffer.from(original).toString('base64') } : value;
+  });
+}
 
 const isOctets = (value: unknown): value is { readonly $octets: string } =>
   typeof value === 'object' && value !== null && '$octets' in value && typeof value.$octets === 'string';

@@ -50,7 +50,8 @@ export function* verifyPeer(
 ): Routine<Connection> {
   const peerRole = sa.originalRole === 'initiator' ? 'responder' : 'initiator';
   const { idType, data, reserved } = need(payloads, peerRole === 'initiator' ? 'IDi' : 'IDr');
-  const id: Identification = reserved ? { idType, data, reserved } : { idType, data };
+  // copies: the identity outlives the datagram
+  const id: Identification = { idType, data: data.slice(), ...(reserved ? { reserved: reserved.slice() } : {}) };
   const auth = need(payloads, 'AUTH');
   const possible = candidates.flatMap((c) => (c.remote[0] === undefined ? [] : [{ connection: c.name, remote: c.remote[0] }]));
   const answer: AskAnswers['verify'] = yield* ask({
