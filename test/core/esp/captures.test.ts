@@ -4,26 +4,9 @@ import { fromHex, toHex } from '../../../src/core/bytes/index.ts';
 import { createPacketCipher, encryption, integrity } from '../../../src/core/crypto/index.ts';
 import { classifyEncapsulated, InboundSa, OpenedPacket, spiOf } from '../../../src/core/esp/index.ts';
 import { describeWithShared, hasShared, listShared, readShared, sharedPath } from '../../support/shared.ts';
+import { udpPayloads } from '../crypto/recording.ts';
 
 const FOLDER = 'vectors/captures/strongswan6';
-
-/** UDP payloads of a classic pcap in the order of their recording, each once though Linux saw it at several hooks. */
-function* udpPayloads(file: Uint8Array): Generator<Uint8Array> {
-  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
-  expect(view.getUint32(0, true)).toBe(0xa1b2c3d4);
-  // LINKTYPE_LINUX_SLL2
-  expect(view.getUint32(20, true)).toBe(276);
-  for (let at = 24; at + 16 <= file.length; ) {
-    const length = view.getUint32(at + 8, true);
-    const frame = file.subarray(at + 16, at + 16 + length);
-    at += 16 + length;
-    const ip = frame.subarray(20);
-    const isIpv4 = ip[0]! >> 4 === 4;
-    if ((isIpv4 ? ip[9] : ip[6]) !== 17) continue;
-    const udp = ip.subarray(isIpv4 ? (ip[0]! & 15) * 4 : 40);
-    yield udp.slice(8, (udp[4]! << 8) | udp[5]!);
-  }
-}
 
 const ENCRYPTION: Readonly<Record<string, number>> = { 'AES-GCM [RFC4106]': 20, 'AES-CBC [RFC3602]': 12, 'AES-CTR [RFC3686]': 13 };
 const INTEGRITY: Readonly<Record<string, number>> = {
