@@ -39,7 +39,7 @@ export class EspDecoder {
     const spi = getU32(data, 0);
     const facts = { spi: hex32(data, 0), sequence: getU32(data, 4), octets: data.length };
     const title = `ESP ${facts.spi} seq ${facts.sequence}`;
-    const sas = this.#sas.filter(({ keys }) => keys.spi === spi && covers(keys.source, source) && covers(keys.destination, destination));
+    const sas = this.#candidates(spi, source, destination);
     if (sas.length === 0) return { summary: `${title}, ${data.length} octets`, lines: [], esp: { ...facts, protection: 'sealed' } };
     const notes: string[] = [];
     for (const sa of sas) {
@@ -56,6 +56,13 @@ export class EspDecoder {
     }
     if (notes.length === 0) notes.push('! the integrity check fails under the keys given for this SPI');
     return { summary: `${title}, ${data.length} octets  WRONG ICV`, lines: notes, esp: { ...facts, protection: 'refused' } };
+  }
+
+  /** The SAs of an SPI. Those made for other addresses come last, since MOBIKE moves an SA, and only where an ICV tells right from wrong. */
+  #candidates(spi: number, source: string, destination: string): Sa[] {
+    const sas = this.#sas.filter(({ keys }) => keys.spi === spi);
+    const here = sas.filter(({ keys }) => covers(keys.source, source) && covers(keys.destination, destination));
+    return [...here, ...sas.filter((sa) => !here.includes(sa) && sa.keys.integrity.kind !== 'unchecked')];
   }
 
   /** ESP inside ESP is opened too, so far as the nesting is one that people build. */
