@@ -67,8 +67,8 @@ export class Peer {
   readonly notices: { readonly at: number; readonly notice: Notice }[] = [];
   /** Every datagram the core wanted sent, in order. */
   readonly sent: Datagram[] = [];
+  readonly options: PeerOptions;
   endpoint: Endpoint;
-  readonly #options: PeerOptions;
   readonly #around: PeerSurroundings;
   readonly #random: RandomSource;
   readonly #answers: SimulatedAnswers;
@@ -79,7 +79,7 @@ export class Peer {
   constructor(name: string, host: Host, options: PeerOptions, around: PeerSurroundings) {
     this.name = name;
     this.host = host;
-    this.#options = options;
+    this.options = options;
     this.#around = around;
     this.#random = scriptedRandom(`${around.seed} ${name}`, options.script);
     this.plane = new SimulatedPlane(this.#random);
@@ -124,7 +124,7 @@ export class Peer {
   }
 
   initiate(connection?: string, child?: string): number {
-    const name = connection ?? this.#options.connections[0]!.name;
+    const name = connection ?? this.options.connections[0]!.name;
     return this.command({ kind: 'initiate', connection: name, child }) ?? 0;
   }
 
@@ -215,7 +215,7 @@ export class Peer {
   }
 
   #newEndpoint(): Endpoint {
-    const { connections, limits, endpoint } = this.#options;
+    const { connections, limits, endpoint } = this.options;
     return new Endpoint({
       connections,
       limits: { ...DEFAULT_LIMITS, ...limits },
@@ -279,7 +279,7 @@ export class Peer {
       this.#open.set(effect.id, undefined);
       return;
     }
-    const wait = (this.#options.answerDelay ?? 0) + delay;
+    const wait = (this.options.answerDelay ?? 0) + delay;
     const answer = (): void => {
       this.#open.delete(effect.id);
       const result: AskResult =
@@ -329,7 +329,7 @@ export class Peer {
   }
 
   #onlyChild(): number {
-    const [child, ...others] = this.children;
+    const [child, ...others] = this.children.filter(({ state }) => state === 'installed' || state === 'rekeying');
     if (child === undefined || others.length > 0)
       throw new ScenarioFailure(`${this.name} has ${others.length + (child ? 1 : 0)} CHILD_SAs: say which one`);
     return child.id;

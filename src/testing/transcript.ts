@@ -141,9 +141,9 @@ function renderPacket(entry: CapturedPacket, titles: ReadonlyMap<string, string>
   const ike = titles.get(toHex(marked ? data.subarray(4) : data));
   const what = ike ?? (protocol === 'udp' && data.length === 1 ? 'NAT keepalive' : `ESP or other  ${toHex(data.subarray(0, 8))}`);
   const name = (address: typeof source): string => nameOf(address.ip) || formatAddress(address);
-  const fate = entry.fate === 'delivered' ? (entry.deliveries.length > 1 ? `arrived ${entry.deliveries.length} times` : '') : entry.fate;
+  const fate = entry.fate !== 'delivered' ? `  ✗ ${entry.fate}` : entry.deliveries.length > 1 ? `  ×${entry.deliveries.length}` : '';
   const place = entry.network === 'internet' ? '' : ` [${entry.network}]`;
-  return `  ${(entry.at / 1000).toFixed(3).padStart(9)}  ${name(source)} → ${name(destination)}  ${what}  ${data.length} B${place}${fate === '' ? '' : `  ✗ ${fate}`}`;
+  return `  ${(entry.at / 1000).toFixed(3).padStart(9)}  ${name(source)} → ${name(destination)}  ${what}  ${data.length} B${place}${fate}`;
 }
 
 const NEXT_PAYLOAD = 16;
