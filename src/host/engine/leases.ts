@@ -11,6 +11,8 @@ export interface PoolPolicy {
   readonly ranges: readonly string[];
   /** Never handed out: the gateway's own addresses. */
   readonly reserved?: readonly string[];
+  /** Our own addresses inside the tunnel, where clients find what the gateway serves (INTERNAL_IP4_SERVER, INTERNAL_IP6_SERVER). */
+  readonly servers?: readonly string[];
   readonly dns?: readonly string[];
   /** Names that are to be resolved by `dns`, when not everything is (RFC 8598). */
   readonly domains?: readonly string[];
@@ -204,6 +206,11 @@ function replyAttributes(held: readonly Held[], pools: readonly Pool[]): Configu
     const value = parseIp(ip);
     if (fits(value))
       attributes.push({ type: value.length === 4 ? ConfigAttributeType.INTERNAL_IP4_DNS : ConfigAttributeType.INTERNAL_IP6_DNS, value });
+  }
+  for (const ip of unique(pools.flatMap((p) => p.policy.servers ?? []))) {
+    const value = parseIp(ip);
+    const type = value.length === 4 ? ConfigAttributeType.INTERNAL_IP4_SERVER : ConfigAttributeType.INTERNAL_IP6_SERVER;
+    if (fits(value)) attributes.push({ type, value });
   }
   for (const domain of unique(pools.flatMap((p) => p.policy.domains ?? []))) {
     attributes.push({ type: ConfigAttributeType.INTERNAL_DNS_DOMAIN, value: new TextEncoder().encode(domain) });

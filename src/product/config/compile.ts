@@ -93,6 +93,7 @@ function compilePools(settings: Settings, addresses: readonly string[], context:
       name,
       ranges: ranges.map(poolRange),
       reserved,
+      servers: reserved,
       dns: pool.dns ?? [],
       domains: pool.domains ?? [],
       subnets: subnets.map(poolRange),

@@ -130,6 +130,7 @@ function settings(attributes: readonly ConfigurationAttribute[]) {
   const of = (...types: number[]) => attributes.filter(({ type }) => types.includes(type)).map(({ value }) => value);
   return {
     dns: of(ConfigAttributeType.INTERNAL_IP4_DNS, ConfigAttributeType.INTERNAL_IP6_DNS).filter(isAddress).map(formatIp),
+    servers: of(ConfigAttributeType.INTERNAL_IP4_SERVER, ConfigAttributeType.INTERNAL_IP6_SERVER).filter(isAddress).map(formatIp),
     domains: of(ConfigAttributeType.INTERNAL_DNS_DOMAIN).map((value) => printable(fromUtf8(value))),
     routes: [
       ...of(ConfigAttributeType.INTERNAL_IP4_SUBNET)

@@ -212,6 +212,13 @@ describe('CFG_REPLY', () => {
     ]);
   });
 
+  test('where the gateway itself is found, for the families that were given', () => {
+    expect(reply({ servers: ['10.66.0.1', 'fd5a::1'] }, [ANY4])).toEqual([
+      [1, '10.66.0.2'],
+      [23456, '10.66.0.1'],
+    ]);
+  });
+
   test('a default route as subnet has an empty mask', () => {
     expect(reply({ subnets: ['0.0.0.0/0'] }, [ANY4])).toEqual([
       [1, '10.66.0.2'],

@@ -370,6 +370,7 @@ describe('streams', () => {
           { type: 3, value: new Uint8Array([10, 66, 0, 1]) },
           { type: 13, value: new Uint8Array([10, 0, 0, 0, 255, 0, 0, 0]) },
           { type: 25, value: utf8('corp.example.com') },
+          { type: 23456, value: new Uint8Array([10, 66, 0, 1]) },
         ],
       });
       return { ikeSa: ikeSa({ id: 20, connection: 'branch' }), took: 148.2 };
@@ -379,7 +380,7 @@ describe('streams', () => {
       { event: 'ike-state', connection: 'branch', to: 'connecting' },
       { event: 'nat', ikeSa: 20, ours: true },
       { event: 'exchange', exchange: 'IKE_SA_INIT', remote: '198.51.100.1:500', requestOctets: 412, took: 18 },
-      { event: 'addresses', addresses: ['10.66.0.5'], dns: ['10.66.0.1'], routes: ['10.0.0.0/8'], domains: ['corp.example.com'] },
+      { event: 'addresses', addresses: ['10.66.0.5'], dns: ['10.66.0.1'], servers: ['10.66.0.1'], routes: ['10.0.0.0/8'], domains: ['corp.example.com'] },
       { event: 'up', tookMs: 148, ikeSa: { id: 20, dpdSeconds: 10 } },
     ]);
     expect(target.listeners).toBe(1);
