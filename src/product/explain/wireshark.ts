@@ -1,6 +1,7 @@
 import { fromHex, toHex } from '../../core/bytes/bytes.ts';
 import { ApiMisuse, ConfigError } from '../../core/bytes/errors.ts';
-import { EncryptionId, IntegrityId } from '../../core/wire/iana.ts';
+import { encryption as encryptionTransform } from '../../core/crypto/index.ts';
+import { EncryptionId, IntegrityId, type Registry, registeredName } from '../../core/wire/iana.ts';
 import type { CaptureIntegrity } from './capture-cipher.ts';
 
 /** Keys of an IKE SA, as a row of Wireshark's `ikev2_decryption_table` has them. */
@@ -47,11 +48,10 @@ export interface EspKeysToLog extends Omit<EspKeys, 'integrity'> {
   readonly integrity: number;
 }
 
-/** A row for the file `ikev2_decryption_table` in Wireshark's configuration folder. Throws `ApiMisuse` for an unknown algorithm. */
+/** A row for the file `ikev2_decryption_table` in Wireshark's configuration folder. Throws `ApiMisuse` for an unregistered algorithm. */
 export function formatIkeRow(keys: IkeKeysToLog): WiresharkRow {
-  const encryption = IKE_ENCRYPTION.find((entry) => entry.id === keys.encryption && entry.keyLength === keys.keyLength);
-  const integrity = IKE_INTEGRITY.find((entry) => numberOf(entry.kind) === keys.integrity);
-  if (encryption === undefined || integrity === undefined) throw unnamed(keys.encryption, keys.integrity);
+  const encryption = nameEncryption(IKE_ENCRYPTION, keys.encryption, keys.keyLength);
+  const integrity = nameIntegrity(IKE_INTEGRITY, keys.integrity);
   const spis = [toHex(keys.spiI), toHex(keys.spiR)];
   const fields = [
     ...spis,
@@ -65,12 +65,11 @@ export function formatIkeRow(keys: IkeKeysToLog): WiresharkRow {
   return rowOf(fields.join(','), encryption, integrity);
 }
 
-/** A row for the file `esp_sa` in Wireshark's configuration folder. Throws `ApiMisuse` for an unknown algorithm. */
+/** A row for the file `esp_sa` in Wireshark's configuration folder. Throws `ApiMisuse` for an unregistered algorithm. */
 export function formatEspRow(keys: EspKeysToLog): WiresharkRow {
-  const encryption = ESP_ENCRYPTION.find((entry) => entry.id === keys.encryption);
-  // Wireshark refuses AES-GCM beside any name but NULL.
-  const integrity = ESP_INTEGRITY.find((entry) => numberOf(entry.kind) === keys.integrity);
-  if (encryption === undefined || integrity === undefined) throw unnamed(keys.encryption, keys.integrity);
+  const encryption = nameEncryption(ESP_ENCRYPTION, keys.encryption, undefined);
+  // Wireshark refuses AES-GCM beside any name but NULL, which is what an AEAD has.
+  const integrity = nameIntegrity(ESP_INTEGRITY, keys.integrity);
   const family = keys.source.includes(':') || keys.destination.includes(':') ? 'IPv6' : 'IPv4';
   const spi = `0x${keys.spi.toString(16).padStart(8, '0')}`;
   const ends = [family, keys.source, keys.destination, spi];
@@ -81,9 +80,9 @@ export function formatEspRow(keys: EspKeysToLog): WiresharkRow {
 /** Reads a whole `ikev2_decryption_table`. Throws `ConfigError` with the line. */
 export function parseIkeTable(text: string, file?: string): IkeKeys[] {
   return parseTable(text, file, 8, ([spiI, spiR, ei, er, encr, ai, ar, integ], line) => {
-    const encryption = IKE_ENCRYPTION.find((entry) => entry.name === encr);
+    const encryption = encryptionNamed(IKE_ENCRYPTION, encr);
     if (encryption === undefined) throw unknown(`encryption algorithm of IKEv2: ${encr}`, file, line);
-    const integrity = IKE_INTEGRITY.find((entry) => entry.name === integ)?.kind;
+    const integrity = integrityNamed(IKE_INTEGRITY, integ);
     if (integrity === undefined) throw unknown(`integrity algorithm of IKEv2: ${integ}`, file, line);
     const key = (value: string | undefined): Uint8Array => octets(value, file, line);
     return {
@@ -103,9 +102,9 @@ export function parseIkeTable(text: string, file?: string): IkeKeys[] {
 /** Reads a whole `esp_sa`. Throws `ConfigError` with the line. */
 export function parseEspTable(text: string, file?: string): EspKeys[] {
   return parseTable(text, file, 8, ([, source, destination, spi, encr, key, integ, integrityKey], line) => {
-    const encryption = ESP_ENCRYPTION.find((entry) => entry.name === encr);
+    const encryption = encryptionNamed(ESP_ENCRYPTION, encr);
     if (encryption === undefined) throw unknown(`encryption algorithm of ESP: ${encr}`, file, line);
-    const integrity = ESP_INTEGRITY.find((entry) => entry.name === integ)?.kind;
+    const integrity = integrityNamed(ESP_INTEGRITY, integ);
     if (integrity === undefined) throw unknown(`integrity algorithm of ESP: ${integ}`, file, line);
     const number = /^0x[0-9a-f]{1,8}$/i.test(spi ?? '') ? Number(spi) : Number.NaN;
     if (Number.isNaN(number)) throw unknown(`SPI: ${spi}`, file, line);
@@ -115,7 +114,7 @@ export function parseEspTable(text: string, file?: string): EspKeys[] {
       spi: number,
       encryption: encryption.id,
       encryptionKey: octets(key, file, line),
-      integrity: isAead(encryption.id) ? { kind: 'none' } : integrity,
+      integrity: aead(encryption.id) ? { kind: 'none' } : integrity,
       integrityKey: octets(integrityKey, file, line),
     };
   });
@@ -155,17 +154,49 @@ function octets(text: string | undefined, file: string | undefined, line: number
 const unknown = (what: string, file: string | undefined, line: number): ConfigError =>
   new ConfigError(`line ${line}: unknown ${what}`, { code: 'WIRESHARK_TABLE', line, ...(file === undefined ? {} : { file }) });
 
-const unnamed = (encryption: number, integrity: number): ApiMisuse =>
-  new ApiMisuse(`no name for encryption transform ${encryption} with integrity transform ${integrity}`, { code: 'UNKNOWN_TRANSFORM' });
+const aead = (id: number): boolean => encryptionTransform(id)?.aead === true;
 
-function rowOf(row: string, ...names: readonly Name[]): WiresharkRow {
-  const ours = names.filter((name) => name.ours === true).map(({ name }) => name);
+/** Wireshark's name; where it has none, IANA's, with the key length behind it where a row does not tell it otherwise. */
+function nameEncryption(table: readonly EncryptionName[], id: number, keyLength: number | undefined): Named {
+  const known = table.find((entry) => entry.id === id && entry.keyLength === keyLength);
+  if (known !== undefined) return { name: known.name, ours: false };
+  return { name: `${registered(EncryptionId, id)}${keyLength === undefined ? '' : `-${keyLength}`}`, ours: true };
+}
+
+function nameIntegrity(table: readonly IntegrityName[], id: number): Named {
+  const known = table.find((entry) => numberOf(entry.kind) === id);
+  return known === undefined ? { name: registered(IntegrityId, id), ours: true } : { name: known.name, ours: false };
+}
+
+function encryptionNamed(table: readonly EncryptionName[], name: string | undefined): EncryptionName | undefined {
+  const known = table.find((entry) => entry.name === name);
+  if (known !== undefined) return known;
+  const [, own, keyLength] = /^(ENCR_[A-Z0-9_]+)(?:-([0-9]{1,4}))?$/.exec(name ?? '') ?? [];
+  const id = numberNamed(EncryptionId, own);
+  return id === undefined ? undefined : { name: name!, id, ...(keyLength === undefined ? {} : { keyLength: Number(keyLength) }) };
+}
+
+function integrityNamed(table: readonly IntegrityName[], name: string | undefined): CaptureIntegrity | undefined {
+  const known = table.find((entry) => entry.name === name);
+  if (known !== undefined) return known.kind;
+  const id = numberNamed(IntegrityId, name);
+  return id === undefined ? undefined : { kind: 'transform', id };
+}
+
+const numberNamed = (registry: Registry, name: string | undefined): number | undefined =>
+  name !== undefined && Object.hasOwn(registry, name) ? registry[name] : undefined;
+
+function registered(registry: Registry, id: number): string {
+  const name = registeredName(registry, id);
+  if (name === undefined) throw new ApiMisuse(`transform ${id} has no registered name`, { code: 'UNKNOWN_TRANSFORM' });
+  return name;
+}
+
+function rowOf(row: string, ...names: readonly Named[]): WiresharkRow {
+  const ours = names.filter((name) => name.ours).map(({ name }) => name);
   if (ours.length === 0) return { ok: true, row };
   return { ok: false, row: `${OURS}${row}`, reason: `Wireshark cannot decrypt ${ours.join(' with ')}; tunnelwright decode can` };
 }
-
-const isAead = (id: number): boolean =>
-  (id >= EncryptionId.ENCR_AES_CCM_8 && id <= EncryptionId.ENCR_NULL_AUTH_AES_GMAC) || id === EncryptionId.ENCR_CHACHA20_POLY1305;
 
 /** The IANA id that a row stands for; what Wireshark does not check has none. */
 function numberOf(kind: CaptureIntegrity): number | undefined {
@@ -181,18 +212,20 @@ const HMAC_IDS: Readonly<Record<string, number>> = {
   'sha1-20': IntegrityId.AUTH_HMAC_SHA1_160,
 };
 
-interface Name {
+interface Named {
   readonly name: string;
-  /** Our own: Wireshark has none. */
-  readonly ours?: true;
+  /** Wireshark has none. */
+  readonly ours: boolean;
 }
 
-interface EncryptionName extends Name {
+interface EncryptionName {
+  readonly name: string;
   readonly id: number;
   readonly keyLength?: number;
 }
 
-interface IntegrityName extends Name {
+interface IntegrityName {
+  readonly name: string;
   readonly kind: CaptureIntegrity;
 }
 
@@ -220,7 +253,6 @@ const IKE_ENCRYPTION: readonly EncryptionName[] = [
       keyLength,
     })),
   ),
-  { name: 'ChaCha20-Poly1305 [RFC7634]', id: EncryptionId.ENCR_CHACHA20_POLY1305, ours: true },
 ];
 
 const ESP_ENCRYPTION: readonly EncryptionName[] = [
@@ -229,12 +261,11 @@ const ESP_ENCRYPTION: readonly EncryptionName[] = [
   { name: 'DES-CBC [RFC2405]', id: EncryptionId.ENCR_DES },
   { name: 'AES-CBC [RFC3602]', id: EncryptionId.ENCR_AES_CBC },
   { name: 'AES-CTR [RFC3686]', id: EncryptionId.ENCR_AES_CTR },
-  { name: 'AES-GCM [RFC4106]', id: EncryptionId.ENCR_AES_GCM_16 },
   { name: 'AES-GCM with 8 octet ICV [RFC4106]', id: EncryptionId.ENCR_AES_GCM_8 },
   { name: 'AES-GCM with 12 octet ICV [RFC4106]', id: EncryptionId.ENCR_AES_GCM_12 },
   { name: 'AES-GCM with 16 octet ICV [RFC4106]', id: EncryptionId.ENCR_AES_GCM_16 },
-  ...ICVS.map((icv, i) => ({ name: `AES-CCM with ${icv} octet ICV [RFC4309]`, id: EncryptionId.ENCR_AES_CCM_8 + i, ours: true as const })),
-  { name: 'ChaCha20-Poly1305 [RFC7634]', id: EncryptionId.ENCR_CHACHA20_POLY1305, ours: true },
+  // older: Wireshark 4 takes it for a cipher without ICV; read, never written
+  { name: 'AES-GCM [RFC4106]', id: EncryptionId.ENCR_AES_GCM_16 },
 ];
 
 const transform = (name: string, id: number): IntegrityName => ({ name, kind: { kind: 'transform', id } });
@@ -255,8 +286,6 @@ const IKE_INTEGRITY: readonly IntegrityName[] = [
   transform('HMAC_SHA2_384_192 [RFC4868]', IntegrityId.AUTH_HMAC_SHA2_384_192),
   transform('HMAC_SHA2_512_256 [RFC4868]', IntegrityId.AUTH_HMAC_SHA2_512_256),
   ...[64, 96, 128, 160, 192, 256].map((bits) => unchecked(`ANY ${bits}-bits of Authentication [No Checking]`, bits)),
-  { ...transform('AES_XCBC_96 [RFC3566]', IntegrityId.AUTH_AES_XCBC_96), ours: true },
-  { ...transform('AES_CMAC_96 [RFC4494]', IntegrityId.AUTH_AES_CMAC_96), ours: true },
 ];
 
 const ESP_INTEGRITY: readonly IntegrityName[] = [
@@ -268,6 +297,4 @@ const ESP_INTEGRITY: readonly IntegrityName[] = [
   transform('HMAC-SHA-384-192 [RFC4868]', IntegrityId.AUTH_HMAC_SHA2_384_192),
   transform('HMAC-SHA-512-256 [RFC4868]', IntegrityId.AUTH_HMAC_SHA2_512_256),
   ...[64, 96, 128, 192, 256].map((bits) => unchecked(`ANY ${bits} bit authentication [no checking]`, bits)),
-  { ...transform('AES-XCBC-96 [RFC3566]', IntegrityId.AUTH_AES_XCBC_96), ours: true },
-  { ...transform('AES-CMAC-96 [RFC4494]', IntegrityId.AUTH_AES_CMAC_96), ours: true },
 ];
