@@ -1,3 +1,5 @@
+import type { PrivateKeyInput } from 'node:crypto';
+
 /** A plain view of what node:crypto hands out, so that no `Buffer` with its own ideas of equality and slicing leaves this folder. */
 export const plain = (data: Uint8Array): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
@@ -8,3 +10,6 @@ export function leftPad(value: Uint8Array, length: number): Uint8Array {
   padded.set(value, length - value.length);
   return padded;
 }
+
+/** node:crypto takes any `Uint8Array` for the DER of a key; its types say less. */
+export const keyOctets = (der: Uint8Array): Exclude<PrivateKeyInput['key'], string> => der as Exclude<PrivateKeyInput['key'], string>;

@@ -75,6 +75,12 @@ describe('which scheme is chosen', () => {
     expect(choose(key, hashes, restrict)).toBe(expected);
   });
 
+  test('SHA-1 can be forbidden', () => {
+    expect(chooseScheme({ key: KEYS.rsa.privateKey, peerHashes: undefined, allowSha1: false })).toBeUndefined();
+    expect(chooseScheme({ key: KEYS.rsa.privateKey, peerHashes: OUR_HASHES, allowSha1: false })?.name).toBe('rsa-pss-sha256');
+    expect(chooseScheme({ key: KEYS.p256.privateKey, peerHashes: undefined, allowSha1: false })?.name).toBe('ecdsa-256');
+  });
+
   test('public facts about a key are enough', () => {
     expect(chooseScheme({ key: { kind: 'ecdsa', curve: 'secp384r1', bits: 384 }, peerHashes: OUR_HASHES })?.name).toBe('ecdsa-sha384');
   });

@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, 
 import { concat, fromHex } from '../../bytes/bytes.ts';
 import { isAllZero } from '../constant-time.ts';
 import type { KeyExchangeMethod, KeyExchangeOffer } from '../key-exchange.ts';
-import { plain } from '../octets.ts';
+import { keyOctets, plain } from '../octets.ts';
 import { checkLength, checkSeed, destroyedOffer, invalidPublicValue } from './public-value.ts';
 
 interface MontgomeryCurve {
@@ -23,7 +23,7 @@ function montgomery(curve: MontgomeryCurve): KeyExchangeMethod {
   const pair = (seed: Uint8Array | undefined): Pair => {
     if (seed !== undefined) {
       checkSeed(curve.name, seed, curve.length);
-      const privateKey = createPrivateKey({ key: concat(curve.pkcs8, seed) as Buffer, format: 'der', type: 'pkcs8' });
+      const privateKey = createPrivateKey({ key: keyOctets(concat(curve.pkcs8, seed)), format: 'der', type: 'pkcs8' });
       return { privateKey, publicValue: rawPublic(createPublicKey(privateKey)) };
     }
     const { privateKey, publicKey } = curve.curve === 'X25519' ? generateKeyPairSync('x25519') : generateKeyPairSync('x448');

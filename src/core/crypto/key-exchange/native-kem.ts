@@ -1,6 +1,6 @@
 import * as crypto from 'node:crypto';
 import { concat, fromHex } from '../../bytes/bytes.ts';
-import { plain } from '../octets.ts';
+import { keyOctets, plain } from '../octets.ts';
 import type { KemImplementation } from './ml-kem.ts';
 
 /** The part of node:crypto that came with Node 24.7 and is there only over OpenSSL 3.5. */
@@ -29,7 +29,7 @@ export function nativeKem(id: number): KemImplementation | undefined {
       };
     },
     encapsulate(publicKey) {
-      const key = crypto.createPublicKey({ key: concat(type.spki, publicKey) as Buffer, format: 'der', type: 'spki' });
+      const key = crypto.createPublicKey({ key: keyOctets(concat(type.spki, publicKey)), format: 'der', type: 'spki' });
       const { ciphertext, sharedKey } = native.encapsulate(key);
       return { ciphertext: plain(ciphertext), sharedSecret: plain(sharedKey) };
     },

@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, type KeyObject, type PrivateKeyInput } from 'node:crypto';
 import { ConfigError, MalformedMessage } from '../../bytes/errors.ts';
-import { plain } from '../octets.ts';
+import { keyOctets, plain } from '../octets.ts';
 
 export type { KeyObject };
 
@@ -24,7 +24,7 @@ export function importPrivateKey(data: string | Uint8Array, passphrase?: string)
   const text = typeof data === 'string' ? data : pemText(data);
   const attempts: PrivateKeyInput[] =
     text === undefined
-      ? (['pkcs8', 'pkcs1', 'sec1'] as const).map((type) => ({ key: data as Buffer, format: 'der', type, ...secret }))
+      ? (['pkcs8', 'pkcs1', 'sec1'] as const).map((type) => ({ key: keyOctets(data as Uint8Array), format: 'der', type, ...secret }))
       : [{ key: text, format: 'pem', ...secret }];
   let cause: unknown;
   for (const attempt of attempts) {
@@ -54,7 +54,7 @@ export function importPrivateKey(data: string | Uint8Array, passphrase?: string)
 /** SubjectPublicKeyInfo in DER, or PEM text. Throws `MalformedMessage` with code `PUBLIC_KEY`. */
 export function importPublicKey(spki: string | Uint8Array): KeyObject {
   try {
-    return typeof spki === 'string' ? createPublicKey(spki) : createPublicKey({ key: spki as Buffer, format: 'der', type: 'spki' });
+    return typeof spki === 'string' ? createPublicKey(spki) : createPublicKey({ key: keyOctets(spki), format: 'der', type: 'spki' });
   } catch (cause) {
     throw new MalformedMessage('the public key cannot be read as SubjectPublicKeyInfo', { code: 'PUBLIC_KEY', cause });
   }

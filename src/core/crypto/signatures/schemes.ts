@@ -33,16 +33,19 @@ export const OUR_HASHES: readonly number[] = [
  * method that RFC 7296 or RFC 4754 binds to the key. undefined when nothing is left, be it by `restrict` or because the key has no
  * older method.
  * @param peerHashes ids of SIGNATURE_HASH_ALGORITHMS; undefined when the peer sent none
+ * @param allowSha1 false leaves out method 1 of RSA, which is over SHA-1; it is allowed unless said otherwise
  * @param restrict scheme names, families (`rsa`, `rsa-pss`, `rsa-pkcs1`, `ecdsa`, `ed25519`, `ed448`) or hashes (`sha256` …); see `schemeAllowed`
  */
 export function chooseScheme(input: {
   readonly key: KeyObject | PublicKeyInfo;
   readonly peerHashes: readonly number[] | undefined;
   readonly restrict?: readonly string[] | undefined;
+  readonly allowSha1?: boolean | undefined;
 }): SignatureScheme | undefined {
   const info = 'kind' in input.key ? input.key : keyInfo(input.key);
   if (info === undefined) return undefined;
-  const allowed = (scheme: SignatureScheme) => schemeAllowed(scheme, input.restrict);
+  const allowed = (scheme: SignatureScheme) =>
+    schemeAllowed(scheme, input.restrict) && (scheme.hash !== HashAlgorithm.SHA1 || input.allowSha1 !== false);
   const announced = input.peerHashes === undefined ? [] : DIGITAL_SIGNATURES.filter((scheme) => input.peerHashes!.includes(scheme.hash));
   const candidates = [
     ...announced.filter((scheme) => suits(scheme, info)).sort((a, b) => rank(a, info) - rank(b, info)),
@@ -53,7 +56,7 @@ export function chooseScheme(input: {
 
 /**
  * Words restrict like this: a scheme named in full is allowed; otherwise it needs one of the families given, if any is, and one of
- * the hashes given, if any is. An empty list allows everything.
+ * the hashes given, if any is; EdDSA, whose hash is its own, passes the latter. An empty list allows everything.
  */
 export function schemeAllowed(scheme: SignatureScheme, restrict: readonly string[] | undefined): boolean {
   if (restrict === undefined || restrict.length === 0 || restrict.includes(scheme.name)) return true;

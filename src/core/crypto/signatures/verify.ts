@@ -1,6 +1,7 @@
 import { constants, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import { concat } from '../../bytes/bytes.ts';
 import { isAllZero } from '../constant-time.ts';
+import { keyOctets } from '../octets.ts';
 import { algorithmName, hashLength, parseAlgorithmIdentifier, type SignatureAlgorithm, writePssParameters } from './algorithms.ts';
 import { readAll, readOnly, Tag, writeTlv } from './der.ts';
 import { importPublicKey, keyInfo, keyProblem } from './keys.ts';
@@ -149,7 +150,7 @@ function asPssKey(key: KeyObject, algorithm: Extract<SignatureAlgorithm, { kind:
   const pkcs1 = key.export({ format: 'der', type: 'pkcs1' });
   const identifier = writeTlv(Tag.SEQUENCE, OID_PSS, writePssParameters(algorithm));
   const spki = writeTlv(Tag.SEQUENCE, identifier, writeTlv(Tag.BIT_STRING, concat(Uint8Array.of(0), pkcs1)));
-  return createPublicKey({ key: spki as Buffer, format: 'der', type: 'spki' });
+  return createPublicKey({ key: keyOctets(spki), format: 'der', type: 'spki' });
 }
 
 /** id-RSASSA-PSS, 1.2.840.113549.1.1.10. */
