@@ -4,10 +4,13 @@ import { join } from 'node:path';
 import { TunnelwrightError } from '../../src/core/bytes/index.ts';
 import { type Draws, seededDraws } from './draws.ts';
 import { mutate } from './mutate.ts';
+import { Watchdog } from './watchdog.ts';
 
 /** Something that meets octets of strangers. */
 export interface FuzzTarget {
   readonly name: string;
+  /** Milliseconds that no input may take; those of a datagram's size 50. */
+  readonly slow?: number;
   /** Well-formed inputs from which the wandering starts. */
   seeds(draws: Draws): readonly Uint8Array[];
   /**
@@ -34,28 +37,35 @@ export interface Budget {
 export function fuzz(target: FuzzTarget, budget: Budget): { readonly inputs: number; readonly crash: Crash | undefined } {
   const draws = seededDraws(budget.seed);
   const seeds = [...target.seeds(draws)];
+  const watchdog = new Watchdog(target.name);
   const end = performance.now() + budget.milliseconds;
   let inputs = 0;
-  for (; inputs < budget.inputs && performance.now() < end; inputs++) {
-    const input = inputs < seeds.length ? seeds[inputs]! : mutate(draws.pick(seeds), seeds, draws);
-    const reason = crashReason(target, input);
-    if (reason !== undefined) return { inputs, crash: shrink(target, { target: target.name, input, reason }) };
+  try {
+    for (; inputs < budget.inputs && performance.now() < end; inputs++) {
+      const input = inputs < seeds.length ? seeds[inputs]! : mutate(draws.pick(seeds), seeds, draws);
+      watchdog.watch(input);
+      const reason = crashReason(target, input);
+      if (reason !== undefined) return { inputs, crash: shrink(target, { target: target.name, input, reason }) };
+    }
+    return { inputs, crash: undefined };
+  } finally {
+    watchdog.stop();
   }
-  return { inputs, crash: undefined };
 }
 
 /** Why this input is a crash, or undefined when the target stood it. */
 export function crashReason(target: FuzzTarget, input: Uint8Array): string | undefined {
+  const slow = target.slow ?? SLOW;
   const before = performance.now();
   const reason = runOnce(target, input);
-  if (reason !== undefined || performance.now() - before < SLOW) return reason;
+  if (reason !== undefined || performance.now() - before < slow) return reason;
   // Slow once may be the machine; slow three times is the input.
   const times = [0, 1, 2].map(() => {
     const start = performance.now();
     runOnce(target, input);
     return performance.now() - start;
   });
-  return Math.min(...times) < SLOW ? undefined : `took ${Math.min(...times).toFixed(0)} ms for ${input.length} octets`;
+  return Math.min(...times) < slow ? undefined : `took ${Math.min(...times).toFixed(0)} ms for ${input.length} octets`;
 }
 
 /** Crashes that were found before, each a file; they stay here for good. */
@@ -110,6 +120,5 @@ const corpusFolder = (name: string): string => join(import.meta.dirname, 'corpus
 
 /** Our own mistakes are crashes, although they come from the tree. */
 const FORBIDDEN_CODES = new Set(['INTERNAL_ERROR', 'API_MISUSE']);
-/** Milliseconds that no input of a datagram's size may take. */
 const SLOW = 50;
 const SHRINK_TRIES = 2000;
