@@ -17,7 +17,7 @@ const rangeList = words(
   parseAddressRange,
 );
 const domainList = words('DomainList', 'DNS names.', ['corp.example.com'], (input) =>
-  /^(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.?)+$/i.test(input)
+  /^(?=.{1,254}$)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i.test(input)
     ? valid(input.replace(/\.$/, ''))
     : invalid(`${quoted(input)} is not a DNS name`),
 );
