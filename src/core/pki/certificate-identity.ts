@@ -5,7 +5,7 @@ import type { Identification } from '../wire/payloads/types.ts';
 import { type Certificate, certificateTitle } from './certificate.ts';
 import { certificateFailure } from './failure.ts';
 import { formatGeneralName, type GeneralName } from './general-name.ts';
-import { formatIdentity, identityName, identityTypeName } from './identity.ts';
+import { formatIdentity, identityName } from './identity.ts';
 import { formatName, sameName } from './name.ts';
 
 export interface IdentityMatchOptions {
@@ -64,7 +64,7 @@ export function identityMismatch(id: Identification, certificate: Certificate): 
         : `it says ${listOf(names.map(formatGeneralName))}`;
   return certificateFailure(
     'IDENTITY_MISMATCH',
-    `the certificate ${title} does not speak for ${identityTypeName(id.idType)} ${wanted}: ${says}`,
+    `the certificate ${title} does not speak for ${wanted}: ${says}`,
     mismatchHint(id, certificate),
     'RFC 4945 §3.1',
   );

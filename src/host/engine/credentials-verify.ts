@@ -174,10 +174,11 @@ class SignatureCheck {
       cache.keep(trust, result);
       return result.path;
     }
-    const known = keyring.authorities.find(
-      ({ certificate }) => !anchors.includes(certificate) && result.error.code === 'UNKNOWN_CA' && issued(certificate, result.certificate),
-    );
-    return known === undefined ? result.error : notAccepted(result.certificate, known, connection, authorities);
+    const known =
+      result.error.code === 'UNKNOWN_CA'
+        ? keyring.authorities.find(({ certificate }) => issued(certificate, result.certificate))
+        : undefined;
+    return known === undefined || anchors.includes(known.certificate) ? result.error : notAccepted(leaf, known, connection, authorities);
   }
 
   /** What the peer sent behind its own certificate; RFC 4945 §3.3.10.2: what cannot be read is left out. */
@@ -279,7 +280,7 @@ function notAccepted(
 ): CertificateFailure {
   return certificateFailure(
     'UNKNOWN_CA',
-    `the certificate ${certificateTitle(certificate)} comes from ${certificateTitle(known.certificate)}, which is loaded, but not among the authorities of connection ${connection} (${authorities.join(', ')})`,
+    `the certificate ${certificateTitle(certificate)} leads to ${certificateTitle(known.certificate)}, an authority that is loaded, but none of those of connection ${connection} (${authorities.join(', ')})`,
     `Add "${known.handle}" to the cacerts of the remote section if this authority may vouch for the peer.`,
   );
 }
