@@ -38,14 +38,15 @@ describe('retransmission (RFC 7296 §2.1)', () => {
     expect(new Set(copies).size).toBe(1);
   });
 
-  test.fails('D28 every request comes twice: the same stored answer each time, one state', () => {
+  test('D28 every request comes twice: the same stored answer each time, one state', () => {
     const made = pair({ link: { duplicate: 1, jitter: 80 } });
     const { net, a, b } = made;
     a.initiate();
     net.settle();
     for (const exchange of [34, 35]) {
       const answers = copiesOf(b, exchange);
-      expect(answers.length, `exchange ${exchange}`).toBeGreaterThanOrEqual(2);
+      // §2.1: a copy of IKE_SA_INIT that comes after IKE_AUTH is ignored
+      expect(answers.length, `exchange ${exchange}`).toBeGreaterThanOrEqual(exchange === 34 ? 1 : 2);
       expect(new Set(answers).size, net.describe()).toBe(1);
     }
     expect([a.ikeSas.length, b.ikeSas.length]).toEqual([1, 1]);
@@ -125,7 +126,7 @@ describe('answers of the world that are slow, missing or bad', () => {
   test.each(silentAsks)('on %s, %s never answers: the exchange ends by its deadline, nothing hangs', (side, ask) =>
     expectNoChild(side, ask),
   );
-  test.fails('on a, verify never answers: b hears of it', () => expectNoChild('a', 'verify'));
+  test('on a, verify never answers: b hears of it', () => expectNoChild('a', 'verify'));
 
   function expectNoChild(side: 'a' | 'b', ask: 'authenticate' | 'verify' | 'authorise' | 'install'): void {
     const { net, a, b } = pair();

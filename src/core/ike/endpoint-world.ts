@@ -135,7 +135,7 @@ export class EndpointWorld implements World {
   transition(sa: IkeSa, to: IkeSaState): void {
     const from = sa.enter(to);
     if (from === 'half-open') {
-      this.halfOpen.forget(sa);
+      this.halfOpen.forget(sa, this.now);
       sa.pending = undefined;
     }
     this.notice({ kind: 'ike-state', ikeSa: sa.id, connection: sa.connection?.name, from, to });

@@ -2,7 +2,7 @@ import { toHex } from '../bytes/bytes.ts';
 import { TunnelwrightError } from '../bytes/errors.ts';
 import { type Address, parseIp } from '../bytes/ip-address.ts';
 import { checkMessage, type IkeHeader, type Message, NotifyType, type Payload, summarise, writeMessage } from '../wire/index.ts';
-import type { Datagram } from './effects.ts';
+import type { Datagram, Millis } from './effects.ts';
 import { respondIkeSaInit } from './exchanges/ike-sa-init.ts';
 import { IkeSa } from './ike-sa.ts';
 import { drop, rejectUnknownCritical } from './inbound.ts';
@@ -24,6 +24,8 @@ export class HalfOpen {
   /** Requests answered and not yet authenticated, by sender and SPIi. */
   readonly #byRequest = new Map<string, { readonly sa: IkeSa; readonly request: Uint8Array }>();
   readonly #keys = new Map<IkeSa, string>();
+  /** Requests whose IKE SA is past IKE_SA_INIT, and until when a late copy of them is ignored. */
+  readonly #past = new Map<string, Millis>();
   readonly #perAddress = new Map<string, number>();
 
   constructor(world: Pick<World, 'random'>) {
@@ -37,6 +39,8 @@ export class HalfOpen {
   receive(world: World, message: Message, datagram: Datagram): void {
     const { header, payloads } = message;
     const key = keyOf(datagram.remote, header.spiI);
+    // §2.1: "belongs to an existing IKE SA where the IKE_AUTH request has been already received": ignored
+    if ((this.#past.get(key) ?? 0) > world.now) return drop(world, datagram, 'init-repeated', summarise(header, payloads));
     const known = this.#byRequest.get(key);
     if (known) {
       // §2.1: a repeated request brings the same answer, and nothing else
@@ -54,11 +58,16 @@ export class HalfOpen {
   }
 
   /** Authenticated or dead: it no longer counts. */
-  forget(sa: IkeSa): void {
+  forget(sa: IkeSa, now: Millis): void {
     const key = this.#keys.get(sa);
     if (key === undefined) return;
     this.#keys.delete(sa);
     this.#byRequest.delete(key);
+    this.#past.set(key, now + COPIES_WANDER);
+    for (const [oldest, until] of this.#past) {
+      if (until > now && this.#past.size <= MOST_PAST) break;
+      this.#past.delete(oldest);
+    }
     const ip = key.slice(0, key.indexOf('|'));
     const left = (this.#perAddress.get(ip) ?? 1) - 1;
     if (left > 0) this.#perAddress.set(ip, left);
@@ -183,3 +192,7 @@ function covers(network: string, length: string | undefined, ip: string): boolea
 }
 
 const keyOf = (remote: Address, spiI: Uint8Array): string => `${remote.ip}|${remote.port}|${toHex(spiI)}`;
+
+/** Longer than a copy of a datagram stays under way. */
+const COPIES_WANDER: Millis = 60_000;
+const MOST_PAST = 16_384;

@@ -157,8 +157,9 @@ function receiveInitResponse(world: World, sa: IkeSa, message: Message, datagram
 
 function receiveResponse(world: World, sa: IkeSa, response: Inbound, datagram: Datagram): void {
   const outstanding = sa.window.awaiting(response.messageId);
-  if (outstanding === undefined || outstanding.exchange !== response.exchange)
-    return drop(world, datagram, 'unexpected-response', `message ${response.messageId}`);
+  // any authentic answer completes the probe of an SA that was restored: the former life may have asked something else under this id
+  const fits = outstanding?.exchange === response.exchange || response.messageId === sa.window.doubtful;
+  if (outstanding === undefined || !fits) return drop(world, datagram, 'unexpected-response', `message ${response.messageId}`);
   sa.window.answered(response.messageId);
   armRetransmission(world, sa);
   world.notice({
@@ -174,7 +175,21 @@ function receiveResponse(world: World, sa: IkeSa, response: Inbound, datagram: D
     retransmissions: outstanding.attempts,
     summary: summarise(headerLike(response, true), response.payloads),
   });
-  outstanding.resume(response);
+  const fault = faultOf(response);
+  if (fault) outstanding.fail(fault);
+  else outstanding.resume(response);
+}
+
+/** §2.5: a response that breaks the grammar, or holds something critical that we do not know, cannot be acted upon. */
+function faultOf(response: Inbound): TunnelwrightError | undefined {
+  try {
+    rejectUnknownCritical(response.payloads);
+    checkMessage(headerLike(response, true), response.payloads);
+    return undefined;
+  } catch (error) {
+    if (error instanceof TunnelwrightError) return error;
+    throw error;
+  }
 }
 
 function refuseMalformed(world: World, sa: IkeSa, messageId: number, exchange: number, response: boolean, error: MalformedMessage): void {

@@ -1,3 +1,4 @@
+import type { TunnelwrightError } from '../bytes/errors.ts';
 import type { Millis } from './effects.ts';
 import type { Inbound } from './routine.ts';
 
@@ -12,7 +13,7 @@ export interface Outstanding {
   /** When the next copy is due. */
   nextAt: Millis;
   readonly resume: (response: Inbound) => void;
-  readonly fail: (reason: 'timeout' | 'cancelled') => void;
+  readonly fail: (reason: 'timeout' | 'cancelled' | TunnelwrightError) => void;
 }
 
 export type RequestVerdict = 'new' | 'in-progress' | 'repeat' | 'outside';
@@ -32,8 +33,12 @@ export class MessageWindow {
   readonly #inProgress = new Set<number>();
   readonly #answers = new Map<number, readonly Uint8Array[]>();
 
-  constructor(nextRequest = 0, nextExpected = 0) {
+  /** After a restart: a request with this id may have been answered in the former life, with an answer to something else. */
+  readonly doubtful: number | undefined;
+
+  constructor(nextRequest = 0, nextExpected = 0, doubtful?: number) {
     this.#nextRequest = nextRequest;
+    this.doubtful = doubtful;
     this.#nextExpected = nextExpected;
   }
 

@@ -31,6 +31,7 @@ export function sendRequest(
     nextAt: world.now + initial,
     resume: answered,
     fail: (reason) => {
+      if (reason instanceof TunnelwrightError) failed(reason);
       if (reason === 'timeout') failed(noAnswer(sa, request.exchange, world.now - outstanding.firstSent));
     },
   };

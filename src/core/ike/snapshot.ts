@@ -3,6 +3,7 @@ import type { Identification } from '../wire/index.ts';
 import { ChildSa } from './child-sa.ts';
 import type { ChildSaSpec, Millis } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
+import { checkLiveness } from './exchanges/informational.ts';
 import { IkeSa, type PeerAbilities } from './ike-sa.ts';
 import type { ChildSuite, IkeKeys } from './keys.ts';
 import { armChildTimers, armIkeTimers } from './lifetimes.ts';
@@ -67,6 +68,8 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
     for (const child of saved.children) restoreChild(world, sa, child);
     armIkeTimers(world, sa);
     world.notice({ kind: 'ike-up', ikeSa: sa.id, info: sa.info() });
+    // the first thing to know: does the peer still have it?
+    world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: checkLiveness });
   }
 }
 
@@ -119,7 +122,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   const sa = new IkeSa({ id: world.nextIkeSaId(), originalRole, spiI, spiR, local, remote, encap, connection, state: 'established' });
   // RFC 5282 §3.1: a counter IV must not repeat; what the former life sent after the snapshot is skipped
   sa.setKeys(copyKeys(saved.keys), saved.ivCounter + IV_SKIP);
-  sa.window = new MessageWindow(saved.nextRequest, saved.nextExpected);
+  sa.window = new MessageWindow(saved.nextRequest, saved.nextExpected, saved.nextRequest);
   sa.window.sendSize = saved.sendWindow;
   Object.assign(sa.peer, saved.peer);
   Object.assign(sa.nat, saved.nat);

@@ -68,12 +68,10 @@ function* provePeer(world: World, sa: IkeSa, connection: Connection, material: A
   try {
     yield* verifyPeer(world, sa, [connection], material, payloads);
   } catch (error) {
-    if (error instanceof AuthenticationFailure) {
-      try {
-        yield* exchange(ExchangeType.INFORMATIONAL, [notify(NotifyType.AUTHENTICATION_FAILED)]);
-      } catch {
-        // the farewell is a courtesy: that it went unanswered changes nothing
-      }
+    try {
+      yield* exchange(ExchangeType.INFORMATIONAL, [notify(NotifyType.AUTHENTICATION_FAILED)]);
+    } catch {
+      // the farewell is a courtesy: that it went unanswered changes nothing
     }
     throw error;
   }
