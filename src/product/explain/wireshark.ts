@@ -1,4 +1,4 @@
-import { fromHex, toHex } from '../../core/bytes/bytes.ts';
+import { fromHex, printable, toHex } from '../../core/bytes/bytes.ts';
 import { ApiMisuse, ConfigError } from '../../core/bytes/errors.ts';
 import { encryption as encryptionTransform } from '../../core/crypto/index.ts';
 import { EncryptionId, IntegrityId, type Registry, registeredName } from '../../core/wire/iana.ts';
@@ -81,9 +81,9 @@ export function formatEspRow(keys: EspKeysToLog): WiresharkRow {
 export function parseIkeTable(text: string, file?: string): IkeKeys[] {
   return parseTable(text, file, 8, ([spiI, spiR, ei, er, encr, ai, ar, integ], line) => {
     const encryption = encryptionNamed(IKE_ENCRYPTION, encr);
-    if (encryption === undefined) throw unknown(`encryption algorithm of IKEv2: ${encr}`, file, line);
+    if (encryption === undefined) throw unknown(`encryption algorithm of IKEv2: ${shown(encr)}`, file, line);
     const integrity = integrityNamed(IKE_INTEGRITY, integ);
-    if (integrity === undefined) throw unknown(`integrity algorithm of IKEv2: ${integ}`, file, line);
+    if (integrity === undefined) throw unknown(`integrity algorithm of IKEv2: ${shown(integ)}`, file, line);
     const key = (value: string | undefined): Uint8Array => octets(value, file, line);
     return {
       spiI: key(spiI),
@@ -103,11 +103,11 @@ export function parseIkeTable(text: string, file?: string): IkeKeys[] {
 export function parseEspTable(text: string, file?: string): EspKeys[] {
   return parseTable(text, file, 8, ([, source, destination, spi, encr, key, integ, integrityKey], line) => {
     const encryption = encryptionNamed(ESP_ENCRYPTION, encr);
-    if (encryption === undefined) throw unknown(`encryption algorithm of ESP: ${encr}`, file, line);
+    if (encryption === undefined) throw unknown(`encryption algorithm of ESP: ${shown(encr)}`, file, line);
     const integrity = integrityNamed(ESP_INTEGRITY, integ);
-    if (integrity === undefined) throw unknown(`integrity algorithm of ESP: ${integ}`, file, line);
+    if (integrity === undefined) throw unknown(`integrity algorithm of ESP: ${shown(integ)}`, file, line);
     const number = /^0x[0-9a-f]{1,8}$/i.test(spi ?? '') ? Number(spi) : Number.NaN;
-    if (Number.isNaN(number)) throw unknown(`SPI: ${spi}`, file, line);
+    if (Number.isNaN(number)) throw unknown(`SPI: ${shown(spi)}`, file, line);
     return {
       source: source ?? '*',
       destination: destination ?? '*',
@@ -153,6 +153,10 @@ function octets(text: string | undefined, file: string | undefined, line: number
 
 const unknown = (what: string, file: string | undefined, line: number): ConfigError =>
   new ConfigError(`line ${line}: unknown ${what}`, { code: 'WIRESHARK_TABLE', line, ...(file === undefined ? {} : { file }) });
+
+/** A field that ought to be a name; a row whose columns are shifted has a key in its place, which no error repeats. */
+const shown = (field: string | undefined): string =>
+  /^(0x)?[0-9a-f]{16,}$/i.test(field ?? '') ? 'a key in the wrong column' : printable((field ?? '').slice(0, 80));
 
 const aead = (id: number): boolean => encryptionTransform(id)?.aead === true;
 
