@@ -1,4 +1,4 @@
-import { ApiMisuse, ConfigError, TunnelwrightError } from '../bytes/errors.ts';
+import { ApiMisuse, ConfigError, NegotiationFailure, TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { Command } from './effects.ts';
@@ -81,9 +81,9 @@ function initiate(world: EndpointWorld, command: Extract<Command, { kind: 'initi
   world.run(
     sa,
     establish(world, sa, connection, first),
-    () => {
+    (made) => {
       sa.running--;
-      for (const policy of others) enqueueCreate(world, sa, policy);
+      for (const policy of first && !made ? [first, ...others] : others) enqueueCreate(world, sa, policy);
       world.pump(sa);
     },
     (error) => {
@@ -95,11 +95,26 @@ function initiate(world: EndpointWorld, command: Extract<Command, { kind: 'initi
   return sa.id;
 }
 
-function* establish(world: EndpointWorld, sa: IkeSa, connection: Connection, policy: ChildPolicy | undefined): Routine<void> {
+/** @returns whether the first child was made along with the IKE SA. */
+function* establish(world: EndpointWorld, sa: IkeSa, connection: Connection, policy: ChildPolicy | undefined): Routine<boolean> {
   const material = yield* initiateIkeSaInit(world, sa, connection);
   if (world.options.logKeys) world.logKeys(sa);
   world.transition(sa, 'authenticating');
-  yield* initiateIkeAuth(world, sa, connection, policy, material);
+  const childless = goesChildless(sa, connection);
+  yield* initiateIkeAuth(world, sa, connection, childless ? undefined : policy, material);
+  return !childless;
+}
+
+/** RFC 6023: the first child comes by CREATE_CHILD_SA, with a key exchange of its own. */
+function goesChildless(sa: IkeSa, { name, childless }: Connection): boolean {
+  if (childless === 'force' && !sa.peer.childless) {
+    throw new NegotiationFailure(`the peer does not make IKE SAs without a child, which ${name} insists on`, {
+      code: 'CHILDLESS_NOT_SUPPORTED',
+      section: 'RFC 6023 §3',
+      hint: 'Set childless: prefer.',
+    });
+  }
+  return sa.peer.childless && (childless === 'prefer' || childless === 'force');
 }
 
 /** An IKE SA without the traffic it was made for is of no use; one that stands is deleted so that the peer frees it as well. */

@@ -25,6 +25,8 @@ export interface Job {
 /** What the peer said it can do. */
 export interface PeerAbilities {
   fragmentation: boolean;
+  /** RFC 6023 §3: takes IKE_AUTH without a first child. */
+  childless: boolean;
   /** RFC 7427 §4: undefined until SIGNATURE_HASH_ALGORITHMS came. */
   hashes: readonly number[] | undefined;
   /** CERTREQ: SHA-1 of the SubjectPublicKeyInfo of authorities it trusts (RFC 7296 §3.7). */
@@ -48,7 +50,7 @@ export class IkeSa {
   state: IkeSaState;
   window = new MessageWindow();
   readonly children = new Map<number, ChildSa>();
-  readonly peer: PeerAbilities = { fragmentation: false, hashes: undefined, authorities: [], certificatesWanted: false };
+  readonly peer: PeerAbilities = { fragmentation: false, childless: false, hashes: undefined, authorities: [], certificatesWanted: false };
   readonly nat = { ours: false, theirs: false, forced: false };
   localId: Identification | undefined;
   remoteId: Identification | undefined;

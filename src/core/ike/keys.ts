@@ -11,7 +11,6 @@ import {
   prfPlus,
   zeroise,
 } from '../crypto/index.ts';
-import { PrfId } from '../wire/index.ts';
 
 /** What was negotiated for an IKE SA. */
 export interface IkeSuite {
@@ -61,8 +60,8 @@ export interface IkeSpis {
 export function initialKeys(suite: IkeSuite, sharedSecret: Uint8Array, { Ni, Nr }: Nonces, spis: IkeSpis): IkeKeys {
   const f = prfOf(suite.prf);
   // §2.14: two PRFs whose keys were once of fixed size take the first 64 bits of each nonce here (and only here)
-  const fixed = suite.prf === PrfId.PRF_AES128_XCBC || suite.prf === PrfId.PRF_AES128_CMAC;
-  const key = fixed ? concat(Ni.subarray(0, 8), Nr.subarray(0, 8)) : concat(Ni, Nr);
+  const half = f.fixedKeyLength ? f.keyLength / 2 : Number.POSITIVE_INFINITY;
+  const key = concat(Ni.subarray(0, half), Nr.subarray(0, half));
   return expand(suite, f.compute(key, sharedSecret), { Ni, Nr }, spis);
 }
 

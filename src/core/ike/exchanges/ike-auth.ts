@@ -2,7 +2,7 @@ import { AuthenticationFailure, NegotiationFailure, PeerRefused, TunnelwrightErr
 import { ExchangeType, NotifyType, type Payload } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { established } from '../lifetimes.ts';
-import { answerTo, errorNotify, find, findNotify, notify, refusedBy } from '../notifies.ts';
+import { answerTo, errorNotify, find, findNotify, invalidSyntax, notify, refusedBy } from '../notifies.ts';
 import type { ChildPolicy, Connection } from '../policy.ts';
 import { ask, exchange, type Inbound, type Routine } from '../routine.ts';
 import type { AuthMaterial } from '../signed-octets.ts';
@@ -111,7 +111,12 @@ function* firstChild(
   material: AuthMaterial,
   payloads: readonly Payload[],
 ): Routine<Payload[]> {
-  if (find(payloads, 'SA') === undefined) return [];
+  if (find(payloads, 'SA') === undefined) {
+    // RFC 6023 §4: without our consent the child is mandatory
+    if (connection.childless === 'never')
+      throw invalidSyntax('IKE_AUTH without a CHILD_SA, which this connection does not allow', 'RFC 6023 §4');
+    return [];
+  }
   try {
     const configuration = yield* leaseAddresses(world, sa, connection, payloads);
     const { agreement, proposal } = takeChildRequest(world, sa, connection, payloads, false);

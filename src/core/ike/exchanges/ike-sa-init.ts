@@ -142,12 +142,15 @@ function abilities(world: World, connection: Connection, asked?: readonly Payloa
   if (connection.fragmentation !== 'no' && may(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED))
     list.push(notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED));
   if (may(NotifyType.SIGNATURE_HASH_ALGORITHMS)) list.push(...hashNotify(world));
+  // RFC 6023 §3: only the responder says so
+  if (asked !== undefined && connection.childless !== 'never') list.push(notify(NotifyType.CHILDLESS_IKEV2_SUPPORTED));
   return list;
 }
 
 /** An ability counts only when both ends announced it; a responder that announces it unasked is ignored (D33). */
 function noteAbilities(sa: IkeSa, connection: Connection, payloads: readonly Payload[]): void {
   sa.peer.fragmentation = connection.fragmentation !== 'no' && findNotify(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) !== undefined;
+  sa.peer.childless = findNotify(payloads, NotifyType.CHILDLESS_IKEV2_SUPPORTED) !== undefined;
   noteHashes(sa, payloads);
   noteCertificateRequests(sa, payloads);
 }
