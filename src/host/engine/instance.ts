@@ -185,8 +185,10 @@ export class Instance<Plane extends DataPlane = DataPlane> {
 
   /** Fresh keys for what is selected: of an IKE SA its own, and those of its children if wanted. */
   async rekey(selection: Selection & { readonly children?: boolean | undefined }, signal?: AbortSignal): Promise<Affected> {
-    const { ikeSas, children } = this.#select(selection);
-    const allChildren = selection.children === true ? ikeSas.flatMap((sa) => sa.children) : children;
+    const selected = this.#select(selection);
+    // What was replaced already only waits for its end.
+    const ikeSas = selected.ikeSas.filter(isUp);
+    const allChildren = selection.children === true ? ikeSas.flatMap((sa) => sa.children.filter(isInstalled)) : selected.children;
     // Children first: an IKE SA that was rekeyed hands them on, and their exchanges with them.
     for (const { id } of allChildren)
       await this.#rekeyOne('child-rekeyed', id, () => this.engine.command({ kind: 'rekey-child', child: id }), signal);
@@ -279,7 +281,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
       (sa) =>
         sa.connection === connection &&
         isUp(sa) &&
-        (!needsChild || sa.children.some((c) => c.state === 'installed' && (child === undefined || c.name === child))),
+        (!needsChild || sa.children.some((c) => isInstalled(c) && (child === undefined || c.name === child))),
     );
   }
 
@@ -350,6 +352,8 @@ function dnsServersOf(attributes: readonly ConfigurationAttribute[]): string[] {
 
 const isUp = ({ state }: IkeSaInfo): boolean => state === 'established' || state === 'rekeying';
 const isBeginning = ({ state }: IkeSaInfo): boolean => state === 'connecting' || state === 'authenticating';
+
+const isInstalled = ({ state }: ChildSaInfo): boolean => state === 'installed';
 
 const noSuchSa = (message: string): ApiMisuse =>
   new ApiMisuse(message, { code: 'NO_SUCH_SA', hint: '`tunnelwright sas` lists what stands.' });
