@@ -4,7 +4,7 @@ import type { IkeSaState } from './ike-sa-state.ts';
 
 /**
  * What a request of the peer meets when something of ours is under way, RFC 7296 §2.25, as pure decisions over tables: what the table
- * does not say does not happen. `docs/reference/collisions.md` is printed from them.
+ * does not say does not happen. docs/reference/ike-states.md is printed from them.
  */
 export type ChildRekeyDecision = 'proceed' | 'proceed-and-compare' | 'TEMPORARY_FAILURE' | 'CHILD_SA_NOT_FOUND';
 export type ChildDeleteDecision = 'delete-and-answer' | 'answer-without-delete';

@@ -18,4 +18,5 @@ export { IKE_SA_STATES, IKE_SA_TRANSITIONS, type IkeSaState } from './ike-sa-sta
 export type { ChildSuite, IkeKeys, IkeSuite } from './keys.ts';
 export type * from './policy.ts';
 export type { EndpointSnapshot } from './snapshot.ts';
+export { printTables } from './tables.ts';
 export type { EndpointOptions } from './world.ts';
