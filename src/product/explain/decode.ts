@@ -5,6 +5,7 @@ import { EspDecoder, type EspFacts } from './esp-decoder.ts';
 import { IkeDecoder, type IkeFacts } from './ike-decoder.ts';
 import { describeTransport } from './inner-packet.ts';
 import { type IpDatagram, IpDatagrams } from './ip-datagrams.ts';
+import { octets } from './octets.ts';
 import type { EspKeys, IkeKeys } from './wireshark.ts';
 
 export interface DecodeOptions {
@@ -80,7 +81,7 @@ export class CaptureDecoder {
 
   #decode({ linkType, data, length }: CapturedPacket): Content {
     const packet = ipPacketOf(linkType, data);
-    if (packet === undefined) return { kind: 'other', summary: `no IP packet (link type ${linkType}, ${data.length} octets)`, lines: [] };
+    if (packet === undefined) return { kind: 'other', summary: `no IP packet (link type ${linkType}, ${octets(data.length)})`, lines: [] };
     const outcome = this.#ip.take(packet);
     if (outcome.kind === 'whole') return this.#decodeDatagram(outcome.datagram);
     if (outcome.kind === 'fragment')
@@ -105,7 +106,7 @@ export class CaptureDecoder {
     const data = payload.subarray(UDP_HEADER, length);
     if (ports.some((port) => this.#natPorts.includes(port))) return { ...ends, ...this.#decodeNat(source, destination, data, ends) };
     if (ports.includes(IKE_PORT)) return { ...ends, ...this.#ike.decode(data) };
-    return { ...ends, kind: 'other', summary: `UDP, ${data.length} octets`, lines: [] };
+    return { ...ends, kind: 'other', summary: `UDP, ${octets(data.length)}`, lines: [] };
   }
 
   /** RFC 3948 §2: a keepalive, IKE behind a non-ESP marker, or ESP. */
@@ -119,7 +120,7 @@ export class CaptureDecoder {
   #decodeEsp(source: string, destination: string, data: Uint8Array, from: string, to: string): Content {
     const ends = { source: from, destination: to };
     const decoded = this.#esp.decode(data, source, destination);
-    if (decoded === undefined) return { ...ends, kind: 'malformed', summary: `${data.length} octets: neither ESP nor IKE`, lines: [] };
+    if (decoded === undefined) return { ...ends, kind: 'malformed', summary: `${octets(data.length)}: neither ESP nor IKE`, lines: [] };
     return { ...ends, kind: 'esp', ...decoded };
   }
 }

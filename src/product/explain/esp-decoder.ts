@@ -4,6 +4,7 @@ import { formatIp, parseIp, tryParseIp } from '../../core/bytes/ip-address.ts';
 import { getU32, IpProtocol, IpView } from '../../core/packet/index.ts';
 import { type CaptureCipher, createCaptureCipher } from './capture-cipher.ts';
 import { describeInner, hex32 } from './inner-packet.ts';
+import { octets } from './octets.ts';
 import type { EspKeys } from './wireshark.ts';
 
 export interface EspFacts {
@@ -40,7 +41,7 @@ export class EspDecoder {
     const facts = { spi: hex32(data, 0), sequence: getU32(data, 4), octets: data.length };
     const title = `ESP ${facts.spi} seq ${facts.sequence}`;
     const sas = this.#candidates(spi, source, destination);
-    if (sas.length === 0) return { summary: `${title}, ${data.length} octets`, lines: [], esp: { ...facts, protection: 'sealed' } };
+    if (sas.length === 0) return { summary: `${title}, ${octets(data.length)}`, lines: [], esp: { ...facts, protection: 'sealed' } };
     const notes: string[] = [];
     for (const sa of sas) {
       const packet = open(sa, data, notes);
@@ -55,7 +56,7 @@ export class EspDecoder {
       };
     }
     if (notes.length === 0) notes.push('! the integrity check fails under the keys given for this SPI');
-    return { summary: `${title}, ${data.length} octets  WRONG ICV`, lines: notes, esp: { ...facts, protection: 'refused' } };
+    return { summary: `${title}, ${octets(data.length)}  WRONG ICV`, lines: notes, esp: { ...facts, protection: 'refused' } };
   }
 
   /** The SAs of an SPI. Those made for other addresses come last, since MOBIKE moves an SA, and only where an ICV tells right from wrong. */

@@ -1,5 +1,5 @@
 import { concat, equalBytes, toHex } from '../../core/bytes/bytes.ts';
-import { TunnelwrightError } from '../../core/bytes/errors.ts';
+import { MalformedMessage, TunnelwrightError } from '../../core/bytes/errors.ts';
 import {
   checkMessage,
   describePayload,
@@ -21,6 +21,7 @@ import {
 } from '../../core/wire/index.ts';
 import { type CaptureCipher, createCaptureCipher } from './capture-cipher.ts';
 import { describeIkev1 } from './ikev1.ts';
+import { octets } from './octets.ts';
 import type { IkeKeys } from './wireshark.ts';
 
 export interface IkeFacts {
@@ -107,9 +108,9 @@ export class IkeDecoder {
         if (value !== undefined) return { opened: true, value };
       } catch (error) {
         if (!(error instanceof TunnelwrightError)) throw error;
-        const what =
-          error.code === 'KEY_LENGTH' || error.code === 'UNKNOWN_TRANSFORM' ? 'the keys do not fit' : 'decrypted, and malformed inside';
-        notes.push(`! ${what}: ${error.message}`);
+        if (error instanceof MalformedMessage)
+          return { opened: false, protection: 'opened', notes: [`! decrypted, and malformed inside: ${error.message}`] };
+        notes.push(`! the keys do not fit: ${error.message}`);
       }
     }
     if (rows.length === 0) return { opened: false, protection: 'sealed', notes };
@@ -148,7 +149,7 @@ export class IkeDecoder {
 
 type Attempt<T> =
   | { readonly opened: true; readonly value: T }
-  | { readonly opened: false; readonly protection: 'sealed' | 'refused'; readonly notes: readonly string[] };
+  | { readonly opened: false; readonly protection: 'opened' | 'sealed' | 'refused'; readonly notes: readonly string[] };
 
 interface Reassembly {
   readonly pieces: Map<number, OpenedFragment>;
@@ -231,14 +232,14 @@ function grammarNotes(header: IkeHeader, payloads: readonly Payload[]): string[]
 }
 
 function notIkev2(data: Uint8Array, error: TunnelwrightError): DecodedDatagram {
-  if (data.length < HEADER_LENGTH) return { kind: 'malformed', summary: `not IKE: ${data.length} octets`, lines: [] };
+  if (data.length < HEADER_LENGTH) return { kind: 'malformed', summary: `not IKE: ${octets(data.length)}`, lines: [] };
   const parsed = parseHeader(data);
   const { header } = parsed;
   if (header.majorVersion === 1) return { kind: 'ikev1', summary: describeIkev1(parsed, data.length), lines: [] };
   if (header.majorVersion !== 2)
     return {
       kind: 'malformed',
-      summary: `not IKE: ${data.length} octets, version ${header.majorVersion}.${header.minorVersion}`,
+      summary: `not IKE: ${octets(data.length)}, version ${header.majorVersion}.${header.minorVersion}`,
       lines: [],
     };
   return { kind: 'malformed', summary: `malformed ${nameOf(ExchangeType, header.exchange)}: ${error.message}`, lines: [] };

@@ -1,19 +1,20 @@
 import { formatIp } from '../../core/bytes/ip-address.ts';
 import { getU16, getU32, IpProtocol as Ip, IpView } from '../../core/packet/index.ts';
 import { IpProtocol, nameOf } from '../../core/wire/iana.ts';
+import { octets } from './octets.ts';
 
 /** What ESP carried, on one line: `10.1.0.1 → 10.2.0.1 ICMP echo request 3, 84 octets`. @param protocol the Next Header */
 export function describeInner(protocol: number, data: Uint8Array): string {
-  if (protocol === Ip.IPV6_NONXT) return `dummy packet, ${data.length} octets`;
+  if (protocol === Ip.IPV6_NONXT) return `dummy packet, ${octets(data.length)}`;
   if (protocol !== Ip.IPV4 && protocol !== Ip.IPV6) return describeTransport(protocol, data, '', '');
   const view = new IpView();
-  if (!view.parse(data)) return `${nameOf(IpProtocol, protocol)} packet that does not parse, ${data.length} octets`;
+  if (!view.parse(data)) return `${nameOf(IpProtocol, protocol)} packet that does not parse, ${octets(data.length)}`;
   const at = (offset: number): string => formatIp(data.subarray(offset, offset + view.addressLength));
   const payload = data.subarray(view.payload, view.end);
   const [source, destination] = [at(view.sourceAt), at(view.destinationAt)];
   if (view.fragment)
-    return `${source} → ${destination} ${nameOf(IpProtocol, view.protocol)} fragment from ${view.fragmentOffset} on, ${view.end} octets`;
-  return `${describeTransport(view.protocol, payload, source, destination)}, ${view.end} octets`;
+    return `${source} → ${destination} ${nameOf(IpProtocol, view.protocol)} fragment from ${view.fragmentOffset} on, ${octets(view.end)}`;
+  return `${describeTransport(view.protocol, payload, source, destination)}, ${octets(view.end)}`;
 }
 
 /** Ports and flags of what stands behind an IP header; the addresses go before them, where there are any. */

@@ -1,5 +1,6 @@
 import { formatIp } from '../../core/bytes/ip-address.ts';
 import { IpView } from '../../core/packet/index.ts';
+import { octets } from './octets.ts';
 
 /** What an IP packet carries, whole: fragments are joined first. */
 export interface IpDatagram {
@@ -31,7 +32,7 @@ export class IpDatagrams {
     const key = `${source} ${destination} ${view.identification} ${view.version === 4 ? view.protocol : 6}`;
     const whole = this.#join(key, { offset: view.fragmentOffset, more: view.moreFragments, protocol: view.protocol, data: payload });
     if (whole !== undefined) return { kind: 'whole', datagram: { source, destination, ...whole } };
-    return { kind: 'fragment', source, destination, text: `IP fragment, ${payload.length} octets from ${view.fragmentOffset} on` };
+    return { kind: 'fragment', source, destination, text: `IP fragment, ${octets(payload.length)} from ${view.fragmentOffset} on` };
   }
 
   #join(key: string, piece: Piece): { protocol: number; payload: Uint8Array } | undefined {

@@ -1,0 +1,1 @@
+export const octets = (count: number): string => (count === 1 ? '1 octet' : `${count} octets`);
