@@ -1,3 +1,4 @@
+import { fromUtf8 } from '../../core/bytes/index.ts';
 import { equalSecrets, type PrfTransform, pskAuth, zeroise } from '../../core/crypto/index.ts';
 import { formatIdentityPattern, type IdentityPattern, matchStrength } from '../../core/pki/index.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
@@ -9,23 +10,30 @@ export interface SharedSecret {
   readonly secret: Uint8Array;
 }
 
-/** Pre-shared keys, found by the identities of both ends. */
+/** Pre-shared keys, found by the identities of both ends; a thousand users cost no more than one. */
 export class SharedSecrets {
-  readonly #secrets: SharedSecret[] = [];
+  #secrets: SharedSecret[] = [];
+  /** By the owners that name one identity; `#others` are those that must be asked one by one. */
+  readonly #byOwner = new Map<string, SharedSecret[]>();
+  #others: SharedSecret[] = [];
 
   get all(): readonly SharedSecret[] {
     return this.#secrets;
   }
 
   add(handle: string, owners: readonly IdentityPattern[], secret: Uint8Array): void {
-    this.#secrets.push({ handle, owners, secret: secret.slice() });
+    const added = { handle, owners, secret: secret.slice() };
+    this.#secrets.push(added);
+    this.#index(added);
   }
 
   remove(handle: string): boolean {
-    const kept = this.#secrets.filter((each) => each.handle !== handle);
     const gone = this.#secrets.filter((each) => each.handle === handle);
     zeroise(...gone.map(({ secret }) => secret));
-    this.#secrets.splice(0, this.#secrets.length, ...kept);
+    this.#secrets = this.#secrets.filter((each) => each.handle !== handle);
+    this.#byOwner.clear();
+    this.#others = [];
+    for (const each of this.#secrets) this.#index(each);
     return gone.length > 0;
   }
 
@@ -36,14 +44,35 @@ export class SharedSecrets {
    */
   find(local: Identification | undefined, remote: Identification | undefined, handle?: string): SharedSecret | undefined {
     let best: { readonly found: SharedSecret; readonly rank: readonly number[] } | undefined;
-    for (const candidate of this.#secrets) {
-      if (handle !== undefined && candidate.handle !== handle) continue;
-      const rank = rankOf(candidate.owners, local, remote);
+    for (const candidate of this.#candidates(local, remote, handle)) {
+      const rank = rankOf(candidate.owners, local, remote) ?? (handle === undefined ? undefined : [0, 0, 0, 0]);
       if (rank !== undefined && (best === undefined || !isBetter(best.rank, rank))) best = { found: candidate, rank };
     }
     return best?.found;
   }
+
+  #candidates(local: Identification | undefined, remote: Identification | undefined, handle: string | undefined): readonly SharedSecret[] {
+    if (handle !== undefined) return this.#secrets.filter((each) => each.handle === handle);
+    const named = [local, remote].flatMap((id) => (id === undefined ? [] : (this.#byOwner.get(ownerKey(id)) ?? [])));
+    return [...named, ...this.#others];
+  }
+
+  #index(secret: SharedSecret): void {
+    const ids = secret.owners.map((owner) => (owner.kind === 'exact' ? owner.id : undefined));
+    if (ids.length === 0 || ids.includes(undefined)) {
+      this.#others.push(secret);
+      return;
+    }
+    for (const key of new Set(ids.map((id) => ownerKey(id!)))) {
+      const same = this.#byOwner.get(key);
+      if (same === undefined) this.#byOwner.set(key, [secret]);
+      else same.push(secret);
+    }
+  }
 }
+
+/** The same for identities that may be the same: names in lower case, since the rank decides. */
+const ownerKey = ({ idType, data }: Identification): string => `${idType}:${fromUtf8(data).toLowerCase()}`;
 
 /** RFC 7296 §2.15, in constant time. */
 export function verifyShared(secret: Uint8Array, prf: PrfTransform, octets: Uint8Array, auth: Uint8Array): boolean {
