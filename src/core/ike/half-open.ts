@@ -160,7 +160,7 @@ export class HalfOpen {
 }
 
 /** Connections whose addresses fit, the most specific first. */
-export function connectionsFor(connections: readonly Connection[], localIp: string, remoteIp: string): Connection[] {
+function connectionsFor(connections: readonly Connection[], localIp: string, remoteIp: string): Connection[] {
   const ranked = connections.flatMap((connection) => {
     const local = bestMatch(connection.localAddresses, localIp);
     const remote = bestMatch(connection.remoteAddresses, remoteIp);

@@ -2,7 +2,6 @@ import { concat } from '../bytes/bytes.ts';
 import { InternalError } from '../bytes/errors.ts';
 import {
   createPacketCipher,
-  encryption,
   encryptionKeyOctets,
   integrity,
   type PacketCipher,
@@ -127,8 +126,6 @@ export function prfOf(id: number): PrfTransform {
   if (f === undefined) throw new InternalError(`PRF ${id} was negotiated but is not implemented`);
   return f;
 }
-
-export const isAead = (encryptionId: number): boolean => encryption(encryptionId)?.aead === true;
 
 function integrityKeyOctets(id: number): number {
   const mac = integrity(id);

@@ -4,7 +4,7 @@ import type { IkeSa } from './ike-sa.ts';
 import type { World } from './world.ts';
 
 /** RFC 7296 §2.8: lifetimes are local and end in jitter, so that two ends with equal settings seldom rekey at once. */
-export function softLifetime(world: World, rekey: number, jitter: number): Millis {
+function softLifetime(world: World, rekey: number, jitter: number): Millis {
   return world.now + rekey - Math.floor(world.random.jitter() * Math.min(jitter, rekey));
 }
 

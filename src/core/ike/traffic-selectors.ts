@@ -42,7 +42,7 @@ export function containsSelector(outer: AddressRangeSelector, inner: AddressRang
 }
 
 /** One address, any protocol and port. */
-export function hostSelector(ip: string): AddressRangeSelector {
+function hostSelector(ip: string): AddressRangeSelector {
   const octets = parseIp(ip);
   return {
     type: octets.length === 4 ? TsType.TS_IPV4_ADDR_RANGE : TsType.TS_IPV6_ADDR_RANGE,
@@ -101,7 +101,7 @@ function intersectPorts(a: AddressRangeSelector, b: AddressRangeSelector): { sta
   return startPort <= endPort ? { startPort, endPort } : undefined;
 }
 
-export const isRange = (ts: TrafficSelector): ts is AddressRangeSelector => 'start' in ts;
+const isRange = (ts: TrafficSelector): ts is AddressRangeSelector => 'start' in ts;
 
 /** More would not fit what peers accept, and bounds the work on what a peer proposes. */
 const MAX_SELECTORS = 255;

@@ -7,7 +7,7 @@ import { findAll, notify } from '../notifies.ts';
 import type { World } from '../world.ts';
 
 /** RFC 7296 §2.23: SHA-1(SPIi | SPIr | address | port), port in network byte order. */
-export function natHash(spiI: Uint8Array, spiR: Uint8Array, { ip, port }: Address): Uint8Array {
+function natHash(spiI: Uint8Array, spiR: Uint8Array, { ip, port }: Address): Uint8Array {
   return sha1(concat(spiI, spiR, parseIp(ip), new Uint8Array([port >>> 8, port & 0xff])));
 }
 
@@ -37,6 +37,6 @@ export function detectNat(world: World, sa: IkeSa, payloads: readonly Payload[])
 
 export const natFound = (sa: IkeSa): boolean => sa.nat.ours || sa.nat.theirs || sa.nat.forced;
 
-export const wantsEncap = (world: World, sa: IkeSa): boolean => world.options.forceEncap === true || sa.connection?.encap === true;
+const wantsEncap = (world: World, sa: IkeSa): boolean => world.options.forceEncap === true || sa.connection?.encap === true;
 
 const HASH_LENGTH = 20;
