@@ -82,8 +82,6 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
   const { kind, ...rest } = notice;
   const line = (fields: Readonly<Record<string, unknown>>): EventLine => ({ event: kind, at: iso(at), ...safe(fields) });
   switch (notice.kind) {
-    case 'ike-keys':
-      return undefined;
     case 'message':
       return messages ? { ...line(rest), text: notice.text.split('\n').map(printable).join('\n') } : undefined;
     case 'exchange':
@@ -111,8 +109,17 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
       });
     case 'drop':
       return line({ cause: notice.cause, remote: formatAddress(notice.remote), detail: notice.detail });
-    default:
+    case 'ike-state':
+    case 'ike-rekeyed':
+    case 'child-state':
+    case 'child-up':
+    case 'child-rekeyed':
+    case 'child-down':
+    case 'nat':
       return line(rest);
+    // What is not known to be harmless stays inside: keys are notices too.
+    default:
+      return undefined;
   }
 }
 

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AuthenticationFailure, InternalError, PeerRefused } from '../../../src/core/bytes/errors.ts';
 import { utf8 } from '../../../src/core/bytes/index.ts';
+import type { Notice } from '../../../src/core/ike/effects.ts';
 import {
   ControlClient,
   ControlServer,
@@ -380,7 +381,14 @@ describe('streams', () => {
       { event: 'ike-state', connection: 'branch', to: 'connecting' },
       { event: 'nat', ikeSa: 20, ours: true },
       { event: 'exchange', exchange: 'IKE_SA_INIT', remote: '198.51.100.1:500', requestOctets: 412, took: 18 },
-      { event: 'addresses', addresses: ['10.66.0.5'], dns: ['10.66.0.1'], servers: ['10.66.0.1'], routes: ['10.0.0.0/8'], domains: ['corp.example.com'] },
+      {
+        event: 'addresses',
+        addresses: ['10.66.0.5'],
+        dns: ['10.66.0.1'],
+        servers: ['10.66.0.1'],
+        routes: ['10.0.0.0/8'],
+        domains: ['corp.example.com'],
+      },
       { event: 'up', tookMs: 148, ikeSa: { id: 20, dpdSeconds: 10 } },
     ]);
     expect(target.listeners).toBe(1);
@@ -442,6 +450,8 @@ describe('streams', () => {
       SK_ar: utf8('SECRET'),
     };
     target.notice({ kind: 'ike-keys', ikeSa: 12, keys });
+    target.notice({ kind: 'child-keys', ikeSa: 12, child: 31, secret: 'SECRET' } as unknown as Notice);
+    target.notice({ kind: 'of a later version', ikeSa: 12, secret: 'SECRET' } as unknown as Notice);
     target.notice({ kind: 'message', ikeSa: 12, direction: 'in', text: 'line one\nline \u001b[31mtwo' });
     target.notice({
       kind: 'peer',
