@@ -1,5 +1,4 @@
 import { ApiMisuse, formatIp, parseIp } from '../bytes/index.ts';
-import type { RandomSource } from '../crypto/random.ts';
 import { getI32, getU16, IPV6_MINIMUM_MTU, IpProtocol, IpView, ipv4HeaderValid } from '../packet/index.ts';
 import { Addresses, isImpossibleSource } from './addresses.ts';
 import { isWildcard } from './bindings.ts';
@@ -24,7 +23,7 @@ export interface StackOptions {
   /** Octets of the largest IP packet that may leave, 1280 to 65535. */
   readonly mtu: number;
   /** Secrets are drawn once, at construction: initial sequence numbers, ports and identifiers derive from them by keyed hash. */
-  readonly random: Pick<RandomSource, 'secret'>;
+  readonly random: { secret(length: number): Uint8Array };
   /** Takes packets to any destination: listeners without an address answer for all of them (userspace NAT). Off by default. */
   readonly promiscuous?: boolean | undefined;
   /** Departures from `DEFAULT_TCP_CONFIG`. */

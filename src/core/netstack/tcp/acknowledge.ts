@@ -3,6 +3,7 @@ import type { Millis } from '../ready.ts';
 import { offerRoom } from './calls.ts';
 import { type AckNews, recover } from './recovery.ts';
 import { seqDiff, seqLe, seqLt } from './seq.ts';
+import { judgeProbe, scheduleProbe } from './tail-loss.ts';
 import { setTimer, type Tcb } from './tcb.ts';
 import { Timer } from './timers.ts';
 
@@ -19,8 +20,12 @@ export function acknowledge(tcb: Tcb, segment: TcpView): void {
   news.rtt = undefined;
   if (acked > 0) advance(tcb, segment, acked);
   updateWindow(tcb, segment, window);
-  news.sacked = tcb.sack && segment.sackBlocks > 0 ? board.update(segment.sack, segment.sackBlocks, tcb.sndUna, tcb.sndNxt) : 0;
+  if (tcb.sack && segment.sackBlocks > 0) {
+    news.sacked = board.update(segment.sack, segment.sackBlocks, tcb.sndUna, tcb.sndNxt, tcb.host.now, tcb.rtt.minimum);
+  } else news.sacked = 0;
+  judgeProbe(tcb, segment, acked);
   recover(tcb, news);
+  if (acked > 0) scheduleProbe(tcb);
   if (board.hasWaiting || tcb.unsent > 0 || (tcb.finQueued && !tcb.finSent) || tcb.recovery === 'fast') tcb.host.wantOutput(tcb);
   offerRoom(tcb);
 }
@@ -28,7 +33,7 @@ export function acknowledge(tcb: Tcb, segment: TcpView): void {
 /** SND.UNA moves on. */
 function advance(tcb: Tcb, segment: TcpView, acked: number): void {
   const { board, host } = tcb;
-  board.acknowledge(segment.ack);
+  board.acknowledge(segment.ack, host.now, tcb.rtt.minimum);
   // Our FIN has a number, but no octet in the buffer.
   tcb.sendBuffer.drop(Math.min(acked, tcb.sendBuffer.length));
   tcb.sndUna = segment.ack;
@@ -45,6 +50,7 @@ function measure(tcb: Tcb, segment: TcpView): void {
   const rtt = sampleRtt(tcb, segment);
   if (rtt === undefined) return;
   news.rtt = rtt;
+  tcb.tlpMeasured = true;
   tcb.rtt.sample(rtt, Math.max(1, Math.ceil(news.flight / (2 * tcb.smss))));
 }
 

@@ -1,6 +1,7 @@
 import { sizeSegments } from './options.ts';
-import { recoverFromTimeout } from './recovery.ts';
+import { judgeOverdue, recoverFromTimeout } from './recovery.ts';
 import { seqDiff } from './seq.ts';
+import { probeExpired } from './tail-loss.ts';
 import { fail, setTimer, type Tcb, transition } from './tcb.ts';
 import { owe } from './text.ts';
 import { Timer } from './timers.ts';
@@ -109,6 +110,8 @@ function connectTimedOut(tcb: Tcb): void {
 const FIRE: readonly (readonly [Timer, (tcb: Tcb) => void])[] = [
   [Timer.CONNECT, connectTimedOut],
   [Timer.LINGER, linger],
+  [Timer.REORDER, judgeOverdue],
+  [Timer.LOSS_PROBE, probeExpired],
   [Timer.RETRANSMIT, retransmit],
   [Timer.PERSIST, persist],
   [Timer.DELAYED_ACK, owe],

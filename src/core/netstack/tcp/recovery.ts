@@ -1,6 +1,8 @@
 import type { Millis } from '../ready.ts';
 import { seqGe, seqGt } from './seq.ts';
-import type { Tcb } from './tcb.ts';
+import { forgetProbe } from './tail-loss.ts';
+import { setTimer, type Tcb } from './tcb.ts';
+import { Timer } from './timers.ts';
 
 /** What an acceptable acknowledgment said. */
 export interface AckNews {
@@ -44,16 +46,32 @@ export function recoverFromTimeout(tcb: Tcb): void {
   tcb.recoveryPoint = tcb.sndNxt;
   tcb.duplicateAcks = 0;
   tcb.inflation = 0;
+  forgetProbe(tcb);
+}
+
+/** The reordering timer (RFC 8985 §6.2 step 5): what could have been overtaken was not. */
+export function judgeOverdue(tcb: Tcb): void {
+  judge(tcb);
+  if (tcb.recovery === 'open' && tcb.board.sacked > 0 && tcb.board.hasWaiting) enterFastRecovery(tcb);
+  if (tcb.board.hasWaiting) tcb.host.wantOutput(tcb);
 }
 
 /** RFC 6675 §5 (1) to (4). */
 function watchSacks(tcb: Tcb, news: AckNews): void {
   const { board } = tcb;
-  if (board.sacked === 0) return;
   if (news.sacked > 0) tcb.duplicateAcks++;
-  board.detectLoss(tcb.smss);
-  if (tcb.recovery !== 'open') return;
-  if (tcb.duplicateAcks >= DUP_THRESH || board.hasWaiting) enterFastRecovery(tcb);
+  judge(tcb);
+  if (tcb.recovery !== 'open' || board.sacked === 0) return;
+  if ((tcb.duplicateAcks >= DUP_THRESH && !board.reorderingSeen) || board.hasWaiting) enterFastRecovery(tcb);
+}
+
+/** Marks what is lost by number (RFC 6675 §4, where packets keep their order) and by time (RFC 8985 §6.2). */
+function judge(tcb: Tcb): void {
+  const { board, host, rtt } = tcb;
+  if (!board.reorderingSeen) board.detectLoss(tcb.smss);
+  const wait = board.detectLate(tcb.recovery !== 'open', host.now, rtt.minimum, rtt.srtt ?? 0);
+  if (wait > 0) setTimer(tcb, Timer.REORDER, host.now + wait);
+  else tcb.timers.clear(Timer.REORDER);
 }
 
 /** RFC 6582 §3.2 steps 2 and 3; RFC 3042 for the first two. */
@@ -79,12 +97,13 @@ function enterFastRecovery(tcb: Tcb): void {
   tcb.forceResend = true;
   tcb.rescued = false;
   tcb.rescueFrom = board.endOf(0);
+  forgetProbe(tcb);
 }
 
 function continueFastRecovery(tcb: Tcb, news: AckNews): void {
   const { board } = tcb;
   if (tcb.sack) {
-    board.detectLoss(tcb.smss);
+    judge(tcb);
     return;
   }
   if (news.acked > 0) {
@@ -96,6 +115,7 @@ function continueFastRecovery(tcb: Tcb, news: AckNews): void {
 }
 
 function leaveRecovery(tcb: Tcb): void {
+  tcb.board.recovered();
   if (tcb.recovery === 'fast') tcb.congestion!.recovered(tcb.board.flight, tcb.host.now);
   tcb.recovery = 'open';
   tcb.inflation = 0;

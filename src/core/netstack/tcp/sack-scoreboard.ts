@@ -1,49 +1,53 @@
 import type { Millis } from '../ready.ts';
+import { Rack } from './rack.ts';
+import { SentSegments } from './sent-segments.ts';
 import { seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt, seqMax, seqMin } from './seq.ts';
 
 /**
- * Every segment between SND.UNA and SND.NXT, in order, and what is known of it: the retransmission queue and the SACK scoreboard of RFC
- * 6675 §3 in one. It keeps segment boundaries, which makes the sets of that document exact without walking octets. Records are columns of
- * a ring that is used again: nothing is allocated per segment.
+ * What is known of every segment under way: the retransmission queue and the SACK scoreboard of RFC 6675 §3 in one. It keeps segment
+ * boundaries, so the sets of that document are sums that are kept, not walks over octets; and send times, by which RACK (RFC 8985) finds
+ * what sequence numbers alone do not tell: lost retransmissions, losses at the end.
  */
 export class SackScoreboard {
-  #start = new Int32Array(0);
-  #end = new Int32Array(0);
-  #sentAt = new Float64Array(0);
-  /** SND.NXT when the segment was last retransmitted: what was sent later lies beyond. */
-  #sentBefore = new Int32Array(0);
-  #flags = new Uint8Array(0);
-  #head = 0;
-  #mask = 0;
-  count = 0;
-  /** Octets of sequence space in all records: FlightSize. */
+  readonly #sent = new SentSegments();
+  readonly #rack = new Rack();
+  /** Octets of sequence space in all segments: FlightSize. */
   flight = 0;
-  /** SACKed octets. */
+  /** SACKed octets, and segments. */
   sacked = 0;
+  sackedCount = 0;
   /** Lost, not SACKed. */
   lost = 0;
   /** Sent again and not SACKed, lost or not. */
-  #retransmitted = 0;
+  #resent = 0;
   /** Lost, and still to be sent again. */
   #waiting = 0;
-  #sackedRecords = 0;
-  /** End of the highest SACKed record; valid while something is SACKed. */
+  /** End of the highest SACKed segment; valid while something is SACKed. */
   #highSacked = 0;
-  /** No record below was overlooked when losses were last marked. */
-  #lossMarkedTo = 0;
-  /** No record below waits to be sent again. */
+  /** Every segment below that was sent only once is SACKed or marked lost. */
+  #judgedTo = 0;
+  /** No segment below waits to be sent again. */
   #searchFrom = 0;
-  /** The lowest SND.NXT at which anything that is still outstanding was sent again. */
-  #oldestResend = 0;
+  /** What was sent again, in order of time: where it starts, and when. */
+  readonly #resends: number[] = [];
+  readonly #resendTimes: Millis[] = [];
   /** SACK blocks of the last acknowledgment, so that only what is new in the next one is walked. */
   readonly #seen = new Int32Array(2 * SEEN_BLOCKS);
   #seenCount = 0;
   /** When the newest segment acknowledged by the last `acknowledge` was sent, if that is unambiguous (Karn); else -1. */
   ackedSentAt: Millis = -1;
 
+  get count(): number {
+    return this.#sent.count;
+  }
+
+  get full(): boolean {
+    return this.#sent.full;
+  }
+
   /** RFC 6675 §4 SetPipe: octets thought to be in the network. */
   get pipe(): number {
-    return this.flight - this.sacked - this.lost + this.#retransmitted;
+    return this.flight - this.sacked - this.lost + this.#resent;
   }
 
   /** Whether something that was lost waits to be sent again. */
@@ -51,248 +55,247 @@ export class SackScoreboard {
     return this.#waiting > 0;
   }
 
-  get full(): boolean {
-    return this.count >= MAX_RECORDS;
+  /** Packets overtake one another on this path: counting duplicates proves nothing (RFC 8985 §6.2). */
+  get reorderingSeen(): boolean {
+    return this.#rack.reorderingSeen;
+  }
+
+  startOf(index: number): number {
+    return this.#sent.start[this.#sent.slot(index)]!;
+  }
+
+  endOf(index: number): number {
+    return this.#sent.end[this.#sent.slot(index)]!;
   }
 
   /** A new segment `[start, end)` was sent, directly behind the last. */
   sent(start: number, end: number, now: Millis): void {
-    if (this.count === this.#start.length) this.#grow();
-    if (this.count === 0) this.#reset(start);
-    const at = (this.#head + this.count) & this.#mask;
-    this.#start[at] = start;
-    this.#end[at] = end;
-    this.#sentAt[at] = now;
-    this.#sentBefore[at] = end;
-    this.#flags[at] = 0;
-    this.count++;
+    if (this.count === 0) {
+      this.#judgedTo = start;
+      this.#searchFrom = start;
+      this.#seenCount = 0;
+    }
+    this.#sent.append(start, end, now, 0);
     this.flight += seqDiff(end, start);
   }
 
-  /** Cumulative acknowledgment up to `una`. */
-  acknowledge(una: number): void {
+  /** Cumulative acknowledgment up to `una`. @param minRtt the smallest round trip seen. */
+  acknowledge(una: number, now: Millis, minRtt: Millis): void {
     this.ackedSentAt = -1;
     // Marks must not stay behind by half the sequence space.
-    this.#lossMarkedTo = seqMax(this.#lossMarkedTo, una);
+    this.#judgedTo = seqMax(this.#judgedTo, una);
     this.#searchFrom = seqMax(this.#searchFrom, una);
-    this.#dropTo(una);
+    this.#dropTo(una, now, minRtt);
     if (this.sacked === 0) this.#seenCount = 0;
   }
 
   /**
    * RFC 6675 §4 Update: marks what the blocks cover.
-   * @param edges left and right edges, alternating; blocks outside of `[una, nxt]` are ignored (RFC 2018 §5).
+   * @param edges left and right edges, alternating; blocks outside of `[una, nxt]` are ignored (RFC 2018 §5), but for a D-SACK.
    * @returns octets that were not SACKed before.
    */
-  update(edges: Int32Array, blocks: number, una: number, nxt: number): number {
+  update(edges: Int32Array, blocks: number, una: number, nxt: number, now: Millis, minRtt: Millis): number {
+    if (isDsack(edges, blocks, una)) this.#rack.sawDsack(una, nxt);
     let fresh = 0;
     for (let i = 0; i < blocks; i++) {
       const left = edges[2 * i]!;
       const right = edges[2 * i + 1]!;
       if (seqLe(right, left) || seqLt(left, una) || seqGt(right, nxt)) continue;
-      fresh += this.#markUnseen(left, right);
+      fresh += this.#markUnseen(left, right, now, minRtt);
     }
     this.#seenCount = Math.min(blocks, SEEN_BLOCKS);
     for (let i = 0; i < 2 * this.#seenCount; i++) this.#seen[i] = edges[i]!;
     return fresh;
   }
 
-  /**
-   * RFC 6675 §4 IsLost for every record at once: marks as lost what has DupThresh SACKed sequences or more than (DupThresh - 1) * SMSS
-   * SACKed octets above it.
-   * @returns true when something was marked.
-   */
-  detectLoss(smss: number): boolean {
-    // With less than this not even the first record can be lost.
-    if (this.sacked <= (DUP_THRESH - 1) * smss && this.#sackedRecords < DUP_THRESH) return false;
+  /** RFC 6675 §4 IsLost for every segment at once: more than DupThresh segments, or what fills more than two, are SACKed above it. */
+  detectLoss(smss: number): void {
+    // With less than this not even the first segment can be lost.
+    if (this.sacked <= (DUP_THRESH - 1) * smss && this.sackedCount < DUP_THRESH) return;
+    const { flags, start, end } = this.#sent;
     let octets = 0;
     let runs = 0;
     let inRun = false;
-    for (let i = this.#find(seqAdd(this.#highSacked, -1)); i >= 0; i--) {
-      const at = (this.#head + i) & this.#mask;
-      const sacked = (this.#flags[at]! & SACKED) !== 0;
+    for (let i = this.#sent.find(seqAdd(this.#highSacked, -1)); i >= 0; i--) {
+      const at = this.#sent.slot(i);
+      const sacked = (flags[at]! & SACKED) !== 0;
       if (sacked) {
-        octets += seqDiff(this.#end[at]!, this.#start[at]!);
+        octets += seqDiff(end[at]!, start[at]!);
         if (!inRun) runs++;
       }
       inRun = sacked;
       if (runs < DUP_THRESH && octets <= (DUP_THRESH - 1) * smss) continue;
-      const fresh = this.#markLostDown(i - 1, this.#start[at]!);
-      return this.#markResendsLost(this.#start[at]!) || fresh;
+      this.#markLostBelow(i, start[at]!);
+      return;
     }
-    return false;
   }
 
-  /** The oldest record is lost: three duplicate acknowledgments, or a partial one (RFC 6582 §3.2). */
+  /**
+   * RFC 8985 §6.2 step 5: marks what is overdue.
+   * @param certain in recovery.
+   * @returns milliseconds after which to ask again, 0 when nothing will be overdue.
+   */
+  detectLate(certain: boolean, now: Millis, minRtt: Millis, srtt: Millis): Millis {
+    if (this.sacked === 0 && this.#resends.length === 0) return 0;
+    const allowance = this.#rack.rtt + this.#rack.window(certain || this.sackedCount >= DUP_THRESH, minRtt, srtt) - now;
+    return Math.max(this.#judgeFirstSends(allowance), this.#judgeResends(allowance));
+  }
+
+  recovered(): void {
+    this.#rack.recovered();
+  }
+
+  /** The oldest segment is lost: three duplicate acknowledgments, or a partial one (RFC 6582 §3.2). */
   markFirstLost(): void {
     if (this.count === 0) return;
-    const at = this.#head;
-    if ((this.#flags[at]! & (SACKED | RESENT)) === 0) this.#markLost(at);
+    const at = this.#sent.slot(0);
+    if ((this.#sent.flags[at]! & (SACKED | RESENT)) === 0) this.#markLost(at);
   }
 
   /** The retransmission timer expired: everything that is not SACKed counts as lost, what was sent again too. */
   markAllLost(): void {
+    this.#resends.length = 0;
+    this.#resendTimes.length = 0;
     for (let i = 0; i < this.count; i++) {
-      const at = (this.#head + i) & this.#mask;
-      if ((this.#flags[at]! & SACKED) !== 0) continue;
+      const at = this.#sent.slot(i);
+      this.#judgedTo = this.#sent.end[at]!;
+      if ((this.#sent.flags[at]! & SACKED) !== 0) continue;
       this.#unmarkResent(at);
       this.#markLost(at);
-      this.#lossMarkedTo = this.#end[at]!;
     }
   }
 
-  /** RFC 2018 §8: the receiver may have thrown away what it SACKed. A SACKed record that is not acknowledged although it is the oldest proves it. */
+  /** RFC 2018 §8: the receiver threw away what it had SACKed. That the oldest segment is SACKed and not acknowledged proves it. */
   get reneged(): boolean {
-    return this.count > 0 && (this.#flags[this.#head]! & SACKED) !== 0;
+    return this.count > 0 && (this.#sent.flags[this.#sent.slot(0)]! & SACKED) !== 0;
   }
 
   clearSacks(): void {
+    const { flags, start, end } = this.#sent;
     for (let i = 0; i < this.count; i++) {
-      const at = (this.#head + i) & this.#mask;
-      const flags = this.#flags[at]!;
-      if ((flags & SACKED) === 0) continue;
-      this.#flags[at] = flags & ~(SACKED | LOST | RESENT);
-      this.sacked -= seqDiff(this.#end[at]!, this.#start[at]!);
-      this.#sackedRecords--;
+      const at = this.#sent.slot(i);
+      if ((flags[at]! & SACKED) === 0) continue;
+      flags[at] = flags[at]! & ~(SACKED | LOST | RESENT);
+      this.sacked -= seqDiff(end[at]!, start[at]!);
+      this.sackedCount--;
     }
     this.#seenCount = 0;
   }
 
-  /** RFC 6675 §4 NextSeg (1): the first lost record that waits to be sent again, or -1. */
+  /** RFC 6675 §4 NextSeg (1): the first lost segment that waits to be sent again, or -1. */
   nextLost(): number {
     if (this.#waiting === 0) return -1;
-    for (let i = Math.max(0, this.#find(this.#searchFrom)); i < this.count; i++) {
-      const at = (this.#head + i) & this.#mask;
-      if ((this.#flags[at]! & (SACKED | LOST | RESENT)) === LOST) {
-        this.#searchFrom = this.#start[at]!;
-        return i;
-      }
+    for (let i = Math.max(0, this.#sent.find(this.#searchFrom)); i < this.count; i++) {
+      const at = this.#sent.slot(i);
+      if ((this.#sent.flags[at]! & (SACKED | LOST | RESENT)) !== LOST) continue;
+      this.#searchFrom = this.#sent.start[at]!;
+      return i;
     }
     return -1;
   }
 
-  /** NextSeg (3): the first record below the highest SACK that was neither SACKed nor sent again, or -1. */
+  /** NextSeg (3): the first segment below the highest SACK that was neither SACKed nor sent again, or -1. */
   nextSuspect(): number {
     if (this.sacked === 0) return -1;
-    for (let i = 0; i < this.count; i++) {
-      const at = (this.#head + i) & this.#mask;
-      if (seqGe(this.#start[at]!, this.#highSacked)) return -1;
-      if ((this.#flags[at]! & (SACKED | RESENT)) === 0) return i;
+    for (let i = Math.max(0, this.#sent.find(this.#judgedTo)); i < this.count; i++) {
+      const at = this.#sent.slot(i);
+      if (seqGe(this.#sent.start[at]!, this.#highSacked)) return -1;
+      if ((this.#sent.flags[at]! & (SACKED | RESENT)) === 0) return i;
     }
     return -1;
   }
 
-  /** NextSeg (4): the last record that is not SACKed, or -1. */
+  /** NextSeg (4): the last segment that is not SACKed, or -1. */
   lastUnsacked(): number {
-    for (let i = this.count - 1; i >= 0; i--) if ((this.#flags[(this.#head + i) & this.#mask]! & SACKED) === 0) return i;
+    for (let i = this.count - 1; i >= 0; i--) if ((this.#sent.flags[this.#sent.slot(i)]! & SACKED) === 0) return i;
     return -1;
   }
 
-  startOf(index: number): number {
-    return this.#start[(this.#head + index) & this.#mask]!;
-  }
-
-  endOf(index: number): number {
-    return this.#end[(this.#head + index) & this.#mask]!;
-  }
-
-  /** The record was sent again. @param nxt SND.NXT. */
-  resent(index: number, nxt: number, now: Millis): void {
-    const at = (this.#head + index) & this.#mask;
-    const flags = this.#flags[at]!;
-    const length = seqDiff(this.#end[at]!, this.#start[at]!);
-    if ((flags & RESENT) === 0) {
-      this.#oldestResend = this.#retransmitted === 0 ? nxt : seqMin(this.#oldestResend, nxt);
-      this.#retransmitted += length;
-      if ((flags & LOST) !== 0) this.#waiting -= length;
+  /** A segment was sent again. */
+  resent(index: number, now: Millis): void {
+    const { flags, start, end, sentAt } = this.#sent;
+    const at = this.#sent.slot(index);
+    const before = flags[at]!;
+    const length = seqDiff(end[at]!, start[at]!);
+    if ((before & RESENT) === 0) {
+      this.#resent += length;
+      if ((before & LOST) !== 0) this.#waiting -= length;
     }
-    this.#flags[at] = flags | RESENT | EVER_RESENT;
-    this.#sentBefore[at] = nxt;
-    this.#sentAt[at] = now;
+    flags[at] = before | RESENT | EVER_RESENT;
+    sentAt[at] = now;
+    this.#resends.push(start[at]!);
+    this.#resendTimes.push(now);
   }
 
   /** The path carries less: cuts what is too long, and counts it as lost (RFC 1191 §6.4, RFC 8201 §5.4: it was dropped). */
   resegment(mss: number): void {
-    const old = { start: this.#start, end: this.#end, sentAt: this.#sentAt, flags: this.#flags, sentBefore: this.#sentBefore };
-    const { count } = this;
-    const [first, mask] = [this.#head, this.#mask];
+    const { start, end, sentAt, flags } = this.#sent;
+    const slots = Array.from({ length: this.count }, (_, i) => this.#sent.slot(i));
     this.clear();
-    for (let i = 0; i < count; i++) {
-      const at = (first + i) & mask;
-      const end = old.end[at]!;
-      const tooLong = seqDiff(end, old.start[at]!) > mss;
-      for (let start = old.start[at]!; seqLt(start, end); ) {
-        const cut = tooLong ? seqMin(seqAdd(start, mss), end) : end;
-        this.#restore(start, cut, old.sentAt[at]!, old.flags[at]!, old.sentBefore[at]!);
-        if (tooLong && (old.flags[at]! & SACKED) === 0) {
-          const last = (this.#head + this.count - 1) & this.#mask;
-          this.#unmarkResent(last);
-          this.#markLost(last);
-        }
-        start = cut;
+    for (const at of slots) {
+      const tooLong = seqDiff(end[at]!, start[at]!) > mss;
+      for (let from = start[at]!; seqLt(from, end[at]!); ) {
+        const to = tooLong ? seqMin(seqAdd(from, mss), end[at]!) : end[at]!;
+        this.#restore(from, to, sentAt[at]!, flags[at]!, tooLong);
+        from = to;
       }
     }
   }
 
   clear(): void {
-    this.#start = new Int32Array(0);
-    this.#end = new Int32Array(0);
-    this.#sentAt = new Float64Array(0);
-    this.#sentBefore = new Int32Array(0);
-    this.#flags = new Uint8Array(0);
-    this.#mask = 0;
-    this.#head = 0;
-    this.count = 0;
+    this.#sent.clear();
     this.flight = 0;
     this.sacked = 0;
+    this.sackedCount = 0;
     this.lost = 0;
-    this.#retransmitted = 0;
+    this.#resent = 0;
     this.#waiting = 0;
-    this.#sackedRecords = 0;
     this.#seenCount = 0;
+    this.#resends.length = 0;
+    this.#resendTimes.length = 0;
   }
 
-  #dropTo(una: number): void {
-    while (this.count > 0) {
-      const at = this.#head;
-      const start = this.#start[at]!;
-      if (seqGe(start, una)) return;
-      const flags = this.#flags[at]!;
-      if (seqGt(this.#end[at]!, una)) {
-        this.#forget(flags, seqDiff(una, start));
-        this.#start[at] = una;
-        return;
-      }
-      this.#forget(flags, seqDiff(this.#end[at]!, start));
-      if ((flags & SACKED) !== 0) this.#sackedRecords--;
-      // Karn's rule (RFC 6298 §3). What was SACKed earlier arrived earlier: it would be measured too long.
-      if ((flags & (EVER_RESENT | SACKED)) === 0) this.ackedSentAt = this.#sentAt[at]!;
-      this.#head = (at + 1) & this.#mask;
-      this.count--;
-    }
-  }
-
-  #restore(start: number, end: number, sentAt: Millis, flags: number, sentBefore: number): void {
+  #restore(start: number, end: number, sentAt: Millis, flags: number, tooLong: boolean): void {
     this.sent(start, end, sentAt);
-    const at = (this.#head + this.count - 1) & this.#mask;
+    const at = this.#sent.slot(this.count - 1);
     const length = seqDiff(end, start);
-    this.#flags[at] = flags;
-    this.#sentBefore[at] = sentBefore;
     if ((flags & SACKED) !== 0) {
+      this.#sent.flags[at] = flags;
       this.sacked += length;
-      this.#sackedRecords++;
+      this.sackedCount++;
       this.#highSacked = end;
       return;
     }
-    if ((flags & LOST) !== 0) this.lost += length;
-    if ((flags & RESENT) !== 0) {
-      this.#oldestResend = this.#retransmitted === 0 ? sentBefore : seqMin(this.#oldestResend, sentBefore);
-      this.#retransmitted += length;
-    } else if ((flags & LOST) !== 0) this.#waiting += length;
+    this.#sent.flags[at] = flags & EVER_RESENT;
+    if (tooLong || (flags & (LOST | RESENT)) === LOST) this.#markLost(at);
+    else if ((flags & RESENT) !== 0) {
+      if ((flags & LOST) !== 0) this.#markLost(at);
+      this.resent(this.count - 1, sentAt);
+    }
+  }
+
+  #dropTo(una: number, now: Millis, minRtt: Millis): void {
+    const { start, end, sentAt, flags } = this.#sent;
+    while (this.count > 0) {
+      const at = this.#sent.slot(0);
+      if (seqGe(start[at]!, una)) return;
+      const state = flags[at]!;
+      if (seqGt(end[at]!, una)) {
+        this.#forget(state, seqDiff(una, start[at]!));
+        start[at] = una;
+        return;
+      }
+      this.#forget(state, seqDiff(end[at]!, start[at]!));
+      if ((state & SACKED) !== 0) this.sackedCount--;
+      else this.#rack.delivered(sentAt[at]!, end[at]!, (state & EVER_RESENT) !== 0, now, minRtt);
+      // Karn's rule (RFC 6298 §3). What was SACKed earlier arrived earlier: it would be measured too long.
+      if ((state & (EVER_RESENT | SACKED)) === 0) this.ackedSentAt = sentAt[at]!;
+      this.#sent.dropFirst();
+    }
   }
 
   /** Marks what of a block the last acknowledgment did not report already. */
-  #markUnseen(left: number, right: number): number {
+  #markUnseen(left: number, right: number, now: Millis, minRtt: Millis): number {
     let [from, to] = [left, right];
     for (let i = 0; i < this.#seenCount; i++) {
       const seenLeft = this.#seen[2 * i]!;
@@ -300,148 +303,126 @@ export class SackScoreboard {
       if (seqLe(seenLeft, from) && seqLt(from, seenRight)) from = seqMin(seenRight, to);
       if (seqGe(seenRight, to) && seqLt(seenLeft, to)) to = seqMax(seenLeft, from);
     }
-    return seqLt(from, to) ? this.#mark(left, right, from, to) : 0;
+    return seqLt(from, to) ? this.#mark(left, right, from, to, now, minRtt) : 0;
   }
 
-  /** Marks records within `[left, right)` that reach into `[from, to)`: one that straddles the edge of what was seen is whole only now. */
-  #mark(left: number, right: number, from: number, to: number): number {
+  /** Marks segments within `[left, right)` that reach into `[from, to)`: one that straddles the edge of what was seen is whole only now. */
+  #mark(left: number, right: number, from: number, to: number, now: Millis, minRtt: Millis): number {
+    const { start, end, sentAt, flags } = this.#sent;
     let fresh = 0;
-    let i = this.#find(from);
+    let i = this.#sent.find(from);
     if (i < 0 || seqLt(this.startOf(i), left)) i++;
     for (; i < this.count; i++) {
-      const at = (this.#head + i) & this.#mask;
-      const end = this.#end[at]!;
-      if (seqGe(this.#start[at]!, to) || seqGt(end, right)) break;
-      const flags = this.#flags[at]!;
-      if ((flags & SACKED) !== 0) continue;
-      const length = seqDiff(end, this.#start[at]!);
-      this.#forget(flags, length);
+      const at = this.#sent.slot(i);
+      if (seqGe(start[at]!, to) || seqGt(end[at]!, right)) break;
+      const state = flags[at]!;
+      if ((state & SACKED) !== 0) continue;
+      const length = seqDiff(end[at]!, start[at]!);
+      this.#forget(state, length);
       this.flight += length;
-      this.#flags[at] = flags | SACKED;
-      this.#highSacked = this.sacked === 0 ? end : seqMax(this.#highSacked, end);
+      flags[at] = state | SACKED;
+      this.#highSacked = this.sacked === 0 ? end[at]! : seqMax(this.#highSacked, end[at]!);
       this.sacked += length;
-      this.#sackedRecords++;
+      this.sackedCount++;
       fresh += length;
+      this.#rack.delivered(sentAt[at]!, end[at]!, (state & EVER_RESENT) !== 0, now, minRtt);
     }
     return fresh;
   }
 
-  /** Marks everything unSACKed from a record down to where an earlier call stopped. @param threshold everything below is marked then. */
-  #markLostDown(from: number, threshold: number): boolean {
-    let marked = false;
-    for (let i = from; i >= 0; i--) {
-      const at = (this.#head + i) & this.#mask;
-      if (seqLe(this.#end[at]!, this.#lossMarkedTo)) break;
-      if ((this.#flags[at]! & (SACKED | LOST)) !== 0) continue;
-      this.#markLost(at);
-      marked = true;
+  /** Marks everything unSACKed from a segment down to where it was done before. */
+  #markLostBelow(index: number, threshold: number): void {
+    for (let i = index - 1; i >= 0; i--) {
+      const at = this.#sent.slot(i);
+      if (seqLe(this.#sent.end[at]!, this.#judgedTo)) break;
+      if ((this.#sent.flags[at]! & (SACKED | LOST | RESENT)) === 0) this.#markLost(at);
     }
-    this.#lossMarkedTo = seqMax(this.#lossMarkedTo, threshold);
-    return marked;
+    this.#judgedTo = seqMax(this.#judgedTo, threshold);
   }
 
-  /**
-   * A retransmission was lost when as much as IsLost asks for arrived of what was sent after it. RFC 6675 leaves this to the
-   * timer ("left as future work" for a scoreboard that knows segments, §3); at that price a single loss in ten thousand would stall for a
-   * whole timeout.
-   * @param threshold everything SACKed that counts lies at or above it.
-   */
-  #markResendsLost(threshold: number): boolean {
-    if (this.#retransmitted === 0 || seqGt(this.#oldestResend, threshold)) return false;
-    let marked = false;
-    let oldest: number | undefined;
-    for (let i = 0; i < this.count; i++) {
-      const at = (this.#head + i) & this.#mask;
-      if ((this.#flags[at]! & (RESENT | SACKED)) !== RESENT) continue;
-      const sentBefore = this.#sentBefore[at]!;
-      if (seqGt(sentBefore, threshold)) {
-        oldest = oldest === undefined ? sentBefore : seqMin(oldest, sentBefore);
-        continue;
+  /** Segments sent once: they stand in order of time. */
+  #judgeFirstSends(allowance: number): Millis {
+    const { start, end, sentAt, flags } = this.#sent;
+    let wait = 0;
+    let settled = true;
+    for (let i = Math.max(0, this.#sent.find(this.#judgedTo)); i < this.count; i++) {
+      const at = this.#sent.slot(i);
+      if (this.sacked === 0 || seqGe(start[at]!, this.#highSacked)) break;
+      if ((flags[at]! & (SACKED | LOST | RESENT)) === 0) {
+        if (!this.#rack.sentAfter(sentAt[at]!, end[at]!)) break;
+        const left = sentAt[at]! + allowance;
+        if (left > EPSILON) {
+          wait = Math.max(wait, left);
+          settled = false;
+        } else this.#markLost(at);
       }
+      if (settled) this.#judgedTo = seqMax(this.#judgedTo, end[at]!);
+    }
+    return wait;
+  }
+
+  /** Segments sent again, in the order in which that was done. */
+  #judgeResends(allowance: number): Millis {
+    for (; this.#resends.length > 0; this.#resends.shift(), this.#resendTimes.shift()) {
+      const at = this.#oldestResend();
+      if (at < 0) continue;
+      if (!this.#rack.sentAfter(this.#sent.sentAt[at]!, this.#sent.end[at]!)) return 0;
+      const left = this.#sent.sentAt[at]! + allowance;
+      if (left > EPSILON) return left;
       this.#unmarkResent(at);
       this.#markLost(at);
-      marked = true;
     }
-    if (oldest !== undefined) this.#oldestResend = oldest;
-    return marked;
+    return 0;
+  }
+
+  /** Slot of the segment that was sent again first, -1 when it was delivered meanwhile, or sent once more. */
+  #oldestResend(): number {
+    if (this.count === 0) return -1;
+    const at = this.#sent.slot(Math.max(0, this.#sent.find(seqMax(this.#resends[0]!, this.startOf(0)))));
+    const outstanding = (this.#sent.flags[at]! & (SACKED | RESENT)) === RESENT;
+    return outstanding && this.#sent.sentAt[at] === this.#resendTimes[0] ? at : -1;
   }
 
   #markLost(at: number): void {
-    const flags = this.#flags[at]!;
-    const length = seqDiff(this.#end[at]!, this.#start[at]!);
-    if ((flags & LOST) === 0) {
-      this.lost += length;
-      this.#flags[at] = flags | LOST;
-      if ((flags & RESENT) === 0) this.#waiting += length;
-    }
-    if ((flags & RESENT) === 0) this.#searchFrom = seqMin(this.#searchFrom, this.#start[at]!);
+    const state = this.#sent.flags[at]!;
+    if ((state & LOST) !== 0) return;
+    const length = seqDiff(this.#sent.end[at]!, this.#sent.start[at]!);
+    this.lost += length;
+    this.#sent.flags[at] = state | LOST;
+    if ((state & RESENT) !== 0) return;
+    this.#waiting += length;
+    this.#searchFrom = seqMin(this.#searchFrom, this.#sent.start[at]!);
   }
 
   #unmarkResent(at: number): void {
-    const flags = this.#flags[at]!;
-    if ((flags & RESENT) === 0) return;
-    const length = seqDiff(this.#end[at]!, this.#start[at]!);
-    this.#retransmitted -= length;
-    this.#flags[at] = flags & ~RESENT;
-    if ((flags & LOST) !== 0) {
-      this.#waiting += length;
-      this.#searchFrom = seqMin(this.#searchFrom, this.#start[at]!);
-    }
+    const state = this.#sent.flags[at]!;
+    if ((state & RESENT) === 0) return;
+    const length = seqDiff(this.#sent.end[at]!, this.#sent.start[at]!);
+    this.#resent -= length;
+    this.#sent.flags[at] = state & ~RESENT;
+    if ((state & LOST) === 0) return;
+    this.#waiting += length;
+    this.#searchFrom = seqMin(this.#searchFrom, this.#sent.start[at]!);
   }
 
   /** Takes octets with these flags out of all sums. */
-  #forget(flags: number, length: number): void {
+  #forget(state: number, length: number): void {
     this.flight -= length;
-    if ((flags & SACKED) !== 0) {
+    if ((state & SACKED) !== 0) {
       this.sacked -= length;
       return;
     }
-    if ((flags & LOST) !== 0) this.lost -= length;
-    if ((flags & RESENT) !== 0) this.#retransmitted -= length;
-    else if ((flags & LOST) !== 0) this.#waiting -= length;
+    if ((state & LOST) !== 0) this.lost -= length;
+    if ((state & RESENT) !== 0) this.#resent -= length;
+    else if ((state & LOST) !== 0) this.#waiting -= length;
   }
+}
 
-  /** Index of the record that holds `seq`; -1 below the first, the last index above the last. */
-  #find(seq: number): number {
-    let low = 0;
-    let high = this.count - 1;
-    while (low <= high) {
-      const middle = (low + high) >>> 1;
-      if (seqLe(this.startOf(middle), seq)) low = middle + 1;
-      else high = middle - 1;
-    }
-    return high;
-  }
-
-  #reset(start: number): void {
-    this.#lossMarkedTo = start;
-    this.#searchFrom = start;
-    this.#seenCount = 0;
-  }
-
-  #grow(): void {
-    const size = Math.max(FIRST_RECORDS, 2 * this.#start.length);
-    const start = new Int32Array(size);
-    const end = new Int32Array(size);
-    const sentAt = new Float64Array(size);
-    const sentBefore = new Int32Array(size);
-    const flags = new Uint8Array(size);
-    for (let i = 0; i < this.count; i++) {
-      const at = (this.#head + i) & this.#mask;
-      start[i] = this.#start[at]!;
-      end[i] = this.#end[at]!;
-      sentAt[i] = this.#sentAt[at]!;
-      sentBefore[i] = this.#sentBefore[at]!;
-      flags[i] = this.#flags[at]!;
-    }
-    this.#start = start;
-    this.#end = end;
-    this.#sentAt = sentAt;
-    this.#sentBefore = sentBefore;
-    this.#flags = flags;
-    this.#head = 0;
-    this.#mask = size - 1;
-  }
+/** RFC 2883 §4: the first block lies below the cumulative acknowledgment, or within the second. */
+export function isDsack(edges: Int32Array, blocks: number, una: number): boolean {
+  if (blocks === 0) return false;
+  if (seqLt(edges[0]!, una)) return true;
+  return blocks > 1 && seqGe(edges[0]!, edges[2]!) && seqLe(edges[1]!, edges[3]!);
 }
 
 const SACKED = 1;
@@ -452,6 +433,5 @@ const EVER_RESENT = 8;
 /** RFC 6675 §2. */
 const DUP_THRESH = 3;
 const SEEN_BLOCKS = 4;
-/** Powers of two. 32768 segments fill a window of 40 MiB. */
-const FIRST_RECORDS = 32;
-const MAX_RECORDS = 32768;
+/** Milliseconds that floating point may be off. */
+const EPSILON: Millis = 1e-6;

@@ -3,6 +3,7 @@ import { writeIpHeader } from '../ip-output.ts';
 import { sackLength, segmentRoom, TIMESTAMPS_LENGTH, writeSack, writeSynOptions, writeTimestamps } from './options.ts';
 import { advertiseWindow, openWindow } from './receive-window.ts';
 import { seqAdd, seqDiff, seqLt } from './seq.ts';
+import { probeSent, scheduleProbe } from './tail-loss.ts';
 import { setTimer, type Tcb } from './tcb.ts';
 import { Timer } from './timers.ts';
 
@@ -24,7 +25,13 @@ export function nextSegment(tcb: Tcb, out: Uint8Array, at: number): number {
     case 'FIN-WAIT-2':
       return sendControl(tcb, out, at);
     default:
-      return resendLost(tcb, out, at) || sendNew(tcb, out, at) || sendLastResort(tcb, out, at) || sendControl(tcb, out, at);
+      return (
+        resendLost(tcb, out, at) ||
+        sendTailProbe(tcb, out, at) ||
+        sendNew(tcb, out, at) ||
+        sendLastResort(tcb, out, at) ||
+        sendControl(tcb, out, at)
+      );
   }
 }
 
@@ -94,7 +101,7 @@ function sendProbe(tcb: Tcb, out: Uint8Array, at: number, unsent: number, finWai
   if (board.count === 0 && unsent <= 0 && !finWaits) return 0;
   tcb.host.counters.tcpZeroWindowProbes++;
   if (board.count > 0) {
-    board.resent(0, tcb.sndNxt, tcb.host.now);
+    board.resent(0, tcb.host.now);
     return emitText(tcb, out, at, board.startOf(0), board.endOf(0));
   }
   const start = tcb.sndNxt;
@@ -102,6 +109,20 @@ function sendProbe(tcb: Tcb, out: Uint8Array, at: number, unsent: number, finWai
   tcb.sndNxt = seqAdd(start, 1);
   board.sent(start, tcb.sndNxt, tcb.host.now);
   return emitText(tcb, out, at, start, tcb.sndNxt);
+}
+
+/** RFC 8985 §7.3: a segment more than the window allows, new text if there is any, else the last one again. */
+function sendTailProbe(tcb: Tcb, out: Uint8Array, at: number): number {
+  if (!tcb.tlpDue) return 0;
+  tcb.tlpDue = false;
+  const { board } = tcb;
+  if (board.count === 0) return 0;
+  const usable = seqDiff(seqAdd(tcb.sndUna, tcb.sndWnd), tcb.sndNxt);
+  const length = Math.min(tcb.unsent, tcb.smss - sackLength(Math.min(tcb.outOfOrder.count, 3)), usable);
+  const again = length <= 0 || board.full;
+  const octets = again ? resend(tcb, out, at, board.count - 1) : sendFresh(tcb, out, at, length, false);
+  probeSent(tcb, again);
+  return octets;
 }
 
 function sendFresh(tcb: Tcb, out: Uint8Array, at: number, octets: number, fin: boolean): number {
@@ -112,6 +133,7 @@ function sendFresh(tcb: Tcb, out: Uint8Array, at: number, octets: number, fin: b
   tcb.sndNxt = seqAdd(start, octets);
   board.sent(start, tcb.sndNxt, host.now);
   startRetransmitTimer(tcb);
+  scheduleProbe(tcb);
   return emitText(tcb, out, at, start, tcb.sndNxt);
 }
 
@@ -144,7 +166,7 @@ function sendControl(tcb: Tcb, out: Uint8Array, at: number): number {
 
 function resend(tcb: Tcb, out: Uint8Array, at: number, index: number): number {
   const { board, host } = tcb;
-  board.resent(index, tcb.sndNxt, host.now);
+  board.resent(index, host.now);
   host.counters.tcpRetransmits++;
   startRetransmitTimer(tcb);
   return emitText(tcb, out, at, board.startOf(index), board.endOf(index));

@@ -148,6 +148,13 @@ export class Tcb implements Timed {
   /** RFC 6675 §4 NextSeg (4): once per recovery, and not before SND.UNA got here. */
   rescued = false;
   rescueFrom = 0;
+  /** TLP.end_seq (RFC 8985 §7): a loss probe is under way. */
+  tlpEnd: number | undefined = undefined;
+  /** TLP.is_retrans */
+  tlpAgain = false;
+  tlpDue = false;
+  /** A round trip was measured since the last probe. */
+  tlpMeasured = true;
   /** Timeouts in a row. */
   timeouts = 0;
   handshakeLost = false;

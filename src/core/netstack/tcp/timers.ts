@@ -14,10 +14,14 @@ export const Timer = {
   LINGER: 4,
   /** The handshake takes too long. */
   CONNECT: 5,
+  /** No acknowledgment although one is overdue (RFC 8985 §7). */
+  LOSS_PROBE: 6,
+  /** What may only have been overtaken is lost when this fires (RFC 8985 §6.2). */
+  REORDER: 7,
 } as const;
 export type Timer = (typeof Timer)[keyof typeof Timer];
 
-const COUNT = 6;
+const COUNT = 8;
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** When each timer fires; the earliest is kept at hand. */

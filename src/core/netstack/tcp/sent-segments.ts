@@ -1,0 +1,90 @@
+import type { Millis } from '../ready.ts';
+import { seqLe } from './seq.ts';
+
+/**
+ * The segments between SND.UNA and SND.NXT in order, as columns of a ring that is used again: nothing is allocated per segment. `slot`
+ * turns an index (0 is the oldest) into a place in the columns.
+ */
+export class SentSegments {
+  /** Sequence numbers of the first octet and behind the last. */
+  start = new Int32Array(0);
+  end = new Int32Array(0);
+  /** When it was sent last. */
+  sentAt = new Float64Array(0);
+  flags = new Uint8Array(0);
+  count = 0;
+  #head = 0;
+  #mask = 0;
+
+  get full(): boolean {
+    return this.count >= MAX_SEGMENTS;
+  }
+
+  slot(index: number): number {
+    return (this.#head + index) & this.#mask;
+  }
+
+  /** Adds one behind the last. @returns its slot. */
+  append(start: number, end: number, sentAt: Millis, flags: number): number {
+    if (this.count === this.start.length) this.#grow();
+    const at = (this.#head + this.count) & this.#mask;
+    this.start[at] = start;
+    this.end[at] = end;
+    this.sentAt[at] = sentAt;
+    this.flags[at] = flags;
+    this.count++;
+    return at;
+  }
+
+  dropFirst(): void {
+    this.#head = (this.#head + 1) & this.#mask;
+    this.count--;
+  }
+
+  /** Index of the segment that holds `seq`; -1 below the first, the last index above the last. */
+  find(seq: number): number {
+    let low = 0;
+    let high = this.count - 1;
+    while (low <= high) {
+      const middle = (low + high) >>> 1;
+      if (seqLe(this.start[(this.#head + middle) & this.#mask]!, seq)) low = middle + 1;
+      else high = middle - 1;
+    }
+    return high;
+  }
+
+  clear(): void {
+    this.start = new Int32Array(0);
+    this.end = new Int32Array(0);
+    this.sentAt = new Float64Array(0);
+    this.flags = new Uint8Array(0);
+    this.count = 0;
+    this.#head = 0;
+    this.#mask = 0;
+  }
+
+  #grow(): void {
+    const size = Math.max(FIRST_SEGMENTS, 2 * this.start.length);
+    const start = new Int32Array(size);
+    const end = new Int32Array(size);
+    const sentAt = new Float64Array(size);
+    const flags = new Uint8Array(size);
+    for (let i = 0; i < this.count; i++) {
+      const at = (this.#head + i) & this.#mask;
+      start[i] = this.start[at]!;
+      end[i] = this.end[at]!;
+      sentAt[i] = this.sentAt[at]!;
+      flags[i] = this.flags[at]!;
+    }
+    this.start = start;
+    this.end = end;
+    this.sentAt = sentAt;
+    this.flags = flags;
+    this.#head = 0;
+    this.#mask = size - 1;
+  }
+}
+
+/** Powers of two. 32768 full segments fill a window of 40 MiB. */
+const FIRST_SEGMENTS = 32;
+const MAX_SEGMENTS = 32768;
