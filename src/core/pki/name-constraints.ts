@@ -1,6 +1,7 @@
 import type { Certificate } from './certificate.ts';
 import type { NameConstraints } from './extensions.ts';
 import { formatGeneralName, type GeneralName, type GeneralNameKind } from './general-name.ts';
+import { append } from './multimap.ts';
 import { attributeTexts, isWithin } from './name.ts';
 import { Oid } from './oid.ts';
 
@@ -78,7 +79,7 @@ type Subject =
 
 function byKind(names: readonly GeneralName[]): Map<GeneralNameKind, GeneralName[]> {
   const map = new Map<GeneralNameKind, GeneralName[]>();
-  for (const name of names) map.set(name.kind, [...(map.get(name.kind) ?? []), name]);
+  for (const name of names) append(map, name.kind, name);
   return map;
 }
 

@@ -4,6 +4,7 @@ import { type AlgorithmPolicy, DEFAULT_ALGORITHMS } from './algorithm-policy.ts'
 import { type Certificate, certificateTitle, isSelfIssued, issuerKey, sameCertificate, subjectKey } from './certificate.ts';
 import { certificateFailure } from './failure.ts';
 import { IKE_PURPOSE, type KeyPurpose } from './key-purpose.ts';
+import { append } from './multimap.ts';
 import { formatName } from './name.ts';
 import { checkPath, checkTrustedPeer, type PathRules, type PathVerdict, tooComplex } from './path-check.ts';
 import type { PolicyInputs } from './policy-graph.ts';
@@ -178,9 +179,7 @@ function bySubject(certificates: readonly Certificate[]): Map<string, Certificat
   const map = new Map<string, Certificate[]>();
   for (const certificate of certificates) {
     const key = subjectKey(certificate);
-    const same = map.get(key);
-    if (same === undefined) map.set(key, [certificate]);
-    else if (!same.some((each) => sameCertificate(each, certificate))) same.push(certificate);
+    if (map.get(key)?.some((each) => sameCertificate(each, certificate)) !== true) append(map, key, certificate);
   }
   return map;
 }

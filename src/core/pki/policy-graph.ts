@@ -1,4 +1,5 @@
 import type { Certificate } from './certificate.ts';
+import { append } from './multimap.ts';
 import { Oid } from './oid.ts';
 
 /** Inputs (c) to (g) of RFC 5280 §6.1.1. */
@@ -92,7 +93,7 @@ export class PolicyGraph {
     const targets = new Map<string, string[]>();
     for (const { issuerPolicy, subjectPolicy } of policyMappings) {
       if (issuerPolicy === ANY || subjectPolicy === ANY) return false;
-      targets.set(issuerPolicy, [...(targets.get(issuerPolicy) ?? []), subjectPolicy]);
+      append(targets, issuerPolicy, subjectPolicy);
     }
     const any = this.#level.get(ANY);
     for (const [policy, expected] of targets) {
@@ -132,12 +133,6 @@ const ANY: string = Oid.anyPolicy;
 /** Expected policies of a level, each with the nodes that expect it. */
 function expectations(level: ReadonlyMap<string, Node>): Map<string, Node[]> {
   const map = new Map<string, Node[]>();
-  for (const node of level.values()) {
-    for (const policy of node.expected) {
-      const nodes = map.get(policy);
-      if (nodes === undefined) map.set(policy, [node]);
-      else nodes.push(node);
-    }
-  }
+  for (const node of level.values()) for (const policy of node.expected) append(map, policy, node);
   return map;
 }
