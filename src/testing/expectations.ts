@@ -138,18 +138,16 @@ function ivReuse(net: Net): string[] {
   );
 }
 
+/** RFC 4303 §3.3.3: under one key a sequence number, and with it the IV, is used once. */
 function sequenceReuse(net: Net): string[] {
-  const used = new Map<string, string>();
-  return net.internet.capture.packets.flatMap(({ packet }) => {
-    const isEsp =
-      packet.protocol === 'esp' ||
-      (packet.destination.port === 4500 && packet.data.length > 8 && packet.data.subarray(0, 4).some((o) => o !== 0));
-    if (!isEsp) return [];
-    const head = `${packet.destination.ip} ${toHex(packet.data.subarray(0, 8))}`;
-    const whole = toHex(packet.data);
-    const before = used.get(head);
-    used.set(head, whole);
-    return before !== undefined && before !== whole ? [`an ESP sequence number was used twice: ${head}`] : [];
+  return net.peers.flatMap((peer) => {
+    const used = new Set<string>();
+    return peer.espSent.flatMap((packet) => {
+      const head = toHex(packet.subarray(0, 8));
+      const again = used.has(head);
+      used.add(head);
+      return again ? [`${peer.name} used an ESP sequence number twice: ${head}`] : [];
+    });
   });
 }
 

@@ -67,6 +67,8 @@ export class Peer {
   readonly notices: { readonly at: number; readonly notice: Notice }[] = [];
   /** Every datagram the core wanted sent, in order. */
   readonly sent: Datagram[] = [];
+  /** Every ESP packet that `sendTraffic` sent. */
+  readonly espSent: Uint8Array[] = [];
   readonly options: PeerOptions;
   endpoint: Endpoint;
   readonly #around: PeerSurroundings;
@@ -195,6 +197,7 @@ export class Peer {
     const child = this.plane.sendingChild(childName);
     if (child === undefined) return false;
     const data = this.plane.seal(child.id, payload);
+    this.espSent.push(data);
     if (child.encap)
       return this.host.send({ protocol: 'udp', source: { ip: child.local.ip, port: NAT_PORT }, destination: child.remote, data });
     const [source, destination] = [child.local, child.remote].map(({ ip }) => ({ ip, port: 0 }));
