@@ -22,7 +22,8 @@ export interface DescribeOptions {
 
 /** `IKE_AUTH request 1  { IDi, CERT, N(INITIAL_CONTACT), AUTH, SA, TSi, TSr }`: one line, in the RFC's notation. */
 export function summarise(header: IkeHeader, payloads: readonly Payload[]): string {
-  const names = payloads.map((payload) => payloadNotation(payload, header.flags.response));
+  const names = payloads.slice(0, MAX_NAMES).map((payload) => payloadNotation(payload, header.flags.response));
+  if (payloads.length > MAX_NAMES) names.push(`and ${payloads.length - MAX_NAMES} more`);
   return `${titleOf(header)}  ${names.length === 0 ? '{ }' : `{ ${names.join(', ')} }`}`;
 }
 
@@ -44,6 +45,7 @@ export function describePayload(payload: Payload, response: boolean): string[] {
   const lines = flatten(contentOf(payload), 0);
   const first = lines[0] === '' ? lines.splice(0, 2)[1] : lines.shift();
   const margin = ' '.repeat(LABEL_WIDTH);
+  if (lines.length > MAX_LINES) lines.splice(MAX_LINES, lines.length, `and ${lines.length - MAX_LINES} more`);
   return [`${label.padEnd(LABEL_WIDTH - 1)} ${first ?? ''}`.trimEnd(), ...lines.map((line) => margin + line)];
 }
 
@@ -83,3 +85,6 @@ function flatten(description: Description, depth: number): string[] {
 }
 
 const LABEL_WIDTH = 9;
+/** Ours: real messages stay far below; what does not is no reason to fill a terminal. */
+const MAX_NAMES = 64;
+const MAX_LINES = 128;

@@ -102,6 +102,15 @@ describe('summarise', () => {
   });
 });
 
+test('a message of hundreds of parts fills no terminal', () => {
+  const many = Array.from({ length: 500 }, (): Payload => ({ kind: 'V', data: NONE }));
+  expect(summarise(HEADER, many)).toMatch(/V, and 436 more \}$/);
+  const attributes = Array.from({ length: 16_000 }, () => ({ type: 1, value: NONE }));
+  const lines = describePayload({ kind: 'CP', cfgType: 1, attributes }, false);
+  expect(lines.length).toBe(130);
+  expect(lines.at(-1)).toBe('         and 15872 more');
+});
+
 test('describeMessage draws a tree', () => {
   expect(describeMessage(HEADER, AUTH_REQUEST, { indent: '| ' })).toBe(
     [
@@ -166,8 +175,9 @@ describe('formatSelector', () => {
     [range('fd00::1', 'fd00::1', 58, 0x8000, 0x8000), 'fd00::1[icmpv6/128(0)]'],
     [range('10.1.0.1', '10.1.0.1', 1, 0x0305, 0x0a01), '10.1.0.1[icmp/3(5)-10(1)]'],
     [range('10.1.0.1', '10.1.0.1', 99), '10.1.0.1[99]'],
-    [{ type: 10, protocol: 0, raw: fromHex('6162') }, 'TS_SECLABEL(6162)'],
-    [{ type: 77, protocol: 0, raw: NONE }, '77()'],
+    [{ type: 10, protocol: 0, raw: utf8('system_u:s0\0') }, 'TS_SECLABEL(system_u:s0)'],
+    [{ type: 10, protocol: 0, raw: fromHex('0000') }, 'TS_SECLABEL(0x0000)'],
+    [{ type: 77, protocol: 0, raw: NONE }, '77(0x)'],
   ] as const)('%j', (selector, text) => {
     expect(formatSelector(selector)).toBe(text);
   });
@@ -325,6 +335,12 @@ describe('other payloads', () => {
       { type: ConfigAttributeType.INTERNAL_DNS_DOMAIN, value: utf8('corp.example') },
       { type: ConfigAttributeType.SUPPORTED_ATTRIBUTES, value: fromHex('0001000803e7') },
       { type: ConfigAttributeType.INTERNAL_IP4_DNS, value: fromHex('0a00') },
+      { type: ConfigAttributeType.INTERNAL_DNSSEC_TA, value: fromHex('4f66 08 02 abcd') },
+      {
+        type: ConfigAttributeType.ENCDNS_IP4,
+        value: concat(fromHex('0001 02 06 0a000001 0a000002'), utf8('dns.ex'), fromHex('00010003 02 6832')),
+      },
+      { type: ConfigAttributeType.ENCDNS_IP4, value: fromHex('0001 02 06 0a000001') },
       { type: 16_000, value: fromHex('01') },
     ];
     expect(lines({ kind: 'CP', cfgType: 2, attributes }).map((line) => line.trim())).toEqual([
@@ -336,6 +352,9 @@ describe('other payloads', () => {
       'INTERNAL_DNS_DOMAIN corp.example',
       'SUPPORTED_ATTRIBUTES INTERNAL_IP4_ADDRESS, INTERNAL_IP6_ADDRESS, 999',
       'INTERNAL_IP4_DNS 0x0a00',
+      'INTERNAL_DNSSEC_TA key tag 20326, algorithm 8, digest type 2, 0xabcd',
+      'ENCDNS_IP4 priority 1, dns.ex, 10.0.0.1, 10.0.0.2, 7 octets of service parameters',
+      'ENCDNS_IP4 0x000102060a000001',
       '16000 0x01',
     ]);
   });

@@ -34,6 +34,24 @@ const attributes: Format = (v) => {
   for (let i = 0; i < v.length && i < 64; i += 2) names.push(nameOf(A, ((v[i]! << 8) | v[i + 1]!) & 0x7fff));
   return names.join(', ');
 };
+/** RFC 8598 §4.2: the fields of a DS record. */
+const trustAnchor: Format = (v) =>
+  v.length < 4 ? undefined : `key tag ${u16(v, 0)}, algorithm ${v[2]}, digest type ${v[3]}, ${shortHex(v.subarray(4))}`;
+/** RFC 9464 §3.1: priority, addresses, the name to authenticate, service parameters. */
+const encryptedDns =
+  (octets: number): Format =>
+  (v) => {
+    const [count, nameLength] = [v[2], v[3]];
+    if (count === undefined || nameLength === undefined || 4 + count * octets + nameLength > v.length) return undefined;
+    const addresses = Array.from({ length: count }, (_, i) => formatIp(v.subarray(4 + i * octets, 4 + (i + 1) * octets)));
+    const nameAt = 4 + count * octets;
+    const name = printable(fromUtf8(v.subarray(nameAt, nameAt + nameLength)));
+    const parameters = v.length - nameAt - nameLength;
+    return [`priority ${u16(v, 0)}`, name, ...addresses, ...(parameters === 0 ? [] : [`${parameters} octets of service parameters`])].join(
+      ', ',
+    );
+  };
+const u16 = (v: Uint8Array, at: number): number => (v[at]! << 8) | v[at + 1]!;
 const seconds: Format = (v) => (v.length === 4 ? `${new DataView(v.buffer, v.byteOffset, 4).getUint32(0)} s` : undefined);
 
 const FORMATS: Readonly<Record<number, Format>> = {
@@ -53,7 +71,11 @@ const FORMATS: Readonly<Record<number, Format>> = {
   [A.P_CSCF_IP4_ADDRESS]: ip4,
   [A.P_CSCF_IP6_ADDRESS]: ip6,
   [A.TIMEOUT_PERIOD_FOR_LIVENESS_CHECK]: seconds,
+  [A.INTERNAL_IP6_PREFIX]: ip6Prefix,
   [A.INTERNAL_DNS_DOMAIN]: text,
+  [A.INTERNAL_DNSSEC_TA]: trustAnchor,
+  [A.ENCDNS_IP4]: encryptedDns(4),
+  [A.ENCDNS_IP6]: encryptedDns(16),
   [A.INTERNAL_IP4_SERVER]: ip4,
   [A.INTERNAL_IP6_SERVER]: ip6,
 };

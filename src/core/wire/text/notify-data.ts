@@ -101,6 +101,7 @@ const DECODERS: Readonly<Record<number, Decoder>> = {
   [N.TICKET_OPAQUE]: size,
   [N.IKEV2_MESSAGE_ID_SYNC]: (r) =>
     `nonce ${shortHex(r.bytes(4, 'nonce'))}, next to send ${r.u32('EXPECTED_SEND_REQ_MESSAGE_ID')}, to receive ${r.u32('EXPECTED_RECV_REQ_MESSAGE_ID')}`,
+  [N.IPSEC_REPLAY_COUNTER_SYNC]: (r) => `outgoing counter ${r.remaining === 8 ? r.u64('counter') : r.u32('counter')}`,
   [N.SECURE_PASSWORD_METHODS]: (r) => list(r, () => nameOf(SecurePasswordMethod, r.u16('method'))),
   [N.SIGNATURE_HASH_ALGORITHMS]: (r) => list(r, () => nameOf(HashId, r.u16('hash'))),
   [N.PUZZLE]: (r) => `${nameOf(PrfId, r.u16('PRF'))}, difficulty ${r.u8('difficulty')}, cookie ${shortHex(r.rest())}`,

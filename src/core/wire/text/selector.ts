@@ -1,7 +1,7 @@
-import { toHex } from '../../bytes/bytes.ts';
 import { formatIp } from '../../bytes/ip-address.ts';
 import { IpProtocol, nameOf, TsType } from '../iana.ts';
 import type { AddressRangeSelector, TrafficSelector } from '../payloads/types.ts';
+import { shortHex, visibleText } from './octets.ts';
 
 /**
  * `10.1.0.0/24`, `10.1.0.5-10.1.0.9`, `fd00::/64[tcp/443]`, `0.0.0.0/0[udp/1024-2047]`, `10.1.0.1[icmp/8(0)]`, `10.1.0.1[tcp/OPAQUE]`.
@@ -52,8 +52,7 @@ function prefixLength(start: Uint8Array, end: Uint8Array): number | undefined {
 }
 
 function formatOther(type: number, raw: Uint8Array): string {
-  const octets = raw.length > SHOWN ? `${toHex(raw.subarray(0, SHOWN))}…` : toHex(raw);
-  return `${nameOf(TsType, type)}(${octets})`;
+  // RFC 9478 §2.1: a label of the security system's own making; SELinux ends it with a zero octet.
+  const label = type === TsType.TS_SECLABEL ? visibleText(raw.subarray(0, raw.at(-1) === 0 ? -1 : undefined)) : undefined;
+  return `${nameOf(TsType, type)}(${label ?? shortHex(raw, 32)})`;
 }
-
-const SHOWN = 32;
