@@ -7,7 +7,8 @@ import { loadCredentials } from '../../../src/host/engine/load-credentials.ts';
 import { type CompiledConfig, compile, configFrom, machineFiles, readCredentials } from '../../../src/product/config/index.ts';
 import type { Host } from '../../../src/testing/host.ts';
 import { Internet } from '../../../src/testing/internet.ts';
-import { pass, settle, virtualPlatform } from './virtual-platform.ts';
+import type { Nat } from '../../../src/testing/nat.ts';
+import { breathe, pass, settle, virtualPlatform } from './virtual-platform.ts';
 
 export const GATEWAY = '203.0.113.7';
 export const CLIENT = '198.51.100.2';
@@ -76,10 +77,13 @@ export interface Running<Plane extends DataPlane> {
 
 export interface Pair<Plane extends DataPlane> {
   readonly internet: Internet;
+  readonly nat: Nat | undefined;
   readonly gateway: Running<Plane>;
   readonly client: Running<Plane>;
   /** One more client in the same world. */
   addClient(ip: string, config: CompiledConfig): Promise<Running<Plane>>;
+  /** The gateway’s process dies, and another one starts in its place. */
+  restartGateway(): Promise<Running<Plane>>;
   /** Lets virtual time pass until the promise settles. */
   finish<T>(promise: Promise<T>, within?: number): Promise<T>;
   pass(span: number): Promise<void>;
@@ -90,6 +94,9 @@ export interface PairOptions<Plane extends DataPlane> {
   readonly client?: CompiledConfig;
   readonly backend?: Backend<Plane>;
   readonly gatewayPlane?: Pick<DataPlaneOptions, 'addresses' | 'forward'>;
+  readonly clientPlane?: Pick<DataPlaneOptions, 'addresses' | 'forward'>;
+  /** The client sits behind a NAT that forgets after 30 s. */
+  readonly behindNat?: boolean;
   readonly more?: Partial<InstanceOptions<Plane>>;
 }
 
@@ -98,7 +105,10 @@ export async function instancePair<Plane extends DataPlane = MemoryPlane>(option
   const { gateway = gatewayConfig(), client = clientConfig(), backend = memory as unknown as Backend<Plane> } = options;
   const internet = new Internet(1);
   const there = internet.host('gateway', { addresses: [GATEWAY], link: { delay: 10 } });
-  const here = internet.host('client', { addresses: [CLIENT], link: { delay: 10 } });
+  const nat = options.behindNat
+    ? internet.nat('nat', { outside: ['192.0.2.99'], timeout: 30_000, filtering: 'address-and-port-dependent' })
+    : undefined;
+  const here = internet.host('client', { addresses: [CLIENT], link: { delay: 10 }, ...(nat ? { network: nat.inside } : {}) });
   const start = async (role: 'gateway' | 'client', host: Host, config: CompiledConfig): Promise<Running<Plane>> => {
     const instanceOptions: InstanceOptions<Plane> = {
       name: role,
@@ -109,7 +119,7 @@ export async function instancePair<Plane extends DataPlane = MemoryPlane>(option
       limits: config.limits,
       pools: config.pools,
       credentials: await credentialsOf(config),
-      ...(role === 'gateway' && options.gatewayPlane ? { plane: options.gatewayPlane } : {}),
+      plane: (role === 'gateway' ? options.gatewayPlane : options.clientPlane) ?? {},
       ...(role === 'gateway' ? options.more : {}),
     };
     const instance = new Instance(await Instance.openEngine(instanceOptions), instanceOptions);
@@ -127,12 +137,12 @@ export async function instancePair<Plane extends DataPlane = MemoryPlane>(option
       () => (settled = true),
     );
     const until = internet.clock.now + within;
-    for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+    await breathe();
     while (!settled && internet.clock.now < until) {
       const next = internet.clock.next;
       if (next === undefined) break;
       internet.clock.run(next);
-      for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+      await breathe();
     }
     if (!settled) throw new Error(`still waiting at ${internet.clock.now} ms`);
     return promise;
@@ -142,6 +152,14 @@ export async function instancePair<Plane extends DataPlane = MemoryPlane>(option
     await another.instance.listenOn({ addresses: [], ports: { ike: 500, nat: 4500 } });
     return another;
   };
+  const restartGateway = async (): Promise<Running<Plane>> => {
+    there.setLink({ loss: 1 }); // its last words are lost
+    await pair.gateway.instance.close(0);
+    there.setLink({ loss: 0 });
+    const again = await start('gateway', there, gateway);
+    await again.instance.listenOn({ addresses: ['%any'], ports: { ike: 500, nat: 4500 } });
+    return again;
+  };
   await settle(internet.clock);
-  return { internet, ...pair, addClient, finish, pass: (span) => pass(internet.clock, span) };
+  return { internet, nat, ...pair, addClient, restartGateway, finish, pass: (span) => pass(internet.clock, span) };
 }

@@ -22,10 +22,15 @@ export function engineClock(clock: VirtualClock): Clock {
   };
 }
 
+/** Lets everything run that waits for no time: promises and streams. */
+export async function breathe(): Promise<void> {
+  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
 /** Lets promises settle, then time pass, until nothing happens within `quiet` milliseconds. */
 export async function settle(clock: VirtualClock, quiet = 0): Promise<void> {
   for (let round = 0; round < 100; round++) {
-    for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+    await breathe();
     const next = clock.next;
     if (next === undefined || next > clock.now + quiet) return;
     clock.run(next);
@@ -36,10 +41,10 @@ export async function settle(clock: VirtualClock, quiet = 0): Promise<void> {
 /** Lets `span` milliseconds pass, promises settling in between. */
 export async function pass(clock: VirtualClock, span: number): Promise<void> {
   const until = clock.now + span;
-  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+  await breathe();
   for (let next = clock.next; next !== undefined && next <= until; next = clock.next) {
     clock.run(next);
-    for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+    await breathe();
   }
   clock.run(until);
 }
@@ -61,7 +66,14 @@ function hostUdp(host: Host): UdpNetwork {
       }
       if (sockets.has(ip)) return Promise.reject(new DataPlaneError(`${ip} ${port} is taken`, { code: 'ADDRESS_IN_USE' }));
       sockets.set(ip, ({ data, source }) => onDatagram(data, source.ip, source.port));
-      return Promise.resolve(socketOn(host, { ip, port }, () => void ports.get(port)?.delete(ip)));
+      return Promise.resolve(
+        socketOn(host, { ip, port }, () => {
+          sockets.delete(ip);
+          if (sockets.size > 0) return;
+          ports.delete(port);
+          host.unbind(port);
+        }),
+      );
     },
     sourceFor: (remote) => Promise.resolve(host.addresses.find((ip) => ip.includes(':') === remote.includes(':'))),
     addresses: () => host.addresses,
