@@ -1,4 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Scope } from './scope.ts';
 
@@ -121,6 +123,13 @@ export async function eventually<T>(
 
 export const commandExists = (name: string): boolean =>
   spawnSync('sh', ['-c', 'command -v "$1"', 'sh', name], { stdio: 'ignore' }).status === 0;
+
+/** A script of `process/`, as `tsc -b tsconfig.tools.json` compiled it; this file itself may run compiled, too. */
+export function compiled(name: string): string {
+  const built = join(process.cwd(), 'dist', '.tools', 'test', 'interop', 'process', `${name}.js`);
+  if (!existsSync(built)) throw new Error(`${built} is not there: run npm run test:interop, which builds it first`);
+  return built;
+}
 
 function ended(child: ChildProcess): Promise<number> {
   return new Promise((resolve) => {

@@ -1,8 +1,6 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Exchanged } from './end.ts';
 import type { Host } from './network.ts';
-import { Daemon, eventually } from './process.ts';
+import { compiled, Daemon, eventually } from './process.ts';
 import { Scope } from './scope.ts';
 
 /** Ends of a TCP connection in the kernel of a namespace, as processes of their own: `process/tcp-end.ts`. */
@@ -48,11 +46,4 @@ async function result({ scope, daemon }: Running): Promise<Exchanged> {
   } finally {
     await scope.close();
   }
-}
-
-/** A script of `process/`, as `tsc -b tsconfig.tools.json` compiled it; this file itself may run compiled, too. */
-export function compiled(name: string): string {
-  const built = join(process.cwd(), 'dist', '.tools', 'test', 'interop', 'process', `${name}.js`);
-  if (!existsSync(built)) throw new Error(`${built} is not there: run npm run test:interop, which builds it first`);
-  return built;
 }

@@ -1,0 +1,138 @@
+// Our end of a tunnel as a process of its own, over the public library. Requests and answers are lines of JSON.
+//   driver client|gateway CONFIGURATION
+// request   {"id": 1, "method": "up", …}      answer {"id": 1, "result": …} or {"id": 1, "error": {"code", "message", "hint"}}
+import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import process from 'node:process';
+import { createInterface } from 'node:readline';
+import { type Client, compile, createClient, createGateway, type Gateway, loadConfig, TunnelwrightError } from 'tunnelwright';
+import { type Exchanged, exchangeOctets } from './octets.ts';
+
+const [role, file = ''] = process.argv.slice(2);
+const CONNECTION = 'net';
+
+interface Request {
+  readonly id: number;
+  readonly method: string;
+  readonly to?: string;
+  readonly count?: number;
+  readonly port?: number;
+  readonly octets?: number;
+}
+
+const end = await start();
+end.onNotice(({ notice }) => {
+  if (notice.kind !== 'ike-keys') process.stderr.write(`${JSON.stringify(notice, readable)}\n`);
+});
+const served = new Map<number, Promise<Exchanged>>();
+const METHODS: Readonly<Record<string, (request: Request) => Promise<unknown>>> = {
+  up: async () => ({ took: (await end.up({ connection: CONNECTION })).took }),
+  sas: async () => end.ikeSas().map(describe),
+  rekeyChild: () => end.rekey({ child: onlyChild().id }),
+  rekeyIke: () => end.rekey({ ikeSa: onlyIkeSa().id }),
+  deleteChild: () => end.down({ child: onlyChild().id }),
+  deleteIke: () => end.down({ ikeSa: onlyIkeSa().id }),
+  ping,
+  listen,
+  served: ({ port = 0 }) => served.get(port)!,
+  connect: async ({ to = '', port = 0, octets = 0 }) =>
+    exchangeOctets(await end.inside.connect({ host: to, port, allowHalfOpen: true, timeout: 10_000 }), octets, 0xfeed),
+  memory: async () => {
+    globalThis.gc?.();
+    return process.memoryUsage();
+  },
+};
+
+say({ ready: true, listen: end.facts().listen });
+for await (const line of createInterface({ input: process.stdin })) void answer(JSON.parse(line) as Request);
+await end.close(2000);
+process.exit(0);
+
+async function start(): Promise<Client | Gateway> {
+  const config = compile(loadConfig(readFileSync(file, 'utf8'), { file, directory: dirname(file) }));
+  if (role === 'client') return createClient({ config });
+  const gateway = await createGateway({ config });
+  await gateway.listen();
+  return gateway;
+}
+
+async function answer(request: Request): Promise<void> {
+  const { id, method } = request;
+  try {
+    say({ id, result: (await METHODS[method]!(request)) ?? null });
+  } catch (error) {
+    say({
+      id,
+      error:
+        error instanceof TunnelwrightError
+          ? { type: error.name, code: error.code, message: error.message, hint: error.hint }
+          : { message: String(error) },
+    });
+  }
+}
+
+async function ping({ to = '', count = 1 }: Request): Promise<number> {
+  let answers = 0;
+  for (let i = 0; i < count; i++) {
+    await end.inside.ping(to, { timeout: 2000 }).then(
+      () => answers++,
+      () => undefined,
+    );
+  }
+  return answers;
+}
+
+async function listen({ port = 0, octets = 0 }: Request): Promise<void> {
+  const exchanged = new Promise<Exchanged>((resolve, reject) => {
+    const server = end.inside.listen({ port, allowHalfOpen: true }, (socket) => {
+      server.close();
+      exchangeOctets(socket, octets, 0x5eed).then(resolve, reject);
+    });
+  });
+  exchanged.catch(() => undefined);
+  served.set(port, exchanged);
+}
+
+function onlyIkeSa() {
+  return end.ikeSas().find(({ state }) => state === 'established')!;
+}
+
+function onlyChild() {
+  return onlyIkeSa().children.find(({ state }) => state === 'installed')!;
+}
+
+function describe(sa: ReturnType<typeof onlyIkeSa>) {
+  const { id, state, spiI, spiR, remoteId, suite } = sa;
+  const children = sa.children.map(({ id: child, name, state: its, inboundSpi, outboundSpi, suite: childSuite, counters }) => ({
+    id: child,
+    name,
+    state: its,
+    inboundSpi,
+    outboundSpi,
+    suite: childSuite,
+    octetsIn: counters?.inbound.bytes ?? 0,
+    octetsOut: counters?.outbound.bytes ?? 0,
+  }));
+  return {
+    id,
+    state,
+    spiI: hex(spiI),
+    spiR: hex(spiR),
+    remoteId: remoteId ? new TextDecoder().decode(remoteId.data) : '',
+    suite,
+    children,
+  };
+}
+
+function hex(octets: Uint8Array): string {
+  return Buffer.from(octets).toString('hex');
+}
+
+function readable(_key: string, value: unknown): unknown {
+  if (value instanceof Uint8Array) return hex(value);
+  return value instanceof Error ? value.message : value;
+}
+
+function say(line: object): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}

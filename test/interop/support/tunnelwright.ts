@@ -1,0 +1,204 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { End, Exchanged, IkeSaSeen } from './end.ts';
+import type { Host } from './network.ts';
+import { compiled, Daemon, eventually } from './process.ts';
+import type { Identity } from './profile.ts';
+import type { Scope } from './scope.ts';
+
+export interface TunnelwrightOptions {
+  readonly folder: string;
+  readonly host: Host;
+  readonly role: 'client' | 'gateway';
+  readonly configuration: object;
+}
+
+/** What our end said when something failed. */
+export class TunnelwrightFailure extends Error {
+  readonly type: string | undefined;
+  readonly code: string | undefined;
+  readonly hint: string | undefined;
+
+  constructor(error: { readonly type?: string; readonly code?: string; readonly message: string; readonly hint?: string }) {
+    super(error.message);
+    this.type = error.type;
+    this.code = error.code;
+    this.hint = error.hint;
+  }
+}
+
+/** Our end: `process/driver.ts` in a namespace of its own, spoken to in lines of JSON. Its TCP/IP is the in-process stack. */
+export class Tunnelwright implements End {
+  readonly name = 'Tunnelwright';
+  readonly host: Host;
+  readonly #daemon: Daemon;
+  readonly #waiting = new Map<number, { resolve: (result: unknown) => void; reject: (error: Error) => void }>();
+  #ready = false;
+  #lastId = 0;
+
+  private constructor(host: Host, daemon: Daemon) {
+    this.host = host;
+    this.#daemon = daemon;
+    createInterface({ input: daemon.child.stdout! }).on('line', (line) => this.#onLine(line));
+    daemon.child.once('close', () => {
+      for (const { reject } of this.#waiting.values()) reject(new Error(`our process ended\n${this.log()}`));
+      this.#waiting.clear();
+    });
+  }
+
+  static async start(scope: Scope, { folder, host, role, configuration }: TunnelwrightOptions): Promise<Tunnelwright> {
+    await mkdir(folder, { recursive: true });
+    const file = join(folder, 'tunnelwright.yaml');
+    // JSON is YAML.
+    await writeFile(file, JSON.stringify(configuration, undefined, 2));
+    const args = ['netns', 'exec', host.namespace, process.execPath, '--expose-gc', compiled('driver'), role, file];
+    const end = new Tunnelwright(host, new Daemon(scope, 'Tunnelwright', 'ip', args, { stdin: true }));
+    await eventually(
+      'our process is ready',
+      () => end.#ready || !end.#daemon.running,
+      10_000,
+      () => end.log(),
+    );
+    if (!end.#ready) throw new Error(`our process did not start\n${end.log()}`);
+    return end;
+  }
+
+  get pid(): number {
+    return this.#daemon.pid;
+  }
+
+  async initiate(): Promise<void> {
+    await this.#call('up');
+  }
+
+  async ikeSas(): Promise<readonly IkeSaSeen[]> {
+    const sas = (await this.#call('sas')) as readonly DriverSa[];
+    return sas.map((sa) => ({
+      id: String(sa.id),
+      established: sa.state === 'established',
+      spiI: sa.spiI,
+      spiR: sa.spiR,
+      remoteId: sa.remoteId,
+      children: sa.children.map(({ id, name, state, inboundSpi, outboundSpi, octetsIn, octetsOut }) => ({
+        id: String(id),
+        name,
+        installed: state === 'installed',
+        spiIn: spi(inboundSpi),
+        spiOut: spi(outboundSpi),
+        octetsIn,
+        octetsOut,
+      })),
+    }));
+  }
+
+  async rekeyChild(): Promise<void> {
+    await this.#call('rekeyChild');
+  }
+
+  async rekeyIke(): Promise<void> {
+    await this.#call('rekeyIke');
+  }
+
+  async deleteChild(): Promise<void> {
+    await this.#call('deleteChild');
+  }
+
+  async deleteIke(): Promise<void> {
+    await this.#call('deleteIke');
+  }
+
+  async ping(to: string, count: number): Promise<number> {
+    return (await this.#call('ping', { to, count })) as number;
+  }
+
+  async listen(port: number, octets: number): Promise<{ readonly done: Promise<Exchanged> }> {
+    await this.#call('listen', { port, octets });
+    return { done: this.#call('served', { port }) as Promise<Exchanged> };
+  }
+
+  async connect(to: string, port: number, octets: number): Promise<Exchanged> {
+    return (await this.#call('connect', { to, port, octets })) as Exchanged;
+  }
+
+  /** Resident octets after a garbage collection. */
+  async residentOctets(): Promise<number> {
+    return ((await this.#call('memory')) as { rss: number }).rss;
+  }
+
+  log(): string {
+    return `--- Tunnelwright\n${this.#daemon.output.split('\n').slice(-60).join('\n')}`;
+  }
+
+  #call(method: string, parameters: object = {}): Promise<unknown> {
+    const id = ++this.#lastId;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#daemon.child.stdin!.write(`${JSON.stringify({ id, method, ...parameters })}\n`);
+    });
+  }
+
+  #onLine(line: string): void {
+    const answer = JSON.parse(line) as { id?: number; ready?: boolean; result?: unknown; error?: { message: string } };
+    if (answer.ready) this.#ready = true;
+    const waiting = this.#waiting.get(answer.id ?? -1);
+    if (waiting === undefined) return;
+    this.#waiting.delete(answer.id!);
+    if (answer.error) waiting.reject(new TunnelwrightFailure(answer.error));
+    else waiting.resolve(answer.result);
+  }
+}
+
+interface DriverSa {
+  readonly id: number;
+  readonly state: string;
+  readonly spiI: string;
+  readonly spiR: string;
+  readonly remoteId: string;
+  readonly children: readonly {
+    readonly id: number;
+    readonly name: string;
+    readonly state: string;
+    readonly inboundSpi: number;
+    readonly outboundSpi: number;
+    readonly octetsIn: number;
+    readonly octetsOut: number;
+  }[];
+}
+
+export interface ConfigurationOptions {
+  readonly host: Host;
+  readonly peer: Host;
+  readonly identity: Identity;
+  readonly ike: string;
+  readonly esp: string;
+  /** Added to the connection, or replacing what stands there. */
+  readonly connection?: object;
+  readonly child?: object;
+}
+
+/** Our configuration with one connection `net` and one child `net` between the protected networks of two hosts. */
+export function configuration({ host, peer, identity, ike, esp, connection = {}, child = {} }: ConfigurationOptions): object {
+  const own = identity.auth === 'psk' ? {} : { certs: identity.certificate, key: identity.key };
+  return {
+    addresses: `${host.inside}/24`,
+    plane: 'netstack',
+    connections: {
+      net: {
+        local_addrs: host.address,
+        remote_addrs: peer.address,
+        proposals: ike,
+        local: { auth: identity.auth, id: identity.id, ...own },
+        remote: { auth: identity.auth, id: identity.peerId },
+        retransmission: { initial: '500ms', base: 1.4, give_up: '4s' },
+        ...connection,
+        children: { net: { local_ts: host.network, remote_ts: peer.network, esp_proposals: esp, ...child } },
+      },
+    },
+    ...(identity.auth === 'psk'
+      ? { secrets: { net: { kind: 'psk', secret: identity.secret } } }
+      : { authorities: { net: { cacert: identity.authority } } }),
+  };
+}
+
+const spi = (value: number): string => value.toString(16).padStart(8, '0');
