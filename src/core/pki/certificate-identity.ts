@@ -7,6 +7,7 @@ import { certificateFailure } from './failure.ts';
 import { formatGeneralName, type GeneralName } from './general-name.ts';
 import { formatIdentity, identityName } from './identity.ts';
 import { formatName, sameName } from './name.ts';
+import { foldAscii } from './strings.ts';
 
 export interface IdentityMatchOptions {
   /**
@@ -25,12 +26,12 @@ export function identityMatchesCertificate(id: Identification, certificate: Cert
   const names = certificate.subjectAltNames ?? [];
   switch (id.idType) {
     case IdType.ID_FQDN: {
-      const wanted = fromUtf8(id.data).toLowerCase();
-      return names.some((name) => name.kind === 'dns' && matchesHost(name.text.toLowerCase(), wanted, options.wildcards === true));
+      const wanted = foldAscii(fromUtf8(id.data));
+      return names.some((name) => name.kind === 'dns' && matchesHost(foldAscii(name.text), wanted, options.wildcards === true));
     }
     case IdType.ID_RFC822_ADDR: {
-      const wanted = fromUtf8(id.data).toLowerCase();
-      return names.some((name) => name.kind === 'email' && name.text.toLowerCase() === wanted);
+      const wanted = foldAscii(fromUtf8(id.data));
+      return names.some((name) => name.kind === 'email' && foldAscii(name.text) === wanted);
     }
     case IdType.ID_IPV4_ADDR:
     case IdType.ID_IPV6_ADDR:

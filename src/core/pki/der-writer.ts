@@ -1,5 +1,5 @@
 import { compareBytes, concat } from '../bytes/bytes.ts';
-import { contextPrimitive, contextTag, DerTag } from './der.ts';
+import { contextTag, DerTag } from './der.ts';
 import { encodeOid } from './oid.ts';
 
 /** One element: identifier octet, minimal length (X.690 §10.1), content. */
@@ -19,12 +19,10 @@ export function setOf(...members: readonly Uint8Array[]): Uint8Array {
 }
 
 export const explicit = (number: number, ...content: readonly Uint8Array[]): Uint8Array => element(contextTag(number), ...content);
-export const implicit = (number: number, content: Uint8Array): Uint8Array => element(contextPrimitive(number), content);
 export const oid = (dotted: string): Uint8Array => element(DerTag.OID, encodeOid(dotted));
 export const octetString = (content: Uint8Array): Uint8Array => element(DerTag.OCTET_STRING, content);
 export const bitString = (content: Uint8Array, unused = 0): Uint8Array => element(DerTag.BIT_STRING, Uint8Array.of(unused), content);
 export const boolean = (value: boolean): Uint8Array => element(DerTag.BOOLEAN, Uint8Array.of(value ? 0xff : 0));
-export const nullValue = (): Uint8Array => element(DerTag.NULL);
 
 /** An INTEGER that is not negative, from its octets in network order. */
 export function unsigned(octets: Uint8Array): Uint8Array {

@@ -1,13 +1,13 @@
-import { compareBytes, equalBytes, fromUtf8 } from '../bytes/bytes.ts';
+import { compareBytes, equalBytes } from '../bytes/bytes.ts';
 import { tryParseIp } from '../bytes/ip-address.ts';
 import { IdType } from '../wire/iana.ts';
 import type { Identification } from '../wire/payloads/types.ts';
 import { DerReader, DerTag } from './der.ts';
 import { element, oid, sequence, setOf } from './der-writer.ts';
 import { formatIdentity, identityName, identityPrefix, notAnIdentity, parseIdentity } from './identity.ts';
-import { type Attribute, formatName, type Name, parseName, sameName } from './name.ts';
+import { type Attribute, formatName, type Name, parseName, type RelativeName, sameName } from './name.ts';
 import { looksLikeName, splitName } from './name-text.ts';
-import { decodeString, foldString, matchesGlob } from './strings.ts';
+import { decodeString, decodeUtf8, foldAscii, foldString, matchesGlob } from './strings.ts';
 
 /** Whom a policy accepts: the shape that `core/ike` works with. */
 export type IdentityPattern =
@@ -75,7 +75,7 @@ export function matchStrength(pattern: IdentityPattern, id: Identification): 0 |
     case 'exact':
       return sameIdentity(pattern.id, id) ? 3 : 0;
     case 'wildcard':
-      return pattern.idType === id.idType && matchesGlob(foldOf(id.idType, pattern.pattern), foldOf(id.idType, fromUtf8(id.data))) ? 2 : 0;
+      return pattern.idType === id.idType && fitsWildcard(id.idType, pattern.pattern, id.data) ? 2 : 0;
     case 'subnet':
       return pattern.idType === id.idType && isBetween(id.data, pattern.start, pattern.end) ? 2 : 0;
     case 'dn': {
@@ -89,14 +89,21 @@ export function matchStrength(pattern: IdentityPattern, id: Identification): 0 |
 export function sameIdentity(a: Identification, b: Identification): boolean {
   if (a.idType !== b.idType) return false;
   if (equalBytes(a.data, b.data)) return true;
-  if (a.idType === IdType.ID_FQDN || a.idType === IdType.ID_RFC822_ADDR)
-    return foldOf(a.idType, fromUtf8(a.data)) === foldOf(b.idType, fromUtf8(b.data));
+  if (isNameType(a.idType)) {
+    const [textA, textB] = [decodeUtf8(a.data), decodeUtf8(b.data)];
+    return textA !== undefined && textB !== undefined && foldAscii(textA) === foldAscii(textB);
+  }
   const [nameA, nameB] = [identityName(a), identityName(b)];
   return nameA !== undefined && nameB !== undefined && sameName(nameA, nameB);
 }
 
-const foldOf = (idType: number, text: string): string =>
-  idType === IdType.ID_FQDN || idType === IdType.ID_RFC822_ADDR ? text.toLowerCase() : text;
+function fitsWildcard(idType: number, pattern: string, data: Uint8Array): boolean {
+  const text = decodeUtf8(data);
+  if (text === undefined) return false;
+  return isNameType(idType) ? matchesGlob(foldAscii(pattern), foldAscii(text)) : matchesGlob(pattern, text);
+}
+
+const isNameType = (idType: number): boolean => idType === IdType.ID_FQDN || idType === IdType.ID_RFC822_ADDR;
 
 const isBetween = (data: Uint8Array, start: Uint8Array, end: Uint8Array): boolean =>
   data.length === start.length && compareBytes(start, data) <= 0 && compareBytes(data, end) <= 0;
@@ -105,17 +112,34 @@ function matchName(patternDer: Uint8Array, name: Name): 0 | 2 | 3 {
   const { name: pattern, open } = splitPattern(patternDer);
   if (!open && pattern.keys.length === name.keys.length && pattern.keys.every((key, i) => key === name.keys[i])) return 3;
   if (!open) return pattern.parts.length === name.parts.length && pattern.parts.every((part, i) => partFits(part, name.parts[i]!)) ? 2 : 0;
-  const free = new Set(name.parts);
-  for (const part of pattern.parts) {
-    const found = [...free].find((candidate) => partFits(part, candidate));
-    if (found === undefined) return 0;
-    free.delete(found);
-  }
-  return 2;
+  return takesAll(pattern.parts, name.parts, partFits) ? 2 : 0;
 }
 
-function partFits(pattern: readonly Attribute[], part: readonly Attribute[]): boolean {
-  return pattern.length === part.length && pattern.every((wanted) => part.some((attribute) => attributeFits(wanted, attribute)));
+const partFits = (pattern: RelativeName, part: RelativeName): boolean =>
+  pattern.length === part.length && takesAll(pattern.map(single), part.map(single), (a, b) => attributeFits(a[0]!, b[0]!));
+
+const single = (attribute: Attribute): RelativeName => [attribute];
+
+/** Every part of a pattern takes one of its own, in any order; those that leave less to choose take first. */
+function takesAll(
+  patterns: readonly RelativeName[],
+  parts: readonly RelativeName[],
+  fits: (pattern: RelativeName, part: RelativeName) => boolean,
+): boolean {
+  const free = [...parts];
+  return [...patterns]
+    .sort((a, b) => wildness(a) - wildness(b))
+    .every((pattern) => {
+      const found = free.findIndex((part) => fits(pattern, part));
+      if (found >= 0) free.splice(found, 1);
+      return found >= 0;
+    });
+}
+
+/** 0 for text without `*`, 2 for nothing but `*`. */
+function wildness(pattern: RelativeName): number {
+  const texts = pattern.map(({ tag, content }) => decodeString(tag, content) ?? '');
+  return texts.includes('*') ? 2 : texts.some((text) => text.includes('*')) ? 1 : 0;
 }
 
 function attributeFits(wanted: Attribute, attribute: Attribute): boolean {
@@ -135,7 +159,17 @@ function namePattern(text: string): IdentityPattern {
   return { kind: 'dn', pattern: sequence(...parts, ...(open === null ? [] : [element(DerTag.SET)])) };
 }
 
-function splitPattern(der: Uint8Array): { name: Name; open: boolean } {
+interface NamePattern {
+  readonly name: Name;
+  readonly open: boolean;
+}
+
+/** Patterns are compiled once and matched often. */
+const compiled = new WeakMap<Uint8Array, NamePattern>();
+
+function splitPattern(der: Uint8Array): NamePattern {
+  const known = compiled.get(der);
+  if (known !== undefined) return known;
   const parts: Uint8Array[] = [];
   const list = new DerReader(der).sequence('name pattern');
   let open = false;
@@ -144,7 +178,9 @@ function splitPattern(der: Uint8Array): { name: Name; open: boolean } {
     open = part.tag === DerTag.SET && part.content.length === 0;
     if (!open) parts.push(part.whole);
   }
-  return { name: parseName(sequence(...parts)), open };
+  const pattern = { name: parseName(sequence(...parts)), open };
+  compiled.set(der, pattern);
+  return pattern;
 }
 
 function wildcardPattern(trimmed: string): IdentityPattern {

@@ -6,7 +6,16 @@ export { type CertificateSigner, certificateSigner, generateKey, type KeyKind, t
 export { type AlgorithmPolicy, DEFAULT_ALGORITHMS } from './algorithm-policy.ts';
 export { type Certificate, certificateTitle, isSelfIssued, parseCertificate, sameCertificate, serialText } from './certificate.ts';
 export { certificateIdentities, type IdentityMatchOptions, identityMatchesCertificate, identityMismatch } from './certificate-identity.ts';
-export { type Extension, KeyUsage, type KnownExtensions } from './extensions.ts';
+export {
+  type AccessDescription,
+  type AuthorityKeyIdentifier,
+  type BasicConstraints,
+  type DistributionPoint,
+  type Extension,
+  KeyUsage,
+  type KnownExtensions,
+  type NameConstraints,
+} from './extensions.ts';
 export { type CertificateCode, certificateFailure } from './failure.ts';
 export { formatGeneralName, type GeneralName } from './general-name.ts';
 export { formatIdentity, identityTypeName, parseIdentity } from './identity.ts';
@@ -30,7 +39,7 @@ export {
   keyIdentifier,
 } from './issuing/certificates.ts';
 export { ANY_PURPOSE, CLIENT_PURPOSE, IKE_PURPOSE, type KeyPurpose, SERVER_PURPOSE } from './key-purpose.ts';
-export { attributeTexts, formatName, isWithin, type Name, parseName, sameName } from './name.ts';
+export { attributeTexts, formatName, isWithin, type Name, parseName, type RelativeName, sameName } from './name.ts';
 export { parseNameText } from './name-text.ts';
 export { keyPurposeName, Oid } from './oid.ts';
 export { findPath, type PathLimits, type PathOptions, type PathResult } from './path.ts';

@@ -56,6 +56,12 @@ export function foldString(text: string): string {
   return composed.replace(/\s+/g, ' ').trim();
 }
 
+/**
+ * The form in which host names and mail addresses are compared: ASCII letters in lower case and nothing else changed, so that no other
+ * character, such as the Kelvin sign, passes for one of them.
+ */
+export const foldAscii = (text: string): string => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+
 /** Whether `text` fits `pattern`, in which `*` stands for any run of characters. Linear in both but for one backtrack point. */
 export function matchesGlob(pattern: string, text: string): boolean {
   let p = 0;

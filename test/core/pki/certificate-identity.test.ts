@@ -38,6 +38,7 @@ describe('what a certificate speaks for (RFC 4945 §3.1)', () => {
     ['c=ch, o=LAB, cn=CN.example.com, e=MAIL@example.com', true],
     ['C=CH, O=lab, CN=cn.example.com', false],
     ['O=lab, C=CH, CN=cn.example.com, E=mail@example.com', false],
+    ['fqdn:vpn.example.\u212aom', false],
     ['keyid:vpn.example.com', false],
     ['{12}:vpn.example.com', false],
     ['fqdn:#', false],

@@ -150,6 +150,8 @@ describe('patterns', () => {
     ['OU=a, OU=b, *', 'OU=a, CN=x', 0],
     ['O=lab, *', 'lab', 0],
     ['dn:CN=*', 'CN=x', 2],
+    ['CN=a + CN=*', 'CN=a + CN=b', 2],
+    ['CN=a + CN=*', 'CN=a + OU=b', 0],
   ])('%s takes %s: %s', (pattern, id, strength) => {
     if (strength === 'bad') return expect(() => parseIdentity(id)).toThrow();
     const compiled = parseIdentityPattern(pattern);
@@ -187,6 +189,22 @@ describe('patterns', () => {
 });
 
 describe('sameness', () => {
+  test('only ASCII letters have two cases', () => {
+    const kelvin = { idType: 2, data: utf8('vpn.\u212a.example') };
+    expect(sameIdentity(kelvin, parseIdentity('vpn.k.example'))).toBe(false);
+    expect(matchIdentity(parseIdentityPattern('*.k.example'), kelvin)).toBe(false);
+  });
+
+  test('octets that are no UTF-8 are the same only when they are the same', () => {
+    const [a, b] = [fromHex('ff'), fromHex('fe')].map((data) => ({ idType: 2, data })) as [
+      { idType: number; data: Uint8Array },
+      { idType: number; data: Uint8Array },
+    ];
+    expect(sameIdentity(a, b)).toBe(false);
+    expect(sameIdentity(a, { ...a, data: fromHex('ff') })).toBe(true);
+    expect(matchIdentity({ kind: 'wildcard', idType: 2, pattern: '*' }, a)).toBe(false);
+  });
+
   test.each([
     ['vpn.example.com', 'VPN.EXAMPLE.COM', true],
     ['a@b', 'A@B', true],
