@@ -1,6 +1,5 @@
 import { putU16, putU32, TcpOption, type TcpView } from '../../packet/index.ts';
 import { initialWindow } from './congestion.ts';
-import type { OutOfOrder } from './out-of-order.ts';
 import type { Tcb } from './tcb.ts';
 
 /** Octets of the options that every segment carries once agreed: NOP, NOP, Timestamps (RFC 7323 appendix A). */
@@ -88,16 +87,21 @@ export function writeTimestamps(out: Uint8Array, at: number, value: number, echo
 /** Octets that so many SACK blocks take, with their padding. */
 export const sackLength = (blocks: number): number => (blocks === 0 ? 0 : 4 + 8 * blocks);
 
-/** RFC 2018 §3: the most recent first. */
-export function writeSack(out: Uint8Array, at: number, ranges: OutOfOrder, blocks: number): number {
+/** RFC 2018 §3: the most recent first; before it what came twice (RFC 2883 §4). @param room blocks that fit. */
+export function writeSack(tcb: Tcb, out: Uint8Array, at: number, room: number): number {
+  const { outOfOrder } = tcb;
+  const twice = tcb.dsackDue && room > 0 ? 1 : 0;
+  const blocks = Math.min(outOfOrder.count + twice, room);
   if (blocks === 0) return at;
   putU16(out, at, NOP_NOP);
   out[at + 2] = TcpOption.SACK;
   out[at + 3] = 2 + 8 * blocks;
   for (let i = 0; i < blocks; i++) {
-    putU32(out, at + 4 + 8 * i, ranges.left(i));
-    putU32(out, at + 8 + 8 * i, ranges.right(i));
+    const isTwice = i < twice;
+    putU32(out, at + 4 + 8 * i, isTwice ? tcb.dsackLeft : outOfOrder.left(i - twice));
+    putU32(out, at + 8 + 8 * i, isTwice ? tcb.dsackRight : outOfOrder.right(i - twice));
   }
+  tcb.dsackDue = false;
   return at + sackLength(blocks);
 }
 

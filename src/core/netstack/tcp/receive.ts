@@ -5,7 +5,7 @@ import { finishWriting, startKeepAlive } from './calls.ts';
 import { agreeOptions } from './options.ts';
 import { seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
 import { fail, limitFinWait2, setTimer, type Tcb, transition } from './tcb.ts';
-import { owe, reachFin, takeFin, takeText } from './text.ts';
+import { noteDuplicate, owe, QUICK_ACKS, reachFin, takeFin, takeText } from './text.ts';
 import { Timer } from './timers.ts';
 
 /** SEGMENT ARRIVES (RFC 9293 §3.10.7) for a connection that exists. The segment's text is in `data`. */
@@ -161,7 +161,8 @@ function refuse(tcb: Tcb, segment: TcpView): void {
   if (usable) tcb.lastHeard = host.now;
   // A probe, a copy, a keep-alive: each has to be answered, or the peer never learns where we stand.
   if (usable && segment.length > 0) {
-    host.counters.tcpDuplicateText++;
+    const length = segment.end - segment.start;
+    if (seqLe(seqAdd(segment.seq, length), tcb.rcvNxt)) noteDuplicate(tcb, segment.seq, length);
     owe(tcb);
   } else challenge(tcb);
 }
@@ -242,6 +243,7 @@ function establish(tcb: Tcb, segment: TcpView, window: number): void {
   tcb.lastHeard = host.now;
   tcb.stalledSince = host.now;
   tcb.roundStart = host.now;
+  tcb.quickAcks = QUICK_ACKS;
   tcb.timers.clear(Timer.RETRANSMIT);
   tcb.timers.clear(Timer.CONNECT);
   // Karn's rule: only a handshake without repetition tells the time (RFC 6298 §3).

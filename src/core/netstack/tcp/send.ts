@@ -196,8 +196,7 @@ function emitText(tcb: Tcb, out: Uint8Array, at: number, start: number, end: num
   let optionsEnd = optionsAt;
   if (tcb.timestamps) optionsEnd = writeTimestamps(out, optionsEnd, tcb.tsNow, tcb.tsRecent);
   const spare = segmentRoom(tcb) - (optionsEnd - optionsAt) - text;
-  const blocks = tcb.sack ? Math.min(tcb.outOfOrder.count, 3, Math.max(0, Math.floor((spare - 4) / 8))) : 0;
-  optionsEnd = writeSack(out, optionsEnd, tcb.outOfOrder, blocks);
+  if (tcb.sack) optionsEnd = writeSack(tcb, out, optionsEnd, Math.min(3, Math.max(0, Math.floor((spare - 4) / 8))));
   tcb.sendBuffer.copy(offset, text, out, optionsEnd);
   tcb.lastSent = tcb.host.now;
   const length = seal(tcb, out, at, start, flags, advertiseWindow(tcb), optionsEnd - optionsAt, text);
@@ -209,7 +208,7 @@ function emitEmpty(tcb: Tcb, out: Uint8Array, at: number, seq: number): number {
   const optionsAt = at + tcb.ipHeader + TCP_HEADER;
   let optionsEnd = optionsAt;
   if (tcb.timestamps) optionsEnd = writeTimestamps(out, optionsEnd, tcb.tsNow, tcb.tsRecent);
-  if (tcb.sack) optionsEnd = writeSack(out, optionsEnd, tcb.outOfOrder, Math.min(tcb.outOfOrder.count, tcb.timestamps ? 3 : 4));
+  if (tcb.sack) optionsEnd = writeSack(tcb, out, optionsEnd, tcb.timestamps ? 3 : 4);
   const length = seal(tcb, out, at, seq, TcpFlag.ACK, advertiseWindow(tcb), optionsEnd - optionsAt, 0);
   acknowledged(tcb);
   return length;

@@ -104,8 +104,14 @@ export class Tcb implements Timed {
 
   // Acknowledging.
   ackNow = false;
+  /** Text that came twice, to be told once (RFC 2883). */
+  dsackDue = false;
+  dsackLeft = 0;
+  dsackRight = 0;
   /** One pure ACK each for segments out of order. */
   duplicateAcksOwed = 0;
+  /** Segments that are still acknowledged at once: while the peer's window opens, each acknowledgment is worth a segment. */
+  quickAcks = 0;
   /** Octets received since an ACK was sent. */
   unackedText = 0;
   lastAckSent = 0;

@@ -21,6 +21,7 @@ export function takeText(tcb: Tcb, segment: TcpView, data: Uint8Array): boolean 
   if (tcb.finAt !== undefined) right = seqMin(right, tcb.finAt);
   if (length > tcb.receivedMss) tcb.receivedMss = length;
   if (seqGe(left, right)) {
+    noteDuplicate(tcb, segment.seq, length);
     owe(tcb);
     return true;
   }
@@ -60,6 +61,15 @@ export function reachFin(tcb: Tcb): void {
   else if (tcb.state === 'FIN-WAIT-2') transition(tcb, 'TIME-WAIT');
 }
 
+/** RFC 2883 §4: what came twice is the first block of the next acknowledgment. */
+export function noteDuplicate(tcb: Tcb, left: number, length: number): void {
+  tcb.host.counters.tcpDuplicateText++;
+  if (!tcb.sack || length === 0) return;
+  tcb.dsackDue = true;
+  tcb.dsackLeft = left;
+  tcb.dsackRight = seqAdd(left, length);
+}
+
 /** An acknowledgment is due at once. */
 export function owe(tcb: Tcb): void {
   tcb.ackNow = true;
@@ -81,8 +91,9 @@ function takeInOrder(tcb: Tcb, segment: TcpView, data: Uint8Array, from: number,
   host.notify(tcb, Ready.READABLE);
   if (tcb.timestamps) sampleReceiverRtt(tcb, (tcb.tsNow - segment.tsEcr) | 0);
   tcb.unackedText += to - from;
+  if (tcb.quickAcks > 0) tcb.quickAcks--;
   // RFC 5681 §4.2: every second full-sized segment, and at once when a hole was filled.
-  if (filled || tcb.unackedText >= 2 * tcb.receivedMss) owe(tcb);
+  if (filled || tcb.quickAcks > 0 || tcb.unackedText >= 2 * tcb.receivedMss) owe(tcb);
   else if (!tcb.timers.running(Timer.DELAYED_ACK)) setTimer(tcb, Timer.DELAYED_ACK, host.now + host.config.delayedAck);
 }
 
@@ -91,8 +102,13 @@ function takeOutOfOrder(tcb: Tcb, data: Uint8Array, left: number, from: number, 
   const { receiveBuffer, outOfOrder, host } = tcb;
   const right = seqAdd(left, to - from);
   host.counters.tcpOutOfOrder++;
-  if (outOfOrder.covers(left, right)) host.counters.tcpDuplicateText++;
-  else if (!outOfOrder.add(left, right) || !receiveBuffer.place(seqDiff(left, tcb.rcvNxt), data, from, to)) host.counters.tcpOutOfMemory++;
+  tcb.quickAcks = QUICK_ACKS;
+  if (outOfOrder.covers(left, right)) {
+    noteDuplicate(tcb, left, to - from);
+    // RFC 2883 §4.2: the range that holds it is the block behind.
+    outOfOrder.add(left, right);
+  } else if (!outOfOrder.add(left, right) || !receiveBuffer.place(seqDiff(left, tcb.rcvNxt), data, from, to))
+    host.counters.tcpOutOfMemory++;
   // Without SACK only the number of duplicates tells the sender how much arrived.
   if (!tcb.sack) tcb.duplicateAcksOwed = Math.min(tcb.duplicateAcksOwed + 1, MAX_DUPLICATE_ACKS);
   owe(tcb);
@@ -104,3 +120,5 @@ function beyondHeld(tcb: Tcb, finAt: number): boolean {
 }
 
 const MAX_DUPLICATE_ACKS = 64;
+/** Ours: as many segments as the initial window of the peer, and some. */
+export const QUICK_ACKS = 16;
