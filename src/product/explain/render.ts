@@ -18,7 +18,7 @@ export function renderDecoded(capture: DecodedCapture, options: RenderOptions = 
 }
 
 /** @param first `at` of the first packet of the capture */
-export function renderPacket(packet: DecodedPacket, first: number, columns: Columns, options: RenderOptions = {}): string[] {
+function renderPacket(packet: DecodedPacket, first: number, columns: Columns, options: RenderOptions): string[] {
   const time = ((packet.at - first) / 1000).toFixed(6);
   const ends =
     packet.source === '' ? '' : `${packet.source.padStart(columns.source)} → ${packet.destination.padEnd(columns.destination)}  `;
@@ -28,7 +28,7 @@ export function renderPacket(packet: DecodedPacket, first: number, columns: Colu
   return [line, ...[...comment, ...packet.lines].map((detail) => `${' '.repeat(columns.number + 4)}${detail}`)];
 }
 
-export interface Columns {
+interface Columns {
   readonly number: number;
   readonly time: number;
   readonly source: number;

@@ -170,7 +170,7 @@ describe('whole messages', () => {
   const open = PAYLOADS.filter(({ notation }) => notation !== 'SK' && notation !== 'SKF');
 
   test('come back as they were, whatever they hold', () => {
-    forSeeds(300, (g) => {
+    forSeeds(120, (g) => {
       const header: IkeHeader = { ...HEADER, exchange: g.u8(), messageId: g.u32(), spiI: g.bytes(8), spiR: g.bytes(8) };
       const payloads = g.many(0, 10, () => g.pick(open).sample(g));
       const octets = writeMessage(header, payloads);

@@ -10,7 +10,8 @@ import { type IkeHeader, sealMessage } from '../../../src/core/wire/index.ts';
 import { decodeCapture, formatEspRow, formatIkeRow, parseEspTable, parseIkeTable } from '../../../src/product/explain/index.ts';
 import { gen } from '../../support/gen.ts';
 
-const found = spawnSync('tshark', ['--version'], { encoding: 'utf8' }).stdout?.startsWith('TShark') === true;
+const TSHARK = 'tshark';
+const found = spawnSync(TSHARK, ['--version'], { encoding: 'utf8' }).stdout?.startsWith('TShark') === true;
 
 /** One IKE message and one ESP packet for every suite that can be negotiated; Wireshark must find in them what we put there. */
 const suites = encryptionTransforms().flatMap((transform) => {
@@ -139,7 +140,7 @@ describe('what we write', () => {
     const env = { ...process.env, HOME: home, XDG_CONFIG_HOME: join(home, '.config') };
     const options = ['-o', 'esp.enable_encryption_decode:TRUE', '-o', 'esp.enable_authentication_check:TRUE'];
     const fields = ['frame.number', 'isakmp.delete.spi', 'udp.dstport', 'frame.comment'].flatMap((field) => ['-e', field]);
-    const run = spawnSync('tshark', ['-r', join(home, 'capture.pcapng'), ...options, '-T', 'fields', ...fields], {
+    const run = spawnSync(TSHARK, ['-r', join(home, 'capture.pcapng'), ...options, '-T', 'fields', ...fields], {
       encoding: 'utf8',
       env,
       timeout: 50_000,
