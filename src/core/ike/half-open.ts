@@ -103,6 +103,7 @@ export class HalfOpen {
       sa,
       respondIkeSaInit(world, sa, selected, candidates, request),
       (reply) => {
+        if (world.options.logKeys) world.logKeys(sa);
         const messages = seal(world, sa, header.exchange, 0, true, reply.payloads);
         sa.pending = { candidates, material: { initRequest: request.raw, initResponse: messages[0]!, nonces: reply.nonces } };
         sa.window.answer(0, messages);

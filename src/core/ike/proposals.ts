@@ -44,7 +44,7 @@ export function selectChild(ours: readonly Proposal[], theirs: readonly Proposal
   const types = withKe ? CHILD_TYPES_WITH_KE : CHILD_TYPES;
   for (const own of ours) {
     for (const offer of theirs) {
-      if (offer.protocol !== own.protocol || offer.spi.length !== 4) continue;
+      if (offer.protocol !== own.protocol || !isChildSpi(offer.spi)) continue;
       const chosen = intersect(own, offer, types);
       const suite = chosen && childSuiteOf(offer.protocol, chosen);
       if (suite)
@@ -161,6 +161,9 @@ function implied(type: number, mine: readonly Transform[], offered: readonly Tra
   const allowsNone = (list: readonly Transform[]) => list.length === 0 || list.some((t) => t.id === 0);
   return optional && allowsNone(mine) && allowsNone(offered) ? 'absent' : undefined;
 }
+
+/** RFC 4303 §2.1: zero never goes on the wire, 1–255 are reserved. */
+const isChildSpi = (spi: Uint8Array): boolean => spi.length === 4 && (spi[0] !== 0 || spi[1] !== 0 || spi[2] !== 0);
 
 const sameTransform = (a: Transform, b: Transform): boolean =>
   a.type === b.type && a.id === b.id && a.keyLength === b.keyLength && (b.attributes === undefined || b.attributes.length === 0);

@@ -66,6 +66,8 @@ export interface World {
   /** A fresh inbound SPI that no child of this endpoint uses. */
   allocateChildSpi(): number;
   add(sa: IkeSa): void;
+  /** Raises `ike-keys`; only where the options ask for it. */
+  logKeys(sa: IkeSa): void;
   /** IKE SAs whose peer has proven this identity. */
   provenAs(id: Identification): Iterable<IkeSa>;
   /** The peer of this SA is proven: from now on `provenAs` finds it. */

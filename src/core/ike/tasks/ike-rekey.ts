@@ -90,7 +90,8 @@ export function respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payl
   if (onIkeRekey(sa.state, childBusy) === 'TEMPORARY_FAILURE') return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
   const connection = sa.connection;
   const offered = need(payloads, 'SA').proposals;
-  if (connection === undefined || offered.some((p) => p.spi.length !== 8)) throw noProposalChosen('IKE', [], offered);
+  if (connection === undefined || offered.some((p) => p.spi.length !== 8 || p.spi.every((octet) => octet === 0)))
+    throw noProposalChosen('IKE', [], offered);
   const { selected } = selectForInit([connection], payloads);
   const nonces = { Ni: nonceOf(payloads), Nr: newNonce(world) };
   const { payload: ke, sharedSecret } = acceptKe(world, need(payloads, 'KE'));
