@@ -45,7 +45,7 @@ export interface PeerOptions {
   readonly script?: RandomScript;
   /** Milliseconds that every answer takes. */
   readonly answerDelay?: number;
-  readonly endpoint?: Partial<Pick<EndpointOptions, 'matchIdentity' | 'hashes' | 'forceEncap' | 'certificateAuthorities' | 'ports'>>;
+  readonly endpoint?: Partial<Pick<EndpointOptions, 'hashes' | 'forceEncap' | 'certificateAuthorities' | 'ports'>>;
 }
 
 export interface PeerSurroundings {

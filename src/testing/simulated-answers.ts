@@ -1,6 +1,7 @@
 import { AuthenticationFailure, concat, parseIp, toHex } from '../core/bytes/index.ts';
 import { chooseScheme, equalSecrets, type KeyObject, prf, pskAuth, publicKeyOf, signAuth, verifyAuth } from '../core/crypto/index.ts';
-import { type Ask, type AskAnswers, type AskResult, matchIdentity } from '../core/ike/index.ts';
+import type { Ask, AskAnswers, AskResult } from '../core/ike/index.ts';
+import { matchIdentity } from '../core/pki/index.ts';
 import { AuthMethod, CertEncoding, ConfigAttributeType, formatIdentification, type Identification } from '../core/wire/index.ts';
 import { SeededRandom } from './seeded.ts';
 import type { SimulatedPlane } from './simulated-plane.ts';

@@ -8,7 +8,6 @@ import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
 import type { ChildSaChange, Datagram, Effect, Millis, Notice } from './effects.ts';
 import { HalfOpen } from './half-open.ts';
-import { type IdentityPattern, matchIdentity } from './identity.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { IkeSaState } from './ike-sa-state.ts';
 import { drop, receiveForSa } from './inbound.ts';
@@ -98,10 +97,6 @@ export class EndpointWorld implements World {
 
   clear(timer: Timer): void {
     this.timers.clear(timer);
-  }
-
-  matches(pattern: IdentityPattern, id: Identification): boolean {
-    return (this.options.matchIdentity ?? matchIdentity)(pattern, id);
   }
 
   ownPort(encap: boolean): number {

@@ -13,7 +13,7 @@ export {
 } from './collisions.ts';
 export type * from './effects.ts';
 export { Endpoint } from './endpoint.ts';
-export { type IdentityPattern, matchIdentity, sameIdentity } from './identity.ts';
+export { sameIdentity } from './identity.ts';
 export { IKE_SA_STATES, IKE_SA_TRANSITIONS, type IkeSaState } from './ike-sa-state.ts';
 export type { ChildSuite, IkeKeys, IkeSuite } from './keys.ts';
 export type * from './policy.ts';

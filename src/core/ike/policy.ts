@@ -1,5 +1,5 @@
+import type { IdentityPattern } from '../pki/identity-pattern.ts';
 import type { Identification, Proposal, TrafficSelector } from '../wire/payloads/types.ts';
-import type { IdentityPattern } from './identity.ts';
 
 /**
  * What the operator wants, as plain data. `product/config` compiles YAML into it; its shape covers what swanctl.conf can say, so that

@@ -4,7 +4,6 @@ import type { Identification } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
 import type { Effect, Millis, Notice } from './effects.ts';
-import type { IdentityPattern } from './identity.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { IkeSaState } from './ike-sa-state.ts';
 import type { Connection, EndpointLimits } from './policy.ts';
@@ -19,8 +18,6 @@ export interface EndpointOptions {
   readonly random: RandomSource;
   /** Own UDP ports as the world sees them, for NAT detection before a datagram has shown them. */
   readonly ports?: { readonly ike: number; readonly nat: number };
-  /** Patterns the core cannot compare by itself: distinguished names. Absent: `matchIdentity` of identity.ts alone. */
-  readonly matchIdentity?: (pattern: IdentityPattern, id: Identification) => boolean;
   /** SHA-1 of the SubjectPublicKeyInfo of every authority we trust, for CERTREQ (RFC 7296 §3.7). */
   readonly certificateAuthorities?: readonly Uint8Array[];
   /** RFC 7427 hash ids we can verify. */
@@ -49,7 +46,6 @@ export interface World {
   arm(timer: Timer, at: Millis): void;
   clear(timer: Timer): void;
 
-  matches(pattern: IdentityPattern, id: Identification): boolean;
   ownPort(encap: boolean): number;
 
   /** Runs a routine on behalf of an IKE SA; its Asks and exchanges are cancelled when the SA dies. */

@@ -2,7 +2,6 @@ import { type Address, ApiMisuse, DataPlaneError, formatAddress, formatIp, Timed
 import type { ChildSaInfo, IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
 import { Endpoint } from '../../core/ike/endpoint.ts';
 import type { Connection, EndpointLimits } from '../../core/ike/policy.ts';
-import { matchIdentity } from '../../core/pki/index.ts';
 import { ConfigAttributeType } from '../../core/wire/iana.ts';
 import type { ConfigurationAttribute } from '../../core/wire/payloads/types.ts';
 import type { Backend, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
@@ -81,7 +80,6 @@ export class Instance<Plane extends DataPlane = DataPlane> {
           random: platform.random,
           ports,
           forceEncap,
-          matchIdentity,
           certificateAuthorities: credentials.authorityHashes(),
           logKeys: logKeys ?? false,
           logMessages: logMessages ?? false,
