@@ -1,4 +1,5 @@
 export * from './capture.ts';
+export * from './capture-file.ts';
 export * from './expectations.ts';
 export * from './failure.ts';
 export * from './host.ts';
@@ -14,5 +15,6 @@ export * from './seeded-keys.ts';
 export * from './simulated-answers.ts';
 export * from './simulated-plane.ts';
 export * from './transcript.ts';
+export * from './udp-relay.ts';
 export * from './udp-relay.ts';
 export * from './virtual-clock.ts';

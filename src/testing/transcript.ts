@@ -21,6 +21,8 @@ export class Transcript {
   readonly #messages: Mutable[] = [];
   /** Texts whose datagrams have not been seen yet, by sender. */
   readonly #announced = new Map<string, string[]>();
+  /** The last message of each sender and exchange. */
+  readonly #last = new Map<string, Mutable>();
 
   get messages(): readonly TranscriptMessage[] {
     return this.#messages;
@@ -35,7 +37,8 @@ export class Transcript {
 
   /** A datagram leaves: a new message, one more fragment of it, or a copy. */
   sent(at: number, from: string, to: string, data: Uint8Array): void {
-    const known = this.#messages.findLast((message) => message.from === from && sameExchange(message.datagrams[0]!, data));
+    const exchange = `${from} ${exchangeOf(data)}`;
+    const known = this.#last.get(exchange);
     if (known?.datagrams.some((datagram) => equalBytes(datagram, data))) {
       known.retransmissions++;
       return;
@@ -46,16 +49,17 @@ export class Transcript {
     }
     const text = this.#announced.get(from)?.shift() ?? '(the sender did not say what is in it)';
     const end = text.indexOf('\n');
-    this.#messages.push({ at, from, to, summary: end < 0 ? text : text.slice(0, end), text, datagrams: [data], retransmissions: 0 });
+    const summary = end < 0 ? text : text.slice(0, end);
+    const message = { at, from, to, summary, text, datagrams: [data], retransmissions: 0 };
+    this.#last.set(exchange, message);
+    this.#messages.push(message);
   }
 }
 
 type Mutable = { -readonly [K in keyof TranscriptMessage]: TranscriptMessage[K] } & { datagrams: Uint8Array[] };
 
 /** RFC 7296 §3.1: SPIs, exchange, flags and Message ID name a message; in IKE_SA_INIT several attempts share them. */
-function sameExchange(a: Uint8Array, b: Uint8Array): boolean {
-  return equalBytes(a.subarray(0, 16), b.subarray(0, 16)) && equalBytes(a.subarray(18, 24), b.subarray(18, 24));
-}
+const exchangeOf = (data: Uint8Array): string => `${toHex(data.subarray(0, 16))}${toHex(data.subarray(18, 24))}`;
 
 /** One line of a message chart: `a → b  CREATE_CHILD_SA request 2 { N(REKEY_SA), SA, Ni, ... }`; request/response and Message ID may be left out. */
 export interface Arrow {

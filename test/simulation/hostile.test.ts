@@ -17,7 +17,7 @@ import { Insider } from './insider.ts';
  * What strangers and insane peers send. An exception anywhere fails the test with the chart and the seed (Net guards every step);
  * a hang fails it by the bound on steps and effects.
  */
-const SEEDS = Array.from({ length: 12 }, (_, i) => i + 1);
+const SEEDS = Array.from({ length: 8 }, (_, i) => i + 1);
 
 /** Real messages of a whole life, both directions. */
 function recording(): readonly Uint8Array[] {
@@ -139,11 +139,11 @@ describe('strangers', () => {
     const { net, a, b } = establishedPair();
     const random = new SeededRandom('flood');
     const first = a.sent[0]!.data;
-    for (let i = 0; i < 5000; i++) {
+    for (let i = 0; i < 3000; i++) {
       const data = first.slice();
       data.set(random.bytes(8), 0);
       b.inject(data, { ip: `203.0.${random.between(0, 255)}.${random.between(1, 254)}`, port: random.between(1024, 65_535) });
-      if (i % 500 === 0) net.run(1);
+      if (i % 300 === 0) net.run(1);
     }
     expect(b.ikeSas.length).toBeLessThanOrEqual(33);
     expect(b.openAsks).toBeLessThanOrEqual(40);
@@ -188,7 +188,7 @@ describe('an authenticated peer gone mad', () => {
     });
   }
 
-  test.each(Array.from({ length: 24 }, (_, i) => i + 1))(
+  test.each(Array.from({ length: 10 }, (_, i) => i + 1))(
     'authentic nonsense in every exchange: no exception, no hang, invariants hold, seed %i',
     (seed) => {
       const random = new SeededRandom(seed, 'mad');
@@ -222,7 +222,7 @@ describe('an authenticated peer gone mad', () => {
     },
   );
 
-  test.each(Array.from({ length: 16 }, (_, i) => i + 1))('authentic nonsense as answer to what we asked, seed %i', (seed) => {
+  test.each(Array.from({ length: 8 }, (_, i) => i + 1))('authentic nonsense as answer to what we asked, seed %i', (seed) => {
     const random = new SeededRandom(seed, 'mad answers');
     for (let i = 0; i < 12; i++) {
       const { net, a } = establishedPair({ seed: `${seed} ${i}` });

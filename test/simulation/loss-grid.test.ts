@@ -22,7 +22,7 @@ const PATHS: readonly (readonly [name: string, link: Partial<LinkConditions>])[]
   ['everything at once', { delay: 80, jitter: 500, loss: 0.2, duplicate: 0.3 }],
   ['a thin pipe', { delay: 40, bandwidth: 64_000, queue: 4000 }],
 ];
-const SEEDS = Array.from({ length: 40 }, (_, i) => i + 1);
+const SEEDS = Array.from({ length: 30 }, (_, i) => i + 1);
 
 describe.each(PATHS)('%s', (_name, link) => {
   test.each(SEEDS)('a whole life, seed %i', (seed) => {
