@@ -6,6 +6,7 @@ import { InboundSa, OutboundSa } from '../../core/esp/index.ts';
 import type { ChildSaKeys, ChildSaSpec, Millis } from '../../core/ike/effects.ts';
 import type { ChildCounters, EspPath, SequenceNumbers } from './data-plane.ts';
 import { ChildSelectors } from './selectors.ts';
+import { TransportMode } from './transport-mode.ts';
 
 /** Authentic packets that are dropped all the same. */
 export type EntryDrop =
@@ -22,7 +23,8 @@ export type EntryDrop =
 export class ChildEntry {
   readonly id: number;
   readonly connection: string;
-  readonly transport: boolean;
+  /** Undefined in tunnel mode. */
+  readonly transport: TransportMode | undefined;
   readonly replaces: number | undefined;
   readonly selectors: ChildSelectors;
   readonly inbound: InboundSa;
@@ -30,6 +32,7 @@ export class ChildEntry {
   readonly drops: Record<EntryDrop, number> = { inner: 0, selectors: 0, expired: 0, send: 0 };
   path: EspPath;
   remote: Address;
+  encap: boolean;
   /** false: receives only. */
   sends: boolean;
   lastIn: Millis | undefined;
@@ -43,11 +46,11 @@ export class ChildEntry {
   #nextLimit: Limit;
   readonly #limits: ChildSaSpec['limits'];
 
-  /** @throws DataPlaneError `CIPHER_UNSUPPORTED`: no key stays behind */
+  /** @throws DataPlaneError `CIPHER_UNSUPPORTED`, `TRANSPORT_SELECTORS`; no key stays behind */
   constructor(spec: ChildSaSpec, path: EspPath, random: RandomSource, backend: string, resume?: SequenceNumbers) {
     this.id = spec.id;
     this.connection = spec.connection;
-    this.transport = spec.mode === 'transport';
+    this.transport = transportOf(spec, backend);
     this.replaces = spec.replaces;
     this.selectors = new ChildSelectors(spec.localTs, spec.remoteTs);
     const inboundCipher = cipherOf(spec.inbound, backend);
@@ -65,6 +68,7 @@ export class ChildEntry {
     if (spec.resumed === true) this.outbound.skipAhead(SKIPPED_AFTER_RESTART);
     this.path = path;
     this.remote = spec.remote;
+    this.encap = spec.encap;
     this.sends = spec.outboundActive;
     this.#limits = spec.limits;
     this.#nextLimit = 'soft';
@@ -72,7 +76,7 @@ export class ChildEntry {
 
   /** The largest inner packet that leaves in one outer packet. */
   get mtu(): number {
-    return this.outbound.largestPayload(this.path.mtu - this.path.overhead);
+    return this.outbound.largestPayload(this.path.mtu - this.path.overhead) + (this.transport?.saved ?? 0);
   }
 
   get expired(): boolean {
@@ -123,6 +127,17 @@ type Limit = 'soft' | 'hard' | undefined;
 
 const reached = (sa: { readonly bytes: number; readonly packets: number }, bytes: number, packets: number): boolean =>
   (bytes > 0 && sa.bytes >= bytes) || (packets > 0 && sa.packets >= packets);
+
+function transportOf(spec: ChildSaSpec, backend: string): TransportMode | undefined {
+  if (spec.mode === 'tunnel') return undefined;
+  const transport = TransportMode.between(spec.localTs, spec.remoteTs);
+  if (transport !== undefined) return transport;
+  throw new DataPlaneError('transport mode stands between two addresses, but the selectors cover more', {
+    code: 'TRANSPORT_SELECTORS',
+    backend,
+    hint: 'Leave local_ts and remote_ts of this child as `dynamic`, or set mode: tunnel.',
+  });
+}
 
 function cipherOf(keys: ChildSaKeys, backend: string): PacketCipher {
   try {

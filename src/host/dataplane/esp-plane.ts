@@ -26,7 +26,7 @@ export interface EspPlaneOptions extends Pick<DataPlaneOptions, 'clock' | 'rando
 
 /**
  * ESP in user space, whatever the packets come from and go to: SAD by inbound SPI, outbound SPD by selectors, tunnel mode for IPv4 and
- * IPv6 in either (RFC 4303 §3.1.2), always inside UDP. One packet costs no allocation beyond a view.
+ * IPv6 in either (RFC 4303 §3.1.2), transport mode between two hosts, always inside UDP. One packet costs no allocation beyond views.
  *
  * The outer IP header is written by the kernel, so of RFC 4301 §5.1.2 only the rules for the inner header are ours: it stays as it is.
  */
@@ -67,6 +67,7 @@ export class EspPlane {
     else if (change.kind === 'addresses') {
       entry.path = this.#options.openPath(change.local, change.remote, change.encap);
       entry.remote = change.remote;
+      entry.encap = change.encap;
       entry.seenAt = undefined;
     }
   }
@@ -147,9 +148,17 @@ export class EspPlane {
 
   #deliver(entry: ChildEntry, packet: Uint8Array): void {
     const { nextHeader, start, length } = this.#opened;
+    const { transport } = entry;
+    if (transport === undefined) return this.#deliverInner(entry, packet, start, start + length, nextHeader);
+    const whole = transport.restore(packet.subarray(start, start + length), nextHeader, entry.encap);
+    this.#deliverInner(entry, whole, 0, whole.length, undefined);
+  }
+
+  /** @param nextHeader what the ESP trailer said the inner packet is; undefined when its header is our own work */
+  #deliverInner(entry: ChildEntry, packet: Uint8Array, start: number, end: number, nextHeader: number | undefined): void {
     const view = this.#packet;
     // RFC 4303 §2.7: TFC padding lies behind what the inner packet says of its own length.
-    if (!view.parse(packet, start, start + length) || nextHeader !== (view.version === 4 ? IpProtocol.IPV4 : IpProtocol.IPV6)) {
+    if (!view.parse(packet, start, end) || (nextHeader !== undefined && nextHeader !== protocolOf(view))) {
       entry.drops.inner++;
       return;
     }
@@ -162,15 +171,18 @@ export class EspPlane {
     this.#options.deliver(packet.subarray(start, view.end));
   }
 
+  /** @param packet ends where its own length says */
   #seal(entry: ChildEntry, packet: Uint8Array, view: IpView): boolean {
     if (entry.expired) {
       entry.drops.expired++;
       return false;
     }
-    const { outbound } = entry;
+    const { outbound, transport } = entry;
     const buffer = this.#buffer;
-    if (outbound.sealedLength(packet.length) > LARGEST_DATAGRAM) return this.#drop('too large');
-    const length = outbound.seal(packet, view.version === 4 ? IpProtocol.IPV4 : IpProtocol.IPV6, buffer, 0);
+    if (transport !== undefined && !transport.carries(view)) return this.#drop('no outbound SA');
+    const payload = transport === undefined ? packet : packet.subarray(view.payload);
+    if (outbound.sealedLength(payload.length) > LARGEST_DATAGRAM) return this.#drop('too large');
+    const length = outbound.seal(payload, transport === undefined ? protocolOf(view) : view.protocol, buffer, 0);
     if (length === EXHAUSTED) {
       if (entry.exhaust()) this.#options.onObservation({ kind: 'hard-expire', child: entry.id });
       entry.drops.expired++;
@@ -224,8 +236,6 @@ export class EspPlane {
     const fail = (message: string, code: string, hint: string): DataPlaneError => new DataPlaneError(message, { code, backend, hint });
     if (spec.protocol !== 'ESP')
       throw fail('this data plane carries ESP, not AH', 'AH_UNSUPPORTED', 'Use esp_proposals instead of ah_proposals.');
-    if (spec.mode !== 'tunnel')
-      throw fail('this data plane carries tunnel mode only', 'TRANSPORT_UNSUPPORTED', 'Set mode: tunnel for this child.');
     if (!spec.encap) {
       throw fail(
         'without privileges ESP can be sent only inside UDP, which the peer did not agree to',
@@ -243,6 +253,9 @@ export class EspPlane {
     return false;
   }
 }
+
+/** What the ESP trailer calls an inner packet in tunnel mode. */
+const protocolOf = (packet: IpView): number => (packet.version === 4 ? IpProtocol.IPV4 : IpProtocol.IPV6);
 
 const SPI_LENGTH = 4;
 /** What a UDP datagram over IPv4 holds. */

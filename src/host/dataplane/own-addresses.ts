@@ -23,9 +23,9 @@ export class OwnAddresses {
     return [...new Set([...this.#configured, ...[...this.#assigned.values()].flat()])];
   }
 
-  /** Takes over what the peer assigned to us with this CHILD_SA. @returns whether that changed anything. */
+  /** Takes over what the peer assigned to us with this CHILD_SA, or the address that transport mode stands on. @returns whether that changed anything. */
   assign(spec: ChildSaSpec): boolean {
-    const ours = spec.assigned.filter((ip) => isOurs(ip, spec));
+    const ours = spec.mode === 'transport' ? onlyLocal(spec) : spec.assigned.filter((ip) => isOurs(ip, spec));
     const before = this.#assigned.get(spec.connection) ?? [];
     if (ours.length === 0 || ours.join() === before.join()) return false;
     this.#assigned.set(spec.connection, ours);
@@ -65,6 +65,9 @@ function isOurs(ip: string, spec: ChildSaSpec): boolean {
   if (octets === undefined) return false;
   return !spec.remoteTs.some((ts) => isExactly(ts, octets)) && spec.localTs.some((ts) => contains(ts, octets));
 }
+
+/** In transport mode the SA stands between addresses of the hosts themselves (RFC 4301 §3.2). */
+const onlyLocal = ({ localTs }: ChildSaSpec): string[] => [...new Set(localTs.filter(isRange).map(({ start }) => formatIp(start)))];
 
 const isExactly = (ts: TrafficSelector, octets: Uint8Array): boolean =>
   isRange(ts) && compareBytes(ts.start, octets) === 0 && compareBytes(ts.end, octets) === 0;

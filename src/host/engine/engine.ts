@@ -78,6 +78,8 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   readonly #authorise: Authorise | undefined;
   readonly #local: LocalSide;
   readonly #keepalives = new Keepalives();
+  /** IKE SAs that stand: asking the core for all it has, at every handshake, would cost more than the handshake. */
+  readonly #up = new Set<number>();
   readonly #children = new ChildOwners();
   /** Sequence numbers of a former life, by inbound SPI. */
   #resumable = new Map<number, SequenceNumbers | undefined>();
@@ -360,17 +362,21 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   #onNotice(notice: Notice): void {
     switch (notice.kind) {
       case 'ike-up':
+        this.#up.add(notice.ikeSa);
         this.#keepAlive(notice.info);
         break;
       case 'ike-rekeyed':
+        this.#up.delete(notice.from);
+        this.#up.add(notice.to);
         this.#keepalives.drop(notice.from);
         this.#keepAlive(this.#core.info().find((sa) => sa.id === notice.to));
         break;
       case 'nat':
         // Before an IKE SA stands there is nothing to keep alive; afterwards its addresses have changed (MOBIKE).
-        this.#keepAlive(this.#core.info().find((sa) => sa.id === notice.ikeSa && isUp(sa)));
+        if (this.#up.has(notice.ikeSa)) this.#keepAlive(this.#core.info().find((sa) => sa.id === notice.ikeSa));
         break;
       case 'ike-down':
+        this.#up.delete(notice.ikeSa);
         this.#keepalives.drop(notice.ikeSa);
         break;
       default:

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { DataPlaneError } from '../../../src/core/bytes/index.ts';
+import { IpView, ipv4HeaderValid, pseudoHeaderSum, sum16 } from '../../../src/core/packet/index.ts';
 import { childPair, espPair, installBoth, suites } from '../support/esp-pair.ts';
 import { echoRequest, packet, selector } from '../support/packets.ts';
 
@@ -330,11 +331,62 @@ describe('traps', () => {
   });
 });
 
+describe('transport mode', () => {
+  const between = (local: string, remote: string) => ({ localTs: [local], remoteTs: [remote], more: { mode: 'transport' } }) as const;
+
+  test.each([
+    [A4, B4],
+    [A6, B6],
+  ])('carries packets between two hosts, without their IP header (%s)', (from, to) => {
+    const pair = espPair({ ...between(from, to) });
+    const tunnel = espPair({ localTs: [from], remoteTs: [to] });
+    const there = packet(from, to, { size: 200 });
+    for (const { a } of [pair, tunnel]) expect(a.plane.send(there)).toBe(true);
+    pair.b.plane.send(echoRequest(to, from));
+    const header = from === A4 ? 20 : 40;
+    expect(pair.b.delivered[0]!.subarray(header)).toEqual(there.subarray(header));
+    expect(pair.a.delivered[0]!.subarray(header)).toEqual(echoRequest(to, from).subarray(header));
+    expect(tunnel.a.wire[0]!.length - pair.a.wire[0]!.length).toBeGreaterThanOrEqual(header - 3); // padding to 4
+    expect(pair.a.plane.mtu! - tunnel.a.plane.mtu!).toBe(header);
+  });
+
+  test('the header that is put back is whole: addresses, length, checksum', () => {
+    const { a, b } = espPair({ ...between(A4, B4) });
+    a.plane.send(packet(A4, B4, { size: 100 }));
+    const view = new IpView();
+    expect(view.parse(b.delivered[0]!)).toBe(true);
+    expect(ipv4HeaderValid(view)).toBe(true);
+    expect([view.end, [...b.delivered[0]!.subarray(12, 20)]]).toEqual([100, [10, 0, 0, 1, 10, 0, 1, 1]]);
+  });
+
+  test('checksums that a NAT made wrong are made anew (RFC 3948 §3.1.2)', () => {
+    const pair = espPair();
+    const { a } = childPair({ ...between(A4, B4) }); // what A thinks its address is
+    const { b } = childPair({ ...between('192.0.2.9', B4) }); // what B sees of it
+    pair.a.plane.install(a);
+    pair.b.plane.install(b);
+    pair.a.plane.send(packet(A4, B4, { size: 100 }));
+    const view = new IpView();
+    expect(view.parse(pair.b.delivered[0]!)).toBe(true);
+    const seed = pseudoHeaderSum(view.data, view.sourceAt, view.data, view.destinationAt, 4, 17, view.end - view.payload);
+    expect(sum16(view.data, view.payload, view.end, seed)).toBe(0xffff);
+    expect([...view.data.subarray(12, 16)]).toEqual([192, 0, 2, 9]);
+  });
+
+  test('only whole datagrams, and only what the selectors allow', () => {
+    const { a, b } = espPair({ localTs: [`${A4}[17]`], remoteTs: [`${B4}[17/7]`], more: { mode: 'transport' } });
+    expect(a.plane.send(packet(A4, B4))).toBe(true);
+    expect(a.plane.send(packet(A4, B4, { destinationPort: 8 }))).toBe(false);
+    expect(a.plane.send(packet(A4, B4, { fragmentOffset: 8 }))).toBe(false);
+    expect(b.delivered.length).toBe(1);
+  });
+});
+
 describe('what cannot be installed', () => {
   test.each([
     ['without UDP', { encap: false }, 'ENCAPSULATION_NEEDED'],
     ['AH', { protocol: 'AH' }, 'AH_UNSUPPORTED'],
-    ['transport mode', { mode: 'transport' }, 'TRANSPORT_UNSUPPORTED'],
+    ['transport mode between networks', { mode: 'transport' }, 'TRANSPORT_SELECTORS'],
     [
       'an unknown cipher',
       {

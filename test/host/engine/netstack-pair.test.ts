@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import netstack, { type NetstackPlane } from '../../../src/host/dataplane/backends/netstack.ts';
 import type { StreamSocket } from '../../../src/host/platform/stream-socket.ts';
-import { clientConfig, gatewayConfig, instancePair, type Pair } from '../support/instances.ts';
+import { CLIENT, clientConfig, GATEWAY, gatewayConfig, instancePair, type Pair } from '../support/instances.ts';
 
 /** Real core, real ESP, real TCP/IP; only time and network are made up. */
 async function up(options: Parameters<typeof instancePair<NetstackPlane>>[0] = {}): Promise<Pair<NetstackPlane>> {
@@ -111,6 +111,18 @@ describe('a tunnel in virtual time', () => {
     await expect(pair.finish(ping)).rejects.toMatchObject({ code: 'ETTL' });
     expect(pair.gateway.instance.engine.plane.drops()['hop limit']).toBe(1);
     expect(pair.gateway.instance.engine.plane.forwarded).toBe(2);
+  });
+
+  test('transport mode between two hosts (RFC 7296 §1.3.1)', async () => {
+    const hosts = {
+      connection: { vips: undefined, pools: undefined },
+      child: { mode: 'transport', local_ts: 'dynamic', remote_ts: 'dynamic' },
+    };
+    const pair = await up({ client: clientConfig(hosts), gateway: gatewayConfig(hosts, { pools: undefined }), gatewayPlane: {} });
+    expect(pair.gateway.instance.ikeSas()[0]!.children).toMatchObject([{ mode: 'transport' }]);
+    const { from } = await pair.finish(pair.client.instance.inside.ping(GATEWAY));
+    expect(from).toBe(GATEWAY);
+    expect((await pair.finish(pair.gateway.instance.inside.ping(CLIENT))).from).toBe(CLIENT);
   });
 
   test('the first packet brings a trapped child up, and is not lost', async () => {
