@@ -37,7 +37,7 @@ export function startWorker(module: URL, setup: unknown, onMessage: (message: un
     child.once('error', (error) => resolve({ code: null, signal: null, errors: error.message }));
     child.once('close', (code, signal) => resolve({ code, signal, errors: errors.join('\n') }));
   });
-  const send = (message: unknown) => void child.stdin.write(`${toLine(message)}\n`);
+  const send = (message: unknown) => void child.stdin.write(`${JSON.stringify(message)}\n`);
   send(setup);
   return { send, exited, close: (patience = 2000) => end(child, exited, patience) };
 }
@@ -47,7 +47,7 @@ export function speakWithParent(onMessage: (message: unknown) => void, onClose: 
   createInterface({ input: process.stdin })
     .on('line', (line) => onMessage(parseLine(line)))
     .on('close', onClose);
-  return (message) => void process.stdout.write(`${toLine(message)}\n`);
+  return (message) => void process.stdout.write(`${JSON.stringify(message)}\n`);
 }
 
 async function end(child: ChildProcess, exited: Promise<WorkerExit>, patience: number): Promise<void> {
@@ -57,21 +57,9 @@ async function end(child: ChildProcess, exited: Promise<WorkerExit>, patience: n
   clearTimeout(killer);
 }
 
-/** JSON with octets: what a notice holds, survives. */
-function toLine(message: unknown): string {
-  return JSON.stringify(message, function (this: Record<string, unknown>, key, value: unknown) {
-    // a Buffer has turned itself into something else by the time it gets here
-    const original = this[key];
-    return original instanceof Uint8Array ? { $octets: Buffer.from(original).toString('base64') } : value;
-  });
-}
-
-const isOctets = (value: unknown): value is { readonly $octets: string } =>
-  typeof value === 'object' && value !== null && '$octets' in value && typeof value.$octets === 'string';
-
 function parseLine(line: string): unknown {
   try {
-    return JSON.parse(line, (_key, value: unknown) => (isOctets(value) ? Uint8Array.from(Buffer.from(value.$octets, 'base64')) : value));
+    return JSON.parse(line);
   } catch (cause) {
     throw new DataPlaneError(`a process of ours wrote what is no message: ${line.slice(0, 80)}`, { code: 'WORKER_TALK', cause });
   }
