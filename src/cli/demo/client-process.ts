@@ -3,6 +3,7 @@ import type { Notice } from '../../core/ike/effects.ts';
 import { speakWithParent } from '../../host/platform/worker-process.ts';
 import { type Client, createClient } from '../../product/client/index.ts';
 import { compile, loadConfig } from '../../product/config/index.ts';
+import { type EventLine, ikeSaDocument, isoClock, noticeLine, progressToLine, type SasDocument } from '../../product/control/index.ts';
 import { KeyLog } from '../../product/explain/key-log.ts';
 import { send, type TransferProgress } from '../../product/transfer/index.ts';
 import { failureOf } from './failure.ts';
@@ -28,9 +29,9 @@ async function run(setup: ClientSetup): Promise<void> {
   const config = compile(loadConfig(await readFile(setup.config, 'utf8'), { file: setup.config }));
   const keys = setup.keylog === undefined ? undefined : new KeyLog(setup.keylog);
   const client = await createClient({ config, logKeys: keys !== undefined });
-  client.onNotice(({ notice }) => tell(notice, keys));
+  client.onNotice(({ at, notice }) => tell(client, at, notice, keys));
   const { ikeSa, took } = await client.up({ connection: CONNECTION });
-  say({ kind: 'up', took, addresses: ikeSa.assigned });
+  say({ kind: 'up', took, ikeSa: ikeSaDocument(ikeSa, isoClock(client.now()), 0) });
   const ledger = new SpiLedger();
   const looking = setInterval(() => ledger.look(client.ikeSas()), LOOK_EVERY);
   try {
@@ -51,7 +52,7 @@ async function carry(client: Client, setup: ClientSetup, port: number, ledger: S
     { at: setup.rekeyIkeAt, rekey: () => client.rekey({ ikeSa: standing(client)?.id }) },
   ];
   const onProgress = (progress: TransferProgress) => {
-    say({ kind: 'progress', progress });
+    say({ kind: 'progress', progress: progressToLine(progress) });
     const next = steps[0];
     if (progress.phase !== 'sending' || next === undefined || progress.bytes < next.at * progress.total) return;
     steps.shift();
@@ -62,16 +63,23 @@ async function carry(client: Client, setup: ClientSetup, port: number, ledger: S
   for (const { rekey } of steps) rekeys.push(rekey().then(() => undefined));
   await Promise.all(rekeys);
   ledger.look(client.ikeSas());
-  say({ kind: 'sent', bytes: sent.bytes, sha256: sent.sha256, took: sent.took, ikeSas: client.ikeSas(), spis: ledger.counts });
+  say({ kind: 'sent', bytes: sent.bytes, sha256: sent.sha256, took: sent.took, sas: sasOf(client), spis: ledger.counts });
 }
 
 const standing = (client: Client) => client.ikeSas().find((sa) => sa.state === 'established');
 
-/** Keys go into their files and nowhere else. */
-function tell(notice: Notice, keys: KeyLog | undefined): void {
-  if (notice.kind === 'ike-keys' || notice.kind === 'child-keys') keys?.note(notice);
-  else if (notice.kind === 'failed' || notice.kind === 'ike-down') return;
-  else say({ kind: 'notice', notice });
+function sasOf(client: Client): SasDocument {
+  const now = client.now();
+  const ikeSas = client.ikeSas().map((sa) => ikeSaDocument(sa, isoClock(now), 0));
+  return { schema: 1, name: client.name, at: new Date(now.wall).toISOString(), ikeSas };
+}
+
+/** Keys go into their files and nowhere else; what failed is told once, by what ends the process. */
+function tell(client: Client, at: number, notice: Notice, keys: KeyLog | undefined): void {
+  keys?.note(notice);
+  if (notice.kind === 'failed' || notice.kind === 'ike-down') return;
+  const event: EventLine | undefined = noticeLine(notice, at, isoClock(client.now()), 0);
+  if (event) say({ kind: 'event', event });
 }
 
 function fail(error: unknown): void {

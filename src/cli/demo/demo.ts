@@ -1,12 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Address, DataPlaneError, TimedOut } from '../../core/bytes/index.ts';
-import type { Notice } from '../../core/ike/effects.ts';
 import { systemClock } from '../../host/platform/clock.ts';
 import { systemUdp } from '../../host/platform/udp.ts';
 import { startWorker, type WorkerProcess } from '../../host/platform/worker-process.ts';
+import type { EventLine, IkeSaDocument, ProgressLine } from '../../product/control/index.ts';
 import { UdpCapture } from '../../product/explain/udp-capture.ts';
-import type { TransferProgress } from '../../product/transfer/index.ts';
 import { UdpRelay } from '../../testing/udp-relay.ts';
 import type { ClientMessage, ClientSetup, Failure, GatewayMessage, GatewaySetup, Order } from './messages.ts';
 import { makeWorkspace, sha256OfFile, type Workspace } from './workspace.ts';
@@ -25,9 +24,9 @@ export type DemoEvent =
   | { readonly kind: 'gateway'; readonly pid: number; readonly ike: number; readonly nat: number }
   | { readonly kind: 'nat'; readonly fronts: readonly Address[] }
   | { readonly kind: 'client'; readonly pid: number }
-  | { readonly kind: 'notice'; readonly notice: Notice }
-  | { readonly kind: 'up'; readonly took: number; readonly addresses: readonly string[] }
-  | { readonly kind: 'progress'; readonly progress: TransferProgress };
+  | { readonly kind: 'event'; readonly event: EventLine }
+  | { readonly kind: 'up'; readonly took: number; readonly ikeSa: IkeSaDocument }
+  | { readonly kind: 'progress'; readonly progress: ProgressLine };
 
 type Sent = Extract<ClientMessage, { kind: 'sent' }>;
 type Ended = Extract<GatewayMessage, { kind: 'ended' }>;
@@ -42,6 +41,8 @@ export interface DemoResult {
   /** What held and what did not; the demo is good when all did. */
   readonly checks: readonly { readonly what: string; readonly held: boolean }[];
   readonly relayed: number;
+  /** UDP ports of the gateway. */
+  readonly ports: { readonly ike: number; readonly nat: number };
 }
 
 /**
@@ -98,7 +99,7 @@ class Stage {
     const ended = await gateway.until('ended');
     await this.#capture?.close();
     const sha256 = { sent: await sha256OfFile(this.#workspace.file.path), received: await sha256OfFile(stored.path) };
-    return this.#judge(sent, ended, sha256);
+    return { ...this.#judge(sent, ended, sha256), ports: { ike, nat } };
   }
 
   /** Ends whatever still runs; the processes go before the folder they work in. */
@@ -107,7 +108,7 @@ class Stage {
     await this.#relay?.close();
   }
 
-  #judge(sent: Sent, ended: Ended, sha256: DemoResult['sha256']): DemoResult {
+  #judge(sent: Sent, ended: Ended, sha256: DemoResult['sha256']): Omit<DemoResult, 'ports'> {
     const carried = sent.spis.filter((s) => s.direction === 'out').reduce((sum, s) => sum + s.bytes, 0);
     const used = (spis: Sent['spis'], direction: 'in' | 'out') => spis.filter((s) => s.direction === direction && s.packets > 0).length;
     return {
@@ -128,7 +129,7 @@ class Stage {
         },
         { what: 'the IKE SA was rekeyed while it was under way', held: this.#rekeys.ike > 0 },
         { what: 'every octet of the file went through ESP', held: carried >= sent.bytes },
-        { what: 'the client said goodbye and the gateway freed its SAs', held: ended.ikeSas.length === 0 },
+        { what: 'the client said goodbye and the gateway freed its SAs', held: ended.ikeSas === 0 },
       ],
     };
   }
@@ -157,9 +158,9 @@ class Stage {
     if (message.kind === 'started') onEvent({ kind: 'client', pid: message.pid });
     if (message.kind === 'up') onEvent(message);
     if (message.kind === 'progress') onEvent(message);
-    if (message.kind !== 'notice') return;
-    if (message.notice.kind === 'child-rekeyed') this.#rekeys.child++;
-    if (message.notice.kind === 'ike-rekeyed') this.#rekeys.ike++;
+    if (message.kind !== 'event') return;
+    if (message.event.event === 'child-rekeyed') this.#rekeys.child++;
+    if (message.event.event === 'ike-rekeyed') this.#rekeys.ike++;
     onEvent(message);
   }
 

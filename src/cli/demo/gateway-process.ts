@@ -40,7 +40,7 @@ async function run(setup: GatewaySetup): Promise<void> {
   await end;
   clearInterval(looking);
   ledger.look(gateway.ikeSas());
-  say({ kind: 'ended', ikeSas: gateway.ikeSas(), spis: ledger.counts });
+  say({ kind: 'ended', ikeSas: gateway.ikeSas().filter((sa) => sa.state === 'established').length, spis: ledger.counts });
   await files.close();
   await gateway.close();
   process.stdin.destroy();

@@ -1,6 +1,4 @@
-import type { Notice } from '../../core/ike/effects.ts';
-import type { IkeSaStatus } from '../../host/engine/engine.ts';
-import type { TransferProgress } from '../../product/transfer/index.ts';
+import type { EventLine, IkeSaDocument, ProgressLine, SasDocument } from '../../product/control/index.ts';
 
 /** What the processes of the demo say to the one that started them. */
 export interface GatewaySetup {
@@ -20,21 +18,21 @@ export interface ClientSetup {
 export type GatewayMessage =
   | { readonly kind: 'listening'; readonly pid: number; readonly ike: number; readonly nat: number }
   | { readonly kind: 'stored'; readonly path: string; readonly bytes: number }
-  | { readonly kind: 'ended'; readonly ikeSas: readonly IkeSaStatus[]; readonly spis: readonly SpiCount[] }
+  | { readonly kind: 'ended'; readonly ikeSas: number; readonly spis: readonly SpiCount[] }
   | Failure;
 
 export type ClientMessage =
   | { readonly kind: 'started'; readonly pid: number }
-  | { readonly kind: 'notice'; readonly notice: Notice }
-  | { readonly kind: 'up'; readonly took: number; readonly addresses: readonly string[] }
-  | { readonly kind: 'progress'; readonly progress: TransferProgress }
+  | { readonly kind: 'event'; readonly event: EventLine }
+  | { readonly kind: 'up'; readonly took: number; readonly ikeSa: IkeSaDocument }
+  | { readonly kind: 'progress'; readonly progress: ProgressLine }
   | {
       readonly kind: 'sent';
       readonly bytes: number;
       readonly sha256: string;
       /** Milliseconds. */
       readonly took: number;
-      readonly ikeSas: readonly IkeSaStatus[];
+      readonly sas: SasDocument;
       readonly spis: readonly SpiCount[];
     }
   | Failure;
