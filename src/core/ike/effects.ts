@@ -214,6 +214,7 @@ export type Notice =
       /** From the first transmission to the answer. */
       readonly took: Millis;
       readonly retransmissions: number;
+      /** What it brought about, in a few words; may be empty. */
       readonly summary: string;
     }
   | { readonly kind: 'ike-up'; readonly ikeSa: number; readonly info: IkeSaInfo }

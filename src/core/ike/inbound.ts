@@ -9,6 +9,7 @@ import type { IkeSa } from './ike-sa.ts';
 import { logMessage, open, seal, transmit } from './messenger.ts';
 import { answerTo } from './notifies.ts';
 import { armRetransmission } from './outbound.ts';
+import { outcomeOf } from './outcome.ts';
 import type { Inbound, Reply, Routine } from './routine.ts';
 import type { World } from './world.ts';
 
@@ -121,7 +122,7 @@ function answer(world: World, sa: IkeSa, request: Inbound, reply: Reply, request
     responseOctets: sumOctets(messages),
     took: 0,
     retransmissions: 0,
-    summary: summarise(headerLike(request, true), reply.payloads),
+    summary: outcomeOf(request.exchange, reply.payloads),
   });
   reply.afterwards?.();
 }
@@ -173,7 +174,7 @@ function receiveResponse(world: World, sa: IkeSa, response: Inbound, datagram: D
     responseOctets: takeOctets(sa, datagram),
     took: world.now - outstanding.firstSent,
     retransmissions: outstanding.attempts,
-    summary: summarise(headerLike(response, true), response.payloads),
+    summary: outcomeOf(response.exchange, response.payloads),
   });
   const fault = faultOf(response);
   if (fault) outstanding.fail(fault);
