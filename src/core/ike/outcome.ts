@@ -1,0 +1,20 @@
+import { keywordOf } from '../crypto/index.ts';
+import { ExchangeType, KeyExchangeId, NotifyType, nameOf, type Payload, ProtocolId, type Transform, TransformType } from '../wire/index.ts';
+import { errorNotify, find, findNotify } from './notifies.ts';
+
+/** What a response brought about, in a few words for one line of a log: the suite, a demand, a refusal; empty where there is nothing to say. */
+export function outcomeOf(exchange: number, payloads: readonly Payload[]): string {
+  if (findNotify(payloads, NotifyType.COOKIE)) return 'wants a cookie first';
+  const refused = errorNotify(payloads);
+  if (refused?.notify === NotifyType.INVALID_KE_PAYLOAD && refused.data.length === 2) {
+    return `wants ${nameOf(KeyExchangeId, (refused.data[0]! << 8) | refused.data[1]!)} as key exchange`;
+  }
+  if (refused) return nameOf(NotifyType, refused.notify);
+  const chosen = find(payloads, 'SA')?.proposals[0];
+  if (chosen === undefined || exchange === ExchangeType.IKE_AUTH) return '';
+  const suite = chosen.transforms.filter(isShown).map((t) => keywordOf(t));
+  return (chosen.protocol === ProtocolId.IKE ? suite : ['ESP', ...suite]).join(' · ');
+}
+
+/** NONE and the absence of extended sequence numbers say nothing. */
+const isShown = (t: Transform): boolean => t.type <= TransformType.KE && !(t.type === TransformType.INTEG && t.id === 0);
