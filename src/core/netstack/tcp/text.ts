@@ -21,7 +21,6 @@ export function takeText(tcb: Tcb, segment: TcpView, data: Uint8Array): boolean 
   if (tcb.finAt !== undefined) right = seqMin(right, tcb.finAt);
   if (length > tcb.receivedMss) tcb.receivedMss = length;
   if (seqGe(left, right)) {
-    noteDuplicate(tcb, segment.seq, length);
     owe(tcb);
     return true;
   }
