@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { ApiMisuse, AuthenticationFailure, TimedOut } from '../../../src/core/bytes/index.ts';
 import type { MemoryPlane } from '../../../src/host/dataplane/backends/memory.ts';
-import { clientConfig, gatewayConfig, instancePair, type Pair } from '../support/instances.ts';
+import { SeededRandom } from '../../../src/testing/seeded.ts';
+import { clientConfig, GATEWAY, gatewayConfig, instancePair, type Pair } from '../support/instances.ts';
 
 async function up(options?: Parameters<typeof instancePair<MemoryPlane>>[0]): Promise<Pair<MemoryPlane>> {
   const pair = await instancePair<MemoryPlane>(options);
@@ -233,6 +234,32 @@ test('a client that comes back after a crash replaces itself (D41)', async () =>
   await pair.finish(again.instance.up({ connection: 'road' }));
   await pair.pass(1000);
   expect([pair.gateway.instance.ikeSas().length, pair.gateway.instance.engine.plane.children.length]).toEqual([1, 1]);
+});
+
+test('garbage on both ports, of every length and kind, is counted and changes nothing', async () => {
+  const pair = await up();
+  const stranger = pair.internet.host('stranger', { addresses: ['192.0.2.66'] });
+  const random = new SeededRandom(7, 'garbage');
+  const recorded = pair.internet.capture.packets.filter(({ packet }) => packet.destination.ip === GATEWAY).map(({ packet }) => packet.data);
+  for (let i = 0; i < 3000; i++) {
+    const port = random.pick([500, 4500]);
+    let data = random.bytes(random.between(0, 300));
+    if (random.chance(0.5)) {
+      data = random.pick(recorded).slice(); // a real message, damaged
+      for (let n = random.between(1, 8); n > 0 && data.length > 0; n--) data[random.between(0, data.length - 1)] = random.between(0, 255);
+      if (random.chance(0.3)) data = data.subarray(0, random.between(0, data.length));
+    }
+    const source = random.chance(0.5) ? { ip: '192.0.2.66', port: 4500 } : { ip: '192.0.2.66', port: random.between(1, 65_535) };
+    stranger.send({ protocol: 'udp', source, destination: { ip: GATEWAY, port }, data });
+    if (i % 100 === 99) await pair.pass(10);
+  }
+  await pair.pass(30_000);
+  expect(pair.gateway.notices.filter((n) => 'error' in n && n.error?.code === 'INTERNAL_ERROR')).toEqual([]);
+  expect(pair.gateway.instance.ikeSas().length).toBe(1);
+  const { datagrams, drops } = pair.gateway.instance.engine.counters.snapshot();
+  expect(datagrams['neither IKE nor ESP']).toBeGreaterThan(0);
+  expect(Object.values(drops).reduce((sum, n) => sum + n, 0)).toBeGreaterThan(500);
+  await pair.finish(pair.client.instance.rekey({ connection: 'road', children: true }));
 });
 
 test('status: where it listens, what moves packets, since when', async () => {
