@@ -21,7 +21,9 @@ interface Request {
 }
 
 const end = await start();
+const failures: object[] = [];
 end.onNotice(({ notice }) => {
+  if ((notice.kind === 'ike-down' || notice.kind === 'failed') && notice.error) failures.push(tell(notice.error));
   if (notice.kind !== 'ike-keys') process.stderr.write(`${JSON.stringify(notice, readable)}\n`);
 });
 const served = new Map<number, Promise<Exchanged>>();
@@ -32,6 +34,7 @@ const METHODS: Readonly<Record<string, (request: Request) => Promise<unknown>>> 
   rekeyIke: () => end.rekey({ ikeSa: onlyIkeSa().id }),
   deleteChild: () => end.down({ child: onlyChild().id }),
   deleteIke: () => end.down({ ikeSa: onlyIkeSa().id }),
+  failures: async () => failures.splice(0),
   ping,
   listen,
   served: ({ port = 0 }) => served.get(port)!,
@@ -61,14 +64,14 @@ async function answer(request: Request): Promise<void> {
   try {
     say({ id, result: (await METHODS[method]!(request)) ?? null });
   } catch (error) {
-    say({
-      id,
-      error:
-        error instanceof TunnelwrightError
-          ? { type: error.name, code: error.code, message: error.message, hint: error.hint }
-          : { message: String(error) },
-    });
+    say({ id, error: tell(error) });
   }
+}
+
+function tell(error: unknown): object {
+  if (!(error instanceof TunnelwrightError)) return { message: String(error) };
+  const { name, code, message, hint } = error;
+  return { type: name, code, message, hint, ...('notify' in error ? { notify: error.notify } : {}) };
 }
 
 async function ping({ to = '', count = 1 }: Request): Promise<number> {

@@ -1,15 +1,18 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, test } from 'vitest';
-import type { End } from '../support/end.ts';
-import { addInside, createNetwork, type Network } from '../support/network.ts';
-import { createIdentities, type Identity, PROPOSALS, type Profile, swanctlConf, swanctlFiles } from '../support/profile.ts';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Pair, startPair } from '../support/pair.ts';
+import { createIdentities, PROPOSALS, type Profile } from '../support/profile.ts';
 import { describeWith, EVERYTHING, STRONGSWAN } from '../support/requirements.ts';
-import { agreedSa, bothClean, expectAlive, expectChildRekey, expectIkeRekey, expectPing, expectTransfer } from '../support/scenario.ts';
+import {
+  agreedSa,
+  bothClean,
+  childless,
+  expectAlive,
+  expectChildRekey,
+  expectIkeRekey,
+  expectPing,
+  expectTransfer,
+} from '../support/scenario.ts';
 import { Scope } from '../support/scope.ts';
-import { Strongswan } from '../support/strongswan.ts';
-import { configuration, Tunnelwright } from '../support/tunnelwright.ts';
 
 /** Everything that two ends of a tunnel do with one another, with strongSwan, by role, authentication and proposal. */
 interface Combination extends Profile {
@@ -25,78 +28,92 @@ for (const combination of EVERYTHING ? every() : few()) {
   describeWith(STRONGSWAN, `strongSwan: we are ${role}, ${AUTH_NAMES[auth]}, ${ike}`, () => scenario(combination));
 }
 
-function scenario(combination: Combination): void {
+function scenario({ role, auth, ike, esp }: Combination): void {
   const scope = new Scope();
-  let network: Network;
-  let we: Tunnelwright;
-  let peer: Strongswan;
-  let initiator: End;
+  let pair: Pair;
 
   beforeAll(async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-'));
-    scope.defer(folder, () => rm(folder, { recursive: true }));
-    network = await createNetwork(scope);
-    const identities = await createIdentities(folder, combination.auth);
-    peer = await startPeer(scope, network, folder, combination, identities.right);
-    we = await Tunnelwright.start(scope, {
-      folder: join(folder, 'we'),
-      host: network.left,
-      role: combination.role === 'initiator' ? 'client' : 'gateway',
-      configuration: configuration({
-        host: network.left,
-        peer: network.right,
-        identity: identities.left,
-        ...combination,
-        connection: { dpd_delay: '1s' },
-      }),
+    const liveness = { connection: { dpd_delay: '1s' } };
+    pair = await startPair(scope, {
+      role,
+      ike,
+      esp,
+      identities: (folder) => createIdentities(folder, auth),
+      ours: liveness,
+      theirs: liveness,
     });
-    initiator = combination.role === 'initiator' ? we : peer;
   });
   afterAll(() => scope.close());
 
   test('comes up, and both ends see the same SPIs', async () => {
-    await initiator.initiate();
-    await agreedSa(we, peer);
+    await pair.initiator.initiate();
+    await agreedSa(pair.we, pair.peer);
   });
 
   test('ping both ways', async () => {
+    const { we, peer, network } = pair;
     await expectPing(we, network.right.inside);
     await expectPing(peer, network.left.inside);
   });
 
   test('20 MB of TCP both ways, from either side', async () => {
+    const { we, peer, network } = pair;
     await expectTransfer(peer, we, network.right.inside, 4001);
     await expectTransfer(we, peer, network.left.inside, 4002);
   });
 
   test('we rekey the child', async () => {
+    const { we, peer, network } = pair;
     await expectChildRekey(we, peer);
     await expectPing(we, network.right.inside);
   });
 
   test('strongSwan rekeys the child', async () => {
+    const { we, peer, network } = pair;
     await expectChildRekey(peer, we);
     await expectPing(we, network.right.inside);
   });
 
   test('we rekey the IKE SA', async () => {
+    const { we, peer, network } = pair;
     await expectIkeRekey(we, peer);
     await expectPing(we, network.right.inside);
   });
 
   test('strongSwan rekeys the IKE SA', async () => {
+    const { we, peer, network } = pair;
     await expectIkeRekey(peer, we);
     await expectPing(peer, network.left.inside);
   });
 
-  test('lives on while both ask whether the other does', () => expectAlive(we, peer, 3000));
-
-  test('we delete it: both ends are clean', async () => {
-    await we.deleteIke();
-    await bothClean(we, peer);
+  test('a transfer does not notice four rekeys', async () => {
+    const { we, peer, network } = pair;
+    const transfer = expectTransfer(peer, we, network.right.inside, 4003);
+    transfer.catch(() => undefined);
+    await we.rekeyChild();
+    await we.rekeyIke();
+    await expectChildRekey(peer, we);
+    await expectIkeRekey(peer, we);
+    await transfer;
   });
 
-  test('strongSwan deletes it: both ends are clean', async () => {
+  test('lives on while both ask whether the other does', () => expectAlive(pair.we, pair.peer, 3000));
+
+  test('either side deletes the child alone, and it comes back', async () => {
+    const { we, peer, initiator } = pair;
+    for (const by of [we, peer]) {
+      const { spiI } = await agreedSa(we, peer);
+      await by.deleteChild();
+      await childless(we, peer);
+      await initiator.initiate();
+      expect((await agreedSa(we, peer)).spiI).toBe(spiI);
+    }
+  });
+
+  test('either side deletes the IKE SA: both ends are clean', async () => {
+    const { we, peer, initiator } = pair;
+    await we.deleteIke();
+    await bothClean(we, peer);
     await initiator.initiate();
     await agreedSa(we, peer);
     await peer.deleteIke();
@@ -104,22 +121,12 @@ function scenario(combination: Combination): void {
   });
 
   test('a cut path is noticed by both ends', async () => {
+    const { we, peer, initiator, network } = pair;
     await initiator.initiate();
     await agreedSa(we, peer);
     await network.cut();
     await bothClean(we, peer);
     await network.mend();
-  });
-}
-
-async function startPeer(scope: Scope, network: Network, folder: string, profile: Profile, identity: Identity): Promise<Strongswan> {
-  await addInside(network.right);
-  const connection = { dpd_delay: '1s' };
-  return Strongswan.start(scope, {
-    folder: join(folder, 'peer'),
-    host: network.right,
-    swanctl: swanctlConf({ host: network.right, peer: network.left, identity, ...profile, connection }),
-    files: swanctlFiles(identity),
   });
 }
 

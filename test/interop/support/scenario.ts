@@ -29,6 +29,19 @@ export async function bothClean(a: End, b: End): Promise<void> {
   );
 }
 
+/** Both ends keep the IKE SA, and neither has a child. */
+export async function childless(a: End, b: End): Promise<void> {
+  await eventually(
+    'both ends see one IKE SA without a child',
+    async () => {
+      const both = [...(await a.ikeSas()), ...(await b.ikeSas())];
+      return both.length === 2 && both.every((sa) => sa.established && sa.children.length === 0);
+    },
+    15_000,
+    () => `${a.log()}\n${b.log()}`,
+  );
+}
+
 export async function expectPing(from: End, to: string): Promise<void> {
   expect(await from.ping(to, 3), `${from.name} pings ${to}\n${from.log()}`).toBe(3);
 }

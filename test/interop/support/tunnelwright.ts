@@ -14,17 +14,21 @@ export interface TunnelwrightOptions {
   readonly configuration: object;
 }
 
-/** What our end said when something failed. */
-export class TunnelwrightFailure extends Error {
-  readonly type: string | undefined;
-  readonly code: string | undefined;
-  readonly hint: string | undefined;
+/** What our end says when something failed: an error of the public tree. */
+export interface Told {
+  readonly type?: string;
+  readonly code?: string;
+  readonly message: string;
+  readonly hint?: string;
+  readonly notify?: number;
+}
 
-  constructor(error: { readonly type?: string; readonly code?: string; readonly message: string; readonly hint?: string }) {
-    super(error.message);
-    this.type = error.type;
-    this.code = error.code;
-    this.hint = error.hint;
+export class TunnelwrightFailure extends Error {
+  readonly told: Told;
+
+  constructor(told: Told) {
+    super(told.message);
+    this.told = told;
   }
 }
 
@@ -121,6 +125,11 @@ export class Tunnelwright implements End {
     return (await this.#call('connect', { to, port, octets })) as Exchanged;
   }
 
+  /** What went wrong since the last call, whoever began it. */
+  async failures(): Promise<readonly Told[]> {
+    return (await this.#call('failures')) as readonly Told[];
+  }
+
   /** Resident octets after a garbage collection. */
   async residentOctets(): Promise<number> {
     return ((await this.#call('memory')) as { rss: number }).rss;
@@ -139,7 +148,7 @@ export class Tunnelwright implements End {
   }
 
   #onLine(line: string): void {
-    const answer = JSON.parse(line) as { id?: number; ready?: boolean; result?: unknown; error?: { message: string } };
+    const answer = JSON.parse(line) as { id?: number; ready?: boolean; result?: unknown; error?: Told };
     if (answer.ready) this.#ready = true;
     const waiting = this.#waiting.get(answer.id ?? -1);
     if (waiting === undefined) return;

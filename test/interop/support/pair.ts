@@ -1,0 +1,51 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { End } from './end.ts';
+import { addInside, createNetwork, type Network } from './network.ts';
+import { type Identity, type SwanctlOptions, swanctlConf, swanctlFiles } from './profile.ts';
+import type { Scope } from './scope.ts';
+import { Strongswan } from './strongswan.ts';
+import { type ConfigurationOptions, configuration, Tunnelwright } from './tunnelwright.ts';
+
+/** We on the left, strongSwan on the right, a network between. */
+export interface Pair {
+  readonly network: Network;
+  readonly we: Tunnelwright;
+  readonly peer: Strongswan;
+  readonly initiator: End;
+}
+
+export interface PairOptions {
+  readonly role: 'initiator' | 'responder';
+  readonly ike: string;
+  readonly esp: string;
+  identities(folder: string): Promise<{ readonly left: Identity; readonly right: Identity }>;
+  /** What one end has otherwise than the other expects. */
+  readonly ours?: Partial<ConfigurationOptions>;
+  readonly theirs?: Partial<SwanctlOptions>;
+}
+
+export async function startPair(scope: Scope, options: PairOptions): Promise<Pair> {
+  const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-'));
+  scope.defer(folder, () => rm(folder, { recursive: true }));
+  const network = await createNetwork(scope);
+  const { left, right } = network;
+  const identities = await options.identities(folder);
+  const { ike, esp } = options;
+  await addInside(right);
+  const theirs = { host: right, peer: left, identity: identities.right, ike, esp, ...options.theirs };
+  const peer = await Strongswan.start(scope, {
+    folder: join(folder, 'peer'),
+    host: right,
+    swanctl: swanctlConf(theirs),
+    files: swanctlFiles(theirs.identity),
+  });
+  const we = await Tunnelwright.start(scope, {
+    folder: join(folder, 'we'),
+    host: left,
+    role: options.role === 'initiator' ? 'client' : 'gateway',
+    configuration: configuration({ host: left, peer: right, identity: identities.left, ike, esp, ...options.ours }),
+  });
+  return { network, we, peer, initiator: options.role === 'initiator' ? we : peer };
+}
