@@ -42,7 +42,7 @@ export interface EngineOptions<Plane extends DataPlane = DataPlane> {
 }
 
 /** What the core wants to know of where it runs (`EndpointOptions`). */
-export interface CoreHints {
+interface CoreHints {
   /** Own UDP ports; read anew at every use, since sockets may be opened later. */
   readonly ports: { readonly ike: number; readonly nat: number };
   /** The data plane can carry ESP only inside UDP. */

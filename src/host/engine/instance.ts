@@ -33,7 +33,7 @@ export interface InstanceOptions<Plane extends DataPlane = DataPlane> {
   readonly logMessages?: boolean | undefined;
 }
 
-export interface InstanceCredentials extends Credentials {
+interface InstanceCredentials extends Credentials {
   /** SHA-1 of the SubjectPublicKeyInfo of every trusted authority, for CERTREQ. */
   authorityHashes(): readonly Uint8Array[];
 }

@@ -3,9 +3,9 @@ import { networkInterfaces } from 'node:os';
 import { type Address, DataPlaneError, formatAddress, isIpv6 } from '../../core/bytes/index.ts';
 
 /** Where datagrams come in. `data` belongs to the receiver from here on: it may be worked on in place. */
-export type DatagramHandler = (data: Uint8Array, ip: string, port: number) => void;
+type DatagramHandler = (data: Uint8Array, ip: string, port: number) => void;
 
-export interface UdpSocketOptions {
+interface UdpSocketOptions {
   /** An IP literal. A wildcard (`0.0.0.0`, `::`) receives on all addresses but cannot say on which one a datagram came in. */
   readonly ip: string;
   /** 0 lets the machine choose. */
@@ -31,7 +31,7 @@ export interface UdpSocket {
   close(): Promise<void>;
 }
 
-export interface UdpCounters {
+interface UdpCounters {
   received: number;
   sent: number;
   /** The send queue was full: the network is slower than we are. */

@@ -110,10 +110,10 @@ export class Loopback {
   }
 }
 
-export const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
+const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
 
 /** Everything that comes, with its hash. Not `for await`: that destroys a socket which still has something to send. */
-export function swallow(socket: Duplex): Promise<{ readonly bytes: number; readonly sha256: string }> {
+function swallow(socket: Duplex): Promise<{ readonly bytes: number; readonly sha256: string }> {
   const hash = createHash('sha256');
   let bytes = 0;
   return new Promise((resolve, reject) => {

@@ -72,7 +72,7 @@ export function childPair({
   };
 }
 
-export interface EspEnd {
+interface EspEnd {
   readonly plane: EspPlane;
   /** Inner packets that came out here. */
   readonly delivered: Uint8Array[];

@@ -63,13 +63,13 @@ export function clientConfig({ connection = {}, child = {} }: ConnectionSettings
 
 const PSK = { key: { kind: 'psk', secret: 'a key that both ends know' } };
 
-export async function credentialsOf(config: CompiledConfig): Promise<CredentialStore> {
+async function credentialsOf(config: CompiledConfig): Promise<CredentialStore> {
   const store = new CredentialStore();
   loadCredentials(store, await readCredentials(config.credentials, machineFiles));
   return store;
 }
 
-export interface Running<Plane extends DataPlane> {
+interface Running<Plane extends DataPlane> {
   readonly instance: Instance<Plane>;
   readonly notices: Notice[];
   readonly host: Host;
