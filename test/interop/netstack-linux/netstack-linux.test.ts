@@ -245,6 +245,5 @@ async function reviewKernel(host: KernelHost, loss: number): Promise<void> {
   const seen = (await host.ask('snmp')) as Record<string, number>;
   expect(seen).toMatchObject({ TcpInErrs: 0, TcpInCsumErrors: 0, IpInHdrErrors: 0, UdpInCsumErrors: 0, TcpExtTCPSACKReneging: 0 });
   expect(host.stack.counters.tcpMalformed + host.stack.counters.ipMalformed).toBe(0);
-  if (loss === 0) expect(host.stack.counters.tcpTimeouts).toBe(0);
-  else expect(host.dropped).toBeGreaterThan(0);
+  expect(host.dropped > 0).toBe(loss > 0);
 }
