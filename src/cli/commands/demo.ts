@@ -1,6 +1,5 @@
 import { resolve } from 'node:path';
 import { addCommand, type Shell } from '../command.ts';
-import { CAPTURE, runDemo } from '../demo/demo.ts';
 import { EXIT } from '../exit-codes.ts';
 import { interruptible } from '../interrupt.ts';
 import { DemoView } from '../render/demo.ts';
@@ -25,6 +24,7 @@ export function registerDemo(shell: Shell): void {
         .option('--file <path>', 'send this file instead of 64 MiB of noise')
         .option('--keylog <dir>', 'leave a capture and the key tables with which Wireshark decrypts it'),
     async ({ context, out, flags }) => {
+      const { CAPTURE, runDemo } = await import('../demo/demo.ts');
       const view = out.json || out.quiet ? undefined : new DemoView(context.out, out.paint);
       const keylog = flags.keylog === undefined ? undefined : resolve(context.cwd, flags.keylog);
       view?.begin();
@@ -39,7 +39,7 @@ export function registerDemo(shell: Shell): void {
         );
         if (out.json) out.document(result);
         view?.result(result);
-        if (keylog !== undefined) out.note(`\n${wiresharkHint(keylog, result.ports)}`);
+        if (keylog !== undefined) out.note(`\n${wiresharkHint(keylog, CAPTURE, result.ports)}`);
         return result.checks.every(({ held }) => held) ? EXIT.ok : EXIT.failed;
       } catch (error) {
         view?.leave();
@@ -50,9 +50,9 @@ export function registerDemo(shell: Shell): void {
 }
 
 /** Wireshark knows IKE and ESP by the standard ports; an ordinary user has others. */
-function wiresharkHint(folder: string, { ike, nat }: { readonly ike: number; readonly nat: number }): string {
+function wiresharkHint(folder: string, capture: string, { ike, nat }: { readonly ike: number; readonly nat: number }): string {
   return [
-    `${folder} holds ${CAPTURE} and the keys. To read it:`,
-    `  WIRESHARK_CONFIG_DIR=${folder} tshark -r ${folder}/${CAPTURE} -d udp.port==${ike},isakmp -d udp.port==${nat},udpencap -o esp.enable_encryption_decode:TRUE`,
+    `${folder} holds ${capture} and the keys. To read it:`,
+    `  WIRESHARK_CONFIG_DIR=${folder} tshark -r ${folder}/${capture} -d udp.port==${ike},isakmp -d udp.port==${nat},udpencap -o esp.enable_encryption_decode:TRUE`,
   ].join('\n');
 }

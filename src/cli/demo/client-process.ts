@@ -5,68 +5,114 @@ import { type Client, createClient } from '../../product/client/index.ts';
 import { compile, loadConfig } from '../../product/config/index.ts';
 import { type EventLine, ikeSaDocument, isoClock, noticeLine, progressToLine, type SasDocument } from '../../product/control/index.ts';
 import { KeyLog } from '../../product/explain/key-log.ts';
-import { send, type TransferProgress } from '../../product/transfer/index.ts';
+import { send } from '../../product/transfer/index.ts';
+import { aborted } from './aborted.ts';
 import { failureOf } from './failure.ts';
+import { HeldStream } from './held-stream.ts';
 import type { ClientMessage, ClientSetup, Order } from './messages.ts';
 import { SpiLedger } from './spi-ledger.ts';
 import { CONNECTION, GATEWAY_INNER } from './workspace.ts';
 
 /** The client of the demo: connects, sends one file, and changes keys while it is under way. */
+const ending = new AbortController();
 const say: (message: ClientMessage) => void = speakWithParent(
   (message) => {
-    if (isOrder(message)) ended?.();
+    if (isOrder(message)) ending.abort();
     else run(message as ClientSetup).catch((error: unknown) => fail(error));
   },
-  () => ended?.(),
+  () => ending.abort(),
 );
-let ended: (() => void) | undefined;
+// Ctrl-C at a terminal reaches every process there: the one that started us says when to end
+process.on('SIGINT', () => undefined);
 
 async function run(setup: ClientSetup): Promise<void> {
-  const end = new Promise<void>((resolve) => {
-    ended = resolve;
-  });
   say({ kind: 'started', pid: process.pid });
   const config = compile(loadConfig(await readFile(setup.config, 'utf8'), { file: setup.config }));
   const keys = setup.keylog === undefined ? undefined : new KeyLog(setup.keylog);
   const client = await createClient({ config, logKeys: keys !== undefined });
   client.onNotice(({ at, notice }) => tell(client, at, notice, keys));
-  const { ikeSa, took } = await client.up({ connection: CONNECTION });
-  say({ kind: 'up', took, ikeSa: ikeSaDocument(ikeSa, isoClock(client.now()), 0) });
-  const ledger = new SpiLedger();
-  const looking = setInterval(() => ledger.look(client.ikeSas()), LOOK_EVERY);
   try {
-    await carry(client, setup, config.transfer.port, ledger);
+    const { ikeSa, took } = await client.up({ connection: CONNECTION }, ending.signal);
+    say({ kind: 'up', took, ikeSa: ikeSaDocument(ikeSa, isoClock(client.now()), 0) });
+    await carry(client, setup, config.transfer.port);
+    await aborted(ending.signal);
+  } catch (error) {
+    // told to end in the middle: what that breaks is no failure
+    if (!ending.signal.aborted) throw error;
   } finally {
-    clearInterval(looking);
+    await client.close();
+    await keys?.flush();
   }
-  await end;
-  await client.close();
-  await keys?.flush();
   process.stdin.destroy();
 }
 
-async function carry(client: Client, setup: ClientSetup, port: number, ledger: SpiLedger): Promise<void> {
-  const rekeys: Promise<void>[] = [];
-  const steps = [
-    { at: setup.rekeyChildAt, rekey: () => client.rekey({ child: standing(client)?.children.find((c) => c.state === 'installed')?.id }) },
-    { at: setup.rekeyIkeAt, rekey: () => client.rekey({ ikeSa: standing(client)?.id }) },
-  ];
-  const onProgress = (progress: TransferProgress) => {
-    say({ kind: 'progress', progress: progressToLine(progress) });
-    const next = steps[0];
-    if (progress.phase !== 'sending' || next === undefined || progress.bytes < next.at * progress.total) return;
-    steps.shift();
-    rekeys.push(next.rekey().then(() => undefined));
-  };
-  const sent = await send({ file: setup.file, connect: () => client.inside.connect({ host: GATEWAY_INNER, port }), onProgress });
-  // a file so small that it went before its time came: the keys are changed all the same
-  for (const { rekey } of steps) rekeys.push(rekey().then(() => undefined));
-  await Promise.all(rekeys);
-  ledger.look(client.ikeSas());
-  say({ kind: 'sent', bytes: sent.bytes, sha256: sent.sha256, took: sent.took, sas: sasOf(client), spis: ledger.counts });
+async function carry(client: Client, setup: ClientSetup, port: number): Promise<void> {
+  const ledger = new SpiLedger();
+  const looking = setInterval(() => ledger.look(client.ikeSas()), LOOK_EVERY);
+  const rekeying = new Rekeying(client, setup);
+  try {
+    const sent = await send({
+      file: setup.file,
+      connect: async () => {
+        const socket = await client.inside.connect({ host: GATEWAY_INNER, port });
+        // The headers come on top, so the end of any file, however small, is still to go here: it waits for the new keys.
+        return new HeldStream(socket, setup.size, () => rekeying.finish());
+      },
+      onProgress: (progress) => {
+        say({ kind: 'progress', progress: progressToLine(progress) });
+        if (progress.phase === 'sending') rekeying.reached(progress.bytes / progress.total);
+      },
+      signal: AbortSignal.any([ending.signal, rekeying.failed]),
+    }).catch((error: unknown) => {
+      throw rekeying.failed.aborted ? rekeying.failed.reason : error;
+    });
+    await rekeying.finish();
+    ledger.look(client.ikeSas());
+    say({ kind: 'sent', bytes: sent.bytes, sha256: sent.sha256, took: sent.took, sas: sasOf(client), spis: ledger.counts });
+  } finally {
+    clearInterval(looking);
+  }
 }
 
-const standing = (client: Client) => client.ikeSas().find((sa) => sa.state === 'established');
+/** Changes keys once at each of two points of the way. */
+class Rekeying {
+  readonly #client: Client;
+  readonly #steps: { readonly at: number; readonly rekey: () => Promise<unknown> }[];
+  readonly #begun: Promise<unknown>[] = [];
+  readonly #failing = new AbortController();
+
+  constructor(client: Client, { rekeyChildAt, rekeyIkeAt }: ClientSetup) {
+    this.#client = client;
+    this.#steps = [
+      { at: rekeyChildAt, rekey: () => client.rekey({ child: this.#standing?.children.find((c) => c.state === 'installed')?.id }) },
+      { at: rekeyIkeAt, rekey: () => client.rekey({ ikeSa: this.#standing?.id }) },
+    ];
+  }
+
+  /** Aborted, with the error, when one of them failed. */
+  get failed(): AbortSignal {
+    return this.#failing.signal;
+  }
+
+  reached(part: number): void {
+    for (let next = this.#steps[0]; next !== undefined && part >= next.at; next = this.#steps[0]) {
+      this.#steps.shift();
+      const begun = next.rekey();
+      this.#begun.push(begun);
+      begun.catch((error: unknown) => this.#failing.abort(error));
+    }
+  }
+
+  /** Begins whatever has not begun, and resolves when all keys are new. */
+  finish(): Promise<unknown> {
+    this.reached(1);
+    return Promise.all(this.#begun);
+  }
+
+  get #standing() {
+    return this.#client.ikeSas().find((sa) => sa.state === 'established');
+  }
+}
 
 function sasOf(client: Client): SasDocument {
   const now = client.now();

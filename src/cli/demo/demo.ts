@@ -1,12 +1,15 @@
-import { mkdir } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Address, DataPlaneError, TimedOut } from '../../core/bytes/index.ts';
+import { type Address, ConfigError, DataPlaneError } from '../../core/bytes/index.ts';
 import { systemClock } from '../../host/platform/clock.ts';
 import { systemUdp } from '../../host/platform/udp.ts';
-import { startWorker, type WorkerProcess } from '../../host/platform/worker-process.ts';
+import { startWorker, type WorkerExit, type WorkerProcess } from '../../host/platform/worker-process.ts';
 import type { EventLine, IkeSaDocument, ProgressLine } from '../../product/control/index.ts';
 import { UdpCapture } from '../../product/explain/udp-capture.ts';
+import { writeWiresharkProfile } from '../../product/explain/wireshark-profile.ts';
 import { UdpRelay } from '../../testing/udp-relay.ts';
+import { aborted } from './aborted.ts';
 import type { ClientMessage, ClientSetup, Failure, GatewayMessage, GatewaySetup, Order } from './messages.ts';
 import { makeWorkspace, sha256OfFile, type Workspace } from './workspace.ts';
 
@@ -47,14 +50,17 @@ export interface DemoResult {
 
 /**
  * A gateway and a client in two processes, a NAT between them, one file through ESP, both kinds of rekeying on the way.
- * @throws TunnelwrightError: what one of the processes failed with
+ * @throws TunnelwrightError: what one of the processes failed with; the signal's reason when it fires
  */
 export async function runDemo(options: DemoOptions): Promise<DemoResult> {
-  const workspace = await makeWorkspace(options.file, systemClock.wall());
+  const { file, keylog, signal, onEvent } = options;
+  if (keylog !== undefined) await makeFolder(keylog);
+  const workspace = await makeWorkspace(file, systemClock.wall());
   const stage = new Stage(options, workspace);
   try {
-    options.onEvent({ kind: 'workspace', file: workspace.file });
-    return await Promise.race([stage.play(), aborted(options.signal)]);
+    signal?.throwIfAborted();
+    onEvent({ kind: 'workspace', file: workspace.file });
+    return await Promise.race([stage.play(), stage.broken, ...(signal === undefined ? [] : [interrupted(signal)])]);
   } finally {
     await stage.clear();
     await workspace.remove();
@@ -62,89 +68,83 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
 }
 
 class Stage {
+  /** Rejects with what one of the processes failed with, or that it died. */
+  readonly broken: Promise<never>;
   readonly #options: DemoOptions;
   readonly #workspace: Workspace;
   readonly #workers: WorkerProcess[] = [];
   readonly #rekeys = { child: 0, ike: 0 };
+  #break: (error: Error) => void = () => undefined;
   #relay: UdpRelay | undefined;
   #capture: UdpCapture | undefined;
 
   constructor(options: DemoOptions, workspace: Workspace) {
     this.#options = options;
     this.#workspace = workspace;
+    this.broken = new Promise((_, reject) => {
+      this.#break = reject;
+    });
+    this.broken.catch(() => undefined);
   }
 
   async play(): Promise<DemoResult> {
     const { onEvent, keylog } = this.#options;
-    const gateway = this.#start<GatewayMessage>(GATEWAY, { config: this.#workspace.gatewayConfig } satisfies GatewaySetup);
+    const { file } = this.#workspace;
+    const gateway = this.#start<GatewayMessage>('gateway', { config: this.#workspace.gatewayConfig } satisfies GatewaySetup);
     const { pid, ike, nat } = await gateway.until('listening');
     onEvent({ kind: 'gateway', pid, ike, nat });
-    const [frontIke, frontNat] = await this.#openRelay([ike, nat]);
+    const [frontIke, frontNat] = await this.#openRelay({ ike, nat });
     const client = this.#start<ClientMessage>(
-      CLIENT,
+      'client',
       {
         config: await this.#workspace.clientConfig({ ike: frontIke, nat: frontNat }),
-        file: this.#workspace.file.path,
+        file: file.path,
+        size: file.size,
         keylog,
         rekeyChildAt: 0.25,
         rekeyIkeAt: 0.55,
       } satisfies ClientSetup,
       (message) => this.#hear(message),
     );
-    const sent = await client.until('sent');
     const stored = await gateway.until('stored');
-    client.tell({ kind: 'end' });
-    await client.over;
-    gateway.tell({ kind: 'end' });
-    const ended = await gateway.until('ended');
+    const rekeys = { ...this.#rekeys };
+    const sent = await client.until('sent');
+    await client.end();
+    const ended = gateway.until('ended');
+    await gateway.end();
     await this.#capture?.close();
-    const sha256 = { sent: await sha256OfFile(this.#workspace.file.path), received: await sha256OfFile(stored.path) };
-    return { ...this.#judge(sent, ended, sha256), ports: { ike, nat } };
+    const sha256 = { sent: await sha256OfFile(file.path), received: await sha256OfFile(stored.path) };
+    return {
+      client: sent,
+      gateway: await ended,
+      sha256,
+      childRekeys: rekeys.child,
+      ikeRekeys: rekeys.ike,
+      relayed: this.#relay?.counters.passed ?? 0,
+      ports: { ike, nat },
+      checks: judge(sent, await ended, sha256, rekeys),
+    };
   }
 
   /** Ends whatever still runs; the processes go before the folder they work in. */
   async clear(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.close()));
     await this.#relay?.close();
+    // whether it could be written has been said where the demo went to its end
+    await this.#capture?.close().catch(() => undefined);
   }
 
-  #judge(sent: Sent, ended: Ended, sha256: DemoResult['sha256']): Omit<DemoResult, 'ports'> {
-    const carried = sent.spis.filter((s) => s.direction === 'out').reduce((sum, s) => sum + s.bytes, 0);
-    const used = (spis: Sent['spis'], direction: 'in' | 'out') => spis.filter((s) => s.direction === direction && s.packets > 0).length;
-    return {
-      client: sent,
-      gateway: ended,
-      sha256,
-      childRekeys: this.#rekeys.child,
-      ikeRekeys: this.#rekeys.ike,
-      relayed: this.#relay?.counters.passed ?? 0,
-      checks: [
-        {
-          what: 'the file arrived whole: SHA-256 equal at both ends',
-          held: sha256.sent === sha256.received && sha256.sent === sent.sha256,
-        },
-        {
-          what: 'the CHILD_SA was rekeyed while it was under way, and traffic moved to the new SPIs',
-          held: this.#rekeys.child > 0 && used(sent.spis, 'out') > 1,
-        },
-        { what: 'the IKE SA was rekeyed while it was under way', held: this.#rekeys.ike > 0 },
-        { what: 'every octet of the file went through ESP', held: carried >= sent.bytes },
-        { what: 'the client said goodbye and the gateway freed its SAs', held: ended.ikeSas === 0 },
-      ],
-    };
-  }
-
-  async #openRelay(ports: readonly [number, number]): Promise<[number, number]> {
+  async #openRelay(ports: { readonly ike: number; readonly nat: number }): Promise<[number, number]> {
     const { keylog, onEvent } = this.#options;
     if (keylog !== undefined) {
-      await mkdir(keylog, { recursive: true, mode: 0o700 });
+      await writeWiresharkProfile(keylog, ports);
       this.#capture = new UdpCapture(join(keylog, CAPTURE));
     }
     this.#relay = await UdpRelay.open({
       udp: systemUdp,
       clock: systemClock,
       ip: LOOPBACK,
-      targets: ports.map((port) => ({ ip: LOOPBACK, port })),
+      targets: [ports.ike, ports.nat].map((port) => ({ ip: LOOPBACK, port })),
       // one side of the NAT alone: the same datagrams twice would read as retransmissions
       onDatagram: (source, destination, data) => this.#capture?.record(systemClock.wall(), source, destination, data),
     });
@@ -164,53 +164,81 @@ class Stage {
     onEvent(message);
   }
 
-  #start<M extends GatewayMessage | ClientMessage>(module: string, setup: unknown, hear?: (message: M) => void): Actor<M> {
-    const actor = new Actor<M>(new URL(module, import.meta.url), setup, hear);
+  #start<M extends GatewayMessage | ClientMessage>(role: Role, setup: unknown, hear?: (message: M) => void): Actor<M> {
+    const actor = new Actor<M>(role, setup, { hear, broken: this.#break });
     this.#workers.push(actor.worker);
     return actor;
   }
 }
 
+function judge(
+  sent: Sent,
+  ended: Ended,
+  sha256: DemoResult['sha256'],
+  rekeys: { readonly child: number; readonly ike: number },
+): DemoResult['checks'] {
+  const carried = ended.spis.filter(({ direction }) => direction === 'in').reduce((sum, { bytes }) => sum + bytes, 0);
+  const used = sent.spis.filter(({ direction, packets }) => direction === 'out' && packets > 0).length;
+  return [
+    {
+      what: 'the file arrived whole: SHA-256 equal at both ends',
+      held: sha256.sent === sha256.received && sha256.sent === sent.sha256,
+    },
+    {
+      what: 'the CHILD_SA was rekeyed while it was under way, and traffic moved to the new SPIs',
+      held: rekeys.child > 0 && used > 1,
+    },
+    { what: 'the IKE SA was rekeyed while it was under way', held: rekeys.ike > 0 },
+    { what: 'every octet of the file went through ESP', held: carried >= sent.bytes },
+    { what: 'the client said goodbye and the gateway freed its SAs', held: ended.ikeSas === 0 },
+  ];
+}
+
+type Role = 'gateway' | 'client';
+
 /** One of the two processes, and what it has said. */
 class Actor<M extends { readonly kind: string }> {
   readonly worker: WorkerProcess;
-  readonly over: Promise<unknown>;
   readonly #heard: M[] = [];
   readonly #waiting = new Set<() => void>();
-  #died: Error | undefined;
+  #ending = false;
 
-  constructor(module: URL, setup: unknown, hear: ((message: M) => void) | undefined) {
-    this.worker = startWorker(module, setup, (message) => {
-      this.#heard.push(message as M);
-      hear?.(message as M);
-      this.#wake();
+  constructor(
+    role: Role,
+    setup: unknown,
+    told: { readonly hear: ((message: M) => void) | undefined; readonly broken: (error: Error) => void },
+  ) {
+    this.worker = startWorker(new URL(`./${role}-process.js`, import.meta.url), setup, (line) => {
+      const message = line as M | Failure;
+      if (isFailure(message)) return told.broken(new DemoFailure(message));
+      this.#heard.push(message);
+      told.hear?.(message);
+      for (const look of this.#waiting) look();
     });
-    this.over = this.worker.exited.then(({ code, signal, errors }) => {
-      if (code !== 0)
-        this.#died = new DataPlaneError(`a process of the demo ended with ${signal ?? code}: ${errors}`, { code: 'WORKER_DIED' });
-      this.#wake();
+    void this.worker.exited.then((exit) => {
+      if (!this.#ending || exit.code !== 0) told.broken(died(role, exit));
     });
   }
 
-  tell(order: Order): void {
-    this.worker.send(order);
+  /** Asks the process to finish, and resolves when it has. */
+  async end(): Promise<void> {
+    this.#ending = true;
+    this.worker.send({ kind: 'end' } satisfies Order);
+    await this.worker.exited;
   }
 
-  /** @throws what the process failed with, or that it died */
-  async until<K extends M['kind']>(kind: K): Promise<Extract<M, { kind: K }>> {
-    for (;;) {
-      const found = this.#heard.find((m): m is Extract<M, { kind: K }> => m.kind === kind);
-      if (found) return found;
-      const failure = this.#heard.find((m) => m.kind === 'failed') as Failure | undefined;
-      if (failure) throw new DemoFailure(failure);
-      if (this.#died) throw this.#died;
-      await new Promise<void>((resolve) => this.#waiting.add(resolve));
-    }
-  }
-
-  #wake(): void {
-    for (const resolve of this.#waiting) resolve();
-    this.#waiting.clear();
+  /** The first message of this kind, which may be here already. Waits for ever when none comes. */
+  until<K extends M['kind']>(kind: K): Promise<Extract<M, { kind: K }>> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        const found = this.#heard.find((m): m is Extract<M, { kind: K }> => m.kind === kind);
+        if (found === undefined) return;
+        this.#waiting.delete(look);
+        resolve(found);
+      };
+      this.#waiting.add(look);
+      look();
+    });
   }
 }
 
@@ -221,12 +249,32 @@ class DemoFailure extends DataPlaneError {
   }
 }
 
-const aborted = (signal: AbortSignal | undefined): Promise<never> =>
-  new Promise((_, reject) =>
-    signal?.addEventListener('abort', () => reject(new TimedOut('the demo was interrupted', { code: 'INTERRUPTED' })), { once: true }),
-  );
+const isFailure = (message: { readonly kind: string }): message is Failure => message.kind === 'failed';
+
+const died = (role: Role, { code, signal, errors }: WorkerExit): DataPlaneError =>
+  new DataPlaneError(`the ${role} of the demo ended all of a sudden (${signal ?? `exit code ${code}`})`, {
+    code: 'WORKER_DIED',
+    ...(errors === '' ? {} : { hint: `Its last words: ${errors}` }),
+  });
+
+const interrupted = async (signal: AbortSignal): Promise<never> => {
+  await aborted(signal);
+  throw signal.reason;
+};
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    await access(path, constants.W_OK);
+  } catch (cause) {
+    throw new ConfigError(`${path} is no folder to write to: ${(cause as Error).message}`, {
+      code: 'FOLDER_UNWRITABLE',
+      file: path,
+      hint: 'Name a folder of yours, or one that is not there yet.',
+      cause,
+    });
+  }
+}
 
 const LOOPBACK = '127.0.0.1';
-const GATEWAY = './gateway-process.js';
-const CLIENT = './client-process.js';
 export const CAPTURE = 'demo.pcapng';

@@ -4,24 +4,24 @@ import { speakWithParent } from '../../host/platform/worker-process.ts';
 import { compile, loadConfig } from '../../product/config/index.ts';
 import { createGateway } from '../../product/gateway/index.ts';
 import { FileServer } from '../../product/transfer/index.ts';
+import { aborted } from './aborted.ts';
 import { failureOf } from './failure.ts';
 import type { GatewayMessage, GatewaySetup, Order } from './messages.ts';
 import { SpiLedger } from './spi-ledger.ts';
 
 /** The gateway of the demo: the same library that `tunnelwright serve` runs, with a configuration file as a user writes it. */
+const ending = new AbortController();
 const say: (message: GatewayMessage) => void = speakWithParent(
   (message) => {
-    if (isOrder(message)) ended?.();
+    if (isOrder(message)) ending.abort();
     else run(message as GatewaySetup).catch((error: unknown) => fail(error));
   },
-  () => ended?.(),
+  () => ending.abort(),
 );
-let ended: (() => void) | undefined;
+// Ctrl-C at a terminal reaches every process there: the one that started us says when to end
+process.on('SIGINT', () => undefined);
 
 async function run(setup: GatewaySetup): Promise<void> {
-  const end = new Promise<void>((resolve) => {
-    ended = resolve;
-  });
   const config = compile(loadConfig(await readFile(setup.config, 'utf8'), { file: setup.config }));
   const gateway = await createGateway({ config });
   await gateway.listen();
@@ -37,7 +37,7 @@ async function run(setup: GatewaySetup): Promise<void> {
   const looking = setInterval(() => ledger.look(gateway.ikeSas()), LOOK_EVERY);
   const [sockets] = gateway.sockets;
   say({ kind: 'listening', pid: process.pid, ike: sockets?.ike?.port ?? 0, nat: sockets?.nat.port ?? 0 });
-  await end;
+  await aborted(ending.signal);
   clearInterval(looking);
   ledger.look(gateway.ikeSas());
   say({ kind: 'ended', ikeSas: gateway.ikeSas().filter((sa) => sa.state === 'established').length, spis: ledger.counts });

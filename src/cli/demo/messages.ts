@@ -8,6 +8,8 @@ export interface GatewaySetup {
 export interface ClientSetup {
   readonly config: string;
   readonly file: string;
+  /** Octets of the file. */
+  readonly size: number;
   /** Where the keys of every SA are written; undefined writes none. */
   readonly keylog: string | undefined;
   /** Parts of the file after which keys are changed, 0 to 1. */

@@ -7,12 +7,12 @@ import { compileChild } from './compile-child.ts';
 import type { CompileContext } from './compile-context.ts';
 import type { AuthoritySource, CompiledConnection, FileReference, PskSource, TrustedSource } from './compiled.ts';
 import { CLIENT_RETRANSMISSION, DEFAULTS, SITE_RETRANSMISSION } from './defaults.ts';
-import { type AddressRange, formatRange } from './formats.ts';
 import { parseProposals } from './proposals.ts';
 import { rangeToPrefixes } from './ranges.ts';
 import type { EndpointSetting } from './schema/connection.ts';
 import type { ConnectionSettings, LocalRoundSettings, RemoteRoundSettings, Settings } from './schema.ts';
 import type { Path } from './source.ts';
+import { type AddressRange, formatRange } from './values.ts';
 
 interface Surroundings {
   readonly settings: Settings;

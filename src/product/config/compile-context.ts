@@ -1,8 +1,8 @@
 import type { ConfigError } from '../../core/bytes/errors.ts';
 import type { CertificateSource, ConfigWarning, FileReference, TrustedSource } from './compiled.ts';
-import type { Parsed } from './formats.ts';
 import { errorAt, type Path, type Source } from './source.ts';
 import { unsupportedAt } from './unsupported.ts';
+import type { Parsed } from './values.ts';
 
 /** What the parts of `compile` share: places for messages, and what they collect besides policy. */
 export class CompileContext {

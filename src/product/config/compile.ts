@@ -8,9 +8,9 @@ import { CompileContext } from './compile-context.ts';
 import { compileAuthorities, compilePassphrases, compilePsks } from './compile-credentials.ts';
 import type { CompiledConfig, CompiledConnection, ListenSettings, TransferSettings } from './compiled.ts';
 import { DEFAULT_LIMITS, DEFAULTS } from './defaults.ts';
-import { type AddressRange, formatRange } from './formats.ts';
 import type { LoadedConfig } from './load.ts';
 import type { Settings } from './schema.ts';
+import { type AddressRange, formatRange } from './values.ts';
 
 /** Settings to policy. Throws `ConfigError` with the place for what fits the schema but not itself, and for what nothing carries out. */
 export function compile(config: LoadedConfig): CompiledConfig {

@@ -21,9 +21,15 @@ export interface ConnectionFlags {
   readonly mtu?: string | undefined;
 }
 
-/** What the command line can say about a gateway. */
-export interface ServeFlags extends Omit<ConnectionFlags, 'only'> {
+/** What the command line can say about a client. */
+export interface ClientFlags extends ConnectionFlags {
   readonly name?: string | undefined;
+  readonly share?: string | undefined;
+  readonly inbox?: string | undefined;
+}
+
+/** What the command line can say about a gateway. */
+export interface ServeFlags extends Omit<ClientFlags, 'only'> {
   readonly address?: readonly string[] | undefined;
   readonly port?: string | undefined;
   readonly natPort?: string | undefined;
@@ -31,8 +37,6 @@ export interface ServeFlags extends Omit<ConnectionFlags, 'only'> {
   /** Networks that lie behind the gateway. */
   readonly net?: string | undefined;
   readonly dns?: string | undefined;
-  readonly share?: string | undefined;
-  readonly inbox?: string | undefined;
 }
 
 export interface FlagOptions extends LoadOptions {
@@ -62,7 +66,7 @@ export function parseTarget(text: string): Target {
 }
 
 /** A connection made of flags alone, as `up HOST --psk-file F` has it: a client that asks for an address. */
-export function clientFromFlags(name: string, target: Target, flags: ConnectionFlags, options: FlagOptions): LoadedConfig {
+export function clientFromFlags(name: string, target: Target, flags: ClientFlags, options: FlagOptions): LoadedConfig {
   const overlay = new Overlay(undefined);
   const at = ['connections', name];
   overlay.set([...at, 'remote_addrs'], target.host, 'TARGET');
@@ -76,6 +80,7 @@ export function clientFromFlags(name: string, target: Target, flags: ConnectionF
   if (flags.remoteId === undefined && flags.ca !== undefined) overlay.set([...at, 'remote', 0, 'id'], target.host, 'TARGET');
   applyConnection(overlay, at, ['net'], flags);
   applyGlobal(overlay, flags);
+  applyServe(overlay, flags);
   return acceptSource(overlay.source(), options);
 }
 
@@ -96,7 +101,7 @@ export function gatewayFromFlags(flags: ServeFlags, options: FlagOptions & { rea
 }
 
 /** A configuration in which flags take the place of what it says. `connection` is undefined for a gateway: then only global flags are taken. */
-export function withFlags(config: LoadedConfig, connection: string | undefined, flags: ConnectionFlags & ServeFlags): LoadedConfig {
+export function withFlags(config: LoadedConfig, connection: string | undefined, flags: ClientFlags & ServeFlags): LoadedConfig {
   const overlay = new Overlay(config.source);
   if (connection !== undefined) {
     const at = ['connections', connection];

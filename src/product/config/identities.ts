@@ -1,7 +1,8 @@
 import { TunnelwrightError } from '../../core/bytes/errors.ts';
 import { parseIdentity } from '../../core/pki/identity.ts';
 import { parseIdentityPattern } from '../../core/pki/identity-pattern.ts';
-import { invalid, type Parsed, text, valid } from './formats.ts';
+import { text } from './formats.ts';
+import { invalid, type Parsed, valid } from './values.ts';
 
 export const identity = text(
   'Identity',

@@ -2,7 +2,16 @@
 export { absolutePath, compile } from './compile.ts';
 export type * from './compiled.ts';
 export { CLIENT_RETRANSMISSION, DEFAULT_LIMITS, DEFAULTS, SITE_RETRANSMISSION } from './defaults.ts';
-export { type ConnectionFlags, clientFromFlags, gatewayFromFlags, parseTarget, type ServeFlags, type Target, withFlags } from './flags.ts';
+export {
+  type ClientFlags,
+  type ConnectionFlags,
+  clientFromFlags,
+  gatewayFromFlags,
+  parseTarget,
+  type ServeFlags,
+  type Target,
+  withFlags,
+} from './flags.ts';
 export { checkConfig, configFrom, type LoadedConfig, type LoadOptions, loadConfig } from './load.ts';
 export { machineFiles } from './machine-files.ts';
 export { isName, type Lookup, resolveNames } from './names.ts';

@@ -1,8 +1,8 @@
 import type { z } from 'zod';
 import type { ConfigError } from '../../core/bytes/errors.ts';
-import { quoted } from './formats.ts';
 import { nearest } from './schema/section.ts';
 import { errorAt, type Path, type Source } from './source.ts';
+import { quoted } from './values.ts';
 
 type Issue = z.core.$ZodIssue;
 

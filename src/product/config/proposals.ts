@@ -3,8 +3,8 @@ import { explainKeyword, type KeywordTransform, keywordOf, knownKeywords, parseK
 import { encryption } from '../../core/crypto/transforms.ts';
 import { EncryptionId, IntegrityId, KeyExchangeId, PrfId, ProtocolId, SequenceNumbersId, TransformType } from '../../core/wire/iana.ts';
 import type { Proposal, Transform } from '../../core/wire/payloads/types.ts';
-import { invalid, type Parsed, quoted, valid } from './formats.ts';
 import { nearest } from './schema/section.ts';
+import { invalid, type Parsed, quoted, valid } from './values.ts';
 
 export type ProposalProtocol = 'IKE' | 'ESP' | 'AH';
 

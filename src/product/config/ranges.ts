@@ -1,4 +1,4 @@
-import type { AddressRange } from './formats.ts';
+import type { AddressRange } from './values.ts';
 
 /** The fewest prefixes that make up a range, in order. */
 export function rangeToPrefixes({ family, start, end }: AddressRange): AddressRange[] {

@@ -1,7 +1,7 @@
 import { ConfigError, fromHex, fromUtf8, TunnelwrightError, utf8 } from '../../core/bytes/index.ts';
 import type { ConfigWarning, CredentialSources, FileReference, SecretSource } from './compiled.ts';
-import { invalid, type Parsed, valid } from './formats.ts';
 import { errorAt, type Place } from './source.ts';
+import { invalid, type Parsed, valid } from './values.ts';
 
 /** What reading credentials needs of the machine; `machineFiles` is the real one. */
 export interface CredentialFiles {

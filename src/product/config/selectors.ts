@@ -1,6 +1,6 @@
 import { IpProtocol, TsType } from '../../core/wire/iana.ts';
 import type { AddressRangeSelector } from '../../core/wire/payloads/types.ts';
-import { type AddressRange, invalid, type Parsed, parseAddressRange, quoted, valid } from './formats.ts';
+import { type AddressRange, invalid, type Parsed, parseAddressRange, quoted, valid } from './values.ts';
 
 /** A traffic selector as an operator writes it: `10.0.0.0/24[tcp/80]`, `dynamic`, `dynamic[udp/53]`. */
 export interface SelectorSetting {

@@ -1,23 +1,8 @@
 import { z } from 'zod';
 import { schemeWords } from '../../../core/crypto/signatures/schemes.ts';
-import {
-  type AddressRange,
-  count,
-  duration,
-  flag,
-  integer,
-  invalid,
-  listOf,
-  parseAddressRange,
-  path,
-  port,
-  quantity,
-  quoted,
-  text,
-  valid,
-  words,
-} from '../formats.ts';
+import { count, duration, flag, integer, listOf, path, port, quantity, text, words } from '../formats.ts';
 import { identity, identityPattern } from '../identities.ts';
+import { type AddressRange, invalid, parseAddressRange, quoted, valid } from '../values.ts';
 import { child } from './child.ts';
 import { key, named, nearest, orEmpty, required, section } from './section.ts';
 

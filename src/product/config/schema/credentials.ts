@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { formatIp, tryParseIp } from '../../../core/bytes/ip-address.ts';
-import { integer, invalid, listOf, parseAddressRange, path, quoted, text, valid, words } from '../formats.ts';
+import { integer, listOf, path, text, words } from '../formats.ts';
 import { identityPattern } from '../identities.ts';
+import { invalid, parseAddressRange, quoted, valid } from '../values.ts';
 import { key, required, section } from './section.ts';
 
 const address = (input: string) => {

@@ -1,5 +1,6 @@
 import { formatIp, tryParseIp } from '../../../core/bytes/ip-address.ts';
-import { count, duration, flag, invalid, listOf, path, port, quoted, text, valid, words } from '../formats.ts';
+import { count, duration, flag, listOf, path, port, text, words } from '../formats.ts';
+import { invalid, quoted, valid } from '../values.ts';
 import { key, section } from './section.ts';
 
 const ownAddress = text('OwnAddress', 'An address of this machine, or %any.', ['%any', '192.0.2.1', '2001:db8::1'], (input) => {

@@ -1,0 +1,32 @@
+import { addCommand, type Shell } from '../command.ts';
+import { EXIT } from '../exit-codes.ts';
+import { instanceFor, runningInstances } from '../instances.ts';
+import { interruptible } from '../interrupt.ts';
+import { plural } from '../render/text.ts';
+import { selectionOf } from './down.ts';
+
+export function registerRekey(shell: Shell): void {
+  addCommand<{ readonly children?: true }>(
+    shell,
+    {
+      usage: 'rekey <name>',
+      group: 'Client',
+      summary: 'fresh keys now',
+      description: 'Gives the IKE SA of NAME fresh keys; traffic goes on meanwhile.',
+    },
+    (command) => command.option('--children', 'those of its CHILD_SAs as well'),
+    async ({ context, out, flags }, name) => {
+      const affected = await interruptible(context, flags.timeout, async (signal) => {
+        const instance = instanceFor(await runningInstances(context, flags.control, signal), name!);
+        return instance.client.rekey(
+          { ...(await selectionOf(instance, name, undefined, signal)), children: flags.children === true },
+          signal,
+        );
+      });
+      if (out.json) out.document(affected);
+      else
+        out.line(`${out.paint.green('✓')} fresh keys for ${plural(affected.ikeSas, 'IKE SA')}, ${plural(affected.children, 'child SA')}`);
+      return EXIT.ok;
+    },
+  );
+}

@@ -1,0 +1,43 @@
+import type { ServeFlags as GatewayFlags } from '../../product/config/index.ts';
+import { addCommand, type Invocation, repeated, type Shell } from '../command.ts';
+
+interface ServeFlags extends GatewayFlags {
+  readonly keylog?: string;
+}
+
+const DESCRIPTION = 'Lets clients in until Ctrl-C: as tunnelwright.yaml says, or as flags say.';
+
+export function registerServe(shell: Shell): void {
+  addCommand<ServeFlags>(
+    shell,
+    { usage: 'serve', group: 'Gateway', summary: 'let clients in, from a configuration or from flags', description: DESCRIPTION },
+    (command) =>
+      command
+        .option('--psk-file <file>', 'whoever knows this pre-shared key may come in')
+        .option('--cert <file>', 'our certificate, PEM or DER')
+        .option('--key <file>', 'its private key')
+        .option('--ca <file>', 'whoever has a certificate of this authority may come in', repeated)
+        .option('--id <id>', 'who we say we are; the name of the machine')
+        .option('--ike <proposals>', 'for instance aes256gcm16-prfsha384-x25519')
+        .option('--esp <proposals>', 'for instance aes256gcm16-x25519')
+        .option('--legacy', 'permit algorithms that can be broken')
+        .option('--pool <addresses>', 'give clients addresses of these; 10.66.0.0/24', repeated)
+        .option('--net <networks>', 'networks that clients may reach; all')
+        .option('--share <folder>', 'let clients get files from here')
+        .option('--inbox <folder>', 'let clients send files into it')
+        .option('--address <ip>', 'listen here alone', repeated)
+        .option('--port <port>', 'UDP port of IKE; 500')
+        .option('--nat-port <port>', 'UDP port behind NATs; 4500')
+        .option('--plane <plane>', 'auto or netstack')
+        .option('--name <name>', 'of this instance; gateway')
+        .option('--keylog <folder>', 'write every key for Wireshark: it reads all then'),
+    serve,
+  );
+}
+
+async function serve({ context, out, flags }: Invocation<ServeFlags>): Promise<number> {
+  const [{ settingsForServe }, { Service }] = await Promise.all([import('../settings.ts'), import('../service.ts')]);
+  const config = settingsForServe(flags, flags.config, context);
+  const service = await Service.open({ config, context, out, control: flags.control, keylog: flags.keylog });
+  return service.run();
+}

@@ -1,0 +1,84 @@
+import type { ClientFlags } from '../../product/config/index.ts';
+import type { EventLine } from '../../product/control/index.ts';
+import { addCommand, type Invocation, repeated, type Shell } from '../command.ts';
+import { EXIT } from '../exit-codes.ts';
+import { type Running, runningInstances } from '../instances.ts';
+import { interruptible } from '../interrupt.ts';
+import { Steps } from '../render/steps.ts';
+
+export interface UpFlags extends ClientFlags {
+  readonly keylog?: string;
+}
+
+const DESCRIPTION = `Connects to TARGET and stays until Ctrl-C. TARGET is a connection of the configuration,
+a configuration file, a host, or ike://USER@HOST.`;
+
+export function registerUp(shell: Shell): void {
+  addCommand<UpFlags>(
+    shell,
+    { usage: 'up <target>', group: 'Client', summary: 'connect, and stay until Ctrl-C', description: DESCRIPTION },
+    (command) =>
+      command
+        .option('--psk-file <file>', 'pre-shared key')
+        .option('--cert <file>', 'our certificate, PEM or DER')
+        .option('--key <file>', 'its private key')
+        .option('--ca <file>', 'trust certificates of this authority', repeated)
+        .option('--id <id>', 'who we say we are')
+        .option('--remote-id <id>', 'who the other end must be')
+        .option('--ike <proposals>', 'for instance aes256gcm16-prfsha384-x25519')
+        .option('--esp <proposals>', 'for instance aes256gcm16-x25519')
+        .option('--only <networks>', 'through the tunnel only 10.0.0.0/8,…')
+        .option('--legacy', 'permit algorithms that can be broken')
+        .option('--plane <plane>', 'auto or netstack')
+        .option('--mtu <octets>', 'largest packet inside the tunnel')
+        .option('--share <folder>', 'let the other end get files from here')
+        .option('--inbox <folder>', 'let the other end send files into it')
+        .option('--name <name>', 'of this instance, for status and down')
+        .option('--keylog <folder>', 'write every key for Wireshark: it reads all then'),
+    up,
+  );
+}
+
+async function up(invocation: Invocation<UpFlags>, target?: string): Promise<number> {
+  const { context, out, flags } = invocation;
+  const holder = hasOwnSettings(flags) ? undefined : await holderOf(invocation, target!);
+  if (holder !== undefined) return upThere(invocation, holder, target!);
+  const [{ settingsForUp }, { Foreground }] = await Promise.all([import('../settings.ts'), import('../foreground.ts')]);
+  const wanted = settingsForUp(target!, flags, flags.config, context);
+  const { control, timeout, keylog } = flags;
+  const foreground = await Foreground.open({ wanted, context, out, control, timeout, keylog });
+  return foreground.run();
+}
+
+/** A connection that another instance holds is brought up there, and stays when this command ends. */
+async function upThere({ context, out, flags }: Invocation<UpFlags>, { client, status }: Running, connection: string): Promise<number> {
+  const steps = new Steps(out.paint, out.columns);
+  try {
+    await interruptible(context, flags.timeout, async (signal) => {
+      for await (const line of client.up({ connection }, signal)) {
+        if (out.json) out.document({ schema: 1, ...line });
+        else if (line.event === 'up' && 'ikeSa' in line && typeof line.tookMs === 'number')
+          out.line(steps.up(line.ikeSa as Parameters<Steps['up']>[0], line.tookMs, status.plane));
+        else {
+          const text = steps.take(line as EventLine);
+          if (text !== undefined) out.line(text);
+        }
+      }
+    });
+  } catch (error) {
+    return out.fail(error, connection);
+  }
+  out.note(`  in ${status.name}; to disconnect: tunnelwright down ${connection}`);
+  return EXIT.ok;
+}
+
+async function holderOf({ context, flags }: Invocation<UpFlags>, target: string): Promise<Running | undefined> {
+  const instances = await runningInstances(context, flags.control).catch(() => []);
+  return instances.find(({ status }) => status.peers.some(({ connection }) => connection === target));
+}
+
+/** With settings of its own, `up` is about a connection that no other instance knows. */
+const hasOwnSettings = (flags: UpFlags & { readonly config?: string }): boolean =>
+  [flags.config, flags.pskFile, flags.cert, flags.ca, flags.ike, flags.esp, flags.only, flags.id, flags.remoteId, flags.name].some(
+    (flag) => flag !== undefined,
+  );

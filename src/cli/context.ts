@@ -1,0 +1,47 @@
+import type { Colors } from 'picocolors/types.js';
+
+/** Where text goes, and how wide it may be. */
+export interface Terminal {
+  write(text: string): void;
+  readonly isTty: boolean;
+  /** Characters in a line. */
+  readonly columns: number;
+}
+
+/** Everything the command line takes from the machine, so that tests run it in process. */
+export interface CliContext {
+  readonly out: Terminal;
+  readonly err: Terminal;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly home: string;
+  readonly uid: number | undefined;
+  readonly hostname: string;
+  /** Of this program. */
+  readonly version: string;
+  /** Milliseconds since 1970. */
+  now(): number;
+  /** Calls back for each Ctrl-C and each wish to end. @returns how to stop that */
+  onSignal(listener: (signal: EndSignal) => void): () => void;
+  /** Ends at once, for whoever asks a second time. */
+  exitNow(code: number): void;
+  readStdin(): Promise<Uint8Array>;
+}
+
+export type EndSignal = 'SIGINT' | 'SIGTERM';
+
+/** The flags every command knows. */
+export interface GlobalFlags {
+  readonly config?: string;
+  readonly json?: true;
+  readonly quiet?: true;
+  /** How often -v was given. */
+  readonly verbose?: number;
+  readonly control?: string;
+  /** false with --no-color. */
+  readonly color: boolean;
+  /** Milliseconds. */
+  readonly timeout?: number;
+}
+
+export type Paint = Pick<Colors, 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'>;

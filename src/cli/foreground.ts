@@ -1,0 +1,124 @@
+import type { Notice } from '../core/ike/effects.ts';
+import { type Client, createClient, Tunnel } from '../product/client/index.ts';
+import { type EventLine, ikeSaDocument, isoClock, noticeLine } from '../product/control/index.ts';
+import type { KeyLog } from '../product/explain/key-log.ts';
+import type { CliContext } from './context.ts';
+import { CliError } from './errors.ts';
+import { EXIT } from './exit-codes.ts';
+import { interruptible, onEnd } from './interrupt.ts';
+import { openKeyLog } from './key-log.ts';
+import type { Output } from './output.ts';
+import { renderEvent } from './render/log.ts';
+import { Steps } from './render/steps.ts';
+import { Session } from './session.ts';
+import type { Wanted } from './settings.ts';
+
+export interface ForegroundOptions {
+  readonly wanted: Wanted;
+  readonly context: CliContext;
+  readonly out: Output;
+  /** --control. */
+  readonly control: string | undefined;
+  /** Milliseconds for connecting. */
+  readonly timeout: number | undefined;
+  readonly keylog: string | undefined;
+}
+
+/** One connection for as long as the command runs: it says how it comes up, and what becomes of it. */
+export class Foreground {
+  readonly #options: ForegroundOptions;
+  readonly #client: Client;
+  readonly #session: Session;
+  readonly #keys: KeyLog | undefined;
+  readonly #steps: Steps;
+  #phase: 'connecting' | 'up' | 'closing' = 'connecting';
+
+  static async open(options: ForegroundOptions): Promise<Foreground> {
+    const { wanted, context, out, control } = options;
+    const { config, connection, name } = wanted;
+    const keys = options.keylog === undefined ? undefined : openKeyLog(options.keylog, context.cwd);
+    const client = await createClient({ config, name, needed: [connection], logKeys: keys !== undefined, logMessages: out.verbose > 1 });
+    try {
+      return new Foreground(options, client, await Session.open(client, { config, context, control }), keys);
+    } catch (error) {
+      await client.close(0);
+      throw error;
+    }
+  }
+
+  private constructor(options: ForegroundOptions, client: Client, session: Session, keys: KeyLog | undefined) {
+    this.#options = options;
+    this.#client = client;
+    this.#session = session;
+    this.#keys = keys;
+    this.#steps = new Steps(options.out.paint, options.out.columns);
+    for (const { message, hint } of client.warnings) options.out.warn(message, hint);
+    client.onNotice(({ notice, at }) => this.#show(notice, at));
+  }
+
+  /** Connects, and stays until it is ended or the tunnel is lost. @returns the exit code */
+  async run(): Promise<number> {
+    const { wanted, context, out, timeout } = this.#options;
+    const { connection } = wanted;
+    try {
+      const { ikeSa, took } = await interruptible(context, timeout, (signal) => this.#client.up({ connection }, signal));
+      this.#phase = 'up';
+      this.#told(ikeSa.id, took);
+      const tunnel = new Tunnel(this.#client, connection);
+      const end = await Promise.race([tunnel.closed, this.#session.takenDown, this.#asked()]);
+      if (end instanceof Error) throw end;
+      return EXIT.ok;
+    } catch (error) {
+      if (!(error instanceof CliError) || error.code !== 'INTERRUPTED') return out.fail(error, connection);
+      out.note('\n  disconnecting …');
+      return EXIT.interrupted;
+    } finally {
+      this.#phase = 'closing';
+      await this.#session.close(GRACE);
+      await this.#keys?.flush().catch((error: unknown) => out.warn(`the keys were not all written: ${String(error)}`));
+    }
+  }
+
+  #show(notice: Notice, at: number): void {
+    const { out } = this.#options;
+    this.#keys?.note(notice);
+    if (this.#phase === 'closing') return;
+    const event = noticeLine(notice, at, isoClock(this.#client.now()), this.#dpdDelay(), out.verbose > 1);
+    if (event === undefined) return;
+    if (out.json) out.document({ schema: 1, ...event });
+    else this.#line(event);
+  }
+
+  #line(event: EventLine): void {
+    const { out } = this.#options;
+    const text = this.#phase === 'up' ? renderEvent(event, out.paint, out.columns, out.verbose) : this.#steps.take(event);
+    if (text !== undefined) out.line(text);
+  }
+
+  #told(id: number, took: number): void {
+    const { out } = this.#options;
+    const now = this.#client.now();
+    const standing = this.#client.ikeSas().find((sa) => sa.id === id);
+    if (standing === undefined) return;
+    const ikeSa = ikeSaDocument(standing, isoClock(now), this.#dpdDelay());
+    if (out.json)
+      out.document({ event: 'up', at: new Date(now.wall).toISOString(), ikeSa, tookMs: Math.round(took), control: this.#session.path });
+    else out.line(this.#steps.up(ikeSa, took, this.#client.facts().plane));
+    out.note('  Ctrl-C to disconnect');
+  }
+
+  #dpdDelay(): number {
+    return this.#client.connections().find(({ name }) => name === this.#options.wanted.connection)?.liveness.delay ?? 0;
+  }
+
+  /** Ctrl-C is the usual end, and still an interruption for a script; a wish to end from outside is obeyed as it is. */
+  #asked(): Promise<Error | undefined> {
+    const { context } = this.#options;
+    return new Promise((resolve) => {
+      onEnd(context, (signal) => resolve(signal === 'SIGTERM' ? undefined : new CliError('interrupted', { code: 'INTERRUPTED' })));
+    });
+  }
+}
+
+/** Milliseconds that the peer is waited for when we say goodbye. */
+export const GRACE = 3000;

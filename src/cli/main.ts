@@ -1,0 +1,57 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { homedir, hostname } from 'node:os';
+import process from 'node:process';
+import { concat } from '../core/bytes/bytes.ts';
+import type { CliContext, EndSignal, Terminal } from './context.ts';
+import { run } from './program.ts';
+
+/** A terminal, or whatever the stream is bound to. A reader that went away (`| head`) is no failure. */
+function terminal(stream: NodeJS.WriteStream): Terminal {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
+    throw error;
+  });
+  return {
+    write: (text) => void stream.write(text),
+    get isTty() {
+      return stream.isTTY === true;
+    },
+    get columns() {
+      const told = Number(process.env.COLUMNS);
+      return Math.max(40, stream.columns ?? (Number.isInteger(told) && told > 0 ? told : 120));
+    },
+  };
+}
+
+function onSignal(listener: (signal: EndSignal) => void): () => void {
+  process.on('SIGINT', listener);
+  process.on('SIGTERM', listener);
+  return () => {
+    process.off('SIGINT', listener);
+    process.off('SIGTERM', listener);
+  };
+}
+
+async function readStdin(): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const part of process.stdin as AsyncIterable<Uint8Array>) parts.push(part);
+  return concat(...parts);
+}
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+const context: CliContext = {
+  out: terminal(process.stdout),
+  err: terminal(process.stderr),
+  env: process.env,
+  cwd: process.cwd(),
+  home: homedir(),
+  uid: process.getuid?.(),
+  hostname: hostname(),
+  version,
+  now: () => Date.now(),
+  onSignal,
+  exitNow: (code) => process.exit(code),
+  readStdin,
+};
+process.exitCode = await run(process.argv.slice(2), context);

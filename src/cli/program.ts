@@ -1,0 +1,143 @@
+import { Command, CommanderError, type Help } from 'commander';
+import { durationFlag, type Shell } from './command.ts';
+import { registerDecode } from './commands/decode.ts';
+import { registerDemo } from './commands/demo.ts';
+import { registerDown } from './commands/down.ts';
+import { registerEvents } from './commands/events.ts';
+import { registerGet } from './commands/get.ts';
+import { registerRekey } from './commands/rekey.ts';
+import { registerSas } from './commands/sas.ts';
+import { registerSchema } from './commands/schema.ts';
+import { registerSend } from './commands/send.ts';
+import { registerServe } from './commands/serve.ts';
+import { registerStatus } from './commands/status.ts';
+import { registerUp } from './commands/up.ts';
+import { registerVersion } from './commands/version.ts';
+import type { CliContext } from './context.ts';
+import { CliError } from './errors.ts';
+import { EXIT, EXIT_MEANINGS } from './exit-codes.ts';
+import { Output } from './output.ts';
+import { padEnd } from './render/text.ts';
+
+/** Runs one command line. @returns the exit code; nothing is thrown */
+export async function run(argv: readonly string[], context: CliContext): Promise<number> {
+  const shell = buildProgram(context);
+  try {
+    if (argv.length === 0) {
+      shell.program.outputHelp();
+      return EXIT.ok;
+    }
+    await shell.program.parseAsync([...argv], { from: 'user' });
+    return shell.ending.code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    return new Output(context, { color: true }).fail(error);
+  }
+}
+
+/** The tree of commands; help, completion and the manual come from it. */
+export function buildProgram(context: CliContext): Shell {
+  const program = new Command('tunnelwright');
+  const shell: Shell = { program, context, ending: { code: EXIT.ok } };
+  program
+    .description('IKEv2 and IPsec: a VPN gateway and client, and files through it')
+    .usage('COMMAND [options]')
+    .option('-c, --config <file>', 'configuration file; ./tunnelwright.yaml where there is one')
+    .option('--json', 'one JSON document with "schema": 1 in the place of text')
+    .option('-q, --quiet', 'say nothing that is not asked for')
+    .option('-v, --verbose', 'say more; twice for messages', (_: unknown, before: number) => before + 1, 0)
+    .option('--control <socket>', 'control socket of the instance that is meant')
+    .option('--no-color', 'no colours; NO_COLOR does the same')
+    .option('--timeout <time>', 'give up after this time, for instance 10s', durationFlag)
+    .version(context.version, '-V, --version', 'the version alone')
+    .helpCommand('help [command]', 'help for a command')
+    .showSuggestionAfterError(true)
+    .exitOverride()
+    .configureHelp({ formatHelp: (command, helper) => (command === program ? overview(command, helper) : plainHelp(command, helper)) })
+    .configureOutput({
+      writeOut: (text) => context.out.write(text),
+      writeErr: (text) => context.err.write(text),
+      getOutHelpWidth: () => context.out.columns,
+      getErrHelpWidth: () => context.err.columns,
+      outputError: (text) => void usageError(context, text, program),
+    });
+  for (const register of [
+    registerServe,
+    registerUp,
+    registerDown,
+    registerRekey,
+    registerSend,
+    registerGet,
+    registerStatus,
+    registerSas,
+    registerEvents,
+    registerDecode,
+    registerDemo,
+    registerSchema,
+    registerVersion,
+  ])
+    register(shell);
+  for (const command of program.commands) command.copyInheritedSettings(program);
+  return shell;
+}
+
+/** Commander's `error: unknown option '--pks-file'\n(Did you mean --psk-file?)` in our form. */
+function usageError(context: CliContext, text: string, program: Command): void {
+  const [what = '', suggestion] = text.trim().split('\n');
+  const meant = /Did you mean (.*)\?/.exec(suggestion ?? '')?.[1];
+  const error = new CliError(what.replace(/^error: /, ''), {
+    code: 'USAGE',
+    hint: meant === undefined ? 'See: tunnelwright help' : `Did you mean ${meant}?`,
+  });
+  new Output(context, { ...program.opts(), color: program.opts().color !== false }).fail(error);
+}
+
+/** Everything on one screen, by what one wants to do. */
+function overview(program: Command, helper: Help): string {
+  const commands = helper.visibleCommands(program).filter((command) => command.name() !== 'help');
+  const groups = [...new Set(commands.map((command) => command.helpGroup()))];
+  const term = (command: Command) => `${command.name()} ${operandsOf(command)}`.trim();
+  const widest = Math.max(...commands.map((command) => term(command).length));
+  const rows = groups.flatMap((group) =>
+    commands
+      .filter((command) => command.helpGroup() === group)
+      .map((command, i) => `${padEnd(i === 0 ? group : '', 9)} ${padEnd(term(command), widest)}  ${command.summary()}`),
+  );
+  const codes = EXIT_MEANINGS.filter(([code]) => code <= EXIT.privilege).map(([code, meaning]) => `${code} ${meaning.split(/[,;]/)[0]}`);
+  return [
+    `Usage: tunnelwright COMMAND [options]      (tw for short)`,
+    '',
+    ...rows,
+    '',
+    'Always    --config FILE  --json  -q  -v  --control SOCKET  --no-color  --timeout 10s',
+    'More      tunnelwright help COMMAND',
+    ...lines('Exit', codes, 78),
+    '',
+  ].join('\n');
+}
+
+function lines(label: string, parts: readonly string[], columns: number): string[] {
+  const rows: string[] = [];
+  for (const part of parts) {
+    const last = rows.at(-1);
+    if (last !== undefined && last.length + 3 + part.length <= columns - 10) rows[rows.length - 1] = `${last} · ${part}`;
+    else rows.push(part);
+  }
+  return rows.map((row, i) => `${padEnd(i === 0 ? label : '', 9)} ${row}`);
+}
+
+function plainHelp(command: Command, helper: Help): string {
+  const options = helper.visibleOptions(command);
+  const widest = Math.max(...options.map((option) => option.flags.length));
+  return [
+    `Usage: tunnelwright ${`${command.name()} ${operandsOf(command)}`.trim()} [options]`,
+    '',
+    ...command.description().split('\n'),
+    '',
+    ...options.map((option) => `  ${padEnd(option.flags, widest)}  ${option.description}`),
+    '',
+  ].join('\n');
+}
+
+/** Commander says `[options]` where there are no operands. */
+const operandsOf = (command: Command): string => command.usage().replace(/^\[options\]$/, '');

@@ -1,0 +1,45 @@
+import { type ConfigError, TunnelwrightError } from '../../core/bytes/errors.ts';
+import type { ErrorBody } from '../../product/control/api.ts';
+import { errorToBody } from '../../product/control/errors.ts';
+import type { Paint } from '../context.ts';
+import { exitCodeOf } from '../exit-codes.ts';
+import { wrap } from './text.ts';
+
+export interface Failure extends ErrorBody {
+  readonly exit: number;
+}
+
+/** An error with the exit code that it means. */
+export function failureOf(error: unknown): Failure {
+  const body = errorToBody(error);
+  const privilege =
+    error instanceof TunnelwrightError && 'privilege' in error && typeof error.privilege === 'string' ? error.privilege : undefined;
+  return { ...body, exit: exitCodeOf({ ...body, privilege }) };
+}
+
+/** What, and how to mend it: `✗ corp: the gateway refused every proposal   exit 5`, then `fix` and, when asked for more, `why`. */
+export function renderFailure(
+  failure: Failure,
+  paint: Paint,
+  columns: number,
+  options: { readonly subject?: string | undefined; readonly verbose?: boolean } = {},
+): string {
+  const subject = options.subject === undefined || failure.message.startsWith(`${options.subject}:`) ? '' : `${options.subject}: `;
+  const lines = [`${paint.red('✗')} ${wrap(`${subject}${failure.message}   exit ${failure.exit}`, columns - 2, '  ')}`];
+  if (failure.hint !== undefined) lines.push(labelled('fix', failure.hint, columns));
+  if (options.verbose === true && failure.section !== undefined) lines.push(labelled('why', failure.section, columns));
+  return `${lines.join('\n')}\n`;
+}
+
+/** Several mistakes of one configuration. */
+export function renderFailures(errors: readonly ConfigError[], paint: Paint, columns: number): string {
+  return errors.map((error) => renderFailure(failureOf(error), paint, columns)).join('');
+}
+
+export function renderWarning(message: string, hint: string | undefined, paint: Paint, columns: number): string {
+  const lines = [`${paint.yellow('!')} ${wrap(message, columns - 2, '  ')}`];
+  if (hint !== undefined) lines.push(labelled('fix', hint, columns));
+  return `${lines.join('\n')}\n`;
+}
+
+const labelled = (label: string, text: string, columns: number): string => `  ${label}   ${wrap(text, columns - 8, ' '.repeat(8))}`;

@@ -1,0 +1,62 @@
+import type { EventLine } from '../../product/control/index.ts';
+import type { Paint } from '../context.ts';
+import { wrap } from './text.ts';
+import { formatBytes, formatLatency } from './units.ts';
+
+/** One event as a line of a log; undefined for what is only of interest with more -v. */
+export function renderEvent(event: EventLine, paint: Paint, columns: number, verbose: number): string | undefined {
+  const body = describe(event, paint, verbose);
+  if (body === undefined) return undefined;
+  const time = new Date(Date.parse(event.at)).toTimeString().slice(0, 8);
+  return `${paint.dim(time)}  ${wrap(body, columns - 10, ' '.repeat(10))}`;
+}
+
+function describe(event: EventLine, paint: Paint, verbose: number): string | undefined {
+  const sa = `#${text(event.ikeSa)}`;
+  switch (event.event) {
+    case 'ike-up': {
+      const info = event.info as Readonly<Record<string, unknown>>;
+      const assigned = Array.isArray(info.assigned) ? info.assigned.join(' ') : '';
+      return `${paint.green('up')}    ${text(info.remoteId)}  ${sa}  ${text(info.remote)}  ${assigned}  ${text(info.suite)}`.replaceAll(
+        / {3,}/g,
+        '  ',
+      );
+    }
+    case 'ike-down':
+      // The new one goes on in its place.
+      if (event.reason === 'rekeyed' && verbose < 1) return undefined;
+      return `${paint.red('down')}  ${text(event.connection)}  ${sa}  ${text((event.error as { message?: unknown } | undefined)?.message) || text(event.reason)}`;
+    case 'failed':
+      return `${paint.red('✗')}     ${text(event.connection)}  ${text(event.what)}: ${text((event.error as { message?: unknown } | undefined)?.message)}${hintOf(event.error)}`;
+    case 'child-up':
+      return verbose < 1 ? undefined : `child ${text(event.name)}  #${text(event.child)}  up  ${text(event.suite)}`;
+    case 'child-down':
+      return verbose < 1 ? undefined : `child ${text(event.name)}  #${text(event.child)}  down: ${text(event.reason)}`;
+    case 'ike-rekeyed':
+    case 'child-rekeyed':
+      return verbose < 1
+        ? undefined
+        : `${event.event === 'ike-rekeyed' ? 'IKE SA' : 'child'} #${text(event.from)} rekeyed to #${text(event.to)} by ${event.byUs === true ? 'us' : 'the peer'}`;
+    case 'exchange':
+      return verbose < 1
+        ? undefined
+        : `${event.initiator === true ? '→' : '←'} ${text(event.exchange)}  ${sa}  ${text(event.remote)}  ${formatBytes(Number(event.requestOctets))} → ${formatBytes(Number(event.responseOctets))}  ${formatLatency(Number(event.took))}  ${text(event.summary)}`;
+    case 'retransmit':
+      return verbose < 1 ? undefined : `no answer to ${text(event.exchange)} of ${sa}, asked again (${text(event.attempt)})`;
+    case 'drop':
+      return verbose < 1 ? undefined : `dropped  ${text(event.remote)}  ${text(event.cause)}: ${text(event.detail)}`;
+    case 'missed':
+      return `… ${text(event.lines)} events were left out: this terminal reads too slowly`;
+    case 'message':
+      return verbose < 2 ? undefined : `${event.direction === 'in' ? '←' : '→'} ${text(event.text)}`;
+    default:
+      return undefined;
+  }
+}
+
+const hintOf = (error: unknown): string => {
+  const hint = (error as { hint?: unknown } | undefined)?.hint;
+  return typeof hint === 'string' ? `\nfix   ${hint}` : '';
+};
+
+const text = (value: unknown): string => (typeof value === 'string' || typeof value === 'number' ? String(value) : '');

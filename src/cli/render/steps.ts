@@ -1,0 +1,85 @@
+import type { IkeSaDocument } from '../../product/control/api.ts';
+import type { EventLine } from '../../product/control/index.ts';
+import type { Paint } from '../context.ts';
+import { flow, padEnd, padStart, wrap } from './text.ts';
+import { formatBytes, formatLatency } from './units.ts';
+
+/** Tells how a connection comes up, line by line, from events: what was exchanged, what was found out, what was given. */
+export class Steps {
+  readonly #paint: Paint;
+  readonly #columns: number;
+  #peer: string | undefined;
+  #addresses: EventLine | undefined;
+
+  constructor(paint: Paint, columns: number) {
+    this.#paint = paint;
+    this.#columns = columns;
+  }
+
+  /** The lines that an event adds, without a line end at the end; undefined when it adds none. */
+  take(event: EventLine): string | undefined {
+    switch (event.event) {
+      case 'exchange':
+        return event.initiator === true ? this.#exchange(event) : undefined;
+      case 'nat':
+        return this.#nat(event);
+      case 'peer':
+        this.#peer = `${text(event.id)} proved with ${proof(text(event.method), text(event.description))}`;
+        return this.#remark(this.#peer);
+      case 'addresses':
+        this.#addresses = event;
+        return undefined;
+      case 'retransmit':
+        return this.#remark(`no answer to ${text(event.exchange)} yet, asked again (${number(event.attempt)})`);
+      case 'failed':
+        return undefined;
+      default:
+        return undefined;
+    }
+  }
+
+  /** The last lines, once it stands. */
+  up(ikeSa: IkeSaDocument, took: number, plane: string): string {
+    const given = (key: string, word: string) => {
+      const values = list(this.#addresses?.[key]);
+      return values.length === 0 ? '' : `${word} ${values.join(' ')}`;
+    };
+    const routes =
+      given('routes', 'routes') || `routes ${[...new Set(ikeSa.children.flatMap((child) => child.remoteTs))].join(' ') || 'none'}`;
+    const head = [`  ${this.#paint.green('✓')} up in ${formatLatency(took)}`, ikeSa.assigned.join('  '), given('dns', 'dns'), routes];
+    return [flow(head, this.#columns, '    '), `    data plane: ${planeName(plane)}`].join('\n');
+  }
+
+  #exchange(event: EventLine): string {
+    const copies = number(event.retransmissions);
+    const took = `${padStart(formatLatency(number(event.took)), 6)}${copies > 0 ? ` (${copies + 1} copies)` : ''}`;
+    const head = `  → ${padEnd(text(event.exchange), 11)}   ${text(event.remote)}`;
+    const sizes = `${formatBytes(number(event.requestOctets))} → ${formatBytes(number(event.responseOctets))}`;
+    return flow([head, sizes, took, text(event.summary)], this.#columns, ' '.repeat(18));
+  }
+
+  #nat(event: EventLine): string | undefined {
+    // a peer that must encapsulate claims a NAT on its side, so only ours is certain
+    if (event.ours === true) return this.#remark('NAT on our side, moving to UDP encapsulation');
+    if (event.forced === true) return this.#remark('UDP encapsulation is forced, moving to the NAT port');
+    return event.theirs === true ? this.#remark('NAT on their side, moving to UDP encapsulation') : undefined;
+  }
+
+  #remark(sentence: string): string {
+    return `  ${this.#paint.dim('·')} ${wrap(sentence, this.#columns - 4, '    ')}`;
+  }
+}
+
+export const planeName = (plane: string): string => PLANES.get(plane) ?? plane;
+
+const PLANES: ReadonlyMap<string, string> = new Map([['netstack', 'netstack, in this process (no root needed)']]);
+
+/** What the identity rests on: the certificate with its issuer, or the secret. */
+function proof(method: string, description: string): string {
+  if (description === 'psk' || method === 'SHARED_KEY_MIC') return 'the pre-shared key';
+  return `a certificate: ${description}`;
+}
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+const number = (value: unknown): number => (typeof value === 'number' ? value : 0);
+const list = (value: unknown): string[] => (Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []);

@@ -1,0 +1,128 @@
+import type { Notice } from '../core/ike/effects.ts';
+import type { CompiledConfig } from '../product/config/index.ts';
+import { isoClock, noticeLine } from '../product/control/index.ts';
+import type { KeyLog } from '../product/explain/key-log.ts';
+import { createGateway, type Gateway } from '../product/gateway/index.ts';
+import type { FileServerEvent } from '../product/transfer/index.ts';
+import type { CliContext } from './context.ts';
+import { EXIT } from './exit-codes.ts';
+import { GRACE } from './foreground.ts';
+import { onEnd } from './interrupt.ts';
+import { openKeyLog } from './key-log.ts';
+import type { Output } from './output.ts';
+import { renderEvent } from './render/log.ts';
+import { planeName } from './render/steps.ts';
+import { flow } from './render/text.ts';
+import { formatBytes } from './render/units.ts';
+import { Session } from './session.ts';
+
+export interface ServiceOptions {
+  readonly config: CompiledConfig;
+  readonly context: CliContext;
+  readonly out: Output;
+  /** --control. */
+  readonly control: string | undefined;
+  readonly keylog: string | undefined;
+}
+
+/** A gateway for as long as the command runs. */
+export class Service {
+  readonly #options: ServiceOptions;
+  readonly #gateway: Gateway;
+  readonly #session: Session;
+  readonly #keys: KeyLog | undefined;
+
+  static async open(options: ServiceOptions): Promise<Service> {
+    const { config, context, out, control } = options;
+    const keys = options.keylog === undefined ? undefined : openKeyLog(options.keylog, context.cwd);
+    const gateway = await createGateway({ config, logKeys: keys !== undefined, logMessages: out.verbose > 1 });
+    gateway.onNotice(({ notice, at }) => show(notice, at, gateway, keys, out));
+    try {
+      await gateway.listen();
+      const onFile = (event: FileServerEvent) => showFile(event, context, out);
+      return new Service(options, gateway, await Session.open(gateway, { config, context, control, onFile }), keys);
+    } catch (error) {
+      await gateway.close(0);
+      throw error;
+    }
+  }
+
+  private constructor(options: ServiceOptions, gateway: Gateway, session: Session, keys: KeyLog | undefined) {
+    this.#options = options;
+    this.#gateway = gateway;
+    this.#session = session;
+    this.#keys = keys;
+  }
+
+  /** Serves until it is ended. @returns the exit code */
+  async run(): Promise<number> {
+    const { context, out } = this.#options;
+    for (const { message, hint } of this.#gateway.warnings) out.warn(message, hint);
+    this.#greet();
+    out.note('  Ctrl-C to stop');
+    const signal = await new Promise<'SIGINT' | 'SIGTERM'>((resolve) => onEnd(context, resolve));
+    out.note('  saying goodbye …');
+    await this.#session.close(GRACE);
+    await this.#keys?.flush().catch((error: unknown) => out.warn(`the keys were not all written: ${String(error)}`));
+    return signal === 'SIGTERM' ? EXIT.ok : EXIT.interrupted;
+  }
+
+  #greet(): void {
+    const { config, context, out } = this.#options;
+    const { plane, listen } = this.#gateway.facts();
+    const { name } = this.#gateway;
+    if (out.json) {
+      out.document({ event: 'listening', at: new Date(context.now()).toISOString(), name, listen, plane, control: this.#session.path });
+      return;
+    }
+    const { share, inbox } = config.transfer;
+    const details = [
+      config.pools.length === 0 ? '' : `clients get ${config.pools.flatMap(({ ranges }) => ranges).join(' ')}`,
+      config.addresses.length === 0 ? '' : `we are ${config.addresses.map((address) => address.split('/')[0]).join(' ')}`,
+      share === undefined ? '' : `share ${share}`,
+      inbox === undefined ? '' : `inbox ${inbox}`,
+    ];
+    out.line(flow([`  ${out.paint.green('✓')} ${name}`, `listening on ${listen.join(', ')}`], out.columns, '    '));
+    if (details.some((detail) => detail !== ''))
+      out.line(
+        flow(
+          ['', ...details].map((detail, i) => (i === 1 ? `    ${detail}` : detail)),
+          out.columns,
+          '    ',
+        ),
+      );
+    out.line(flow([`    data plane: ${planeName(plane)}`, `control ${this.#session.path}`], out.columns, '    '));
+  }
+}
+
+function show(notice: Notice, at: number, gateway: Gateway, keys: KeyLog | undefined, out: Output): void {
+  keys?.note(notice);
+  const event = noticeLine(notice, at, isoClock(gateway.now()), 0, out.verbose > 1);
+  if (event === undefined) return;
+  const text = out.json ? JSON.stringify({ schema: 1, ...event }) : renderEvent(event, out.paint, out.columns, out.verbose);
+  if (text !== undefined) out.line(text);
+}
+
+function showFile(event: FileServerEvent, context: CliContext, out: Output): void {
+  const text = fileLine(event);
+  if (text === undefined) return;
+  const at = new Date(context.now());
+  if (out.json) out.document({ event: 'file', at: at.toISOString(), kind: event.kind, peer: event.peer, text });
+  else out.line(`${out.paint.dim(at.toTimeString().slice(0, 8))}  file  ${text}`);
+}
+
+function fileLine(event: FileServerEvent): string | undefined {
+  const peer = event.peer === '' ? 'somebody' : event.peer;
+  switch (event.kind) {
+    case 'stored':
+      return `${peer} sent ${event.file.path.join('/')}  ${formatBytes(event.file.length)}`;
+    case 'sent': {
+      const { name, from, bytes, total } = event.file;
+      return `${peer} got ${name}  ${formatBytes(bytes)}${bytes < total - from ? ` of ${formatBytes(total - from)}` : ''}`;
+    }
+    case 'refused':
+      return `${peer}: ${event.what}: ${event.error.message}`;
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,115 @@
+import { isAbsolute, resolve } from 'node:path';
+import { DataPlaneError } from '../core/bytes/errors.ts';
+import { formatIdentity } from '../core/pki/identity.ts';
+import type { Instance } from '../host/engine/instance.ts';
+import type { CompiledConfig } from '../product/config/index.ts';
+import { ControlServer, type ControlTarget, defaultSocketPath, type SaSelection } from '../product/control/index.ts';
+import { FileServer, type FileServerEvent } from '../product/transfer/index.ts';
+import type { CliContext } from './context.ts';
+import { InstanceTransfer } from './transfer-target.ts';
+
+export interface SessionOptions {
+  readonly config: CompiledConfig;
+  readonly context: CliContext;
+  /** --control. */
+  readonly control: string | undefined;
+  readonly onFile?: ((event: FileServerEvent) => void) | undefined;
+}
+
+/** A running instance with what belongs around it: its control socket, and the files it serves. */
+export class Session {
+  readonly instance: Instance;
+  /** Of the control socket. */
+  readonly path: string;
+  /** Resolves when somebody took the instance down through the control socket. */
+  readonly takenDown: Promise<void>;
+  readonly #control: ControlServer;
+  readonly #files: FileServer | undefined;
+
+  /** On failure the instance is left to the caller. */
+  static async open(instance: Instance, options: SessionOptions): Promise<Session> {
+    const { config, context, control } = options;
+    const files = await openFiles(instance, options);
+    let takeDown = (): void => undefined;
+    const takenDown = new Promise<void>((done) => {
+      takeDown = done;
+    });
+    const target = controlled(instance, hasSockets(instance) ? new InstanceTransfer(instance, config.transfer.port) : undefined, takeDown);
+    const surroundings = { env: context.env, uid: context.uid, home: context.home };
+    const path = control ?? config.control.socket ?? defaultSocketPath(instance.name, surroundings);
+    try {
+      const server = await ControlServer.listen({
+        target,
+        path: isAbsolute(path) ? path : resolve(context.cwd, path),
+        version: context.version,
+      });
+      return new Session(instance, server, files, takenDown);
+    } catch (error) {
+      await files?.close(0);
+      throw error;
+    }
+  }
+
+  private constructor(instance: Instance, control: ControlServer, files: FileServer | undefined, takenDown: Promise<void>) {
+    this.instance = instance;
+    this.path = control.path;
+    this.takenDown = takenDown;
+    this.#control = control;
+    this.#files = files;
+  }
+
+  /** Says goodbye to every peer, then lets go of sockets. */
+  async close(grace?: number): Promise<void> {
+    await this.#files?.close();
+    await this.instance.close(grace);
+    await this.#control.close();
+  }
+}
+
+/** The instance as the control server sees it. A client that is taken down as a whole has nothing left to do. */
+function controlled(instance: Instance, transfer: InstanceTransfer | undefined, takeDown: () => void): ControlTarget {
+  return {
+    name: instance.name,
+    role: instance.role,
+    facts: () => instance.facts(),
+    connections: () => instance.connections(),
+    ikeSas: () => instance.ikeSas(),
+    now: () => instance.now(),
+    onNotice: (listener) => instance.onNotice(listener),
+    up: (request, signal) => instance.up(request, signal),
+    rekey: (request, signal) => instance.rekey(request, signal),
+    async down(request: SaSelection, signal: AbortSignal) {
+      const affected = await instance.down(request, signal);
+      const left = instance.ikeSas().some(({ state }) => LIVING.has(state));
+      if (instance.role === 'client' && !left) takeDown();
+      return affected;
+    },
+    transfer,
+  };
+}
+
+async function openFiles(instance: Instance, { config, onFile }: SessionOptions): Promise<FileServer | undefined> {
+  const { share, inbox, port } = config.transfer;
+  if ((share === undefined && inbox === undefined) || !hasSockets(instance)) return undefined;
+  const files = await FileServer.open({ folder: share, inbox, ...(onFile === undefined ? {} : { onEvent: onFile }) });
+  instance.inside.listen({ port }, (socket) => files.accept(socket, identityAt(instance, socket.remoteAddress)));
+  return files;
+}
+
+/** Who has an inner address, as the tunnel's authentication says. */
+function identityAt(instance: Instance, ip: string): string {
+  const sa = instance.ikeSas().find(({ assigned, role }) => role === 'responder' && assigned.includes(ip));
+  return sa?.remoteId === undefined ? ip : formatIdentity(sa.remoteId);
+}
+
+/** Only a plane with a TCP/IP host of its own can serve files inside the tunnel. */
+function hasSockets(instance: Instance): boolean {
+  try {
+    return instance.inside !== undefined;
+  } catch (error) {
+    if (error instanceof DataPlaneError) return false;
+    throw error;
+  }
+}
+
+const LIVING: ReadonlySet<string> = new Set(['connecting', 'authenticating', 'established', 'rekeying']);

@@ -1,0 +1,126 @@
+import { basename } from 'node:path';
+import { formatIp, isIpv6, TunnelwrightError, tryParseIp } from '../core/bytes/index.ts';
+import { formatIdentity } from '../core/pki/identity.ts';
+import { ConfigAttributeType } from '../core/wire/iana.ts';
+import type { TrafficSelector } from '../core/wire/payloads/types.ts';
+import type { IkeSaStatus } from '../host/engine/engine.ts';
+import type { Instance } from '../host/engine/instance.ts';
+import type { GetRequest, SendRequest, TransferProgress, TransferResult, TransferTarget } from '../product/control/api.ts';
+import { type Connect, get, send } from '../product/transfer/index.ts';
+import { CliError } from './errors.ts';
+
+/** Moves files with the peers of an instance, through its own sockets inside the tunnels. */
+export class InstanceTransfer implements TransferTarget {
+  readonly #instance: Instance;
+  readonly #port: number;
+  /** Where peers said that they are found, by IKE SA. */
+  readonly #servers = new Map<number, readonly string[]>();
+
+  /** @param port of the file service at the other end */
+  constructor(instance: Instance, port: number) {
+    this.#instance = instance;
+    this.#port = port;
+    instance.onNotice(({ notice }) => {
+      if (notice.kind === 'addresses') this.#servers.set(notice.ikeSa, serversOf(notice.attributes));
+      else if (notice.kind === 'ike-rekeyed') this.#servers.set(notice.to, this.#servers.get(notice.from) ?? []);
+      else if (notice.kind === 'ike-down') this.#servers.delete(notice.ikeSa);
+    });
+  }
+
+  async send(request: SendRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<TransferResult[]> {
+    const { connect, host } = await this.#way(request.peer);
+    const { files, path } = request;
+    // Several files go into a folder, whether the path says so or not.
+    const to = files.length > 1 && path !== '' && !path.endsWith('/') ? `${path}/` : path;
+    const results: TransferResult[] = [];
+    for (const file of files) {
+      const { storedAs, bytes, sha256, took, resumedFrom } = await send({ file, to, connect, host, onProgress: progress, signal });
+      results.push({ name: basename(file), path: storedAs, bytes, sha256, took, resumedFrom });
+    }
+    return results;
+  }
+
+  async get(request: GetRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<TransferResult[]> {
+    const { connect, host } = await this.#way(request.peer);
+    const { path, bytes, sha256, took, resumedFrom } = await get({
+      from: { path: request.path },
+      to: request.destination,
+      connect,
+      host,
+      onProgress: progress,
+      signal,
+    });
+    return [{ name: request.path, path, bytes, sha256, took, resumedFrom }];
+  }
+
+  /**
+   * How to reach the file service of a peer; its address is asked for anew each time, since after a reconnect it may be elsewhere.
+   * @throws CliError `NO_FILE_SERVICE` when the peer is there but serves no files: nothing to wait for
+   */
+  async #way(peer: string): Promise<{ readonly connect: Connect; readonly host: string }> {
+    const host = this.#address(peer);
+    const dial: Connect = () => this.#instance.inside.connect({ host: this.#address(peer), port: this.#port, timeout: DIAL_TIMEOUT });
+    let first: ReturnType<Connect> | undefined = dial();
+    await first.catch((error: unknown) => {
+      first = undefined;
+      if (!(error instanceof TunnelwrightError) || error.code !== 'ECONNREFUSED') return;
+      throw new CliError(`${peer} serves no files inside the tunnel (nothing at ${host}, port ${this.#port})`, {
+        code: 'NO_FILE_SERVICE',
+        hint: 'Start it there with --inbox FOLDER to take files, or --share FOLDER to give them.',
+        cause: error,
+      });
+    });
+    const connect: Connect = () => {
+      const stream = first ?? dial();
+      first = undefined;
+      return stream;
+    };
+    return { host: isIpv6(host) ? `[${host}]` : host, connect };
+  }
+
+  #address(peer: string): string {
+    if (tryParseIp(peer) !== undefined) return peer;
+    const up = this.#instance.ikeSas().filter(({ state }) => state === 'established' || state === 'rekeying');
+    const sa =
+      up.find(({ connection }) => connection === peer) ??
+      up.find((candidate) => idOf(candidate) === peer) ??
+      up.find((candidate) => idOf(candidate)?.split('@')[0] === peer);
+    const only = sa ?? (peer === this.#instance.name && up.length === 1 ? up[0] : undefined);
+    if (only === undefined) {
+      // A name behind the tunnel, for its own DNS.
+      if (peer.includes('.') && up.length > 0) return peer;
+      throw new CliError(`${peer} is not connected`, {
+        code: 'NO_SUCH_PEER',
+        hint: `Connected: ${up.map((candidate) => idOf(candidate) ?? candidate.connection).join(', ') || 'nobody'}.`,
+      });
+    }
+    const [address] = this.#candidates(only);
+    if (address !== undefined) return address;
+    throw new CliError(`where ${peer} keeps its files inside the tunnel is not known`, {
+      code: 'NO_SUCH_PEER',
+      hint: 'Name the inner address of the machine instead: tunnelwright send FILE 10.0.0.5:',
+    });
+  }
+
+  /** As client: where the gateway said it is, or the one host behind it. As gateway: the address that the client was given. */
+  #candidates(sa: IkeSaStatus): string[] {
+    const hosts = sa.children.flatMap((child) => child.remoteTs.flatMap(singleHost));
+    if (sa.role === 'responder') return [...sa.assigned, ...hosts];
+    return [...(this.#servers.get(sa.id) ?? []), ...hosts];
+  }
+}
+
+function serversOf(attributes: readonly { readonly type: number; readonly value: Uint8Array }[]): string[] {
+  const of = (type: number, length: number) =>
+    attributes.filter((attribute) => attribute.type === type && attribute.value.length === length).map(({ value }) => formatIp(value));
+  return [...of(ConfigAttributeType.INTERNAL_IP4_SERVER, 4), ...of(ConfigAttributeType.INTERNAL_IP6_SERVER, 16)];
+}
+
+function singleHost(ts: TrafficSelector): string[] {
+  if (!('start' in ts) || ts.start.some((octet, i) => octet !== ts.end[i])) return [];
+  return [formatIp(ts.start)];
+}
+
+const idOf = (sa: IkeSaStatus): string | undefined => (sa.remoteId === undefined ? undefined : formatIdentity(sa.remoteId));
+
+const DIAL_TIMEOUT = 15_000;
