@@ -76,7 +76,7 @@ export async function sha256OfFile(path: string): Promise<string> {
 
 async function writePki(folder: string, now: number): Promise<void> {
   const caKey = generateKey('ecdsa-p256');
-  const validity = { notBefore: now - HOUR, notAfter: now + 24 * HOUR };
+  const validity = { notBefore: now - HOUR, notAfter: now + 25 * HOUR };
   const ca = createCa({
     name: 'CN=Tunnelwright demo CA',
     serial: randomBytes(16),
@@ -155,6 +155,7 @@ transfer: {inbox: inbox}
 
 function clientText({ ike, nat }: { readonly ike: number; readonly nat: number }): string {
   return `name: client
+listen: {port: 0, nat_port: 0}
 connections:
   ${CONNECTION}:
     remote_addrs: 127.0.0.1

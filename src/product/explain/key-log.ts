@@ -1,6 +1,7 @@
 import { appendFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Notice } from '../../core/ike/effects.ts';
+import { unwritable } from './unwritable.ts';
 import { formatEspRow, formatIkeRow, type WiresharkRow } from './wireshark.ts';
 
 /**
@@ -14,7 +15,10 @@ export class KeyLog {
 
   constructor(folder: string) {
     this.#folder = folder;
-    this.#written = mkdir(folder, { recursive: true, mode: 0o700 }).then(() => undefined);
+    this.#written = mkdir(folder, { recursive: true, mode: 0o700 }).then(
+      () => undefined,
+      (cause) => fail(folder, cause),
+    );
   }
 
   note(notice: Notice): void {
@@ -24,7 +28,7 @@ export class KeyLog {
     for (const half of [notice.inbound, notice.outbound]) this.#append(ESP_TABLE, formatEspRow({ source: '*', destination: '*', ...half }));
   }
 
-  /** Resolves when everything noted so far is in the files; rejects with the first failure to write. */
+  /** Resolves when everything noted so far is in the files. @throws DataPlaneError `FILE_UNWRITABLE`: the first that could not be written */
   flush(): Promise<void> {
     return this.#written;
   }
@@ -32,10 +36,15 @@ export class KeyLog {
   #append(table: string, { row }: WiresharkRow): void {
     if (this.#seen.has(row)) return;
     this.#seen.add(row);
-    this.#written = this.#written.then(() => appendFile(join(this.#folder, table), `${row}\n`, { mode: 0o600 }));
+    const path = join(this.#folder, table);
+    this.#written = this.#written.then(() => appendFile(path, `${row}\n`, { mode: 0o600 }).catch((cause) => fail(path, cause)));
     // whoever calls `flush` hears of it; nobody else can do anything about it
     this.#written.catch(() => undefined);
   }
+}
+
+function fail(path: string, cause: NodeJS.ErrnoException): never {
+  throw unwritable(path, cause);
 }
 
 /** The names that Wireshark itself uses in its configuration folder. */

@@ -12,6 +12,7 @@ import {
   writeIpv6,
   writeUdp,
 } from '../../core/packet/index.ts';
+import { unwritable } from './unwritable.ts';
 
 /**
  * A capture of our own datagrams as pcapng. A socket never shows the headers around its datagrams, so they are made anew: addresses, ports
@@ -19,24 +20,28 @@ import {
  */
 export class UdpCapture {
   readonly #stream: WriteStream;
-  readonly #failed: Promise<never>;
+  readonly #path: string;
+  #failure: NodeJS.ErrnoException | undefined;
 
   /** @param path is made anew, mode 0600: a capture tells who speaks with whom */
   constructor(path: string) {
+    this.#path = path;
     this.#stream = createWriteStream(path, { mode: 0o600 });
-    this.#failed = new Promise((_, reject) => this.#stream.once('error', reject));
-    this.#failed.catch(() => undefined);
+    this.#stream.on('error', (error) => {
+      this.#failure = error;
+    });
     this.#stream.write(pcapngHeader(LinkType.RAW));
   }
 
   /** @param at milliseconds since 1970 UTC @param payload what UDP carries; copied */
   record(at: number, source: Address, destination: Address, payload: Uint8Array): void {
-    this.#stream.write(pcapngPacket(at, udpPacket(source, destination, payload)));
+    if (this.#failure === undefined) this.#stream.write(pcapngPacket(at, udpPacket(source, destination, payload)));
   }
 
-  /** Resolves when everything is in the file; rejects when it could not be written. */
-  close(): Promise<void> {
-    return Promise.race([new Promise<void>((resolve) => this.#stream.end(resolve)), this.#failed]);
+  /** Resolves when everything is in the file. @throws DataPlaneError `FILE_UNWRITABLE` when it could not be written */
+  async close(): Promise<void> {
+    if (!this.#stream.closed) await new Promise<void>((resolve) => this.#stream.end().once('close', resolve));
+    if (this.#failure !== undefined) throw unwritable(this.#path, this.#failure);
   }
 }
 
