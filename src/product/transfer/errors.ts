@@ -47,6 +47,14 @@ export function codeOf(status: number): TransferCode {
   return status >= 500 && known === undefined ? 'TRANSFER_IO' : (known ?? 'TRANSFER_PROTOCOL');
 }
 
+/** What an answer without a body (to HEAD) leaves to say. */
+export function wordsFor(code: TransferCode): string {
+  return Object.values(FILE_ERRORS).find((known) => known.code === code)?.says ?? 'refused';
+}
+
+/** Field of a response that carries the code, where a body cannot. */
+export const ERROR_FIELD = 'Error-Code';
+
 export const isTransferCode = (code: unknown): code is TransferCode => typeof code === 'string' && Object.hasOwn(STATUS, code);
 
 /**

@@ -146,7 +146,7 @@ class Getting {
   async #openPart(tag: string | undefined, length: number): Promise<PartOf> {
     const prefix = `.${this.#name.slice(0, 100)}.`;
     const version = createHash('sha256')
-      .update(JSON.stringify([this.#options.host, this.#target, tag, length]))
+      .update(JSON.stringify([this.#target, tag, length]))
       .digest('hex')
       .slice(0, 16);
     const file = `${prefix}${version}.part`;

@@ -1,7 +1,7 @@
 import { Agent, type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { printable } from '../../core/bytes/index.ts';
-import { codeOf, isTransferCode, type TransferCode, TransferError } from './errors.ts';
+import { codeOf, ERROR_FIELD, isTransferCode, TransferError, wordsFor } from './errors.ts';
 import { type Timing, Watchdog } from './timing.ts';
 
 /** Opens a byte stream to the other end, through the tunnel and nowhere else. */
@@ -139,14 +139,20 @@ export class PeerResponse {
   /** The error that the other end reports: its code and words where it is one of us, else what the status says. */
   async error(what: string): Promise<TransferError> {
     const text = await this.text().catch(() => '');
-    const { code, message, hint } = parseError(text);
-    const shown = message ?? `the other end answered ${this.status}`;
-    return new TransferError(`${what}: ${shown}`, {
-      code: code ?? codeOf(this.status),
-      side: 'there',
-      resumable: code === 'TRANSFER_DISK_FULL' || this.status === 507,
-      ...(hint === undefined ? {} : { hint }),
-    });
+    const { message, hint } = parseError(text);
+    const told = this.header(ERROR_FIELD);
+    const code = isTransferCode(told) ? told : codeOf(this.status);
+    // It names the file as it knows it; the caller knows it as `what`.
+    const words = message?.replace(/^[^:]*: /, '') ?? (isTransferCode(told) ? wordsFor(told) : undefined);
+    return new TransferError(
+      `${what}: ${words === undefined ? `the other end answered ${this.status}` : `${words} (says the other end)`}`,
+      {
+        code,
+        side: 'there',
+        resumable: code === 'TRANSFER_DISK_FULL',
+        ...(hint === undefined ? {} : { hint }),
+      },
+    );
   }
 }
 
@@ -219,13 +225,12 @@ function writable(sent: ClientRequest): Promise<void> {
 const lost = (cause: unknown): ConnectionLost =>
   cause instanceof ConnectionLost ? cause : new ConnectionLost(cause instanceof Error ? cause.message : String(cause), cause);
 
-function parseError(text: string): { code?: TransferCode; message?: string; hint?: string } {
+function parseError(text: string): { message?: string; hint?: string } {
   try {
     const parsed: unknown = JSON.parse(text);
     if (typeof parsed !== 'object' || parsed === null) return {};
-    const { code, message, hint } = parsed as Record<string, unknown>;
+    const { message, hint } = parsed as Record<string, unknown>;
     return {
-      ...(isTransferCode(code) ? { code } : {}),
       ...(typeof message === 'string' ? { message: oneLine(message) } : {}),
       ...(typeof hint === 'string' ? { hint: oneLine(hint) } : {}),
     };

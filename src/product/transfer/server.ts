@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { toHex } from '../../core/bytes/index.ts';
-import { statusOf, TransferError } from './errors.ts';
+import { toHex, utf8 } from '../../core/bytes/index.ts';
+import { ERROR_FIELD, statusOf, TransferError } from './errors.ts';
 import type { IfExists } from './part-file.ts';
 import { Jail } from './paths.ts';
 import type { TransferProgress } from './progress.ts';
@@ -185,7 +185,7 @@ export class FileServer {
       return;
     }
     const text = JSON.stringify({ code: error.code, message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) });
-    const headers = { 'Content-Type': 'application/json', 'Content-Length': String(new TextEncoder().encode(text).length) };
+    const headers = { 'Content-Type': 'application/json', 'Content-Length': String(utf8(text).length), [ERROR_FIELD]: error.code };
     const unread = !request.complete && request.headers['content-length'] !== undefined && request.headers['content-length'] !== '0';
     response.writeHead(statusOf(error.code), unread ? { ...headers, Connection: 'close' } : headers);
     response.end(request.method === 'HEAD' ? undefined : text);

@@ -13,12 +13,12 @@ const SIZE = 600_000;
 describe('connections cut at random places', () => {
   test.each(SEEDS)('a file is sent whole, seed %i', async (seed) => {
     const random = new SeededRandom(seed, 'cuts');
-    const scene = await Scene.open({ idleTimeout: 200 });
+    const scene = await Scene.open();
     const { path, data } = scene.file('report.bin', SIZE, seed);
     // Most cuts are heard by both ends; the silent ones cost their timeout each.
     const kind = (): CutKind => (random.chance(0.8) ? 'reset' : random.pick(KINDS));
     const wire = scene.wire({ cutAfter: cutBetween(random, 200, 60_000), kind, refuse: () => random.chance(0.2) });
-    const result = await send({ connect: wire.connect, file: path, ...QUICK });
+    const result = await send({ connect: wire.connect, file: path, ...QUICK, timing: scene.timing });
     expect(wire.cuts, 'the wire must have been cut often').toBeGreaterThan(8);
     expect(result.sha256).toBe(sha256(data));
     expect(sha256(scene.stored(result.storedAs))).toBe(sha256(data));
@@ -28,11 +28,11 @@ describe('connections cut at random places', () => {
 
   test.each(SEEDS)('a file is got whole, seed %i', async (seed) => {
     const random = new SeededRandom(seed, 'cuts of get');
-    const scene = await Scene.open({ idleTimeout: 200 });
+    const scene = await Scene.open();
     const data = scene.share('big.bin', SIZE, seed);
     const kind = (): CutKind => (random.chance(0.8) ? 'reset' : random.pick(KINDS));
     const wire = scene.wire({ cutAfter: cutBetween(random, 200, 60_000), kind, refuse: () => random.chance(0.2) });
-    const result = await get({ connect: wire.connect, from: { path: 'big.bin' }, to: scene.here, ...QUICK });
+    const result = await get({ connect: wire.connect, from: { path: 'big.bin' }, to: scene.here, ...QUICK, timing: scene.timing });
     expect(wire.cuts).toBeGreaterThan(8);
     expect(result).toMatchObject({ verified: true, sha256: sha256(data), path: join(scene.here, 'big.bin') });
     expect(sha256(readFileSync(result.path))).toBe(sha256(data));
@@ -55,7 +55,7 @@ describe('connections cut at random places', () => {
         // Not there yet: as it should be.
       }
     }, 0);
-    await send({ connect: wire.connect, file: path, ...QUICK });
+    await send({ connect: wire.connect, file: path, ...QUICK, timing: scene.timing });
     clearInterval(watch);
     expect(looks).toBeGreaterThan(20);
     expect(wrong).toEqual([]);
@@ -66,7 +66,7 @@ describe('connections cut at random places', () => {
     const scene = await Scene.open();
     const { path } = scene.file('report.bin', SIZE);
     const wire = scene.wire({ cutAfter: cutBetween(random, 20_000, 40_000) });
-    await send({ connect: wire.connect, file: path, ...QUICK });
+    await send({ connect: wire.connect, file: path, ...QUICK, timing: scene.timing });
     // A cut loses what was in buffers, of 16 KiB each, and costs the heads of two or three messages.
     expect(wire.bytes).toBeLessThan(SIZE + wire.cuts * 70_000);
     expect(wire.cuts).toBeGreaterThan(10);

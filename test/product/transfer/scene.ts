@@ -3,12 +3,42 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach } from 'vitest';
-import { FileServer, type FileServerEvent, type FileServerOptions } from '../../../src/product/transfer/index.ts';
+import { FileServer, type FileServerEvent, type FileServerOptions, type Timing } from '../../../src/product/transfer/index.ts';
 import { SeededRandom } from '../../../src/testing/seeded.ts';
 import { Wire, type WirePlan } from './wire.ts';
 
-/** Short, so that hundreds of broken connections take seconds. */
-export const QUICK = { retry: { initial: 1, longest: 4, giveUp: 5000 }, idleTimeout: 60 } as const;
+/**
+ * Short waits are real. Long ones (a connection taken for lost, a time to give up) come only when a test lets them: a busy machine is not a
+ * broken connection.
+ */
+export class TestTiming implements Timing {
+  #ahead = 0;
+  readonly #long = new Set<() => void>();
+
+  now(): number {
+    return performance.now() + this.#ahead;
+  }
+
+  after(milliseconds: number, action: () => void): () => void {
+    if (milliseconds <= 50) {
+      const timer = setTimeout(action, milliseconds);
+      return () => clearTimeout(timer);
+    }
+    this.#long.add(action);
+    return () => this.#long.delete(action);
+  }
+
+  /** A good minute goes by at once. */
+  readonly elapse = (): void => {
+    this.#ahead += 61_000;
+    for (const action of [...this.#long]) if (this.#long.delete(action)) action();
+  };
+}
+
+/** Waits so short that hundreds of broken connections take seconds; no giving up. */
+export const QUICK = { retry: { initial: 1, longest: 4, giveUp: Number.POSITIVE_INFINITY } } as const;
+/** One attempt. */
+export const ONCE = { retry: { initial: 1, longest: 4, giveUp: 0 } } as const;
 
 const cleanups: (() => void | Promise<void>)[] = [];
 
@@ -39,6 +69,7 @@ export class Scene {
   readonly inbox = join(this.there, 'inbox');
   readonly shared = join(this.there, 'shared');
   readonly events: FileServerEvent[] = [];
+  readonly timing = new TestTiming();
   server!: FileServer;
 
   static async open(options: Partial<FileServerOptions> = {}): Promise<Scene> {
@@ -55,12 +86,13 @@ export class Scene {
       folder: this.shared,
       inbox: this.inbox,
       onEvent: (event) => this.events.push(event),
+      timing: this.timing,
       ...options,
     });
   }
 
-  wire(plan: Omit<WirePlan, 'accept'> = {}, peer = 'alice'): Wire {
-    return new Wire({ ...plan, accept: (stream) => this.server.accept(stream, peer) });
+  wire(plan: Omit<WirePlan, 'accept' | 'elapse'> = {}, peer = 'alice'): Wire {
+    return new Wire({ ...plan, accept: (stream) => this.server.accept(stream, peer), elapse: this.timing.elapse });
   }
 
   /** A file of seeded content in the sender's folder. */

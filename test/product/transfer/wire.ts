@@ -11,9 +11,12 @@ class End extends Duplex {
   #waiting: (() => void) | undefined;
   readonly #allowed: (wanted: number) => number;
   readonly #onBytes: (count: number) => void;
+  readonly #plan: WirePlan;
+  #sincePause = 0;
 
-  constructor(allowed: (wanted: number) => number, onBytes: (count: number) => void) {
+  constructor(plan: WirePlan, allowed: (wanted: number) => number, onBytes: (count: number) => void) {
     super({ highWaterMark: 16 * 1024, allowHalfOpen: false });
+    this.#plan = plan;
     this.#allowed = allowed;
     this.#onBytes = onBytes;
   }
@@ -27,6 +30,7 @@ class End extends Duplex {
     setImmediate(() => {
       if (this.silent || this.destroyed) return;
       const segment = rest.slice(0, this.#allowed(Math.min(rest.length, SEGMENT)));
+      this.#plan.spoil?.(segment);
       const other = this.other!;
       if (other.destroyed) {
         done(resetError());
@@ -37,9 +41,19 @@ class End extends Duplex {
         if (segment.length === rest.length) done();
         else this.#carry(rest.subarray(segment.length), done);
       };
-      if (other.push(segment)) proceed();
-      else other.#waiting = proceed;
+      this.#sincePause += segment.length;
+      if (this.#plan.pace !== undefined && this.#sincePause >= 65_536) {
+        this.#sincePause = 0;
+        setTimeout(() => this.#hand(segment, proceed), this.#plan.pace);
+      } else this.#hand(segment, proceed);
     });
+  }
+
+  #hand(segment: Uint8Array, proceed: () => void): void {
+    const other = this.other!;
+    if (this.silent || other.destroyed) return;
+    if (other.push(segment)) proceed();
+    else other.#waiting = proceed;
   }
 
   override _read(): void {
@@ -67,12 +81,18 @@ const SEGMENT = 4096;
 const resetError = (): Error => Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
 
 export interface WirePlan {
+  /** Lets the time pass after which somebody notices a silence. */
+  readonly elapse: () => void;
   readonly accept: (stream: Duplex) => void;
   /** Octets (both directions) after which a connection is cut; undefined: never. Asked once per connection. */
   readonly cutAfter?: () => number | undefined;
   readonly kind?: () => CutKind;
   /** Whether the next attempt to connect fails. */
   readonly refuse?: () => boolean;
+  /** May change a segment on its way; the copy is its own. */
+  readonly spoil?: (segment: Uint8Array) => void;
+  /** Milliseconds that each 64 KiB takes at least. */
+  readonly pace?: number;
 }
 
 /** Connections between a client and a server in memory, which break when the plan says so. */
@@ -97,8 +117,8 @@ export class Wire {
       if (left <= 0) this.#cut(client, server);
     };
     const allowed = (wanted: number): number => Math.max(1, Math.min(wanted, left));
-    const client: End = new End(allowed, count);
-    const server: End = new End(allowed, count);
+    const client: End = new End(this.#plan, allowed, count);
+    const server: End = new End(this.#plan, allowed, count);
     client.other = server;
     server.other = client;
     client.on('error', () => {});
@@ -115,6 +135,8 @@ export class Wire {
     }
     if (kind !== 'silence') client.destroy(resetError());
     if (kind === 'reset') server.destroy(resetError());
+    // By then both ends have written and read what they could.
+    if (kind === 'silence') setTimeout(this.#plan.elapse, 5);
   }
 }
 
