@@ -46,6 +46,7 @@ export abstract class Endpoint {
    */
   onReady: ((events: number) => void) | undefined = undefined;
   #events = 0;
+  #queued = false;
 
   /** The bits that gathered since the last call. */
   takeEvents(): number {
@@ -54,11 +55,17 @@ export abstract class Endpoint {
     return events;
   }
 
-  /** Adds bits. @returns true when there were none before: the endpoint has to be queued. */
+  /** Adds bits, for the queue. @returns true when the endpoint has to be queued. */
   gather(events: number): boolean {
-    const first = this.#events === 0;
     this.#events |= events;
+    const first = !this.#queued;
+    this.#queued = true;
     return first;
+  }
+
+  /** The queue lets go of the endpoint. */
+  dequeued(): void {
+    this.#queued = false;
   }
 }
 
@@ -74,6 +81,7 @@ export class ReadyQueue {
   next(): Endpoint | undefined {
     const endpoint = this.#waiting[this.#taken];
     if (endpoint === undefined) return undefined;
+    endpoint.dequeued();
     this.#taken++;
     if (this.#taken === this.#waiting.length) {
       this.#waiting = [];

@@ -1,6 +1,6 @@
 import { IpProtocol, sealTcp, TCP_HEADER, TcpFlag, writeTcp } from '../../packet/index.ts';
 import { writeIpHeader } from '../ip-output.ts';
-import { sackLength, segmentRoom, TIMESTAMPS_LENGTH, writeSack, writeSynOptions, writeTimestamps } from './options.ts';
+import { sackLength, segmentRoom, writeSack, writeSynOptions, writeTimestamps } from './options.ts';
 import { advertiseWindow, openWindow } from './receive-window.ts';
 import { seqAdd, seqDiff, seqLt } from './seq.ts';
 import { probeSent, scheduleProbe } from './tail-loss.ts';
@@ -66,7 +66,7 @@ function sendNew(tcb: Tcb, out: Uint8Array, at: number): number {
   if (tcb.probeDue) return sendProbe(tcb, out, at, unsent, finWaits);
   if (unsent <= 0 && !finWaits) return 0;
   const usable = seqDiff(seqAdd(tcb.sndUna, tcb.sndWnd), tcb.sndNxt);
-  const room = segmentRoom(tcb) - (tcb.timestamps ? TIMESTAMPS_LENGTH : 0) - sackLength(Math.min(tcb.outOfOrder.count, 3));
+  const room = tcb.smss - sackRoom(tcb);
   const length = Math.max(0, Math.min(unsent, room, usable));
   // FIN occupies a place in the window too.
   const fin = finWaits && length === unsent && usable > length;
@@ -118,7 +118,7 @@ function sendTailProbe(tcb: Tcb, out: Uint8Array, at: number): number {
   const { board } = tcb;
   if (board.count === 0) return 0;
   const usable = seqDiff(seqAdd(tcb.sndUna, tcb.sndWnd), tcb.sndNxt);
-  const length = Math.min(tcb.unsent, tcb.smss - sackLength(Math.min(tcb.outOfOrder.count, 3)), usable);
+  const length = Math.min(tcb.unsent, tcb.smss - sackRoom(tcb), usable);
   const again = length <= 0 || board.full;
   const octets = again ? resend(tcb, out, at, board.count - 1) : sendFresh(tcb, out, at, length, false);
   probeSent(tcb, again);
@@ -181,6 +181,11 @@ function startRetransmitTimer(tcb: Tcb): void {
 /** cwnd; without SACK duplicate acknowledgments inflate it (RFC 6582 §3.2, RFC 3042). */
 function window(tcb: Tcb): number {
   return tcb.congestion!.window + tcb.inflation;
+}
+
+/** Octets that SACK blocks take from the text of a segment. */
+function sackRoom(tcb: Tcb): number {
+  return tcb.sack ? sackLength(Math.min(tcb.outOfOrder.count, 3)) : 0;
 }
 
 /** Text, and FIN when the range includes its place. */
