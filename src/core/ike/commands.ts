@@ -36,6 +36,8 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
       return undefined;
     case 'delete-ike': {
       const sa = needIkeSa(world, command.ikeSa);
+      // a Delete that is under way is waited for; `forget-ike` is for who cannot wait
+      if (sa.is('replaced', 'deleting', 'lingering')) return undefined;
       if (!sa.isEstablished) world.kill(sa, 'given up by the operator');
       else requestIkeDelete(world, sa, 'deleted by the operator');
       return undefined;

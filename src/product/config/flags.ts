@@ -71,7 +71,11 @@ export function clientFromFlags(name: string, target: Target, flags: ClientFlags
   const at = ['connections', name];
   overlay.set([...at, 'remote_addrs'], target.host, 'TARGET');
   overlay.set([...at, 'vips'], ['0.0.0.0', '::'], 'TARGET');
-  if (target.port !== undefined) overlay.set([...at, 'remote_port'], target.port, 'TARGET');
+  if (target.port !== undefined) {
+    // one port for everything, encapsulated from the first message (RFC 7296 §2.23): nobody can guess a second one
+    overlay.set([...at, 'remote_port'], target.port, 'TARGET');
+    overlay.set([...at, 'remote_nat_port'], target.port, 'TARGET');
+  }
   if (target.id !== undefined) overlay.set([...at, 'local', 0, 'id'], target.id, 'TARGET');
   else if (flags.cert === undefined) overlay.set([...at, 'local', 0, 'id'], options.defaultId, '--id');
   overlay.set([...at, 'children', 'net', 'remote_ts'], EVERYTHING, '--only');
@@ -172,7 +176,8 @@ function applyServe(overlay: Overlay, flags: ServeFlags): void {
   put(['name'], flags.name, '--name');
   put(['listen', 'addresses'], flags.address, '--address');
   put(['listen', 'port'], flags.port, '--port');
-  put(['listen', 'nat_port'], flags.natPort, '--nat-port');
+  // a port of one's own choice serves for everything, unless another one is named for NAT traversal
+  put(['listen', 'nat_port'], flags.natPort ?? flags.port, flags.natPort === undefined ? '--port' : '--nat-port');
   put(['transfer', 'share'], flags.share, '--share');
   put(['transfer', 'inbox'], flags.inbox, '--inbox');
 }
