@@ -1,4 +1,4 @@
-import { TcpFlag, type TcpView } from '../../packet/index.ts';
+import type { TcpView } from '../../packet/index.ts';
 import type { Millis } from '../ready.ts';
 import { offerRoom } from './calls.ts';
 import { type AckNews, recover } from './recovery.ts';
@@ -7,19 +7,22 @@ import { judgeProbe, scheduleProbe } from './tail-loss.ts';
 import { setTimer, type Tcb } from './tcb.ts';
 import { Timer } from './timers.ts';
 
-/** The fifth step of RFC 9293 §3.10.7.4 in a synchronized state: SEG.ACK is not beyond SND.NXT. */
-export function acknowledge(tcb: Tcb, segment: TcpView): void {
+/**
+ * The fifth step of RFC 9293 §3.10.7.4 in a synchronized state: SEG.ACK is not beyond SND.NXT.
+ * @param current the segment stands in the receive window; else it may be older than what is known of the peer's window.
+ */
+export function acknowledge(tcb: Tcb, segment: TcpView, current: boolean): void {
   const { board } = tcb;
   const acked = seqDiff(segment.ack, tcb.sndUna);
   if (acked < 0) return;
   const window = segment.window << tcb.sndScale;
   // RFC 5681 §2
-  news.duplicate = acked === 0 && board.count > 0 && segment.length === 0 && window === tcb.sndWnd && (segment.flags & TcpFlag.SYN) === 0;
+  news.duplicate = current && acked === 0 && board.count > 0 && segment.length === 0 && window === tcb.sndWnd;
   news.acked = acked;
   news.flight = board.flight;
   news.rtt = undefined;
   if (acked > 0) advance(tcb, segment, acked);
-  updateWindow(tcb, segment, window);
+  if (current) updateWindow(tcb, segment, window);
   if (tcb.sack && segment.sackBlocks > 0) {
     news.sacked = board.update(segment.sack, segment.sackBlocks, tcb.sndUna, tcb.sndNxt, tcb.host.now, tcb.rtt.minimum);
   } else news.sacked = 0;

@@ -28,7 +28,7 @@ export function windowUpdateDue(tcb: Tcb): boolean {
  */
 export function tuneReceiveBuffer(tcb: Tcb, octets: number, now: Millis): void {
   tcb.readInRound += octets;
-  const round = tcb.receiverRtt > 0 ? tcb.receiverRtt : (tcb.rtt.srtt ?? UNKNOWN_RTT);
+  const round = Math.max(SHORTEST_ROUND, tcb.receiverRtt > 0 ? tcb.receiverRtt : (tcb.rtt.srtt ?? UNKNOWN_RTT));
   if (now - tcb.roundStart < round) return;
   const wanted = 2 * tcb.readInRound;
   if (wanted > tcb.receiveLimit) tcb.receiveLimit = Math.max(tcb.receiveLimit, Math.min(wanted, tcb.host.config.maxReceiveBuffer));
@@ -52,5 +52,7 @@ function sensible(tcb: Tcb): number {
   return Math.min(tcb.receiveLimit / 2, tcb.smss);
 }
 
+/** Ours: below this it is not the path but the scheduling of programs that makes packets come in bunches. */
+const SHORTEST_ROUND: Millis = 10;
 const UNKNOWN_RTT: Millis = 100;
 const MAX_RTT: Millis = 60_000;

@@ -98,7 +98,7 @@ function arriveElsewhere(tcb: Tcb, segment: TcpView, data: Uint8Array): void {
     return;
   }
   // Fifth, the ACK field.
-  if ((segment.flags & TcpFlag.ACK) === 0 || !takeAck(tcb, segment)) return;
+  if ((segment.flags & TcpFlag.ACK) === 0 || !takeAck(tcb, segment, true)) return;
   tcb.lastHeard = host.now;
   tcb.keepAliveProbes = 0;
   // Sixth, URG: see `takeText`. Seventh, the text.
@@ -156,7 +156,13 @@ function refuse(tcb: Tcb, segment: TcpView): void {
   if (state === 'TIME-WAIT' && (segment.flags & TcpFlag.FIN) !== 0) setTimer(tcb, Timer.LINGER, host.now + host.config.timeWait);
   // RFC 9293: with a closed window valid ACKs are accepted still; so they are on copies of what was received already.
   const usable = (segment.flags & (TcpFlag.ACK | TcpFlag.SYN)) === TcpFlag.ACK && tcb.synchronized && state !== 'TIME-WAIT';
-  if (usable && seqLe(segment.seq, tcb.rcvNxt) && seqDiff(tcb.rcvNxt, segment.seq) < MAX_OLD && !takeAck(tcb, segment)) return;
+  if (
+    usable &&
+    seqLe(segment.seq, tcb.rcvNxt) &&
+    seqDiff(tcb.rcvNxt, segment.seq) < MAX_OLD &&
+    !takeAck(tcb, segment, segment.seq === tcb.rcvNxt)
+  )
+    return;
   if (tcb.state === 'CLOSED') return;
   if (usable) tcb.lastHeard = host.now;
   // A probe, a copy, a keep-alive: each has to be answered, or the peer never learns where we stand.
@@ -189,7 +195,7 @@ function takeReset(tcb: Tcb, segment: TcpView): void {
 }
 
 /** @returns false when the segment ends here. */
-function takeAck(tcb: Tcb, segment: TcpView): boolean {
+function takeAck(tcb: Tcb, segment: TcpView, current: boolean): boolean {
   if (tcb.state === 'SYN-RECEIVED') {
     if (seqLe(segment.ack, tcb.sndUna) || seqGt(segment.ack, tcb.sndNxt)) {
       tcb.host.sendReset(tcb, segment.ack);
@@ -203,7 +209,7 @@ function takeAck(tcb: Tcb, segment: TcpView): boolean {
     challenge(tcb);
     return false;
   }
-  acknowledge(tcb, segment);
+  acknowledge(tcb, segment, current);
   if (!tcb.finAcknowledged) return true;
   if (tcb.state === 'FIN-WAIT-1') {
     transition(tcb, 'FIN-WAIT-2');
