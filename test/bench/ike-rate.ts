@@ -8,24 +8,7 @@ import { Scope } from '../interop/support/scope.ts';
 import type { Settings } from '../interop/support/settings.ts';
 import { Strongswan } from '../interop/support/strongswan.ts';
 import { cpuSeconds, type Row, row } from './measure.ts';
-
-/** Somebody who answers IKE_SA_INIT and IKE_AUTH, seen from outside. */
-export interface Responder {
-  readonly pid: number;
-  /** IKE SAs that are established. */
-  established(): Promise<number>;
-}
-
-export interface Subject {
-  readonly name: string;
-  start(
-    scope: Scope,
-    place: { readonly folder: string; readonly host: Host; readonly peer: Host; readonly identity: Identity },
-  ): Promise<Responder>;
-}
-
-export const SUITE = 'aes128gcm16-prfsha256-x25519';
-export const ESP_SUITE = 'aes128gcm16';
+import { COMMON, credentials, ESP_SUITE, established, QUIET, type Responder, SUITE, type Subject, secrets } from './subjects.ts';
 
 /**
  * Full IKE SAs, each with its child, per second of one core, as responder. The initiator is strongSwan, whoever answers, and what is
@@ -56,24 +39,6 @@ export async function measureIkeRate(subject: Subject, auth: 'psk' | 'ecdsa', ro
   }
 }
 
-export const STRONGSWAN: Subject = {
-  name: 'strongSwan',
-  start: async (scope, { folder, host, peer, identity }) => {
-    await addInside(host);
-    const swan = await Strongswan.start(scope, {
-      folder,
-      host,
-      swanctl: responderConf(host, peer, identity),
-      files: swanctlFiles(identity),
-      charon: QUIET,
-    });
-    return {
-      pid: swan.pid,
-      established: () => established(swan),
-    };
-  },
-};
-
 /** CPU seconds of the responder for `count` IKE SAs that a fresh initiator begins all at once. */
 async function oneRound(
   responder: Responder,
@@ -96,16 +61,11 @@ async function oneRound(
     );
     const seconds = cpuSeconds(responder.pid) - before;
     await scope.close();
-    await eventually('the responder is empty again', async () => (await responder.established()) === 0, 60_000);
+    await responder.forgetAll();
     return seconds;
   } finally {
     await scope.close();
   }
-}
-
-async function established(swan: Strongswan): Promise<number> {
-  const { total, halfOpen } = await swan.stats();
-  return total - halfOpen;
 }
 
 function initiatorConf(host: Host, peer: Host, identity: Identity, count: number, startAction: 'none' | 'start'): Settings {
@@ -122,38 +82,3 @@ function initiatorConf(host: Host, peer: Host, identity: Identity, count: number
   });
   return { connections: Object.fromEntries(Array.from({ length: count }, (_, i) => [`n${i}`, connection(i)])), secrets: secrets(identity) };
 }
-
-function responderConf(host: Host, peer: Host, identity: Identity): Settings {
-  return {
-    connections: {
-      any: {
-        ...COMMON,
-        local_addrs: host.address,
-        remote_addrs: peer.address,
-        proposals: SUITE,
-        local: { ...credentials(identity), id: RIGHT_ID },
-        remote: { auth: identity.auth, id: '%any' },
-        children: { any: { local_ts: host.network, remote_ts: '10.1.0.0/16', esp_proposals: ESP_SUITE } },
-      },
-    },
-    secrets: secrets(identity),
-  };
-}
-
-const credentials = (identity: Identity): Settings =>
-  identity.auth === 'psk' ? { auth: 'psk' } : { auth: 'pubkey', certs: `${identity.id}.crt` };
-const secrets = (identity: Identity): Settings => (identity.auth === 'psk' ? { 'ike-any': { secret: `"${identity.secret}"` } } : {});
-
-const COMMON: Settings = { version: 2, unique: 'never', mobike: 'no', rekey_time: 0 };
-
-/** What keeps charon from being measured at something else: logging, cookies, one SA per pair of identities, a route for each child. */
-const QUIET: Settings = {
-  dos_protection: 'no',
-  reuse_ikesa: 'no',
-  ikesa_table_size: 1024,
-  ikesa_table_segments: 4,
-  install_routes: 'no',
-  retransmit_timeout: 4,
-  retransmit_tries: 5,
-  filelog: {},
-};

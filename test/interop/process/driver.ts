@@ -1,5 +1,5 @@
 // Our end of a tunnel as a process of its own, over the public library. Requests and answers are lines of JSON.
-//   driver client|gateway CONFIGURATION
+//   driver client|gateway CONFIGURATION [quiet]
 // request   {"id": 1, "method": "up", …}      answer {"id": 1, "result": …} or {"id": 1, "error": {"code", "message", "hint"}}
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { type Client, compile, createClient, createGateway, type Gateway, loadConfig, TunnelwrightError } from 'tunnelwright';
 import { type Exchanged, exchangeOctets } from './octets.ts';
 
-const [role, file = ''] = process.argv.slice(2);
+const [role, file = '', quiet] = process.argv.slice(2);
 const CONNECTION = 'net';
 
 interface Request {
@@ -24,16 +24,18 @@ const end = await start();
 const failures: object[] = [];
 end.onNotice(({ notice }) => {
   if ((notice.kind === 'ike-down' || notice.kind === 'failed') && notice.error) failures.push(tell(notice.error));
-  if (notice.kind !== 'ike-keys') process.stderr.write(`${JSON.stringify(notice, readable)}\n`);
+  if (quiet === undefined && notice.kind !== 'ike-keys') process.stderr.write(`${JSON.stringify(notice, readable)}\n`);
 });
 const served = new Map<number, Promise<Exchanged>>();
 const METHODS: Readonly<Record<string, (request: Request) => Promise<unknown>>> = {
   up: async () => ({ took: (await end.up({ connection: CONNECTION })).took }),
+  established: async () => end.ikeSas().filter(({ state }) => state === 'established').length,
   sas: async () => end.ikeSas().map(describe),
   rekeyChild: () => end.rekey({ child: onlyChild().id }),
   rekeyIke: () => end.rekey({ ikeSa: onlyIkeSa().id }),
   deleteChild: () => end.down({ child: onlyChild().id }),
   deleteIke: () => end.down({ ikeSa: onlyIkeSa().id }),
+  forgetAll: () => end.down({ all: true, force: true }),
   failures: async () => failures.splice(0),
   ping,
   listen,

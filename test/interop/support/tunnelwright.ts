@@ -12,6 +12,8 @@ export interface TunnelwrightOptions {
   readonly host: Host;
   readonly role: 'client' | 'gateway';
   readonly configuration: object;
+  /** Logs nothing: for measurements. */
+  readonly quiet?: boolean;
 }
 
 /** What our end says when something failed: an error of the public tree. */
@@ -51,12 +53,22 @@ export class Tunnelwright implements End {
     });
   }
 
-  static async start(scope: Scope, { folder, host, role, configuration }: TunnelwrightOptions): Promise<Tunnelwright> {
+  static async start(scope: Scope, { folder, host, role, configuration, quiet = false }: TunnelwrightOptions): Promise<Tunnelwright> {
     await mkdir(folder, { recursive: true });
     const file = join(folder, 'tunnelwright.yaml');
     // JSON is YAML.
     await writeFile(file, JSON.stringify(configuration, undefined, 2));
-    const args = ['netns', 'exec', host.namespace, process.execPath, '--expose-gc', compiled('driver'), role, file];
+    const args = [
+      'netns',
+      'exec',
+      host.namespace,
+      process.execPath,
+      '--expose-gc',
+      compiled('driver'),
+      role,
+      file,
+      ...(quiet ? ['quiet'] : []),
+    ];
     const end = new Tunnelwright(host, new Daemon(scope, 'Tunnelwright', 'ip', args, { stdin: true }));
     await eventually(
       'our process is ready',
@@ -128,6 +140,15 @@ export class Tunnelwright implements End {
   /** What went wrong since the last call, whoever began it. */
   async failures(): Promise<readonly Told[]> {
     return (await this.#call('failures')) as readonly Told[];
+  }
+
+  async established(): Promise<number> {
+    return (await this.#call('established')) as number;
+  }
+
+  /** Drops every IKE SA without a word to anybody. */
+  async forgetAll(): Promise<void> {
+    await this.#call('forgetAll');
   }
 
   /** Resident octets after a garbage collection. */

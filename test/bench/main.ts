@@ -1,0 +1,102 @@
+// npm run bench [-- --only TEXT] [--rounds N] [--quick] [--json]
+import { execFileSync } from 'node:child_process';
+import { cpus } from 'node:os';
+import process from 'node:process';
+import { STRONGSWAN as PEER } from '../interop/support/requirements.ts';
+import { measureEsp, SUITES } from './esp.ts';
+import { measureIkeRate } from './ike-rate.ts';
+import { type Row, row } from './measure.ts';
+import { measureMemory } from './memory.ts';
+import { benchNetstack } from './netstack.ts';
+import { STRONGSWAN, TUNNELWRIGHT } from './subjects.ts';
+import { printTable } from './table.ts';
+
+interface Options {
+  readonly only: string;
+  readonly rounds: number;
+  readonly quick: boolean;
+  readonly json: boolean;
+}
+
+interface Section {
+  readonly name: string;
+  /** Needs root, network namespaces and strongSwan. */
+  readonly peer?: true;
+  rows(options: Options): AsyncGenerator<Row>;
+}
+
+const SECTIONS: readonly Section[] = [
+  {
+    name: 'ike',
+    peer: true,
+    async *rows({ rounds, quick }) {
+      for (const auth of ['psk', 'ecdsa'] as const) {
+        for (const subject of [TUNNELWRIGHT, STRONGSWAN]) yield await measureIkeRate(subject, auth, rounds, quick ? 100 : 500);
+      }
+    },
+  },
+  {
+    name: 'esp',
+    async *rows({ rounds }) {
+      for (const suite of SUITES) for (const octets of [64, 1400]) yield* measureEsp(suite, octets, rounds);
+    },
+  },
+  {
+    name: 'netstack',
+    async *rows({ rounds, quick }) {
+      const runs = [];
+      for (let i = 0; i < rounds; i++) runs.push(await benchNetstack(quick ? { cleanOctets: 64e6, lossyOctets: 16e6 } : {}));
+      const ours = 'Tunnelwright';
+      yield row(
+        'TCP in the process, no loss',
+        ours,
+        'MB/s',
+        runs.map(({ cleanMBps }) => cleanMBps),
+      );
+      yield row(
+        'TCP in the process, 0.5 % loss',
+        ours,
+        'MB/s',
+        runs.map(({ lossyMBps }) => lossyMBps),
+      );
+    },
+  },
+  {
+    name: 'memory',
+    peer: true,
+    async *rows({ quick }) {
+      for (const subject of [TUNNELWRIGHT, STRONGSWAN]) yield await measureMemory(subject, quick ? 1000 : 10_000);
+    },
+  },
+];
+
+const options = readOptions(process.argv.slice(2));
+const rows: Row[] = [];
+const missing = PEER.missing();
+for (const section of SECTIONS.filter(({ name }) => name.includes(options.only))) {
+  if (section.peer && missing !== undefined) {
+    process.stderr.write(`${section.name}: skipped, needs ${missing}\n`);
+    continue;
+  }
+  for await (const measured of section.rows(options)) {
+    process.stderr.write(`${measured.what}, ${measured.subject}: ${measured.value.toPrecision(4)} ${measured.unit}\n`);
+    rows.push(measured);
+  }
+}
+const facts = { commit: commit(), node: process.version, openssl: process.versions.openssl, cpu: `${cpus().length} × ${cpus()[0]?.model}` };
+process.stdout.write(options.json ? `${JSON.stringify({ schema: 1, ...facts, rows }, undefined, 2)}\n` : printTable(facts, rows));
+
+function readOptions(args: readonly string[]): Options {
+  const value = (flag: string): string | undefined => (args.includes(flag) ? args[args.indexOf(flag) + 1] : undefined);
+  const quick = args.includes('--quick');
+  return { only: value('--only') ?? '', rounds: Number(value('--rounds') ?? (quick ? 1 : 5)), quick, json: args.includes('--json') };
+}
+
+function commit(): string {
+  const git = (...args: string[]): string => execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  try {
+    return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain') === '' ? '' : ', with changes'}`;
+  } catch {
+    return 'unknown';
+  }
+}

@@ -1,0 +1,131 @@
+import { readFileSync } from 'node:fs';
+import { addInside, type Host } from '../interop/support/network.ts';
+import { eventually } from '../interop/support/process.ts';
+import { type Identity, RIGHT_ID, swanctlFiles } from '../interop/support/profile.ts';
+import type { Scope } from '../interop/support/scope.ts';
+import type { Settings } from '../interop/support/settings.ts';
+import { Strongswan } from '../interop/support/strongswan.ts';
+import { Tunnelwright } from '../interop/support/tunnelwright.ts';
+
+/** Somebody who answers IKE_SA_INIT and IKE_AUTH of anybody with the secret or a certificate, seen from outside. */
+export interface Responder {
+  readonly pid: number;
+  /** IKE SAs that are established. */
+  established(): Promise<number>;
+  residentOctets(): Promise<number>;
+  /** Drops what the initiator's goodbye did not: a datagram may have been lost. */
+  forgetAll(): Promise<void>;
+}
+
+export interface Place {
+  readonly folder: string;
+  readonly host: Host;
+  readonly peer: Host;
+  readonly identity: Identity;
+}
+
+export interface Subject {
+  readonly name: string;
+  start(scope: Scope, place: Place): Promise<Responder>;
+}
+
+export const SUITE = 'aes128gcm16-prfsha256-x25519';
+export const ESP_SUITE = 'aes128gcm16';
+
+export const TUNNELWRIGHT: Subject = {
+  name: 'Tunnelwright',
+  start: (scope, { folder, host, peer, identity }) =>
+    Tunnelwright.start(scope, { folder, host, role: 'gateway', configuration: gatewayConfiguration(host, peer, identity), quiet: true }),
+};
+
+export const STRONGSWAN: Subject = {
+  name: 'strongSwan',
+  start: async (scope, { folder, host, peer, identity }) => {
+    await addInside(host);
+    const swan = await Strongswan.start(scope, {
+      folder,
+      host,
+      swanctl: responderConf(host, peer, identity),
+      files: swanctlFiles(identity),
+      charon: QUIET,
+    });
+    return {
+      pid: swan.pid,
+      established: () => established(swan),
+      forgetAll: () => eventually('strongSwan is empty again', async () => (await established(swan)) === 0, 60_000).then(() => undefined),
+      residentOctets: async () => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${swan.pid}/status`, 'utf8'))?.[1]) * 1024,
+    };
+  },
+};
+
+export async function established(swan: Strongswan): Promise<number> {
+  const { total, halfOpen } = await swan.stats();
+  return total - halfOpen;
+}
+
+export const credentials = (identity: Identity): Settings =>
+  identity.auth === 'psk' ? { auth: 'psk' } : { auth: 'pubkey', certs: `${identity.id}.crt` };
+export const secrets = (identity: Identity): Settings => (identity.auth === 'psk' ? { 'ike-any': { secret: `"${identity.secret}"` } } : {});
+
+export const COMMON: Settings = { version: 2, unique: 'never', mobike: 'no', rekey_time: 0 };
+
+/** What keeps charon from being measured at something else: logging, cookies, one SA per pair of identities, a route for each child. */
+export const QUIET: Settings = {
+  dos_protection: 'no',
+  reuse_ikesa: 'no',
+  ikesa_table_size: 1024,
+  ikesa_table_segments: 4,
+  install_routes: 'no',
+  retransmit_timeout: 4,
+  retransmit_tries: 5,
+  filelog: {},
+};
+
+function responderConf(host: Host, peer: Host, identity: Identity): Settings {
+  return {
+    connections: {
+      any: {
+        ...COMMON,
+        local_addrs: host.address,
+        remote_addrs: peer.address,
+        proposals: SUITE,
+        local: { ...credentials(identity), id: RIGHT_ID },
+        remote: { auth: identity.auth, id: '%any' },
+        children: { any: { local_ts: host.network, remote_ts: CLIENTS, esp_proposals: ESP_SUITE } },
+      },
+    },
+    secrets: secrets(identity),
+  };
+}
+
+/** The same for ours: no cookies, nobody's SA replaced, nothing that happens by time. */
+function gatewayConfiguration(host: Host, peer: Host, identity: Identity): object {
+  const many = 1_000_000;
+  return {
+    addresses: `${host.inside}/24`,
+    plane: 'netstack',
+    limits: { cookie_threshold: many, half_open_per_address: many, half_open: many, ike_sas: many },
+    connections: {
+      any: {
+        local_addrs: host.address,
+        remote_addrs: peer.address,
+        proposals: SUITE,
+        unique: 'never',
+        rekey_time: '0',
+        dpd_delay: '0',
+        local: {
+          auth: identity.auth,
+          id: RIGHT_ID,
+          ...(identity.auth === 'psk' ? {} : { certs: identity.certificate, key: identity.key }),
+        },
+        remote: { auth: identity.auth },
+        children: { any: { local_ts: host.network, remote_ts: CLIENTS, esp_proposals: ESP_SUITE, rekey_time: '0' } },
+      },
+    },
+    ...(identity.auth === 'psk'
+      ? { secrets: { any: { kind: 'psk', secret: identity.secret } } }
+      : { authorities: { any: { cacert: identity.authority } } }),
+  };
+}
+
+const CLIENTS = '10.1.0.0/16';
