@@ -65,6 +65,11 @@ export class Endpoint {
     return [...this.#world.ikeSas.values()].map((sa) => sa.info());
   }
 
+  /** Of one IKE SA, without looking at the others. */
+  infoOf(ikeSa: number): IkeSaInfo | undefined {
+    return this.#world.ikeSas.get(ikeSa)?.info();
+  }
+
   /** Later connections use these; SAs that stand keep what they were made with. */
   setConnections(connections: readonly Connection[]): void {
     this.#world.connections = connections;

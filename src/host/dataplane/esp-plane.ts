@@ -37,6 +37,8 @@ export class EspPlane {
   readonly #outbound = new OutboundTable<ChildEntry>();
   readonly #traps: TrapTable;
   readonly #drops: Record<PlaneDrop, number> = { 'no outbound SA': 0, 'unknown SPI': 0, 'not an IP packet': 0, 'too large': 0 };
+  /** How many SAs have which MTU: few differ. */
+  readonly #mtus = new Map<number, number>();
   readonly #packet = new IpView();
   readonly #ports = new PortView();
   readonly #opened = new OpenedPacket();
@@ -56,6 +58,7 @@ export class EspPlane {
     const entry = new ChildEntry(spec, path, this.#options.random, this.#options.backend, resume);
     this.#children.set(entry.id, entry);
     this.#bySpi.set(entry.inbound.spi, entry);
+    this.#countMtu(entry.mtu, 1);
     if (entry.sends) this.#startSending(entry);
     return entry;
   }
@@ -65,7 +68,9 @@ export class EspPlane {
     if (entry === undefined) return;
     if (change.kind === 'activate-outbound') this.#startSending(entry);
     else if (change.kind === 'addresses') {
+      this.#countMtu(entry.mtu, -1);
       entry.path = this.#options.openPath(change.local, change.remote, change.encap);
+      this.#countMtu(entry.mtu, 1);
       entry.remote = change.remote;
       entry.encap = change.encap;
       entry.seenAt = undefined;
@@ -78,6 +83,7 @@ export class EspPlane {
     this.#children.delete(child);
     this.#bySpi.delete(entry.inbound.spi);
     this.#outbound.remove(entry);
+    this.#countMtu(entry.mtu, -1);
     entry.destroy();
     if (!entry.sends) return;
     // Whatever was to take over from it does so now: an SA that only receives would leave us mute.
@@ -102,9 +108,7 @@ export class EspPlane {
 
   /** The largest inner packet that no SA has to split; undefined without SAs. */
   get mtu(): number | undefined {
-    let least: number | undefined;
-    for (const { mtu } of this.#children.values()) if (least === undefined || mtu < least) least = mtu;
-    return least;
+    return this.#mtus.size === 0 ? undefined : Math.min(...this.#mtus.keys());
   }
 
   close(): void {
@@ -246,6 +250,12 @@ export class EspPlane {
     if (this.#children.has(spec.id) || this.#bySpi.has(spec.inbound.spi)) {
       throw fail(`CHILD_SA ${spec.id} has the number or the inbound SPI of one that stands`, 'SPI_IN_USE', 'Delete the other one first.');
     }
+  }
+
+  #countMtu(mtu: number, by: 1 | -1): void {
+    const count = (this.#mtus.get(mtu) ?? 0) + by;
+    if (count > 0) this.#mtus.set(mtu, count);
+    else this.#mtus.delete(mtu);
   }
 
   #drop(cause: PlaneDrop): false {

@@ -21,6 +21,10 @@ export class ChildOwners {
     if (siblings?.size === 0) this.#children.delete(ikeSa);
   }
 
+  ownerOf(child: number): number | undefined {
+    return this.#owner.get(child);
+  }
+
   /** The latest of what `lastUse` says of the children of an IKE SA. */
   lastSent(ikeSa: number, lastUse: (child: number) => Millis | undefined): Millis | undefined {
     let latest: Millis | undefined;

@@ -18,6 +18,7 @@ export interface IkeCore {
   nextDeadline(): Millis | undefined;
   poll(): Effect | undefined;
   info(): readonly IkeSaInfo[];
+  infoOf(ikeSa: number): IkeSaInfo | undefined;
   setConnections(connections: readonly Connection[]): void;
   /** IKE SAs and their children as plain data; holds keys. */
   snapshot(): unknown;

@@ -17,11 +17,10 @@ import type { Timer } from '../platform/clock.ts';
 import type { Platform } from '../platform/platform.ts';
 
 import { type Authorise, answerAsk, type Credentials } from './asks.ts';
-import { ChildOwners } from './child-owners.ts';
+import { Books, isBeginning, isGone, isUp } from './books.ts';
 import type { IkeCore } from './core.ts';
 import { Counters } from './counters.ts';
 import { Emitter } from './events.ts';
-import { Keepalives } from './keepalives.ts';
 import { LeaseTable, type PoolPolicy } from './leases.ts';
 import { type ListenOptions, LocalSide } from './local-side.ts';
 import type { LocalSockets } from './sockets.ts';
@@ -77,10 +76,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   readonly #credentials: Credentials;
   readonly #authorise: Authorise | undefined;
   readonly #local: LocalSide;
-  readonly #keepalives = new Keepalives();
-  /** IKE SAs that stand: asking the core for all it has, at every handshake, would cost more than the handshake. */
-  readonly #up = new Set<number>();
-  readonly #children = new ChildOwners();
+  readonly #books: Books;
   /** Sequence numbers of a former life, by inbound SPI. */
   #resumable = new Map<number, SequenceNumbers | undefined>();
   #plane: Plane | undefined;
@@ -126,6 +122,10 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     this.#authorise = options.authorise;
     this.leases = new LeaseTable(options.pools);
     this.#connections = new Map(options.connections.map((connection) => [connection.name, connection]));
+    this.#books = new Books(
+      (ikeSa) => this.#core.infoOf(ikeSa),
+      (connection) => this.#connections.get(connection)?.natKeepalive ?? 0,
+    );
     this.#local = new LocalSide(
       options.platform,
       this.counters,
@@ -171,10 +171,11 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         hint: `Known: ${[...this.#connections.keys()].join(', ') || 'none'}.`,
       });
     }
-    const path = await this.#local.approach(policy);
-    this.#tellConnections();
-    const ikeSa = this.command({ kind: 'initiate', connection, child, ...path });
+    const { local, remote, learned } = await this.#local.approach(policy);
+    if (learned) this.#tellConnections();
+    const ikeSa = this.command({ kind: 'initiate', connection, child, local, remote });
     if (ikeSa === undefined) throw new InternalError(`the core did not begin ${connection}`);
+    this.#books.connected.add(connection, ikeSa);
     return ikeSa;
   }
 
@@ -204,14 +205,30 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   /** What stands or is about to; not what is gone and only repeats its last answer. */
   info(): readonly IkeSaStatus[] {
-    return this.#living().map((ikeSa) => ({
-      ...ikeSa,
-      children: ikeSa.children.map((child) => ({ ...child, counters: this.#plane?.counters(child.id) })),
-    }));
+    return this.#living().map((ikeSa) => this.#withCounters(ikeSa));
+  }
+
+  infoOf(ikeSa: number): IkeSaStatus | undefined {
+    const found = this.#core.infoOf(ikeSa);
+    return found === undefined || isGone(found) ? undefined : this.#withCounters(found);
+  }
+
+  /** The IKE SAs of one connection, without looking at the others. */
+  ofConnection(connection: string): readonly IkeSaStatus[] {
+    return this.#books.connected.of(connection).flatMap((id) => this.infoOf(id) ?? []);
+  }
+
+  /** The IKE SA that has a CHILD_SA. */
+  ownerOf(child: number): number | undefined {
+    return this.#books.children.ownerOf(child);
+  }
+
+  #withCounters(ikeSa: IkeSaInfo): IkeSaStatus {
+    return { ...ikeSa, children: ikeSa.children.map((child) => ({ ...child, counters: this.#plane?.counters(child.id) })) };
   }
 
   #living(): readonly IkeSaInfo[] {
-    return this.#core.info().filter((sa) => sa.state !== 'lingering');
+    return this.#core.info().filter((sa) => !isGone(sa));
   }
 
   /** Of the engine's clock, as `IkeSaInfo` uses it. */
@@ -229,7 +246,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   restore(snapshot: EngineSnapshot): void {
     this.#resumable = new Map(snapshot.sequences.map(({ inboundSpi, numbers }) => [inboundSpi, numbers]));
     this.#enter('restore', (now) => this.#core.restore(snapshot.core, now));
-    for (const { id, remoteId, assigned, role } of this.#core.info()) {
+    for (const { id, remoteId, assigned, role } of this.#living()) {
       if (role === 'responder' && remoteId !== undefined) this.leases.restore(id, remoteId, assigned);
     }
   }
@@ -261,7 +278,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   /** Sockets may have to be opened first, so an acquire goes the way of a command. */
   #onAcquire(connection: string, child: string): void {
-    const sas = this.#core.info().filter((sa) => sa.connection === connection);
+    const sas = this.ofConnection(connection);
     const standing = sas.find(isUp);
     if (standing !== undefined) this.command({ kind: 'create-child', ikeSa: standing.id, child });
     else if (!sas.some(isBeginning)) {
@@ -304,7 +321,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     switch (effect.kind) {
       case 'transmit':
         if (this.#local.sockets.transmit(effect.datagram) && effect.datagram.encap) {
-          this.#keepalives.transmitted(effect.datagram.local, effect.datagram.remote, this.#platform.clock.now());
+          this.#books.keepalives.transmitted(effect.datagram.local, effect.datagram.remote, this.#platform.clock.now());
         }
         break;
       case 'ask':
@@ -316,11 +333,11 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         break;
       }
       case 'child-update':
-        if (effect.change.kind === 'owner') this.#children.own(effect.child, effect.change.ikeSa);
+        if (effect.change.kind === 'owner') this.#books.children.own(effect.child, effect.change.ikeSa);
         this.plane.update(effect.child, effect.change);
         break;
       case 'child-remove':
-        this.#children.forget(effect.child);
+        this.#books.children.forget(effect.child);
         this.plane.remove(effect.child);
         break;
       case 'lease-release':
@@ -334,7 +351,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   #ask({ id, ikeSa, ask }: Extract<Effect, { kind: 'ask' }>): void {
     this.counters.add('asks', ask.kind);
-    if (ask.kind === 'install') this.#children.own(ask.spec.id, ask.spec.ikeSa);
+    if (ask.kind === 'install') this.#books.children.own(ask.spec.id, ask.spec.ikeSa);
     const context = {
       clock: this.#platform.clock,
       credentials: this.#credentials,
@@ -360,27 +377,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   }
 
   #onNotice(notice: Notice): void {
-    switch (notice.kind) {
-      case 'ike-up':
-        this.#up.add(notice.ikeSa);
-        this.#keepAlive(notice.info);
-        break;
-      case 'ike-rekeyed':
-        this.#up.delete(notice.from);
-        this.#up.add(notice.to);
-        this.#keepalives.drop(notice.from);
-        this.#keepAlive(this.#core.info().find((sa) => sa.id === notice.to));
-        break;
-      case 'nat':
-        // Before an IKE SA stands there is nothing to keep alive; afterwards its addresses have changed (MOBIKE).
-        if (this.#up.has(notice.ikeSa)) this.#keepAlive(this.#core.info().find((sa) => sa.id === notice.ikeSa));
-        break;
-      case 'ike-down':
-        this.#up.delete(notice.ikeSa);
-        this.#keepalives.drop(notice.ikeSa);
-        break;
-      default:
-    }
+    this.#books.note(notice, this.#platform.clock.now());
     this.#report(notice);
   }
 
@@ -391,16 +388,9 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     else this.events.emit('notice', { at: this.#platform.clock.wall(), notice });
   }
 
-  #keepAlive(info: IkeSaInfo | undefined): void {
-    if (info === undefined) return;
-    const interval = this.#connections.get(info.connection ?? '')?.natKeepalive ?? 0;
-    if (info.natOurs) this.#keepalives.track(info.id, { local: info.local, remote: info.remote, interval }, this.#platform.clock.now());
-    else this.#keepalives.drop(info.id);
-  }
-
   #arm(): void {
     if (this.#closed) return;
-    const next = earliest(this.#core.nextDeadline(), this.#keepalives.nextDeadline(), this.#local.nextDeadline());
+    const next = earliest(this.#core.nextDeadline(), this.#books.keepalives.nextDeadline(), this.#local.nextDeadline());
     if (next === undefined || next >= this.#timerAt) return; // a timer that fires early looks again
     this.#timer?.cancel();
     this.#timerAt = next;
@@ -413,9 +403,9 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     if (this.#closed) return;
     const now = this.#platform.clock.now();
     this.#local.expire(now);
-    this.#keepalives.expire(
+    this.#books.keepalives.expire(
       now,
-      (ikeSa) => this.#children.lastSent(ikeSa, (child) => this.plane.counters(child)?.outbound.lastUse),
+      (ikeSa) => this.#books.children.lastSent(ikeSa, (child) => this.plane.counters(child)?.outbound.lastUse),
       (local, remote) => this.#local.sockets.keepalive(local, remote),
     );
     const due = this.#core.nextDeadline();
@@ -472,10 +462,6 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     if (this.#closed) throw new ApiMisuse('the engine was closed', { code: 'ENGINE_CLOSED' });
   }
 }
-
-/** States of an IKE SA (`core/ike/ike-sa-state.ts`) by what they mean for us. */
-const isUp = ({ state }: IkeSaInfo): boolean => state === 'established' || state === 'rekeying';
-const isBeginning = ({ state }: IkeSaInfo): boolean => state === 'connecting' || state === 'authenticating';
 
 function earliest(...times: readonly (Millis | undefined)[]): Millis | undefined {
   let first: Millis | undefined;

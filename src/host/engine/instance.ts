@@ -7,13 +7,14 @@ import type { ConfigurationAttribute } from '../../core/wire/payloads/types.ts';
 import type { Backend, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Authorise, Credentials } from './asks.ts';
+import { isBeginning, isUp } from './books.ts';
 import { Engine, type IkeSaStatus } from './engine.ts';
 import type { Unsubscribe } from './events.ts';
 import { resolveInside } from './inner-dns.ts';
 import { Inside } from './inside.ts';
 import type { PoolPolicy } from './leases.ts';
 import type { ListenOptions } from './local-side.ts';
-import { until } from './until.ts';
+import { type Outcome, until } from './until.ts';
 
 export interface InstanceOptions<Plane extends DataPlane = DataPlane> {
   readonly name: string;
@@ -168,14 +169,14 @@ export class Instance<Plane extends DataPlane = DataPlane> {
   async down(selection: Selection, signal?: AbortSignal): Promise<Affected> {
     const { ikeSas, children } = this.#select(selection);
     const counted = selection.child === undefined ? ikeSas.flatMap((sa) => sa.children).length : children.length;
-    const gone = until(this.engine.events, () => (this.#stand(ikeSas, children) ? undefined : { done: undefined }), signal);
+    const gone = this.#untilGone(ikeSas, children, signal);
     gone.catch(() => undefined); // a command below may fail first
     if (selection.connection !== undefined || selection.all === true) {
       const names = selection.all === true ? this.#connections.map(({ name }) => name) : [selection.connection!];
       if (selection.force !== true) for (const connection of names) this.engine.command({ kind: 'terminate', connection });
     }
     for (const { id } of ikeSas)
-      if (this.#livingIkeSa(id)) this.engine.command({ kind: selection.force === true ? 'forget-ike' : 'delete-ike', ikeSa: id });
+      if (this.#lives(id)) this.engine.command({ kind: selection.force === true ? 'forget-ike' : 'delete-ike', ikeSa: id });
     for (const { id } of children) this.engine.command({ kind: 'delete-child', child: id });
     await gone;
     return { ikeSas: ikeSas.length, children: counted };
@@ -239,7 +240,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     const standing = this.#complete(name, child);
     if (standing !== undefined) return standing;
     signal?.throwIfAborted();
-    const present = this.ikeSas().find((sa) => sa.connection === name && (isUp(sa) || isBeginning(sa)));
+    const present = this.engine.ofConnection(name).find((sa) => isUp(sa) || isBeginning(sa));
     let ikeSa = present?.id;
     if (present !== undefined && isUp(present)) {
       const wanted = child ?? connection.children[0]?.name;
@@ -263,34 +264,32 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     return beginning;
   }
 
-  #judge(connection: string, child: string | undefined, ikeSa: number, notice: Notice | undefined) {
-    const complete = this.#complete(connection, child);
-    if (complete !== undefined) return { done: complete };
-    if (notice === undefined && !this.#livingIkeSa(ikeSa)) return { failed: ended(connection, 'it ended at once') };
-    if (notice?.kind === 'failed' && notice.ikeSa === ikeSa) return { failed: notice.error };
-    if (notice?.kind === 'ike-down' && notice.ikeSa === ikeSa) return { failed: notice.error ?? ended(connection, notice.reason) };
+  #judge(connection: string, child: string | undefined, ikeSa: number, notice: Notice | undefined): Outcome<IkeSaInfo> {
+    if (notice === undefined || concerns(notice, ikeSa)) {
+      const complete = this.#complete(connection, child);
+      if (complete !== undefined) return { done: complete };
+      if (notice?.kind === 'failed') return { failed: notice.error };
+      if (notice?.kind === 'ike-down') return { failed: notice.error ?? ended(connection, notice.reason) };
+      if (notice === undefined && !this.#lives(ikeSa)) return { failed: ended(connection, 'it ended at once') };
+    }
     return undefined;
   }
 
   /** The IKE SA of a connection that is up with the child, or with any of its children, or with none where none is configured. */
   #complete(connection: string, child: string | undefined): IkeSaStatus | undefined {
     const needsChild = child !== undefined || this.#connection(connection).children.length > 0;
-    return this.ikeSas().find(
-      (sa) =>
-        sa.connection === connection &&
-        isUp(sa) &&
-        (!needsChild || sa.children.some((c) => isInstalled(c) && (child === undefined || c.name === child))),
-    );
+    const named = (sa: IkeSaStatus): boolean => sa.children.some((c) => isInstalled(c) && (child === undefined || c.name === child));
+    return this.engine.ofConnection(connection).find((sa) => isUp(sa) && (!needsChild || named(sa)));
   }
 
   async #rekeyOne(kind: 'ike-rekeyed' | 'child-rekeyed', id: number, begin: () => void, signal: AbortSignal | undefined): Promise<void> {
-    const gone = (): boolean => (kind === 'ike-rekeyed' ? !this.#livingIkeSa(id) : this.#child(id) === undefined);
+    const owner = kind === 'ike-rekeyed' ? id : this.engine.ownerOf(id);
+    const gone = (): boolean => (kind === 'ike-rekeyed' ? !this.#lives(id) : this.engine.ownerOf(id) === undefined);
     const finished = until<undefined>(
       this.engine.events,
       (notice) => {
         if (notice?.kind === kind && notice.from === id) return { done: undefined };
-        if (notice?.kind === 'failed' && (kind === 'ike-rekeyed' ? notice.ikeSa === id : notice.ikeSa === this.#child(id)?.ikeSa))
-          return { failed: notice.error };
+        if (notice?.kind === 'failed' && notice.ikeSa === (this.engine.ownerOf(id) ?? owner)) return { failed: notice.error };
         return notice !== undefined && gone() ? { failed: ended(`SA ${id}`, 'it went down meanwhile') } : undefined;
       },
       signal,
@@ -301,36 +300,38 @@ export class Instance<Plane extends DataPlane = DataPlane> {
   }
 
   #select(selection: Selection): { readonly ikeSas: readonly IkeSaStatus[]; readonly children: readonly ChildSaInfo[] } {
-    const all = this.ikeSas();
     if (selection.child !== undefined) {
-      const child = this.#child(selection.child)?.info;
+      const owner = this.engine.ownerOf(selection.child);
+      const child = owner === undefined ? undefined : this.engine.infoOf(owner)?.children.find(({ id }) => id === selection.child);
       if (child === undefined) throw noSuchSa(`there is no CHILD_SA ${selection.child}`);
       return { ikeSas: [], children: [child] };
     }
     if (selection.ikeSa !== undefined) {
-      const ikeSas = all.filter((sa) => sa.id === selection.ikeSa);
-      if (ikeSas.length === 0) throw noSuchSa(`there is no IKE SA ${selection.ikeSa}`);
-      return { ikeSas, children: [] };
+      const found = this.engine.infoOf(selection.ikeSa);
+      if (found === undefined) throw noSuchSa(`there is no IKE SA ${selection.ikeSa}`);
+      return { ikeSas: [found], children: [] };
     }
-    if (selection.connection === undefined) return { ikeSas: all, children: [] };
+    if (selection.connection === undefined) return { ikeSas: this.ikeSas(), children: [] };
     this.#connection(selection.connection);
-    return { ikeSas: all.filter((sa) => sa.connection === selection.connection), children: [] };
+    return { ikeSas: this.engine.ofConnection(selection.connection), children: [] };
   }
 
-  #stand(ikeSas: readonly IkeSaInfo[], children: readonly ChildSaInfo[]): boolean {
-    return ikeSas.some(({ id }) => this.#livingIkeSa(id)) || children.some(({ id }) => this.#child(id) !== undefined);
+  #untilGone(ikeSas: readonly IkeSaInfo[], children: readonly ChildSaInfo[], signal: AbortSignal | undefined): Promise<undefined> {
+    const ikeIds = new Set(ikeSas.map(({ id }) => id));
+    const childIds = new Set(children.map(({ id }) => id));
+    return until<undefined>(
+      this.engine.events,
+      (notice) => {
+        if (notice?.kind === 'ike-down') ikeIds.delete(notice.ikeSa);
+        else if (notice?.kind === 'child-down') childIds.delete(notice.child);
+        return ikeIds.size + childIds.size === 0 ? { done: undefined } : undefined;
+      },
+      signal,
+    );
   }
 
-  #livingIkeSa(id: number): boolean {
-    return this.ikeSas().some((sa) => sa.id === id);
-  }
-
-  #child(id: number): { readonly info: ChildSaInfo; readonly ikeSa: number } | undefined {
-    for (const { id: ikeSa, children } of this.ikeSas()) {
-      const info = children.find((child) => child.id === id);
-      if (info !== undefined) return { info, ikeSa };
-    }
-    return undefined;
+  #lives(ikeSa: number): boolean {
+    return this.engine.infoOf(ikeSa) !== undefined;
   }
 
   #connection(name: string): Connection {
@@ -348,8 +349,7 @@ function dnsServersOf(attributes: readonly ConfigurationAttribute[]): string[] {
   });
 }
 
-const isUp = ({ state }: IkeSaInfo): boolean => state === 'established' || state === 'rekeying';
-const isBeginning = ({ state }: IkeSaInfo): boolean => state === 'connecting' || state === 'authenticating';
+const concerns = (notice: Notice, ikeSa: number): boolean => 'ikeSa' in notice && notice.ikeSa === ikeSa;
 
 const isInstalled = ({ state }: ChildSaInfo): boolean => state === 'installed';
 

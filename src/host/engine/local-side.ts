@@ -20,6 +20,14 @@ export interface LocalSideEvents {
   onFailure(what: string, error: unknown): void;
 }
 
+/** The two ends of a path to a peer. */
+interface Approach {
+  readonly local: Address;
+  readonly remote: Address;
+  /** `localised` says something else than before. */
+  readonly learned: boolean;
+}
+
 /** Our end of every path: on which addresses and ports we receive, and from which we would send to a peer. It follows a machine that roams. */
 export class LocalSide {
   readonly sockets: SocketSet;
@@ -63,7 +71,7 @@ export class LocalSide {
    * Both ends of the path to a connection's peer, with a socket at ours.
    * @throws ApiMisuse `NO_PEER_ADDRESS`, `ONE_PORT`, TimedOut `NO_ROUTE`, DataPlaneError when the port cannot be opened
    */
-  async approach(connection: Connection): Promise<{ readonly local: Address; readonly remote: Address }> {
+  async approach(connection: Connection): Promise<Approach> {
     const remoteIp = connection.remoteAddresses.find((address) => tryParseIp(address) !== undefined);
     if (remoteIp === undefined) {
       throw new ApiMisuse(`connection ${connection.name} names no address of the peer, so it can only be answered`, {
@@ -80,17 +88,18 @@ export class LocalSide {
     }
     const { ike, nat } = await this.#open(localIp);
     this.#watch.start(this.#platform.clock.now());
+    const learned = this.#sources.get(connection.name)?.localIp !== localIp;
     this.#sources.set(connection.name, { remoteIp, localIp });
     // Whoever has one port for both roles speaks through the encapsulating socket from the first message on (RFC 7296 §2.23).
     if (connection.remotePort === connection.remoteNatPort)
-      return { local: nat.local, remote: { ip: remoteIp, port: connection.remoteNatPort } };
+      return { local: nat.local, remote: { ip: remoteIp, port: connection.remoteNatPort }, learned };
     if (ike === undefined) {
       throw new ApiMisuse(`we have one port for IKE and ESP, so connection ${connection.name} must begin on the peer’s port for both`, {
         code: 'ONE_PORT',
         hint: 'Set remote_port to the same as remote_nat_port (4500).',
       });
     }
-    return { local: ike.local, remote: { ip: remoteIp, port: connection.remotePort } };
+    return { local: ike.local, remote: { ip: remoteIp, port: connection.remotePort }, learned };
   }
 
   /** The connections as the core can dial them again by itself: with the own address that was found for them. */

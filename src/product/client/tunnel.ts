@@ -33,7 +33,7 @@ export class Tunnel implements AsyncDisposable {
 
   /** The IKE SA with its children and their counters; undefined while there is none. */
   get status(): IkeSaStatus | undefined {
-    return this.client.ikeSas().find((sa) => sa.connection === this.connection && (sa.state === 'established' || sa.state === 'rekeying'));
+    return this.client.engine.ofConnection(this.connection).find(({ state }) => state === 'established' || state === 'rekeying');
   }
 
   /** Addresses that the peer assigned to us. */

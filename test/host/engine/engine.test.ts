@@ -537,11 +537,13 @@ describe('as initiator', () => {
   });
 
   test('a trap does not begin twice what is beginning', async () => {
-    const { core, plane, internet } = await world();
+    const { core, engine, plane, internet } = await world();
     core.sas = [ikeSa(6, { state: 'connecting' })];
+    core.notice({ kind: 'ike-state', ikeSa: 6, connection: 'road', from: 'connecting', to: 'authenticating' });
+    engine.command({ kind: 'check-liveness', ikeSa: 6 });
     plane.options.onObservation({ kind: 'acquire', connection: 'road', child: 'net' });
     await settle(internet.clock);
-    expect(core.commands).toEqual([]);
+    expect(core.commands.map(({ kind }) => kind)).toEqual(['check-liveness']);
   });
 
   test('a command for what does not exist is the caller’s mistake, not ours', async () => {
@@ -585,14 +587,17 @@ describe('as initiator', () => {
       dpdAction: 'clear',
       lifetimes: { rekey: 0, jitter: 0, hard: 0, rekeyBytes: 0, hardBytes: 0, rekeyPackets: 0, hardPackets: 0 },
     } as const;
-    const { core, plane, internet } = await world({ connections: [connection('road', { children: [child] })] });
+    const { core, engine, plane, internet } = await world({ connections: [connection('road', { children: [child] })] });
     expect(plane.traps).toMatchObject([{ connection: 'road', child: 'net', remoteTs: [ts] }]);
     plane.options.onObservation({ kind: 'acquire', connection: 'road', child: 'net' });
     await settle(internet.clock);
     core.sas = [ikeSa(6)];
+    core.notice({ kind: 'ike-up', ikeSa: 6, info: ikeSa(6) });
+    engine.command({ kind: 'check-liveness', ikeSa: 6 });
     plane.options.onObservation({ kind: 'acquire', connection: 'road', child: 'net' });
     expect(core.commands).toMatchObject([
       { kind: 'initiate', connection: 'road', child: 'net' },
+      { kind: 'check-liveness' },
       { kind: 'create-child', ikeSa: 6, child: 'net' },
     ]);
   });

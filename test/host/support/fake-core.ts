@@ -81,6 +81,10 @@ export class FakeCore implements IkeCore {
     return this.sas;
   }
 
+  infoOf(ikeSa: number): IkeSaInfo | undefined {
+    return this.sas.find(({ id }) => id === ikeSa);
+  }
+
   setConnections(connections: readonly Connection[]): void {
     this.connections = connections;
   }
