@@ -112,7 +112,7 @@ export const PACKAGES: readonly ModuleRule[] = [
   { module: 'yaml', rooms: ['product/config'], why: 'configuration is read in one room' },
   { module: 'zod', rooms: ['product/config', 'product/control'], why: 'one schema for the configuration, one for the control API' },
   { module: 'commander', rooms: ['cli'], why: 'the command line is one tree' },
-  { module: 'picocolors', rooms: ['cli'], why: 'colour belongs to the terminal' },
+  { module: 'picocolors*', rooms: ['cli'], why: 'colour belongs to the terminal' },
 ];
 
 /** Files of a room that a package is kept to: it is imported nowhere else, so that it stays out of what parses a peer's bytes. */
@@ -137,3 +137,12 @@ export const IMPURE_NAMES: Readonly<Record<string, string>> = {
   Buffer: 'Uint8Array everywhere; Buffer only in host/platform',
   globalThis: 'a global is reached through an argument',
 };
+
+/** Files that need each other at run time all the same; none of them does so while it loads. */
+export const MUTUAL: readonly { readonly cycle: string; readonly why: string }[] = [
+  {
+    cycle:
+      'src/core/netstack/tcp/calls.ts → src/core/netstack/tcp/tcb.ts → src/core/netstack/tcp/connection.ts → src/core/netstack/tcp/calls.ts',
+    why: 'a transmission control block makes its public handle, whose calls work on the block',
+  },
+];
