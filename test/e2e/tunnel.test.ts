@@ -157,7 +157,8 @@ describe('under load', () => {
     note();
     await busy;
     expect(spis.size).toBeGreaterThanOrEqual(4);
-    for (const { engine } of [tunnel.client, world.gateway]) expect(engine.plane.drops()).toMatchObject({ 'no outbound SA': 0, 'unknown SPI': 0 });
+    for (const { engine } of [tunnel.client, world.gateway])
+      expect(engine.plane.drops()).toMatchObject({ 'no outbound SA': 0, 'unknown SPI': 0 });
     await eventually(
       'one child is left at both ends',
       () => [tunnel.client, world.gateway].every((end) => end.ikeSas().length === 1 && end.ikeSas()[0]!.children.length === 1),
