@@ -118,5 +118,5 @@ class Sink {
 }
 
 const CHUNK = 65536;
-const BATCH = 64;
+const BATCH = 2;
 const DEADLINE = 120_000;

@@ -21,6 +21,7 @@ export function acknowledge(tcb: Tcb, segment: TcpView, current: boolean): void 
   news.acked = acked;
   news.flight = board.flight;
   news.rtt = undefined;
+  board.acknowledgmentBegins();
   if (acked > 0) advance(tcb, segment, acked);
   if (current) updateWindow(tcb, segment, window);
   if (tcb.sack && segment.sackBlocks > 0) {

@@ -6,37 +6,36 @@ import { seqGe, seqGt, seqLt } from './seq.ts';
  * passed. The names are those of that document.
  */
 export class Rack {
-  /** RACK.xmit_ts: when the latest segment that was delivered had been sent; -1 before the first. */
-  sentAt: Millis = -1;
-  /** RACK.end_seq */
-  end = 0;
+  /** RACK.xmit_ts and RACK.end_seq in one: which transmission the latest delivered segment was; 0 before the first. */
+  #order = 0;
   /** RACK.rtt */
   rtt: Millis = 0;
   reorderingSeen = false;
-  /** RACK.fack; valid once something was delivered. */
-  #highest = 0;
+  /** RACK.fack, now and before the acknowledgment that is being taken; undefined while nothing was delivered. */
+  #highest: number | undefined = undefined;
+  #highestBefore: number | undefined = undefined;
   #dsackRound: number | undefined = undefined;
   #multiplier = 1;
   #persist = 0;
 
-  /** §6.2 steps 2 and 3: a segment was acknowledged or SACKed. @param resent it was sent more than once. */
-  delivered(sentAt: Millis, end: number, resent: boolean, now: Millis, minRtt: Millis): void {
-    if (this.sentAt < 0) this.#highest = end;
-    else if (seqGt(end, this.#highest)) this.#highest = end;
-    else if (seqLt(end, this.#highest) && !resent) this.reorderingSeen = true;
-    const rtt = now - sentAt;
+  /** Another acknowledgment begins: its blocks come in no particular order, and must not be held against one another. */
+  acknowledgmentBegins(): void {
+    this.#highestBefore = this.#highest;
+  }
+
+  /** §6.2 steps 2 and 3: a segment was acknowledged or SACKed. @param rtt since it was sent last, @param resent it was sent more than once. */
+  delivered(order: number, end: number, rtt: Millis, resent: boolean, minRtt: Millis): void {
+    if (this.#highest === undefined || seqGt(end, this.#highest)) this.#highest = end;
+    if (this.#highestBefore !== undefined && seqLt(end, this.#highestBefore) && !resent) this.reorderingSeen = true;
     // So soon it can only be the first copy that arrived.
     if (resent && rtt < minRtt) return;
     this.rtt = rtt;
-    if (sentAt > this.sentAt || (sentAt === this.sentAt && seqGt(end, this.end))) {
-      this.sentAt = sentAt;
-      this.end = end;
-    }
+    if (order > this.#order) this.#order = order;
   }
 
-  /** Whether the latest delivered segment was sent after this one. */
-  sentAfter(sentAt: Millis, end: number): boolean {
-    return this.sentAt > sentAt || (this.sentAt === sentAt && seqGt(this.end, end));
+  /** RACK_sent_after: whether the latest delivered segment was sent after this transmission. */
+  sentAfter(order: number): boolean {
+    return this.#order > order;
   }
 
   /** §6.2 step 4: RACK.reo_wnd. @param certain in recovery, or enough segments are SACKed. */

@@ -23,12 +23,13 @@ export function recover(tcb: Tcb, news: AckNews): void {
     tcb.duplicateAcks = 0;
     if (tcb.recovery === 'open') tcb.inflation = 0;
   }
-  if (tcb.recovery !== 'open' && seqGe(tcb.sndUna, tcb.recoveryPoint)) leaveRecovery(tcb);
+  const recovered = tcb.recovery !== 'open' && seqGe(tcb.sndUna, tcb.recoveryPoint);
+  if (recovered) leaveRecovery(tcb);
   if (tcb.recovery === 'fast') {
     continueFastRecovery(tcb, news);
     return;
   }
-  if (news.acked > 0) tcb.congestion!.acknowledged(news.acked, news.flight, news.rtt, tcb.host.now);
+  if (news.acked > 0 && !recovered) tcb.congestion!.acknowledged(news.acked, news.flight, news.rtt, tcb.host.now);
   if (tcb.sack) watchSacks(tcb, news);
   else watchDuplicates(tcb, news);
 }

@@ -28,9 +28,9 @@ export class SackScoreboard {
   #judgedTo = 0;
   /** No segment below waits to be sent again. */
   #searchFrom = 0;
-  /** What was sent again, in order of time: where it starts, and when. */
+  /** What was sent again: where it starts, and as which transmission. */
   readonly #resends: number[] = [];
-  readonly #resendTimes: Millis[] = [];
+  readonly #resendOrders: number[] = [];
   /** SACK blocks of the last acknowledgment, so that only what is new in the next one is walked. */
   readonly #seen = new Int32Array(2 * SEEN_BLOCKS);
   #seenCount = 0;
@@ -77,6 +77,11 @@ export class SackScoreboard {
     }
     this.#sent.append(start, end, now, 0);
     this.flight += seqDiff(end, start);
+  }
+
+  /** To be called before anything of an acknowledgment is taken. */
+  acknowledgmentBegins(): void {
+    this.#rack.acknowledgmentBegins();
   }
 
   /** Cumulative acknowledgment up to `una`. @param minRtt the smallest round trip seen. */
@@ -155,7 +160,7 @@ export class SackScoreboard {
   /** The retransmission timer expired: everything that is not SACKed counts as lost, what was sent again too. */
   markAllLost(): void {
     this.#resends.length = 0;
-    this.#resendTimes.length = 0;
+    this.#resendOrders.length = 0;
     for (let i = 0; i < this.count; i++) {
       const at = this.#sent.slot(i);
       this.#judgedTo = this.#sent.end[at]!;
@@ -213,7 +218,7 @@ export class SackScoreboard {
 
   /** A segment was sent again. */
   resent(index: number, now: Millis): void {
-    const { flags, start, end, sentAt } = this.#sent;
+    const { flags, start, end, order } = this.#sent;
     const at = this.#sent.slot(index);
     const before = flags[at]!;
     const length = seqDiff(end[at]!, start[at]!);
@@ -222,9 +227,9 @@ export class SackScoreboard {
       if ((before & LOST) !== 0) this.#waiting -= length;
     }
     flags[at] = before | RESENT | EVER_RESENT;
-    sentAt[at] = now;
+    this.#sent.sentAgain(at, now);
     this.#resends.push(start[at]!);
-    this.#resendTimes.push(now);
+    this.#resendOrders.push(order[at]!);
   }
 
   /** The path carries less: cuts what is too long, and counts it as lost (RFC 1191 §6.4, RFC 8201 §5.4: it was dropped). */
@@ -252,7 +257,7 @@ export class SackScoreboard {
     this.#waiting = 0;
     this.#seenCount = 0;
     this.#resends.length = 0;
-    this.#resendTimes.length = 0;
+    this.#resendOrders.length = 0;
   }
 
   #restore(start: number, end: number, sentAt: Millis, flags: number, tooLong: boolean): void {
@@ -275,7 +280,7 @@ export class SackScoreboard {
   }
 
   #dropTo(una: number, now: Millis, minRtt: Millis): void {
-    const { start, end, sentAt, flags } = this.#sent;
+    const { start, end, sentAt, order, flags } = this.#sent;
     while (this.count > 0) {
       const at = this.#sent.slot(0);
       if (seqGe(start[at]!, una)) return;
@@ -287,7 +292,7 @@ export class SackScoreboard {
       }
       this.#forget(state, seqDiff(end[at]!, start[at]!));
       if ((state & SACKED) !== 0) this.sackedCount--;
-      else this.#rack.delivered(sentAt[at]!, end[at]!, (state & EVER_RESENT) !== 0, now, minRtt);
+      else this.#rack.delivered(order[at]!, end[at]!, now - sentAt[at]!, (state & EVER_RESENT) !== 0, minRtt);
       // Karn's rule (RFC 6298 §3). What was SACKed earlier arrived earlier: it would be measured too long.
       if ((state & (EVER_RESENT | SACKED)) === 0) this.ackedSentAt = sentAt[at]!;
       this.#sent.dropFirst();
@@ -308,7 +313,7 @@ export class SackScoreboard {
 
   /** Marks segments within `[left, right)` that reach into `[from, to)`: one that straddles the edge of what was seen is whole only now. */
   #mark(left: number, right: number, from: number, to: number, now: Millis, minRtt: Millis): number {
-    const { start, end, sentAt, flags } = this.#sent;
+    const { start, end, sentAt, order, flags } = this.#sent;
     let fresh = 0;
     let i = this.#sent.find(from);
     if (i < 0 || seqLt(this.startOf(i), left)) i++;
@@ -325,7 +330,7 @@ export class SackScoreboard {
       this.sacked += length;
       this.sackedCount++;
       fresh += length;
-      this.#rack.delivered(sentAt[at]!, end[at]!, (state & EVER_RESENT) !== 0, now, minRtt);
+      this.#rack.delivered(order[at]!, end[at]!, now - sentAt[at]!, (state & EVER_RESENT) !== 0, minRtt);
     }
     return fresh;
   }
@@ -342,14 +347,14 @@ export class SackScoreboard {
 
   /** Segments sent once: they stand in order of time. */
   #judgeFirstSends(allowance: number): Millis {
-    const { start, end, sentAt, flags } = this.#sent;
+    const { start, end, sentAt, order, flags } = this.#sent;
     let wait = 0;
     let settled = true;
     for (let i = Math.max(0, this.#sent.find(this.#judgedTo)); i < this.count; i++) {
       const at = this.#sent.slot(i);
       if (this.sacked === 0 || seqGe(start[at]!, this.#highSacked)) break;
       if ((flags[at]! & (SACKED | LOST | RESENT)) === 0) {
-        if (!this.#rack.sentAfter(sentAt[at]!, end[at]!)) break;
+        if (!this.#rack.sentAfter(order[at]!)) break;
         const left = sentAt[at]! + allowance;
         if (left > EPSILON) {
           wait = Math.max(wait, left);
@@ -363,10 +368,10 @@ export class SackScoreboard {
 
   /** Segments sent again, in the order in which that was done. */
   #judgeResends(allowance: number): Millis {
-    for (; this.#resends.length > 0; this.#resends.shift(), this.#resendTimes.shift()) {
+    for (; this.#resends.length > 0; this.#resends.shift(), this.#resendOrders.shift()) {
       const at = this.#oldestResend();
       if (at < 0) continue;
-      if (!this.#rack.sentAfter(this.#sent.sentAt[at]!, this.#sent.end[at]!)) return 0;
+      if (!this.#rack.sentAfter(this.#sent.order[at]!)) return 0;
       const left = this.#sent.sentAt[at]! + allowance;
       if (left > EPSILON) return left;
       this.#unmarkResent(at);
@@ -380,7 +385,7 @@ export class SackScoreboard {
     if (this.count === 0) return -1;
     const at = this.#sent.slot(Math.max(0, this.#sent.find(seqMax(this.#resends[0]!, this.startOf(0)))));
     const outstanding = (this.#sent.flags[at]! & (SACKED | RESENT)) === RESENT;
-    return outstanding && this.#sent.sentAt[at] === this.#resendTimes[0] ? at : -1;
+    return outstanding && this.#sent.order[at] === this.#resendOrders[0] ? at : -1;
   }
 
   #markLost(at: number): void {

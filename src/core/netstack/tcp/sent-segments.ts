@@ -9,12 +9,14 @@ export class SentSegments {
   /** Sequence numbers of the first octet and behind the last. */
   start = new Int32Array(0);
   end = new Int32Array(0);
-  /** When it was sent last. */
+  /** When it was sent last, and as the how manieth transmission of all: time may stand still between two, this does not. */
   sentAt = new Float64Array(0);
+  order = new Float64Array(0);
   flags = new Uint8Array(0);
   count = 0;
   #head = 0;
   #mask = 0;
+  #transmissions = 0;
 
   get full(): boolean {
     return this.count >= MAX_SEGMENTS;
@@ -31,9 +33,16 @@ export class SentSegments {
     this.start[at] = start;
     this.end[at] = end;
     this.sentAt[at] = sentAt;
+    this.order[at] = ++this.#transmissions;
     this.flags[at] = flags;
     this.count++;
     return at;
+  }
+
+  /** It was sent again. */
+  sentAgain(at: number, sentAt: Millis): void {
+    this.sentAt[at] = sentAt;
+    this.order[at] = ++this.#transmissions;
   }
 
   dropFirst(): void {
@@ -57,6 +66,7 @@ export class SentSegments {
     this.start = new Int32Array(0);
     this.end = new Int32Array(0);
     this.sentAt = new Float64Array(0);
+    this.order = new Float64Array(0);
     this.flags = new Uint8Array(0);
     this.count = 0;
     this.#head = 0;
@@ -68,17 +78,20 @@ export class SentSegments {
     const start = new Int32Array(size);
     const end = new Int32Array(size);
     const sentAt = new Float64Array(size);
+    const order = new Float64Array(size);
     const flags = new Uint8Array(size);
     for (let i = 0; i < this.count; i++) {
       const at = (this.#head + i) & this.#mask;
       start[i] = this.start[at]!;
       end[i] = this.end[at]!;
       sentAt[i] = this.sentAt[at]!;
+      order[i] = this.order[at]!;
       flags[i] = this.flags[at]!;
     }
     this.start = start;
     this.end = end;
     this.sentAt = sentAt;
+    this.order = order;
     this.flags = flags;
     this.#head = 0;
     this.#mask = size - 1;
