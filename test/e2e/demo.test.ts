@@ -12,7 +12,7 @@ import { eventually } from './support/loopback.ts';
 let place = '';
 const home = (): string => join(place, 'home');
 const temp = (): string => join(place, 'tmp');
-const environment = () => ({ cwd: place, env: { HOME: home(), TMPDIR: temp() } });
+const environment = () => ({ cwd: place, env: { HOME: home(), TMPDIR: temp(), COLUMNS: '200' } });
 
 beforeEach(() => {
   place = mkdtempSync(join(tmpdir(), 'tunnelwright-e2e-'));
@@ -98,14 +98,20 @@ describe('demo', () => {
     const { packets, damage } = decodeCapture(new Uint8Array(readFileSync(join(folder, 'demo.pcapng'))), {
       ikeKeys: parseIkeTable(text('ikev2_decryption_table')),
       espKeys: parseEspTable(text('esp_sa')),
+      ikePorts: [ports.ike],
       natPorts: [ports.nat],
     });
     expect(damage).toBeUndefined();
     const esp = packets.filter(({ kind }) => kind === 'esp');
     expect(esp.filter((packet) => packet.esp?.protection !== 'opened')).toEqual([]);
     expect(new Set(esp.map((packet) => packet.esp?.spi)).size).toBe(4);
-    const ike = packets.filter(({ kind }) => kind === 'ike');
-    expect(ike.filter((packet) => packet.ike?.protection !== 'opened').length, 'IKE_SA_INIT and nothing else is in the open').toBe(2);
+    const ike = packets.flatMap((packet) => packet.ike ?? []).filter(({ retransmitted }) => !retransmitted);
+    expect(ike.map(({ protection }) => protection)).toEqual(['clear', 'clear', ...new Array<string>(ike.length - 2).fill('opened')]);
+    const requests = ike.filter(({ exchange, response }) => exchange === 'CREATE_CHILD_SA' && !response);
+    expect(requests.map(({ payloads }) => payloads.join(' ')).sort()).toEqual([
+      expect.stringMatching(/REKEY_SA.* SA .*TSi TSr/),
+      expect.stringMatching(/^SA Ni? KEi?$/),
+    ]);
     expectNothingLeft();
   });
 
@@ -116,7 +122,7 @@ describe('demo', () => {
     expect(missing.stderr).toMatch(/^✗ there is no file .*nowhere\.bin .*exit 2\n {2}fix {3}\S/);
     const folder = await runCli(['demo', '--file', 'letter.bin', '--keylog', 'letter.bin'], environment());
     expect(folder.code).toBe(2);
-    expect(folder.stderr).toMatch(/^✗ .*letter\.bin is no folder .*exit 2\n {2}fix {3}\S/);
+    expect(folder.stderr).toMatch(/^✗ .*letter\.bin is not a folder to write to \(EEXIST\) .*exit 2\n {2}fix {3}\S/);
     expectNothingLeft();
   });
 });

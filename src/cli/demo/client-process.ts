@@ -36,11 +36,13 @@ async function run(setup: ClientSetup): Promise<void> {
     say({ kind: 'up', took, ikeSa: ikeSaDocument(ikeSa, isoClock(client.now()), 0) });
     await carry(client, setup, config.transfer.port);
     await aborted(ending.signal);
+    await client.close();
   } catch (error) {
     // told to end in the middle: what that breaks is no failure
     if (!ending.signal.aborted) throw error;
   } finally {
-    await client.close();
+    // a second time this does nothing; after a failure nobody may be left to answer
+    await client.close(SHORT_GRACE);
     await keys?.flush();
   }
   process.stdin.destroy();
@@ -137,3 +139,5 @@ function fail(error: unknown): void {
 const isOrder = (message: unknown): message is Order => typeof message === 'object' && message !== null && 'kind' in message;
 
 const LOOK_EVERY = 100;
+/** Milliseconds. */
+const SHORT_GRACE = 300;

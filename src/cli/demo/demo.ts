@@ -10,7 +10,7 @@ import { UdpCapture } from '../../product/explain/udp-capture.ts';
 import { writeWiresharkProfile } from '../../product/explain/wireshark-profile.ts';
 import { UdpRelay } from '../../testing/udp-relay.ts';
 import { aborted } from './aborted.ts';
-import type { ClientMessage, ClientSetup, Failure, GatewayMessage, GatewaySetup, Order } from './messages.ts';
+import type { ClientMessage, ClientSetup, Failure, GatewayMessage, GatewaySetup, Order, SpiCount } from './messages.ts';
 import { makeWorkspace, sha256OfFile, type Workspace } from './workspace.ts';
 
 export interface DemoOptions {
@@ -32,11 +32,10 @@ export type DemoEvent =
   | { readonly kind: 'progress'; readonly progress: ProgressLine };
 
 type Sent = Extract<ClientMessage, { kind: 'sent' }>;
-type Ended = Extract<GatewayMessage, { kind: 'ended' }>;
 
 export interface DemoResult {
   readonly client: Sent;
-  readonly gateway: Ended;
+  readonly gateway: { readonly spis: readonly SpiCount[]; readonly ikeSas: number };
   /** Computed here, from the files themselves, by neither of the two. */
   readonly sha256: { readonly sent: string; readonly received: string };
   readonly childRekeys: number;
@@ -57,34 +56,32 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   if (keylog !== undefined) await makeFolder(keylog);
   const workspace = await makeWorkspace(file, systemClock.wall());
   const stage = new Stage(options, workspace);
+  const interrupt = (): void => stage.stop(signal?.reason);
+  signal?.addEventListener('abort', interrupt);
   try {
     signal?.throwIfAborted();
     onEvent({ kind: 'workspace', file: workspace.file });
-    return await Promise.race([stage.play(), stage.broken, ...(signal === undefined ? [] : [interrupted(signal)])]);
+    return await stage.play();
   } finally {
+    signal?.removeEventListener('abort', interrupt);
     await stage.clear();
     await workspace.remove();
   }
 }
 
 class Stage {
-  /** Rejects with what one of the processes failed with, or that it died. */
-  readonly broken: Promise<never>;
   readonly #options: DemoOptions;
   readonly #workspace: Workspace;
   readonly #workers: WorkerProcess[] = [];
   readonly #rekeys = { child: 0, ike: 0 };
-  #break: (error: Error) => void = () => undefined;
+  /** Aborted with the reason why the play cannot go on. */
+  readonly #over = new AbortController();
   #relay: UdpRelay | undefined;
   #capture: UdpCapture | undefined;
 
   constructor(options: DemoOptions, workspace: Workspace) {
     this.#options = options;
     this.#workspace = workspace;
-    this.broken = new Promise((_, reject) => {
-      this.#break = reject;
-    });
-    this.broken.catch(() => undefined);
   }
 
   async play(): Promise<DemoResult> {
@@ -109,21 +106,19 @@ class Stage {
     const stored = await gateway.until('stored');
     const rekeys = { ...this.#rekeys };
     const sent = await client.until('sent');
+    const { spis } = await gateway.ask('count', 'counted');
     await client.end();
-    const ended = gateway.until('ended');
+    const { ikeSas } = await gateway.ask('end', 'ended');
     await gateway.end();
     await this.#capture?.close();
     const sha256 = { sent: await sha256OfFile(file.path), received: await sha256OfFile(stored.path) };
-    return {
-      client: sent,
-      gateway: await ended,
-      sha256,
-      childRekeys: rekeys.child,
-      ikeRekeys: rekeys.ike,
-      relayed: this.#relay?.counters.passed ?? 0,
-      ports: { ike, nat },
-      checks: judge(sent, await ended, sha256, rekeys),
-    };
+    const result = { client: sent, gateway: { spis, ikeSas }, sha256, childRekeys: rekeys.child, ikeRekeys: rekeys.ike };
+    return { ...result, relayed: this.#relay?.counters.passed ?? 0, ports: { ike, nat }, checks: judge(result) };
+  }
+
+  /** Whatever is waited for rejects with this error. */
+  stop(error: unknown): void {
+    this.#over.abort(error);
   }
 
   /** Ends whatever still runs; the processes go before the folder they work in. */
@@ -165,32 +160,34 @@ class Stage {
   }
 
   #start<M extends GatewayMessage | ClientMessage>(role: Role, setup: unknown, hear?: (message: M) => void): Actor<M> {
-    const actor = new Actor<M>(role, setup, { hear, broken: this.#break });
+    this.#over.signal.throwIfAborted();
+    const actor = new Actor<M>(role, setup, { hear, over: this.#over });
     this.#workers.push(actor.worker);
     return actor;
   }
 }
 
-function judge(
-  sent: Sent,
-  ended: Ended,
-  sha256: DemoResult['sha256'],
-  rekeys: { readonly child: number; readonly ike: number },
-): DemoResult['checks'] {
-  const carried = ended.spis.filter(({ direction }) => direction === 'in').reduce((sum, { bytes }) => sum + bytes, 0);
-  const used = sent.spis.filter(({ direction, packets }) => direction === 'out' && packets > 0).length;
+function judge({
+  client,
+  gateway,
+  sha256,
+  childRekeys,
+  ikeRekeys,
+}: Omit<DemoResult, 'checks' | 'relayed' | 'ports'>): DemoResult['checks'] {
+  const carried = gateway.spis.filter(({ direction }) => direction === 'in').reduce((sum, { bytes }) => sum + bytes, 0);
+  const used = gateway.spis.filter(({ direction, packets }) => direction === 'in' && packets > 0).length;
   return [
     {
       what: 'the file arrived whole: SHA-256 equal at both ends',
-      held: sha256.sent === sha256.received && sha256.sent === sent.sha256,
+      held: sha256.sent === sha256.received && sha256.sent === client.sha256,
     },
     {
       what: 'the CHILD_SA was rekeyed while it was under way, and traffic moved to the new SPIs',
-      held: rekeys.child > 0 && used > 1,
+      held: childRekeys > 0 && used > 1,
     },
-    { what: 'the IKE SA was rekeyed while it was under way', held: rekeys.ike > 0 },
-    { what: 'every octet of the file went through ESP', held: carried >= sent.bytes },
-    { what: 'the client said goodbye and the gateway freed its SAs', held: ended.ikeSas === 0 },
+    { what: 'the IKE SA was rekeyed while it was under way', held: ikeRekeys > 0 },
+    { what: 'every octet of the file went through ESP', held: carried >= client.bytes },
+    { what: 'the client said goodbye and the gateway freed its SAs', held: gateway.ikeSas === 0 },
   ];
 }
 
@@ -201,35 +198,40 @@ class Actor<M extends { readonly kind: string }> {
   readonly worker: WorkerProcess;
   readonly #heard: M[] = [];
   readonly #waiting = new Set<() => void>();
+  readonly #over: AbortController;
   #ending = false;
 
-  constructor(
-    role: Role,
-    setup: unknown,
-    told: { readonly hear: ((message: M) => void) | undefined; readonly broken: (error: Error) => void },
-  ) {
+  constructor(role: Role, setup: unknown, stage: { readonly hear: ((message: M) => void) | undefined; readonly over: AbortController }) {
+    this.#over = stage.over;
     this.worker = startWorker(new URL(`./${role}-process.js`, import.meta.url), setup, (line) => {
       const message = line as M | Failure;
-      if (isFailure(message)) return told.broken(new DemoFailure(message));
+      if (isFailure(message)) return stage.over.abort(new DemoFailure(message));
       this.#heard.push(message);
-      told.hear?.(message);
+      stage.hear?.(message);
       for (const look of this.#waiting) look();
     });
     void this.worker.exited.then((exit) => {
-      if (!this.#ending || exit.code !== 0) told.broken(died(role, exit));
+      if (!this.#ending || exit.code !== 0) stage.over.abort(died(role, exit));
     });
+  }
+
+  /** Gives an order and waits for its answer. */
+  async ask<K extends M['kind']>(order: Order['kind'], answer: K): Promise<Extract<M, { kind: K }>> {
+    if (order === 'end') this.#ending = true;
+    this.worker.send({ kind: order } satisfies Order);
+    return this.until(answer);
   }
 
   /** Asks the process to finish, and resolves when it has. */
   async end(): Promise<void> {
     this.#ending = true;
     this.worker.send({ kind: 'end' } satisfies Order);
-    await this.worker.exited;
+    await unless(this.#over.signal, this.worker.exited);
   }
 
-  /** The first message of this kind, which may be here already. Waits for ever when none comes. */
+  /** The first message of this kind, which may be here already. @throws why the play cannot go on */
   until<K extends M['kind']>(kind: K): Promise<Extract<M, { kind: K }>> {
-    return new Promise((resolve) => {
+    const said = new Promise<Extract<M, { kind: K }>>((resolve) => {
       const look = (): void => {
         const found = this.#heard.find((m): m is Extract<M, { kind: K }> => m.kind === kind);
         if (found === undefined) return;
@@ -239,6 +241,7 @@ class Actor<M extends { readonly kind: string }> {
       this.#waiting.add(look);
       look();
     });
+    return unless(this.#over.signal, said);
   }
 }
 
@@ -257,17 +260,21 @@ const died = (role: Role, { code, signal, errors }: WorkerExit): DataPlaneError 
     ...(errors === '' ? {} : { hint: `Its last words: ${errors}` }),
   });
 
-const interrupted = async (signal: AbortSignal): Promise<never> => {
-  await aborted(signal);
-  throw signal.reason;
-};
+/** @throws the signal's reason when it fires first */
+const unless = <T>(signal: AbortSignal, promise: Promise<T>): Promise<T> =>
+  Promise.race([
+    promise,
+    aborted(signal).then(() => {
+      throw signal.reason;
+    }),
+  ]);
 
 async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true, mode: 0o700 });
     await access(path, constants.W_OK);
   } catch (cause) {
-    throw new ConfigError(`${path} is no folder to write to: ${(cause as Error).message}`, {
+    throw new ConfigError(`${path} is not a folder to write to (${(cause as NodeJS.ErrnoException).code})`, {
       code: 'FOLDER_UNWRITABLE',
       file: path,
       hint: 'Name a folder of yours, or one that is not there yet.',

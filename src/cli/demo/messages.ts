@@ -20,7 +20,9 @@ export interface ClientSetup {
 export type GatewayMessage =
   | { readonly kind: 'listening'; readonly pid: number; readonly ike: number; readonly nat: number }
   | { readonly kind: 'stored'; readonly path: string; readonly bytes: number }
-  | { readonly kind: 'ended'; readonly ikeSas: number; readonly spis: readonly SpiCount[] }
+  | { readonly kind: 'counted'; readonly spis: readonly SpiCount[] }
+  /** How many IKE SAs still stand. */
+  | { readonly kind: 'ended'; readonly ikeSas: number }
   | Failure;
 
 export type ClientMessage =
@@ -39,9 +41,9 @@ export type ClientMessage =
     }
   | Failure;
 
-/** Told to a process: `end` finishes it in good order. */
+/** Told to a process: `count` asks the gateway what its SAs carried, `end` finishes either in good order. */
 export interface Order {
-  readonly kind: 'end';
+  readonly kind: 'count' | 'end';
 }
 
 export interface Failure {

@@ -15,6 +15,8 @@ export interface DecodeOptions {
   readonly espKeys?: readonly EspKeys[];
   /** UDP ports besides 4500 on which IKE and ESP share a socket (RFC 3948). */
   readonly natPorts?: readonly number[];
+  /** UDP ports besides 500 that carry IKE alone. */
+  readonly ikePorts?: readonly number[];
 }
 
 /** One packet of a capture, as plain data: `JSON.stringify` gives all of it. */
@@ -65,12 +67,14 @@ export class CaptureDecoder {
   readonly #ike: IkeDecoder;
   readonly #esp: EspDecoder;
   readonly #natPorts: readonly number[];
+  readonly #ikePorts: readonly number[];
   #count = 0;
 
   constructor(options: DecodeOptions = {}) {
     this.#ike = new IkeDecoder(options.ikeKeys ?? []);
     this.#esp = new EspDecoder(options.espKeys ?? []);
     this.#natPorts = [NAT_PORT, ...(options.natPorts ?? [])];
+    this.#ikePorts = [IKE_PORT, ...(options.ikePorts ?? [])];
   }
 
   take(captured: CapturedPacket): DecodedPacket {
@@ -105,7 +109,7 @@ export class CaptureDecoder {
     const ends = { source: formatAddress({ ip: source, port: ports[0] }), destination: formatAddress({ ip: destination, port: ports[1] }) };
     const data = payload.subarray(UDP_HEADER, length);
     if (ports.some((port) => this.#natPorts.includes(port))) return { ...ends, ...this.#decodeNat(source, destination, data, ends) };
-    if (ports.includes(IKE_PORT)) return { ...ends, ...this.#ike.decode(data) };
+    if (ports.some((port) => this.#ikePorts.includes(port))) return { ...ends, ...this.#ike.decode(data) };
     return { ...ends, kind: 'other', summary: `UDP, ${octets(data.length)}`, lines: [] };
   }
 
