@@ -3,11 +3,12 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { exitCodeOf } from '../../../src/cli/exit-codes.ts';
 import { type Pair, type PairOptions, startPair } from '../support/pair.ts';
 import { createAuthority } from '../support/pki.ts';
+import { eventually } from '../support/process.ts';
 import { createIdentities, type Identity, LEFT_ID, PROPOSALS, RIGHT_ID } from '../support/profile.ts';
 import { describeWith, STRONGSWAN } from '../support/requirements.ts';
 import { bothClean } from '../support/scenario.ts';
 import { Scope } from '../support/scope.ts';
-import { type Told, TunnelwrightFailure } from '../support/tunnelwright.ts';
+import { commandLine, type Told, TunnelwrightFailure } from '../support/tunnelwright.ts';
 
 /** What must not come up. Each case ends in one clear sentence with its exit code, and nothing is left at either end. */
 interface Refusal extends Partial<Omit<PairOptions, 'role'>> {
@@ -114,6 +115,7 @@ describeWith(STRONGSWAN, 'a silent peer', () => {
     await pair.network.cut();
     expectClear(await failureOf(() => pair.we.initiate()), { exit: 6, says: /answer/ });
     await bothClean(pair.we, pair.peer);
+    await expectCommandFails(pair, { exit: 6, says: /answer/ });
   });
 
   test('and nothing keeps the same tunnel from coming up when the peer is back', async () => {
@@ -124,11 +126,32 @@ describeWith(STRONGSWAN, 'a silent peer', () => {
   });
 });
 
+/** As a library, which lives on afterwards, and as the command that a person types. */
 async function initiatorSays(refusal: Refusal): Promise<void> {
-  await withPair({ role: 'initiator', ...SUITE, identities: psk, ...refusal }, async ({ we, peer }) => {
+  await withPair({ role: 'initiator', ...SUITE, identities: psk, ...refusal }, async (pair) => {
+    const { we, peer } = pair;
     expectClear(await failureOf(() => we.initiate()), refusal.asInitiator, `${we.log()}\n${peer.log()}`);
     await bothClean(we, peer);
+    await we.stop();
+    await expectCommandFails(pair, refusal.asInitiator);
   });
+}
+
+/** `tunnelwright up`: the sentence stands on the line with the cross, the exit code behind it, the next step below. */
+async function expectCommandFails({ network, configuration, folder, peer }: Pair, { exit, says }: Expectation): Promise<void> {
+  const { status, stderr } = await commandLine(network.left, join(folder, 'command'), configuration, ['up', 'net']);
+  const text = stderr.replace(/\s*\n\s+/g, ' ');
+  expect(text).toMatch(/^✗ net: /m);
+  expect(text).toMatch(says);
+  expect(text).toContain(`exit ${exit}`);
+  expect(text).toMatch(/fix {3}\S/);
+  expect(status).toBe(exit);
+  await eventually(
+    'strongSwan holds nothing',
+    async () => (await peer.ikeSas()).length === 0,
+    15_000,
+    () => peer.log(),
+  );
 }
 
 async function responderSays(refusal: Refusal): Promise<void> {

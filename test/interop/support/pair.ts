@@ -14,6 +14,9 @@ export interface Pair {
   readonly we: Tunnelwright;
   readonly peer: Strongswan;
   readonly initiator: End;
+  /** What we were configured with, and a folder that goes with the scope. */
+  readonly configuration: object;
+  readonly folder: string;
 }
 
 export interface PairOptions {
@@ -41,11 +44,12 @@ export async function startPair(scope: Scope, options: PairOptions): Promise<Pai
     swanctl: swanctlConf(theirs),
     files: swanctlFiles(theirs.identity),
   });
+  const ourConfiguration = configuration({ host: left, peer: right, identity: identities.left, ike, esp, ...options.ours });
   const we = await Tunnelwright.start(scope, {
     folder: join(folder, 'we'),
     host: left,
     role: options.role === 'initiator' ? 'client' : 'gateway',
-    configuration: configuration({ host: left, peer: right, identity: identities.left, ike, esp, ...options.ours }),
+    configuration: ourConfiguration,
   });
-  return { network, we, peer, initiator: options.role === 'initiator' ? we : peer };
+  return { network, we, peer, initiator: options.role === 'initiator' ? we : peer, configuration: ourConfiguration, folder };
 }

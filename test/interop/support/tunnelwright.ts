@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { End, Exchanged, IkeSaSeen } from './end.ts';
 import type { Host } from './network.ts';
-import { compiled, Daemon, eventually } from './process.ts';
+import { compiled, Daemon, eventually, type Finished, run } from './process.ts';
 import type { Identity } from './profile.ts';
 import type { Scope } from './scope.ts';
 
@@ -57,7 +57,7 @@ export class Tunnelwright implements End {
     await mkdir(folder, { recursive: true });
     const file = join(folder, 'tunnelwright.yaml');
     // JSON is YAML.
-    await writeFile(file, JSON.stringify(configuration, undefined, 2));
+    await writeFile(file, JSON.stringify(configuration, undefined, 2), { mode: 0o600 });
     const args = [
       'netns',
       'exec',
@@ -78,6 +78,17 @@ export class Tunnelwright implements End {
     );
     if (!end.#ready) throw new Error(`our process did not start\n${end.log()}`);
     return end;
+  }
+
+  /** Ends it as its caller would, by closing its input; then nothing of it is left in the namespace. */
+  async stop(): Promise<void> {
+    this.#daemon.child.stdin!.end();
+    await eventually(
+      'our process ends',
+      () => !this.#daemon.running,
+      10_000,
+      () => this.log(),
+    );
   }
 
   get pid(): number {
@@ -177,6 +188,17 @@ export class Tunnelwright implements End {
     if (answer.error) waiting.reject(new TunnelwrightFailure(answer.error));
     else waiting.resolve(answer.result);
   }
+}
+
+/** The command line as a user runs it, in a namespace. What it keeps on disk goes into the folder. */
+export async function commandLine(host: Host, folder: string, configured: object, args: readonly string[]): Promise<Finished> {
+  await mkdir(folder, { recursive: true });
+  const file = join(folder, 'tunnelwright.yaml');
+  await writeFile(file, JSON.stringify({ ...configured, control: { socket: join(folder, 'control.sock') } }, undefined, 2), {
+    mode: 0o600,
+  });
+  const command = [process.execPath, join(process.cwd(), 'dist', 'cli', 'main.js'), ...args, '--config', file];
+  return run('ip', ['netns', 'exec', host.namespace, ...command], { env: { HOME: folder, NO_COLOR: '1' } });
 }
 
 interface DriverSa {
