@@ -27,10 +27,13 @@ export class Books {
         if (notice.info.connection !== undefined) this.connected.add(notice.info.connection, notice.ikeSa);
         this.#keepAlive(notice.info, now);
         break;
-      case 'ike-rekeyed':
+      case 'ike-rekeyed': {
+        const successor = this.#infoOf(notice.to);
+        if (successor?.connection !== undefined) this.connected.add(successor.connection, notice.to);
         this.keepalives.drop(notice.from);
-        this.#keepAlive(this.#infoOf(notice.to), now);
+        this.#keepAlive(successor, now);
         break;
+      }
       case 'nat': {
         // Before an IKE SA stands there is nothing to keep alive; afterwards its addresses have changed (MOBIKE).
         const info = this.#infoOf(notice.ikeSa);

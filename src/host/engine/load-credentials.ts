@@ -9,6 +9,8 @@ export interface CredentialMaterial {
     readonly key: (NamedOctets & { readonly passphrase: Uint8Array | undefined }) | undefined;
   }[];
   readonly authorities: readonly { readonly handle: string; readonly certificate: NamedOctets }[];
+  /** Certificates of peers that are trusted as they are. */
+  readonly peers?: readonly { readonly handle: string; readonly certificate: NamedOctets }[];
   readonly psks: readonly {
     readonly name: string;
     readonly owners: Parameters<CredentialStore['addPsk']>[0];
@@ -28,6 +30,8 @@ interface NamedOctets {
 export function loadCredentials(store: CredentialStore, material: CredentialMaterial): void {
   try {
     for (const { handle, certificate } of material.authorities) about(certificate, () => store.addAuthority(certificate.data, { handle }));
+    for (const { handle, certificate } of material.peers ?? [])
+      about(certificate, () => store.addPeerCertificate(certificate.data, { handle }));
     for (const { handle, certificates, key } of material.certificates) {
       for (const certificate of certificates) about(certificate, () => store.addCertificate(certificate.data, { handle }));
       // A key that is not named stands in the file of its certificate.
