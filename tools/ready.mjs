@@ -19,11 +19,12 @@ if (major < FLOOR[0] || (major === FLOOR[0] && minor < FLOOR[1])) {
 
 const installed = modified('node_modules/.package-lock.json');
 if (installed < modified('package-lock.json')) {
+  // Not `npm ci`: it refuses a lock that lacks an optional package of some other platform. What the lock names is installed as it says.
   run(
     'installing dependencies',
     'npm',
-    ['ci', '--no-audit', '--no-fund', '--loglevel=error'],
-    'Is the npm registry reachable? Then run: npm ci',
+    ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'],
+    'Is the npm registry reachable? Then run: npm install --no-save',
   );
 }
 const built = modified('dist/.tsbuildinfo');
