@@ -1,4 +1,4 @@
-import { type ErrorDetails, TunnelwrightError } from '../core/bytes/errors.ts';
+import { ConfigError, type ErrorDetails, TunnelwrightError } from '../core/bytes/errors.ts';
 
 /** The command line itself was used wrongly, or what it names is not there. */
 export class CliError extends TunnelwrightError {
@@ -12,3 +12,22 @@ export class CliError extends TunnelwrightError {
 }
 
 export type CliCode = 'USAGE' | 'WHICH_INSTANCE' | 'NO_SUCH_PEER' | 'NO_FILE_SERVICE' | 'FILE_NOT_FOUND' | 'INTERRUPTED' | 'TIMEOUT';
+
+/** A configuration with more than one mistake: all are worth telling at once. */
+export class ConfigMistakes extends ConfigError {
+  readonly errors: readonly ConfigError[];
+
+  constructor(errors: readonly [ConfigError, ...ConfigError[]]) {
+    const [{ message, code, hint, path, file, line, column }] = errors;
+    super(message, {
+      code,
+      ...(hint === undefined ? {} : { hint }),
+      ...(path === undefined ? {} : { path }),
+      ...(file === undefined ? {} : { file }),
+      ...(line === undefined ? {} : { line }),
+      ...(column === undefined ? {} : { column }),
+    });
+    this.name = 'ConfigError';
+    this.errors = errors;
+  }
+}

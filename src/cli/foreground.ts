@@ -1,13 +1,18 @@
 import type { Notice } from '../core/ike/effects.ts';
+import { isDynamic } from '../core/ike/traffic-selectors.ts';
+import { formatSelector } from '../core/wire/text/selector.ts';
 import { type Client, createClient, Tunnel } from '../product/client/index.ts';
+import { formatProposalWords } from '../product/config/index.ts';
 import { type EventLine, ikeSaDocument, isoClock, noticeLine } from '../product/control/index.ts';
 import type { KeyLog } from '../product/explain/key-log.ts';
 import type { CliContext } from './context.ts';
+import { openCredentials } from './credentials.ts';
 import { CliError } from './errors.ts';
 import { EXIT } from './exit-codes.ts';
 import { interruptible, onEnd } from './interrupt.ts';
 import { openKeyLog } from './key-log.ts';
 import type { Output } from './output.ts';
+import { type FailureOptions, failureOf } from './render/errors.ts';
 import { renderEvent } from './render/log.ts';
 import { Steps } from './render/steps.ts';
 import { Session } from './session.ts';
@@ -37,7 +42,9 @@ export class Foreground {
     const { wanted, context, out, control } = options;
     const { config, connection, name } = wanted;
     const keys = options.keylog === undefined ? undefined : openKeyLog(options.keylog, context.cwd);
-    const client = await createClient({ config, name, needed: [connection], logKeys: keys !== undefined, logMessages: out.verbose > 1 });
+    const credentials = await openCredentials(config, context.now(), out);
+    const verbose = { logKeys: keys !== undefined, logMessages: out.verbose > 1 };
+    const client = await createClient({ config, name, needed: [connection], credentials, ...verbose });
     try {
       return new Foreground(options, client, await Session.open(client, { config, context, control }), keys);
     } catch (error) {
@@ -66,10 +73,11 @@ export class Foreground {
       this.#told(ikeSa.id, took);
       const tunnel = new Tunnel(this.#client, connection);
       const end = await Promise.race([tunnel.closed, this.#session.takenDown, this.#asked()]);
-      if (end instanceof Error) throw end;
+      // An end that was asked for is no failure.
+      if (end instanceof Error && !this.#session.goesDown) throw end;
       return EXIT.ok;
     } catch (error) {
-      if (!(error instanceof CliError) || error.code !== 'INTERRUPTED') return out.fail(error, connection);
+      if (!(error instanceof CliError) || error.code !== 'INTERRUPTED') return out.fail(error, connection, factsOf(error, wanted));
       out.note('\n  disconnecting …');
       return EXIT.interrupted;
     } finally {
@@ -118,6 +126,22 @@ export class Foreground {
       onEnd(context, (signal) => resolve(signal === 'SIGTERM' ? undefined : new CliError('interrupted', { code: 'INTERRUPTED' })));
     });
   }
+}
+
+/** What we wanted, where the peer says that it wants something else. */
+function factsOf(error: unknown, { config, connection }: Wanted): FailureOptions['facts'] {
+  if (failureOf(error).exit !== EXIT.noCommonGround) return undefined;
+  const policy = config.connections.find(({ name }) => name === connection);
+  const child = policy?.children[0];
+  const message = error instanceof Error ? error.message : '';
+  if (policy === undefined) return undefined;
+  if (child !== undefined && /TS_UNACCEPTABLE|selector/i.test(message)) {
+    const shown = (selectors: typeof child.remoteTs) =>
+      selectors.map((ts) => (isDynamic(ts) ? 'our address' : formatSelector(ts))).join(' ');
+    return [['we asked for', `${shown(child.localTs)} ⇄ ${shown(child.remoteTs).replaceAll('our address', 'its address')}`]];
+  }
+  const proposals = /CHILD_SA/.test(message) && child !== undefined ? child.proposals : policy.proposals;
+  return [['we offered', proposals.map((proposal, i) => `${i + 1} ${formatProposalWords(proposal)}`).join('   ')]];
 }
 
 /** Milliseconds that the peer is waited for when we say goodbye. */

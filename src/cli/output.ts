@@ -1,5 +1,6 @@
 import type { CliContext, GlobalFlags, Paint } from './context.ts';
-import { type Failure, failureOf, renderFailure, renderWarning } from './render/errors.ts';
+import { ConfigMistakes } from './errors.ts';
+import { type Failure, type FailureOptions, failureOf, renderFailure, renderMistakes, renderWarning } from './render/errors.ts';
 import { paintFor } from './render/text.ts';
 
 /** What a command says: results on the output, everything else beside it; one JSON document in their place with --json. */
@@ -49,10 +50,12 @@ export class Output {
   }
 
   /** Tells a failure and gives its exit code. */
-  fail(error: unknown, subject?: string): number {
+  fail(error: unknown, subject?: string, facts?: FailureOptions['facts']): number {
     const failure: Failure = failureOf(error);
-    if (this.json) this.document({ error: failure });
-    else this.#context.err.write(renderFailure(failure, this.#errPaint, this.#context.err.columns, { subject, verbose: this.verbose > 0 }));
+    const { columns } = this.#context.err;
+    if (this.json) this.document({ error: failure, ...(error instanceof ConfigMistakes ? { errors: error.errors.map(failureOf) } : {}) });
+    else if (error instanceof ConfigMistakes) this.#context.err.write(renderMistakes(error.errors, this.#errPaint, columns));
+    else this.#context.err.write(renderFailure(failure, this.#errPaint, columns, { subject, facts, verbose: this.verbose > 0 }));
     return failure.exit;
   }
 }

@@ -17,7 +17,7 @@ import type { CliContext } from './context.ts';
 import { CliError } from './errors.ts';
 import { EXIT, EXIT_MEANINGS } from './exit-codes.ts';
 import { Output } from './output.ts';
-import { padEnd } from './render/text.ts';
+import { padEnd, wrap } from './render/text.ts';
 
 /** Runs one command line. @returns the exit code; nothing is thrown */
 export async function run(argv: readonly string[], context: CliContext): Promise<number> {
@@ -105,11 +105,11 @@ function overview(program: Command, helper: Help): string {
   );
   const codes = EXIT_MEANINGS.filter(([code]) => code <= EXIT.privilege).map(([code, meaning]) => `${code} ${meaning.split(/[,;]/)[0]}`);
   return [
-    `Usage: tunnelwright COMMAND [options]      (tw for short)`,
+    `Usage: tunnelwright COMMAND [options]   (tw for short)`,
     '',
     ...rows,
     '',
-    'Always    --config FILE  --json  -q  -v  --control SOCKET  --no-color  --timeout 10s',
+    'Always    --config FILE --json -q -v --control SOCKET --no-color --timeout 10s',
     'More      tunnelwright help COMMAND',
     ...lines('Exit', codes, 78),
     '',
@@ -128,13 +128,16 @@ function lines(label: string, parts: readonly string[], columns: number): string
 
 function plainHelp(command: Command, helper: Help): string {
   const options = helper.visibleOptions(command);
+  const columns = Math.min(helper.helpWidth ?? 80, 100);
   const widest = Math.max(...options.map((option) => option.flags.length));
   return [
     `Usage: tunnelwright ${`${command.name()} ${operandsOf(command)}`.trim()} [options]`,
     '',
-    ...command.description().split('\n'),
+    wrap(command.description(), columns, ''),
     '',
-    ...options.map((option) => `  ${padEnd(option.flags, widest)}  ${option.description}`),
+    ...options.map(
+      (option) => `  ${padEnd(option.flags, widest)}  ${wrap(option.description, columns - widest - 4, ' '.repeat(widest + 4))}`,
+    ),
     '',
   ].join('\n');
 }

@@ -5,6 +5,7 @@ import type { KeyLog } from '../product/explain/key-log.ts';
 import { createGateway, type Gateway } from '../product/gateway/index.ts';
 import type { FileServerEvent } from '../product/transfer/index.ts';
 import type { CliContext } from './context.ts';
+import { openCredentials } from './credentials.ts';
 import { EXIT } from './exit-codes.ts';
 import { GRACE } from './foreground.ts';
 import { onEnd } from './interrupt.ts';
@@ -35,7 +36,8 @@ export class Service {
   static async open(options: ServiceOptions): Promise<Service> {
     const { config, context, out, control } = options;
     const keys = options.keylog === undefined ? undefined : openKeyLog(options.keylog, context.cwd);
-    const gateway = await createGateway({ config, logKeys: keys !== undefined, logMessages: out.verbose > 1 });
+    const credentials = await openCredentials(config, context.now(), out);
+    const gateway = await createGateway({ config, credentials, logKeys: keys !== undefined, logMessages: out.verbose > 1 });
     gateway.onNotice(({ notice, at }) => show(notice, at, gateway, keys, out));
     try {
       await gateway.listen();

@@ -21,20 +21,16 @@ export class Session {
   readonly instance: Instance;
   /** Of the control socket. */
   readonly path: string;
-  /** Resolves when somebody took the instance down through the control socket. */
-  readonly takenDown: Promise<void>;
   readonly #control: ControlServer;
   readonly #files: FileServer | undefined;
+  readonly #fate: Fate;
 
   /** On failure the instance is left to the caller. */
   static async open(instance: Instance, options: SessionOptions): Promise<Session> {
     const { config, context, control } = options;
     const files = await openFiles(instance, options);
-    let takeDown = (): void => undefined;
-    const takenDown = new Promise<void>((done) => {
-      takeDown = done;
-    });
-    const target = controlled(instance, hasSockets(instance) ? new InstanceTransfer(instance, config.transfer.port) : undefined, takeDown);
+    const fate = new Fate();
+    const target = controlled(instance, hasSockets(instance) ? new InstanceTransfer(instance, config.transfer.port) : undefined, fate);
     const surroundings = { env: context.env, uid: context.uid, home: context.home };
     const path = control ?? config.control.socket ?? defaultSocketPath(instance.name, surroundings);
     try {
@@ -43,19 +39,29 @@ export class Session {
         path: isAbsolute(path) ? path : resolve(context.cwd, path),
         version: context.version,
       });
-      return new Session(instance, server, files, takenDown);
+      return new Session(instance, server, files, fate);
     } catch (error) {
       await files?.close(0);
       throw error;
     }
   }
 
-  private constructor(instance: Instance, control: ControlServer, files: FileServer | undefined, takenDown: Promise<void>) {
+  private constructor(instance: Instance, control: ControlServer, files: FileServer | undefined, fate: Fate) {
     this.instance = instance;
     this.path = control.path;
-    this.takenDown = takenDown;
+    this.#fate = fate;
     this.#control = control;
     this.#files = files;
+  }
+
+  /** Resolves when somebody took the instance down through the control socket. */
+  get takenDown(): Promise<void> {
+    return this.#fate.sealed;
+  }
+
+  /** Somebody is about to. */
+  get goesDown(): boolean {
+    return this.#fate.asked;
   }
 
   /** Says goodbye to every peer, then lets go of sockets. */
@@ -67,7 +73,7 @@ export class Session {
 }
 
 /** The instance as the control server sees it. A client that is taken down as a whole has nothing left to do. */
-function controlled(instance: Instance, transfer: InstanceTransfer | undefined, takeDown: () => void): ControlTarget {
+function controlled(instance: Instance, transfer: InstanceTransfer | undefined, fate: Fate): ControlTarget {
   return {
     name: instance.name,
     role: instance.role,
@@ -79,9 +85,11 @@ function controlled(instance: Instance, transfer: InstanceTransfer | undefined, 
     up: (request, signal) => instance.up(request, signal),
     rekey: (request, signal) => instance.rekey(request, signal),
     async down(request: SaSelection, signal: AbortSignal) {
+      fate.asked = true;
       const affected = await instance.down(request, signal);
-      const left = instance.ikeSas().some(({ state }) => LIVING.has(state));
-      if (instance.role === 'client' && !left) takeDown();
+      const left = instance.role === 'gateway' || instance.ikeSas().some(({ state }) => LIVING.has(state));
+      if (left) fate.asked = false;
+      else fate.seal();
       return affected;
     },
     transfer,
@@ -109,6 +117,19 @@ function hasSockets(instance: Instance): boolean {
   } catch (error) {
     if (error instanceof DataPlaneError) return false;
     throw error;
+  }
+}
+
+/** Whether the instance is to end, by the wish of somebody at the control socket. */
+class Fate {
+  asked = false;
+  readonly sealed: Promise<void>;
+  seal: () => void = () => undefined;
+
+  constructor() {
+    this.sealed = new Promise((resolve) => {
+      this.seal = resolve;
+    });
   }
 }
 

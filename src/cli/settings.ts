@@ -5,6 +5,7 @@ import { checkSecretMode } from '../host/platform/files.ts';
 import {
   type ClientFlags,
   type CompiledConfig,
+  checkConfig,
   clientFromFlags,
   compile,
   gatewayFromFlags,
@@ -15,7 +16,7 @@ import {
   withFlags,
 } from '../product/config/index.ts';
 import type { CliContext } from './context.ts';
-import { CliError } from './errors.ts';
+import { CliError, ConfigMistakes } from './errors.ts';
 
 /** What `up` works with: policy, and which connection of it is meant. */
 export interface Wanted {
@@ -79,7 +80,10 @@ export function loadFile(file: string, context: Pick<CliContext, 'cwd'>): Loaded
     });
   }
   // Messages name the file as the operator did; relative paths inside it start beside it.
-  return loadConfig(text, { file, directory: resolve(path, '..') });
+  const options = { file, directory: resolve(path, '..') };
+  const [first, second, ...more] = checkConfig(text, options);
+  if (first !== undefined && second !== undefined) throw new ConfigMistakes([first, second, ...more]);
+  return loadConfig(text, options);
 }
 
 /** A file that holds secrets itself must be as private as a secret. */

@@ -11,8 +11,7 @@ interface DownFlags {
   readonly force?: true;
 }
 
-const DESCRIPTION = `Disconnects in an orderly way: the peer is told, and waited for.
-NAME is an instance, a connection, or a peer as \`tunnelwright status\` shows it.`;
+const DESCRIPTION = `Disconnects in an orderly way: the peer is told, and waited for. NAME is an instance, a connection, or a peer as \`tunnelwright status\` shows it.`;
 
 export function registerDown(shell: Shell): void {
   addCommand<DownFlags>(

@@ -3,9 +3,7 @@ import { addCommand, type Shell } from '../command.ts';
 import { CliError } from '../errors.ts';
 import { parseRemote, transfer } from './send.ts';
 
-const DESCRIPTION = `Fetches a file through a tunnel that stands. PATH is below what the peer shares;
-DEST is a folder or a file name, by default the current folder. A transfer that broke
-off goes on when the same command is run again (exit 8 says so).`;
+const DESCRIPTION = `Fetches a file through a tunnel that stands. PATH is below what the peer shares; DEST is a folder or a file name, by default the current folder. A transfer that broke off goes on when the same command is run again (exit 8 says so).`;
 
 export function registerGet(shell: Shell): void {
   addCommand(

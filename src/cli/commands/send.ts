@@ -9,9 +9,7 @@ import { interruptible } from '../interrupt.ts';
 import { ProgressBar } from '../render/progress.ts';
 import { formatBytes, formatDuration, formatLatency } from '../render/units.ts';
 
-const DESCRIPTION = `Sends files through a tunnel that stands. PEER is a connection, an identity or an
-inner address; PATH is below its inbox. A transfer that broke off goes on when the
-same command is run again (exit 8 says so).`;
+const DESCRIPTION = `Sends files through a tunnel that stands. PEER is a connection, an identity or an inner address; PATH is below its inbox. A transfer that broke off goes on when the same command is run again (exit 8 says so).`;
 
 export function registerSend(shell: Shell): void {
   addCommand(

@@ -10,7 +10,7 @@ const DESCRIPTION = 'Lets clients in until Ctrl-C: as tunnelwright.yaml says, or
 export function registerServe(shell: Shell): void {
   addCommand<ServeFlags>(
     shell,
-    { usage: 'serve', group: 'Gateway', summary: 'let clients in, from a configuration or from flags', description: DESCRIPTION },
+    { usage: 'serve', group: 'Gateway', summary: 'let clients in, and stay until Ctrl-C', description: DESCRIPTION },
     (command) =>
       command
         .option('--psk-file <file>', 'whoever knows this pre-shared key may come in')

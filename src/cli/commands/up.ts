@@ -10,8 +10,7 @@ export interface UpFlags extends ClientFlags {
   readonly keylog?: string;
 }
 
-const DESCRIPTION = `Connects to TARGET and stays until Ctrl-C. TARGET is a connection of the configuration,
-a configuration file, a host, or ike://USER@HOST.`;
+const DESCRIPTION = `Connects to TARGET and stays until Ctrl-C. TARGET is a connection of the configuration, a configuration file, a host, or ike://USER@HOST.`;
 
 export function registerUp(shell: Shell): void {
   addCommand<UpFlags>(

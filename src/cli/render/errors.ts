@@ -17,23 +17,36 @@ export function failureOf(error: unknown): Failure {
   return { ...body, exit: exitCodeOf({ ...body, privilege }) };
 }
 
+export interface FailureOptions {
+  /** Which connection it is about. */
+  readonly subject?: string | undefined;
+  /** Adds the rule that was applied. */
+  readonly verbose?: boolean;
+  /** Facts between what and fix, with a word for each: what was offered, what was asked for. */
+  readonly facts?: readonly (readonly [word: string, text: string])[] | undefined;
+}
+
 /** What, and how to mend it: `✗ corp: the gateway refused every proposal   exit 5`, then `fix` and, when asked for more, `why`. */
-export function renderFailure(
-  failure: Failure,
-  paint: Paint,
-  columns: number,
-  options: { readonly subject?: string | undefined; readonly verbose?: boolean } = {},
-): string {
-  const subject = options.subject === undefined || failure.message.startsWith(`${options.subject}:`) ? '' : `${options.subject}: `;
-  const lines = [`${paint.red('✗')} ${wrap(`${subject}${failure.message}   exit ${failure.exit}`, columns - 2, '  ')}`];
+export function renderFailure(failure: Failure, paint: Paint, columns: number, options: FailureOptions = {}): string {
+  const { subject, facts = [] } = options;
+  const about = subject === undefined || failure.message.startsWith(`${subject}:`) ? '' : `${subject}: `;
+  const lines = [
+    `${paint.red('✗')} ${wrap(`${about}${failure.message}   exit ${failure.exit}`, columns - 2, '  ')}`,
+    ...facts.map(([word, text]) => `  ${word}  ${wrap(text, columns - word.length - 4, ' '.repeat(word.length + 4))}`),
+  ];
   if (failure.hint !== undefined) lines.push(labelled('fix', failure.hint, columns));
   if (options.verbose === true && failure.section !== undefined) lines.push(labelled('why', failure.section, columns));
   return `${lines.join('\n')}\n`;
 }
 
-/** Several mistakes of one configuration. */
-export function renderFailures(errors: readonly ConfigError[], paint: Paint, columns: number): string {
-  return errors.map((error) => renderFailure(failureOf(error), paint, columns)).join('');
+/** Several mistakes of one configuration; the exit code stands behind the last. */
+export function renderMistakes(errors: readonly ConfigError[], paint: Paint, columns: number): string {
+  return errors
+    .map((error, i) => {
+      const text = renderFailure(failureOf(error), paint, columns);
+      return i === errors.length - 1 ? text : text.replace(/\s+exit \d+/, '');
+    })
+    .join('');
 }
 
 export function renderWarning(message: string, hint: string | undefined, paint: Paint, columns: number): string {

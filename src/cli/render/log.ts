@@ -22,12 +22,17 @@ function describe(event: EventLine, paint: Paint, verbose: number): string | und
         '  ',
       );
     }
-    case 'ike-down':
+    case 'ike-down': {
       // The new one goes on in its place.
       if (event.reason === 'rekeyed' && verbose < 1) return undefined;
-      return `${paint.red('down')}  ${text(event.connection)}  ${sa}  ${text((event.error as { message?: unknown } | undefined)?.message) || text(event.reason)}`;
+      const why = messageOf(event.error);
+      // A goodbye is no failure.
+      const calm = why === '' || (event.error as { code?: unknown }).code === 'CLOSED_BY_PEER';
+      const mark = calm ? paint.red('down') : `${paint.red('✗')}   `;
+      return `${mark}  ${text(event.connection)}  ${sa}  ${why || text(event.reason)}${verbose > 0 ? hintOf(event.error) : ''}`;
+    }
     case 'failed':
-      return `${paint.red('✗')}     ${text(event.connection)}  ${text(event.what)}: ${text((event.error as { message?: unknown } | undefined)?.message)}${hintOf(event.error)}`;
+      return `${paint.red('✗')}     ${text(event.connection)}  ${text(event.what)}: ${messageOf(event.error)}${hintOf(event.error)}`;
     case 'child-up':
       return verbose < 1 ? undefined : `child ${text(event.name)}  #${text(event.child)}  up  ${text(event.suite)}`;
     case 'child-down':
@@ -53,6 +58,8 @@ function describe(event: EventLine, paint: Paint, verbose: number): string | und
       return undefined;
   }
 }
+
+const messageOf = (error: unknown): string => text((error as { message?: unknown } | undefined)?.message);
 
 const hintOf = (error: unknown): string => {
   const hint = (error as { hint?: unknown } | undefined)?.hint;

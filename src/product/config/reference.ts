@@ -4,12 +4,13 @@ import { DEFAULT_PROPOSALS } from './proposals.ts';
 /** The reference page of the configuration, Markdown. */
 export function referencePage(): string {
   const sections = referenceSections().map(({ path, rows }) =>
-    [`## ${path === '' ? 'The top' : `\`${path}\``}`, '', table(rows), ...notes(rows), ''].join('\n'),
+    [`## ${path === '' ? 'The top' : `\`${path}\``}`, '', keys(rows), ...notes(rows), ''].join('\n'),
   );
-  const forms = referenceForms().map(
-    ({ name, description, samples }) =>
-      `| \`${name}\` | ${cell(description)} | ${samples.map((sample) => `\`${cell(sample)}\``).join(' · ')} |`,
-  );
+  const forms = referenceForms().map(({ name, description, samples }) => [
+    `\`${name}\``,
+    description,
+    samples.map((sample) => `\`${sample}\``).join(' · '),
+  ]);
   return [
     HEAD,
     ...sections,
@@ -18,9 +19,7 @@ export function referencePage(): string {
     ...Object.entries(DEFAULT_PROPOSALS).flatMap(proposals),
     '## Forms of values',
     '',
-    '| form | what it is | examples |',
-    '|---|---|---|',
-    ...forms,
+    aligned([['form', 'what it is', 'examples'], ...forms]),
     '',
   ].join('\n');
 }
@@ -32,12 +31,17 @@ const proposals = ([protocol, list]: [string, readonly string[]]): string[] => [
   '',
 ];
 
-function table(rows: readonly ReferenceRow[]): string {
-  const lines = rows.map(
-    (row) =>
-      `| \`${row.key}\`${row.unsupported === undefined ? '' : ' ¹'} | ${cell(row.form)} | ${cell(row.otherwise)} | ${cell(row.description)} |`,
-  );
-  return ['| key | value | default | |', '|---|---|---|---|', ...lines].join('\n');
+function keys(rows: readonly ReferenceRow[]): string {
+  const cells = rows.map((row) => [`\`${row.key}\`${row.unsupported === undefined ? '' : ' ¹'}`, row.form, row.otherwise, row.description]);
+  return aligned([['key', 'value', 'default', ''], ...cells]);
+}
+
+/** A table as formatters of Markdown leave it: every column as wide as its widest cell. */
+function aligned(rows: readonly (readonly string[])[]): string {
+  const cells = rows.map((row) => row.map((text) => text.replaceAll('|', '\\|').replaceAll('\n', ' ')));
+  const widths = cells[0]!.map((_, column) => Math.max(3, ...cells.map((row) => row[column]!.length)));
+  const line = (row: readonly string[]) => `| ${row.map((text, column) => text.padEnd(widths[column]!)).join(' | ')} |`;
+  return [line(cells[0]!), `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`, ...cells.slice(1).map(line)].join('\n');
 }
 
 function notes(rows: readonly ReferenceRow[]): string[] {
@@ -52,8 +56,6 @@ function notes(rows: readonly ReferenceRow[]): string[] {
     ...[...reasons].map(([why, keys]) => `- ${keys.map((key) => `\`${key}\``).join(', ')}: ${why}`),
   ];
 }
-
-const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
 
 const HEAD = `# Configuration
 
