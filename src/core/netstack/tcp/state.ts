@@ -15,14 +15,14 @@ export type TcpState =
   | 'TIME-WAIT';
 
 /**
- * RFC 9293 §3.3.2 figure 5. Every state may fall to CLOSED: reset, timeout, abort. SYN-RECEIVED reaches CLOSE-WAIT only by way of
- * ESTABLISHED, since the segment that carries the FIN acknowledges our SYN too.
+ * RFC 9293 §3.3.2 figure 5. Every state may fall to CLOSED: reset, timeout, abort. Two arrows of the figure are walked in two steps: a close
+ * in SYN-RECEIVED waits for ESTABLISHED, and a segment that both acknowledges our FIN and carries the peer's passes through FIN-WAIT-2.
  */
 export const TRANSITIONS: Readonly<Record<TcpState, readonly TcpState[]>> = {
   CLOSED: ['LISTEN', 'SYN-SENT', 'SYN-RECEIVED'],
   LISTEN: ['CLOSED'],
   'SYN-SENT': ['SYN-RECEIVED', 'ESTABLISHED', 'CLOSED'],
-  'SYN-RECEIVED': ['ESTABLISHED', 'FIN-WAIT-1', 'CLOSED'],
+  'SYN-RECEIVED': ['ESTABLISHED', 'CLOSED'],
   ESTABLISHED: ['FIN-WAIT-1', 'CLOSE-WAIT', 'CLOSED'],
   'FIN-WAIT-1': ['FIN-WAIT-2', 'CLOSING', 'CLOSED'],
   'FIN-WAIT-2': ['TIME-WAIT', 'CLOSED'],
