@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { commandExists } from './process.ts';
@@ -29,6 +30,17 @@ export const STRONGSWAN: Requirement = {
     if (!commandExists('ping')) return 'ping (package iputils-ping)';
     if (!existsSync('/dev/net/tun')) return '/dev/net/tun';
     return undefined;
+  },
+};
+
+/** Wireshark on the command line, and the right to capture on loopback. */
+export const TSHARK: Requirement = {
+  name: 'tshark',
+  missing: () => {
+    for (const command of ['tshark', 'dumpcap']) if (!commandExists(command)) return `${command} (package tshark)`;
+    // it opens the device, as a capture would
+    const { status } = spawnSync('dumpcap', ['-L', '-i', 'lo'], { stdio: 'ignore' });
+    return status === 0 ? undefined : 'the right to capture on lo (root, or the group wireshark)';
   },
 };
 
