@@ -70,8 +70,9 @@ export class NewReno implements CongestionControl {
     this.window = this.threshold;
   }
 
-  recovered(): void {
-    this.window = this.threshold;
+  recovered(flight: number): void {
+    // RFC 6582 §3.2 step 3, full acknowledgment (1)
+    this.window = Math.min(this.threshold, Math.max(flight, this.#smss) + this.#smss);
     this.#counted = 0;
   }
 
