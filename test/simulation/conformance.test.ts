@@ -9,6 +9,8 @@ import {
   expectOneChild,
   expectTrafficBothWays,
   ikeProposal,
+  type Net,
+  type Peer,
   pair,
   SeededRandom,
   subnet,
@@ -265,6 +267,69 @@ describe('before authentication', () => {
     expect(b.ikeSas.length).toBeLessThanOrEqual(3);
     net.run(30_000);
     expect(b.ikeSas).toEqual([]);
+  });
+});
+
+describe('CREATE_CHILD_SA where it has no place', () => {
+  /** The request with the right keys, in the name of the other end, and what came of it. */
+  function tryIn(a: Peer, b: Peer, net: Net, target: Peer, as: 'initiator' | 'responder', messageId: number): number {
+    const insider = new Insider(target === a ? b : a, as);
+    const before = target.plane.history.length;
+    const remote = target === a ? '198.51.100.2' : '192.0.2.1';
+    target.inject(insider.request(ExchangeType.CREATE_CHILD_SA, messageId, newChild()), { ip: remote, port: 500 });
+    net.run(50);
+    return target.plane.history.length - before;
+  }
+
+  test('an initiator that waits for IKE_AUTH does not answer it', () => {
+    const { net, a, b } = pair();
+    net.internet.core.intercept((packet) =>
+      packet.source.ip === '198.51.100.2' && packet.data[18] === ExchangeType.IKE_AUTH ? [] : undefined,
+    );
+    a.initiate();
+    net.run(100);
+    expect(a.ikeSas[0]!.state).toBe('authenticating');
+    const sent = a.sent.length;
+    expect(tryIn(a, b, net, a, 'responder', 0)).toBe(0);
+    expect(a.sent.length).toBe(sent);
+    expect(a.plane.children).toEqual([]);
+  });
+
+  test('an IKE SA that failed to authenticate does not answer it', () => {
+    const { net, a, b } = pair({ b: { identity: { psk: fromHex('00') } } });
+    a.initiate();
+    net.run(1000);
+    const state = b.ikeSas[0]?.state;
+    expect([undefined, 'lingering']).toContain(state);
+    expect(tryIn(a, b, net, b, 'initiator', 2)).toBe(0);
+    expect(b.plane.children).toEqual([]);
+  });
+
+  test('an IKE SA that is being deleted makes no child any more', () => {
+    const { net, a, b } = establishedPair();
+    net.internet.core.intercept((packet) => (packet.source.ip === '192.0.2.1' ? [] : undefined));
+    a.deleteIke();
+    net.run(10);
+    const { state } = a.ikeSas[0]!;
+    expect(state).toBe('deleting');
+    expect(tryIn(a, b, net, a, 'responder', 0)).toBe(0);
+    net.settle({ quiet: 120_000 });
+    expectNothingLeft(a);
+  });
+
+  test('an IKE SA that was replaced makes no child any more', () => {
+    const { net, a, b } = establishedPair();
+    const old = new Insider(a);
+    net.internet.core.intercept((packet) =>
+      packet.source.ip === '192.0.2.1' && packet.data[18] === ExchangeType.INFORMATIONAL ? [] : undefined,
+    );
+    a.rekeyIke();
+    net.run(100);
+    expect(b.ikeSas.map((sa) => sa.state)).toContain('replaced');
+    const before = b.plane.history.length;
+    b.inject(old.request(ExchangeType.CREATE_CHILD_SA, 3, newChild()), { ip: '192.0.2.1', port: 500 });
+    net.run(50);
+    expect(b.plane.history.length).toBe(before);
   });
 });
 
