@@ -166,6 +166,7 @@ export class ConnectionLost extends TransferError {
 /** Hands the tunnel's streams to HTTP; they need not be sockets of the machine. */
 class TunnelAgent extends Agent {
   readonly #connect: Connect;
+  #closed = false;
 
   constructor(connect: Connect) {
     super({ keepAlive: true, maxSockets: 1, maxFreeSockets: 1 });
@@ -173,10 +174,20 @@ class TunnelAgent extends Agent {
   }
 
   override createConnection(_options: unknown, done?: (error: Error | null, stream: Duplex) => void): undefined {
+    const opened = (stream: Duplex): void => {
+      // Whoever wanted it may be gone by now; nobody would ever close it.
+      if (this.#closed) stream.destroy();
+      else done?.(null, stream);
+    };
     // On failure the second argument is not looked at, but the declared type wants one.
     const failed = (cause: unknown): void => done?.(lost(cause), undefined as unknown as Duplex);
-    this.#connect().then((stream) => done?.(null, stream), failed);
+    this.#connect().then(opened, failed);
     return undefined;
+  }
+
+  override destroy(): void {
+    this.#closed = true;
+    super.destroy();
   }
 
   /** The inherited one calls methods that only a socket of the machine has. */

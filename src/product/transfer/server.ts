@@ -105,9 +105,13 @@ export class FileServer {
     return new FileServer(options, folder, store);
   }
 
-  /** Takes every connection of the source. @returns how to stop that. */
-  serve(source: ConnectionSource): () => void {
-    const take = (stream: Duplex): void => this.accept(stream);
+  /**
+   * Takes every connection of the source.
+   * @param peerOf who is at the other end, as the tunnel's authentication says: an upload belongs to its peer.
+   * @returns how to stop that.
+   */
+  serve(source: ConnectionSource, peerOf: (stream: Duplex) => string = () => ''): () => void {
+    const take = (stream: Duplex): void => this.accept(stream, peerOf(stream));
     source.on('connection', take);
     const stop = (): void => {
       source.off('connection', take);

@@ -222,6 +222,26 @@ describe('resuming', () => {
   });
 });
 
+test('a connection that comes about when nobody wants it any more is closed', async () => {
+  const scene = await Scene.open();
+  const { path } = scene.file('a.txt', 10);
+  const stop = new AbortController();
+  const wire = scene.wire();
+  let opened: (() => void) | undefined;
+  let late: Awaited<ReturnType<typeof wire.connect>> | undefined;
+  const connect = async (): ReturnType<typeof wire.connect> => {
+    await new Promise<void>((resolve) => {
+      opened = resolve;
+      stop.abort();
+    });
+    late = await wire.connect();
+    return late;
+  };
+  expect((await failure(send({ connect, file: path, signal: stop.signal, ...QUICK }))).code).toBe('TRANSFER_ABORTED');
+  opened!();
+  await vi.waitFor(() => expect(late?.destroyed).toBe(true));
+});
+
 describe('what goes wrong', () => {
   test('a missing file, a folder, a link to nowhere', async () => {
     const scene = await Scene.open();

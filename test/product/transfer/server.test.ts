@@ -303,6 +303,18 @@ describe('serve and receive', () => {
     expect(source.listenerCount('connection')).toBe(0);
   });
 
+  test('who is at the other end is told by whoever hands over the listener', async () => {
+    const source = listener();
+    const stored: string[] = [];
+    const server = await FileServer.open({ inbox: folder(), onEvent: (event) => event.kind === 'stored' && stored.push(event.peer) });
+    server.serve(source, () => 'alice@example.com');
+    const scene = await Scene.open();
+    const wire = new Wire({ accept: (stream) => void source.emit('connection', stream), elapse: () => {} });
+    await send({ connect: wire.connect, file: scene.file('x', 10).path, ...QUICK });
+    expect(stored).toEqual(['alice@example.com']);
+    await server.close(0);
+  });
+
   test('receive ends after so many files, and each sender hears that all is well', async () => {
     const scene = await Scene.open();
     const source = listener();
