@@ -10,7 +10,8 @@ import { run } from './program.ts';
 function terminal(stream: NodeJS.WriteStream): Terminal {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
-    throw error;
+    process.stderr.write(`✗ the output cannot be written: ${error.message}   exit 1\n`);
+    process.exit(1);
   });
   return {
     write: (text) => void stream.write(text),

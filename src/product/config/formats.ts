@@ -72,11 +72,6 @@ export function integer(id: string, minimum: number, maximum: number, descriptio
 export const port = integer('Port', 0, 65535, 'A UDP or TCP port; 0 takes any that is free.');
 export const count = integer('Count', 0, Number.MAX_SAFE_INTEGER, 'A whole number. 0 is no limit.');
 
-/** One of `words`; YAML's true and false stand for yes and no where those are among them. */
-export function oneOf<const T extends readonly [string, ...string[]]>(...words: T) {
-  return z.enum(words);
-}
-
 /** A list, for which one value alone will do; text may hold several, divided by commas. */
 export function listOf<T extends z.ZodType>(item: T) {
   return z.union([z.array(item), item]).transform((value): z.output<T>[] => (Array.isArray(value) ? value : [value]) as z.output<T>[]);

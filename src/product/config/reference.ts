@@ -1,4 +1,5 @@
 import { type ReferenceRow, referenceForms, referenceSections } from './json-schema.ts';
+import { markdownTable } from './markdown.ts';
 import { DEFAULT_PROPOSALS } from './proposals.ts';
 
 /** The reference page of the configuration, Markdown. */
@@ -19,7 +20,7 @@ export function referencePage(): string {
     ...Object.entries(DEFAULT_PROPOSALS).flatMap(proposals),
     '## Forms of values',
     '',
-    aligned([['form', 'what it is', 'examples'], ...forms]),
+    markdownTable([['form', 'what it is', 'examples'], ...forms]),
     '',
   ].join('\n');
 }
@@ -33,15 +34,7 @@ const proposals = ([protocol, list]: [string, readonly string[]]): string[] => [
 
 function keys(rows: readonly ReferenceRow[]): string {
   const cells = rows.map((row) => [`\`${row.key}\`${row.unsupported === undefined ? '' : ' ¹'}`, row.form, row.otherwise, row.description]);
-  return aligned([['key', 'value', 'default', ''], ...cells]);
-}
-
-/** A table as formatters of Markdown leave it: every column as wide as its widest cell. */
-function aligned(rows: readonly (readonly string[])[]): string {
-  const cells = rows.map((row) => row.map((text) => text.replaceAll('|', '\\|').replaceAll('\n', ' ')));
-  const widths = cells[0]!.map((_, column) => Math.max(3, ...cells.map((row) => row[column]!.length)));
-  const line = (row: readonly string[]) => `| ${row.map((text, column) => text.padEnd(widths[column]!)).join(' | ')} |`;
-  return [line(cells[0]!), `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`, ...cells.slice(1).map(line)].join('\n');
+  return markdownTable([['key', 'value', 'default', ''], ...cells]);
 }
 
 function notes(rows: readonly ReferenceRow[]): string[] {

@@ -46,5 +46,4 @@ export type ConnectionSettings = NonNullable<Settings['connections']>[string];
 export type LocalRoundSettings = ConnectionSettings['local'][number];
 export type RemoteRoundSettings = ConnectionSettings['remote'][number];
 export type ChildSettings = NonNullable<ConnectionSettings['children']>[string];
-export type PoolSettings = NonNullable<Settings['pools']>[string];
 export type SecretSettings = NonNullable<Settings['secrets']>[string];

@@ -129,6 +129,9 @@ const selection = {
 
 export const upRequest = z.strictObject({ connection: z.string().min(1).max(128), child: optionalName });
 export const downRequest = z.strictObject(selection).refine(oneSelector, { error: SELECT_ONE });
+const terminateRequest = z
+  .strictObject({ ikeSa: id, child: id, force: z.boolean().optional() })
+  .refine(oneSelector, { error: 'name exactly one of ikeSa and child' });
 export const rekeyRequest = z.strictObject({ ...selection, children: z.boolean().optional() }).refine(oneSelector, { error: SELECT_ONE });
 export const sendRequest = z.strictObject({
   files: z.array(z.string().min(1).max(4096)).min(1).max(1000),
@@ -218,7 +221,7 @@ export const ROUTES = {
     method: 'POST',
     path: '/v1/terminate',
     summary: 'Closes SAs by number; what is configured to come again does.',
-    request: downRequest,
+    request: terminateRequest,
     response: countDocument,
   },
   rekey: { method: 'POST', path: '/v1/rekey', summary: 'Gives SAs fresh keys.', request: rekeyRequest, response: countDocument },

@@ -40,7 +40,7 @@ export class ControlClient {
     return this.#call('down', selection, signal);
   }
 
-  terminate(selection: SaSelection, signal?: AbortSignal): Promise<Counts> {
+  terminate(selection: Pick<SaSelection, 'ikeSa' | 'child' | 'force'>, signal?: AbortSignal): Promise<Counts> {
     return this.#call('terminate', selection, signal);
   }
 
