@@ -69,6 +69,8 @@ async function carry(client: Client, setup: ClientSetup, port: number): Promise<
       throw rekeying.failed.aborted ? rekeying.failed.reason : error;
     });
     await rekeying.finish();
+    // the connection is being closed, both ends count that
+    await new Promise((resolve) => setTimeout(resolve, SETTLING));
     ledger.look(client.ikeSas());
     say({ kind: 'sent', bytes: sent.bytes, sha256: sent.sha256, took: sent.took, sas: sasOf(client), spis: ledger.counts });
   } finally {
@@ -140,4 +142,5 @@ const isOrder = (message: unknown): message is Order => typeof message === 'obje
 
 const LOOK_EVERY = 100;
 /** Milliseconds. */
+const SETTLING = 50;
 const SHORT_GRACE = 300;
