@@ -22,7 +22,12 @@ export interface TrioOptions {
 export function trio({ left, right, options, seed = '1' }: TrioOptions = {}): Trio {
   const end = (side: 'left' | 'right', changes: Partial<Connection> | undefined) =>
     sober(
-      new End({ connections: [connection(side, changes)], random: scriptedRandom(`security ${seed} ${side}`), logKeys: true, ...options }),
+      new End({
+        connections: [connection(side, { fragmentation: 'no', ...changes })],
+        random: scriptedRandom(`security ${seed} ${side}`),
+        logKeys: true,
+        ...options,
+      }),
     );
   const ends = { left: end('left', left), right: end('right', right) };
   return { ...ends, meddler: new Meddler(ends.left, ends.right) };
