@@ -44,6 +44,18 @@ export const TSHARK: Requirement = {
   },
 };
 
+/** What a copy of what is committed needs to be installed and run as somebody else. */
+export const FRESH_COPY: Requirement = {
+  name: 'fresh-copy',
+  missing: () => {
+    if (process.platform !== 'linux') return 'Linux';
+    for (const command of ['git', 'tar', 'npm']) if (!commandExists(command)) return command;
+    if (process.getuid?.() === 0 && !commandExists('setpriv')) return 'setpriv (package util-linux)';
+    const asked = spawnSync('npm', ['view', 'commander', 'version', '--fetch-retries=0', '--fetch-timeout=8000'], { stdio: 'ignore' });
+    return asked.status === 0 ? undefined : 'the npm registry';
+  },
+};
+
 /** A suite that needs something of the machine. Without it the suite is skipped, and its name says what to install. */
 export function describeWith(requirement: Requirement, name: string, body: () => void): void {
   const missing = requirement.missing();
