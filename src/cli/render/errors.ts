@@ -3,7 +3,7 @@ import type { ErrorBody } from '../../product/control/api.ts';
 import { errorToBody } from '../../product/control/errors.ts';
 import type { Paint } from '../context.ts';
 import { exitCodeOf } from '../exit-codes.ts';
-import { wrap } from './text.ts';
+import { width, wrap } from './text.ts';
 
 export interface Failure extends ErrorBody {
   readonly exit: number;
@@ -31,7 +31,7 @@ export function renderFailure(failure: Failure, paint: Paint, columns: number, o
   const { subject, facts = [] } = options;
   const about = subject === undefined || failure.message.startsWith(`${subject}:`) ? '' : `${subject}: `;
   const lines = [
-    `${paint.red('✗')} ${wrap(`${about}${failure.message}   exit ${failure.exit}`, columns - 2, '  ')}`,
+    `${paint.red('✗')} ${withExit(`${about}${failure.message}`, failure.exit, columns - 2)}`,
     ...facts.map(([word, text]) => `  ${word}  ${wrap(text, columns - word.length - 4, ' '.repeat(word.length + 4))}`),
   ];
   if (failure.hint !== undefined) lines.push(labelled('fix', failure.hint, columns));
@@ -53,6 +53,13 @@ export function renderWarning(message: string, hint: string | undefined, paint: 
   const lines = [`${paint.yellow('!')} ${wrap(message, columns - 2, '  ')}`];
   if (hint !== undefined) lines.push(labelled('fix', hint, columns));
   return `${lines.join('\n')}\n`;
+}
+
+/** The exit code stays in one piece. */
+function withExit(message: string, exit: number, room: number): string {
+  const text = wrap(message, room, '  ');
+  const last = width(text.split('\n').at(-1)!.trimStart());
+  return last + 10 <= room ? `${text}   exit ${exit}` : `${text}\n  exit ${exit}`;
 }
 
 const labelled = (label: string, text: string, columns: number): string => `  ${label}   ${wrap(text, columns - 8, ' '.repeat(8))}`;
