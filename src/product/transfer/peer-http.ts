@@ -45,11 +45,22 @@ export class PeerHttp {
     if (options.body !== undefined) headers['Content-Length'] = String(options.length ?? 0);
     else if (method === 'POST' || method === 'PATCH') headers['Content-Length'] = '0';
     const sent = request({ agent: this.#agent, method, path: target, headers, setHost: false });
+    // While there is no connection yet, destroying a request makes no sound: so breaking off rejects by itself.
+    let breakOff = (_cause: ConnectionLost): void => {};
+    const broken = new Promise<never>((_, reject) => {
+      breakOff = (cause) => {
+        sent.destroy(cause);
+        reject(cause);
+      };
+    });
+    broken.catch(() => {});
     const watchdog = new Watchdog(timing, idleTimeout, () =>
-      sent.destroy(new ConnectionLost(`nothing moved for ${Math.round(idleTimeout / 1000)} s`)),
+      breakOff(new ConnectionLost(`nothing moved for ${Math.round(idleTimeout / 1000)} s`)),
     );
-    const aborted = (): void => void sent.destroy(new ConnectionLost('aborted'));
+    const aborted = (): void => breakOff(new ConnectionLost('aborted'));
     options.signal?.addEventListener('abort', aborted, { once: true });
+    // `connect` runs inside of `request`, and may have been the moment of the signal.
+    if (options.signal?.aborted) aborted();
     const release = (): void => {
       watchdog.stop();
       options.signal?.removeEventListener('abort', aborted);
@@ -58,9 +69,8 @@ export class PeerHttp {
       const answer = head(sent);
       // Whoever awaits `answer` below sees its failure; a failure while the body is still being written must not count as unhandled.
       answer.catch(() => {});
-      await writeBody(sent, options.body, watchdog);
-      const response = await answer;
-      return new PeerResponse(response, sent, watchdog, release);
+      await Promise.race([broken, writeBody(sent, options.body, watchdog)]);
+      return new PeerResponse(await Promise.race([broken, answer]), sent, watchdog, release);
     } catch (cause) {
       release();
       sent.destroy();

@@ -242,6 +242,19 @@ test('a connection that comes about when nobody wants it any more is closed', as
   await vi.waitFor(() => expect(late?.destroyed).toBe(true));
 });
 
+test('a connection that never comes about counts as lost', async () => {
+  const scene = await Scene.open();
+  const { path } = scene.file('a.txt', 10);
+  const wire = scene.wire();
+  let attempts = 0;
+  const connect = (): ReturnType<typeof wire.connect> => {
+    if (attempts++ > 0) return wire.connect();
+    setTimeout(scene.timing.elapse, 5);
+    return new Promise(() => {});
+  };
+  expect(await send({ connect, file: path, ...QUICK, timing: scene.timing })).toMatchObject({ retries: 1 });
+});
+
 describe('what goes wrong', () => {
   test('a missing file, a folder, a link to nowhere', async () => {
     const scene = await Scene.open();
