@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach } from 'vitest';
+import { afterEach, vi } from 'vitest';
 import { FileServer, type FileServerEvent, type FileServerOptions, type Timing } from '../../../src/product/transfer/index.ts';
 import { SeededRandom } from '../../../src/testing/seeded.ts';
 import { Wire, type WirePlan } from './wire.ts';
@@ -39,6 +39,9 @@ export class TestTiming implements Timing {
 export const QUICK = { retry: { initial: 1, longest: 4, giveUp: Number.POSITIVE_INFINITY } } as const;
 /** One attempt. */
 export const ONCE = { retry: { initial: 1, longest: 4, giveUp: 0 } } as const;
+
+// Files that are synced to disk take as long as a busy machine likes.
+vi.setConfig({ testTimeout: 30_000 });
 
 const cleanups: (() => void | Promise<void>)[] = [];
 
