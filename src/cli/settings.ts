@@ -48,7 +48,16 @@ export function settingsForUp(target: string, flags: ClientFlags, configFile: st
 export function settingsForServe(flags: ServeFlags, configFile: string | undefined, context: CliContext): CompiledConfig {
   const byFlags = flags.pskFile !== undefined || flags.cert !== undefined;
   const file = configFile ?? (byFlags ? undefined : defaultConfigFile(context));
-  if (file !== undefined) return compileFile(withFlags(loadFile(file, context), undefined, absolute(flags, context)), context.uid);
+  if (file !== undefined) {
+    const stray = CONNECTION_FLAGS.find(([key]) => flags[key] !== undefined);
+    if (stray !== undefined) {
+      throw new CliError(`${stray[1]} makes a gateway without a configuration, and ${file} is one`, {
+        code: 'USAGE',
+        hint: `Write it into ${file}, or leave out --config.`,
+      });
+    }
+    return compileFile(withFlags(loadFile(file, context), undefined, absolute(flags, context)), context.uid);
+  }
   if (!byFlags) {
     throw new ConfigError('there is no configuration', {
       code: 'CONFIG_MISSING',
@@ -166,6 +175,20 @@ function uniqueLocalPrefix(): string {
   const hex = [...random].map((octet) => octet.toString(16).padStart(2, '0'));
   return `fd${hex[0]}:${hex[1]}${hex[2]}:${hex[3]}${hex[4]}::/64`;
 }
+
+/** What only a gateway made of flags takes. */
+const CONNECTION_FLAGS: readonly (readonly [key: keyof ServeFlags, flag: string])[] = [
+  ['pskFile', '--psk-file'],
+  ['cert', '--cert'],
+  ['key', '--key'],
+  ['ca', '--ca'],
+  ['id', '--id'],
+  ['ike', '--ike'],
+  ['esp', '--esp'],
+  ['legacy', '--legacy'],
+  ['pool', '--pool'],
+  ['net', '--net'],
+];
 
 const FILE_NAME = 'tunnelwright.yaml';
 const DEFAULT_POOL = '10.66.0.0/24';

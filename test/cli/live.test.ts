@@ -392,6 +392,14 @@ describe('what goes wrong ends in one sentence, its fix and its exit code', () =
     expect(ran.out + ran.err).not.toContain('a secret of more');
   });
 
+  test('flags that a configuration file would silently swallow: 2', async () => {
+    client({ ike: 9, nat: 9 });
+    expect(await cli(['serve', '--config', 'client.yaml', '--pool', '10.0.0.0/24'], options)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--pool makes a gateway without a configuration, and client.yaml is one'),
+    });
+  });
+
   test('a target that is a file with several connections', async () => {
     put(
       'two.yaml',

@@ -205,16 +205,12 @@ const notSpoken = (auth: string, path: Path, context: CompileContext) =>
   context.error([...path, 'auth'], `auth: ${auth} is not carried out`, 'Use psk or pubkey.', 'CONFIG_UNSUPPORTED');
 
 function ikeLifetimes(connection: ConnectionSettings, path: Path, context: CompileContext): IkeLifetimes {
-  const reauth = connection.reauth_time ?? 0;
-  // As swanctl.conf has it: whoever authenticates anew need not rekey besides.
-  const rekey = connection.rekey_time ?? (reauth > 0 ? 0 : DEFAULTS.ikeRekey);
-  const longest = Math.max(rekey, reauth);
-  const over = connection.over_time ?? Math.round(longest * DEFAULTS.margin);
-  const jitter = connection.rand_time ?? Math.round((rekey || reauth) * DEFAULTS.margin);
-  const shortest = Math.min(rekey || reauth, reauth || rekey);
-  if (longest > 0 && jitter >= shortest)
-    throw context.error([...path, 'rand_time'], 'is not shorter than the lifetime itself', 'A tenth of rekey_time is usual.');
-  return { rekey, jitter, hard: longest === 0 ? 0 : longest + over, reauth };
+  const rekey = connection.rekey_time ?? DEFAULTS.ikeRekey;
+  const over = connection.over_time ?? Math.round(rekey * DEFAULTS.margin);
+  const jitter = connection.rand_time ?? Math.round(rekey * DEFAULTS.margin);
+  if (rekey > 0 && jitter >= rekey)
+    throw context.error([...path, 'rand_time'], 'is not shorter than rekey_time', 'A tenth of it is usual.');
+  return { rekey, jitter, hard: rekey === 0 ? 0 : rekey + over, reauth: 0 };
 }
 
 function retransmission(connection: ConnectionSettings): Connection['retransmission'] {

@@ -56,7 +56,12 @@ function parseWord(word: string, text: string, legacy: boolean): Parsed<KeywordT
   if (/^chacha20poly1305\d+$/.test(word))
     return invalid(`${quoted(word)} in ${quoted(text)} has a key length, and ChaCha20 has but one`, 'Write chacha20poly1305.');
   const transform = parseKeyword(word);
-  if (transform === undefined) return invalid(...unknownWord(word, text));
+  if (transform === undefined) return invalid(...unknownWord(word, text, legacy));
+  if (transform.type >= TransformType.ADDKE1)
+    return invalid(
+      `${quoted(word)} in ${quoted(text)} is an additional key exchange (RFC 9370), which is not carried out`,
+      'Leave it out.',
+    );
   if (!legacy && isWeak(transform))
     return invalid(
       `${quoted(word)} in ${quoted(text)} can be broken and is off`,
@@ -65,8 +70,14 @@ function parseWord(word: string, text: string, legacy: boolean): Parsed<KeywordT
   return valid(transform);
 }
 
-function unknownWord(word: string, text: string): [message: string, hint?: string] {
+function unknownWord(word: string, text: string, legacy: boolean): [message: string, hint?: string] {
   const known = explainKeyword(word);
+  // What the keywords call legacy may still be more than the ciphers here can do.
+  if (legacy && known?.includes('needs legacy') === true)
+    return [
+      `${quoted(word)} in ${quoted(text)} can be broken and is not spoken here, not even with legacy`,
+      'Ask the other end for something better.',
+    ];
   if (known !== undefined) return [`${known} (in ${quoted(text)})`];
   if (word === '') return [`${quoted(text)} has an empty place between dashes`];
   const meant = nearest(word, knownKeywords());

@@ -108,8 +108,6 @@ describe('defaults', () => {
 describe('what is set is what holds', () => {
   test.each([
     ['rekey_time: 1h', { rekey: HOUR, jitter: 360_000, hard: 66 * MINUTE, reauth: 0 }],
-    ['reauth_time: 2h', { rekey: 0, jitter: 720_000, hard: 132 * MINUTE, reauth: 2 * HOUR }],
-    ['rekey_time: 1h\n    reauth_time: 2h', { rekey: HOUR, jitter: 360_000, hard: 132 * MINUTE, reauth: 2 * HOUR }],
     ['rekey_time: 0', { rekey: 0, jitter: 0, hard: 0, reauth: 0 }],
     ['rekey_time: 1h\n    over_time: 1m\n    rand_time: 30s', { rekey: HOUR, jitter: 30_000, hard: HOUR + 60_000, reauth: 0 }],
   ])('%j', (lines, lifetimes) => {

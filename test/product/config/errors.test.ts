@@ -256,7 +256,7 @@ describe('what fits the schema but not itself', () => {
     [
       'luck longer than life',
       road('rekey_time: 1h\nrand_time: 1h'),
-      'tunnelwright.yaml:9:16 connections.road.rand_time: is not shorter than the lifetime itself',
+      'tunnelwright.yaml:9:16 connections.road.rand_time: is not shorter than rekey_time',
       /tenth/,
     ],
     [
@@ -323,6 +323,7 @@ describe('what nothing carries out is refused or said aloud, never dropped', () 
       road('').replace('remote: {auth: psk}', 'remote: {auth: psk, revocation: strict}'),
       'connections.road.remote.revocation: this setting is not carried out: revocation lists and OCSP are not asked',
     ],
+    [road('reauth_time: 3h'), 'connections.road.reauth_time: this setting is not carried out: nobody is made to authenticate anew'],
     [child('mode: drop'), 'connections.road.children.net.mode: mode: drop is not carried out'],
     [child('updown: /bin/true'), 'connections.road.children.net.updown: this setting is not carried out: no programs are run'],
     [child('mark_in: 42/0xff'), 'connections.road.children.net.mark_in: this setting is not carried out'],

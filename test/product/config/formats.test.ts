@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { formatIp } from '../../../src/core/bytes/ip-address.ts';
 import { formatSelector } from '../../../src/core/wire/text/selector.ts';
-import { formatRange, type Parsed, parseAddressRange, parseDuration, parseSize } from '../../../src/product/config/values.ts';
 import { rangeToPrefixes } from '../../../src/product/config/ranges.ts';
 import { nearest } from '../../../src/product/config/schema/section.ts';
 import { parseSelector, toTrafficSelector } from '../../../src/product/config/selectors.ts';
+import { formatRange, type Parsed, parseAddressRange, parseDuration, parseSize } from '../../../src/product/config/values.ts';
 
 const value = <T>(parsed: Parsed<T>): T | string => (parsed.ok ? parsed.value : parsed.message);
 

@@ -99,6 +99,7 @@ describe('refused, with what to write instead', () => {
     ],
     ['aes256gcm16--x25519', 'IKE', /has an empty place between dashes/],
     ['aes256gcm16-prfsha384-x25519,', 'IKE', /has an empty place between commas/],
+    ['aes256gcm16-prfsha384-x25519-ke1_mlkem768', 'IKE', /is an additional key exchange \(RFC 9370\), which is not carried out/],
     ['des-md5-modp768', 'IKE', /^des is broken and never negotiated/],
     ['blowfish256-sha512-modp2048', 'IKE', /blowfish256/],
     ['aes256-sha1-modp2048', 'IKE', /"sha1" in .* can be broken and is off → Ask the other end for something better, or set legacy: yes/],
@@ -114,5 +115,6 @@ describe('refused, with what to write instead', () => {
   test('legacy permits SHA-1, and nothing that is broken', () => {
     expect(words('aes256-sha1-modp2048', 'IKE', true)).toEqual(['aes256-prfsha1-sha1-modp2048']);
     expect(words('des-sha1-modp2048', 'IKE', true)).toMatch(/^des is broken/);
+    expect(words('aes256-sha1-modp1024', 'IKE', true)).toMatch(/"modp1024" in .* is not spoken here, not even with legacy/);
   });
 });

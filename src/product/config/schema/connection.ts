@@ -199,5 +199,5 @@ export const connection = section({
   ppk_required: key(flag, 'Refuse a peer without it.', 'no'),
   if_id_in: key(z.string(), 'XFRM interface of inbound traffic of all children.'),
   if_id_out: key(z.string(), 'XFRM interface of outbound traffic of all children.'),
-  legacy: key(flag, 'Permit algorithms that can be broken: 3DES, SHA-1, MODP below 2048 bits and groups 22 to 24.', 'no'),
+  legacy: key(flag, 'Permit algorithms that can be broken, as far as they are spoken here: HMAC with SHA-1.', 'no'),
 });
