@@ -39,7 +39,7 @@ export function registerDemo(shell: Shell): void {
         );
         if (out.json) out.document(result);
         view?.result(result);
-        if (keylog !== undefined) out.note(`\n${wiresharkHint(keylog, CAPTURE, result.ports)}`);
+        if (keylog !== undefined) out.note(`\n${wiresharkHint(keylog, CAPTURE)}`);
         return result.checks.every(({ held }) => held) ? EXIT.ok : EXIT.failed;
       } catch (error) {
         view?.leave();
@@ -49,10 +49,11 @@ export function registerDemo(shell: Shell): void {
   );
 }
 
-/** Wireshark knows IKE and ESP by the standard ports; an ordinary user has others. */
-function wiresharkHint(folder: string, capture: string, { ike, nat }: { readonly ike: number; readonly nat: number }): string {
+/** The folder is one that Wireshark starts with: it knows the ports and the keys from there. */
+function wiresharkHint(folder: string, capture: string): string {
+  const quoted = /^[\w./+@%=:,-]+$/.test(folder) ? folder : `'${folder.replaceAll("'", "'\\''")}'`;
   return [
-    `${folder} holds ${capture} and the keys. To read it:`,
-    `  WIRESHARK_CONFIG_DIR=${folder} tshark -r ${folder}/${capture} -d udp.port==${ike},isakmp -d udp.port==${nat},udpencap -o esp.enable_encryption_decode:TRUE`,
+    `${folder} holds ${capture} and its keys. To look inside, with wireshark or tshark -r:`,
+    `  WIRESHARK_CONFIG_DIR=${quoted} wireshark ${quoted}/${capture}`,
   ].join('\n');
 }
