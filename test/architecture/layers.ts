@@ -107,18 +107,10 @@ export const NODE_MODULES: readonly ModuleRule[] = [
 /** Packages; a package that is not listed may not be imported at all. */
 export const PACKAGES: readonly ModuleRule[] = [
   { module: '@noble/post-quantum*', rooms: ['core/crypto'], why: 'every primitive is named once, in core/crypto' },
-  { module: 'pkijs', rooms: ['core/pki'], why: 'issuing and enrolment only; what a peer sends goes through our own DER reader' },
-  { module: 'asn1js', rooms: ['core/pki'], why: 'issuing and enrolment only; what a peer sends goes through our own DER reader' },
   { module: 'yaml', rooms: ['product/config'], why: 'configuration is read in one room' },
   { module: 'zod', rooms: ['product/config', 'product/control'], why: 'one schema for the configuration, one for the control API' },
   { module: 'commander', rooms: ['cli'], why: 'the command line is one tree' },
   { module: 'picocolors*', rooms: ['cli'], why: 'colour belongs to the terminal' },
-];
-
-/** Files of a room that a package is kept to: it is imported nowhere else, so that it stays out of what parses a peer's bytes. */
-export const PACKAGE_FOLDERS: readonly { readonly module: string; readonly folders: readonly string[] }[] = [
-  { module: 'pkijs', folders: ['src/core/pki/issuing/', 'src/core/pki/enrolment/'] },
-  { module: 'asn1js', folders: ['src/core/pki/issuing/', 'src/core/pki/enrolment/'] },
 ];
 
 /** Names of the platform that no file of the core may read: if it needs a clock, a socket or luck, it is an argument. */
