@@ -133,6 +133,9 @@ function timestampsPass(tcb: Tcb, segment: TcpView, rst: boolean): boolean {
     return false;
   }
   if (!seqLt(segment.tsVal, tcb.tsRecent) || host.now - tcb.tsRecentAt > TS_RECENT_LIFE) return true;
+  // Exception: an acknowledgment without text that was overtaken on its way is no old duplicate, and what it SACKs is worth knowing. Dropped
+  // and answered, every one of them on a path that reorders would cost two packets more.
+  if (segment.length === 0 && segment.seq === tcb.rcvNxt && seqDiff(tcb.tsRecent, segment.tsVal) <= tcb.rtt.rto) return true;
   host.counters.tcpPaws++;
   challenge(tcb);
   return false;

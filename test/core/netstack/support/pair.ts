@@ -1,5 +1,6 @@
 import { Stack, type StackOptions } from '../../../../src/core/netstack/index.ts';
 import { SeededRandom } from '../../../../src/testing/seeded.ts';
+import { VirtualClock } from '../../../../src/testing/virtual-clock.ts';
 
 export const A4 = '10.0.0.1';
 export const B4 = '10.0.0.2';
@@ -17,13 +18,6 @@ export interface PairOptions {
   readonly fate?: Fate;
 }
 
-interface Flight {
-  readonly at: number;
-  readonly order: number;
-  readonly to: Stack;
-  readonly packet: Uint8Array;
-}
-
 /** Two stacks and the wire between them, in virtual time. */
 export class Pair {
   readonly a: Stack;
@@ -32,9 +26,10 @@ export class Pair {
   fate: Fate;
   /** Called after anything happened, for applications that read and write. */
   onStep: () => void = () => {};
+  /** When an application wants `onStep` without anything having happened. */
+  wake: () => number | undefined = () => undefined;
   packets = 0;
-  readonly #flights: Flight[] = [];
-  #order = 0;
+  readonly #wire = new VirtualClock();
 
   constructor(options: PairOptions = {}) {
     const random = new SeededRandom(options.seed ?? 1, 'stacks');
@@ -55,7 +50,7 @@ export class Pair {
         return done();
       }
       this.now = Math.max(this.now, next);
-      this.#deliver();
+      this.#wire.run(this.now);
       for (const stack of [this.a, this.b]) {
         const deadline = stack.nextDeadline();
         if (deadline !== undefined && deadline <= this.now) stack.expire(this.now);
@@ -82,29 +77,13 @@ export class Pair {
       sent = true;
       this.packets++;
       const copy = packet.slice();
-      for (const delay of this.fate(copy, name, this.now)) this.#insert({ at: this.now + delay, order: this.#order++, to, packet: copy });
+      for (const delay of this.fate(copy, name, this.now)) this.#wire.at(this.now + delay, () => to.receive(copy, this.now));
     }
     return sent;
   }
 
-  #insert(flight: Flight): void {
-    let at = this.#flights.length;
-    while (at > 0 && this.#flights[at - 1]!.at > flight.at) at--;
-    this.#flights.splice(at, 0, flight);
-  }
-
-  #deliver(): void {
-    let count = 0;
-    while (count < this.#flights.length && this.#flights[count]!.at <= this.now) {
-      const { to, packet } = this.#flights[count]!;
-      to.receive(packet, this.now);
-      count++;
-    }
-    this.#flights.splice(0, count);
-  }
-
   #next(): number | undefined {
-    const times = [this.#flights[0]?.at, this.a.nextDeadline(), this.b.nextDeadline()].filter((t) => t !== undefined);
+    const times = [this.#wire.next, this.a.nextDeadline(), this.b.nextDeadline(), this.wake()].filter((t) => t !== undefined);
     return times.length === 0 ? undefined : Math.min(...times);
   }
 }
