@@ -35,7 +35,8 @@ export function toHex(data: Uint8Array, separator = ''): string {
 /** Accepts blanks and colons between octets. */
 export function fromHex(text: string): Uint8Array {
   const digits = text.replace(/[\s:]/g, '');
-  if (digits.length % 2 !== 0 || /[^0-9a-fA-F]/.test(digits)) throw new ApiMisuse(`not a hex string: ${text.slice(0, 32)}`, { code: 'NOT_HEX' });
+  if (digits.length % 2 !== 0 || /[^0-9a-fA-F]/.test(digits))
+    throw new ApiMisuse(`not a hex string: ${text.slice(0, 32)}`, { code: 'NOT_HEX' });
   const data = new Uint8Array(digits.length / 2);
   for (let i = 0; i < data.length; i++) data[i] = Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16);
   return data;
@@ -51,5 +52,8 @@ export const fromUtf8 = (data: Uint8Array): string => decoder.decode(data);
 /** Makes text that a peer chose safe for one line of a terminal or log: control characters become `\xNN`. */
 export function printable(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  return text.replace(
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
+    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
 }

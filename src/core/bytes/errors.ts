@@ -120,6 +120,10 @@ export class ApiMisuse extends TunnelwrightError {
 /** Our own mistake. */
 export class InternalError extends TunnelwrightError {
   constructor(message: string, details: Partial<ErrorDetails> = {}) {
-    super(message, { hint: 'This is a defect of Tunnelwright: please report it with the log.', ...details, code: details.code ?? 'INTERNAL_ERROR' });
+    super(message, {
+      hint: 'This is a defect of Tunnelwright: please report it with the log.',
+      ...details,
+      code: details.code ?? 'INTERNAL_ERROR',
+    });
   }
 }
