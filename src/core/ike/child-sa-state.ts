@@ -4,7 +4,7 @@
  * - `installing` keys are on their way into the data plane
  * - `installed`
  * - `rekeying`   we asked for its successor (RFC 7296 §2.8)
- * - `rekeyed`    a successor stands; a Delete is expected or about to be sent
+ * - `rekeyed`    a successor stands; a Delete is expected or about to be sent. `installed` again when the peer deletes the successor instead
  * - `deleting`   our Delete is under way (RFC 7296 §1.4.1)
  * - `retired`    both ends are done with it; inbound still takes packets that were under way
  * - `dead`
@@ -17,7 +17,7 @@ export const CHILD_SA_TRANSITIONS: Readonly<Record<ChildSaState, readonly ChildS
   installing: ['installed', 'dead'],
   installed: ['rekeying', 'rekeyed', 'deleting', 'dead'],
   rekeying: ['installed', 'rekeyed', 'deleting', 'dead'],
-  rekeyed: ['deleting', 'retired', 'dead'],
+  rekeyed: ['installed', 'deleting', 'retired', 'dead'],
   deleting: ['retired', 'dead'],
   retired: ['dead'],
   dead: [],

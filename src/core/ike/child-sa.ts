@@ -8,6 +8,12 @@ import type { ChildPolicy } from './policy.ts';
 import { childSuiteText } from './proposals.ts';
 import { newTimer, type Timer } from './timers.ts';
 
+/** Traffic selectors from our point of view. */
+export interface SelectorPair {
+  readonly localTs: readonly TrafficSelector[];
+  readonly remoteTs: readonly TrafficSelector[];
+}
+
 /** A CHILD_SA as the control plane sees it: a pair of ESP or AH SAs under one policy (RFC 7296 §1.1.2). */
 export class ChildSa {
   readonly id: number;
@@ -18,6 +24,8 @@ export class ChildSa {
   /** Of the exchange that made it: the collision rules compare them (RFC 7296 §2.8.1). */
   readonly lowestNonce: Uint8Array;
   readonly createdByUs: boolean;
+  /** What the peer had asked for, where we narrowed it: some peers go on believing in it (Windows), and take no other selectors in a rekeying. */
+  readonly asked: SelectorPair | undefined;
   state: ChildSaState = 'installing';
   /** The IKE SA it hangs on now; an IKE rekey moves it. */
   ikeSa: number;
@@ -33,6 +41,7 @@ export class ChildSa {
     establishedAt: Millis;
     lowestNonce: Uint8Array;
     createdByUs: boolean;
+    asked?: SelectorPair | undefined;
   }) {
     this.id = fields.spec.id;
     this.ikeSa = fields.spec.ikeSa;
@@ -42,6 +51,7 @@ export class ChildSa {
     this.establishedAt = fields.establishedAt;
     this.lowestNonce = fields.lowestNonce;
     this.createdByUs = fields.createdByUs;
+    this.asked = fields.asked;
     this.timers = {
       rekey: newTimer('rekey-child', this.id),
       expire: newTimer('expire-child', this.id),

@@ -3,7 +3,7 @@ import type { Address } from '../bytes/ip-address.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { Command } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
-import { createChild, rekeyChild } from './exchanges/create-child-sa.ts';
+import { enqueueCreate, rekeyChild } from './exchanges/create-child-sa.ts';
 import { initiateIkeAuth } from './exchanges/ike-auth.ts';
 import { initiateIkeSaInit } from './exchanges/ike-sa-init.ts';
 import { checkLiveness } from './exchanges/informational.ts';
@@ -38,7 +38,7 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
       const sa = needIkeSa(world, command.ikeSa);
       // a Delete that is under way is waited for; `forget-ike` is for who cannot wait
       if (sa.is('replaced', 'deleting', 'lingering')) return undefined;
-      if (!sa.isEstablished) world.kill(sa, 'given up by the operator');
+      if (!sa.isEstablished) giveUp(world, sa);
       else requestIkeDelete(world, sa, 'deleted by the operator');
       return undefined;
     }
@@ -59,6 +59,13 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
   }
 }
 
+/** The operator ends what has not come up yet: nobody tries again. */
+function giveUp(world: EndpointWorld, sa: IkeSa): void {
+  const waiting = sa.connection && world.reconnects.settled(sa.connection.name);
+  if (waiting) world.clear(waiting);
+  world.kill(sa, 'given up by the operator');
+}
+
 function initiate(world: EndpointWorld, command: Extract<Command, { kind: 'initiate' }>): number {
   const connection = world.connections.find((c) => c.name === command.connection);
   if (connection === undefined) throw new ApiMisuse(`there is no connection named ${command.connection}`, { code: 'NO_SUCH_CONNECTION' });
@@ -76,15 +83,18 @@ function initiate(world: EndpointWorld, command: Extract<Command, { kind: 'initi
     encap,
     connection,
     state: 'connecting',
+    bornAt: world.now,
   });
   world.add(sa);
   const [first, ...others] = command.child === undefined ? wanted(connection) : [childPolicy(connection, command.child)];
+  sa.firstChild = first?.name;
   sa.running++;
   world.run(
     sa,
     establish(world, sa, connection, first),
     (made) => {
       sa.running--;
+      sa.firstChild = undefined;
       for (const policy of first && !made ? [first, ...others] : others) enqueueCreate(world, sa, policy);
       world.pump(sa);
     },
@@ -140,29 +150,26 @@ export function requestChildDelete(world: EndpointWorld, child: ChildSa, reason:
     enqueueChildJob(world, sa, child, 'delete-child', `deleting CHILD_SA ${child.spec.name}`, () => deleteChild(world, child, reason));
 }
 
+/** The hard lifetime of a child is over: it goes, and what is meant to be up always is made anew. */
+export function endOfLife(world: EndpointWorld, child: ChildSa): void {
+  const sa = world.ikeSas.get(child.ikeSa);
+  const wanted = child.usable && (child.policy.startAction === 'start' || child.policy.dpdAction === 'start');
+  requestChildDelete(world, child, 'its hard lifetime is over');
+  if (sa && wanted) enqueueCreate(world, sa, child.policy);
+}
+
 export function requestIkeRekey(world: EndpointWorld, sa: IkeSa): void {
-  world.enqueue(sa, { what: 'rekeying the IKE SA', key: 'rekey-ike', start: () => rekeyIke(world, sa) });
+  world.enqueue(sa, { what: 'rekeying the IKE SA', key: 'rekey-ike', start: (owner) => rekeyIke(world, owner) });
 }
 
 export function requestIkeDelete(world: EndpointWorld, sa: IkeSa, reason: string): void {
-  world.enqueue(sa, { what: 'deleting the IKE SA', key: 'delete-ike', start: () => deleteIkeSa(world, sa, reason) });
+  world.enqueue(sa, { what: 'deleting the IKE SA', key: 'delete-ike', start: (owner) => deleteIkeSa(world, owner, reason) });
 }
 
 export function requestLivenessCheck(world: EndpointWorld, sa: IkeSa): void {
   world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: checkLiveness });
 }
 
-function enqueueCreate(world: EndpointWorld, sa: IkeSa, policy: ChildPolicy): void {
-  world.enqueue(sa, {
-    what: `CHILD_SA ${policy.name}`,
-    key: `create-child ${policy.name}`,
-    start: function* () {
-      yield* createChild(world, sa, policy);
-    },
-  });
-}
-
-/** A child's job runs on whatever IKE SA carries the child by then. */
 function enqueueChildJob(
   world: EndpointWorld,
   sa: IkeSa,
@@ -171,7 +178,7 @@ function enqueueChildJob(
   what: string,
   start: (owner: IkeSa) => Routine<void>,
 ): void {
-  world.enqueue(sa, { what, key: `${kind} ${child.id}`, start: () => start(world.ikeSas.get(child.ikeSa) ?? sa) });
+  world.enqueue(sa, { what, key: `${kind} ${child.id}`, ofChild: true, start });
 }
 
 /** `up` without a child's name brings up what is meant to be up; with nothing marked so, everything. */

@@ -8,9 +8,10 @@ import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
 import type { ChildSaChange, Datagram, Effect, Millis, Notice } from './effects.ts';
 import { HalfOpen } from './half-open.ts';
+import { canonicalOctets } from './identity.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { IkeSaState } from './ike-sa-state.ts';
-import { drop, receiveForSa } from './inbound.ts';
+import { drop, receiveForSa, refuseVersion } from './inbound.ts';
 import { armChildTimers } from './lifetimes.ts';
 import { pumpJobs, sendRequest } from './outbound.ts';
 import type { Connection, EndpointLimits } from './policy.ts';
@@ -60,6 +61,7 @@ export class EndpointWorld implements World {
       message = parseMessage(datagram.data);
     } catch (error) {
       if (!(error instanceof TunnelwrightError)) throw error;
+      if (error.code === 'UNSUPPORTED_MAJOR_VERSION') refuseVersion(this, datagram);
       return drop(
         this,
         datagram,
@@ -129,10 +131,9 @@ export class EndpointWorld implements World {
 
   transition(sa: IkeSa, to: IkeSaState): void {
     const from = sa.enter(to);
-    if (from === 'half-open') {
-      this.halfOpen.forget(sa, this.now);
-      sa.pending = undefined;
-    }
+    if (from === 'half-open') sa.pending = undefined;
+    // one whose IKE_AUTH failed still repeats its answer: until it is gone it counts among the strangers
+    if (to === 'established' || to === 'dead') this.halfOpen.forget(sa, this.now, to === 'established');
     this.notice({ kind: 'ike-state', ikeSa: sa.id, connection: sa.connection?.name, from, to });
   }
 
@@ -170,7 +171,7 @@ export class EndpointWorld implements World {
   }
 
   noteProven(sa: IkeSa): void {
-    const waiting = sa.connection && this.reconnects.settled(sa.connection.name);
+    const waiting = sa.connection && this.reconnects.stands(sa.connection.name);
     if (waiting) this.clear(waiting);
     if (sa.remoteId === undefined) return;
     const key = peerKey(sa.remoteId);
@@ -198,14 +199,16 @@ export class EndpointWorld implements World {
     this.#bySpi.delete(toHex(sa.ownSpi));
     this.clear(sa.timers.linger);
     this.#forgetPeer(sa);
+    if (sa.successor?.predecessor === sa) sa.successor.predecessor = undefined;
     sa.destroyKeys();
     if (!announced) this.#announceEnd(sa, reason, error);
   }
 
   linger(sa: IkeSa, reason: string, error?: unknown): void {
     if (sa.state === 'dead' || sa.state === 'lingering') return;
+    const stranger = sa.establishedAt === undefined;
     this.#end(sa, 'lingering', reason);
-    this.arm(sa.timers.linger, this.now + LINGER);
+    this.arm(sa.timers.linger, this.now + (stranger ? Math.min(LINGER, this.limits.halfOpenLife) : LINGER));
     this.#announceEnd(sa, reason, error);
   }
 
@@ -225,7 +228,7 @@ export class EndpointWorld implements World {
     sa.deferred.length = 0;
     for (const timer of Object.values(sa.timers)) if (timer.kind !== 'linger') this.clear(timer);
     for (const child of [...sa.children.values()]) this.removeChild(child, reason);
-    if (sa.successor === undefined && sa.assigned.length > 0 && !sa.assignedToUs) this.emit({ kind: 'lease-release', ikeSa: sa.leasedAs });
+    if (sa.successor === undefined && sa.leased) this.emit({ kind: 'lease-release', ikeSa: sa.leasedAs });
   }
 
   #announceEnd(sa: IkeSa, reason: string, error: unknown): void {
@@ -265,7 +268,10 @@ export class EndpointWorld implements World {
       this.#update(child, { kind: 'owner', ikeSa: to.id });
     }
     from.children.clear();
-    to.jobs.push(...from.jobs.splice(0), ...from.deferred.splice(0));
+    // what was about the old SA itself is done with it
+    const waiting = [...from.jobs.splice(0), ...from.deferred.splice(0)].filter((job) => job.key !== 'rekey-ike' && job.key !== 'liveness');
+    this.clear(from.timers.retry);
+    for (const job of waiting) if (![...to.jobs, ...to.deferred].some((j) => j.key === job.key)) to.jobs.push(job);
   }
 
   moved(sa: IkeSa, local: Address, remote: Address, encap: boolean): void {
@@ -305,7 +311,7 @@ class EffectQueue {
 const plainView = (data: Uint8Array): Uint8Array =>
   data.constructor === Uint8Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
-const peerKey = (id: Identification): string => `${id.idType}:${toHex(id.data)}`;
+const peerKey = (id: Identification): string => `${id.idType}:${toHex(canonicalOctets(id))}`;
 
 const STANDARD_PORTS = { ike: 500, nat: 4500 };
 /** RFC 4303 §2.1: 1–255 are reserved by IANA, 0 is for local use. */

@@ -57,13 +57,16 @@ export class HalfOpen {
     }
   }
 
-  /** Authenticated or dead: it no longer counts. */
-  forget(sa: IkeSa, now: Millis): void {
+  /**
+   * Authenticated or dead: it no longer counts.
+   * @param served the SA stands: late copies of its request are ignored. An initiator whose SA only timed out may try again at once
+   */
+  forget(sa: IkeSa, now: Millis, served: boolean): void {
     const key = this.#keys.get(sa);
     if (key === undefined) return;
     this.#keys.delete(sa);
     this.#byRequest.delete(key);
-    this.#past.set(key, now + COPIES_WANDER);
+    if (served) this.#past.set(key, now + COPIES_WANDER);
     for (const [oldest, until] of this.#past) {
       if (until > now && this.#past.size <= MOST_PAST) break;
       this.#past.delete(oldest);
@@ -130,6 +133,7 @@ export class HalfOpen {
       encap,
       connection: candidates.length === 1 ? candidates[0] : undefined,
       state: 'half-open',
+      bornAt: world.now,
     });
     world.add(sa);
     world.arm(sa.timers['half-open'], world.now + world.limits.halfOpenLife);

@@ -19,7 +19,12 @@ export interface Job {
   readonly what: string;
   /** Jobs of one kind for one object are queued once. */
   readonly key: string;
-  readonly start: () => Routine<void>;
+  /** It creates, rekeys or deletes a child: meanwhile the peer may not rekey the IKE SA (RFC 7296 §2.25.1). */
+  readonly ofChild?: boolean;
+  /** The IKE SA it runs on is the one that carries it by then: a rekeying hands waiting jobs over. */
+  readonly start: (sa: IkeSa) => Routine<void>;
+  /** How often it met TEMPORARY_FAILURE. */
+  retries?: number;
 }
 
 /** What the peer said it can do. */
@@ -59,6 +64,9 @@ export class IkeSa {
   /** Inner addresses that CFG_REPLY carried, and whose they are. */
   assigned: readonly string[] = [];
   assignedToUs = false;
+  /** We asked for a lease on the peer's behalf: it is released once, by the last IKE SA of the line. */
+  leased = false;
+  readonly bornAt: Millis;
   establishedAt: Millis | undefined;
   rekeyAt: Millis | undefined;
   lastInbound: Millis | undefined;
@@ -68,7 +76,11 @@ export class IkeSa {
   readonly jobs: Job[] = [];
   /** Jobs that met TEMPORARY_FAILURE and wait for the retry timer. */
   readonly deferred: Job[] = [];
+  /** Jobs under way. */
+  readonly active = new Set<Job>();
   running = 0;
+  /** The child that is being made along with this IKE SA. */
+  firstChild: string | undefined;
   readonly cancels = new Set<() => void>();
   readonly reassembly = { requests: new Reassembly(), responses: new Reassembly() };
   readonly timers: Readonly<Record<'retransmit' | 'half-open' | 'liveness' | 'rekey-ike' | 'expire-ike' | 'linger' | 'retry', Timer>>;
@@ -86,6 +98,8 @@ export class IkeSa {
   /** The lowest nonce of the exchange that made this SA, for RFC 7296 §2.8.2. */
   lowestNonce: Uint8Array | undefined;
   successor: IkeSa | undefined;
+  /** Whom this SA replaced, as long as that one may still be there. */
+  predecessor: IkeSa | undefined;
   /** A successor that the peer made while our own rekeying was under way. */
   peerSuccessor: IkeSa | undefined;
 
@@ -104,8 +118,10 @@ export class IkeSa {
     encap: boolean;
     connection: Connection | undefined;
     state: IkeSaState;
+    bornAt: Millis;
   }) {
     this.id = fields.id;
+    this.bornAt = fields.bornAt;
     this.leasedAs = fields.id;
     this.originalRole = fields.originalRole;
     this.spiI = fields.spiI;
@@ -125,6 +141,11 @@ export class IkeSa {
       linger: timer('linger'),
       retry: timer('retry'),
     };
+  }
+
+  /** The IKE SA at the end of the line of rekeyings: this one, where nothing replaced it. */
+  get heir(): IkeSa {
+    return this.successor?.heir ?? this;
   }
 
   get ownSpi(): Uint8Array {

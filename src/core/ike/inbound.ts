@@ -1,17 +1,26 @@
 import { MalformedMessage, PeerViolation, TunnelwrightError } from '../bytes/errors.ts';
 import { type Address, sameAddress } from '../bytes/ip-address.ts';
-import { checkMessage, ExchangeType, type Message, NotifyType, type Payload, summarise } from '../wire/index.ts';
+import { checkMessage, ExchangeType, type Message, NotifyType, type Payload, parseHeader, summarise, writeMessage } from '../wire/index.ts';
 import type { Datagram } from './effects.ts';
 import { respondCreateChildSa } from './exchanges/create-child-sa.ts';
 import { respondIkeAuth } from './exchanges/ike-auth.ts';
 import { checkLiveness, respondInformational } from './exchanges/informational.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { logMessage, open, seal, transmit } from './messenger.ts';
-import { answerTo } from './notifies.ts';
+import { answerTo, invalidSyntax, notify } from './notifies.ts';
 import { armRetransmission } from './outbound.ts';
 import { outcomeOf } from './outcome.ts';
 import type { Inbound, Reply, Routine } from './routine.ts';
 import type { World } from './world.ts';
+
+/** RFC 7296 §2.5: a request of a higher major version is dropped, and its sender told which one we speak; never more octets than it sent. */
+export function refuseVersion(world: World, { local, remote, encap, data }: Datagram): void {
+  const { header } = parseHeader(data);
+  if (header.majorVersion < 3 || header.flags.response) return;
+  const flags = { initiator: !header.flags.initiator, response: true, version: false };
+  const answer = writeMessage({ ...header, majorVersion: 2, minorVersion: 0, flags }, [notify(NotifyType.INVALID_MAJOR_VERSION)]);
+  if (answer.length <= data.length) world.emit({ kind: 'transmit', datagram: { local, remote, data: answer, encap } });
+}
 
 /** A datagram for an IKE SA we know. Nothing is believed, and no address is followed, before its ICV has verified. */
 export function receiveForSa(world: World, sa: IkeSa, message: Message, datagram: Datagram): void {
@@ -35,21 +44,16 @@ export function receiveForSa(world: World, sa: IkeSa, message: Message, datagram
 function unprotect(world: World, sa: IkeSa, message: Message, datagram: Datagram): readonly Payload[] | undefined {
   const { header } = message;
   try {
-    const opened = open(world, sa, message);
+    const opened = open(world, sa, message, header.flags.response || sa.window.judge(header.messageId) === 'new');
+    if (opened.kind === 'payloads') return opened.payloads;
     if (opened.kind === 'bad-icv') drop(world, datagram, 'bad-icv', summarise(header, message.payloads));
     else if (opened.kind === 'clear') suspect(world, sa, message, datagram);
-    else if (opened.kind === 'partial') {
-      sa.fragmentOctets += datagram.data.length;
-      heed(world, sa);
-      repeatAnswer(world, sa, header.messageId, header.flags.response, message);
-    } else {
-      heed(world, sa);
-      return opened.payloads;
-    }
+    else if (opened.kind === 'not-agreed') drop(world, datagram, 'fragments-not-agreed', summarise(header, message.payloads));
+    else if (opened.kind === 'partial') sa.fragmentOctets += datagram.data.length;
+    else repeatAnswer(world, sa, message, datagram);
   } catch (error) {
     if (!(error instanceof MalformedMessage)) throw error;
     // authentic, yet nonsense: §2.21.3 lets INVALID_SYNTAX end the IKE SA
-    heed(world, sa);
     refuseMalformed(world, sa, header.messageId, header.exchange, header.flags.response, error);
   }
   return undefined;
@@ -63,8 +67,9 @@ function receiveRequest(world: World, sa: IkeSa, request: Inbound, datagram: Dat
   const routine = dispatch(world, sa, request);
   if (routine === undefined) return drop(world, datagram, 'wrong-state', `exchange ${request.exchange} in state ${sa.state}`);
   sa.window.begin(request.messageId);
+  heed(world, sa);
   const octets = takeOctets(sa, datagram);
-  followPeer(world, sa, datagram);
+  followPeer(world, sa, datagram, sa.state === 'half-open');
   world.run(
     sa,
     routine,
@@ -78,11 +83,11 @@ function dispatch(world: World, sa: IkeSa, request: Inbound): Routine<Reply> | u
   const { exchange } = request;
   if (exchange === ExchangeType.IKE_AUTH && sa.state === 'half-open' && sa.pending) {
     const { candidates, material } = sa.pending;
-    return checked(request, payloadsOnly(respondIkeAuth(world, sa, candidates, material, request)));
+    return checked(request, respondIkeAuth(world, sa, candidates, material, request));
   }
-  if (exchange === ExchangeType.CREATE_CHILD_SA && sa.isEstablished) return checked(request, respondCreateChildSa(world, sa, request));
-  const informational = sa.isEstablished || sa.state === 'replaced' || sa.state === 'deleting';
-  if (exchange === ExchangeType.INFORMATIONAL && informational)
+  const authenticated = sa.isEstablished || sa.state === 'replaced' || sa.state === 'deleting';
+  if (exchange === ExchangeType.CREATE_CHILD_SA && authenticated) return checked(request, respondCreateChildSa(world, sa, request));
+  if (exchange === ExchangeType.INFORMATIONAL && authenticated)
     return checked(
       request,
       later(() => respondInformational(world, sa, request)),
@@ -97,10 +102,6 @@ function* checked(request: Inbound, routine: Routine<Reply>): Routine<Reply> {
   return yield* routine;
 }
 
-function* payloadsOnly(routine: Routine<readonly Payload[]>): Routine<Reply> {
-  return { payloads: yield* routine };
-}
-
 // biome-ignore lint/correctness/useYield: an answer that needs nobody else is a routine all the same
 function* later(make: () => Reply): Routine<Reply> {
   return make();
@@ -108,7 +109,8 @@ function* later(make: () => Reply): Routine<Reply> {
 
 function answer(world: World, sa: IkeSa, request: Inbound, reply: Reply, requestOctets: number): void {
   if (sa.state === 'dead') return;
-  const messages = seal(world, sa, request.exchange, request.messageId, true, reply.payloads);
+  const messages = sealAnswer(world, sa, request, reply);
+  if (messages === undefined) return;
   sa.window.answer(request.messageId, messages);
   transmit(world, sa, messages);
   world.notice({
@@ -127,6 +129,17 @@ function answer(world: World, sa: IkeSa, request: Inbound, reply: Reply, request
   reply.afterwards?.();
 }
 
+/** What cannot be sent, say a chain of certificates without fragmentation, ends the IKE SA: the peer cannot go on without the answer. */
+function sealAnswer(world: World, sa: IkeSa, request: Inbound, reply: Reply): Uint8Array[] | undefined {
+  try {
+    return seal(world, sa, request.exchange, request.messageId, true, reply.payloads);
+  } catch (error) {
+    if (!(error instanceof TunnelwrightError)) throw error;
+    world.kill(sa, `the answer cannot be sent: ${error.message}`, error);
+    return undefined;
+  }
+}
+
 /** §2.21: the peer learns what the table allows; an IKE SA that could not be authenticated, or whose peer talks nonsense, ends. */
 function answerError(world: World, sa: IkeSa, request: Inbound, error: unknown, requestOctets: number): void {
   if (!(error instanceof TunnelwrightError)) return world.kill(sa, 'internal error', error);
@@ -143,15 +156,16 @@ function receiveInitResponse(world: World, sa: IkeSa, message: Message, datagram
   if (!header.flags.response || sa.state !== 'connecting' || outstanding?.exchange !== ExchangeType.IKE_SA_INIT) {
     return drop(world, datagram, 'unexpected-init', summarise(header, payloads));
   }
+  const decisive = payloads.some((p) => p.kind === 'KE');
   try {
     rejectUnknownCritical(payloads);
     checkMessage(header, payloads);
+    if (decisive && isZero(header.spiR)) throw invalidSyntax('the responder named no SPI', 'RFC 7296 §3.1');
   } catch (error) {
     // §2.21.1: anybody can forge this; the true answer may still come
     return drop(world, datagram, 'implausible-init', error instanceof Error ? error.message : '');
   }
   logMessage(world, sa, 'in', header, payloads);
-  const decisive = payloads.some((p) => p.kind === 'KE');
   if (decisive) sa.spiR = header.spiR.slice();
   receiveResponse(world, sa, { exchange: header.exchange, messageId: header.messageId, payloads, raw: message.raw.slice() }, datagram);
 }
@@ -163,6 +177,8 @@ function receiveResponse(world: World, sa: IkeSa, response: Inbound, datagram: D
   if (outstanding === undefined || !fits) return drop(world, datagram, 'unexpected-response', `message ${response.messageId}`);
   sa.window.answered(response.messageId);
   armRetransmission(world, sa);
+  heed(world, sa);
+  if (sa.isEstablished) followPeer(world, sa, datagram, false);
   world.notice({
     kind: 'exchange',
     ikeSa: sa.id,
@@ -204,19 +220,18 @@ function refuseMalformed(world: World, sa: IkeSa, messageId: number, exchange: n
   answerError(world, sa, { exchange, messageId, payloads: [], raw: new Uint8Array(0) }, error, 0);
 }
 
-/** §2.4: any authentic message proves that the peer lives. */
+/** §2.4: an authentic message proves that the peer lives, if it is fresh; anybody can repeat an old one. */
 function heed(world: World, sa: IkeSa): void {
   sa.lastInbound = world.now;
 }
 
 /**
  * §2.23: as long as nobody is authenticated the answer goes where the request came from; later an end that is not behind a NAT itself
- * follows a peer that is. Only a request that is new moves anything: a replayed one is older than what we know.
+ * follows a peer that is. Only a message that is new moves anything: a replayed one is older than what we know.
  */
-function followPeer(world: World, sa: IkeSa, { local, remote, encap }: Datagram): void {
+function followPeer(world: World, sa: IkeSa, { local, remote, encap }: Datagram, stranger: boolean): void {
   if (sameAddress(sa.remote, remote) && sameAddress(sa.local, local) && sa.encap === encap) return;
-  const follows = sa.state === 'half-open' || (sa.nat.theirs && !sa.nat.ours);
-  if (follows) world.moved(sa, local, remote, encap);
+  if (stranger || (sa.nat.theirs && !sa.nat.ours)) world.moved(sa, local, remote, encap);
 }
 
 /** §2.21.4, §2.4: what is not protected proves nothing; at most it is a reason to ask the peer, and not often (D52). */
@@ -228,11 +243,12 @@ function suspect(world: World, sa: IkeSa, message: Message, datagram: Datagram):
 }
 
 /** RFC 7383 §2.6.1: of a request that was answered already only the first fragment brings the answer again. */
-function repeatAnswer(world: World, sa: IkeSa, messageId: number, response: boolean, message: Message): void {
-  const last = message.payloads.at(-1);
-  if (response || last?.kind !== 'SKF' || sa.window.judge(messageId) !== 'repeat') return;
-  if (last.fragment === 1) transmit(world, sa, sa.window.answerTo(messageId) ?? []);
-  sa.reassembly.requests.clear();
+function repeatAnswer(world: World, sa: IkeSa, { header, payloads }: Message, datagram: Datagram): void {
+  const last = payloads.at(-1);
+  const first = last?.kind === 'SKF' && last.fragment === 1;
+  const answer = sa.window.answerTo(header.messageId);
+  if (answer === undefined) drop(world, datagram, 'request-in-progress', `message ${header.messageId}`);
+  else if (first) transmit(world, sa, answer);
 }
 
 /** §2.5: the one thing in an unknown payload that matters. */
@@ -276,6 +292,8 @@ const headerLike = (m: Inbound, response: boolean) => ({
   flags: { initiator: false, response, version: false },
   messageId: m.messageId,
 });
+
+const isZero = (octets: Uint8Array): boolean => octets.every((octet) => octet === 0);
 
 const SUSPICION_INTERVAL = 10_000;
 const NO_SPI = new Uint8Array(8);

@@ -8,7 +8,7 @@ import {
   openFragment,
   openMessage,
   type Payload,
-  parsePayloads,
+  parseProtected,
   sealFragments,
   sealMessage,
   summarise,
@@ -34,18 +34,25 @@ export function seal(
   const protection = { cipher, iv: (length: number) => (cipher.ivKind === 'counter' ? sa.counterIv(length) : world.random.cbcIv(length)) };
   const whole = sealMessage(header, payloads, protection);
   const room = messageOctets(sa.connection?.fragmentSize ?? DEFAULT_FRAGMENT_SIZE, isIpv6(sa.remote.ip), sa.encap);
-  const mayFragment = sa.peer.fragmentation && sa.connection?.fragmentation !== 'no';
-  return mayFragment && whole.length > room ? sealFragments(header, payloads, protection, room) : [whole];
+  const mayFragment = sa.peer.fragmentation && sa.connection?.fragmentation !== 'accept';
+  const mustFragment = whole.length > room || sa.connection?.fragmentation === 'force';
+  return mayFragment && mustFragment ? sealFragments(header, payloads, protection, room) : [whole];
 }
 
 export type Opened =
   | { readonly kind: 'payloads'; readonly payloads: readonly Payload[] }
   | { readonly kind: 'partial' }
+  /** An authentic fragment of a message that is known already. */
+  | { readonly kind: 'known' }
+  | { readonly kind: 'not-agreed' }
   | { readonly kind: 'bad-icv' }
   | { readonly kind: 'clear' };
 
-/** Opens a protected message; a fragment gives `partial` until the set is whole. Throws MalformedMessage for what decrypts to nonsense. */
-export function open(world: World, sa: IkeSa, message: Message): Opened {
+/**
+ * Opens a protected message; a fragment gives `partial` until the set is whole. Throws MalformedMessage for what decrypts to nonsense.
+ * @param fresh the message is awaited: fragments of others must not disturb a set under way
+ */
+export function open(world: World, sa: IkeSa, message: Message, fresh: boolean): Opened {
   const last = message.payloads.at(-1);
   if (last?.kind === 'SK') {
     const opened = openMessage(message, sa.receiveCipher);
@@ -54,12 +61,15 @@ export function open(world: World, sa: IkeSa, message: Message): Opened {
     return { kind: 'payloads', payloads: opened.payloads };
   }
   if (last?.kind !== 'SKF') return { kind: 'clear' };
+  // RFC 7383 §2.3: only where both ends said that they can
+  if (!sa.peer.fragmentation) return { kind: 'not-agreed' };
   const piece = openFragment(message, sa.receiveCipher);
   if (piece === undefined) return { kind: 'bad-icv' };
+  if (!fresh) return { kind: 'known' };
   const reassembly = message.header.flags.response ? sa.reassembly.responses : sa.reassembly.requests;
   const whole = reassembly.add(message.header.messageId, { fragment: last.fragment, total: last.total, ...piece }, world.now);
   if (whole === undefined) return { kind: 'partial' };
-  const payloads = parsePayloads(whole.inner, whole.plaintext);
+  const payloads = parseProtected(whole.inner, whole.plaintext);
   logMessage(world, sa, 'in', message.header, payloads);
   return { kind: 'payloads', payloads };
 }

@@ -1,17 +1,22 @@
 import { sameAddress } from '../bytes/ip-address.ts';
-import { execute, requestChildDelete, requestChildRekey } from './commands.ts';
+import { endOfLife, execute, requestChildRekey } from './commands.ts';
 import type { Observation } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
+import { isBeingMade } from './exchanges/create-child-sa.ts';
 import { activateSuccessors } from './tasks/child-delete.ts';
+import { awaitDelete } from './tasks/child-rekey.ts';
 
 /** What the world tells: the enumerated list of effects.ts. Ids that are gone by now are ignored: the report crossed a removal. */
 export function observe(world: EndpointWorld, observation: Observation): void {
   switch (observation.kind) {
     case 'acquire': {
       const connection = world.connections.find((c) => c.name === observation.connection);
-      const up = [...world.ikeSas.values()].find((sa) => sa.connection?.name === observation.connection && sa.isEstablished);
       if (connection === undefined) return;
-      if (up) execute(world, { kind: 'create-child', ikeSa: up.id, child: observation.child });
+      const ofIt = [...world.ikeSas.values()].filter((sa) => sa.connection?.name === observation.connection);
+      const sa = ofIt.find((s) => s.isEstablished) ?? ofIt.find((s) => s.is('connecting', 'authenticating'));
+      // packets keep coming while the child is made; one IKE SA, and one exchange, is enough for all of them
+      if (sa && isBeingMade(sa, observation.child)) return;
+      if (sa) execute(world, { kind: 'create-child', ikeSa: sa.id, child: observation.child });
       else execute(world, { kind: 'initiate', connection: connection.name, child: observation.child });
       return;
     }
@@ -22,7 +27,7 @@ export function observe(world: EndpointWorld, observation: Observation): void {
     }
     case 'hard-expire': {
       const child = world.child(observation.child);
-      if (child) requestChildDelete(world, child, 'its hard lifetime is over');
+      if (child) endOfLife(world, child);
       return;
     }
     case 'inbound-traffic':
@@ -47,5 +52,7 @@ function inboundTraffic(world: EndpointWorld, id: number): void {
   sa.lastInbound = world.now;
   // the peer sends on the new SA, so it has it: the old one need no longer carry ours (RFC 7296 §2.8)
   const old = child.spec.replaces === undefined ? undefined : world.child(child.spec.replaces);
-  if (old?.state === 'rekeyed' && !child.spec.outboundActive) activateSuccessors(world, old);
+  if (old?.state !== 'rekeyed' || child.spec.outboundActive) return;
+  activateSuccessors(world, old);
+  awaitDelete(world, old);
 }

@@ -6,6 +6,7 @@ import type { Outstanding } from './message-window.ts';
 import { seal, transmit } from './messenger.ts';
 import type { Retransmission } from './policy.ts';
 import type { Inbound, Request } from './routine.ts';
+import { deleteIkeSa } from './tasks/ike-delete.ts';
 import type { World } from './world.ts';
 
 /** Sends a request of ours and repeats it until it is answered or given up (RFC 7296 §2.1). */
@@ -48,14 +49,16 @@ export function sendRequest(
 export function retransmit(world: World, sa: IkeSa): void {
   const { initial, base, giveUp } = retransmissionOf(sa);
   for (const request of [...sa.window.outstanding]) {
-    if (request.nextAt > world.now) continue;
+    // one that was given up may have taken the others with it
+    if (request.nextAt > world.now || sa.window.awaiting(request.messageId) !== request) continue;
     if (world.now - request.firstSent >= giveUp) {
       sa.window.answered(request.messageId);
       request.fail('timeout');
       continue;
     }
     request.attempts++;
-    request.nextAt = Math.min(world.now + initial * base ** request.attempts, request.firstSent + giveUp);
+    // at least a millisecond on: whatever the policy says, a timer that fires leaves time to pass
+    request.nextAt = Math.min(world.now + Math.max(1, initial * base ** request.attempts), request.firstSent + giveUp);
     world.notice({ kind: 'retransmit', ikeSa: sa.id, exchange: request.exchange, messageId: request.messageId, attempt: request.attempts });
     transmit(world, sa, request.messages);
   }
@@ -75,11 +78,13 @@ export function pumpJobs(world: World, sa: IkeSa): void {
     if (!sa.isEstablished && sa.state !== 'replaced') return;
     const job = sa.jobs.shift()!;
     sa.running++;
+    sa.active.add(job);
     const ended = () => {
       sa.running--;
+      sa.active.delete(job);
       if (sa.state !== 'dead') world.pump(sa);
     };
-    world.run(sa, job.start(), ended, (error) => {
+    world.run(sa, job.start(sa), ended, (error) => {
       jobFailed(world, sa, job, error);
       ended();
     });
@@ -93,6 +98,7 @@ function jobFailed(world: World, sa: IkeSa, job: Job, error: unknown): void {
     world.kill(sa, 'internal error', error);
     return;
   }
+  if (known instanceof PeerRefused && known.notify === NotifyType.TEMPORARY_FAILURE && retryLater(world, sa, job)) return;
   world.notice({ kind: 'failed', ikeSa: sa.id, connection: sa.connection?.name, what: job.what, error: known });
   if (known instanceof TimedOut && known.code === 'PEER_SILENT') {
     world.kill(sa, known.message, known);
@@ -103,10 +109,23 @@ function jobFailed(world: World, sa: IkeSa, job: Job, error: unknown): void {
     // §2.21.3: these two end the IKE SA without a Delete
     world.kill(sa, known.message, known);
   } else if (known instanceof PeerRefused && known.notify === NotifyType.TEMPORARY_FAILURE && sa.isEstablished) {
-    // §2.25: the peer is busy with something that crosses ours; the same again, a little later
-    sa.deferred.push(job);
-    world.arm(sa.timers.retry, world.now + RETRY_AFTER + Math.floor(world.random.jitter() * RETRY_AFTER));
+    // §2.25: after minutes of it the two ends are out of step, and the IKE SA is closed
+    sa.failure = known;
+    world.enqueue(sa, { what: 'deleting the IKE SA', key: 'delete-ike', start: (owner) => deleteIkeSa(world, owner, known.message) });
   }
+}
+
+/** §2.25: the peer is busy with something that crosses ours; the same again, ever later, on the IKE SA that is there by then. */
+function retryLater(world: World, sa: IkeSa, job: Job): boolean {
+  const heir = sa.heir;
+  const retries = job.retries ?? 0;
+  if (!heir.isEstablished || retries >= MOST_RETRIES) return false;
+  if (heir !== sa && job.key === 'rekey-ike') return true;
+  job.retries = retries + 1;
+  heir.deferred.push(job);
+  const delay = Math.min(RETRY_AFTER * 2 ** retries, LONGEST_RETRY);
+  world.arm(heir.timers.retry, world.now + delay + Math.floor(world.random.jitter() * delay));
+  return true;
 }
 
 const retransmissionOf = (sa: IkeSa): Retransmission => sa.connection?.retransmission ?? DEFAULT_RETRANSMISSION;
@@ -124,3 +143,6 @@ function noAnswer(sa: IkeSa, exchange: number, after: number): TimedOut {
 
 const DEFAULT_RETRANSMISSION: Retransmission = { initial: 1000, base: 1.8, giveUp: 165_000 };
 const RETRY_AFTER = 1000;
+const LONGEST_RETRY = 30_000;
+/** Together some four to seven minutes. */
+const MOST_RETRIES = 12;

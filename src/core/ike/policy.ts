@@ -35,6 +35,7 @@ export interface Connection {
   readonly retransmission: Retransmission;
   /** Interval of NAT keepalives while we are behind a NAT; 0 turns them off. */
   readonly natKeepalive: number;
+  /** What a second IKE SA between the same identities means: the old one goes, or both stay; with `never` INITIAL_CONTACT says nothing either. */
   readonly unique: 'replace' | 'keep' | 'never';
   readonly mobike: boolean;
   readonly childless: 'allow' | 'prefer' | 'force' | 'never';

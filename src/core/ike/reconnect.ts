@@ -6,25 +6,37 @@ import type { World } from './world.ts';
 
 /** One timer per connection that comes back by itself, and how often it tried in vain. */
 export class Reconnects {
-  readonly #timers = new Map<string, { readonly timer: Timer; failures: number }>();
+  readonly #entries = new Map<string, { readonly timer: Timer; failures: number; trying: boolean }>();
 
-  /** @returns when to try next: at once the first time, then ever later. */
-  failed(connection: string, now: Millis): { readonly timer: Timer; readonly at: Millis } {
-    const entry = this.#timers.get(connection) ?? { timer: newTimer('reconnect', connection), failures: 0 };
-    this.#timers.set(connection, entry);
+  /**
+   * @param stood how long the IKE SA that ended was up: one that ends as soon as it stands is no success
+   * @returns when to try next: soon the first time, then ever later.
+   */
+  failed(connection: string, now: Millis, stood: Millis): { readonly timer: Timer; readonly at: Millis } {
+    const entry = this.#entries.get(connection) ?? { timer: newTimer('reconnect', connection), failures: 0, trying: true };
+    this.#entries.set(connection, entry);
+    if (stood >= STEADY) entry.failures = 0;
     const delay = Math.min(FIRST_DELAY * 2 ** entry.failures, LONGEST_DELAY);
     entry.failures++;
+    entry.trying = true;
     return { timer: entry.timer, at: now + delay };
   }
 
   pending(connection: string): boolean {
-    return this.#timers.has(connection);
+    return this.#entries.get(connection)?.trying === true;
   }
 
-  /** The connection stands again, or the operator ended it. */
+  /** The connection stands again; whether it stays is to be seen. */
+  stands(connection: string): Timer | undefined {
+    const entry = this.#entries.get(connection);
+    if (entry) entry.trying = false;
+    return entry?.timer;
+  }
+
+  /** The operator ended it. */
   settled(connection: string): Timer | undefined {
-    const entry = this.#timers.get(connection);
-    this.#timers.delete(connection);
+    const entry = this.#entries.get(connection);
+    this.#entries.delete(connection);
     return entry?.timer;
   }
 }
@@ -41,9 +53,11 @@ export function scheduleReconnect(world: World, sa: IkeSa, error: TunnelwrightEr
   const wanted = connection.children.some((c) => (silent ? c.dpdAction : c.closeAction) === 'start');
   const retries = !wasUp && sa.originalRole === 'initiator' && world.reconnects.pending(connection.name);
   if (!(wasUp && wanted) && !retries) return;
-  const { timer, at } = world.reconnects.failed(connection.name, world.now);
+  const stood = world.now - (sa.establishedAt ?? world.now);
+  const { timer, at } = world.reconnects.failed(connection.name, world.now, stood);
   world.arm(timer, at);
 }
 
 const FIRST_DELAY: Millis = 500;
 const LONGEST_DELAY: Millis = 30_000;
+const STEADY: Millis = 60_000;

@@ -58,7 +58,16 @@ export function runRoutine<T>(
       sa.cancels.delete(cancel);
       done(result.value);
     } else if (cancelled) close();
-    else grant(result.value);
+    else grantOrFail(result.value);
+  };
+
+  /** A wish that cannot be granted, say a message too large to send, is the routine's to deal with. */
+  const grantOrFail = (wish: Wish) => {
+    try {
+      grant(wish);
+    } catch (error) {
+      step(() => routine.throw(error));
+    }
   };
 
   const grant = (wish: Wish) => {

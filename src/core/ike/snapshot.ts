@@ -119,7 +119,18 @@ function snapshotChild(world: EndpointWorld, child: ChildSa): ChildSaSnapshot {
 
 function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: NonNullable<IkeSa['connection']>): IkeSa {
   const { originalRole, spiI, spiR, local, remote, encap } = saved;
-  const sa = new IkeSa({ id: world.nextIkeSaId(), originalRole, spiI, spiR, local, remote, encap, connection, state: 'established' });
+  const sa = new IkeSa({
+    id: world.nextIkeSaId(),
+    originalRole,
+    spiI,
+    spiR,
+    local,
+    remote,
+    encap,
+    connection,
+    state: 'established',
+    bornAt: world.now,
+  });
   // RFC 5282 §3.1: a counter IV must not repeat; what the former life sent after the snapshot is skipped
   sa.setKeys(copyKeys(saved.keys), saved.ivCounter + IV_SKIP);
   sa.window = new MessageWindow(saved.nextRequest, saved.nextExpected, saved.nextRequest);
@@ -132,6 +143,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   sa.remoteAuth = saved.remoteAuth;
   sa.assigned = saved.assigned;
   sa.assignedToUs = saved.assignedToUs;
+  sa.leased = !saved.assignedToUs && saved.assigned.length > 0;
   sa.establishedAt = world.now - saved.age;
   sa.lastInbound = world.now;
   world.add(sa);

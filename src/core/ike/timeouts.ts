@@ -1,8 +1,18 @@
 import { TimedOut, TunnelwrightError } from '../bytes/errors.ts';
-import { execute, requestChildDelete, requestChildRekey, requestIkeDelete, requestIkeRekey, requestLivenessCheck } from './commands.ts';
+import {
+  endOfLife,
+  execute,
+  requestChildDelete,
+  requestChildRekey,
+  requestIkeDelete,
+  requestIkeRekey,
+  requestLivenessCheck,
+} from './commands.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import type { IkeSa } from './ike-sa.ts';
+import { nextRekey } from './lifetimes.ts';
 import { retransmit } from './outbound.ts';
+import { activateSuccessors } from './tasks/child-delete.ts';
 import type { Timer } from './timers.ts';
 
 /** A timer is due: what it was armed for happens, if its owner still lives. */
@@ -17,13 +27,16 @@ export function fire(world: EndpointWorld, timer: Timer): void {
     case 'rekey-child':
       if (child?.state !== 'installed') return;
       // should it fail for good, the next try still comes before the hard lifetime ends
-      world.arm(timer, world.now + REKEY_RETRY);
+      world.arm(timer, nextRekey(world, child.timers.expire));
       return requestChildRekey(world, child);
     case 'expire-child':
-      if (child) requestChildDelete(world, child, 'its hard lifetime is over');
+      if (child) endOfLife(world, child);
       return;
     case 'retire-child':
-      if (child) world.removeChild(child, 'replaced');
+      if (child?.is('rekeyed')) {
+        activateSuccessors(world, child);
+        requestChildDelete(world, child, 'replaced, and the peer did not delete it');
+      } else if (child) world.removeChild(child, 'replaced');
       return;
     default: {
       const sa = world.ikeSas.get(id);
@@ -57,12 +70,14 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
       return livenessDue(world, sa, timer);
     case 'rekey-ike':
       if (!sa.isEstablished) return;
-      world.arm(timer, world.now + REKEY_RETRY);
+      world.arm(timer, nextRekey(world, sa.timers['expire-ike']));
       return requestIkeRekey(world, sa);
     case 'expire-ike':
-      return requestIkeDelete(world, sa, 'its hard lifetime is over');
+      // nobody wanted this end: where the policy brings connections back, it comes back
+      sa.failure ??= lifetimeOver();
+      return requestIkeDelete(world, sa, sa.failure.message);
     case 'linger':
-      return world.kill(sa, 'done');
+      return world.kill(sa, sa.successor ? 'replaced' : 'done');
     case 'retry':
       sa.jobs.push(...sa.deferred.splice(0));
       return world.pump(sa);
@@ -82,4 +97,9 @@ function livenessDue(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
   } else world.arm(timer, quietSince + delay);
 }
 
-const REKEY_RETRY = 30_000;
+const lifetimeOver = () =>
+  new TimedOut('the hard lifetime of the IKE SA is over, and no rekeying succeeded before', {
+    code: 'LIFETIME_OVER',
+    section: 'RFC 7296 §2.8',
+    hint: 'The failed rekeyings before it say why; both ends must have a proposal in common when they rekey, too.',
+  });

@@ -1,16 +1,16 @@
-import { NegotiationFailure } from '../../bytes/errors.ts';
+import { NegotiationFailure, PeerRefused } from '../../bytes/errors.ts';
 import { type KeyExchangeOffer, zeroise } from '../../crypto/index.ts';
 import { ExchangeType, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
-import type { ChildSa } from '../child-sa.ts';
+import type { ChildSa, SelectorPair } from '../child-sa.ts';
 import { onChildRequest, redundantOf } from '../collisions.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { errorNotify, find, findNotify, need, notify, refusedBy } from '../notifies.ts';
 import type { ChildPolicy } from '../policy.ts';
 import { firstKeMethod } from '../proposals.ts';
 import { exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
-import { childAnswer, installChild, offerChild, spiOctets, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
-import { deleteChild, deleteChildren } from '../tasks/child-delete.ts';
-import { giveUpRekey, noteRekeyed, rekeyTarget } from '../tasks/child-rekey.ts';
+import { childAnswer, installChild, narrowedTo, offerChild, spiOctets, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
+import { activate, deleteChild, deleteHalf } from '../tasks/child-delete.ts';
+import { awaitDelete, giveUpRekey, noteRekeyed, rekeyTarget } from '../tasks/child-rekey.ts';
 import { respondIkeRekey } from '../tasks/ike-rekey.ts';
 import { acceptKe, finishKe, InvalidKe, methodWanted, offerKe } from '../tasks/ke.ts';
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
@@ -22,9 +22,16 @@ import type { World } from '../world.ts';
  *     HDR, SK {[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr}  -->  <--  HDR, SK {SA, Nr, [KEr,] TSi, TSr}
  *
  * @param rekeys the child that the new one takes over from
+ * @param selectors its traffic, or the wider one that the peer takes for it
  */
-export function* createChild(world: World, sa: IkeSa, policy: ChildPolicy, rekeys?: ChildSa): Routine<ChildSa> {
-  const { offer, payloads } = offerChild(world, sa, policy, true, rekeys);
+export function* createChild(
+  world: World,
+  sa: IkeSa,
+  policy: ChildPolicy,
+  rekeys?: ChildSa,
+  selectors: SelectorPair | undefined = rekeys,
+): Routine<ChildSa> {
+  const { offer, payloads } = offerChild(world, sa, policy, true, selectors);
   const Ni = newNonce(world);
   const tried = new Set<number>();
   let method = firstKeMethod(offer.proposals);
@@ -50,6 +57,23 @@ export function* createChild(world: World, sa: IkeSa, policy: ChildPolicy, rekey
   }
 }
 
+export function enqueueCreate(world: World, sa: IkeSa, policy: ChildPolicy): void {
+  world.enqueue(sa, {
+    what: `CHILD_SA ${policy.name}`,
+    key: createKey(policy.name),
+    ofChild: true,
+    start: function* (owner) {
+      yield* createChild(world, owner, policy);
+    },
+  });
+}
+
+/** A child of this name is being made, or waits for its turn. */
+export const isBeingMade = (sa: IkeSa, child: string): boolean =>
+  sa.firstChild === child || [...sa.active, ...sa.jobs, ...sa.deferred].some((job) => job.key === createKey(child));
+
+const createKey = (child: string): string => `create-child ${child}`;
+
 function* finishCreate(
   world: World,
   sa: IkeSa,
@@ -63,7 +87,8 @@ function* finishCreate(
   response: Inbound,
 ): Routine<ChildSa> {
   try {
-    const agreement = takeChildAnswer(own.offer, response.payloads);
+    const answered = takeChildAnswer(own.offer, response.payloads);
+    const agreement = own.rekeys ? narrowedTo(answered, own.rekeys) : answered;
     const agreed = agreement.suite.keyExchange;
     if (agreed !== 0 && agreed !== own.method) {
       throw new NegotiationFailure('the peer chose a key exchange method for which we sent no public value', {
@@ -71,13 +96,14 @@ function* finishCreate(
         section: 'RFC 7296 §1.3',
       });
     }
-    const sharedSecret = agreed !== 0 && own.ke ? finishKe(own.ke, agreed, need(response.payloads, 'KE')) : undefined;
     const nonces = { Ni: own.Ni, Nr: nonceOf(response.payloads) };
+    const sharedSecret = agreed !== 0 && own.ke ? finishKe(own.ke, agreed, need(response.payloads, 'KE')) : undefined;
     // §2.8: the responder accepts on the new SA before it answers, so we may send at once; unless a crossing rekey may make ours redundant
     const outboundActive = own.rekeys?.peerSuccessor === undefined;
     return yield* installChild(world, sa, agreement, nonces, sharedSecret, { replaces: own.rekeys, outboundActive });
   } catch (error) {
-    yield* deleteChildren([own.offer.spi]);
+    // §1.4.1: the responder has installed it by now, so it must hear that we have not
+    yield* deleteHalf(own.offer.proposals[0]?.protocol ?? ProtocolId.ESP, own.offer.spi);
     throw error;
   }
 }
@@ -97,28 +123,44 @@ export function* rekeyChild(world: World, sa: IkeSa, old: ChildSa): Routine<void
   world.childTransition(old, 'rekeying');
   let successor: ChildSa;
   try {
-    successor = yield* createChild(world, sa, old.policy, old);
+    successor = yield* createSuccessor(world, sa, old);
   } catch (error) {
-    giveUpRekey(world, old, error);
-    throw error;
+    const outcome = giveUpRekey(world, old, error);
+    if (outcome === 'anew') yield* createChild(world, sa, old.policy);
+    if (outcome === 'failed') throw error;
+    return;
   }
   world.notice({ kind: 'child-rekeyed', from: old.id, to: successor.id, byUs: true });
-  const rival = old.peerSuccessor;
-  if (old.is('rekeying')) world.childTransition(old, 'rekeyed');
+  const rival = old.peerSuccessor?.usable ? old.peerSuccessor : undefined;
+  if (old.is('rekeying')) awaitDelete(world, old);
   // §2.8.1: with two successors the one with the lowest nonce is redundant; its creator deletes it, the other deletes the old SA
-  if (rival?.usable && redundantOf(successor, rival) === 'ours') {
+  if (rival && redundantOf(successor, rival) === 'ours') {
+    // ours may have been sending already
+    if (successor.spec.outboundActive) activate(world, rival);
     world.childTransition(successor, 'rekeyed');
     yield* deleteChild(world, successor, 'made redundant by a crossing rekey');
     return;
   }
-  world.emit({ kind: 'child-update', child: successor.id, change: { kind: 'activate-outbound' } });
+  if (rival) awaitDelete(world, rival);
+  activate(world, successor);
   yield* deleteChild(world, old, 'rekeyed');
+}
+
+/** A peer that never took note of our narrowing finds the narrowed selectors unacceptable; it is asked again for what it knows. */
+function* createSuccessor(world: World, sa: IkeSa, old: ChildSa): Routine<ChildSa> {
+  try {
+    return yield* createChild(world, sa, old.policy, old);
+  } catch (error) {
+    const unacceptable = error instanceof PeerRefused && error.notify === NotifyType.TS_UNACCEPTABLE;
+    if (!unacceptable || old.asked === undefined) throw error;
+    return yield* createChild(world, sa, old.policy, old, old.asked);
+  }
 }
 
 /** The responder: three forms of one exchange, told apart by what is in it (§1.3). */
 export function* respondCreateChildSa(world: World, sa: IkeSa, request: Inbound): Routine<Reply> {
   const { payloads } = request;
-  if (need(payloads, 'SA').proposals.some((p) => p.protocol === ProtocolId.IKE)) return respondIkeRekey(world, sa, payloads);
+  if (need(payloads, 'SA').proposals[0]?.protocol === ProtocolId.IKE) return respondIkeRekey(world, sa, payloads);
   if (onChildRequest(sa.state) === 'TEMPORARY_FAILURE') return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
   const rekey = findNotify(payloads, NotifyType.REKEY_SA);
   const target = rekey && rekeyTarget(sa, rekey);
@@ -130,16 +172,17 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
   const { connection } = sa;
   if (connection === undefined)
     throw new NegotiationFailure('this IKE SA has no connection', { code: 'NO_CONNECTION', notify: NotifyType.NO_ADDITIONAL_SAS });
-  if (sa.children.size >= MAX_CHILDREN) {
+  // a rekeying adds one and takes one away, in time
+  if (sa.children.size >= (old ? 2 * MAX_CHILDREN : MAX_CHILDREN)) {
     throw new NegotiationFailure(`this IKE SA carries ${sa.children.size} CHILD_SAs already`, {
       code: 'NO_ADDITIONAL_SAS',
       notify: NotifyType.NO_ADDITIONAL_SAS,
       section: 'RFC 7296 §1.3',
     });
   }
-  const { agreement, proposal } = takeChildRequest(world, sa, connection, payloads, true, old);
-  const nonces = { Ni: nonceOf(payloads), Nr: newNonce(world) };
   const ke = find(payloads, 'KE');
+  const { agreement, proposal } = takeChildRequest(world, sa, connection, payloads, { ke: ke?.method ?? 0, like: old });
+  const nonces = { Ni: nonceOf(payloads), Nr: newNonce(world) };
   const agreed = agreement.suite.keyExchange;
   if (agreed !== 0 && ke?.method !== agreed) throw new InvalidKe(agreed, ke?.method ?? 0);
   const accepted = agreed !== 0 && ke ? acceptKe(world, ke) : undefined;

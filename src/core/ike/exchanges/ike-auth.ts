@@ -1,15 +1,14 @@
-import { AuthenticationFailure, NegotiationFailure, PeerRefused, TunnelwrightError } from '../../bytes/errors.ts';
+import { NegotiationFailure, PeerRefused, PeerViolation, TunnelwrightError } from '../../bytes/errors.ts';
 import { ExchangeType, NotifyType, type Payload } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { established } from '../lifetimes.ts';
 import { answerTo, errorNotify, find, findNotify, invalidSyntax, notify, refusedBy } from '../notifies.ts';
 import type { ChildPolicy, Connection } from '../policy.ts';
-import { ask, exchange, type Inbound, type Routine } from '../routine.ts';
+import { ask, exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
 import type { AuthMaterial } from '../signed-octets.ts';
 import { authenticateSelf, candidatesFor, expectedId, verifyPeer } from '../tasks/authenticate.ts';
 import { certificateRequests, noteCertificateRequests } from '../tasks/certificates.ts';
 import { childAnswer, installChild, offerChild, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
-import { deleteChildren } from '../tasks/child-delete.ts';
 import { configurationRequest, leaseAddresses, takeConfiguration } from '../tasks/configuration.ts';
 import { enforceUniqueness, heedInitialContact, initialContact } from '../tasks/uniqueness.ts';
 import type { World } from '../world.ts';
@@ -32,7 +31,7 @@ export function* initiateIkeAuth(
   const [id, ...proof] = self as [Payload, ...Payload[]];
   const peer = expectedId(connection);
   const child = policy && offerChild(world, sa, policy, false);
-  const response = yield* exchange(ExchangeType.IKE_AUTH, [
+  const payloads = yield* askPeer([
     id,
     ...proof.filter((p) => p.kind === 'CERT'),
     ...initialContact(world, sa, connection),
@@ -42,23 +41,27 @@ export function* initiateIkeAuth(
     ...configurationRequest(connection),
     ...(child?.payloads ?? []),
   ]);
-  const { payloads } = response;
   const refused = errorNotify(payloads);
   // without AUTH nobody is proven: whatever the notify says, there is no IKE SA
-  if (find(payloads, 'AUTH') === undefined) throw refused ? refusedBy(refused, 'IKE_AUTH') : noProof();
+  if (find(payloads, 'AUTH') === undefined && refused) throw refusedBy(refused, 'IKE_AUTH');
 
   yield* provePeer(world, sa, connection, material, payloads);
   established(world, sa);
   enforceUniqueness(world, sa);
-  takeConfiguration(world, sa, payloads);
+  takeConfiguration(world, sa, connection, payloads);
   if (child === undefined) return;
+  // whoever called deletes the IKE SA when this fails, and the child on the other side goes with it (§1.4.1)
   if (refused) throw refusedBy(refused, `CHILD_SA ${child.offer.policy.name}`);
+  const agreement = takeChildAnswer(child.offer, payloads);
+  yield* installChild(world, sa, agreement, material.nonces, undefined, { replaces: undefined, outboundActive: true });
+}
+
+/** The responder takes an answer that breaks the grammar for its best: it has an IKE SA, and must hear that we have none. */
+function* askPeer(request: readonly Payload[]): Routine<readonly Payload[]> {
   try {
-    const agreement = takeChildAnswer(child.offer, payloads);
-    yield* installChild(world, sa, agreement, material.nonces, undefined, { replaces: undefined, outboundActive: true });
+    return (yield* exchange(ExchangeType.IKE_AUTH, request)).payloads;
   } catch (error) {
-    // §1.4.1: the responder has installed it by now, so it must hear that we have not
-    yield* deleteChildren([child.offer.spi]);
+    if (error instanceof PeerViolation) yield* farewell(NotifyType.INVALID_SYNTAX);
     throw error;
   }
 }
@@ -66,14 +69,20 @@ export function* initiateIkeAuth(
 /** §2.21.2: a responder we cannot verify learns that it failed, in an exchange of its own, and nothing else. */
 function* provePeer(world: World, sa: IkeSa, connection: Connection, material: AuthMaterial, payloads: readonly Payload[]): Routine<void> {
   try {
+    if (find(payloads, 'AUTH') === undefined) throw noProof();
     yield* verifyPeer(world, sa, [connection], material, payloads);
   } catch (error) {
-    try {
-      yield* exchange(ExchangeType.INFORMATIONAL, [notify(NotifyType.AUTHENTICATION_FAILED)]);
-    } catch {
-      // the farewell is a courtesy: that it went unanswered changes nothing
-    }
+    yield* farewell(NotifyType.AUTHENTICATION_FAILED);
     throw error;
+  }
+}
+
+/** A courtesy: that it went unanswered changes nothing. */
+function* farewell(type: number): Routine<void> {
+  try {
+    yield* exchange(ExchangeType.INFORMATIONAL, [notify(type)]);
+  } catch (error) {
+    if (!(error instanceof TunnelwrightError)) throw error;
   }
 }
 
@@ -87,20 +96,22 @@ export function* respondIkeAuth(
   candidates: readonly Connection[],
   material: AuthMaterial,
   request: Inbound,
-): Routine<Payload[]> {
+): Routine<Reply> {
   const { payloads } = request;
   noteCertificateRequests(sa, payloads);
   const possible = candidatesFor(candidates, payloads);
   if (find(payloads, 'AUTH') === undefined) throw wantsEap();
   const connection = yield* verifyPeer(world, sa, possible, material, payloads);
   sa.connection = connection;
+  // the peer is no stranger any more: what is waited for now is ours, and has deadlines of its own
+  world.clear(sa.timers['half-open']);
   const allowed = yield* ask({ kind: 'authorise', connection: connection.name, remoteId: sa.remoteId!, remote: sa.remote });
   if (!allowed.ok) throw allowed.error;
   const self = yield* authenticateSelf(sa, connection, material);
   heedInitialContact(world, sa, findNotify(payloads, NotifyType.INITIAL_CONTACT) !== undefined);
   established(world, sa);
-  enforceUniqueness(world, sa);
-  return [...self, ...(yield* firstChild(world, sa, connection, material, payloads))];
+  const child = yield* firstChild(world, sa, connection, material, payloads);
+  return { payloads: [...self, ...child], afterwards: () => enforceUniqueness(world, sa) };
 }
 
 /** §1.2: when the CHILD_SA cannot be made the IKE SA is created as usual, and an error notify stands for the child. */
@@ -111,19 +122,18 @@ function* firstChild(
   material: AuthMaterial,
   payloads: readonly Payload[],
 ): Routine<Payload[]> {
-  if (find(payloads, 'SA') === undefined) {
-    // RFC 6023 §4: without our consent the child is mandatory
-    if (connection.childless === 'never')
-      throw invalidSyntax('IKE_AUTH without a CHILD_SA, which this connection does not allow', 'RFC 6023 §4');
-    return [];
-  }
+  const childless = find(payloads, 'SA') === undefined;
+  // RFC 6023 §4: without our consent the child is mandatory
+  if (childless && connection.childless === 'never')
+    throw invalidSyntax('IKE_AUTH without a CHILD_SA, which this connection does not allow', 'RFC 6023 §4');
   try {
     const configuration = yield* leaseAddresses(world, sa, connection, payloads);
-    const { agreement, proposal } = takeChildRequest(world, sa, connection, payloads, false);
+    if (childless) return configuration;
+    const { agreement, proposal } = takeChildRequest(world, sa, connection, payloads);
     yield* installChild(world, sa, agreement, material.nonces, undefined, { replaces: undefined, outboundActive: true });
     return [...configuration, ...childAnswer(agreement, proposal)];
   } catch (error) {
-    if (!(error instanceof TunnelwrightError) || error instanceof AuthenticationFailure) throw error;
+    if (!(error instanceof TunnelwrightError)) throw error;
     world.notice({ kind: 'failed', ikeSa: sa.id, connection: connection.name, what: 'CHILD_SA in IKE_AUTH', error });
     return answerTo(error);
   }

@@ -1,5 +1,6 @@
 import { PeerRefused } from '../../bytes/errors.ts';
 import { ExchangeType, NotifyType } from '../../wire/index.ts';
+import type { ChildSa } from '../child-sa.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { findNotify, refusedBy } from '../notifies.ts';
 import { exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
@@ -7,6 +8,7 @@ import { answerChildDeletes } from '../tasks/child-delete.ts';
 import { asksForIkeDelete } from '../tasks/ike-delete.ts';
 import { handOver } from '../tasks/ike-rekey.ts';
 import type { World } from '../world.ts';
+import { enqueueCreate } from './create-child-sa.ts';
 
 /** INFORMATIONAL, RFC 7296 §1.4: whatever is in the request, there is an answer; an empty request asks whether we live. */
 export function respondInformational(world: World, sa: IkeSa, request: Inbound): Reply {
@@ -18,7 +20,13 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
     const error = refusedBy(failed, 'what we sent');
     return { payloads: [], afterwards: () => world.linger(sa, error.message, error) };
   }
-  return { payloads: answerChildDeletes(world, sa, payloads) };
+  const { answers, closed } = answerChildDeletes(world, sa, payloads);
+  return { payloads: answers, afterwards: () => reopen(world, sa, closed) };
+}
+
+/** What the policy wants when the peer closes a child and the IKE SA stays. */
+function reopen(world: World, sa: IkeSa, closed: readonly ChildSa[]): void {
+  for (const { policy } of closed) if (policy.closeAction === 'start') enqueueCreate(world, sa, policy);
 }
 
 /** §2.4: an empty exchange. That the peer answers is all that matters; silence surfaces as TimedOut. */
@@ -29,7 +37,10 @@ export function* checkLiveness(): Routine<void> {
 /** §2.25.2: a Delete wins over a rekeying of ours, unless the peer has made a successor that we keep. */
 function closeByPeer(world: World, sa: IkeSa): void {
   if (sa.peerSuccessor) handOver(world, sa, sa.peerSuccessor, false);
-  world.linger(sa, sa.successor ? 'rekeyed' : 'deleted by the peer', sa.successor ? undefined : closedByPeer());
+  if (sa.successor) world.linger(sa, 'rekeyed');
+  // a Delete that crosses ours: it ends for our reason, not for the peer's
+  else if (sa.is('deleting')) world.linger(sa, sa.failure?.message ?? 'deleted by both ends', sa.failure);
+  else world.linger(sa, 'deleted by the peer', sa.failure ?? closedByPeer());
 }
 
 const closedByPeer = () =>

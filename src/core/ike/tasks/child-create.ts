@@ -3,15 +3,15 @@ import { DataPlaneError, NegotiationFailure, PeerViolation } from '../../bytes/e
 import { isIpv6 } from '../../bytes/ip-address.ts';
 import { zeroise } from '../../crypto/index.ts';
 import { formatSelector, NotifyType, type Payload, type Proposal, type TrafficSelector } from '../../wire/index.ts';
-import { ChildSa } from '../child-sa.ts';
+import { ChildSa, type SelectorPair } from '../child-sa.ts';
 import type { ChildSaKeys, ChildSaSpec } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { type ChildSuite, childKeys, type Nonces } from '../keys.ts';
 import { findNotify, need, notify } from '../notifies.ts';
 import type { ChildPolicy, Connection, DynamicSelector } from '../policy.ts';
-import { acceptChild, noProposalChosen, offer, selectChild, withoutKe, withPfs } from '../proposals.ts';
+import { acceptChild, noProposalChosen, offer, onlyMethod, type SelectedChild, selectChild, withoutKe, withPfs } from '../proposals.ts';
 import { ask, type Routine } from '../routine.ts';
-import { anySelector, asDynamic, isDynamic, isSubset, narrow, resolveDynamic } from '../traffic-selectors.ts';
+import { anySelector, asDynamic, isDynamic, isSubset, narrow, resolveDynamic, sameSelectors } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
 
 /** A CHILD_SA we proposed, RFC 7296 §1.2 and §1.3.1. */
@@ -30,7 +30,7 @@ export function offerChild(
   sa: IkeSa,
   policy: ChildPolicy,
   withKe: boolean,
-  like?: ChildSa,
+  like?: SelectorPair,
 ): { offer: ChildOffer; payloads: Payload[] } {
   const spi = world.allocateChildSpi();
   const proposals = offer(withKe ? withPfs(policy.proposals, policy.pfs) : withoutKe(policy.proposals), spiOctets(spi));
@@ -52,6 +52,7 @@ export interface ChildAgreement {
   readonly outboundSpi: number;
   readonly localTs: readonly TrafficSelector[];
   readonly remoteTs: readonly TrafficSelector[];
+  readonly asked?: SelectorPair | undefined;
   /** We began the exchange: decides whose keys come first (RFC 7296 §2.17). */
   readonly exchangeRole: 'initiator' | 'responder';
 }
@@ -72,6 +73,11 @@ export function takeChildAnswer(offered: ChildOffer, payloads: readonly Payload[
   if (!isSubset(tsi, offered.tsi) || !isSubset(tsr, offered.tsr))
     throw tsUnacceptable('the peer widened the traffic selectors', offered.tsi, tsi);
   const transport = findNotify(payloads, NotifyType.USE_TRANSPORT_MODE) !== undefined;
+  if (offered.policy.mode === 'tunnel' && transport)
+    throw new PeerViolation('the peer answered with transport mode, which we did not ask for', {
+      code: 'TRANSPORT_MODE_UNASKED',
+      section: 'RFC 7296 §1.3.1',
+    });
   if (offered.policy.mode === 'transport' && !transport) {
     // RFC 7296 §1.3.1: the responder may decline; we do not fall back to another protection than the operator asked for
     throw new NegotiationFailure('the peer declined transport mode', {
@@ -93,31 +99,52 @@ export function takeChildAnswer(offered: ChildOffer, payloads: readonly Payload[
 }
 
 /**
+ * A rekeying that had to ask for what the peer believes in (`asked` of the old child): what counts is still what was narrowed (§2.9.2).
+ */
+export function narrowedTo(agreement: ChildAgreement, old: ChildSa): ChildAgreement {
+  const localTs = narrow(agreement.localTs, old.localTs);
+  const remoteTs = narrow(agreement.remoteTs, old.remoteTs);
+  if (localTs.length === 0 || remoteTs.length === 0)
+    throw tsUnacceptable(
+      'the peer answered with other traffic than the CHILD_SA had',
+      [...old.localTs, ...old.remoteTs],
+      [...agreement.localTs, ...agreement.remoteTs],
+    );
+  return { ...agreement, localTs, remoteTs, asked: old.asked };
+}
+
+/**
  * The responder finds the policy whose proposals and selectors fit (§2.7, §2.9). The answer's payloads come from `childAnswer`, once the child is installed.
- * @param like the child that is being rekeyed: its policy alone is asked
+ * @param create in CREATE_CHILD_SA: the key exchange method that came, 0 for none, and the child that is rekeyed, whose policy alone is asked
  */
 export function takeChildRequest(
   world: World,
   sa: IkeSa,
   connection: Connection,
   payloads: readonly Payload[],
-  withKe: boolean,
-  like?: ChildSa,
+  create?: { readonly ke: number; readonly like: ChildSa | undefined },
 ): { agreement: ChildAgreement; proposal: Proposal } {
   const offered = need(payloads, 'SA').proposals;
   const tsi = need(payloads, 'TSi').selectors;
   const tsr = need(payloads, 'TSr').selectors;
   const transport = findNotify(payloads, NotifyType.USE_TRANSPORT_MODE) !== undefined;
-  const policies = like ? [like.policy] : connection.children;
-  let anyProposal = false;
-  for (const policy of policies) {
-    const ours = withKe ? withPfs(policy.proposals, policy.pfs) : withoutKe(policy.proposals);
-    const selected = selectChild(ours, offered, withKe);
-    if (selected === undefined) continue;
-    anyProposal = true;
-    const localTs = narrow(tsr, resolveDynamic(policy.localTs, ownAddresses(sa)));
-    const remoteTs = narrow(tsi, resolveDynamic(policy.remoteTs, peerAddresses(sa)));
-    if (localTs.length === 0 || remoteTs.length === 0) continue;
+  const policies = create?.like ? [create.like.policy] : connection.children;
+  const acceptable = policies.flatMap((policy) => {
+    const selected = selectFor(policy, offered, create?.ke);
+    return selected ? [{ policy, selected }] : [];
+  });
+  const fitting = acceptable
+    .map((a) => ({
+      ...a,
+      localTs: narrow(tsr, resolveDynamic(a.policy.localTs, ownAddresses(sa))),
+      remoteTs: narrow(tsi, resolveDynamic(a.policy.remoteTs, peerAddresses(sa))),
+    }))
+    .filter((a) => a.localTs.length > 0 && a.remoteTs.length > 0);
+  // the policy that takes the selectors as they are comes before one that would narrow them
+  const best = fitting.find((a) => sameSelectors(a.localTs, tsr) && sameSelectors(a.remoteTs, tsi)) ?? fitting[0];
+  if (best) {
+    const { policy, selected, localTs, remoteTs } = best;
+    const narrowed = !sameSelectors(localTs, tsr) || !sameSelectors(remoteTs, tsi);
     const inboundSpi = world.allocateChildSpi();
     return {
       proposal: { ...selected.proposal, spi: spiOctets(inboundSpi) },
@@ -130,11 +157,12 @@ export function takeChildRequest(
         outboundSpi: spiNumber(selected.peerSpi),
         localTs,
         remoteTs,
+        asked: narrowed ? { localTs: tsr, remoteTs: tsi } : undefined,
         exchangeRole: 'responder',
       },
     };
   }
-  if (!anyProposal)
+  if (acceptable.length === 0)
     throw noProposalChosen(
       'CHILD_SA',
       policies.flatMap((p) => p.proposals),
@@ -144,6 +172,21 @@ export function takeChildRequest(
     'no policy allows the traffic the peer asked for',
     [...tsi, ...tsr],
     policies.flatMap((p) => [...resolveDynamic(p.remoteTs, peerAddresses(sa)), ...resolveDynamic(p.localTs, ownAddresses(sa))]),
+  );
+}
+
+/** @param ke the method whose public value came; where several proposals would do, one that fits it saves a round trip (§1.3) */
+function selectFor(policy: ChildPolicy, offered: readonly Proposal[], ke: number | undefined): SelectedChild | undefined {
+  if (ke === undefined) return selectChild(withoutKe(policy.proposals), offered, false);
+  const ours = withPfs(policy.proposals, policy.pfs);
+  const first = selectChild(ours, offered, true);
+  if (first === undefined || first.suite.keyExchange === 0 || first.suite.keyExchange === ke) return first;
+  return (
+    selectChild(
+      ours.flatMap((p) => onlyMethod(p, ke)),
+      offered,
+      true,
+    ) ?? first
   );
 }
 
@@ -174,6 +217,7 @@ export function* installChild(
     establishedAt: world.now,
     lowestNonce: compareBytes(nonces.Ni, nonces.Nr) < 0 ? nonces.Ni : nonces.Nr,
     createdByUs: agreement.exchangeRole === 'initiator',
+    asked: agreement.asked,
   });
   world.addChild(sa, child);
   let installed = false;

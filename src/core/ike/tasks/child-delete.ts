@@ -2,14 +2,15 @@ import { ExchangeType, type Payload, ProtocolId } from '../../wire/index.ts';
 import type { ChildSa } from '../child-sa.ts';
 import { ON_CHILD_DELETE } from '../collisions.ts';
 import type { IkeSa } from '../ike-sa.ts';
+import { nextRekey } from '../lifetimes.ts';
 import { findAll } from '../notifies.ts';
 import { exchange, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 import { spiNumber, spiOctets } from './child-create.ts';
 
 /** RFC 7296 §1.4.1: each end names the SPIs it receives on; the answer names the other halves. */
-export function* deleteChildren(inboundSpis: readonly number[]): Routine<void> {
-  yield* exchange(ExchangeType.INFORMATIONAL, [{ kind: 'D', protocol: ProtocolId.ESP, spis: inboundSpis.map(spiOctets) }]);
+export function* deleteHalf(protocol: number, inboundSpi: number): Routine<void> {
+  yield* exchange(ExchangeType.INFORMATIONAL, [{ kind: 'D', protocol, spis: [spiOctets(inboundSpi)] }]);
 }
 
 /** Our decision to end a child. */
@@ -17,31 +18,51 @@ export function* deleteChild(world: World, child: ChildSa, reason: string): Rout
   if (child.is('installing', 'deleting', 'retired', 'dead')) return;
   const replaced = child.state === 'rekeyed';
   world.childTransition(child, 'deleting');
-  yield* exchange(ExchangeType.INFORMATIONAL, [{ kind: 'D', protocol: protocolOf(child), spis: [spiOctets(child.inboundSpi)] }]);
+  yield* deleteHalf(protocolOf(child), child.inboundSpi);
   if (child.is('deleting')) finish(world, child, replaced, reason);
 }
 
-/** The peer ends children; our answer carries the inbound SPIs of those halves that we had not asked to delete ourselves (§1.4.1, D51). */
-export function answerChildDeletes(world: World, sa: IkeSa, payloads: readonly Payload[]): Payload[] {
+/** The peer ends children; our answer carries the inbound SPIs of those halves that we had not asked to delete ourselves (§1.4.1, D51). @returns also those that the peer closed without having replaced them. */
+export function answerChildDeletes(world: World, sa: IkeSa, payloads: readonly Payload[]): { answers: Payload[]; closed: ChildSa[] } {
   const answers: Payload[] = [];
+  const closed: ChildSa[] = [];
   for (const { protocol, spis } of findAll(payloads, 'D')) {
     if (protocol === ProtocolId.IKE) continue;
     const ours: Uint8Array[] = [];
     for (const spi of spis) {
       const child = spi.length === 4 ? byOutboundSpi(sa, protocol, spiNumber(spi)) : undefined;
       if (child === undefined) continue;
+      if (child.is('installed') && replacedBy(world, sa, child) === undefined) closed.push(child);
       if (ON_CHILD_DELETE[child.state] === 'delete-and-answer') ours.push(spiOctets(child.inboundSpi));
+      const abandoned = child.usable ? replacedBy(world, sa, child) : undefined;
       finishByPeer(world, child);
+      if (abandoned) reinstate(world, abandoned);
     }
     if (ours.length > 0) answers.push({ kind: 'D', protocol, spis: ours });
   }
-  return answers;
+  return { answers, closed };
+}
+
+/** The child that this one was to replace, if that has not gone yet and nothing else replaces it. */
+function replacedBy(world: World, sa: IkeSa, successor: ChildSa): ChildSa | undefined {
+  const old = successor.spec.replaces === undefined ? undefined : world.child(successor.spec.replaces);
+  const others = [...sa.children.values()].some((c) => c !== successor && c.spec.replaces === old?.id && c.usable);
+  return old?.is('rekeyed') && !others ? old : undefined;
+}
+
+/** The peer could not use what it had asked for and deleted it: the old SA serves on. */
+function reinstate(world: World, old: ChildSa): void {
+  world.childTransition(old, 'installed');
+  world.clear(old.timers.retire);
+  if (old.rekeyAt !== undefined) world.arm(old.timers.rekey, nextRekey(world, old.timers.expire));
+  activate(world, old);
 }
 
 function finishByPeer(world: World, child: ChildSa): void {
-  const replaced = child.state === 'rekeyed';
+  const replaced = child.is('rekeyed') || child.peerSuccessor?.usable === true;
   // the peer is done with the old SA, so it has the new one: our traffic may move over (§2.8)
-  if (replaced || child.peerSuccessor) activateSuccessors(world, child);
+  if (replaced) activateSuccessors(world, child);
+  if (replaced && child.is('rekeying')) world.childTransition(child, 'rekeyed');
   finish(world, child, replaced, 'deleted by the peer');
 }
 
@@ -59,15 +80,18 @@ function finish(world: World, child: ChildSa, replaced: boolean, reason: string)
 /** Whoever replaced this child sends from now on. */
 export function activateSuccessors(world: World, old: ChildSa): void {
   for (const child of world.ikeSas.get(old.ikeSa)?.children.values() ?? []) {
-    if (child.spec.replaces === old.id && child.usable)
-      world.emit({ kind: 'child-update', child: child.id, change: { kind: 'activate-outbound' } });
+    if (child.spec.replaces === old.id && child.usable) activate(world, child);
   }
+}
+
+export function activate(world: World, child: ChildSa): void {
+  world.emit({ kind: 'child-update', child: child.id, change: { kind: 'activate-outbound' } });
 }
 
 const byOutboundSpi = (sa: IkeSa, protocol: number, spi: number): ChildSa | undefined =>
   [...sa.children.values()].find((c) => c.outboundSpi === spi && protocolOf(c) === protocol && c.state !== 'dead');
 
-const protocolOf = (child: ChildSa): number => (child.spec.protocol === 'AH' ? ProtocolId.AH : ProtocolId.ESP);
+export const protocolOf = (child: ChildSa): number => (child.spec.protocol === 'AH' ? ProtocolId.AH : ProtocolId.ESP);
 
 /** Longer than packets linger in any path that TCP could use. */
 const RETIREMENT = 5_000;

@@ -34,11 +34,11 @@ export function configurationRequest(connection: Connection): Payload[] {
   return [{ kind: 'CP', cfgType: ConfigType.CFG_REQUEST, attributes }];
 }
 
-/** The initiator takes what CFG_REPLY assigns. */
-export function takeConfiguration(world: World, sa: IkeSa, payloads: readonly Payload[]): void {
+/** The initiator takes what CFG_REPLY assigns, of the families that it asked for (RFC 7296 §3.15: nothing comes unasked). */
+export function takeConfiguration(world: World, sa: IkeSa, { virtualIps }: Connection, payloads: readonly Payload[]): void {
   const reply = find(payloads, 'CP');
-  if (reply === undefined || reply.cfgType !== ConfigType.CFG_REPLY) return;
-  sa.assigned = assignedAddresses(reply.attributes);
+  if (reply === undefined || reply.cfgType !== ConfigType.CFG_REPLY || virtualIps.length === 0) return;
+  sa.assigned = assignedAddresses(reply.attributes).filter((ip) => virtualIps.some((asked) => isIpv6(asked) === isIpv6(ip)));
   sa.assignedToUs = true;
   world.notice({ kind: 'addresses', ikeSa: sa.id, attributes: reply.attributes, addresses: sa.assigned });
 }
@@ -48,6 +48,7 @@ export function* leaseAddresses(world: World, sa: IkeSa, connection: Connection,
   const request = find(payloads, 'CP');
   if (request === undefined || request.cfgType !== ConfigType.CFG_REQUEST || connection.pools.length === 0 || sa.remoteId === undefined)
     return [];
+  sa.leased = true;
   const answer = yield* ask({
     kind: 'lease',
     connection: connection.name,

@@ -35,15 +35,26 @@ export function* rekeyIke(world: World, sa: IkeSa): Routine<void> {
   if (rival !== undefined && redundantOf(nonceHolder(successor), nonceHolder(rival)) === 'ours') {
     // §2.8.2: ours holds the lowest nonce; we delete it, the peer deletes the old one
     handOver(world, sa, rival, false);
+    yieldTo(world, successor, rival);
     world.enqueue(successor, {
       what: 'redundant IKE SA',
       key: 'delete-ike',
-      start: () => deleteIkeSa(world, successor, 'made redundant by a crossing rekey'),
+      start: (owner) => deleteIkeSa(world, owner, 'made redundant by a crossing rekey'),
     });
     return;
   }
   handOver(world, sa, successor, true);
+  if (rival !== undefined) {
+    // theirs is redundant and theirs to delete; a Delete that never comes must not keep it for ever
+    yieldTo(world, rival, successor);
+    world.arm(rival.timers.linger, world.now + REPLACED_LIFE);
+  }
   yield* deleteIkeSa(world, sa, 'rekeyed');
+}
+
+/** Of two successors only one stays; the other one carries nothing, and its end means nothing. */
+function yieldTo(world: World, redundant: IkeSa, winner: IkeSa): void {
+  if (redundant.isEstablished) stepBack(world, redundant, winner);
 }
 
 function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
@@ -74,8 +85,8 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
       if (refused) throw refusedBy(refused, 'rekeying the IKE SA');
       const selected = acceptIke(proposals, need(response.payloads, 'SA').proposals);
       if (selected === undefined || selected.peerSpi.length !== 8 || selected.suite.keyExchange !== method) throw notOffered();
-      const sharedSecret = finishKe(ke.offer, method, need(response.payloads, 'KE'));
       const nonces = { Ni, Nr: nonceOf(response.payloads) };
+      const sharedSecret = finishKe(ke.offer, method, need(response.payloads, 'KE'));
       return successorOf(world, sa, 'initiator', { spiI, spiR: selected.peerSpi }, selected.suite, sharedSecret, nonces);
     }
   } finally {
@@ -86,8 +97,11 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
 
 /** The responder. The children move only once the answer is on its way, since it is sent under the old keys. */
 export function respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payload[]): Reply {
-  const childBusy = [...sa.children.values()].some((c) => c.state === 'rekeying' || c.state === 'deleting' || c.state === 'installing');
-  if (onIkeRekey(sa.state, childBusy) === 'TEMPORARY_FAILURE') return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
+  const childBusy =
+    [...sa.active].some((job) => job.ofChild) || [...sa.children.values()].some((c) => c.is('rekeying', 'deleting', 'installing'));
+  // our own bound: one SA that waits for the peer's Delete, one rival; whoever rekeys without end leaves no trail
+  const trails = sa.predecessor?.is('replaced') || sa.peerSuccessor !== undefined;
+  if (trails || onIkeRekey(sa.state, childBusy) === 'TEMPORARY_FAILURE') return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
   const connection = sa.connection;
   const offered = need(payloads, 'SA').proposals;
   if (connection === undefined || offered.some((p) => p.spi.length !== 8 || p.spi.every((octet) => octet === 0)))
@@ -129,9 +143,13 @@ function successorOf(
     encap: sa.encap,
     connection: sa.connection,
     state: 'established',
+    bornAt: world.now,
   });
-  successor.setKeys(rekeyedKeys(sa.keys, suite, sharedSecret, nonces, spis));
-  zeroise(sharedSecret);
+  try {
+    successor.setKeys(rekeyedKeys(sa.keys, suite, sharedSecret, nonces, spis));
+  } finally {
+    zeroise(sharedSecret);
+  }
   Object.assign(successor.peer, sa.peer);
   Object.assign(successor.nat, sa.nat);
   successor.localId = sa.localId;
@@ -139,6 +157,7 @@ function successorOf(
   successor.localAuth = sa.localAuth;
   successor.remoteAuth = sa.remoteAuth;
   successor.leasedAs = sa.leasedAs;
+  successor.leased = sa.leased;
   successor.assigned = sa.assigned;
   successor.assignedToUs = sa.assignedToUs;
   successor.establishedAt = world.now;
@@ -152,17 +171,24 @@ function successorOf(
 
 /** The children and the waiting jobs go to the IKE SA that stays (§2.18). */
 export function handOver(world: World, old: IkeSa, successor: IkeSa, byUs: boolean): void {
-  old.successor = successor;
   old.peerSuccessor = undefined;
-  if (old.isEstablished) world.transition(old, 'replaced');
-  world.clear(old.timers['rekey-ike']);
-  world.clear(old.timers['expire-ike']);
-  world.clear(old.timers.liveness);
-  world.moveChildren(old, successor);
+  old.predecessor = undefined;
+  successor.predecessor = old;
+  stepBack(world, old, successor);
   world.notice({ kind: 'ike-rekeyed', from: old.id, to: successor.id, byUs });
   // a peer that never sends its Delete must not keep the old SA alive for ever
   if (!byUs) world.arm(old.timers.linger, world.now + REPLACED_LIFE);
   world.pump(successor);
+}
+
+/** From here on an IKE SA only waits for its Delete. */
+function stepBack(world: World, sa: IkeSa, successor: IkeSa): void {
+  sa.successor = successor;
+  if (sa.isEstablished) world.transition(sa, 'replaced');
+  world.clear(sa.timers['rekey-ike']);
+  world.clear(sa.timers['expire-ike']);
+  world.clear(sa.timers.liveness);
+  world.moveChildren(sa, successor);
 }
 
 function giveUpRekey(world: World, sa: IkeSa): void {

@@ -2,7 +2,7 @@ import { type Payload, TransformType } from '../../wire/index.ts';
 import type { IkeSuite } from '../keys.ts';
 import { need } from '../notifies.ts';
 import type { Connection } from '../policy.ts';
-import { noProposalChosen, type SelectedIke, selectIke } from '../proposals.ts';
+import { noProposalChosen, onlyMethod, type SelectedIke, selectIke } from '../proposals.ts';
 import { InvalidKe } from './ke.ts';
 
 /** What a responder decides from SA and KE alone, before it keeps any state (RFC 7296 §2.7). Throws NegotiationFailure or InvalidKe. */
@@ -18,7 +18,7 @@ export function selectForInit(
     if (selected.suite.keyExchange !== ke.method) {
       // §1.3, D31: where another proposal of both sides fits the method that came, taking it saves a round trip
       const fitting = selectIke(
-        connection.proposals.map((p) => onlyMethod(p, ke.method)),
+        connection.proposals.flatMap((p) => onlyMethod(p, ke.method)),
         offered,
       );
       if (fitting === undefined) throw new InvalidKe(selected.suite.keyExchange, ke.method);
@@ -46,8 +46,3 @@ function thoseThatAccept(connections: readonly Connection[], suite: IkeSuite): C
     ),
   );
 }
-
-const onlyMethod = (p: Connection['proposals'][number], method: number): Connection['proposals'][number] => ({
-  ...p,
-  transforms: p.transforms.filter((t) => t.type !== TransformType.KE || t.id === method),
-});
