@@ -92,10 +92,18 @@ export function expectTrafficBothWays(
 
 /**
  * What must hold in every world, whatever happened in it: no key serves two SAs, no SPI is chosen twice, no IV and no ESP sequence
- * number goes out twice with different octets, and each CHILD_SA in a data plane is known to its core.
+ * number goes out twice with different octets, each CHILD_SA in a data plane is known to its core, and no SA opened more packets than the
+ * other end sealed on it.
  */
 export function expectInvariants(net: Net): void {
-  const broken = [...keyReuse(net), ...spiReuse(net), ...ivReuse(net), ...sequenceReuse(net), ...planeDisagreements(net)];
+  const broken = [
+    ...keyReuse(net),
+    ...spiReuse(net),
+    ...ivReuse(net),
+    ...sequenceReuse(net),
+    ...planeDisagreements(net),
+    ...countersOff(net),
+  ];
   if (broken.length > 0) throw net.failure(broken.join('\n'));
 }
 
@@ -157,6 +165,20 @@ function planeDisagreements(net: Net): string[] {
     return peer.plane.children
       .filter((child) => !known.has(child.id))
       .map((child) => `the data plane of ${peer.name} holds CHILD_SA ${child.id}, of which its core knows nothing`);
+  });
+}
+
+function countersOff(net: Net): string[] {
+  const all = net.peers.flatMap((peer) => peer.plane.children.map((child) => ({ peer, child })));
+  return all.flatMap(({ peer, child }) => {
+    const sealed = all
+      .filter((one) => one.peer !== peer && one.child.outbound.spi === child.inbound.spi)
+      .reduce((sum, one) => sum + one.child.outbound.sequence, 0);
+    // A sender that is gone already cannot be asked.
+    const { packets, spi } = child.inbound;
+    return sealed > 0 && packets > sealed
+      ? [`${peer.name} opened ${packets} packets on ${hex(spi)}, of which only ${sealed} were sealed`]
+      : [];
   });
 }
 

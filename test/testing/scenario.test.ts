@@ -142,6 +142,11 @@ describe('expectations fail when they should', () => {
       a.espSent.push(a.espSent[0]!);
     });
     expect(sameSequence).toThrow(/a used an ESP sequence number twice/);
+    const counted = spoil(({ net, a, b }) => {
+      expectTrafficBothWays(net, a, b, { packets: 2 });
+      b.plane.children[0]!.inbound.packets += 7;
+    });
+    expect(counted).toThrow(/b opened 9 packets on [0-9a-f]{8}, of which only 2 were sealed/);
   });
 
   test('settle reports a world that never rests', () => {
