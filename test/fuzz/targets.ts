@@ -3,6 +3,7 @@ import { configurationTargets } from './targets/configuration.ts';
 import { endpointTargets } from './targets/endpoint.ts';
 import { packetTargets } from './targets/packets.ts';
 import { pkiTargets } from './targets/pki.ts';
+import { stackTargets } from './targets/stack.ts';
 import { wireTargets } from './targets/wire.ts';
 
 /** Every parser that meets octets of strangers. */
@@ -12,4 +13,5 @@ export const TARGETS: readonly FuzzTarget[] = [
   ...packetTargets,
   ...endpointTargets,
   ...configurationTargets,
+  ...stackTargets,
 ];

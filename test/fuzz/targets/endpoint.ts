@@ -68,6 +68,9 @@ export const endpointTargets: readonly FuzzTarget[] = [
   },
 ];
 
+/** IKE_SA_INIT and IKE_AUTH of two ends that behave. */
+export const handshakeDatagrams = (): readonly Uint8Array[] => recording().handshake;
+
 /** Everything that was promised to happen happens, and then nothing more: no timer arms itself for ever. */
 function comesToRest(end: End): void {
   let now = NOW;
