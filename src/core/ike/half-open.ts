@@ -10,6 +10,7 @@ import { logMessage, seal, transmit } from './messenger.ts';
 import { answerTo, notify } from './notifies.ts';
 import type { Connection } from './policy.ts';
 import type { Inbound } from './routine.ts';
+import { certificateRequests } from './tasks/certificates.ts';
 import { CookieJar } from './tasks/cookie.ts';
 import { nonceOf } from './tasks/nonce.ts';
 import { selectForInit } from './tasks/select-ike.ts';
@@ -84,10 +85,13 @@ export class HalfOpen {
     logMessage(world, undefined, 'in', header, payloads);
     const Ni = nonceOf(payloads);
     const { limits } = world;
-    if (this.size >= limits.cookieThreshold && !this.#returnsCookie(world, message, datagram, Ni)) {
+    const demandsCookie = (due: boolean): boolean => {
+      if (!due || this.#returnsCookie(world, message, datagram, Ni)) return false;
       const cookie = this.#cookies.bake(datagram.remote, header.spiI, Ni, world.now);
-      return this.#refuse(world, message, datagram, [notify(NotifyType.COOKIE, cookie)]);
-    }
+      this.#refuse(world, message, datagram, [notify(NotifyType.COOKIE, cookie)]);
+      return true;
+    };
+    if (demandsCookie(this.size >= limits.cookieThreshold)) return;
     const perAddress = this.#perAddress.get(datagram.remote.ip) ?? 0;
     if (this.size >= limits.halfOpen || perAddress >= limits.halfOpenPerAddress || world.ikeSas.size >= limits.ikeSas) {
       return drop(world, datagram, 'too-many-half-open', `${this.size} in all, ${perAddress} from ${datagram.remote.ip}`);
@@ -96,6 +100,9 @@ export class HalfOpen {
     if (connections.length === 0)
       return drop(world, datagram, 'no-connection-for-address', `${datagram.remote.ip} to ${datagram.local.ip}`);
     const { selected, candidates } = selectForInit(connections, payloads);
+    // a long CERTREQ would make us an amplifier: it goes to addresses that have shown that they listen
+    const authorities = certificateRequests(world, candidates).reduce((octets, { authorities }) => octets + authorities.length, 0);
+    if (demandsCookie(authorities > message.raw.length)) return;
     const sa = this.#open(world, header, datagram, candidates);
     const request: Inbound = { exchange: header.exchange, messageId: 0, payloads, raw: message.raw.slice() };
     this.#byRequest.set(key, { sa, request: request.raw });
