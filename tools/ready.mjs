@@ -27,7 +27,8 @@ if (installed < modified('package-lock.json')) {
     'Is the npm registry reachable? Then run: npm install --no-save',
   );
 }
-const built = modified('dist/.tsbuildinfo');
+// the compiler also keeps its notes where it only checks types: without a program there is no build
+const built = Math.min(modified('dist/.tsbuildinfo'), modified('dist/cli/main.js') && Number.POSITIVE_INFINITY);
 if (built < newest('src') || built < modified('tsconfig.src.json') || built < modified('tsconfig.base.json')) {
   run(
     'building',

@@ -1,4 +1,5 @@
 import type { Colors } from 'picocolors/types.js';
+import type { DetachedStart } from '../host/platform/detached.ts';
 
 /** Where text goes, and how wide it may be. */
 export interface Terminal {
@@ -13,6 +14,8 @@ export interface CliContext {
   readonly out: Terminal;
   readonly err: Terminal;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** The command line. */
+  readonly args: readonly string[];
   readonly cwd: string;
   readonly home: string;
   readonly uid: number | undefined;
@@ -23,6 +26,10 @@ export interface CliContext {
   now(): number;
   /** Calls back for each Ctrl-C and each wish to end. @returns how to stop that */
   onSignal(listener: (signal: EndSignal) => void): () => void;
+  /** Starts this program anew in the background; see `startDetached`. */
+  detach(args: readonly string[], log: string, signal: AbortSignal): Promise<DetachedStart>;
+  /** Present where this process was sent into the background: tells whoever did so that it stands. */
+  readonly tellReady: (() => void) | undefined;
   /** Ends at once, for whoever asks a second time. */
   exitNow(code: number): void;
   readStdin(): Promise<Uint8Array>;

@@ -112,7 +112,9 @@ export class Foreground {
     if (out.json)
       out.document({ event: 'up', at: new Date(now.wall).toISOString(), ikeSa, tookMs: Math.round(took), control: this.#session.path });
     else out.line(this.#steps.up(ikeSa, took, this.#client.facts().plane));
-    out.note('  Ctrl-C to disconnect');
+    const { tellReady } = this.#options.context;
+    out.note(tellReady ? `  to disconnect: tunnelwright down ${this.#options.wanted.connection}` : '  Ctrl-C to disconnect');
+    tellReady?.();
   }
 
   #dpdDelay(): number {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import process from 'node:process';
 import { concat } from '../core/bytes/bytes.ts';
+import { startDetached, tellReady } from '../host/platform/detached.ts';
 import type { CliContext, EndSignal, Terminal } from './context.ts';
 import { run } from './program.ts';
 
@@ -45,6 +46,7 @@ const context: CliContext = {
   out: terminal(process.stdout),
   err: terminal(process.stderr),
   env: process.env,
+  args: process.argv.slice(2),
   cwd: process.cwd(),
   home: homedir(),
   uid: process.getuid?.(),
@@ -52,7 +54,9 @@ const context: CliContext = {
   version,
   now: () => Date.now(),
   onSignal,
+  detach: (args, log, signal) => startDetached(new URL(import.meta.url), args, log, signal),
+  tellReady,
   exitNow: (code) => process.exit(code),
   readStdin,
 };
-process.exitCode = await run(process.argv.slice(2), context);
+process.exitCode = await run(context.args, context);

@@ -36,6 +36,9 @@ export class Cli {
         this.err += text;
       }),
       env: options.env ?? {},
+      args: argv,
+      detach: () => Promise.reject(new Error('no test sends anything into the background')),
+      tellReady: undefined,
       cwd: options.cwd ?? '/nonexistent',
       home: '/nonexistent/home',
       uid: options.uid ?? 1000,

@@ -1,5 +1,8 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ensurePrivateFolder } from '../../host/platform/files.ts';
 import type { ClientFlags } from '../../product/config/index.ts';
-import type { EventLine } from '../../product/control/index.ts';
+import { type EventLine, socketFolder } from '../../product/control/index.ts';
 import { addCommand, type Invocation, repeated, type Shell } from '../command.ts';
 import { EXIT } from '../exit-codes.ts';
 import { type Running, runningInstances } from '../instances.ts';
@@ -8,6 +11,7 @@ import { Steps } from '../render/steps.ts';
 
 export interface UpFlags extends ClientFlags {
   readonly keylog?: string;
+  readonly detach?: true;
 }
 
 const DESCRIPTION = `Connects to TARGET and stays until Ctrl-C. TARGET is a connection of the configuration, a configuration file, a host, or ike://USER@HOST.`;
@@ -33,6 +37,7 @@ export function registerUp(shell: Shell): void {
         .option('--share <folder>', 'let the other end get files from here')
         .option('--inbox <folder>', 'let the other end send files into it')
         .option('--name <name>', 'of this instance, for status and down')
+        .option('--detach', 'go into the background once it stands')
         .option('--keylog <folder>', 'write every key for Wireshark: it reads all then'),
     up,
   );
@@ -44,9 +49,27 @@ async function up(invocation: Invocation<UpFlags>, target?: string): Promise<num
   if (holder !== undefined) return upThere(invocation, holder, target!);
   const [{ settingsForUp }, { Foreground }] = await Promise.all([import('../settings.ts'), import('../foreground.ts')]);
   const wanted = settingsForUp(target!, flags, flags.config, context);
+  if (flags.detach === true) return upDetached(invocation, wanted.name);
   const { control, timeout, keylog } = flags;
   const foreground = await Foreground.open({ wanted, context, out, control, timeout, keylog });
   return foreground.run();
+}
+
+/** The same command without --detach in a process of its own; we stay until it stands, and tell what it told. */
+async function upDetached({ context, out, flags }: Invocation<UpFlags>, name: string): Promise<number> {
+  const folder = socketFolder(context);
+  await ensurePrivateFolder(folder);
+  const log = join(folder, `${name}.log`);
+  const args = context.args.filter((arg) => arg !== '--detach');
+  const start = await interruptible(context, flags.timeout, (signal) => context.detach(args, log, signal));
+  const told = await readFile(log, 'utf8');
+  if (start.kind === 'ended') {
+    context.err.write(told);
+    return start.code;
+  }
+  out.print(told);
+  out.note(`  in the background, process ${start.pid}; what it says goes to ${log}`);
+  return EXIT.ok;
 }
 
 /** A connection that another instance holds is brought up there, and stays when this command ends. */
