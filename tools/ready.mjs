@@ -28,7 +28,7 @@ if (installed < modified('package-lock.json')) {
   );
 }
 // the compiler also keeps its notes where it only checks types: without a program there is no build
-const built = Math.min(modified('dist/.tsbuildinfo'), modified('dist/cli/main.js') && Number.POSITIVE_INFINITY);
+const built = modified('dist/cli/main.js') === 0 ? 0 : modified('dist/.tsbuildinfo');
 if (built < newest('src') || built < modified('tsconfig.src.json') || built < modified('tsconfig.base.json')) {
   run(
     'building',
