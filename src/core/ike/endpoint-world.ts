@@ -229,6 +229,7 @@ export class EndpointWorld implements World {
     for (const timer of Object.values(sa.timers)) if (timer.kind !== 'linger') this.clear(timer);
     for (const child of [...sa.children.values()]) this.removeChild(child, reason);
     if (sa.successor === undefined && sa.leased) this.emit({ kind: 'lease-release', ikeSa: sa.leasedAs });
+    sa.leased = false;
   }
 
   #announceEnd(sa: IkeSa, reason: string, error: unknown): void {
