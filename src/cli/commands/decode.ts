@@ -8,6 +8,7 @@ import { EXIT } from '../exit-codes.ts';
 
 interface DecodeFlags {
   readonly keys?: string;
+  readonly ikePort?: readonly string[];
   readonly natPort?: readonly string[];
   readonly brief?: true;
 }
@@ -24,6 +25,7 @@ export function registerDecode(shell: Shell): void {
     (command) =>
       command
         .option('--keys <folder>', "Wireshark's ikev2_decryption_table and esp_sa, to look inside")
+        .option('--ike-port <port>', 'a port besides 500 that carries IKE', repeated)
         .option('--nat-port <port>', 'a port besides 4500 that carries ESP in UDP', repeated)
         .option('--brief', 'one line for each packet'),
     async ({ context, out, flags }, file) => {
@@ -37,30 +39,36 @@ export function registerDecode(shell: Shell): void {
   );
 }
 
-async function optionsOf({ keys, natPort }: DecodeFlags, { cwd }: CliContext): Promise<DecodeOptions> {
-  const natPorts = natPort?.map(portOf);
-  if (keys === undefined) return natPorts === undefined ? {} : { natPorts };
-  const { parseEspTable, parseIkeTable } = await import('../../product/explain/index.ts');
+async function optionsOf({ keys, ikePort = [], natPort = [] }: DecodeFlags, { cwd }: CliContext): Promise<DecodeOptions> {
+  const ports = {
+    ikePorts: ikePort.map((text) => portOf('--ike-port', text)),
+    natPorts: natPort.map((text) => portOf('--nat-port', text)),
+  };
+  if (keys === undefined) return ports;
+  const { parseDecodeAs, parseEspTable, parseIkeTable } = await import('../../product/explain/index.ts');
   const folder = resolve(cwd, keys);
   const tables = [join(folder, 'ikev2_decryption_table'), join(folder, 'esp_sa')] as const;
   if (!tables.some((table) => existsSync(table))) {
     throw new CliError(`${keys} holds neither ikev2_decryption_table nor esp_sa`, {
       code: 'FILE_NOT_FOUND',
-      hint: 'Name the folder that `--keys` of up or serve wrote, or the configuration folder of Wireshark.',
+      hint: 'Name the folder that `--keylog` of up, serve or demo wrote, or the configuration folder of Wireshark.',
     });
   }
   const text = (table: string) => (existsSync(table) ? readFileSync(table, 'utf8') : '');
+  // what the folder says of ports holds as well
+  const known = parseDecodeAs(text(join(folder, 'decode_as_entries')));
   return {
     ikeKeys: parseIkeTable(text(tables[0]), tables[0]),
     espKeys: parseEspTable(text(tables[1]), tables[1]),
-    ...(natPorts === undefined ? {} : { natPorts }),
+    ikePorts: [...ports.ikePorts, ...known.ikePorts],
+    natPorts: [...ports.natPorts, ...known.natPorts],
   };
 }
 
-function portOf(text: string): number {
+function portOf(flag: string, text: string): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
   if (port >= 1 && port <= 65535) return port;
-  throw new CliError(`--nat-port: ${text} is not a port`, { code: 'USAGE' });
+  throw new CliError(`${flag}: ${text} is not a port`, { code: 'USAGE' });
 }
 
 function readFile(path: string, shown: string): Uint8Array {

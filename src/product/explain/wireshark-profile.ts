@@ -24,3 +24,10 @@ const decodeAs = (port: number, protocol: string): string => `decode_as_entry: u
 
 /** Without it Wireshark leaves ESP closed, whatever keys it has. */
 const PREFERENCES = 'esp.enable_encryption_decode: TRUE\n';
+
+/** Which UDP ports a `decode_as_entries` of Wireshark names for IKE and for ESP in UDP; lines about anything else are passed over. */
+export function parseDecodeAs(text: string): { readonly ikePorts: readonly number[]; readonly natPorts: readonly number[] } {
+  const entries = [...text.matchAll(/^decode_as_entry: udp\.port,(\d{1,5}),[^,\n]*,(ISAKMP|UDPENCAP)$/gm)];
+  const ports = (protocol: string) => entries.filter((entry) => entry[2] === protocol).map((entry) => Number(entry[1]));
+  return { ikePorts: ports('ISAKMP'), natPorts: ports('UDPENCAP') };
+}
