@@ -1,12 +1,13 @@
 // Makes a fresh clone ready with Node's own modules only: dependencies when they are absent or older than the lock,
 // a build when a source is newer than the last one. Silent when there is nothing to do.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
 const FLOOR = [20, 19];
+const STAMP = 'dist/.built';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -27,8 +28,8 @@ if (installed < modified('package-lock.json')) {
     'Is the npm registry reachable? Then run: npm install --no-save',
   );
 }
-// the compiler also keeps its notes where it only checks types: without a program there is no build
-const built = modified('dist/cli/main.js') === 0 ? 0 : modified('dist/.tsbuildinfo');
+// a stamp of our own: the compiler keeps its notes also where it only checks types
+const built = modified(STAMP);
 if (built < newest('src') || built < modified('tsconfig.src.json') || built < modified('tsconfig.base.json')) {
   run(
     'building',
@@ -36,6 +37,7 @@ if (built < newest('src') || built < modified('tsconfig.src.json') || built < mo
     ['node_modules/typescript/bin/tsc', '-b', 'tsconfig.src.json'],
     'The sources do not compile; the compiler says where, above.',
   );
+  writeFileSync(join(root, STAMP), '');
 }
 
 function modified(path) {

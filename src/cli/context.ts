@@ -35,7 +35,8 @@ export interface CliContext {
   readStdin(): Promise<Uint8Array>;
 }
 
-export type EndSignal = 'SIGINT' | 'SIGTERM';
+/** Ctrl-C, the wish to end, and a terminal that was closed. */
+export type EndSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
 /** The flags every command knows. */
 export interface GlobalFlags {

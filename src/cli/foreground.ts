@@ -125,7 +125,7 @@ export class Foreground {
   #asked(): Promise<Error | undefined> {
     const { context } = this.#options;
     return new Promise((resolve) => {
-      onEnd(context, (signal) => resolve(signal === 'SIGTERM' ? undefined : new CliError('interrupted', { code: 'INTERRUPTED' })));
+      onEnd(context, (signal) => resolve(signal === 'SIGINT' ? new CliError('interrupted', { code: 'INTERRUPTED' }) : undefined));
     });
   }
 }

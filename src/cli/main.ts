@@ -27,11 +27,9 @@ function terminal(stream: NodeJS.WriteStream): Terminal {
 }
 
 function onSignal(listener: (signal: EndSignal) => void): () => void {
-  process.on('SIGINT', listener);
-  process.on('SIGTERM', listener);
+  for (const signal of END_SIGNALS) process.on(signal, listener);
   return () => {
-    process.off('SIGINT', listener);
-    process.off('SIGTERM', listener);
+    for (const signal of END_SIGNALS) process.off(signal, listener);
   };
 }
 
@@ -40,6 +38,8 @@ async function readStdin(): Promise<Uint8Array> {
   for await (const part of process.stdin as AsyncIterable<Uint8Array>) parts.push(part);
   return concat(...parts);
 }
+
+const END_SIGNALS: readonly EndSignal[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
 const context: CliContext = {

@@ -4,7 +4,7 @@ import { isoClock, noticeLine } from '../product/control/index.ts';
 import type { KeyLog } from '../product/explain/key-log.ts';
 import { createGateway, type Gateway } from '../product/gateway/index.ts';
 import type { FileServerEvent } from '../product/transfer/index.ts';
-import type { CliContext } from './context.ts';
+import type { CliContext, EndSignal } from './context.ts';
 import { openCredentials } from './credentials.ts';
 import { EXIT } from './exit-codes.ts';
 import { GRACE } from './foreground.ts';
@@ -62,11 +62,11 @@ export class Service {
     for (const { message, hint } of this.#gateway.warnings) out.warn(message, hint);
     this.#greet();
     out.note('  Ctrl-C to stop');
-    const signal = await new Promise<'SIGINT' | 'SIGTERM'>((resolve) => onEnd(context, resolve));
+    const signal = await new Promise<EndSignal>((resolve) => onEnd(context, resolve));
     out.note('  saying goodbye …');
     await this.#session.close(GRACE);
     await this.#keys?.flush().catch((error: unknown) => out.warn(`the keys were not all written: ${String(error)}`));
-    return signal === 'SIGTERM' ? EXIT.ok : EXIT.interrupted;
+    return signal === 'SIGINT' ? EXIT.interrupted : EXIT.ok;
   }
 
   #greet(): void {

@@ -96,7 +96,7 @@ export function isRunning(pid: number): boolean {
 /** @throws when there is no build, or one of older sources: the test would judge what nobody wrote */
 function builtCli(): string {
   const cli = join(ROOT, 'dist', 'cli', 'main.js');
-  const built = join(ROOT, 'dist', '.tsbuildinfo');
+  const built = join(ROOT, 'dist', '.built');
   if (!existsSync(cli) || !existsSync(built))
     throw new Error('there is no build in dist: run npm run build, or npm test, which builds first');
   const changed = newest(join(ROOT, 'src'));
