@@ -7,7 +7,7 @@ import type { ChildSuite, IkeSuite } from './keys.ts';
  * RFC 7296 §2.7 and §3.3: the responder picks one proposal and from it one transform of each type. We follow our own order of
  * preference, not the initiator's: some clients offer their weakest first.
  */
-export interface Selected {
+interface Selected {
   /** What goes back: the initiator's proposal number, one transform per type; the SPI is the caller's. */
   readonly proposal: Proposal;
   /** The initiator's SPI in that proposal. */

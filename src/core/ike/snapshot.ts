@@ -15,7 +15,7 @@ export interface EndpointSnapshot {
   readonly ikeSas: readonly IkeSaSnapshot[];
 }
 
-export interface IkeSaSnapshot {
+interface IkeSaSnapshot {
   readonly connection: string;
   readonly originalRole: 'initiator' | 'responder';
   readonly spiI: Uint8Array;
@@ -41,7 +41,7 @@ export interface IkeSaSnapshot {
   readonly children: readonly ChildSaSnapshot[];
 }
 
-export interface ChildSaSnapshot {
+interface ChildSaSnapshot {
   readonly policy: string;
   readonly spec: ChildSaSpec;
   readonly suite: ChildSuite;

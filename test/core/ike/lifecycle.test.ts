@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { AuthenticationFailure, DataPlaneError, utf8 } from '../../../src/core/bytes/index.ts';
+import type { Datagram } from '../../../src/core/ike/effects.ts';
 import type { Connection } from '../../../src/core/ike/index.ts';
 import { ExchangeType, NotifyType, parseMessage } from '../../../src/core/wire/index.ts';
 import { connection, End, established, LIMITS, settle } from './two-ends.ts';
@@ -18,6 +19,19 @@ function runOut(left: End, right: End, from = 0, until = from + 600_000): number
     for (const end of [left, right]) end.endpoint.expire(now);
   }
   throw new Error('the two ends never come to rest');
+}
+
+/** Delivers what is under way in an order that a seed decides. */
+function shuffle(left: End, right: End, seed: number): void {
+  const way: { readonly to: End; readonly datagram: Datagram }[] = [];
+  for (let draw = seed * 7919 + 1; ; draw = (draw * 1103515245 + 12345) % 2147483648) {
+    for (const datagram of left.drain(0)) way.push({ to: right, datagram });
+    for (const datagram of right.drain(0)) way.push({ to: left, datagram });
+    const [next] = way.splice((draw >> 8) % Math.max(1, way.length), 1);
+    if (next === undefined) return;
+    const { local, remote, data, encap } = next.datagram;
+    next.to.endpoint.receive({ local: remote, remote: local, data: data.slice(), encap }, 0);
+  }
 }
 
 describe('nothing is left behind', () => {
@@ -125,12 +139,13 @@ describe('the end of an IKE SA', () => {
 
 describe('two IKE SAs between the same identities', () => {
   test.each(['replace', 'keep'] as const)('both ends begin at once (unique: %s): no end is left without', (unique) => {
-    for (let order = 0; order < 8; order++) {
+    for (let order = 0; order < 40; order++) {
       const left = new End({ connections: [connection('left', { unique })] });
       const right = new End({ connections: [connection('right', { unique })] });
       const [first, second] = order & 1 ? [left, right] : [right, left];
       first.endpoint.command({ kind: 'initiate', connection: 'net' }, 0);
       second.endpoint.command({ kind: 'initiate', connection: 'net' }, 0);
+      shuffle(left, right, order);
       runOut(left, right);
       expect([standing(left).length, standing(right).length]).toEqual(unique === 'replace' ? [1, 1] : [2, 2]);
       expect(left.children.size).toBe(right.children.size);
@@ -212,5 +227,6 @@ describe('who may say what', () => {
     for (let i = 0; i < 20; i++) left.endpoint.observe({ kind: 'acquire', connection: 'net', child: 'net' }, 0);
     settle(left, right);
     expect([standing(left).length, left.children.size]).toEqual([1, 1]);
+    expect(left.sent).toHaveLength(2);
   });
 });

@@ -7,7 +7,7 @@ import { IdType, type Proposal, TransformType, TsType } from '../../../src/core/
 /** Two endpoints with nothing between them but a queue: the shortest way to run an exchange. */
 export const LIMITS: EndpointLimits = { cookieThreshold: 32, halfOpenPerAddress: 5, halfOpen: 256, halfOpenLife: 10_000, ikeSas: 1000 };
 
-export const fqdn = (name: string) => ({ idType: IdType.ID_FQDN, data: utf8(name) });
+const fqdn = (name: string) => ({ idType: IdType.ID_FQDN, data: utf8(name) });
 
 export const IKE_PROPOSAL: Proposal = {
   number: 1,

@@ -8,8 +8,9 @@ import { errorNotify, find, findNotify, need, notify, refusedBy } from '../notif
 import type { ChildPolicy } from '../policy.ts';
 import { firstKeMethod } from '../proposals.ts';
 import { exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
-import { childAnswer, installChild, narrowedTo, offerChild, spiOctets, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
+import { childAnswer, narrowedTo, offerChild, spiOctets, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
 import { activate, deleteChild, deleteHalf } from '../tasks/child-delete.ts';
+import { installChild } from '../tasks/child-install.ts';
 import { awaitDelete, giveUpRekey, noteRekeyed, rekeyTarget } from '../tasks/child-rekey.ts';
 import { respondIkeRekey } from '../tasks/ike-rekey.ts';
 import { acceptKe, finishKe, InvalidKe, methodWanted, offerKe } from '../tasks/ke.ts';

@@ -8,7 +8,8 @@ import { ask, exchange, type Inbound, type Reply, type Routine } from '../routin
 import type { AuthMaterial } from '../signed-octets.ts';
 import { authenticateSelf, candidatesFor, expectedId, verifyPeer } from '../tasks/authenticate.ts';
 import { certificateRequests, noteCertificateRequests } from '../tasks/certificates.ts';
-import { childAnswer, installChild, offerChild, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
+import { childAnswer, offerChild, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
+import { installChild } from '../tasks/child-install.ts';
 import { configurationRequest, leaseAddresses, takeConfiguration } from '../tasks/configuration.ts';
 import { enforceUniqueness, heedInitialContact, initialContact } from '../tasks/uniqueness.ts';
 import type { World } from '../world.ts';

@@ -1,16 +1,12 @@
-import { compareBytes } from '../../bytes/bytes.ts';
-import { DataPlaneError, NegotiationFailure, PeerViolation } from '../../bytes/errors.ts';
+import { NegotiationFailure, PeerViolation } from '../../bytes/errors.ts';
 import { isIpv6 } from '../../bytes/ip-address.ts';
-import { zeroise } from '../../crypto/index.ts';
 import { formatSelector, NotifyType, type Payload, type Proposal, type TrafficSelector } from '../../wire/index.ts';
-import { ChildSa, type SelectorPair } from '../child-sa.ts';
-import type { ChildSaKeys, ChildSaSpec } from '../effects.ts';
+import type { ChildSa, SelectorPair } from '../child-sa.ts';
 import type { IkeSa } from '../ike-sa.ts';
-import { type ChildSuite, childKeys, type Nonces } from '../keys.ts';
+import type { ChildSuite } from '../keys.ts';
 import { findNotify, need, notify } from '../notifies.ts';
 import type { ChildPolicy, Connection, DynamicSelector } from '../policy.ts';
 import { acceptChild, noProposalChosen, offer, onlyMethod, type SelectedChild, selectChild, withoutKe, withPfs } from '../proposals.ts';
-import { ask, type Routine } from '../routine.ts';
 import { anySelector, asDynamic, isDynamic, isSubset, narrow, resolveDynamic, sameSelectors } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
 
@@ -198,105 +194,6 @@ export function childAnswer(agreement: ChildAgreement, proposal: Proposal): Payl
     { kind: 'TSi', selectors: agreement.remoteTs },
     { kind: 'TSr', selectors: agreement.localTs },
   ];
-}
-
-/** Derives KEYMAT and puts the child into the data plane; the SA exists only once that worked. */
-export function* installChild(
-  world: World,
-  sa: IkeSa,
-  agreement: ChildAgreement,
-  nonces: Nonces,
-  sharedSecret: Uint8Array | undefined,
-  successor: { readonly replaces: ChildSa | undefined; readonly outboundActive: boolean },
-): Routine<ChildSa> {
-  const spec = specOf(world, sa, agreement, nonces, sharedSecret, successor);
-  const child = new ChildSa({
-    spec,
-    policy: agreement.policy,
-    suite: agreement.suite,
-    establishedAt: world.now,
-    lowestNonce: compareBytes(nonces.Ni, nonces.Nr) < 0 ? nonces.Ni : nonces.Nr,
-    createdByUs: agreement.exchangeRole === 'initiator',
-    asked: agreement.asked,
-  });
-  world.addChild(sa, child);
-  let installed = false;
-  try {
-    const answer = yield* ask({ kind: 'install', spec });
-    if (!answer.ok) {
-      throw new DataPlaneError(`the CHILD_SA could not be installed: ${answer.error.message}`, {
-        code: answer.error.code,
-        cause: answer.error,
-        ...(answer.error.hint ? { hint: answer.error.hint } : {}),
-      });
-    }
-    if (child.state !== 'installing')
-      throw new NegotiationFailure('the CHILD_SA was deleted while it was being installed', {
-        code: 'CHILD_SA_GONE',
-        section: 'RFC 7296 §1.4.1',
-      });
-    installed = true;
-  } finally {
-    if (!installed && child.state !== 'dead') world.removeChild(child, 'it could not be installed');
-  }
-  world.childTransition(child, 'installed');
-  if (world.options.logKeys) logChildKeys(world, spec);
-  world.notice({ kind: 'child-up', child: child.id, ikeSa: sa.id, name: spec.name, suite: child.info().suite });
-  return child;
-}
-
-/** With `ike-keys` the one place where keys leave, and only when the operator asked for it. */
-function logChildKeys(world: World, { id, local, remote, inbound, outbound }: ChildSaSpec): void {
-  const copy = (half: ChildSaKeys): ChildSaKeys => ({
-    ...half,
-    encryptionKey: half.encryptionKey.slice(),
-    integrityKey: half.integrityKey.slice(),
-  });
-  world.notice({ kind: 'child-keys', child: id, local, remote, inbound: copy(inbound), outbound: copy(outbound) });
-}
-
-function specOf(
-  world: World,
-  sa: IkeSa,
-  agreement: ChildAgreement,
-  nonces: Nonces,
-  sharedSecret: Uint8Array | undefined,
-  { replaces, outboundActive }: { readonly replaces: ChildSa | undefined; readonly outboundActive: boolean },
-): ChildSaSpec {
-  const { policy, suite, mode, inboundSpi, outboundSpi, localTs, remoteTs, exchangeRole } = agreement;
-  const keys = childKeys(sa.keys, suite, nonces, sharedSecret);
-  if (sharedSecret) zeroise(sharedSecret);
-  const { initiator, responder } = keys;
-  const [outbound, inbound] = exchangeRole === 'initiator' ? [initiator, responder] : [responder, initiator];
-  const half = (spi: number, k: typeof initiator): ChildSaKeys => ({
-    spi,
-    encryption: suite.encryption,
-    keyLength: suite.keyLength,
-    integrity: suite.integrity,
-    ...k,
-  });
-  const { rekeyBytes, hardBytes, rekeyPackets, hardPackets } = policy.lifetimes;
-  return {
-    id: world.nextChildId(),
-    ikeSa: sa.id,
-    connection: sa.connection?.name ?? '',
-    name: policy.name,
-    protocol: suite.protocol,
-    mode,
-    inbound: half(inboundSpi, inbound),
-    outbound: half(outboundSpi, outbound),
-    esn: suite.esn,
-    replayWindow: policy.replayWindow,
-    localTs,
-    remoteTs,
-    local: sa.local,
-    remote: sa.remote,
-    encap: sa.encap,
-    outboundActive,
-    replaces: replaces?.id,
-    limits: { softBytes: rekeyBytes, hardBytes, softPackets: rekeyPackets, hardPackets },
-    assigned: sa.assigned,
-  };
 }
 
 /** With an address still to be assigned, the initiator proposes everything and lets the responder narrow (RFC 7296 §2.19). */
