@@ -1,29 +1,12 @@
 import { ApiMisuse } from '../../core/bytes/index.ts';
-import { chooseBackend } from '../../host/dataplane/index.ts';
-import { CredentialStore } from '../../host/engine/credentials.ts';
 import { Instance, type InstanceOptions } from '../../host/engine/instance.ts';
-import { loadCredentials } from '../../host/engine/load-credentials.ts';
-import type { Platform } from '../../host/platform/platform.ts';
-import { systemLookup, systemPlatform } from '../../host/platform/system.ts';
-import type { CompiledConfig, ConfigWarning, Lookup } from '../config/index.ts';
-import { machineFiles, readCredentials, resolveNames } from '../config/index.ts';
+import { type CompiledConfig, type ConfigWarning, type InstanceRequest, prepareInstance } from '../config/index.ts';
 import type { ControlTarget } from '../control/target.ts';
 import { Tunnel } from './tunnel.ts';
 
-export interface ClientOptions {
-  readonly config: CompiledConfig;
-  /** Tells instances on one machine apart; that of the configuration, or `client`. */
-  readonly name?: string | undefined;
+export interface ClientOptions extends InstanceRequest {
   /** Connections whose peers’ DNS names must resolve now; the others may stay unknown. All unless given. */
   readonly needed?: readonly string[] | undefined;
-  /** Read from where the configuration says, unless given. */
-  readonly credentials?: CredentialStore | undefined;
-  /** Raises `ike-keys` notices: whoever has them reads everything. */
-  readonly logKeys?: boolean | undefined;
-  /** Raises `message` notices. */
-  readonly logMessages?: boolean | undefined;
-  readonly platform?: Platform | undefined;
-  readonly lookup?: Lookup | undefined;
 }
 
 export interface ConnectOptions extends Omit<ClientOptions, 'needed'> {
@@ -58,32 +41,10 @@ export async function connect(options: ConnectOptions): Promise<Tunnel> {
 
 /** Makes a client that has not connected yet: `up` does. @throws ConfigError, DataPlaneError */
 export async function createClient(options: ClientOptions): Promise<Client> {
-  const { config, needed, lookup = systemLookup } = options;
-  const resolved = await resolveNames(config, lookup, ({ name }) => needed?.includes(name) ?? true);
-  const warnings = [...config.warnings];
-  let { credentials } = options;
-  if (credentials === undefined) {
-    const raw = await readCredentials(config.credentials, machineFiles);
-    warnings.push(...raw.warnings);
-    credentials = new CredentialStore();
-    loadCredentials(credentials, raw);
-  }
-  const instance: InstanceOptions = {
-    name: options.name ?? config.name ?? 'client',
-    role: 'client',
-    platform: options.platform ?? systemPlatform(),
-    backend: await chooseBackend(config.plane),
-    plane: { addresses: config.addresses, ...(config.mtu === undefined ? {} : { mtu: config.mtu }) },
-    connections: resolved.connections,
-    limits: config.limits,
-    pools: config.pools,
-    credentials,
-    logKeys: options.logKeys,
-    logMessages: options.logMessages,
-  };
+  const { options: instance, warnings } = await prepareInstance(options, 'client', options.needed);
   const client = new Client(await Instance.openEngine(instance), instance, warnings);
   // Sockets are opened where a peer is dialled; ports that are taken or forbidden do not matter to who begins.
-  const { addresses, ports, fallback = true } = config.listen;
+  const { addresses, ports, fallback = true } = options.config.listen;
   await client.listenOn({ addresses: addresses.filter((address) => address !== '%any'), ports, fallback });
   return client;
 }

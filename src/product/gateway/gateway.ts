@@ -1,33 +1,16 @@
 import type { DataPlane } from '../../host/dataplane/index.ts';
-import { chooseBackend } from '../../host/dataplane/index.ts';
 import type { Authorise } from '../../host/engine/asks.ts';
-import { CredentialStore } from '../../host/engine/credentials.ts';
 import type { Destination } from '../../host/engine/inside.ts';
 import { Instance, type InstanceOptions } from '../../host/engine/instance.ts';
-import { loadCredentials } from '../../host/engine/load-credentials.ts';
-import type { Platform } from '../../host/platform/platform.ts';
 import type { StreamServer, StreamSocket } from '../../host/platform/stream-socket.ts';
-import { systemLookup, systemPlatform } from '../../host/platform/system.ts';
-import type { CompiledConfig, ConfigWarning, Lookup } from '../config/index.ts';
-import { machineFiles, readCredentials, resolveNames } from '../config/index.ts';
+import { type CompiledConfig, type ConfigWarning, type InstanceRequest, prepareInstance } from '../config/index.ts';
 import type { ControlTarget } from '../control/target.ts';
 
-export interface GatewayOptions {
-  readonly config: CompiledConfig;
-  /** Tells instances on one machine apart; that of the configuration, or `gateway`. */
-  readonly name?: string | undefined;
-  /** Read from where the configuration says, unless given. */
-  readonly credentials?: CredentialStore | undefined;
+export interface GatewayOptions extends InstanceRequest {
   /** The last word on who comes in, after authentication: undefined admits, a string refuses and says why. */
   readonly authorise?: Authorise | undefined;
   /** Clients reach one another through the gateway. On unless said otherwise. */
   readonly forward?: boolean | undefined;
-  /** Raises `ike-keys` notices: whoever has them reads everything. */
-  readonly logKeys?: boolean | undefined;
-  /** Raises `message` notices. */
-  readonly logMessages?: boolean | undefined;
-  readonly platform?: Platform | undefined;
-  readonly lookup?: Lookup | undefined;
 }
 
 /**
@@ -41,31 +24,10 @@ export interface GatewayOptions {
  * ```
  */
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
-  const { config, lookup = systemLookup } = options;
-  const resolved = await resolveNames(config, lookup);
-  const warnings = [...config.warnings];
-  let { credentials } = options;
-  if (credentials === undefined) {
-    const raw = await readCredentials(config.credentials, machineFiles);
-    warnings.push(...raw.warnings);
-    credentials = new CredentialStore();
-    loadCredentials(credentials, raw);
-  }
-  const instance: InstanceOptions = {
-    name: options.name ?? config.name ?? 'gateway',
-    role: 'gateway',
-    platform: options.platform ?? systemPlatform(),
-    backend: await chooseBackend(config.plane),
-    plane: { addresses: config.addresses, forward: options.forward ?? true, ...(config.mtu === undefined ? {} : { mtu: config.mtu }) },
-    connections: resolved.connections,
-    limits: config.limits,
-    pools: config.pools,
-    credentials,
-    authorise: options.authorise,
-    logKeys: options.logKeys,
-    logMessages: options.logMessages,
-  };
-  return new Gateway(await Instance.openEngine(instance), instance, config, warnings);
+  const { options: common, warnings } = await prepareInstance(options, 'gateway');
+  const { authorise, forward = true } = options;
+  const instance: InstanceOptions = { ...common, authorise, plane: { ...common.plane, forward } };
+  return new Gateway(await Instance.openEngine(instance), instance, options.config, warnings);
 }
 
 /** A running gateway; `createGateway` makes it. */

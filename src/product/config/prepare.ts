@@ -1,0 +1,62 @@
+import { chooseBackend } from '../../host/dataplane/index.ts';
+import { CredentialStore } from '../../host/engine/credentials.ts';
+import type { InstanceOptions } from '../../host/engine/instance.ts';
+import { loadCredentials } from '../../host/engine/load-credentials.ts';
+import type { Platform } from '../../host/platform/platform.ts';
+import { systemLookup, systemPlatform } from '../../host/platform/system.ts';
+import type { CompiledConfig, ConfigWarning } from './compiled.ts';
+import { machineFiles } from './machine-files.ts';
+import { type Lookup, resolveNames } from './names.ts';
+import { readCredentials } from './secrets.ts';
+
+/** What gateway and client have in common. */
+export interface InstanceRequest {
+  readonly config: CompiledConfig;
+  /** Tells instances on one machine apart; that of the configuration, or the role, unless given. */
+  readonly name?: string | undefined;
+  /** Read from where the configuration says, unless given. */
+  readonly credentials?: CredentialStore | undefined;
+  /** Raises `ike-keys` and `child-keys` notices: whoever has them reads everything. */
+  readonly logKeys?: boolean | undefined;
+  /** Raises `message` notices. */
+  readonly logMessages?: boolean | undefined;
+  readonly platform?: Platform | undefined;
+  readonly lookup?: Lookup | undefined;
+}
+
+/**
+ * From a compiled configuration to what an instance is opened with: names resolved, credentials read, the data plane chosen.
+ * @param needed of a client: connections whose peers' DNS names must resolve now; all unless given
+ * @throws ConfigError, DataPlaneError
+ */
+export async function prepareInstance(
+  request: InstanceRequest,
+  role: InstanceOptions['role'],
+  needed?: readonly string[],
+): Promise<{ readonly options: InstanceOptions; readonly warnings: readonly ConfigWarning[] }> {
+  const { config, lookup = systemLookup } = request;
+  // a gateway waits for peers whose names nobody knows now; a client cannot dial them
+  const { connections } = await resolveNames(config, lookup, role === 'gateway' ? undefined : ({ name }) => needed?.includes(name) ?? true);
+  const warnings = [...config.warnings];
+  let { credentials } = request;
+  if (credentials === undefined) {
+    const raw = await readCredentials(config.credentials, machineFiles);
+    warnings.push(...raw.warnings);
+    credentials = new CredentialStore();
+    loadCredentials(credentials, raw);
+  }
+  const options: InstanceOptions = {
+    name: request.name ?? config.name ?? role,
+    role,
+    platform: request.platform ?? systemPlatform(),
+    backend: await chooseBackend(config.plane),
+    plane: { addresses: config.addresses, ...(config.mtu === undefined ? {} : { mtu: config.mtu }) },
+    connections,
+    limits: config.limits,
+    pools: config.pools,
+    credentials,
+    logKeys: request.logKeys,
+    logMessages: request.logMessages,
+  };
+  return { options, warnings };
+}
