@@ -64,14 +64,16 @@ export interface Outgoing {
 /** Packets made ready, waiting to be polled: everything but TCP's segments, which are made when they leave. Bounded. */
 export class IpOutput {
   readonly #counters: Counters;
+  readonly #onWork: () => void;
   readonly #packets: Uint8Array[] = [];
   #first = 0;
   #octets = 0;
   #identification: number;
 
-  /** @param identification start of the counter for fragments. */
-  constructor(counters: Counters, identification: number) {
+  /** @param identification start of the counter for fragments, @param onWork called when a packet was queued. */
+  constructor(counters: Counters, identification: number, onWork: () => void) {
     this.#counters = counters;
+    this.#onWork = onWork;
     this.#identification = identification;
   }
 
@@ -165,6 +167,7 @@ export class IpOutput {
   #append(packet: Uint8Array): void {
     this.#packets.push(packet);
     this.#octets += packet.length;
+    this.#onWork();
   }
 }
 

@@ -71,11 +71,19 @@ export abstract class Endpoint {
 
 /** Endpoints in the order in which they became ready. */
 export class ReadyQueue {
+  readonly #onWork: () => void;
   #waiting: Endpoint[] = [];
   #taken = 0;
 
+  /** @param onWork called when an endpoint was queued. */
+  constructor(onWork: () => void) {
+    this.#onWork = onWork;
+  }
+
   mark(endpoint: Endpoint, events: number): void {
-    if (endpoint.gather(events)) this.#waiting.push(endpoint);
+    if (!endpoint.gather(events)) return;
+    this.#waiting.push(endpoint);
+    this.#onWork();
   }
 
   next(): Endpoint | undefined {

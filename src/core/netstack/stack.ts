@@ -52,15 +52,20 @@ export interface ListenOptions {
  * An IPv4 and IPv6 host in memory: ICMP, UDP and TCP over a packet interface. Pure and synchronous: IP packets and time go in, IP
  * packets come out.
  *
- * After any call that may have caused something (`receive`, `expire`, a `write` or `read` on an endpoint) do, in this order:
- * `dispatch()` (or `nextReady()` until undefined), `poll(now)` until undefined, then arm one timer for `nextDeadline()` that
- * calls `expire(now)`.
+ * After any call that may have caused something (`receive`, `expire`, a `write` or `read` on an endpoint; `onWork` tells) do, in this
+ * order: `dispatch()` (or `nextReady()` until undefined), `poll(now)` until undefined, then arm one timer for `nextDeadline()` that calls
+ * `expire(now)`. `StackDriver` of the platform does all of it.
  */
 export class Stack {
   /** Events since the stack was made. */
   readonly counters = new Counters();
+  /**
+   * Called whenever there may be something to dispatch or to poll: the place to schedule that, and nothing else; it runs in the middle of
+   * other calls.
+   */
+  onWork: () => void = () => {};
   readonly #addresses: Addresses;
-  readonly #ready = new ReadyQueue();
+  readonly #ready = new ReadyQueue(() => this.onWork());
   readonly #pathMtu = new PathMtuCache();
   readonly #output: IpOutput;
   readonly #reassembly: Reassembly;
@@ -80,7 +85,7 @@ export class Stack {
     this.#addresses = new Addresses(options.addresses, options.promiscuous ?? false);
     const secret = options.random.secret(SECRET);
     if (secret.length !== SECRET) throw new ApiMisuse(`the random source gave ${secret.length} octets instead of ${SECRET}`);
-    this.#output = new IpOutput(this.counters, getI32(secret, 64) >>> 0);
+    this.#output = new IpOutput(this.counters, getI32(secret, 64) >>> 0, () => this.onWork());
     this.#reassembly = new Reassembly(this.counters);
     const around = this.#surroundings();
     this.#tcp = new TcpLayer({ ...DEFAULT_TCP_CONFIG, ...options.tcp }, around, secret.subarray(0, 64));
@@ -306,6 +311,7 @@ export class Stack {
       output: this.#output,
       pathMtu: this.#pathMtu,
       ready: this.#ready,
+      onWork: () => this.onWork(),
       get mtu() {
         return stack.#mtu;
       },

@@ -47,6 +47,8 @@ export class StackDriver implements SocketHost {
   readonly #flush = (): void => this.flush();
   #timer: unknown;
   #timerAt: Millis = Number.POSITIVE_INFINITY;
+  /** Something happened since the stack was last seen to. */
+  #work = false;
   #deferred = false;
   #flushing = false;
   #blocked = false;
@@ -59,6 +61,7 @@ export class StackDriver implements SocketHost {
     this.#setTimer = options.setTimer ?? ((callback, delay) => setTimeout(callback, delay));
     this.#clearTimer = options.clearTimer ?? ((timer) => clearTimeout(timer as NodeJS.Timeout));
     this.#defer = options.defer ?? queueMicrotask;
+    this.stack.onWork = () => this.wake();
   }
 
   /** One IP packet from the network. It is read before this returns. */
@@ -68,9 +71,10 @@ export class StackDriver implements SocketHost {
     this.wake();
   }
 
-  /** Something was written to or read from the stack: see to it soon. */
+  /** Sees to the stack soon. The stack calls this itself: there is no need to after `send` or `write`. */
   wake(): void {
-    if (this.#deferred || this.#closed) return;
+    this.#work = true;
+    if (this.#deferred || this.#flushing || this.#closed) return;
     this.#deferred = true;
     this.#defer(this.#flush);
   }
@@ -81,9 +85,18 @@ export class StackDriver implements SocketHost {
     if (this.#closed || this.#flushing) return;
     this.#flushing = true;
     try {
-      this.stack.dispatch();
-      this.#drain();
-      this.#arm();
+      // Callbacks and packets feed one another: a read opens the window, whose update has to leave.
+      for (let round = 0; this.#work && !this.#closed; round++) {
+        if (round === MAX_ROUNDS) {
+          // Others want to run too.
+          this.#setTimer(this.#flush, 0);
+          break;
+        }
+        this.#work = false;
+        this.stack.dispatch();
+        this.#transmitBatch();
+      }
+      if (!this.#closed) this.#arm();
     } finally {
       this.#flushing = false;
     }
@@ -99,7 +112,6 @@ export class StackDriver implements SocketHost {
   connect(options: ConnectOptions & StreamSocketOptions): StreamSocket {
     this.#assertOpen();
     const connection = this.stack.connect(options, this.#now());
-    this.wake();
     return new StreamSocket(this, connection, options);
   }
 
@@ -111,7 +123,7 @@ export class StackDriver implements SocketHost {
     return server;
   }
 
-  /** A UDP endpoint of the stack; `onReady` tells of datagrams. Call `wake()` after `send`. */
+  /** A UDP endpoint of the stack; its `onReady` tells of datagrams. */
   bindUdp(options: UdpOptions): UdpEndpoint {
     this.#assertOpen();
     return this.stack.bindUdp(options);
@@ -121,7 +133,6 @@ export class StackDriver implements SocketHost {
   ping(options: PingOptions): Promise<PingAnswer> {
     this.#assertOpen();
     const ping = this.stack.ping(options, this.#now());
-    this.wake();
     return new Promise((resolve, reject) => {
       ping.onReady = (events) => {
         if ((events & Ready.DONE) === 0) return;
@@ -134,10 +145,10 @@ export class StackDriver implements SocketHost {
   /** Stops: nothing is sent or received any more, sockets that are open emit ENETDOWN. */
   close(): void {
     if (this.#closed) return;
-    this.stack.abandon();
-    this.stack.dispatch();
     this.#closed = true;
     this.#disarm();
+    this.stack.abandon();
+    this.stack.dispatch();
   }
 
   setTimer(callback: () => void, delay: Millis): unknown {
@@ -148,22 +159,17 @@ export class StackDriver implements SocketHost {
     this.#clearTimer(timer);
   }
 
-  #drain(): void {
-    // Callbacks and packets feed one another: a read opens the window, whose update has to leave.
-    for (let round = 0; round < MAX_ROUNDS && !this.#blocked; round++) {
-      const now = this.#now();
-      let sent = 0;
-      for (let packet = this.stack.poll(now); packet !== undefined; packet = this.stack.poll(now)) {
-        if (this.#transmit(packet) === false) {
-          this.#blocked = true;
-          break;
-        }
-        if (++sent >= BATCH) break;
+  #transmitBatch(): void {
+    const now = this.#now();
+    for (let sent = 0; !this.#blocked && !this.#closed; sent++) {
+      if (sent === BATCH) {
+        this.#work = true;
+        return;
       }
-      this.stack.dispatch();
-      if (sent === 0) return;
+      const packet = this.stack.poll(now);
+      if (packet === undefined) return;
+      if (this.#transmit(packet) === false) this.#blocked = true;
     }
-    if (!this.#blocked) this.wake();
   }
 
   #arm(): void {
@@ -184,6 +190,8 @@ export class StackDriver implements SocketHost {
     this.#timerAt = Number.POSITIVE_INFINITY;
     if (this.#closed) return;
     this.stack.expire(this.#now());
+    // The deadline may have moved without anything being due.
+    this.#work = true;
     this.flush();
   }
 

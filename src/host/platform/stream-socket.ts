@@ -5,8 +5,6 @@ import { type FailureCode, type Millis, Ready, type TcpConnection, type TcpListe
 
 /** What a socket needs of whoever drives the stack. */
 export interface SocketHost {
-  /** Something was written or read: packets may have to leave. */
-  wake(): void;
   setTimer(callback: () => void, delay: Millis): unknown;
   clearTimer(timer: unknown): void;
 }
@@ -91,14 +89,12 @@ export class StreamSocket extends Duplex {
 
   setNoDelay(noDelay = true): this {
     this.#connection.setNoDelay(noDelay);
-    this.#host.wake();
     return this;
   }
 
   /** @param initialDelay milliseconds of silence before the first probe; 0 leaves the default. */
   setKeepAlive(enable = false, initialDelay = 0): this {
     this.#connection.setKeepAlive(enable, initialDelay > 0 ? initialDelay : undefined);
-    this.#host.wake();
     return this;
   }
 
@@ -132,7 +128,6 @@ export class StreamSocket extends Duplex {
   /** Closes with RST instead of FIN. */
   resetAndDestroy(): this {
     this.#connection.abort();
-    this.#host.wake();
     return this.destroy();
   }
 
@@ -154,14 +149,12 @@ export class StreamSocket extends Duplex {
 
   override _final(done: (error?: Error | null) => void): void {
     this.#connection.shutdown();
-    this.#host.wake();
     done();
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#connection.onReady = undefined;
     this.#connection.close();
-    this.#host.wake();
     if (this.#idleTimer !== undefined) this.#host.clearTimer(this.#idleTimer);
     this.#idleTimer = undefined;
     const pendingDone = this.#pendingDone;
@@ -205,10 +198,7 @@ export class StreamSocket extends Duplex {
       this.bytesRead += length;
       this.#wantsRead = this.push(length === chunk.length ? chunk : chunk.subarray(0, length));
     }
-    if (moved) {
-      this.#touch();
-      this.#host.wake();
-    }
+    if (moved) this.#touch();
     if (connection.ended && !this.#endPushed && !this.destroyed) {
       this.#endPushed = true;
       this.push(null);
@@ -241,7 +231,6 @@ export class StreamSocket extends Duplex {
       this.#pendingAt = 0;
     }
     this.#touch();
-    this.#host.wake();
     if (index < this.#pending.length) {
       this.#pending = this.#pending.slice(index);
       return;
@@ -294,7 +283,6 @@ export class StreamServer extends EventEmitter {
     if (this.#listening) {
       this.#listening = false;
       this.#listener.close();
-      this.#host.wake();
       queueMicrotask(() => this.emit('close'));
     }
     return this;

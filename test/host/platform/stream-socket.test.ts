@@ -11,6 +11,7 @@ import { Stack, type StackOptions } from '../../../src/core/netstack/index.ts';
 import { StackDriver } from '../../../src/host/platform/stack-driver.ts';
 import { type StreamServer, type StreamSocket, StreamSocketError } from '../../../src/host/platform/stream-socket.ts';
 import { SeededRandom } from '../../../src/testing/seeded.ts';
+import { VirtualClock, type VirtualTimer } from '../../../src/testing/virtual-clock.ts';
 
 const drivers: StackDriver[] = [];
 
@@ -198,6 +199,32 @@ describe('StreamSocket', () => {
     expect(a.stack.connectionCount).toBe(0);
   });
 
+  test('destroy with octets that the stack did not take yet: the write fails, the socket does not', async () => {
+    const { a } = pair({ pass: () => false, tcp: { sendBuffer: 10_000, maxSendBuffer: 10_000 } });
+    const client = a.connect({ ip: '10.9.0.2', port: 1 });
+    const failed: unknown[] = [];
+    client.on('error', (error) => failed.push(error));
+    const written = new Promise((resolve) => client.write(octets(100_000), resolve));
+    await sleep(5);
+    client.destroy();
+    expect(await written).toMatchObject({ code: 'ECONNABORTED', syscall: 'write' });
+    await sleep(5);
+    expect(failed).toEqual([]);
+  });
+
+  test('keep-alive that is turned on in silence finds out that the peer is gone', async () => {
+    let cut = false;
+    const { a, b } = pair({ pass: () => !cut, tcp: { keepAliveInterval: 20, keepAliveProbes: 2 } });
+    const server = b.listen({ port: 1 });
+    const client = tolerant(a.connect({ ip: '10.9.0.2', port: 1 }));
+    await accept(server);
+    await sleep(60);
+    cut = true;
+    client.setKeepAlive(true, 20);
+    const [error] = (await once(client, 'error')) as [StreamSocketError];
+    expect(error.code).toBe('ETIMEDOUT');
+  });
+
   test('data sent before the other side accepted is not lost', async () => {
     const { a, b } = pair();
     const server = b.listen({ port: 1 });
@@ -310,6 +337,45 @@ describe('pipeline', () => {
 });
 
 describe('StackDriver', () => {
+  test('on virtual time: a transfer over a slow wire takes as long as it should, in no time', () => {
+    const clock = new VirtualClock();
+    const random = new SeededRandom('virtual');
+    const make = (ip: string, to: () => StackDriver): StackDriver =>
+      new StackDriver({
+        stack: new Stack({ addresses: [ip], mtu: 1400, random: { secret: (length) => random.bytes(length) } }),
+        transmit: (packet) => {
+          const copy = packet.slice();
+          clock.after(50, () => to().receive(copy));
+          return true;
+        },
+        now: () => clock.now,
+        setTimer: (callback, delay) => clock.after(delay, callback),
+        clearTimer: (timer) => (timer as VirtualTimer).cancel(),
+        defer: (callback) => void clock.after(0, callback),
+      });
+    const a: StackDriver = make('10.9.0.1', () => b);
+    const b: StackDriver = make('10.9.0.2', () => a);
+    drivers.push(a, b);
+    const listener = b.stack.listen({ port: 1 });
+    const connection = a.stack.connect({ ip: '10.9.0.2', port: 1 }, clock.now);
+    connection.write(new Uint8Array(200_000));
+    connection.shutdown();
+    let received = 0;
+    let endedAt = 0;
+    listener.onReady = () => {
+      const accepted = listener.accept()!;
+      accepted.onReady = () => {
+        for (let chunk = accepted.readChunk(); chunk !== undefined; chunk = accepted.readChunk()) received += chunk.length;
+        if (accepted.ended && endedAt === 0) endedAt = clock.now;
+      };
+    };
+    clock.run(5000);
+    expect(received).toBe(200_000);
+    // Ten segments, twenty, forty, eighty: a round trip each, after one for the handshake.
+    expect(endedAt).toBeGreaterThan(350);
+    expect(endedAt).toBeLessThan(700);
+  });
+
   test('ping', async () => {
     const { a } = pair();
     const answer = await a.ping({ ip: '10.9.0.2', size: 3000 });
@@ -332,7 +398,6 @@ describe('StackDriver', () => {
     drivers.push(driver);
     const udp = driver.bindUdp({ port: 5 });
     for (let i = 0; i < 3; i++) udp.send(new Uint8Array(100 + i), { ip: '10.9.0.2', port: 9 });
-    driver.wake();
     await sleep(5);
     expect(seen).toEqual([128]);
     driver.resume();

@@ -172,13 +172,11 @@ describe.skipIf(lacking !== undefined)(title, () => {
         };
       });
       udp.send(data, { ip: kernel, port: 5007 });
-      host.driver.wake();
       expect(Buffer.compare(await echoed, data)).toBe(0);
     }
     udp.onReady = () => {
       for (let datagram = udp.receive(); datagram !== undefined; datagram = udp.receive())
         udp.send(datagram.data, datagram.remote, datagram.local);
-      host.driver.wake();
     };
     expect(await host.ask('udp-ask', { ip: ours, port: 6007, sizes: [1, 1452, 9000] })).toEqual({ same: [true, true, true] });
   });
@@ -195,7 +193,6 @@ describe.skipIf(lacking !== undefined)(title, () => {
       };
     });
     udp.send(new Uint8Array(5), { ip: kernel, port: 9 });
-    host.driver.wake();
     expect(await refused).toEqual({ code: 'ECONNREFUSED', remote: { ip: kernel, port: 9 } });
   });
 

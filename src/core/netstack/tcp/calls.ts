@@ -63,6 +63,7 @@ export function closeCall(tcb: Tcb): void {
     return;
   }
   tcb.readClosed = true;
+  tcb.stalledSince = tcb.host.now;
   // RFC 9293 §3.10.4: in SYN-SENT there is nothing to close in order.
   if (tcb.state === 'SYN-SENT') {
     fail(tcb, 'ECONNABORTED');

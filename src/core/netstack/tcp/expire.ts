@@ -65,7 +65,9 @@ function suspectBlackHole(tcb: Tcb): void {
 /** RFC 9293 §3.8.6.1, and the override of §3.8.6.2.1. */
 function persist(tcb: Tcb): void {
   const { host } = tcb;
-  if (host.now - tcb.lastHeard >= host.config.userTimeout && tcb.persistBackoff > 0) {
+  if (tcb.persistBackoff > 0 && host.now - (tcb.readClosed ? tcb.stalledSince : tcb.lastHeard) >= host.config.userTimeout) {
+    // RFC 6429 §5: what nobody here waits for any more need not be kept for a peer that never reads.
+    if (tcb.readClosed) host.sendReset(tcb, tcb.sndNxt);
     fail(tcb, tcb.softError ?? 'ETIMEDOUT');
     return;
   }

@@ -31,6 +31,8 @@ export interface TcpSurroundings {
   readonly output: IpOutput;
   readonly pathMtu: PathMtuCache;
   readonly ready: ReadyQueue;
+  /** There is something to send. */
+  readonly onWork: () => void;
   /** MTU of the own interface. */
   readonly mtu: number;
 }
@@ -214,10 +216,14 @@ export class TcpLayer implements TcpHost {
     if (tcb.outputQueued) return;
     tcb.outputQueued = true;
     this.#output.push(tcb);
+    this.#around.onWork();
   }
 
   timersChanged(tcb: Tcb): void {
+    const before = this.#timers.next ?? Number.POSITIVE_INFINITY;
     this.#timers.soon(tcb);
+    // Whoever arms the timer for all has to hear when it must fire earlier.
+    if ((this.#timers.next ?? before) < before) this.#around.onWork();
   }
 
   notify(tcb: Tcb, events: number): void {

@@ -5,8 +5,9 @@ import { seqGe, seqGt, seqLe, seqLt } from './seq.ts';
  * §4). Ranges never touch one another.
  */
 export class OutOfOrder {
-  readonly #left = new Int32Array(MAX_RANGES);
-  readonly #right = new Int32Array(MAX_RANGES);
+  // Made when they are first needed: most connections never are out of order.
+  #left = NONE;
+  #right = NONE;
   count = 0;
 
   /** @returns false when there are too many ranges already: the segment has to be dropped. */
@@ -27,6 +28,10 @@ export class OutOfOrder {
       i = 0;
     }
     if (!merged && this.count === MAX_RANGES) return false;
+    if (this.#left === NONE) {
+      this.#left = new Int32Array(MAX_RANGES);
+      this.#right = new Int32Array(MAX_RANGES);
+    }
     this.#left.copyWithin(1, 0, this.count);
     this.#right.copyWithin(1, 0, this.count);
     this.#left[0] = from;
@@ -77,3 +82,4 @@ export class OutOfOrder {
 
 /** Holes that are kept apart at once. More means that nearly everything is lost, or that somebody plays. */
 const MAX_RANGES = 128;
+const NONE = new Int32Array(0);
