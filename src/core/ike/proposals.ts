@@ -128,7 +128,13 @@ export function childSuiteText(suite: ChildSuite): string {
 
 /** Says which side wants what, so that the operator sees the difference without a second log. */
 export function noProposalChosen(what: string, ours: readonly Proposal[], theirs: readonly Proposal[]): NegotiationFailure {
-  const list = (ps: readonly Proposal[]) => ps.map((p) => formatProposal(p)).join('; ') || 'nothing';
+  const list = (ps: readonly Proposal[]) =>
+    shorten(
+      ps
+        .slice(0, MOST_SHOWN)
+        .map((p) => formatProposal(p))
+        .join('; '),
+    ) || 'nothing';
   return new NegotiationFailure(`no common ${what} proposal: the peer offers ${list(theirs)}; we accept ${list(ours)}`, {
     code: 'NO_PROPOSAL_CHOSEN',
     notify: NotifyType.NO_PROPOSAL_CHOSEN,
@@ -136,6 +142,9 @@ export function noProposalChosen(what: string, ours: readonly Proposal[], theirs
     hint: 'Configure one suite that both ends have.',
   });
 }
+
+/** What a stranger offers must not fill the log. */
+const shorten = (text: string): string => (text.length > LONGEST_LIST ? `${text.slice(0, LONGEST_LIST)}…` : text);
 
 /** One transform per type that both have; types that only one of them has make the proposals incompatible. */
 function intersect(own: Proposal, theirs: Proposal, types: readonly number[]): Transform[] | undefined {
@@ -216,6 +225,8 @@ function childSuiteOf(protocol: number, transforms: readonly Transform[]): Child
   return (transform.aead ? suite.integrity === 0 : mac) ? suite : undefined;
 }
 
+const MOST_SHOWN = 8;
+const LONGEST_LIST = 1000;
 const ENCR_NULL = 11;
 const IKE_TYPES: readonly number[] = [TransformType.ENCR, TransformType.PRF, TransformType.INTEG, TransformType.KE];
 const CHILD_TYPES: readonly number[] = [TransformType.ENCR, TransformType.INTEG, TransformType.ESN];

@@ -66,7 +66,7 @@ describe('nothing is left behind', () => {
     expect(right.endpoint.info()).toEqual([]);
     expect(right.children.size).toBe(0);
     expect(right.endpoint.nextDeadline()).toBeUndefined();
-  });
+  }, 60_000);
 
   test('an IKE SA whose authentication failed counts among the half-open ones until it is gone', () => {
     const right = new End({ connections: [connection('right', { remoteAddresses: ['%any'] })] });
@@ -228,5 +228,35 @@ describe('who may say what', () => {
     settle(left, right);
     expect([standing(left).length, left.children.size]).toEqual([1, 1]);
     expect(left.sent).toHaveLength(2);
+  });
+
+  test.each([
+    ['a cookie of no octets', [41, 0, 0, 8, 0, 0, 0x40, 0x06]],
+    ['a responder without SPI', undefined],
+  ] as const)('%s in an answer to IKE_SA_INIT is passed over, and the true answer still counts', (_what, cookie) => {
+    const left = new End({ connections: [connection('left')] });
+    const right = new End({ connections: [connection('right')] });
+    left.endpoint.command({ kind: 'initiate', connection: 'net' }, 0);
+    let forged = 0;
+    settle(left, right, 0, (d, from) => {
+      if (from === left || forged++ > 0) return d;
+      const data = cookie ? Uint8Array.from([...d.data.subarray(0, 28), 0, ...cookie.slice(1)]) : d.data.slice().fill(0, 8, 16);
+      if (cookie) data.fill(0, 8, 16).set([41, 0x20, 34, 0x20, 0, 0, 0, 0, 0, 0, 0, 36], 16);
+      left.endpoint.receive({ local: d.remote, remote: d.local, data, encap: false }, 0);
+      return d;
+    });
+    expect(left.has('drop').map((n) => n.cause)).toContain('implausible-init');
+    expect(standing(left)).toHaveLength(1);
+  });
+
+  test('what a stranger offers does not fill the log', () => {
+    const right = new End({ connections: [connection('right')] });
+    const offers = connection('left').proposals.flatMap((p) =>
+      Array.from({ length: 200 }, () => ({ ...p, transforms: p.transforms.map((t) => (t.type === 1 ? { ...t, keyLength: 256 } : t)) })),
+    );
+    const left = new End({ connections: [connection('left', { proposals: offers })] });
+    left.endpoint.command({ kind: 'initiate', connection: 'net' }, 0);
+    settle(left, right);
+    expect(right.has('failed')[0]!.error.message.length).toBeLessThan(2500);
   });
 });

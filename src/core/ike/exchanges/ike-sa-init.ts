@@ -10,7 +10,6 @@ import { acceptIke, firstKeMethod, offer, type SelectedIke } from '../proposals.
 import { exchange, type Inbound, type Routine } from '../routine.ts';
 import type { AuthMaterial } from '../signed-octets.ts';
 import { certificateRequests, hashNotify, noteCertificateRequests, noteHashes } from '../tasks/certificates.ts';
-import { isCookie } from '../tasks/cookie.ts';
 import { acceptKe, finishKe, methodWanted, offerKe } from '../tasks/ke.ts';
 import { detectNat, natFound, natNotifies } from '../tasks/nat-detection.ts';
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
@@ -50,7 +49,7 @@ export function* initiateIkeSaInit(world: World, sa: IkeSa, connection: Connecti
       ]);
       const demanded = findNotify(response.payloads, NotifyType.COOKIE);
       const refused = errorNotify(response.payloads);
-      if (demanded && isCookie(demanded.data)) {
+      if (demanded) {
         cookie = [notify(NotifyType.COOKIE, demanded.data)];
       } else if (refused?.notify === NotifyType.INVALID_KE_PAYLOAD) {
         method = methodWanted(refused, proposals, tried);
