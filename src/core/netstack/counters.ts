@@ -17,8 +17,9 @@ export class Counters {
   packetsReassembled = 0;
   /** Datagrams given up: overlap, timeout, memory. */
   reassemblyFailed = 0;
-  /** Dropped on the way out because the queue was full. */
+  /** Dropped on the way out because the queue was full, or because the MTU had become smaller meanwhile. */
   queueFull = 0;
+  packetsTooLarge = 0;
   icmpMalformed = 0;
   icmpEchoAnswered = 0;
   icmpErrorsIn = 0;

@@ -105,24 +105,35 @@ export class IpOutput {
     return true;
   }
 
-  /** Copies the oldest packet into `out`. @returns its length, 0 when there is none. */
-  take(out: Uint8Array, at: number): number {
-    const packet = this.#packets[this.#first];
-    if (packet === undefined) return 0;
-    this.#first++;
-    this.#octets -= packet.length;
-    if (this.#first === this.#packets.length || this.#first >= COMPACT) {
-      this.#packets.splice(0, this.#first);
-      this.#first = 0;
+  /** Copies the oldest packet into `out`. @param mtu of the interface, as it is now. @returns its length, 0 when there is none. */
+  take(out: Uint8Array, at: number, mtu: number): number {
+    for (let packet = this.#shift(); packet !== undefined; packet = this.#shift()) {
+      if (packet.length > mtu) {
+        this.#counters.packetsTooLarge++;
+        continue;
+      }
+      out.set(packet, at);
+      return packet.length;
     }
-    out.set(packet, at);
-    return packet.length;
+    return 0;
   }
 
   clear(): void {
     this.#packets.length = 0;
     this.#first = 0;
     this.#octets = 0;
+  }
+
+  #shift(): Uint8Array | undefined {
+    const packet = this.#packets[this.#first];
+    if (packet === undefined) return undefined;
+    this.#first++;
+    this.#octets -= packet.length;
+    if (this.#first === this.#packets.length || this.#first >= COMPACT) {
+      this.#packets.splice(0, this.#first);
+      this.#first = 0;
+    }
+    return packet;
   }
 
   /** RFC 791 §3.2; RFC 8200 §4.5. */

@@ -130,8 +130,8 @@ export class Stack {
    */
   pollInto(buffer: Uint8Array, at: number, now: Millis): number {
     this.#advance(now);
-    const first = this.#segmentsFirst ? this.#tcp.nextSegment(buffer, at) : this.#output.take(buffer, at);
-    const length = first > 0 ? first : this.#segmentsFirst ? this.#output.take(buffer, at) : this.#tcp.nextSegment(buffer, at);
+    const first = this.#segmentsFirst ? this.#tcp.nextSegment(buffer, at) : this.#output.take(buffer, at, this.#mtu);
+    const length = first > 0 ? first : this.#segmentsFirst ? this.#output.take(buffer, at, this.#mtu) : this.#tcp.nextSegment(buffer, at);
     if (length === 0) return 0;
     this.#segmentsFirst = !this.#segmentsFirst;
     this.counters.packetsOut++;

@@ -3,8 +3,6 @@ import type { IpView } from './ip.ts';
 import { getU16, putU16 } from './octets.ts';
 
 export const IPV4_HEADER = 20;
-/** RFC 791 §3.1: every module must forward 68 octets; a host reassembles at least 576. */
-export const IPV4_MINIMUM_MTU = 68;
 const MAXIMUM_PACKET = 65535;
 
 /** RFC 791 §3.1. Options are skipped: a host that is not a gateway has no use for any of them. */

@@ -253,7 +253,7 @@ export class StreamSocket extends Duplex {
   }
 }
 
-/** A listening port with the look of `net.Server`: emits `connection` with a `StreamSocket`, and `close`. */
+/** A listening port with the look of `net.Server`: emits `listening`, `connection` with a `StreamSocket`, and `close`. */
 export class StreamServer extends EventEmitter {
   readonly #host: SocketHost;
   readonly #listener: TcpListener;
@@ -266,6 +266,7 @@ export class StreamServer extends EventEmitter {
     this.#listener = listener;
     this.#options = options;
     listener.onReady = () => this.#accept();
+    queueMicrotask(() => this.emit('listening'));
   }
 
   get listening(): boolean {

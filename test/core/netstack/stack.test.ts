@@ -174,6 +174,16 @@ describe('changes while running', () => {
     expect(longest).toBe(1500);
   });
 
+  test('what waited for a larger MTU does not leave through a smaller one', () => {
+    const host = stack();
+    const udp = host.bindUdp({ port: 9 });
+    for (const size of [1400, 100]) udp.send(new Uint8Array(size), { ip: B4, port: 9 });
+    host.setMtu(1280);
+    const buffer = new Uint8Array(1280);
+    expect(host.pollInto(buffer, 0, 0)).toBe(128);
+    expect(host.counters.packetsTooLarge).toBe(1);
+  });
+
   test('abandon: everything ends with ENETDOWN and nothing is sent', () => {
     const pair = new Pair();
     pair.b.listen({ port: 80 });

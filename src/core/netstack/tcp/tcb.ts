@@ -205,7 +205,7 @@ export class Tcb implements Timed {
     const { config } = host;
     this.sendBuffer = new SendBuffer(host.pool);
     this.receiveBuffer = new ReceiveBuffer(host.pool);
-    this.receiveLimit = config.receiveBuffer;
+    this.receiveLimit = Math.min(config.receiveBuffer, config.maxReceiveBuffer);
     this.rtt = new RttEstimator(config.initialRto, config.minRto, config.maxRto);
     this.keepAliveIdle = config.keepAliveIdle;
     this.connection = new TcpConnection(this);
