@@ -98,8 +98,8 @@ export function loadFile(file: string, context: Pick<CliContext, 'cwd'>): Loaded
 /** A file that holds secrets itself must be as private as a secret. */
 export function compileFile(loaded: LoadedConfig, uid: number | undefined): CompiledConfig {
   const config = compile(loaded);
-  const inline = config.credentials.psks.find(({ secret }) => secret.kind === 'inline' && secret.place.file !== undefined);
-  if (inline !== undefined) {
+  const secrets = [...config.credentials.psks, ...config.credentials.passphrases].map(({ secret }) => secret);
+  if (secrets.some((secret) => secret.kind === 'inline' && secret.place.file !== undefined)) {
     const path = resolve(loaded.directory, basename(loaded.source.file ?? ''));
     const facts = statSync(path, { throwIfNoEntry: false });
     if (facts !== undefined) checkSecretMode(path, facts.mode, facts.uid, uid);

@@ -129,7 +129,9 @@ function tokensOf(text: string, lines: LineCounter, file: string | undefined): C
 function syntaxError(problem: YAMLError, lines: LineCounter, file: string | undefined): ConfigError {
   const { line, col } = lines.linePos(problem.pos[0]);
   const hint = SYNTAX_HINTS[problem.code];
-  return new ConfigError(`${position(file, line, col)} not valid YAML: ${problem.message.split('\n', 1)[0]}`, {
+  // behind a colon the parser quotes the text, which may be a secret
+  const [what] = problem.message.split(/: |\n/, 1);
+  return new ConfigError(`${position(file, line, col)} not valid YAML: ${what}`, {
     code: 'CONFIG_SYNTAX',
     ...place(undefined, file, line, col),
     ...(hint === undefined ? {} : { hint }),
@@ -250,7 +252,8 @@ class TreeReader {
   #target(alias: ParsedNode & { source: string }): ParsedNode {
     const known = this.#targets.get(alias);
     const target = known ?? this.#anchors.get(alias.source);
-    if (target === undefined) throw this.#fail(`the alias *${alias.source} names no anchor above it`, alias.range[0], 'CONFIG_SYNTAX');
+    if (target === undefined)
+      throw this.#fail('an alias names no anchor above it; text that begins with * needs quotes', alias.range[0], 'CONFIG_SYNTAX');
     this.#targets.set(alias, target);
     return target;
   }
@@ -305,4 +308,5 @@ const SYNTAX_HINTS: Readonly<Partial<Record<string, string>>> = {
   BLOCK_AS_IMPLICIT_KEY: 'Text that holds ": " needs quotes.',
   MISSING_CHAR: 'Is a quote, a bracket or the blank behind a colon missing?',
   BAD_ALIAS: 'Text that begins with * needs quotes.',
+  TAG_RESOLVE_FAILED: 'Text that begins with ! needs quotes.',
 };

@@ -77,7 +77,7 @@ describe('what is refused', () => {
     ['a: 1\n---\nb: 2\n', 'f.yaml holds 2 YAML documents; one is read', 'CONFIG_SYNTAX'],
     ['a: !!js/function x\n', 'f.yaml:1:4', 'CONFIG_SYNTAX'],
     ['a: !secret x\n', 'f.yaml:1:4', 'CONFIG_SYNTAX'],
-    ['a: *nobody\n', 'f.yaml:1:4 the alias *nobody names no anchor above it', 'CONFIG_SYNTAX'],
+    ['a: *nobody\n', 'f.yaml:1:4 an alias names no anchor above it; text that begins with * needs quotes', 'CONFIG_SYNTAX'],
     ['? [a, b]\n: 1\n', 'f.yaml:1:3 a key is a word, not a list or a section', 'CONFIG_SYNTAX'],
     ['a: &a\n  b: *a\n', 'f.yaml:2:6 an alias leads back into itself', 'CONFIG_SYNTAX'],
     ['a: &a {<<: *a}\n', 'an alias leads back into itself', 'CONFIG_SYNTAX'],
