@@ -98,10 +98,11 @@ export function withPfs(proposals: readonly Proposal[], pfs: 'require' | 'prefer
 export const keMethods = (proposal: Proposal): number[] =>
   proposal.transforms.filter((t) => t.type === TransformType.KE && t.id !== 0).map((t) => t.id);
 
-/** The proposal with this key exchange method alone, 0 for none; nothing when it does not have it. */
+/** The proposal with this key exchange method alone; nothing when it does not have it. */
 export function onlyMethod(proposal: Proposal, method: number): Proposal[] {
-  const has = method === 0 ? keMethods(proposal).length === 0 : keMethods(proposal).includes(method);
-  return has ? [{ ...proposal, transforms: proposal.transforms.filter((t) => t.type !== TransformType.KE || t.id === method) }] : [];
+  return keMethods(proposal).includes(method)
+    ? [{ ...proposal, transforms: proposal.transforms.filter((t) => t.type !== TransformType.KE || t.id === method) }]
+    : [];
 }
 
 /** The method whose public value goes into the first message: the first one of the first proposal that we can compute. */

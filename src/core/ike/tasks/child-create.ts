@@ -176,7 +176,7 @@ function selectFor(policy: ChildPolicy, offered: readonly Proposal[], ke: number
   if (ke === undefined) return selectChild(withoutKe(policy.proposals), offered, false);
   const ours = withPfs(policy.proposals, policy.pfs);
   const first = selectChild(ours, offered, true);
-  if (first === undefined || first.suite.keyExchange === 0 || first.suite.keyExchange === ke) return first;
+  if (first === undefined || first.suite.keyExchange === 0 || ke === 0 || first.suite.keyExchange === ke) return first;
   return (
     selectChild(
       ours.flatMap((p) => onlyMethod(p, ke)),
