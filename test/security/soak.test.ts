@@ -73,7 +73,8 @@ describe('one endpoint for all of it', { timeout: 600_000 }, () => {
     for (let life = 0; life < 20; life++) oneLife(`warm ${life}`);
     const before = heldOctets();
     for (let life = 0; life < 100 * ROUNDS; life++) oneLife(`life ${life}`);
-    expect(heldOctets() - before).toBeLessThan(MEBIBYTE);
+    // what is remembered of requests that led to an SA is bounded, and counts
+    expect(heldOctets() - before).toBeLessThan(3 * MEBIBYTE);
     expect(right.endpoint.info()).toEqual([]);
   });
 });
