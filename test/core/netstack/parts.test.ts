@@ -208,25 +208,36 @@ describe('RttEstimator (RFC 6298)', () => {
   test('(2.2), (2.3), (2.4), (2.5), (5.5)', () => {
     const rtt = new RttEstimator(1000, 200, 60_000);
     expect(rtt.rto).toBe(1000);
-    rtt.sample(100);
+    rtt.sample(100, 0);
     expect([rtt.srtt, rtt.rttvar, rtt.rto]).toEqual([100, 50, 300]);
-    rtt.sample(140);
+    rtt.sample(140, 0);
     expect([rtt.srtt, rtt.rttvar, rtt.rto]).toEqual([105, 47.5, 295]);
-    for (let i = 0; i < 200; i++) rtt.sample(1);
+    for (let i = 0; i < 200; i++) rtt.sample(1, 0);
     expect(rtt.rto).toBe(200);
     for (let i = 0; i < 20; i++) rtt.backOff();
     expect(rtt.rto).toBe(60_000);
-    rtt.sample(1);
+    rtt.sample(1, 0);
     expect(rtt.rto).toBe(200);
     expect(rtt.minimum).toBe(1);
   });
 
+  test('RFC 8985 §6.2 step 1: the minimum is that of the last minutes', () => {
+    const rtt = new RttEstimator(1000, 200, 60_000);
+    expect(rtt.minimum).toBe(Number.POSITIVE_INFINITY);
+    rtt.sample(5, 0);
+    for (let now = 1000; now < 400_000; now += 1000) {
+      rtt.sample(50, now);
+      if (now < 149_000) expect(rtt.minimum).toBe(5);
+    }
+    expect(rtt.minimum).toBe(50);
+  });
+
   test('RFC 7323 appendix G: many samples a round trip weigh as much as one', () => {
     const [one, many] = [new RttEstimator(1000, 0, 60_000), new RttEstimator(1000, 0, 60_000)];
-    one.sample(100);
-    many.sample(100);
-    one.sample(200);
-    for (let i = 0; i < 100; i++) many.sample(200, 100);
+    one.sample(100, 0);
+    many.sample(100, 0);
+    one.sample(200, 0);
+    for (let i = 0; i < 100; i++) many.sample(200, 0, 100);
     expect(Math.abs(one.srtt! - many.srtt!)).toBeLessThan(2);
   });
 });

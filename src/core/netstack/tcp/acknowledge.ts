@@ -55,7 +55,7 @@ function measure(tcb: Tcb, segment: TcpView): void {
   if (rtt === undefined) return;
   news.rtt = rtt;
   tcb.tlpMeasured = true;
-  tcb.rtt.sample(rtt, Math.max(1, Math.ceil(news.flight / (2 * tcb.smss))));
+  tcb.rtt.sample(rtt, tcb.host.now, Math.max(1, Math.ceil(news.flight / (2 * tcb.smss))));
 }
 
 function sampleRtt(tcb: Tcb, segment: TcpView): Millis | undefined {

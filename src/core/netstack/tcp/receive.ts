@@ -159,13 +159,8 @@ function refuse(tcb: Tcb, segment: TcpView): void {
   if (state === 'TIME-WAIT' && (segment.flags & TcpFlag.FIN) !== 0) setTimer(tcb, Timer.LINGER, host.now + host.config.timeWait);
   // RFC 9293: with a closed window valid ACKs are accepted still; so they are on copies of what was received already.
   const usable = (segment.flags & (TcpFlag.ACK | TcpFlag.SYN)) === TcpFlag.ACK && tcb.synchronized && state !== 'TIME-WAIT';
-  if (
-    usable &&
-    seqLe(segment.seq, tcb.rcvNxt) &&
-    seqDiff(tcb.rcvNxt, segment.seq) < MAX_OLD &&
-    !takeAck(tcb, segment, segment.seq === tcb.rcvNxt)
-  )
-    return;
+  const behind = seqDiff(tcb.rcvNxt, segment.seq);
+  if (usable && behind >= 0 && behind < MAX_OLD && !takeAck(tcb, segment, behind === 0)) return;
   if (tcb.state === 'CLOSED') return;
   if (usable) tcb.lastHeard = host.now;
   // A probe, a copy, a keep-alive: each has to be answered, or the peer never learns where we stand.
@@ -256,7 +251,7 @@ function establish(tcb: Tcb, segment: TcpView, window: number): void {
   tcb.timers.clear(Timer.RETRANSMIT);
   tcb.timers.clear(Timer.CONNECT);
   // Karn's rule: only a handshake without repetition tells the time (RFC 6298 §3).
-  if (!tcb.handshakeLost) tcb.rtt.sample(host.now - tcb.synSentAt);
+  if (!tcb.handshakeLost) tcb.rtt.sample(host.now - tcb.synSentAt, host.now);
   else tcb.rtt.distrustHandshake();
   transition(tcb, 'ESTABLISHED');
   startKeepAlive(tcb);

@@ -1,5 +1,5 @@
 import type { Millis } from '../ready.ts';
-import { seqGe, seqGt } from './seq.ts';
+import { seqAdd, seqGe, seqGt, seqMax } from './seq.ts';
 import { forgetProbe } from './tail-loss.ts';
 import { setTimer, type Tcb } from './tcb.ts';
 import { Timer } from './timers.ts';
@@ -21,7 +21,11 @@ export interface AckNews {
 export function recover(tcb: Tcb, news: AckNews): void {
   if (news.acked > 0) {
     tcb.duplicateAcks = 0;
-    if (tcb.recovery === 'open') tcb.inflation = 0;
+    if (tcb.recovery === 'open') {
+      tcb.inflation = 0;
+      // The point of the last recovery must not fall behind by half the sequence space.
+      tcb.recoveryPoint = seqMax(tcb.recoveryPoint, seqAdd(tcb.sndUna, -MAX_LAG));
+    }
   }
   const recovered = tcb.recovery !== 'open' && seqGe(tcb.sndUna, tcb.recoveryPoint);
   if (recovered) leaveRecovery(tcb);
@@ -126,3 +130,4 @@ function leaveRecovery(tcb: Tcb): void {
 
 /** RFC 5681 §3.2, RFC 6675 §2. */
 const DUP_THRESH = 3;
+const MAX_LAG = 1 << 30;

@@ -5,8 +5,10 @@ export class RttEstimator {
   /** Undefined before the first sample. */
   srtt: Millis | undefined = undefined;
   rttvar: Millis = 0;
-  /** The smallest sample. */
-  minimum: Millis = Number.POSITIVE_INFINITY;
+  /** The smallest samples of this window of time and of the one before. */
+  #least: Millis = Number.POSITIVE_INFINITY;
+  #leastBefore: Millis = Number.POSITIVE_INFINITY;
+  #windowEnds: Millis = Number.NEGATIVE_INFINITY;
   readonly #minRto: Millis;
   readonly #maxRto: Millis;
   #base: Millis;
@@ -18,6 +20,11 @@ export class RttEstimator {
     this.#maxRto = maxRto;
   }
 
+  /** The smallest sample of the last minutes: a path may become longer for good (RFC 8985 §6.2 step 1). Infinity before the first. */
+  get minimum(): Millis {
+    return Math.min(this.#least, this.#leastBefore);
+  }
+
   /** With what backing off has made of it. */
   get rto(): Millis {
     return Math.min(this.#base * this.#backoff, this.#maxRto);
@@ -27,8 +34,8 @@ export class RttEstimator {
    * @param samples expected per round trip: each then counts less, so that the history is as long as the standard wants it
    *   (RFC 7323 appendix G).
    */
-  sample(rtt: Millis, samples = 1): void {
-    this.minimum = Math.min(this.minimum, rtt);
+  sample(rtt: Millis, now: Millis, samples = 1): void {
+    this.#keepLeast(rtt, now);
     if (this.srtt === undefined) {
       // RFC 6298 (2.2)
       this.srtt = rtt;
@@ -54,6 +61,16 @@ export class RttEstimator {
     this.#backoff = 1;
     this.#base = Math.max(this.#base, 3000);
   }
+
+  #keepLeast(rtt: Millis, now: Millis): void {
+    if (now < this.#windowEnds) {
+      this.#least = Math.min(this.#least, rtt);
+      return;
+    }
+    this.#leastBefore = this.#least;
+    this.#least = rtt;
+    this.#windowEnds = now + MINIMUM_WINDOW;
+  }
 }
 
 /** RFC 6298 (2): divisors of alpha = 1/8 and beta = 1/4; K; G is the tick of the timestamp clock. */
@@ -61,3 +78,6 @@ const ALPHA = 8;
 const BETA = 4;
 const K = 4;
 const GRANULARITY: Millis = 1;
+
+/** Ours: the minimum is that of two and a half to five minutes. */
+const MINIMUM_WINDOW: Millis = 150_000;

@@ -38,6 +38,8 @@ export function probeExpired(tcb: Tcb): void {
 
 /** The probe leaves. @param again it repeats the last segment. */
 export function probeSent(tcb: Tcb, again: boolean): void {
+  // One at a time: what comes next, if nothing is heard, is the retransmission timer.
+  tcb.timers.clear(Timer.LOSS_PROBE);
   tcb.tlpEnd = tcb.sndNxt;
   tcb.tlpAgain = again;
   tcb.tlpMeasured = false;
