@@ -100,8 +100,12 @@ export function sameIdentity(a: Identification, b: Identification): boolean {
 function fitsWildcard(idType: number, pattern: string, data: Uint8Array): boolean {
   const text = decodeUtf8(data);
   if (text === undefined) return false;
-  return isNameType(idType) ? matchesGlob(foldAscii(pattern), foldAscii(text)) : matchesGlob(pattern, text);
+  if (!isNameType(idType)) return matchesGlob(pattern, text);
+  // neither a host name nor a mail address holds blanks or control characters: what does was made to look like another in some log
+  return !data.some(isBlankOrControl) && matchesGlob(foldAscii(pattern), foldAscii(text));
 }
+
+const isBlankOrControl = (octet: number): boolean => octet <= 0x20 || octet === 0x7f;
 
 const isNameType = (idType: number): boolean => idType === IdType.ID_FQDN || idType === IdType.ID_RFC822_ADDR;
 
