@@ -18,6 +18,9 @@ for (const name of runs) count(readRun(name));
 if (passed + failures.length === 0) failures.push({ name: 'nothing', detail: 'no test ran at all' });
 
 for (const { name, reason } of skips) process.stdout.write(`· skipped: ${name} (${reason})\n`);
+for (const { text, unless, used } of accepted) {
+  if (unless === undefined && !used) process.stdout.write(`· docs/skips.txt lists what was not skipped: ${text}\n`);
+}
 for (const { name, detail } of failures) process.stdout.write(`\n✗ ${name}\n${detail.replace(/^/gm, '    ')}\n`);
 process.stdout.write(`\n${passed} passed, ${failures.length} failed, ${skips.length} skipped\n`);
 process.exitCode = failures.length === 0 ? 0 : 1;
@@ -47,6 +50,7 @@ function countTest(name, test) {
   else if (test.status === 'failed') failures.push({ name, detail: test.failureMessages.join('\n') });
   else {
     const known = accepted.find((skip) => skip.pattern.test(test.fullName) && !(skip.unless && existsSync(join(root, skip.unless))));
+    if (known) known.used = true;
     if (known || !strict) skips.push({ name, reason: known?.reason ?? 'not listed in docs/skips.txt' });
     else failures.push({ name, detail: 'was skipped, and docs/skips.txt does not list it' });
   }
@@ -75,6 +79,12 @@ function parseSkips(file) {
       const unless = /^unless (\S+)$/.exec(when)?.[1];
       if (pattern === '' || reason === '' || (when !== 'always' && unless === undefined))
         throw new Error(`not a skip with its reason: ${line}`);
-      return { pattern: new RegExp(`^${pattern.replace(/[.+?^${}()[\]\\]/g, '\\$&').replaceAll('*', '.*')}$`), unless, reason };
+      return {
+        text: pattern,
+        used: false,
+        pattern: new RegExp(`^${pattern.replace(/[.+?^${}()[\]\\]/g, '\\$&').replaceAll('*', '.*')}$`),
+        unless,
+        reason,
+      };
     });
 }
