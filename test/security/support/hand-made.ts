@@ -1,4 +1,3 @@
-import { concat } from '../../../src/core/bytes/index.ts';
 import { keyExchange } from '../../../src/core/crypto/index.ts';
 import type { Datagram } from '../../../src/core/ike/index.ts';
 import {
@@ -60,5 +59,3 @@ export const initMessage = (payloads: readonly Payload[], spiI = freshSpi()): Ui
 
 /** A payload of any type with any octets as its body. */
 export const anyPayload = (type: number, data: Uint8Array, critical = false): Payload => ({ kind: 'unknown', type, data, critical });
-
-export { concat };

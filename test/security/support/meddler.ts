@@ -2,7 +2,6 @@ import { concat, toHex } from '../../../src/core/bytes/index.ts';
 import { createPacketCipher, type PacketCipher } from '../../../src/core/crypto/index.ts';
 import type { Datagram, IkeKeyLog } from '../../../src/core/ike/index.ts';
 import {
-  firstType,
   type IkeHeader,
   type Message,
   openMessage,
@@ -131,11 +130,9 @@ export const isProtected = (message: Message): boolean => {
   return last === 'SK' || last === 'SKF';
 };
 
-/** `IKE_SA_INIT`-like short name of a payload for test titles: `N(16388)`, `unknown(49)`. */
+/** `SA`, `N(16388)`, `unknown(49)`. */
 export const nameOfPayload = (payload: Payload): string =>
   payload.kind === 'N' ? `N(${payload.notify})` : payload.kind === 'unknown' ? `unknown(${payload.type})` : payload.kind;
-
-export const typeOfFirst = (payloads: readonly Payload[]): number => firstType(payloads);
 
 function ciphersOf({ encryption, keyLength, integrity, SK_ei, SK_er, SK_ai, SK_ar }: IkeKeyLog) {
   const common = { encryption, keyLength, integrity };
