@@ -1,9 +1,12 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 const NODE = { environment: 'node' as const, globals: false };
 
 export default defineConfig({
   test: {
+    // one worker fewer than cores is the default: on two cores that leaves one idle
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         test: {
