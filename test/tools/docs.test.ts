@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { buildProgram } from '../../src/cli/program.ts';
 import { errorsPage, grammarPage, transformsPage } from '../../tools/docs.ts';
 import { errorCatalogue } from '../../tools/error-catalogue.ts';
 import { filesBelow, ROOT, readSource } from '../architecture/sources.ts';
@@ -65,5 +66,31 @@ describe('the catalogue of errors', () => {
   test('does not take a comparison or a notify for an error', () => {
     const text = `if (error.code === 'NOT_ONE') throw refusedBy(refused, 'IKE_AUTH'); const x = { code: 'IN_A_TABLE' };`;
     expect(errorCatalogue([{ path: 'src/core/ike/x.ts', text }])).toEqual([]);
+  });
+});
+
+describe('commands in the documentation', () => {
+  const { program } = buildProgram({ version: '0' } as Parameters<typeof buildProgram>[0]);
+  const pages = ['README.md', ...filesBelow('docs/how-to', '.md')];
+  const lines = pages.flatMap((page) =>
+    [
+      ...readSource(page)
+        .text.replaceAll('\\\n', ' ')
+        .matchAll(/^```\w*\n([\s\S]*?)^```/gm),
+    ].flatMap(([, block]) =>
+      [...block!.matchAll(/^(?:.*\| )?(?:npx )?(?:tunnelwright|tw) ([a-z]+)\b(.*)$/gm)].map(
+        ([, command, rest]) => [page, command!, rest!] as const,
+      ),
+    ),
+  );
+
+  test('there are some', () => expect(lines.length).toBeGreaterThan(12));
+
+  test.each(lines)('%s: tunnelwright %s%s', (_page, name, rest) => {
+    const command = program.commands.find((each) => each.name() === name);
+    const flags = new Set([...program.options, ...(command?.options ?? [])].flatMap(({ long, short }) => [long, short]));
+    const used = rest.split(/\s+/).filter((word) => /^--?[a-z]/.test(word));
+    expect([name, command !== undefined]).toEqual([name, true]);
+    expect(used.filter((flag) => !flags.has(flag))).toEqual([]);
   });
 });
