@@ -38,6 +38,11 @@ describe('one endpoint for all of it', { timeout: 600_000 }, () => {
     expect(heldOctets() - before).toBeLessThan(2 * MEBIBYTE);
     expect(right.endpoint.info()).toEqual([]);
     expect(right.endpoint.nextDeadline()).toBeUndefined();
+    // nothing of it is left that would count against an honest peer: no cookie, no limit
+    const world = { ...trio({ seed: 'honest' }), right };
+    establish(world);
+    expect(establishedSas(right)).toHaveLength(1);
+    expect(world.left.sent).toHaveLength(2);
   });
 
   test('authenticated peers: every message of whole lives, its inside mutated under valid keys', () => {
