@@ -137,7 +137,8 @@ describe('a gateway and a client that tell everything but keys', () => {
       await client.says(asJson ? /"event":"up"/ : /up in/);
       const watch = start(['events', 'gateway', ...flags]);
       const socket = join(folder, 'run', 'tunnelwright', 'gateway.sock');
-      const follow = control(socket, 'GET', '/v1/events?messages=1', 1500);
+      const enough = new AbortController();
+      const follow = control(socket, 'GET', '/v1/events?messages=1', { signal: enough.signal });
 
       writeFileSync(join(folder, 'big.bin'), randomBytes(300_000));
       await run(['send', 'big.bin', 'home:', ...flags]);
@@ -145,8 +146,9 @@ describe('a gateway and a client that tell everything but keys', () => {
       for (const look of ['status', 'sas', 'version']) await run([look, ...flags]);
       for (const path of ['/v1/status', '/v1/sas', '/v1/version', '/v1/nothing']) ran.push(await control(socket, 'GET', path));
       for (const body of ['{', '{"connection":"home","psk":"x"}', '{"connection":"nowhere"}'])
-        ran.push(await control(socket, 'POST', '/v1/up', 5000, body));
+        ran.push(await control(socket, 'POST', '/v1/up', { body }));
       await trouble(certificates, Number(ike), Number(nat), flags);
+      enough.abort();
       ran.push(await follow);
       watch.signal();
       await stopAll();
@@ -414,8 +416,13 @@ function writeClient(certificates: boolean, ike: number, nat: number): void {
   writeFileSync(join(folder, 'client.yaml'), clientText(certificates, ike, nat), { mode: 0o600 });
 }
 
-/** What the control socket says; a stream is read for so long. */
-function control(socketPath: string, method: string, path: string, milliseconds = 5000, body?: string): Promise<string> {
+/** What the control socket says; a stream is read until the signal. */
+function control(
+  socketPath: string,
+  method: string,
+  path: string,
+  { body, signal }: { body?: string; signal?: AbortSignal } = {},
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const asking = request({ socketPath, method, path, agent: false }, (response) => {
       let text = '';
@@ -423,7 +430,7 @@ function control(socketPath: string, method: string, path: string, milliseconds 
         text += part;
       });
       response.on('close', () => resolve(text));
-      setTimeout(() => response.destroy(), milliseconds).unref();
+      signal?.addEventListener('abort', () => response.destroy());
     });
     asking.on('error', reject);
     asking.end(body);

@@ -82,13 +82,15 @@ describe('CVE-2014-9221: all 65,536 key exchange ids', () => {
 
 const KNOWN: ReadonlySet<number> = new Set(PAYLOADS.map(({ type }) => type));
 const TYPES = Array.from({ length: 256 }, (_, type) => type).filter((type) => type !== PayloadType.NONE);
+/** What is unknown has no form: one body will do. */
+const bodiesFor = (type: number): readonly Uint8Array[] => (KNOWN.has(type) ? BODIES : [BODIES[type % BODIES.length]!]);
 const BODIES = [new Uint8Array(0), new Uint8Array(1), Uint8Array.of(0, 0, 0, 1), new Uint8Array(64).fill(0xff)];
 
 describe('CVE-2015-3991: all 256 payload types, with bodies that are empty, short and long', () => {
   test('in IKE_SA_INIT: unknown ones are passed over, critical ones refused by name, known ones judged', () => {
     const right = responder();
     for (const type of TYPES) {
-      for (const body of BODIES) {
+      for (const body of bodiesFor(type)) {
         for (const critical of [false, true]) {
           const data = initMessage([...initPayloads({ ke: PUBLIC_VALUE }), anyPayload(type, body, critical)]);
           const answers = tell(right, data);
@@ -133,7 +135,7 @@ describe('CVE-2015-3991: all 256 payload types, with bodies that are empty, shor
     let world = establishedTrio();
     let ask = asker(world);
     for (const type of TYPES) {
-      for (const body of KNOWN.has(type) ? BODIES : BODIES.slice(-1)) {
+      for (const body of bodiesFor(type)) {
         for (const critical of [false, true]) {
           const answer = ask(exchange, [...payloads(), anyPayload(type, body, critical)]);
           if (!KNOWN.has(type) && answer.length > 0 && critical)

@@ -66,4 +66,4 @@ function* places(target: FuzzTarget): Generator<Uint8Array> {
 }
 
 /** Milliseconds for each target: some inputs cost a whole IKE SA. */
-const BUDGET = process.env.TUNNELWRIGHT_FULL === undefined ? 120 : 20_000;
+const BUDGET = process.env.TUNNELWRIGHT_FULL === undefined ? 60 : 20_000;
