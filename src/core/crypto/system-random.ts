@@ -26,11 +26,23 @@ export function systemRandom(): RandomSource {
   };
 }
 
+/** Drawn in advance, given out once and overwritten: a call to the system for each nonce costs more than the nonce. */
+const pool = new Uint8Array(4096);
+let used = pool.length;
+
 function draw(length: number): Uint8Array {
-  return randomFillSync(new Uint8Array(length));
+  if (length > pool.length / 4) return randomFillSync(new Uint8Array(length));
+  if (used + length > pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  const drawn = pool.slice(used, used + length);
+  pool.fill(0, used, used + length);
+  used += length;
+  return drawn;
 }
 
 function u32(): number {
-  const [value] = randomFillSync(new Uint32Array(1));
-  return value!;
+  const octets = draw(4);
+  return ((octets[0]! << 24) | (octets[1]! << 16) | (octets[2]! << 8) | octets[3]!) >>> 0;
 }

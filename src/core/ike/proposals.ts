@@ -112,6 +112,16 @@ export function firstKeMethod(proposals: readonly Proposal[]): number | undefine
 
 /** `aes256gcm16/prfsha384/x25519`. */
 export function suiteText(suite: IkeSuite): string {
+  const { encryption: cipher, keyLength, integrity: mac, prf: f, keyExchange: ke } = suite;
+  const key = `${cipher} ${keyLength} ${mac} ${f} ${ke}`;
+  const known = SUITE_TEXTS.get(key);
+  if (known !== undefined) return known;
+  const text = composeSuiteText(suite);
+  if (SUITE_TEXTS.size < MOST_SUITES) SUITE_TEXTS.set(key, text);
+  return text;
+}
+
+function composeSuiteText(suite: IkeSuite): string {
   const parts = [keywordOf({ type: TransformType.ENCR, id: suite.encryption, ...(suite.keyLength ? { keyLength: suite.keyLength } : {}) })];
   if (suite.integrity !== 0) parts.push(keywordOf({ type: TransformType.INTEG, id: suite.integrity }));
   parts.push(keywordOf({ type: TransformType.PRF, id: suite.prf }), keywordOf({ type: TransformType.KE, id: suite.keyExchange }));
@@ -232,3 +242,6 @@ const ENCR_NULL = 11;
 const IKE_TYPES: readonly number[] = [TransformType.ENCR, TransformType.PRF, TransformType.INTEG, TransformType.KE];
 const CHILD_TYPES: readonly number[] = [TransformType.ENCR, TransformType.INTEG, TransformType.ESN];
 const CHILD_TYPES_WITH_KE: readonly number[] = [...CHILD_TYPES, TransformType.KE];
+/** A gateway tells the same few suites thousands of times. */
+const SUITE_TEXTS = new Map<string, string>();
+const MOST_SUITES = 256;
