@@ -65,7 +65,9 @@ const SECTIONS: readonly Section[] = [
     name: 'memory',
     peer: true,
     async *rows({ quick }) {
-      for (const subject of [TUNNELWRIGHT, STRONGSWAN]) yield await measureMemory(subject, quick ? 1000 : 10_000);
+      for (const subject of [TUNNELWRIGHT, STRONGSWAN]) yield await measureMemory(subject, 1000);
+      // strongSwan's ESP in user space takes minutes for so many policies.
+      if (!quick) yield await measureMemory(TUNNELWRIGHT, 10_000);
     },
   },
 ];
