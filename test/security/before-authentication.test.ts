@@ -77,11 +77,9 @@ describe.each(STATES.map((state) => [state.name, state] as const))('CVE-2014-233
 
 describe.each(STATES.map((state) => [state.name, state] as const))(
   'authentic nonsense while %s',
-  (_name, { reach, victim, state, resume }) => {
+  (_name, { reach, victim, resume }) => {
     for (const response of [false, true]) {
-      // a malformed request to an initiator that is not answered yet still falls
-      const run = state === 'authenticating' && !response ? test.fails : test;
-      run(`in every exchange, as ${response ? 'response' : 'request'}: nobody comes in by it, and nothing falls`, () => {
+      test(`in every exchange, as ${response ? 'response' : 'request'}: nobody comes in by it, and nothing falls`, () => {
         for (const exchange of [ExchangeType.IKE_AUTH, ExchangeType.CREATE_CHILD_SA, ExchangeType.INFORMATIONAL, 43, 200]) {
           for (const messageId of [0, 1, 2]) {
             const world = trio();

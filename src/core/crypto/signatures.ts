@@ -21,21 +21,17 @@ export {
   importPublicKey,
   type KeyObject,
   keyInfo,
-  keyProblem,
-  type PublicKeyInfo,
   publicKeyOf,
 } from './signatures/keys.ts';
 export {
-  AuthMethod,
   chooseScheme,
   HashAlgorithm,
   OUR_HASHES,
   type SignatureScheme,
-  schemeAllowed,
   schemeByName,
   schemeWords,
 } from './signatures/schemes.ts';
-export { type SignatureVerdict, verifySignature } from './signatures/verify.ts';
+export { verifySignature } from './signatures/verify.ts';
 
 /** AUTH of method 2: prf(prf(Shared Secret, "Key Pad for IKEv2"), octets) (RFC 7296 §2.15). */
 export function pskAuth(prf: PrfTransform, psk: Uint8Array, octets: Uint8Array): Uint8Array {

@@ -86,7 +86,7 @@ function dispatch(world: World, sa: IkeSa, request: Inbound): Routine<Reply> | u
     const { candidates, material } = sa.pending;
     return checked(request, respondIkeAuth(world, sa, candidates, material, request));
   }
-  const authenticated = sa.isEstablished || sa.state === 'replaced' || sa.state === 'deleting';
+  const authenticated = sa.state !== 'half-open' && takesRequests(sa);
   if (exchange === ExchangeType.CREATE_CHILD_SA && authenticated) return checked(request, respondCreateChildSa(world, sa, request));
   if (exchange === ExchangeType.INFORMATIONAL && authenticated)
     return checked(
@@ -95,6 +95,9 @@ function dispatch(world: World, sa: IkeSa, request: Inbound): Routine<Reply> | u
     );
   return undefined;
 }
+
+/** Where a request of the peer has a place at all. */
+const takesRequests = (sa: IkeSa): boolean => sa.isEstablished || sa.is('half-open', 'replaced', 'deleting');
 
 /** §2.5 and the grammar come before anything the exchange itself would say. */
 function* checked(request: Inbound, routine: Routine<Reply>): Routine<Reply> {
@@ -218,7 +221,8 @@ function refuseMalformed(world: World, sa: IkeSa, messageId: number, exchange: n
     if (outstanding) world.kill(sa, `the peer's answer is malformed: ${error.message}`, error);
     return;
   }
-  if (sa.window.judge(messageId) !== 'new') return;
+  // §1.2: an initiator that is not answered yet takes no requests, so it answers none either
+  if (!takesRequests(sa) || sa.window.judge(messageId) !== 'new') return;
   sa.window.begin(messageId);
   answerError(world, sa, { exchange, messageId, payloads: [], raw: new Uint8Array(0) }, error, 0);
 }

@@ -21,7 +21,7 @@ import { authenticate } from './credentials-sign.ts';
 import { verify } from './credentials-verify.ts';
 
 export type { CredentialOptions } from './credentials-keyring.ts';
-export type { CertificateSummary, LoadedCredential } from './credentials-list.ts';
+export type { LoadedCredential } from './credentials-list.ts';
 
 /** PEM text, or the octets of a PEM or DER file. */
 export type CredentialSource = string | Uint8Array;
