@@ -75,42 +75,39 @@ describe.each(STATES.map((state) => [state.name, state] as const))('CVE-2014-233
   });
 });
 
-describe.each(STATES.map((state) => [state.name, state] as const))(
-  'authentic nonsense while %s',
-  (_name, { reach, victim, resume }) => {
-    for (const response of [false, true]) {
-      test(`in every exchange, as ${response ? 'response' : 'request'}: nobody comes in by it, and nothing falls`, () => {
-        for (const exchange of [ExchangeType.IKE_AUTH, ExchangeType.CREATE_CHILD_SA, ExchangeType.INFORMATIONAL, 43, 200]) {
-          for (const messageId of [0, 1, 2]) {
-            const world = trio();
-            reach(world);
-            const end = victim(world);
-            const toRight = end === world.right;
-            const { spiI, spiR } = (toRight ? world.right : world.left).has('ike-keys')[0]!.keys;
-            const header = {
-              spiI,
-              spiR,
-              majorVersion: 2,
-              minorVersion: 0,
-              exchange,
-              messageId,
-              flags: { initiator: toRight, response, version: false },
-            };
-            const [local, remote] = toRight ? [RIGHT, LEFT] : [LEFT, RIGHT];
-            const data = world.meddler.sealRaw(header, 33, Uint8Array.of(0, 0, 0, 3, 1));
-            end.endpoint.receive({ local, remote, data, encap: false }, 0);
-            end.drain(0);
-            expect([end.has('ike-up'), end.has('child-up')]).toEqual([[], []]);
-            resume(world);
-            settle(world.left, world.right);
-            toRest(world.left);
-            toRest(world.right);
-          }
+describe.each(STATES.map((state) => [state.name, state] as const))('authentic nonsense while %s', (_name, { reach, victim, resume }) => {
+  for (const response of [false, true]) {
+    test(`in every exchange, as ${response ? 'response' : 'request'}: nobody comes in by it, and nothing falls`, () => {
+      for (const exchange of [ExchangeType.IKE_AUTH, ExchangeType.CREATE_CHILD_SA, ExchangeType.INFORMATIONAL, 43, 200]) {
+        for (const messageId of [0, 1, 2]) {
+          const world = trio();
+          reach(world);
+          const end = victim(world);
+          const toRight = end === world.right;
+          const { spiI, spiR } = (toRight ? world.right : world.left).has('ike-keys')[0]!.keys;
+          const header = {
+            spiI,
+            spiR,
+            majorVersion: 2,
+            minorVersion: 0,
+            exchange,
+            messageId,
+            flags: { initiator: toRight, response, version: false },
+          };
+          const [local, remote] = toRight ? [RIGHT, LEFT] : [LEFT, RIGHT];
+          const data = world.meddler.sealRaw(header, 33, Uint8Array.of(0, 0, 0, 3, 1));
+          end.endpoint.receive({ local, remote, data, encap: false }, 0);
+          end.drain(0);
+          expect([end.has('ike-up'), end.has('child-up')]).toEqual([[], []]);
+          resume(world);
+          settle(world.left, world.right);
+          toRest(world.left);
+          toRest(world.right);
         }
-      });
-    }
-  },
-);
+      }
+    });
+  }
+});
 
 describe('CVE-2014-2338, the IKE SA failed to authenticate and lingers', () => {
   test.each(Object.entries(REQUESTS))('%s', (_what, { exchange, payloads }) => {
