@@ -48,13 +48,14 @@ describe('CVE-2016-1287: numbers', () => {
     [256, 256],
   ])('fragment %i of %i: more than anybody needs is not waited for', (number, total) => {
     const trio = world();
-    const pieces = Array.from({ length: 300 }, (_, i) => piece(trio, Math.max(1, number - i), total, new Uint8Array(1200)));
+    const pieces = Array.from({ length: 2000 }, (_, i) => piece(trio, Math.max(1, number - i), total, new Uint8Array(1200)));
     for (let i = 0; i < 20; i++) tell(trio.right, piece(trio, 1, 2));
     forget(trio.right);
     const before = heldOctets();
     for (const data of pieces) tell(trio.right, data);
     forget(trio.right);
-    expect(heldOctets() - before).toBeLessThan(MEBIBYTE / 4);
+    // kept, they would be 2.3 MiB; the rest of the process breathes by some hundred KiB
+    expect(heldOctets() - before).toBeLessThan(MEBIBYTE);
     expectAnswers(trio);
   });
 
