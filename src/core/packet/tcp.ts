@@ -141,8 +141,8 @@ export function sealTcp(data: Uint8Array, at: number, end: number, source: Uint8
 }
 
 /**
- * Lowers the MSS option of a SYN that passes through, where it is larger than `mss` (RFC 6691 §2): what keeps TCP off a path whose
- * ICMP is filtered. The checksum is mended, not made anew.
+ * Lowers every MSS option of a SYN that passes through and is larger than `mss` (RFC 6691 §2): what keeps TCP off a path whose ICMP is
+ * filtered. Hosts disagree on which of two counts, so both are lowered. The checksum is mended, not made anew.
  * @returns true when the packet was changed.
  */
 export function clampTcpMss(ip: IpView, mss: number): boolean {
@@ -150,19 +150,20 @@ export function clampTcpMss(ip: IpView, mss: number): boolean {
   if (ip.protocol !== IpProtocol.TCP || ip.fragmentOffset > 0 || end - payload < TCP_HEADER) return false;
   if ((data[payload + 13]! & TcpFlag.SYN) === 0) return false;
   const optionsEnd = Math.min(payload + (data[payload + 12]! >>> 4) * 4, end);
+  let changed = false;
   for (let at = payload + TCP_HEADER; at < optionsEnd; ) {
     const kind = data[at]!;
-    if (kind === TcpOption.END) return false;
+    if (kind === TcpOption.END) break;
     if (kind === TcpOption.NOP) {
       at++;
       continue;
     }
-    const length = data[at + 1] ?? 0;
-    if (length < 2 || at + length > optionsEnd) return false;
-    if (kind === TcpOption.MSS && length === 4) return lowerMss(data, payload, at + 2, mss);
+    const length = at + 1 < optionsEnd ? data[at + 1]! : 0;
+    if (length < 2 || at + length > optionsEnd) break;
+    if (kind === TcpOption.MSS && length === 4 && lowerMss(data, payload, at + 2, mss)) changed = true;
     at += length;
   }
-  return false;
+  return changed;
 }
 
 function lowerMss(data: Uint8Array, segment: number, at: number, mss: number): boolean {

@@ -156,6 +156,30 @@ describe.each([4, 6] as const)('TCP over IPv%i (RFC 9293 §3.1)', (version) => {
     expect(clampTcpMss(ip, 1400)).toBe(false);
   });
 
+  test.each([
+    ['both are too large', '02 04 05 b4 02 04 05 dc', '02 04 05 14 02 04 05 14'],
+    ['the second alone is, at an odd offset', '02 04 02 18 01 02 04 05 b4 01 01 01', '02 04 02 18 01 02 04 05 14 01 01 01'],
+    ['what follows cannot be an option', '02 04 05 b4 02 04 05 b4 02 01 05 b4', '02 04 05 14 02 04 05 14 02 01 05 b4'],
+    ['END stands before the second', '02 04 05 b4 00 02 04 05 b4 00 00 00', '02 04 05 14 00 02 04 05 b4 00 00 00'],
+  ])('every MSS option of a SYN is lowered: %s', (_what, before, after) => {
+    const packet = tcp(version, fromHex(before), new Uint8Array(0), TcpFlag.SYN);
+    ip.parse(packet);
+    expect(clampTcpMss(ip, 1300)).toBe(true);
+    expect(view.parse(ip), 'the checksum holds').toBe(true);
+    expect(packet.subarray(ip.payload + 20, view.start)).toEqual(fromHex(after));
+    expect(clampTcpMss(ip, 1300)).toBe(false);
+  });
+
+  test('forty octets of MSS options end the work, and an option cut off by the header is left alone', () => {
+    const packet = tcp(version, fromHex('02 04 ff ff '.repeat(10)), new Uint8Array(0), TcpFlag.SYN);
+    ip.parse(packet);
+    expect(clampTcpMss(ip, 1300)).toBe(true);
+    expect(view.parse(ip)).toBe(true);
+    expect([...packet.subarray(ip.payload + 20)]).toEqual(Array.from({ length: 10 }, () => [2, 4, 1300 >>> 8, 1300 & 0xff]).flat());
+    ip.parse(tcp(version, fromHex('01 01 01 02'), fromHex('04 05 b4'), TcpFlag.SYN));
+    expect(clampTcpMss(ip, 1300)).toBe(false);
+  });
+
   test('only SYNs are clamped', () => {
     ip.parse(tcp(version, fromHex('02 04 05 b4'), new Uint8Array(0), TcpFlag.ACK));
     expect(clampTcpMss(ip, 1000)).toBe(false);
