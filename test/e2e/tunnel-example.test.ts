@@ -1,11 +1,9 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { compile, configFrom, connect, createGateway } from '../../src/index.ts';
-
-type Example = (compile: unknown, configFrom: unknown, connect: unknown, process: unknown) => Promise<void>;
-const AsyncFunction = (async () => undefined).constructor as new (...lines: string[]) => Example;
+import { exampleOf, runExample } from '../support/example.ts';
 
 test('the example at the head of the library runs as it stands, against a gateway of ours', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-example-'));
@@ -34,7 +32,7 @@ test('the example at the head of the library runs as it stands, against a gatewa
     const output: string[] = [];
     const [sockets] = gateway.sockets;
     // Only where the world of the example differs from that of a test: address, ports, path, and the host that answers.
-    const code = (await example())
+    const code = (await exampleOf('src/index.ts', 'tunnelwright'))
       .replace(
         "remote_addrs: 'vpn.example.com',",
         `remote_addrs: '127.0.0.1', remote_port: ${sockets!.ike!.port}, remote_nat_port: ${sockets!.nat.port},`,
@@ -42,7 +40,7 @@ test('the example at the head of the library runs as it stands, against a gatewa
       .replace('/home/alice/office.key', secret)
       .replace("host: '10.0.0.5'", "host: '10.0.0.1'");
     const stdout = { write: (chunk: Uint8Array) => output.push(new TextDecoder().decode(chunk)) };
-    await new AsyncFunction('compile', 'configFrom', 'connect', 'process', code)(compile, configFrom, connect, { stdout });
+    await runExample(code, { compile, configFrom, connect, process: { stdout } });
     expect(output.join('')).toContain('hello');
     expect(gateway.ikeSas()).toEqual([]);
     server.close();
@@ -51,14 +49,3 @@ test('the example at the head of the library runs as it stands, against a gatewa
     await rm(folder, { recursive: true });
   }
 });
-
-/** The code of the first example, without its import. */
-async function example(): Promise<string> {
-  const source = await readFile(join(import.meta.dirname, '..', '..', 'src', 'index.ts'), 'utf8');
-  const lines = /```ts\n([\s\S]*?)\n \* ```/
-    .exec(source)![1]!
-    .split('\n')
-    .map((line) => line.replace(/^ \* ?/, ''));
-  expect(lines[0]).toMatch(/^import \{ .* \} from 'tunnelwright';$/);
-  return lines.slice(1).join('\n');
-}
