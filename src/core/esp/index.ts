@@ -5,8 +5,9 @@
  * ```ts
  * import { createPacketCipher, InboundSa, OpenedPacket, OutboundSa } from 'tunnelwright/esp';
  *
- * // AES-GCM with a tag of 16 octets (ENCR 20): 32 octets of key and 4 of salt, as the two ends agreed on them
- * const keys = { encryption: 20, keyLength: 256, encryptionKey: crypto.getRandomValues(new Uint8Array(36)) };
+ * // AES-GCM with a tag of 16 octets (ENCR 20): 32 octets of key and 4 of salt. In earnest they come from the key exchange, new for each SA.
+ * const KEYMAT = Uint8Array.from({ length: 36 }, (_, i) => i);
+ * const keys = { encryption: 20, keyLength: 256, encryptionKey: KEYMAT };
  * const sender = new OutboundSa({ spi: 0xc0ffee01, cipher: createPacketCipher(keys), esn: true });
  * const receiver = new InboundSa({ spi: 0xc0ffee01, cipher: createPacketCipher(keys), esn: true });
  *
