@@ -1,90 +1,29 @@
 import { concat, utf8 } from '../../../src/core/bytes/index.ts';
 import { prf, systemRandom } from '../../../src/core/crypto/index.ts';
 import type { Ask, AskResult, ChildSaSpec, Datagram, Effect, Notice } from '../../../src/core/ike/effects.ts';
-import { type Connection, Endpoint, type EndpointLimits, type EndpointOptions } from '../../../src/core/ike/index.ts';
-import { IdType, type Proposal, TransformType, TsType } from '../../../src/core/wire/index.ts';
+import { type Connection, Endpoint, type EndpointOptions } from '../../../src/core/ike/index.ts';
+import { childPolicy, connectionPolicy, DEFAULT_LIMITS, espProposal, fqdn, ikeProposal, subnet } from '../../../src/testing/policies.ts';
 
 /** Two endpoints with nothing between them but a queue: the shortest way to run an exchange. */
-export const LIMITS: EndpointLimits = { cookieThreshold: 32, halfOpenPerAddress: 5, halfOpen: 256, halfOpenLife: 10_000, ikeSas: 1000 };
-
-const fqdn = (name: string) => ({ idType: IdType.ID_FQDN, data: utf8(name) });
-
-export const IKE_PROPOSAL: Proposal = {
-  number: 1,
-  protocol: 1,
-  spi: new Uint8Array(0),
-  transforms: [
-    { type: TransformType.ENCR, id: 20, keyLength: 128 },
-    { type: TransformType.PRF, id: 5 },
-    { type: TransformType.KE, id: 31 },
-    { type: TransformType.KE, id: 19 },
-  ],
-};
-
-export const ESP_PROPOSAL: Proposal = {
-  number: 1,
-  protocol: 3,
-  spi: new Uint8Array(0),
-  transforms: [
-    { type: TransformType.ENCR, id: 20, keyLength: 128 },
-    { type: TransformType.ESN, id: 1 },
-    { type: TransformType.ESN, id: 0 },
-    { type: TransformType.KE, id: 31 },
-  ],
-};
-
-const subnet = (third: number) => ({
-  type: TsType.TS_IPV4_ADDR_RANGE as 7,
-  protocol: 0,
-  startPort: 0,
-  endPort: 65535,
-  start: new Uint8Array([10, third, 0, 0]),
-  end: new Uint8Array([10, third, 0, 255]),
-});
+export const LIMITS = DEFAULT_LIMITS;
+export const IKE_PROPOSAL = ikeProposal('aes128gcm16-prfsha256-x25519-ecp256');
+export const ESP_PROPOSAL = espProposal('aes128gcm16-esn-noesn-x25519');
 
 export function connection(side: 'left' | 'right', changes: Partial<Connection> = {}): Connection {
   const other = side === 'left' ? 'right' : 'left';
   const [own, peer] = side === 'left' ? [1, 2] : [2, 1];
-  return {
-    name: 'net',
+  return connectionPolicy({
     localAddresses: [`192.0.2.${own}`],
     remoteAddresses: [`192.0.2.${peer}`],
-    remotePort: 500,
-    remoteNatPort: 4500,
     proposals: [IKE_PROPOSAL],
     local: [{ auth: 'psk', id: fqdn(`${side}.lab`) }],
     remote: [{ auth: 'psk', id: { kind: 'exact', id: fqdn(`${other}.lab`) } }],
-    children: [
-      {
-        name: 'net',
-        mode: 'tunnel',
-        proposals: [ESP_PROPOSAL],
-        localTs: [subnet(own)],
-        remoteTs: [subnet(peer)],
-        pfs: 'prefer',
-        lifetimes: { rekey: 0, jitter: 0, hard: 0, rekeyBytes: 0, hardBytes: 0, rekeyPackets: 0, hardPackets: 0 },
-        replayWindow: 1024,
-        startAction: 'none',
-        closeAction: 'none',
-        dpdAction: 'clear',
-      },
-    ],
-    pools: [],
-    virtualIps: [],
-    fragmentation: 'yes',
-    fragmentSize: 1280,
-    encap: false,
+    children: [childPolicy({ proposals: [ESP_PROPOSAL], localTs: [subnet(`10.${own}.0.0/24`)], remoteTs: [subnet(`10.${peer}.0.0/24`)] })],
     sendCert: 'ifasked',
     sendCertreq: true,
-    lifetimes: { rekey: 0, jitter: 0, hard: 0, reauth: 0 },
-    liveness: { delay: 0 },
-    retransmission: { initial: 1000, base: 1.8, giveUp: 60_000 },
     natKeepalive: 20_000,
-    unique: 'replace',
-    mobike: false,
-    childless: 'allow',
     ...changes,
-  };
+  });
 }
 
 export class End {

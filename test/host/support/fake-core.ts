@@ -11,6 +11,7 @@ import type {
 } from '../../../src/core/ike/effects.ts';
 import type { Connection } from '../../../src/core/ike/policy.ts';
 import type { IkeCore } from '../../../src/host/engine/core.ts';
+import { connectionPolicy, subnet } from '../../../src/testing/policies.ts';
 
 /** Stands in the place of the core: remembers what it was told, wishes what the test puts in its mouth. */
 export class FakeCore implements IkeCore {
@@ -99,34 +100,19 @@ export class FakeCore implements IkeCore {
   }
 }
 
-export function connection(name: string, more: Partial<Connection> = {}): Connection {
-  return {
+/** To a peer on the road, which the fake neither negotiates with nor authenticates. */
+export const connection = (name: string, more: Partial<Connection> = {}): Connection =>
+  connectionPolicy({
     name,
-    localAddresses: ['%any'],
     remoteAddresses: ['203.0.113.7'],
-    remotePort: 500,
-    remoteNatPort: 4500,
     proposals: [],
     local: [],
     remote: [],
     children: [],
-    pools: [],
-    virtualIps: [],
-    fragmentation: 'yes',
-    fragmentSize: 1280,
-    encap: false,
-    sendCert: 'always',
     sendCertreq: true,
-    lifetimes: { rekey: 0, jitter: 0, hard: 0, reauth: 0 },
-    liveness: { delay: 0 },
-    retransmission: { initial: 1000, base: 1.8, giveUp: 60_000 },
     natKeepalive: 20_000,
-    unique: 'replace',
-    mobike: false,
-    childless: 'allow',
     ...more,
-  };
-}
+  });
 
 export function ikeSa(id: number, more: Partial<IkeSaInfo> = {}): IkeSaInfo {
   return {
@@ -164,7 +150,7 @@ export function childSpec(id: number, more: Partial<ChildSaSpec> = {}): ChildSaS
     integrity: 0,
     integrityKey: new Uint8Array(0),
   });
-  const any = { type: 7, protocol: 0, startPort: 0, endPort: 65535, start: new Uint8Array(4), end: new Uint8Array(4).fill(255) } as const;
+  const any = subnet('0.0.0.0/0');
   return {
     id,
     ikeSa: 1,
