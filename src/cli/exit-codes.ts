@@ -78,6 +78,7 @@ const BY_CODE: ReadonlyMap<string, number> = new Map([
   ['POOL_EXHAUSTED', EXIT.failed],
   ['POOL_UNKNOWN', EXIT.failed],
   ['INTERNAL_ADDRESS_FAILURE', EXIT.failed],
+  ['ADDRESS_NOT_ASSIGNED', EXIT.failed],
 ]);
 
 const BY_NOTIFY: ReadonlyMap<number, number> = new Map([

@@ -78,6 +78,7 @@ describe('exit codes', () => {
     [1, { type: 'ControlError', code: 'ALREADY_RUNNING' }],
     [1, { type: 'PeerRefused', code: 'PEER_TEMPORARY_FAILURE', notify: 43 }],
     [1, { type: 'NegotiationFailure', code: 'POOL_EXHAUSTED' }],
+    [1, { type: 'NegotiationFailure', code: 'ADDRESS_NOT_ASSIGNED' }],
     [2, { type: 'ConfigError', code: 'CONFIG_INVALID' }],
     [2, { type: 'ConfigError', code: 'SECRET_FILE_PERMISSIONS' }],
     [2, { type: 'CliError', code: 'USAGE' }],

@@ -270,6 +270,10 @@ describe('the steps of up', () => {
       '  · vpn.example.com proved with a certificate: CN=vpn (CA "lab", 301 d left)',
     );
     expect(say({ event: 'retransmit', exchange: 'IKE_SA_INIT', attempt: 2 })).toBe('  · no answer to IKE_SA_INIT yet, asked again (2)');
+    expect(say({ event: 'addresses', addresses: ['10.66.0.5'], missing: [] })).toBeUndefined();
+    expect(say({ event: 'addresses', addresses: ['10.66.0.5'], missing: ['IPv6'] })).toBe(
+      '  · the peer gave no IPv6 address: no IPv6 through this tunnel',
+    );
     expect(say({ event: 'of a later version' })).toBeUndefined();
   });
 

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../src/core/bytes/index.ts';
-import { ConfigAttributeType } from '../../src/core/wire/index.ts';
 import {
   childPolicy,
   connectionPolicy,
@@ -326,76 +325,5 @@ describe('detours of IKE_SA_INIT', () => {
     expect(b.heard('ike-up')).toEqual([]);
     expect(b.heard('ike-state')).toEqual([]);
     expectNothingLeft(a, b);
-  });
-});
-
-describe('configuration payload', () => {
-  const roadWarrior = (i: number): Parameters<Net['peer']>[2] => ({
-    connections: [
-      connectionPolicy({
-        localAddresses: [`192.0.2.${i}`],
-        remoteAddresses: ['198.51.100.2'],
-        virtualIps: ['0.0.0.0', '::'],
-        children: [childPolicy({ localTs: ['dynamic'], remoteTs: [subnet('0.0.0.0/0'), subnet('::/0')] })],
-      }),
-    ],
-  });
-  const gateway = (pool: readonly string[]): Parameters<Net['peer']>[2] => ({
-    pool,
-    connections: [
-      connectionPolicy({
-        localAddresses: ['198.51.100.2'],
-        pools: ['inner'],
-        children: [childPolicy({ localTs: [subnet('0.0.0.0/0'), subnet('::/0')], remoteTs: ['dynamic'] })],
-      }),
-    ],
-  });
-
-  test('D17 D18 two users get two leases of both families; selectors are narrowed to them; a delete frees them', () => {
-    const net = new Net(17);
-    const gw = net.peer('gw', '198.51.100.2', gateway(['10.66.0.2', '10.66.0.3', 'fd00::2', 'fd00::3']));
-    const users = [1, 2].map((i) => net.peer(`u${i}`, `192.0.2.${i}`, roadWarrior(i)));
-    for (const user of users) user.initiate();
-    net.settle();
-    expect(users.map((user) => user.ikeSas[0]?.assigned)).toEqual([
-      ['10.66.0.2', 'fd00::2'],
-      ['10.66.0.3', 'fd00::3'],
-    ]);
-    expect(users[0]!.children[0]!.localTs).toEqual([subnet('10.66.0.2'), subnet('fd00::2')]);
-    expect(users[0]!.children[0]!.remoteTs).toEqual([subnet('0.0.0.0/0'), subnet('::/0')]);
-    expect(users[1]!.heard('addresses')[0]?.attributes.map((x) => x.type)).toEqual([
-      ConfigAttributeType.INTERNAL_IP4_ADDRESS,
-      ConfigAttributeType.INTERNAL_IP6_ADDRESS,
-    ]);
-    expect(gw.pool.lent.size).toBe(4);
-    users[0]!.deleteIke();
-    net.settle();
-    expect([...gw.pool.lent.keys()]).toEqual(['10.66.0.3', 'fd00::3']);
-    expectInvariants(net);
-  });
-
-  test('no address is free: INTERNAL_ADDRESS_FAILURE, and no child', () => {
-    const net = new Net(18);
-    const gw = net.peer('gw', '198.51.100.2', gateway([]));
-    const user = net.peer('u1', '192.0.2.1', roadWarrior(1));
-    user.initiate();
-    net.settle({ quiet: 120_000 });
-    expect(net.transcript.messages[3]!.summary).toMatch(/N\(INTERNAL_ADDRESS_FAILURE\)/);
-    expect([user.plane.children, gw.plane.children]).toEqual([[], []]);
-  });
-
-  test('the lease survives an IKE rekey and is freed with the last IKE SA', () => {
-    const net = new Net(19);
-    const gw = net.peer('gw', '198.51.100.2', gateway(['10.66.0.2', 'fd00::2']));
-    const user = net.peer('u1', '192.0.2.1', roadWarrior(1));
-    user.initiate();
-    net.settle();
-    user.rekeyIke();
-    net.settle({ quiet: 120_000 });
-    expect(gw.pool.lent.size).toBe(2);
-    expect(user.ikeSas).toHaveLength(1);
-    user.deleteIke();
-    net.settle({ quiet: 120_000 });
-    expectNothingLeft(gw, user);
   });
 });

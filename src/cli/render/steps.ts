@@ -28,7 +28,7 @@ export class Steps {
         return this.#remark(this.#peer);
       case 'addresses':
         this.#addresses = event;
-        return undefined;
+        return this.#missing(list(event.missing));
       case 'retransmit':
         return this.#remark(`no answer to ${text(event.exchange)} yet, asked again (${number(event.attempt)})`);
       case 'failed':
@@ -63,6 +63,11 @@ export class Steps {
     if (event.ours === true) return this.#remark('NAT on our side, moving to UDP encapsulation');
     if (event.forced === true) return this.#remark('UDP encapsulation is forced, moving to the NAT port');
     return event.theirs === true ? this.#remark('NAT on their side, moving to UDP encapsulation') : undefined;
+  }
+
+  #missing(families: readonly string[]): string | undefined {
+    if (families.length === 0) return undefined;
+    return this.#remark(`the peer gave no ${families.join(' or ')} address: no ${families.join(' or ')} through this tunnel`);
   }
 
   #remark(sentence: string): string {

@@ -243,6 +243,8 @@ export type Notice =
       readonly ikeSa: number;
       readonly attributes: readonly ConfigurationAttribute[];
       readonly addresses: readonly string[];
+      /** Families that were asked for and not given. */
+      readonly missing: readonly (4 | 6)[];
     }
   | { readonly kind: 'peer'; readonly ikeSa: number; readonly id: Identification; readonly method: number; readonly description: string }
   | { readonly kind: 'retransmit'; readonly ikeSa: number; readonly exchange: number; readonly messageId: number; readonly attempt: number }

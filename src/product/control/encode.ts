@@ -99,7 +99,12 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
     case 'failed':
       return line({ ...rest, error: notice.error === undefined ? undefined : errorToBody(notice.error) });
     case 'addresses':
-      return line({ ikeSa: notice.ikeSa, addresses: notice.addresses, ...settings(notice.attributes) });
+      return line({
+        ikeSa: notice.ikeSa,
+        addresses: notice.addresses,
+        missing: notice.missing.map((family) => `IPv${family}`),
+        ...settings(notice.attributes),
+      });
     case 'peer':
       return line({
         ikeSa: notice.ikeSa,

@@ -367,6 +367,7 @@ describe('streams', () => {
         kind: 'addresses',
         ikeSa: 20,
         addresses: ['10.66.0.5'],
+        missing: [6],
         attributes: [
           { type: 3, value: new Uint8Array([10, 66, 0, 1]) },
           { type: 13, value: new Uint8Array([10, 0, 0, 0, 255, 0, 0, 0]) },
@@ -384,6 +385,7 @@ describe('streams', () => {
       {
         event: 'addresses',
         addresses: ['10.66.0.5'],
+        missing: ['IPv6'],
         dns: ['10.66.0.1'],
         servers: ['10.66.0.1'],
         routes: ['10.0.0.0/8'],

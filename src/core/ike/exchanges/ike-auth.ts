@@ -49,10 +49,10 @@ export function* initiateIkeAuth(
   yield* provePeer(world, sa, connection, material, payloads);
   established(world, sa);
   enforceUniqueness(world, sa);
+  // whoever called deletes the IKE SA when the rest fails, and the child on the other side goes with it (§1.4.1)
+  if (child && refused) throw refusedBy(refused, `CHILD_SA ${child.offer.policy.name}`);
   takeConfiguration(world, sa, connection, payloads);
   if (child === undefined) return;
-  // whoever called deletes the IKE SA when this fails, and the child on the other side goes with it (§1.4.1)
-  if (refused) throw refusedBy(refused, `CHILD_SA ${child.offer.policy.name}`);
   const agreement = takeChildAnswer(child.offer, payloads);
   yield* installChild(world, sa, agreement, material.nonces, undefined, { replaces: undefined, outboundActive: true });
 }
@@ -128,7 +128,7 @@ function* firstChild(
   if (childless && connection.childless === 'never')
     throw invalidSyntax('IKE_AUTH without a CHILD_SA, which this connection does not allow', 'RFC 6023 §4');
   try {
-    const configuration = yield* leaseAddresses(world, sa, connection, payloads);
+    const configuration = yield* leaseAddresses(world, sa, connection, payloads, childless);
     if (childless) return configuration;
     const { agreement, proposal } = takeChildRequest(world, sa, connection, payloads);
     yield* installChild(world, sa, agreement, material.nonces, undefined, { replaces: undefined, outboundActive: true });

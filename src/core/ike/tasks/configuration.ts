@@ -34,20 +34,43 @@ export function configurationRequest(connection: Connection): Payload[] {
   return [{ kind: 'CP', cfgType: ConfigType.CFG_REQUEST, attributes }];
 }
 
-/** The initiator takes what CFG_REPLY assigns, of the families that it asked for (RFC 7296 §3.15: nothing comes unasked). */
+/**
+ * The initiator takes what CFG_REPLY assigns, of the families that it asked for (RFC 7296 §3.15: nothing comes unasked). A gateway that
+ * serves one family of two is lived with; `missing` of the notice says which is not there.
+ * @throws NegotiationFailure `ADDRESS_NOT_ASSIGNED`: nothing was assigned (§3.15.4). Whoever called deletes the IKE SA, as §3.15.4 permits:
+ *   without an address of its own an end has no traffic to select.
+ */
 export function takeConfiguration(world: World, sa: IkeSa, { virtualIps }: Connection, payloads: readonly Payload[]): void {
+  if (virtualIps.length === 0) return;
   const reply = find(payloads, 'CP');
-  if (reply === undefined || reply.cfgType !== ConfigType.CFG_REPLY || virtualIps.length === 0) return;
-  sa.assigned = assignedAddresses(reply.attributes).filter((ip) => virtualIps.some((asked) => isIpv6(asked) === isIpv6(ip)));
+  const answered = reply?.cfgType === ConfigType.CFG_REPLY;
+  const attributes = answered ? reply.attributes : [];
+  const asked = familiesOf(virtualIps);
+  const addresses = assignedAddresses(attributes).filter((ip) => asked.includes(familyOf(ip)));
+  if (addresses.length === 0) throw notAssigned(asked, answered);
+  sa.assigned = addresses;
   sa.assignedToUs = true;
-  world.notice({ kind: 'addresses', ikeSa: sa.id, attributes: reply.attributes, addresses: sa.assigned });
+  world.notice({ kind: 'addresses', ikeSa: sa.id, attributes, addresses, missing: without(asked, addresses) });
 }
 
-/** The responder leases addresses and answers CFG_REPLY; without pools a request is left unanswered (§3.15.4 allows that). */
-export function* leaseAddresses(world: World, sa: IkeSa, connection: Connection, payloads: readonly Payload[]): Routine<CpPayload[]> {
+/**
+ * The responder leases addresses and answers CFG_REPLY; without pools a request is left unanswered (§3.15.4 allows that).
+ * @param childless no child is wanted yet, and so no address either
+ * @throws NegotiationFailure `INTERNAL_ADDRESS_FAILURE`; `FAILED_CP_REQUIRED` to a peer that asks for no address where pools are (§2.19)
+ */
+export function* leaseAddresses(
+  world: World,
+  sa: IkeSa,
+  connection: Connection,
+  payloads: readonly Payload[],
+  childless: boolean,
+): Routine<CpPayload[]> {
   const request = find(payloads, 'CP');
-  if (request === undefined || request.cfgType !== ConfigType.CFG_REQUEST || connection.pools.length === 0 || sa.remoteId === undefined)
-    return [];
+  if (connection.pools.length === 0 || sa.remoteId === undefined) return [];
+  if (request === undefined || request.cfgType !== ConfigType.CFG_REQUEST) {
+    if (childless) return [];
+    throw addressRequired();
+  }
   sa.leased = true;
   const answer = yield* ask({
     kind: 'lease',
@@ -67,15 +90,17 @@ export function* leaseAddresses(world: World, sa: IkeSa, connection: Connection,
   }
   sa.assigned = answer.addresses;
   sa.assignedToUs = false;
-  world.notice({ kind: 'addresses', ikeSa: sa.id, attributes: answer.attributes, addresses: answer.addresses });
+  const missing = without(requestedFamilies(request.attributes), answer.addresses);
+  world.notice({ kind: 'addresses', ikeSa: sa.id, attributes: answer.attributes, addresses: answer.addresses, missing });
   return [{ kind: 'CP', cfgType: ConfigType.CFG_REPLY, attributes: answer.attributes }];
 }
 
+/** Each address once; the unspecified one is none. */
 function assignedAddresses(attributes: readonly ConfigurationAttribute[]): string[] {
-  return attributes.flatMap(({ type, value }) => {
-    if (type === ConfigAttributeType.INTERNAL_IP4_ADDRESS && value.length === 4) return [formatIp(value)];
+  const addresses = attributes.flatMap(({ type, value }) => {
+    if (type === ConfigAttributeType.INTERNAL_IP4_ADDRESS && value.length === 4) return [value];
     // RFC 7296 §3.15.1: 16 octets of address and one of prefix length
-    if (type === ConfigAttributeType.INTERNAL_IP6_ADDRESS && value.length === 17) return [formatIp(value.subarray(0, 16))];
+    if (type === ConfigAttributeType.INTERNAL_IP6_ADDRESS && value.length === 17) return [value.subarray(0, 16)];
     if ((type === ConfigAttributeType.INTERNAL_IP4_ADDRESS || type === ConfigAttributeType.INTERNAL_IP6_ADDRESS) && value.length > 0) {
       throw new PeerViolation(`an assigned address has ${value.length} octets`, {
         code: 'INVALID_SYNTAX',
@@ -85,4 +110,36 @@ function assignedAddresses(attributes: readonly ConfigurationAttribute[]): strin
     }
     return [];
   });
+  return [...new Set(addresses.filter((octets) => octets.some((o) => o !== 0)).map(formatIp))];
 }
+
+const familyOf = (ip: string): 4 | 6 => (isIpv6(ip) ? 6 : 4);
+const familiesOf = (addresses: readonly string[]): (4 | 6)[] => [...new Set(addresses.map(familyOf))];
+const without = (asked: readonly (4 | 6)[], given: readonly string[]): (4 | 6)[] =>
+  asked.filter((family) => !given.some((ip) => familyOf(ip) === family));
+
+function requestedFamilies(attributes: readonly ConfigurationAttribute[]): (4 | 6)[] {
+  const asks = (type: number) => attributes.some((attribute) => attribute.type === type);
+  const v4 = asks(ConfigAttributeType.INTERNAL_IP4_ADDRESS);
+  const v6 = asks(ConfigAttributeType.INTERNAL_IP6_ADDRESS);
+  return [...(v4 ? [4 as const] : []), ...(v6 ? [6 as const] : [])];
+}
+
+function notAssigned(asked: readonly (4 | 6)[], answered: boolean): NegotiationFailure {
+  const wanted = asked.map((family) => `IPv${family}`).join(' or ');
+  const why = answered ? `its CFG_REPLY holds no ${wanted} address` : `it left our request for an ${wanted} address unanswered`;
+  return new NegotiationFailure(`the peer assigned no address inside the tunnel: ${why}`, {
+    code: 'ADDRESS_NOT_ASSIGNED',
+    notify: NotifyType.INTERNAL_ADDRESS_FAILURE,
+    section: 'RFC 7296 §3.15.4',
+    hint: 'Give the connection an address pool on the peer; where its network needs none, configure this connection without vips.',
+  });
+}
+
+const addressRequired = (): NegotiationFailure =>
+  new NegotiationFailure('the peer asked for no address, and this connection assigns one to everybody', {
+    code: 'FAILED_CP_REQUIRED',
+    notify: NotifyType.FAILED_CP_REQUIRED,
+    section: 'RFC 7296 §2.19',
+    hint: 'Let the peer ask for a virtual address, or give it a connection without pools.',
+  });
