@@ -84,7 +84,7 @@ export class Peer {
     this.options = options;
     this.#around = around;
     this.#random = scriptedRandom(`${around.seed} ${name}`, options.script);
-    this.plane = new SimulatedPlane(this.#random);
+    this.plane = new SimulatedPlane(this.#random, () => around.clock.now);
     this.pool = new SimulatedPool(options.pool ?? []);
     const identity = { id: fqdn(`${name}.example`), psk: utf8('the simulated pre-shared key'), ...options.identity };
     this.#answers = new SimulatedAnswers(identity, around.directory, this.pool, this.plane);
@@ -198,6 +198,7 @@ export class Peer {
     if (child === undefined) return false;
     const data = this.plane.seal(child.id, payload);
     this.espSent.push(data);
+    this.#watchLimit(child.id);
     if (child.encap)
       return this.host.send({ protocol: 'udp', source: { ip: child.local.ip, port: NAT_PORT }, destination: child.remote, data });
     const [source, destination] = [child.local, child.remote].map(({ ip }) => ({ ip, port: 0 }));
@@ -314,8 +315,14 @@ export class Peer {
     if (child === undefined) return;
     const known = this.plane.children.find((one) => one.id === child)!;
     this.observe({ kind: 'inbound-traffic', child });
+    this.#watchLimit(child);
     if (known.encap && formatAddress(known.remote) !== formatAddress(source))
       this.observe({ kind: 'mapping-changed', child, remote: source });
+  }
+
+  #watchLimit(child: number): void {
+    const limit = this.plane.reachedLimit(child);
+    if (limit !== undefined) this.observe({ kind: limit === 'soft' ? 'soft-expire' : 'hard-expire', child });
   }
 
   #receive(datagram: Datagram): void {

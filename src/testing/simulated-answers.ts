@@ -81,6 +81,8 @@ export class SimulatedAnswers {
       case 'install':
         this.#plane.install(ask.spec);
         return { ok: true };
+      case 'last-use':
+        return { ok: true, at: this.#plane.lastUse(ask.child) };
     }
   }
 

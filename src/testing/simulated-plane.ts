@@ -15,6 +15,10 @@ export interface PlaneChild {
   readonly encap: boolean;
   /** Sends; otherwise it only receives. */
   readonly sending: boolean;
+  /** Virtual time of the last packet, either way. */
+  readonly usedAt: number | undefined;
+  /** Which of its limits comes next; undefined when both were reached. */
+  readonly nextLimit: 'soft' | 'hard' | undefined;
 }
 
 /** One key in one place, for the check that none serves twice. */
@@ -39,11 +43,14 @@ export class SimulatedPlane {
   /** Packets that fit no SA, or whose SA refused them, by cause. */
   readonly drops: Record<string, number> = {};
   readonly #random: RandomSource;
+  readonly #now: () => number;
   readonly #children = new Map<number, Mutable>();
   readonly #opened = new OpenedPacket();
 
-  constructor(random: RandomSource) {
+  /** @param now of the virtual clock */
+  constructor(random: RandomSource, now: () => number) {
     this.#random = random;
+    this.#now = now;
   }
 
   get children(): readonly PlaneChild[] {
@@ -77,6 +84,8 @@ export class SimulatedPlane {
       remote: spec.remote,
       encap: spec.encap,
       sending: spec.outboundActive,
+      usedAt: undefined,
+      nextLimit: 'soft',
     });
     if (spec.outboundActive) this.#stopSending(spec.replaces);
   }
@@ -109,7 +118,9 @@ export class SimulatedPlane {
 
   /** @returns the ESP packet. */
   seal(id: number, payload: Uint8Array): Uint8Array {
-    const { outbound } = this.#children.get(id)!;
+    const child = this.#children.get(id)!;
+    const { outbound } = child;
+    child.usedAt = this.#now();
     const packet = new Uint8Array(outbound.sealedLength(payload.length));
     return packet.subarray(0, outbound.seal(payload, IPV4, packet, 0));
   }
@@ -124,8 +135,26 @@ export class SimulatedPlane {
       return undefined;
     }
     const { start, length } = this.#opened;
+    child.usedAt = this.#now();
     this.received.push({ child: child.id, payload: packet.slice(start, start + length) });
     return child.id;
+  }
+
+  lastUse(id: number): number | undefined {
+    return this.#children.get(id)?.usedAt;
+  }
+
+  /** The limit that the child reached just now, each told once. */
+  reachedLimit(id: number): 'soft' | 'hard' | undefined {
+    const child = this.#children.get(id);
+    const limit = child?.nextLimit;
+    if (child === undefined || limit === undefined) return undefined;
+    const { softBytes, hardBytes, softPackets, hardPackets } = child.spec.limits;
+    const [bytes, packets] = limit === 'soft' ? [softBytes, softPackets] : [hardBytes, hardPackets];
+    const over = (sa: { bytes: number; packets: number }) => (bytes > 0 && sa.bytes >= bytes) || (packets > 0 && sa.packets >= packets);
+    if (!over(child.inbound) && !over(child.outbound)) return undefined;
+    child.nextLimit = limit === 'soft' ? 'hard' : undefined;
+    return limit;
   }
 
   #stopSending(id: number | undefined): void {

@@ -32,7 +32,11 @@ export class ChildSa {
   /** A successor that the peer made while our own rekeying was under way. */
   peerSuccessor: ChildSa | undefined;
   rekeyAt: Millis | undefined;
-  readonly timers: { readonly rekey: Timer; readonly expire: Timer; readonly retire: Timer };
+  /** When traffic was last known of, also on the child that this one replaced. */
+  busyAt: Millis | undefined;
+  /** It is to come back when its end was not wanted: what is meant to be up always. */
+  wantedBack = false;
+  readonly timers: Readonly<Record<'rekey' | 'expire' | 'retire' | 'idle' | 'takeOver', Timer>>;
 
   constructor(fields: {
     spec: ChildSaSpec;
@@ -56,6 +60,8 @@ export class ChildSa {
       rekey: newTimer('rekey-child', this.id),
       expire: newTimer('expire-child', this.id),
       retire: newTimer('retire-child', this.id),
+      idle: newTimer('idle-child', this.id),
+      takeOver: newTimer('take-over', this.id),
     };
   }
 

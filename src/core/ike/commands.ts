@@ -10,7 +10,7 @@ import { checkLiveness } from './exchanges/informational.ts';
 import { IkeSa } from './ike-sa.ts';
 import type { ChildPolicy, Connection } from './policy.ts';
 import type { Routine } from './routine.ts';
-import { deleteChild } from './tasks/child-delete.ts';
+import { deleteChild, deleteHalf, protocolOf } from './tasks/child-delete.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { rekeyIke } from './tasks/ike-rekey.ts';
 
@@ -150,12 +150,25 @@ export function requestChildDelete(world: EndpointWorld, child: ChildSa, reason:
     enqueueChildJob(world, sa, child, 'delete-child', `deleting CHILD_SA ${child.spec.name}`, () => deleteChild(world, child, reason));
 }
 
-/** The hard lifetime of a child is over: it goes, and what is meant to be up always is made anew. */
+/**
+ * The hard lifetime of a child is over. It carries nothing from now on, whatever is under way; the Delete follows when the window has
+ * room. What is meant to be up always is made anew, unless a successor is being made already.
+ */
 export function endOfLife(world: EndpointWorld, child: ChildSa): void {
   const sa = world.ikeSas.get(child.ikeSa);
-  const wanted = child.usable && (child.policy.startAction === 'start' || child.policy.dpdAction === 'start');
-  requestChildDelete(world, child, 'its hard lifetime is over');
-  if (sa && wanted) enqueueCreate(world, sa, child.policy);
+  if (sa === undefined || child.is('installing', 'deleting', 'retired', 'dead')) return;
+  const { policy, spec } = child;
+  child.wantedBack = child.usable && (policy.startAction === 'start' || policy.dpdAction === 'start');
+  const rekeying = child.is('rekeying');
+  const protocol = protocolOf(child);
+  world.removeChild(child, 'its hard lifetime is over');
+  world.enqueue(sa, {
+    what: `deleting CHILD_SA ${spec.name}`,
+    key: `delete-child ${child.id}`,
+    ofChild: true,
+    start: () => deleteHalf(protocol, spec.inbound.spi),
+  });
+  if (child.wantedBack && !rekeying) enqueueCreate(world, sa, policy);
 }
 
 export function requestIkeRekey(world: EndpointWorld, sa: IkeSa): void {

@@ -74,7 +74,9 @@ export type Ask =
       readonly requested: readonly ConfigurationAttribute[];
     }
   /** Put a CHILD_SA into the data plane. The peer hears about it only once this stood. */
-  | { readonly kind: 'install'; readonly spec: ChildSaSpec };
+  | { readonly kind: 'install'; readonly spec: ChildSaSpec }
+  /** When did a CHILD_SA last carry a packet, either way? */
+  | { readonly kind: 'last-use'; readonly child: number };
 
 export interface AskAnswers {
   readonly authenticate: Answer<{
@@ -96,6 +98,7 @@ export interface AskAnswers {
     readonly addresses: readonly string[];
   }>;
   readonly install: Answer<Record<never, never>>;
+  readonly 'last-use': Answer<{ readonly at: Millis | undefined }>;
 }
 
 export type Answer<T> = ({ readonly ok: true } & T) | { readonly ok: false; readonly error: TunnelwrightError };

@@ -140,7 +140,8 @@ export class EndpointWorld implements World {
   childTransition(child: ChildSa, to: ChildSaState): void {
     const from = child.enter(to);
     if (to === 'installed' && from === 'installing') armChildTimers(this, child);
-    if (to === 'rekeyed' || to === 'deleting' || to === 'retired') this.clear(child.timers.rekey);
+    if (to === 'rekeyed' || to === 'deleting' || to === 'retired')
+      for (const kind of ['rekey', 'idle'] as const) this.clear(child.timers[kind]);
     this.notice({ kind: 'child-state', child: child.id, ikeSa: child.ikeSa, name: child.spec.name, from, to });
   }
 

@@ -1,12 +1,14 @@
 import type { ChildSa } from './child-sa.ts';
-import type { Millis } from './effects.ts';
+import type { ChildSaSpec, Millis } from './effects.ts';
 import type { IkeSa } from './ike-sa.ts';
+import type { ChildLifetimes } from './policy.ts';
+import { watchActivity } from './tasks/inactivity.ts';
 import type { Timer } from './timers.ts';
 import type { World } from './world.ts';
 
 /** RFC 7296 §2.8: lifetimes are local and end in jitter, so that two ends with equal settings seldom rekey at once. */
-function softLifetime(world: World, since: Millis, rekey: number, jitter: number): Millis {
-  return since + rekey - Math.floor(world.random.jitter() * Math.min(jitter, rekey));
+export function soften(world: World, soft: number, jitter: number): number {
+  return soft - Math.floor(world.random.jitter() * Math.min(jitter, soft));
 }
 
 /** The IKE SA stands: from here on it may carry CREATE_CHILD_SA and INFORMATIONAL. */
@@ -27,7 +29,7 @@ export function armIkeTimers(world: World, sa: IkeSa): void {
   if (connection === undefined) return;
   const { rekey, jitter, hard } = connection.lifetimes;
   if (rekey > 0) {
-    sa.rekeyAt = softLifetime(world, since, rekey, jitter);
+    sa.rekeyAt = since + soften(world, rekey, jitter);
     world.arm(sa.timers['rekey-ike'], sa.rekeyAt);
   }
   if (hard > 0) world.arm(sa.timers['expire-ike'], since + hard);
@@ -38,10 +40,23 @@ export function armChildTimers(world: World, child: ChildSa): void {
   const { rekey, jitter, hard } = child.policy.lifetimes;
   const since = child.establishedAt;
   if (rekey > 0) {
-    child.rekeyAt = softLifetime(world, since, rekey, jitter);
+    child.rekeyAt = since + soften(world, rekey, jitter);
     world.arm(child.timers.rekey, child.rekeyAt);
   }
   if (hard > 0) world.arm(child.timers.expire, since + hard);
+  watchActivity(world, child);
+}
+
+/** What the data plane counts towards. Sequence numbers of 32 bits must not run out before there is a successor (RFC 4303 §3.3.3). */
+export function volumeLimits(world: World, lifetimes: ChildLifetimes, esn: boolean): ChildSaSpec['limits'] {
+  const { rekeyBytes, hardBytes, rekeyPackets, hardPackets, jitterBytes = 0, jitterPackets = 0 } = lifetimes;
+  const packets = soften(world, rekeyPackets, jitterPackets);
+  return {
+    softBytes: soften(world, rekeyBytes, jitterBytes),
+    hardBytes,
+    softPackets: esn ? packets : Math.min(packets || MOST_WITHOUT_ESN, MOST_WITHOUT_ESN),
+    hardPackets,
+  };
 }
 
 /** When a rekeying that may fail is tried again: every half minute, and more often where the hard lifetime leaves less time. */
@@ -51,3 +66,4 @@ export function nextRekey(world: World, hard: Timer): Millis {
 }
 
 const REKEY_RETRY: Millis = 30_000;
+const MOST_WITHOUT_ESN = 0xf000_0000;

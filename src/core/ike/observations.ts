@@ -3,6 +3,7 @@ import { endOfLife, execute, requestChildRekey } from './commands.ts';
 import type { Observation } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { isBeingMade } from './exchanges/create-child-sa.ts';
+import { nextRekey } from './lifetimes.ts';
 import { activateSuccessors } from './tasks/child-delete.ts';
 import { awaitDelete } from './tasks/child-rekey.ts';
 
@@ -22,7 +23,10 @@ export function observe(world: EndpointWorld, observation: Observation): void {
     }
     case 'soft-expire': {
       const child = world.child(observation.child);
-      if (child?.state === 'installed') requestChildRekey(world, child);
+      if (child?.state !== 'installed') return;
+      // it is told once: should the rekeying fail for good, the next try comes by time
+      world.arm(child.timers.rekey, nextRekey(world, child.timers.expire));
+      requestChildRekey(world, child);
       return;
     }
     case 'hard-expire': {

@@ -35,10 +35,15 @@ export interface Connection {
   readonly retransmission: Retransmission;
   /** Interval of NAT keepalives while we are behind a NAT; 0 turns them off. */
   readonly natKeepalive: number;
-  /** What a second IKE SA between the same identities means: the old one goes, or both stay; with `never` INITIAL_CONTACT says nothing either. */
-  readonly unique: 'replace' | 'keep' | 'never';
+  /**
+   * What a second IKE SA between the same identities means: the old one goes, or both stay; with `never` INITIAL_CONTACT says nothing
+   * either. A number: so many may stand, and one more is refused.
+   */
+  readonly unique: 'replace' | 'keep' | 'never' | number;
   readonly mobike: boolean;
   readonly childless: 'allow' | 'prefer' | 'force' | 'never';
+  /** Whoever brings it up rekeys its children and the IKE SA at once, so that what would fail in an hour fails now. */
+  readonly testRekey?: boolean | undefined;
 }
 
 export type AuthKind = 'psk' | 'pubkey' | 'eap' | 'null' | 'any';
@@ -74,6 +79,8 @@ export interface ChildPolicy {
   /** How a key exchange in CREATE_CHILD_SA is treated. */
   readonly pfs: 'require' | 'prefer' | 'off';
   readonly lifetimes: ChildLifetimes;
+  /** So long without traffic either way, and the child is deleted; 0 is never. */
+  readonly inactivity?: number | undefined;
   /** Entries; 0 turns the check off. */
   readonly replayWindow: number;
   readonly startAction: 'none' | 'start' | 'trap';
@@ -86,7 +93,10 @@ export interface IkeLifetimes {
   readonly rekey: number;
   readonly jitter: number;
   readonly hard: number;
+  /** The initiator authenticates anew between `reauth - jitter` and `reauth`; the responder tells it to (RFC 4478). */
   readonly reauth: number;
+  /** So long after `reauth` a responder ends an IKE SA whose initiator did not; a tenth of it where nothing is said. */
+  readonly reauthGrace?: number | undefined;
 }
 
 export interface ChildLifetimes {
@@ -97,6 +107,9 @@ export interface ChildLifetimes {
   readonly hardBytes: number;
   readonly rekeyPackets: number;
   readonly hardPackets: number;
+  /** As `jitter` for time: rekeying begins up to so much earlier. */
+  readonly jitterBytes?: number | undefined;
+  readonly jitterPackets?: number | undefined;
 }
 
 /** A liveness check goes out after `delay` without inbound traffic; 0 turns it off (RFC 7296 §2.4). */

@@ -13,6 +13,7 @@ import type { IkeSa } from './ike-sa.ts';
 import { nextRekey } from './lifetimes.ts';
 import { retransmit } from './outbound.ts';
 import { activateSuccessors } from './tasks/child-delete.ts';
+import { idleDue } from './tasks/inactivity.ts';
 import type { Timer } from './timers.ts';
 
 /** A timer is due: what it was armed for happens, if its owner still lives. */
@@ -31,6 +32,9 @@ export function fire(world: EndpointWorld, timer: Timer): void {
       return requestChildRekey(world, child);
     case 'expire-child':
       if (child) endOfLife(world, child);
+      return;
+    case 'idle-child':
+      if (child) idleDue(world, child, (reason) => requestChildDelete(world, child, reason));
       return;
     case 'retire-child':
       if (child?.is('rekeyed')) {
@@ -75,7 +79,7 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
     case 'expire-ike':
       // nobody wanted this end: where the policy brings connections back, it comes back
       sa.failure ??= lifetimeOver();
-      return requestIkeDelete(world, sa, sa.failure.message);
+      return endIke(world, sa, sa.failure);
     case 'linger':
       return world.kill(sa, sa.successor ? 'replaced' : 'done');
     case 'retry':
@@ -84,6 +88,12 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
     default:
       return;
   }
+}
+
+/** In an orderly way; a peer that does not answer the request before is not waited for. */
+function endIke(world: EndpointWorld, sa: IkeSa, failure: TunnelwrightError): void {
+  if ([...sa.window.outstanding].some((request) => request.attempts > 0)) world.kill(sa, failure.message, failure);
+  else requestIkeDelete(world, sa, failure.message);
 }
 
 /** RFC 7296 §2.4: a check goes out only when nothing authentic was heard for the whole delay; the timer is not moved for every packet. */

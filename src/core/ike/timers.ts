@@ -12,6 +12,10 @@ export type TimerKind =
   | 'rekey-ike'
   /** The hard lifetime of the IKE SA. */
   | 'expire-ike'
+  /** The initiator authenticates anew; the responder ends an IKE SA whose initiator did not (RFC 4478). */
+  | 'reauthenticate'
+  /** A newer IKE SA of the same peer stands: packets and a Delete of the peer get a moment, then this one goes. */
+  | 'superseded'
   /** A dead or replaced IKE SA still answers retransmissions for a while (RFC 7296 §2.1, §2.8.2). */
   | 'linger'
   /** A job that met TEMPORARY_FAILURE is tried again (RFC 7296 §2.25). */
@@ -20,6 +24,10 @@ export type TimerKind =
   | 'expire-child'
   /** The inbound half of a replaced CHILD_SA waits for packets still under way. */
   | 'retire-child'
+  /** The peer of a new authentication has had time to install its half: we send on the new child (RFC 7296 §2.8). */
+  | 'take-over'
+  /** Was there traffic meanwhile? */
+  | 'idle-child'
   /** Nobody answered an Ask. */
   | 'ask'
   /** A connection whose peer went away is initiated again. */

@@ -1,6 +1,6 @@
 import { AuthenticationFailure, InternalError, TunnelwrightError } from '../../core/bytes/index.ts';
-import type { Answer, Ask, AskAnswers, AskResult } from '../../core/ike/effects.ts';
-import type { DataPlane } from '../dataplane/data-plane.ts';
+import type { Answer, Ask, AskAnswers, AskResult, Millis } from '../../core/ike/effects.ts';
+import type { ChildCounters, DataPlane } from '../dataplane/data-plane.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { LeaseTable } from './leases.ts';
 
@@ -23,6 +23,7 @@ export interface AskContext {
   readonly authorise: Authorise | undefined;
   readonly leases: LeaseTable;
   readonly install: DataPlane['install'];
+  readonly counters: DataPlane['counters'];
 }
 
 /** Answers what the core asks of the world. Whatever goes wrong becomes a refusal: nothing is thrown. */
@@ -35,7 +36,8 @@ export function answerAsk(ask: Ask, ikeSa: number, context: AskContext): Awaitab
   }
 }
 
-function dispatch(ask: Ask, ikeSa: number, { clock, credentials, authorise, leases, install }: AskContext): Awaitable<AskResult> {
+function dispatch(ask: Ask, ikeSa: number, context: AskContext): Awaitable<AskResult> {
+  const { clock, credentials, authorise, leases, install } = context;
   switch (ask.kind) {
     case 'authenticate':
       return credentials.authenticate(ask, clock.wall());
@@ -47,7 +49,14 @@ function dispatch(ask: Ask, ikeSa: number, { clock, credentials, authorise, leas
       return leases.lease(ikeSa, ask);
     case 'install':
       return then(install(ask.spec), () => ({ ok: true }));
+    case 'last-use':
+      return { ok: true, at: lastUse(context.counters(ask.child)) };
   }
+}
+
+function lastUse(counters: ChildCounters | undefined): Millis | undefined {
+  const times = [counters?.inbound.lastUse, counters?.outbound.lastUse].filter((at) => at !== undefined);
+  return times.length === 0 ? undefined : Math.max(...times);
 }
 
 function admitted(objection: string | undefined): AskAnswers['authorise'] {

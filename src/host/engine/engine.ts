@@ -357,6 +357,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       credentials: this.#credentials,
       authorise: this.#authorise,
       leases: this.leases,
+      counters: (child: number) => this.plane.counters(child),
       install: (spec: ChildSaSpec) => this.plane.install(spec, spec.resumed ? this.#resumable.get(spec.inbound.spi) : undefined),
     };
     const result = answerAsk(ask, ikeSa, context);

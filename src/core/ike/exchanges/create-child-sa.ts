@@ -4,9 +4,9 @@ import { ExchangeType, NotifyType, type Payload, ProtocolId } from '../../wire/i
 import type { ChildSa, SelectorPair } from '../child-sa.ts';
 import { onChildRequest, redundantOf } from '../collisions.ts';
 import type { IkeSa } from '../ike-sa.ts';
-import { errorNotify, find, findNotify, need, notify, refusedBy } from '../notifies.ts';
+import { errorNotify, find, findNotify, need, notify } from '../notifies.ts';
 import type { ChildPolicy } from '../policy.ts';
-import { firstKeMethod } from '../proposals.ts';
+import { firstKeMethod, keMethods } from '../proposals.ts';
 import { exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
 import { childAnswer, narrowedTo, offerChild, spiOctets, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
 import { activate, deleteChild, deleteHalf } from '../tasks/child-delete.ts';
@@ -15,6 +15,7 @@ import { awaitDelete, giveUpRekey, noteRekeyed, rekeyTarget } from '../tasks/chi
 import { respondIkeRekey } from '../tasks/ike-rekey.ts';
 import { acceptKe, finishKe, InvalidKe, methodWanted, offerKe } from '../tasks/ke.ts';
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
+import { childRefusal } from '../tasks/pfs.ts';
 import type { World } from '../world.ts';
 
 /**
@@ -35,7 +36,9 @@ export function* createChild(
   const { offer, payloads } = offerChild(world, sa, policy, true, selectors);
   const Ni = newNonce(world);
   const tried = new Set<number>();
-  let method = firstKeMethod(offer.proposals);
+  // what worked before works again without another round trip
+  const known = rekeys?.suite.keyExchange;
+  let method = offer.proposals.flatMap(keMethods).find((id) => id === known) ?? firstKeMethod(offer.proposals);
   let ke: { offer: KeyExchangeOffer; payload: Payload } | undefined;
   try {
     for (;;) {
@@ -50,7 +53,7 @@ export function* createChild(
         ke?.offer.destroy();
         continue;
       }
-      if (refused) throw refusedBy(refused, rekeys ? `rekeying CHILD_SA ${policy.name}` : `CHILD_SA ${policy.name}`);
+      if (refused) throw childRefusal(refused, policy, offer.proposals, rekeys);
       return yield* finishCreate(world, sa, { offer, Ni, method, ke: ke?.offer, rekeys }, response);
     }
   } finally {
@@ -127,6 +130,8 @@ export function* rekeyChild(world: World, sa: IkeSa, old: ChildSa): Routine<void
     successor = yield* createSuccessor(world, sa, old);
   } catch (error) {
     const outcome = giveUpRekey(world, old, error);
+    // its hard lifetime ended meanwhile, and nothing took its place
+    if (old.wantedBack && !old.peerSuccessor?.usable) enqueueCreate(world, sa.heir, old.policy);
     if (outcome === 'anew') yield* createChild(world, sa, old.policy);
     if (outcome === 'failed') throw error;
     return;

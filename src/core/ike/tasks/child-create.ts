@@ -6,9 +6,20 @@ import type { IkeSa } from '../ike-sa.ts';
 import type { ChildSuite } from '../keys.ts';
 import { findNotify, need, notify } from '../notifies.ts';
 import type { ChildPolicy, Connection, DynamicSelector } from '../policy.ts';
-import { acceptChild, noProposalChosen, offer, onlyMethod, type SelectedChild, selectChild, withoutKe, withPfs } from '../proposals.ts';
+import {
+  acceptChild,
+  keMethods,
+  noProposalChosen,
+  offer,
+  onlyMethod,
+  type SelectedChild,
+  selectChild,
+  withoutKe,
+  withPfs,
+} from '../proposals.ts';
 import { anySelector, asDynamic, isDynamic, isSubset, narrow, resolveDynamic, sameSelectors } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
+import { pfsDeclined, pfsMismatch } from './pfs.ts';
 
 /** A CHILD_SA we proposed, RFC 7296 §1.2 and §1.3.1. */
 export interface ChildOffer {
@@ -58,6 +69,8 @@ export function takeChildAnswer(offered: ChildOffer, payloads: readonly Payload[
   const answer = need(payloads, 'SA').proposals;
   const selected = acceptChild(offered.proposals, answer, offered.withKe);
   if (selected === undefined) {
+    if (offered.withKe && offered.policy.pfs === 'require' && answer.every((p) => keMethods(p).length === 0))
+      throw pfsDeclined(offered.policy);
     throw new PeerViolation('the peer chose a CHILD_SA proposal that we did not offer', {
       code: 'PROPOSAL_NOT_OFFERED',
       section: 'RFC 7296 §3.3',
@@ -158,6 +171,8 @@ export function takeChildRequest(
       },
     };
   }
+  const aboutPfs = acceptable.length === 0 && create ? pfsMismatch(policies, offered) : undefined;
+  if (aboutPfs) throw aboutPfs;
   if (acceptable.length === 0)
     throw noProposalChosen(
       'CHILD_SA',

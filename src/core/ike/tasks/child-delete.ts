@@ -7,6 +7,7 @@ import { findAll } from '../notifies.ts';
 import { exchange, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 import { spiNumber, spiOctets } from './child-create.ts';
+import { watchActivity } from './inactivity.ts';
 
 /** RFC 7296 §1.4.1: each end names the SPIs it receives on; the answer names the other halves. */
 export function* deleteHalf(protocol: number, inboundSpi: number): Routine<void> {
@@ -55,6 +56,7 @@ function reinstate(world: World, old: ChildSa): void {
   world.childTransition(old, 'installed');
   world.clear(old.timers.retire);
   if (old.rekeyAt !== undefined) world.arm(old.timers.rekey, nextRekey(world, old.timers.expire));
+  watchActivity(world, old);
   activate(world, old);
 }
 

@@ -5,6 +5,7 @@ import { ChildSa } from '../child-sa.ts';
 import type { ChildSaKeys, ChildSaSpec } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { childKeys, type Nonces } from '../keys.ts';
+import { volumeLimits } from '../lifetimes.ts';
 import { ask, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 import type { ChildAgreement } from './child-create.ts';
@@ -84,7 +85,6 @@ function specOf(
     integrity: suite.integrity,
     ...k,
   });
-  const { rekeyBytes, hardBytes, rekeyPackets, hardPackets } = policy.lifetimes;
   return {
     id: world.nextChildId(),
     ikeSa: sa.id,
@@ -103,7 +103,7 @@ function specOf(
     encap: sa.encap,
     outboundActive,
     replaces: replaces?.id,
-    limits: { softBytes: rekeyBytes, hardBytes, softPackets: rekeyPackets, hardPackets },
+    limits: volumeLimits(world, policy.lifetimes, suite.esn),
     assigned: sa.assigned,
   };
 }

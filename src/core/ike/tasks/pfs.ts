@@ -1,0 +1,84 @@
+import { NegotiationFailure, PeerRefused } from '../../bytes/errors.ts';
+import { KeyExchangeId, type NotifyPayload, NotifyType, nameOf, type Proposal } from '../../wire/index.ts';
+import type { ChildSa } from '../child-sa.ts';
+import { refusedBy } from '../notifies.ts';
+import type { ChildPolicy } from '../policy.ts';
+import { keMethods, selectChild, withoutKe, withPfs } from '../proposals.ts';
+
+/**
+ * PFS is agreed nowhere before the first rekeying: IKE_AUTH makes the first child without a key exchange of its own (RFC 7296 §1.2), so two
+ * ends that differ run well for an hour and break then. Where that shows, it is said what differs and what to set.
+ *
+ * @returns why the peer's CREATE_CHILD_SA fits none of the policies, if the key exchange alone is in the way
+ */
+export function pfsMismatch(policies: readonly ChildPolicy[], offered: readonly Proposal[]): NegotiationFailure | undefined {
+  const policy = policies.find((p) => selectChild(withoutKe(p.proposals), withoutKe(offered), false) !== undefined);
+  if (policy === undefined) return undefined;
+  const { name, pfs } = policy;
+  const theirs = methods(offered);
+  const ours = methods(withPfs(policy.proposals, pfs));
+  if (theirs.length === 0)
+    return mismatch(
+      'PFS_MISSING',
+      `the peer asks for CHILD_SA ${name} without a key exchange, and pfs: require of this child insists on one`,
+      `Turn PFS on at the peer with ${oneOf(ours)}, or set pfs: prefer for ${name} here.`,
+    );
+  if (ours.length === 0)
+    return mismatch(
+      'PFS_DEMANDED',
+      `the peer insists on a key exchange for CHILD_SA ${name} (${list(theirs)}), which ${pfs === 'off' ? 'pfs: off of this child rules out' : 'none of its esp_proposals has'}`,
+      `${pfs === 'off' ? `Set pfs: prefer for ${name} here` : `Add ${oneOf(theirs)} to the esp_proposals of ${name} here`}, or turn PFS off at the peer.`,
+    );
+  return mismatch(
+    'PFS_GROUPS',
+    `the key exchange methods of CHILD_SA ${name} have nothing in common: the peer offers ${list(theirs)}; we accept ${list(ours)}`,
+    `Configure one method on both ends: ${oneOf(theirs)} in esp_proposals of ${name} here, or ${oneOf(ours)} at the peer.`,
+  );
+}
+
+/** The responder chose no key exchange where this child insists on one. */
+export const pfsDeclined = ({ name }: ChildPolicy): NegotiationFailure =>
+  mismatch(
+    'PFS_MISSING',
+    `the peer answered CHILD_SA ${name} without a key exchange, and pfs: require of this child insists on one`,
+    `Turn PFS on at the peer, or set pfs: prefer for ${name} here.`,
+  );
+
+/** What a refusal of CREATE_CHILD_SA means: a suite that was good in IKE_AUTH and is refused now is refused for its key exchange. */
+export function childRefusal(
+  answer: NotifyPayload,
+  policy: ChildPolicy,
+  offered: readonly Proposal[],
+  rekeys: ChildSa | undefined,
+): PeerRefused {
+  const what = rekeys ? `rekeying CHILD_SA ${policy.name}` : `CHILD_SA ${policy.name}`;
+  if (answer.notify !== NotifyType.NO_PROPOSAL_CHOSEN || rekeys === undefined) return refusedBy(answer, what);
+  const ours = methods(offered);
+  const tried = ours.length === 0 ? 'no key exchange' : policy.pfs === 'require' ? list(ours) : `${list(ours)}, or none`;
+  const agreed = rekeys.suite.keyExchange;
+  const before =
+    agreed === 0 ? 'the same algorithms stand since IKE_AUTH, where no key exchange is asked' : `${methodName(agreed)} was good before`;
+  return new PeerRefused(`the peer refused ${what}: ${before}, so it differs about PFS; we offered ${tried}`, {
+    code: 'PFS_REFUSED',
+    notify: answer.notify,
+    section: 'RFC 7296 §1.3.3',
+    hint: ADVICE[ours.length === 0 ? 'off' : policy.pfs](policy.name),
+  });
+}
+
+const ADVICE: Readonly<Record<ChildPolicy['pfs'], (child: string) => string>> = {
+  off: (child) =>
+    `The peer insists on PFS: set pfs: prefer for ${child} here with the method of the peer in its esp_proposals, or turn PFS off there.`,
+  prefer: (child) => `The peer insists on another method: put the PFS group of the peer into the esp_proposals of ${child} here.`,
+  require: (child) => `The peer has PFS off or another group: set it there, or set pfs: prefer for ${child} here.`,
+};
+
+const methods = (proposals: readonly Proposal[]): number[] => [...new Set(proposals.flatMap(keMethods))];
+const methodName = (id: number): string => nameOf(KeyExchangeId, id);
+const list = (ids: readonly number[]): string => ids.slice(0, MOST_SHOWN).map(methodName).join(', ');
+const oneOf = (ids: readonly number[]): string => (ids.length > 1 ? `one of ${list(ids)}` : list(ids));
+
+const mismatch = (code: string, message: string, hint: string): NegotiationFailure =>
+  new NegotiationFailure(message, { code, notify: NotifyType.NO_PROPOSAL_CHOSEN, section: 'RFC 7296 §1.3', hint });
+
+const MOST_SHOWN = 8;
