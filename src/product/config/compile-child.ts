@@ -23,6 +23,7 @@ export function compileChild(name: string, child: ChildSettings, path: Path, leg
     remoteTs: selectors(child.remote_ts),
     pfs: pfs(child, proposals, path, context),
     lifetimes: childLifetimes(child, path, context),
+    inactivity: child.inactivity ?? 0,
     replayWindow,
     startAction: child.start_action ?? 'none',
     closeAction: child.close_action ?? 'none',
@@ -99,19 +100,28 @@ function checkFamilies(child: ChildSettings, path: Path, context: CompileContext
 
 function childLifetimes(child: ChildSettings, path: Path, context: CompileContext): ChildLifetimes {
   const rekey = child.rekey_time ?? DEFAULTS.childRekey;
-  const jitter = child.rand_time ?? Math.round(rekey * DEFAULTS.margin);
-  if (rekey > 0 && jitter >= rekey)
-    throw context.error([...path, 'rand_time'], 'is not shorter than rekey_time', 'A tenth of it is usual.');
   const rekeyBytes = child.rekey_bytes ?? DEFAULTS.rekeyBytes;
   const rekeyPackets = child.rekey_packets ?? DEFAULTS.rekeyPackets;
+  const jitter = (soft: number, given: number | undefined, of: 'time' | 'bytes' | 'packets'): number => {
+    const random = given ?? Math.round(soft * DEFAULTS.margin);
+    if (soft > 0 && random >= soft)
+      throw context.error(
+        [...path, `rand_${of}`],
+        `is not ${of === 'time' ? 'shorter' : 'less'} than rekey_${of}`,
+        'A tenth of it is usual.',
+      );
+    return random;
+  };
   return {
     rekey,
-    jitter,
+    jitter: jitter(rekey, child.rand_time, 'time'),
     hard: hardLimit(rekey, child.life_time, [...path, 'life_time'], 'rekey_time', context),
     rekeyBytes,
     hardBytes: hardLimit(rekeyBytes, child.life_bytes, [...path, 'life_bytes'], 'rekey_bytes', context),
     rekeyPackets,
     hardPackets: hardLimit(rekeyPackets, child.life_packets, [...path, 'life_packets'], 'rekey_packets', context),
+    jitterBytes: jitter(rekeyBytes, child.rand_bytes, 'bytes'),
+    jitterPackets: jitter(rekeyPackets, child.rand_packets, 'packets'),
   };
 }
 

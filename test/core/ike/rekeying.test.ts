@@ -168,7 +168,8 @@ describe('what the peer thinks of a rekeying', () => {
     });
     left.endpoint.command({ kind: 'rekey-child', child: childId(left) }, 1000);
     settle(left, right, 1000);
-    expect(left.has('failed')[0]?.error.code).toBe('PEER_NO_PROPOSAL_CHOSEN');
+    expect(left.has('failed')[0]?.error.code).toBe('PFS_REFUSED');
+    expect(right.has('failed')[0]?.error.code).toBe(ours === 'off' ? 'PFS_MISSING' : 'PFS_DEMANDED');
     expect([usable(left).length, usable(right).length]).toEqual([1, 1]);
   });
 

@@ -102,6 +102,33 @@ describe('a tunnel in virtual time', () => {
     expect(exchanges()).toBeGreaterThanOrEqual(3);
   });
 
+  test('what the data plane counts rekeys a child (RFC 7296 §2.8)', async () => {
+    const child = { rekey_packets: 10, rand_packets: 2, life_packets: 1000 };
+    const pair = await up({ client: clientConfig({ child }) });
+    const rekeyed: boolean[] = [];
+    pair.client.instance.onNotice(({ notice }) => notice.kind === 'child-rekeyed' && rekeyed.push(notice.byUs));
+    for (let i = 0; i < 40; i++) {
+      expect((await pair.finish(pair.client.instance.inside.ping('10.66.0.1'))).from).toBe('10.66.0.1');
+      await pair.pass(100);
+    }
+    expect(rekeyed.length).toBeGreaterThanOrEqual(3);
+    expect(rekeyed.every((byUs) => byUs)).toBe(true);
+    const [newest] = pair.client.instance.ikeSas()[0]!.children.filter(({ state }) => state === 'installed');
+    expect(newest!.counters!.outbound.packets).toBeLessThanOrEqual(10);
+  });
+
+  test('without traffic a child goes, counted by the data plane (D25)', async () => {
+    const pair = await up({ client: clientConfig({ child: { inactivity: '10s' } }) });
+    const standing = (): number => pair.gateway.instance.ikeSas().flatMap((sa) => sa.children).length;
+    for (let i = 0; i < 5; i++) {
+      await pair.finish(pair.client.instance.inside.ping('10.66.0.1'));
+      await pair.pass(8000);
+    }
+    expect(standing()).toBe(1);
+    await pair.pass(3000);
+    expect(standing()).toBe(0);
+  });
+
   test('two clients reach one another; the hops are counted on the way', async () => {
     const pair = await up();
     const bob = await pair.addClient('198.51.100.3', clientConfig({ connection: { local: [{ auth: 'psk', id: 'bob@example.com' }] } }));

@@ -83,7 +83,10 @@ describe('defaults', () => {
         hardBytes: Math.round(64 * 2 ** 30 * 1.1),
         rekeyPackets: 2 ** 30,
         hardPackets: Math.round(2 ** 30 * 1.1),
+        jitterBytes: Math.round(64 * 2 ** 30 * 0.1),
+        jitterPackets: Math.round(2 ** 30 * 0.1),
       },
+      inactivity: 0,
       replayWindow: 1024,
       startAction: 'none',
       closeAction: 'none',
@@ -123,7 +126,16 @@ describe('what is set is what holds', () => {
       hardBytes: 0,
       rekeyPackets: 0,
       hardPackets: 0,
+      jitterBytes: 0,
+      jitterPackets: 0,
     });
+    expect(
+      connection('', 'rekey_bytes: 1GiB, rand_bytes: 100MiB, rekey_packets: 1000, rand_packets: 7').children[0]!.lifetimes,
+    ).toMatchObject({
+      jitterBytes: 100 * 2 ** 20,
+      jitterPackets: 7,
+    });
+    expect(() => connection('', 'rekey_packets: 1000, rand_packets: 1000')).toThrow(/rand_packets: is not less than rekey_packets/);
     expect(connection('', 'rekey_time: 0, life_time: 1h').children[0]!.lifetimes).toMatchObject({ rekey: 0, hard: HOUR });
   });
 

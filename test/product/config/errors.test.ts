@@ -334,10 +334,10 @@ describe('what nothing carries out is refused or said aloud, never dropped', () 
   });
 
   test('the harmless ones are warnings with their place', () => {
-    const { warnings } = compile(loadConfig(child('ipcomp: yes\ninactivity: 5m\nhw_offload: auto'), { file: 'f.yaml' }));
+    const { warnings } = compile(loadConfig(child('ipcomp: yes\nhw_offload: auto\ncopy_ecn: no'), { file: 'f.yaml' }));
     expect(warnings.map((warning) => warning.message)).toEqual([
       'f.yaml:11:17 connections.road.children.net.ipcomp: this setting is not carried out: packets are not compressed',
-      'f.yaml:12:21 connections.road.children.net.inactivity: this setting is not carried out: children without traffic stay',
+      'f.yaml:13:19 connections.road.children.net.copy_ecn: this setting is not carried out: it is an instruction to the Linux kernel, which the data planes here do not hand packets to',
     ]);
   });
 });

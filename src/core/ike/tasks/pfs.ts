@@ -1,5 +1,6 @@
 import { NegotiationFailure, PeerRefused } from '../../bytes/errors.ts';
-import { KeyExchangeId, type NotifyPayload, NotifyType, nameOf, type Proposal } from '../../wire/index.ts';
+import { keywordOf } from '../../crypto/index.ts';
+import { type NotifyPayload, NotifyType, type Proposal, TransformType } from '../../wire/index.ts';
 import type { ChildSa } from '../child-sa.ts';
 import { refusedBy } from '../notifies.ts';
 import type { ChildPolicy } from '../policy.ts';
@@ -18,31 +19,36 @@ export function pfsMismatch(policies: readonly ChildPolicy[], offered: readonly 
   const theirs = methods(offered);
   const ours = methods(withPfs(policy.proposals, pfs));
   if (theirs.length === 0)
-    return mismatch(
-      'PFS_MISSING',
+    return new NegotiationFailure(
       `the peer asks for CHILD_SA ${name} without a key exchange, and pfs: require of this child insists on one`,
-      `Turn PFS on at the peer with ${oneOf(ours)}, or set pfs: prefer for ${name} here.`,
+      {
+        code: 'PFS_MISSING',
+        ...COMMON,
+        hint: `Turn PFS on at the peer with ${oneOf(ours)}, or set pfs: prefer for ${name} here.`,
+      },
     );
-  if (ours.length === 0)
-    return mismatch(
-      'PFS_DEMANDED',
-      `the peer insists on a key exchange for CHILD_SA ${name} (${list(theirs)}), which ${pfs === 'off' ? 'pfs: off of this child rules out' : 'none of its esp_proposals has'}`,
-      `${pfs === 'off' ? `Set pfs: prefer for ${name} here` : `Add ${oneOf(theirs)} to the esp_proposals of ${name} here`}, or turn PFS off at the peer.`,
+  if (pfs === 'off')
+    return new NegotiationFailure(
+      `the peer insists on a key exchange for CHILD_SA ${name} (${list(theirs)}), which pfs: off of this child rules out`,
+      { code: 'PFS_DEMANDED', ...COMMON, hint: `Set pfs: prefer for ${name} here, or turn PFS off at the peer.` },
     );
-  return mismatch(
-    'PFS_GROUPS',
-    `the key exchange methods of CHILD_SA ${name} have nothing in common: the peer offers ${list(theirs)}; we accept ${list(ours)}`,
-    `Configure one method on both ends: ${oneOf(theirs)} in esp_proposals of ${name} here, or ${oneOf(ours)} at the peer.`,
+  return new NegotiationFailure(
+    `CHILD_SA ${name} has no key exchange method in common: the peer offers ${list(theirs)}; we accept ${list(ours) || 'none'}`,
+    {
+      code: 'PFS_GROUPS',
+      ...COMMON,
+      hint: `Add ${oneOf(theirs)} to esp_proposals of ${name} here, or ${ours.length > 0 ? `${oneOf(ours)} at the peer` : 'turn PFS off at the peer'}.`,
+    },
   );
 }
 
 /** The responder chose no key exchange where this child insists on one. */
 export const pfsDeclined = ({ name }: ChildPolicy): NegotiationFailure =>
-  mismatch(
-    'PFS_MISSING',
-    `the peer answered CHILD_SA ${name} without a key exchange, and pfs: require of this child insists on one`,
-    `Turn PFS on at the peer, or set pfs: prefer for ${name} here.`,
-  );
+  new NegotiationFailure(`the peer answered CHILD_SA ${name} without a key exchange, and pfs: require of this child insists on one`, {
+    code: 'PFS_MISSING',
+    ...COMMON,
+    hint: `Turn PFS on at the peer, or set pfs: prefer for ${name} here.`,
+  });
 
 /** What a refusal of CREATE_CHILD_SA means: a suite that was good in IKE_AUTH and is refused now is refused for its key exchange. */
 export function childRefusal(
@@ -74,11 +80,10 @@ const ADVICE: Readonly<Record<ChildPolicy['pfs'], (child: string) => string>> = 
 };
 
 const methods = (proposals: readonly Proposal[]): number[] => [...new Set(proposals.flatMap(keMethods))];
-const methodName = (id: number): string => nameOf(KeyExchangeId, id);
+/** By the word that esp_proposals knows it under. */
+const methodName = (id: number): string => keywordOf({ type: TransformType.KE, id });
 const list = (ids: readonly number[]): string => ids.slice(0, MOST_SHOWN).map(methodName).join(', ');
 const oneOf = (ids: readonly number[]): string => (ids.length > 1 ? `one of ${list(ids)}` : list(ids));
 
-const mismatch = (code: string, message: string, hint: string): NegotiationFailure =>
-  new NegotiationFailure(message, { code, notify: NotifyType.NO_PROPOSAL_CHOSEN, section: 'RFC 7296 §1.3', hint });
-
+const COMMON = { notify: NotifyType.NO_PROPOSAL_CHOSEN, section: 'RFC 7296 §1.3' } as const;
 const MOST_SHOWN = 8;
