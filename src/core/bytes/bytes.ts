@@ -30,7 +30,7 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
 
 export function toHex(data: Uint8Array, separator = ''): string {
   let text = '';
-  for (let i = 0; i < data.length; i++) text += (i > 0 ? separator : '') + data[i]!.toString(16).padStart(2, '0');
+  for (let i = 0; i < data.length; i++) text += (i > 0 ? separator : '') + HEX[data[i]!]!;
   return text;
 }
 
@@ -43,6 +43,9 @@ export function fromHex(text: string): Uint8Array {
   for (let i = 0; i < data.length; i++) data[i] = Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16);
   return data;
 }
+
+/** Every octet in hex: SPIs are looked up by it, so it is asked for with each datagram. */
+const HEX: readonly string[] = Array.from({ length: 256 }, (_, octet) => octet.toString(16).padStart(2, '0'));
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8');

@@ -68,6 +68,13 @@ export class Writer {
     return this.patchU16(at, value >>> 16).patchU16(at + 2, value & 0xffff);
   }
 
+  /** Begins anew in the same buffer: what `finish` gave before is wiped. */
+  reset(): this {
+    this.#data.fill(0, 0, this.#length);
+    this.#length = 0;
+    return this;
+  }
+
   finish(): Uint8Array {
     return this.#data.subarray(0, this.#length);
   }

@@ -13,3 +13,10 @@ export function leftPad(value: Uint8Array, length: number): Uint8Array {
 
 /** node:crypto takes any `Uint8Array` for the DER of a key; its types say less. */
 export const keyOctets = (der: Uint8Array): Exclude<PrivateKeyInput['key'], string> => der as Exclude<PrivateKeyInput['key'], string>;
+
+/** Octets that came as text of one character each. Not for secrets: a text cannot be zeroised. */
+export function fromLatin1(text: string): Uint8Array {
+  const octets = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) octets[i] = text.charCodeAt(i);
+  return octets;
+}

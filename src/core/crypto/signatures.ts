@@ -35,11 +35,14 @@ export { verifySignature } from './signatures/verify.ts';
 
 /** AUTH of method 2: prf(prf(Shared Secret, "Key Pad for IKEv2"), octets) (RFC 7296 §2.15). */
 export function pskAuth(prf: PrfTransform, psk: Uint8Array, octets: Uint8Array): Uint8Array {
-  const padded = prf.compute(psk, KEY_PAD);
+  const padded = padPsk(prf, psk);
   const auth = prf.compute(padded, octets);
   padded.fill(0);
   return auth;
 }
+
+/** The inner half of it, which is the same for every peer: whoever keeps it keeps a secret. */
+export const padPsk = (prf: PrfTransform, psk: Uint8Array): Uint8Array => prf.compute(psk, KEY_PAD);
 
 /** The whole Authentication Data of the AUTH payload. Throws `ApiMisuse` with code `SIGNATURE_SCHEME` when the key cannot sign this way. */
 export function signAuth(privateKey: KeyObject, scheme: SignatureScheme, octets: Uint8Array): Uint8Array {

@@ -27,6 +27,7 @@ export class HalfOpen {
   readonly #keys = new Map<IkeSa, string>();
   /** Requests whose IKE SA is past IKE_SA_INIT, and until when a late copy of them is ignored. */
   readonly #past = new Map<string, Millis>();
+  #sweepPastAt: Millis = 0;
   readonly #perAddress = new Map<string, number>();
 
   constructor(world: Pick<World, 'random'>) {
@@ -68,14 +69,22 @@ export class HalfOpen {
     this.#keys.delete(sa);
     this.#byRequest.delete(key);
     if (served) this.#past.set(key, now + COPIES_WANDER);
-    for (const [oldest, until] of this.#past) {
-      if (until > now && this.#past.size <= MOST_PAST) break;
-      this.#past.delete(oldest);
-    }
+    this.#forgetPast(now);
     const ip = key.slice(0, key.indexOf('|'));
     const left = (this.#perAddress.get(ip) ?? 1) - 1;
     if (left > 0) this.#perAddress.set(ip, left);
     else this.#perAddress.delete(ip);
+  }
+
+  /** In batches: a Map whose oldest entries go one by one is searched from its dead end each time. */
+  #forgetPast(now: Millis): void {
+    if (now < this.#sweepPastAt && this.#past.size <= MOST_PAST) return;
+    this.#sweepPastAt = now + SWEEP_PAST;
+    const most = MOST_PAST - MOST_PAST / 8;
+    for (const [oldest, until] of this.#past) {
+      if (until > now && this.#past.size <= most) break;
+      this.#past.delete(oldest);
+    }
   }
 
   #consider(world: World, message: Message, datagram: Datagram, key: string): void {
@@ -208,3 +217,4 @@ const keyOf = (remote: Address, spiI: Uint8Array): string => `${remote.ip}|${rem
 /** Longer than a copy of a datagram stays under way. */
 const COPIES_WANDER: Millis = 60_000;
 const MOST_PAST = 16_384;
+const SWEEP_PAST: Millis = 1000;

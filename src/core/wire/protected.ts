@@ -50,9 +50,8 @@ export function sealMessage(
   protection: Protection,
   clear: readonly Payload[] = [],
 ): Uint8Array {
-  const inner = new Writer();
-  writePayloads(inner, payloads);
-  return seal(header, clear, PayloadType.SK, firstType(payloads), NO_FIELDS, inner.finish(), protection);
+  const body = plaintextOf(payloads);
+  return seal(header, clear, PayloadType.SK, firstType(payloads), NO_FIELDS, body, protection);
 }
 
 /**
@@ -68,9 +67,7 @@ export function sealFragments(
   maxOctets: number,
   clear: readonly Payload[] = [],
 ): Uint8Array[] {
-  const inner = new Writer();
-  writePayloads(inner, payloads);
-  const whole = inner.finish();
+  const whole = plaintextOf(payloads);
   const first = fragmentRoom(protection.cipher, maxOctets - chainLength(clear));
   const share = fragmentRoom(protection.cipher, maxOctets);
   if (first < 1 || share < 1) throw new ApiMisuse(`${maxOctets} octets leave no room for a fragment`, { code: 'FRAGMENT_TOO_SMALL' });
@@ -119,6 +116,13 @@ export function parseProtected(inner: number, plaintext: Uint8Array, base = 0): 
     throw new MalformedMessage('an Encrypted payload inside an Encrypted payload', { field: 'Next Payload', section: 'RFC 7296 §3.14' });
   }
   return payloads;
+}
+
+/** What goes into SK; good until the next call, for sealing copies it. */
+function plaintextOf(payloads: readonly Payload[]): Uint8Array {
+  INNER.reset();
+  writePayloads(INNER, payloads);
+  return INNER.finish();
 }
 
 function seal(
@@ -189,6 +193,7 @@ function chainLength(payloads: readonly Payload[]): number {
 }
 
 const NO_FIELDS = new Uint8Array(0);
+const INNER = new Writer(2048);
 const PAD_LENGTH_FIELD = 1;
 /** Generic payload header, Fragment Number, Total Fragments. */
 const SKF_HEADER_LENGTH = 8;

@@ -1,5 +1,5 @@
 import { fromUtf8 } from '../../core/bytes/index.ts';
-import { equalSecrets, type PrfTransform, pskAuth, zeroise } from '../../core/crypto/index.ts';
+import { equalSecrets, type PrfTransform, padPsk, zeroise } from '../../core/crypto/index.ts';
 import { formatIdentityPattern, type IdentityPattern, matchStrength } from '../../core/pki/index.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
 
@@ -8,6 +8,8 @@ export interface SharedSecret {
   /** Empty: anybody's. */
   readonly owners: readonly IdentityPattern[];
   readonly secret: Uint8Array;
+  /** The padded secret of RFC 7296 §2.15 by PRF, made when it is first asked for. */
+  readonly padded: Map<number, Uint8Array>;
 }
 
 /** Pre-shared keys, found by the identities of both ends; a thousand users cost no more than one. */
@@ -22,14 +24,14 @@ export class SharedSecrets {
   }
 
   add(handle: string, owners: readonly IdentityPattern[], secret: Uint8Array): void {
-    const added = { handle, owners, secret: secret.slice() };
+    const added: SharedSecret = { handle, owners, secret: secret.slice(), padded: new Map() };
     this.#secrets.push(added);
     this.#index(added);
   }
 
   remove(handle: string): boolean {
     const gone = this.#secrets.filter((each) => each.handle === handle);
-    zeroise(...gone.map(({ secret }) => secret));
+    zeroise(...gone.flatMap(({ secret, padded }) => [secret, ...padded.values()]));
     this.#secrets = this.#secrets.filter((each) => each.handle !== handle);
     this.#byOwner.clear();
     this.#others = [];
@@ -74,9 +76,19 @@ export class SharedSecrets {
 /** The same for identities that may be the same: names in lower case, since the rank decides. */
 const ownerKey = ({ idType, data }: Identification): string => `${idType}:${fromUtf8(data).toLowerCase()}`;
 
-/** RFC 7296 §2.15, in constant time. */
-export function verifyShared(secret: Uint8Array, prf: PrfTransform, octets: Uint8Array, auth: Uint8Array): boolean {
-  const expected = pskAuth(prf, secret, octets);
+/** AUTH of method 2: prf(prf(Shared Secret, "Key Pad for IKEv2"), octets) (RFC 7296 §2.15). */
+export function authWithSecret({ secret, padded }: SharedSecret, prf: PrfTransform, octets: Uint8Array): Uint8Array {
+  let key = padded.get(prf.id);
+  if (key === undefined) {
+    key = padPsk(prf, secret);
+    padded.set(prf.id, key);
+  }
+  return prf.compute(key, octets);
+}
+
+/** The same of the peer, in constant time. */
+export function verifyShared(secret: SharedSecret, prf: PrfTransform, octets: Uint8Array, auth: Uint8Array): boolean {
+  const expected = authWithSecret(secret, prf, octets);
   const same = equalSecrets(expected, auth);
   zeroise(expected);
   return same;

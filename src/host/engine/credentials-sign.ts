@@ -1,5 +1,5 @@
 import { AuthenticationFailure, InternalError, toHex } from '../../core/bytes/index.ts';
-import { chooseScheme, HashAlgorithm, keyInfo, prf, pskAuth, type SignatureScheme, sha1, signAuth } from '../../core/crypto/index.ts';
+import { chooseScheme, HashAlgorithm, keyInfo, prf, type SignatureScheme, sha1, signAuth } from '../../core/crypto/index.ts';
 import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
 import {
   type Certificate,
@@ -15,6 +15,7 @@ import {
 import { AuthMethod, CertEncoding, IdType } from '../../core/wire/iana.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
 import type { Keyring, OwnCertificate } from './credentials-keyring.ts';
+import { authWithSecret } from './credentials-secrets.ts';
 
 type AuthenticateAsk = Extract<Ask, { kind: 'authenticate' }>;
 type Made = Extract<AskAnswers['authenticate'], { ok: true }>;
@@ -49,7 +50,7 @@ function withSecret(keyring: Keyring, ask: AuthenticateAsk): Made {
   }
   const found = keyring.secrets.find(id, ask.remoteId, ask.auth.credential);
   if (found === undefined) throw missingSecret(id, ask.remoteId);
-  return { ok: true, id, method: AuthMethod.SHARED_KEY_MIC, data: pskAuth(prfOf(ask.prf), found.secret, ask.octets(id)), certificates: [] };
+  return { ok: true, id, method: AuthMethod.SHARED_KEY_MIC, data: authWithSecret(found, prfOf(ask.prf), ask.octets(id)), certificates: [] };
 }
 
 export function missingSecret(local: Identification | undefined, remote: Identification | undefined): AuthenticationFailure {

@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, 
 import { concat, fromHex } from '../../bytes/bytes.ts';
 import { isAllZero } from '../constant-time.ts';
 import type { KeyExchangeMethod, KeyExchangeOffer } from '../key-exchange.ts';
-import { keyOctets, plain } from '../octets.ts';
+import { fromLatin1, keyOctets, plain } from '../octets.ts';
 import { checkLength, checkSeed, destroyedOffer, invalidPublicValue } from './public-value.ts';
 
 interface MontgomeryCurve {
@@ -26,8 +26,8 @@ function montgomery(curve: MontgomeryCurve): KeyExchangeMethod {
       const privateKey = createPrivateKey({ key: keyOctets(concat(curve.pkcs8, seed)), format: 'der', type: 'pkcs8' });
       return { privateKey, publicValue: rawPublic(createPublicKey(privateKey)) };
     }
-    const { privateKey, publicKey } = curve.curve === 'X25519' ? generateKeyPairSync('x25519') : generateKeyPairSync('x448');
-    return { privateKey, publicValue: rawPublic(publicKey) };
+    const { privateKey, publicKey } = generatePair(curve.curve === 'X25519' ? 'x25519' : 'x448', { publicKeyEncoding: { format: 'jwk' } });
+    return { privateKey, publicValue: fromBase64Url(publicKey.x) };
   };
 
   const agree = (privateKey: KeyObject, peerPublic: Uint8Array): Uint8Array => {
@@ -77,12 +77,16 @@ function montgomery(curve: MontgomeryCurve): KeyExchangeMethod {
   };
 }
 
-function rawPublic(key: KeyObject): Uint8Array {
-  const text = atob(key.export({ format: 'jwk' }).x!.replace(/-/g, '+').replace(/_/g, '/'));
-  const value = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) value[i] = text.charCodeAt(i);
-  return value;
-}
+/** The public half as JWK at once, since only its octets are wanted; the types of node:crypto know PEM and DER alone here. */
+const generatePair = generateKeyPairSync as unknown as (
+  type: 'x25519' | 'x448',
+  options: { readonly publicKeyEncoding: { readonly format: 'jwk' } },
+) => { readonly privateKey: KeyObject; readonly publicKey: { readonly x: string } };
+
+const rawPublic = (key: KeyObject): Uint8Array => fromBase64Url(key.export({ format: 'jwk' }).x!);
+
+/** `atob` passes over the padding that base64url leaves out. */
+const fromBase64Url = (text: string): Uint8Array => fromLatin1(atob(text.replaceAll('-', '+').replaceAll('_', '/')));
 
 const toBase64Url = (data: Uint8Array): string =>
   btoa(String.fromCharCode(...data))

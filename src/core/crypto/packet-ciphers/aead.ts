@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto';
+import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { ApiMisuse } from '../../bytes/errors.ts';
 import type { PacketCipher } from '../packet-cipher.ts';
 import type { EncryptionTransform } from '../transforms.ts';
@@ -11,7 +11,8 @@ export class AeadPacketCipher implements PacketCipher {
   readonly ivKind = 'counter';
   readonly #name: 'aes-128-ccm';
   readonly #options: { readonly authTagLength: number };
-  #key: KeyObject | undefined;
+  /** Octets and not a `KeyObject`: those can be zeroised, and cost nothing until they are used. */
+  #key: Uint8Array | undefined;
   /** Salt and explicit IV; the salt stays, the IV is that of the packet at hand. */
   readonly #nonce: Uint8Array;
   readonly #saltLength: number;
@@ -25,7 +26,7 @@ export class AeadPacketCipher implements PacketCipher {
     // All three modes answer to the calls of CCM, whose types are the strictest.
     this.#name = cipherName as 'aes-128-ccm';
     this.#options = { authTagLength: transform.icvLength };
-    this.#key = createSecretKey(key);
+    this.#key = key.slice();
     this.#saltLength = salt.length;
     this.#nonce = new Uint8Array(salt.length + transform.ivLength);
     this.#nonce.set(salt);
@@ -68,6 +69,7 @@ export class AeadPacketCipher implements PacketCipher {
   }
 
   destroy(): void {
+    this.#key?.fill(0);
     this.#key = undefined;
     this.#nonce.fill(0);
   }
@@ -88,7 +90,7 @@ export class AeadPacketCipher implements PacketCipher {
     return aad;
   }
 
-  #liveKey(): KeyObject {
+  #liveKey(): Uint8Array {
     if (this.#key === undefined) throw new ApiMisuse('this packet cipher was destroyed', { code: 'CIPHER_DESTROYED' });
     return this.#key;
   }
