@@ -52,11 +52,26 @@ export const STRONGSWAN: Subject = {
     return {
       pid: swan.pid,
       established: () => established(swan),
-      forgetAll: () => eventually('strongSwan is empty again', async () => (await established(swan)) === 0, 60_000).then(() => undefined),
+      forgetAll: () => emptied(swan),
       residentOctets: async () => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${swan.pid}/status`, 'utf8'))?.[1]) * 1024,
     };
   },
 };
+
+/** An initiator's Delete may have got lost. strongSwan keeps that IKE SA for good, so after a few seconds it is told to forget what is left. */
+async function emptied(swan: Strongswan): Promise<void> {
+  const goodbyes = performance.now() + 5000;
+  await eventually(
+    'strongSwan is empty again',
+    async () => {
+      if ((await established(swan)) === 0) return true;
+      if (performance.now() > goodbyes) await swan.forget(CONNECTION);
+      return false;
+    },
+    60_000,
+    () => swan.log(),
+  );
+}
 
 export async function established(swan: Strongswan): Promise<number> {
   const { total, halfOpen } = await swan.stats();
@@ -84,7 +99,7 @@ export const QUIET: Settings = {
 function responderConf(host: Host, peer: Host, identity: Identity): Settings {
   return {
     connections: {
-      any: {
+      [CONNECTION]: {
         ...COMMON,
         local_addrs: host.address,
         remote_addrs: peer.address,
@@ -128,4 +143,5 @@ function gatewayConfiguration(host: Host, peer: Host, identity: Identity): objec
   };
 }
 
+const CONNECTION = 'any';
 const CLIENTS = '10.1.0.0/16';

@@ -67,7 +67,7 @@ export class Cli {
   }
 
   /** Waits for something it says. */
-  async says(pattern: RegExp, limit = 10_000): Promise<RegExpExecArray> {
+  async says(pattern: RegExp, limit = 30_000): Promise<RegExpExecArray> {
     const ended = this.done.then(() => true);
     for (let waited = 0; waited < limit; waited += 10) {
       const found = pattern.exec(this.out + this.err);

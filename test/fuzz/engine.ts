@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TunnelwrightError } from '../../src/core/bytes/index.ts';
+import { least, processorTime } from '../support/processor-time.ts';
 import { type Draws, seededDraws } from './draws.ts';
 import { mutate } from './mutate.ts';
 import { Watchdog } from './watchdog.ts';
@@ -9,7 +10,7 @@ import { Watchdog } from './watchdog.ts';
 /** Something that meets octets of strangers. */
 export interface FuzzTarget {
   readonly name: string;
-  /** Milliseconds that no input may take; those of a datagram's size 50. */
+  /** Milliseconds of processor time that no input may take; those of a datagram's size 50. */
   readonly slow?: number;
   /** Well-formed inputs from which the wandering starts. */
   seeds(draws: Draws): readonly Uint8Array[];
@@ -56,16 +57,13 @@ export function fuzz(target: FuzzTarget, budget: Budget): { readonly inputs: num
 /** Why this input is a crash, or undefined when the target stood it. */
 export function crashReason(target: FuzzTarget, input: Uint8Array): string | undefined {
   const slow = target.slow ?? SLOW;
-  const before = performance.now();
-  const reason = runOnce(target, input);
-  if (reason !== undefined || performance.now() - before < slow) return reason;
-  // Slow once may be the machine; slow three times is the input.
-  const times = [0, 1, 2].map(() => {
-    const start = performance.now();
-    runOnce(target, input);
-    return performance.now() - start;
+  let reason: string | undefined;
+  const first = processorTime(() => {
+    reason = runOnce(target, input);
   });
-  return Math.min(...times) < slow ? undefined : `took ${Math.min(...times).toFixed(0)} ms for ${input.length} octets`;
+  if (reason !== undefined || first < slow) return reason;
+  const took = least(() => processorTime(() => void runOnce(target, input)), slow);
+  return took < slow ? undefined : `took ${took.toFixed(0)} ms for ${input.length} octets`;
 }
 
 /** Crashes that were found before, each a file; they stay here for good. */

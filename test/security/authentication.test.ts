@@ -7,6 +7,7 @@ import { ExchangeType, NotifyType, type Payload } from '../../src/core/wire/inde
 import { CredentialStore } from '../../src/host/engine/credentials.ts';
 import type { End } from '../core/ike/two-ends.ts';
 import { DAY, type Holder, intermediate, NOW, peer, root } from '../core/pki/lab.ts';
+import { expectAtOnce } from '../support/at-once.ts';
 import { establish, establishedSas, type Filter, type Trio, toRest, trio } from './support/life.ts';
 
 /**
@@ -317,10 +318,10 @@ describe('CVE-2023-26463: the key of one chain, the certificates of another', ()
 
   test('hundreds of certificates: bounded work, and no way in', () => {
     const many = Array.from({ length: 120 }, () => bad);
-    const before = performance.now();
-    const world = play({ ...byCertificate, filter: meddling('left', withCerts(...many)) });
-    expect(world.right.has('ike-up')).toEqual([]);
-    expect(performance.now() - before).toBeLessThan(1000);
+    expectAtOnce(() => {
+      const world = play({ ...byCertificate, filter: meddling('left', withCerts(...many)) });
+      expect(world.right.has('ike-up')).toEqual([]);
+    }, 1000);
   });
 });
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { ControlClient, ControlServer, ROUTES } from '../../src/product/control/index.ts';
 import { seededDraws } from '../fuzz/draws.ts';
 import { mutate } from '../fuzz/mutate.ts';
@@ -56,12 +56,12 @@ const LIES: readonly string[] = [
   '\xff\xff\xff\xff',
 ];
 
-test('CVE-2018-5388: lengths that lie, and requests of every other wrong kind', { timeout: 30_000 }, async () => {
+test('CVE-2018-5388: lengths that lie, and requests of every other wrong kind', async () => {
   for (const lie of LIES) await say(new TextEncoder().encode(lie));
   expect((await client.version()).version).toBe('1.2.3');
 });
 
-test('CVE-2018-5388: mutated requests for every route', { timeout: 30_000 }, async () => {
+test('CVE-2018-5388: mutated requests for every route', async () => {
   const draws = seededDraws(5388);
   const seeds = Object.values(ROUTES).map(({ method, path }) =>
     new TextEncoder().encode(method === 'GET' ? `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n` : post(path, '{"connection":"home"}')),
@@ -69,14 +69,14 @@ test('CVE-2018-5388: mutated requests for every route', { timeout: 30_000 }, asy
   const before = heldOctets();
   for (let i = 0; i < 300; i++) await say(mutate(draws.pick(seeds), seeds, draws));
   expect((await client.status()).name).toBe('home');
-  expect(heldOctets() - before).toBeLessThan(8 << 20);
+  // sockets go when the event loop has turned a few times more
+  await vi.waitFor(() => expect(heldOctets() - before).toBeLessThan(8 << 20), { timeout: 20_000 });
 });
 
-test('more connections than it takes, all silent: those who ask afterwards are answered', { timeout: 30_000 }, async () => {
+test('more connections than it takes, all silent: those who ask afterwards are answered', async () => {
   const idle = Array.from({ length: 100 }, () => connect(server.path).on('error', () => undefined));
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await Promise.all(idle.map((socket) => new Promise((resolve) => socket.once('connect', resolve).once('close', resolve))));
   for (const socket of idle) socket.destroy();
-  await new Promise((resolve) => setTimeout(resolve, 50));
   expect((await client.version()).version).toBe('1.2.3');
 });
 
@@ -90,6 +90,5 @@ function say(data: Uint8Array): Promise<void> {
     };
     socket.on('error', done).on('close', done).on('data', done);
     socket.end(data);
-    setTimeout(done, 20).unref();
   });
 }

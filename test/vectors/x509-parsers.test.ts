@@ -17,6 +17,7 @@ import {
   parseName,
   parsePem,
 } from '../../src/core/pki/index.ts';
+import { expectAtOnce } from '../support/at-once.ts';
 import { describeWithShared, listShared, sharedPath } from '../support/shared.ts';
 import { type Exemption, judge, pemBlocks, readBytes, reasonFor } from './x509-cases.ts';
 
@@ -157,15 +158,15 @@ describe('a certificate cut short or altered', () => {
   });
 
   test('in any octet is refused or read, and never takes long', () => {
-    const began = performance.now();
-    for (let i = 0; i < sample.length; i++) {
-      for (const value of [0x00, 0x80, 0xff, sample[i]! ^ 1]) {
-        const altered = sample.slice();
-        altered[i] = value;
-        refusal(() => parseCertificate(altered));
+    expectAtOnce(() => {
+      for (let i = 0; i < sample.length; i++) {
+        for (const value of [0x00, 0x80, 0xff, sample[i]! ^ 1]) {
+          const altered = sample.slice();
+          altered[i] = value;
+          refusal(() => parseCertificate(altered));
+        }
       }
-    }
-    expect(performance.now() - began).toBeLessThan(5000);
+    }, 5000);
   });
 });
 

@@ -5,6 +5,7 @@ import { element, oid, sequence, setOf } from '../../../src/core/pki/der-writer.
 import { formatName, isWithin, nameKey, parseName, sameName } from '../../../src/core/pki/name.ts';
 import { looksLikeName, parseNameText } from '../../../src/core/pki/name-text.ts';
 import { decodeString, foldString, matchesGlob } from '../../../src/core/pki/strings.ts';
+import { expectAtOnce } from '../../support/at-once.ts';
 
 /** A name of one CN in a given string type. */
 const cn = (tag: number, content: Uint8Array) => parseName(sequence(setOf(sequence(oid('2.5.4.3'), element(tag, content)))));
@@ -164,8 +165,6 @@ describe('strings', () => {
   ])('%s fits %s: %s', (pattern, text, expected) => expect(matchesGlob(pattern, text)).toBe(expected));
 
   test('no pattern makes the search explode', () => {
-    const began = performance.now();
-    expect(matchesGlob(`${'*a'.repeat(50)}*b`, 'a'.repeat(5000))).toBe(false);
-    expect(performance.now() - began).toBeLessThan(1000);
+    expectAtOnce(() => expect(matchesGlob(`${'*a'.repeat(50)}*b`, 'a'.repeat(5000))).toBe(false), 1000);
   });
 });

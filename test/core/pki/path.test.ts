@@ -14,6 +14,7 @@ import {
   parseCertificate,
   SERVER_PURPOSE,
 } from '../../../src/core/pki/index.ts';
+import { expectAtOnce } from '../../support/at-once.ts';
 import { DAY, intermediate, NOW, peer, root } from './lab.ts';
 
 const ca = root();
@@ -206,10 +207,10 @@ describe('work is bounded', () => {
     const forged = intermediate(maze[0]!, 'CN=maze 1', { key: peer(ca, 'CN=k', []).key });
     const stranger = intermediate(forged, 'CN=maze 0');
     const leaf = peer(stranger, 'CN=leaf', []).certificate;
-    const began = performance.now();
-    const error = failure(leaf, { intermediates: maze.map(({ certificate }) => certificate) });
-    expect(['BAD_SIGNATURE', 'PATH_TOO_COMPLEX']).toContain(error.code);
-    expect(performance.now() - began).toBeLessThan(1000);
+    expectAtOnce(() => {
+      const error = failure(leaf, { intermediates: maze.map(({ certificate }) => certificate) });
+      expect(['BAD_SIGNATURE', 'PATH_TOO_COMPLEX']).toContain(error.code);
+    }, 1000);
   });
 
   test('a mesh in which all certify all', () => {
@@ -218,9 +219,7 @@ describe('work is bounded', () => {
       authorities.flatMap((b, k) => (i === k ? [] : [intermediate(a, `CN=mesh ${k}`, { key: b.key }).certificate])),
     );
     const leaf = peer(authorities[0]!, 'CN=leaf', []).certificate;
-    const began = performance.now();
-    expect(failure(leaf, { intermediates: mesh }).code).toBe('PATH_TOO_COMPLEX');
-    expect(performance.now() - began).toBeLessThan(1000);
+    expectAtOnce(() => expect(failure(leaf, { intermediates: mesh }).code).toBe('PATH_TOO_COMPLEX'), 1000);
     expect(attempt(leaf, { anchors: [authorities[7]!.certificate], intermediates: mesh }).ok).toBe(true);
   });
 

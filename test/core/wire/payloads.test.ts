@@ -7,6 +7,7 @@ import { PayloadType } from '../../../src/core/wire/iana.ts';
 import { parsePayloads, typeOf, writePayloads } from '../../../src/core/wire/message.ts';
 import { PAYLOADS } from '../../../src/core/wire/payloads/index.ts';
 import type { Payload } from '../../../src/core/wire/payloads/types.ts';
+import { expectAtOnce } from '../../support/at-once.ts';
 import { forSeeds, type Gen } from '../../support/gen.ts';
 
 const open = PAYLOADS.filter(({ notation }) => notation !== 'SK' && notation !== 'SKF');
@@ -123,16 +124,16 @@ describe('a chain of payloads', () => {
   });
 
   test('made of anything at all is read or refused, quickly', () => {
-    const started = performance.now();
-    forSeeds(2000, (g) => {
-      const octets = g.bytes(0, 400);
-      const type = g.oneIn(2) ? g.u8() : g.pick(PAYLOADS).type;
-      try {
-        parsePayloads(type, octets);
-      } catch (error) {
-        expect(error).toBeInstanceOf(TunnelwrightError);
-      }
-    });
-    expect(performance.now() - started).toBeLessThan(10_000);
+    const readOrRefuse = (): void =>
+      forSeeds(2000, (g) => {
+        const octets = g.bytes(0, 400);
+        const type = g.oneIn(2) ? g.u8() : g.pick(PAYLOADS).type;
+        try {
+          parsePayloads(type, octets);
+        } catch (error) {
+          expect(error).toBeInstanceOf(TunnelwrightError);
+        }
+      });
+    expectAtOnce(readOrRefuse, 10_000);
   });
 });

@@ -152,7 +152,7 @@ export async function socketPair(loopback: Loopback, tunnel: Tunnel, host = INNE
   return { here, there };
 }
 
-export async function eventually(what: string, holds: () => boolean, within = 10_000): Promise<void> {
+export async function eventually(what: string, holds: () => boolean, within = 60_000): Promise<void> {
   const until = performance.now() + within;
   while (!holds()) {
     if (performance.now() > until) throw new Error(`not within ${within} ms: ${what}`);

@@ -235,7 +235,7 @@ def udp_echo(request):
 def udp_ask(request):
     """Sends datagrams of these sizes, one by one, and says what came back."""
     client = socket.socket(family(request["ip"]), socket.SOCK_DGRAM)
-    client.settimeout(request.get("timeout", 5))
+    client.settimeout(request.get("timeout", 30))
     client.connect((request["ip"], request["port"]))
     same = []
     for size in request["sizes"]:
@@ -249,7 +249,7 @@ def ping(request):
     """ICMP echo over a raw socket; milliseconds, or the ICMP type and code that came instead."""
     six = ":" in request["ip"]
     raw = socket.socket(family(request["ip"]), socket.SOCK_RAW, socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP)
-    raw.settimeout(request.get("timeout", 5))
+    raw.settimeout(request.get("timeout", 30))
     if not request.get("fragment", True) and not six:
         raw.setsockopt(socket.IPPROTO_IP, 10, 2)
     ident, data = 0x7477, PATTERN[: request.get("size", 56)]

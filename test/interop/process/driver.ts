@@ -41,7 +41,7 @@ const METHODS: Readonly<Record<string, (request: Request) => Promise<unknown>>> 
   listen,
   served: ({ port = 0 }) => served.get(port)!,
   connect: async ({ to = '', port = 0, octets = 0 }) =>
-    exchangeOctets(await end.inside.connect({ host: to, port, allowHalfOpen: true, timeout: 10_000 }), octets, 0xfeed),
+    exchangeOctets(await end.inside.connect({ host: to, port, allowHalfOpen: true, timeout: 60_000 }), octets, 0xfeed),
   memory: async () => {
     globalThis.gc?.();
     return process.memoryUsage();
@@ -79,7 +79,7 @@ function tell(error: unknown): object {
 async function ping({ to = '', count = 1 }: Request): Promise<number> {
   let answers = 0;
   for (let i = 0; i < count; i++) {
-    await end.inside.ping(to, { timeout: 2000 }).then(
+    await end.inside.ping(to, { timeout: 10_000 }).then(
       () => answers++,
       () => undefined,
     );

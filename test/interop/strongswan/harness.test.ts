@@ -69,6 +69,15 @@ describeWith(STRONGSWAN, 'strongSwan with strongSwan', () => {
     await bothClean(left, right);
   });
 
+  test('one is told to forget: it does not wait, and the other hears of it', async () => {
+    await left.initiate();
+    await agreedSa(left, right);
+    await left.forget();
+    expect(await left.ikeSas()).toEqual([]);
+    await bothClean(left, right);
+    await left.forget();
+  });
+
   test('a cut path is noticed by both', async () => {
     await left.initiate();
     await agreedSa(left, right);

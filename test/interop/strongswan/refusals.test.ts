@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { exitCodeOf } from '../../../src/cli/exit-codes.ts';
 import { type Pair, type PairOptions, startPair } from '../support/pair.ts';
 import { createAuthority } from '../support/pki.ts';
-import { eventually } from '../support/process.ts';
+import { eventually, PATIENCE } from '../support/process.ts';
 import { createIdentities, type Identity, LEFT_ID, PROPOSALS, RIGHT_ID } from '../support/profile.ts';
 import { describeWith, STRONGSWAN } from '../support/requirements.ts';
 import { bothClean } from '../support/scenario.ts';
@@ -98,8 +98,8 @@ const REFUSALS: readonly Refusal[] = [
 
 describeWith(STRONGSWAN, 'strongSwan refuses, or we do', () => {
   for (const refusal of REFUSALS) {
-    test(`${refusal.what}: we are initiator`, () => initiatorSays(refusal), 60_000);
-    test(`${refusal.what}: we are responder`, () => responderSays(refusal), 60_000);
+    test(`${refusal.what}: we are initiator`, () => initiatorSays(refusal));
+    test(`${refusal.what}: we are responder`, () => responderSays(refusal));
   }
 });
 
@@ -149,7 +149,7 @@ async function expectCommandFails({ network, configuration, folder, peer }: Pair
   await eventually(
     'strongSwan holds nothing',
     async () => (await peer.ikeSas()).length === 0,
-    15_000,
+    PATIENCE,
     () => peer.log(),
   );
 }

@@ -13,7 +13,7 @@ export interface Finished {
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly input?: string;
-  /** Milliseconds after which the process is killed. */
+  /** Milliseconds after which the process is killed: two minutes unless told. */
   readonly timeout?: number;
 }
 
@@ -25,7 +25,7 @@ export async function run(command: string, args: readonly string[], options: Run
   child.stderr.on('data', (chunk: Buffer) => (output.stderr += chunk.toString()));
   child.stdin.on('error', () => undefined);
   child.stdin.end(options.input ?? '');
-  const timer = setTimeout(() => child.kill('SIGKILL'), options.timeout ?? 30_000);
+  const timer = setTimeout(() => child.kill('SIGKILL'), options.timeout ?? 120_000);
   try {
     return { status: await ended(child), ...output };
   } finally {
@@ -95,7 +95,7 @@ export class Daemon {
     if (!this.running) return;
     const end = ended(this.child);
     this.child.kill('SIGTERM');
-    const timer = setTimeout(() => this.child.kill('SIGKILL'), 5000);
+    const timer = setTimeout(() => this.child.kill('SIGKILL'), 20_000);
     await end;
     clearTimeout(timer);
   }
@@ -105,11 +105,14 @@ export class Daemon {
   }
 }
 
-/** Waits until `look` gives something. `what` says in a failure for what, and `onTimeout` adds what the other side logged. */
+/**
+ * Waits until `look` gives something, for a minute unless told: a busy machine is slow. `what` says in a failure for what, and `onTimeout`
+ * adds what the other side logged.
+ */
 export async function eventually<T>(
   what: string,
   look: () => T | undefined | false | Promise<T | undefined | false>,
-  timeout = 10_000,
+  timeout = PATIENCE,
   onTimeout: () => string = () => '',
 ): Promise<T> {
   const end = performance.now() + timeout;
@@ -138,4 +141,6 @@ function ended(child: ChildProcess): Promise<number> {
   });
 }
 
+/** Milliseconds for what only has to happen. */
+export const PATIENCE = 60_000;
 const OUTPUT_KEPT = 64 * 1024;

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import type { End, IkeSaSeen } from './end.ts';
-import { eventually } from './process.ts';
+import { eventually, PATIENCE } from './process.ts';
 
 export const TRANSFER_OCTETS = 20 * 1024 * 1024;
 
@@ -14,7 +14,7 @@ export async function agreedSa(a: End, b: End): Promise<IkeSaSeen> {
       const agreed = ofA.length === 1 && ofB.length === 1 && isUp(ofA[0]!) && isUp(ofB[0]!) && sameSpis(ofA[0]!, ofB[0]!);
       return agreed ? ofA[0]! : undefined;
     },
-    15_000,
+    PATIENCE,
     () => `${a.log()}\n${b.log()}`,
   );
 }
@@ -24,7 +24,7 @@ export async function bothClean(a: End, b: End): Promise<void> {
   await eventually(
     'both ends are clean',
     async () => (await a.ikeSas()).length + (await b.ikeSas()).length === 0,
-    15_000,
+    PATIENCE,
     () => `${a.log()}\n${b.log()}`,
   );
 }
@@ -37,7 +37,7 @@ export async function childless(a: End, b: End): Promise<void> {
       const both = [...(await a.ikeSas()), ...(await b.ikeSas())];
       return both.length === 2 && both.every((sa) => sa.established && sa.children.length === 0);
     },
-    15_000,
+    PATIENCE,
     () => `${a.log()}\n${b.log()}`,
   );
 }
@@ -87,7 +87,7 @@ async function changed(a: End, b: End, isNew: (sa: IkeSaSeen) => boolean): Promi
       const sa = await agreedSa(a, b);
       return isNew(sa) ? sa : undefined;
     },
-    15_000,
+    PATIENCE,
     () => `${a.log()}\n${b.log()}`,
   );
 }

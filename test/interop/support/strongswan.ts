@@ -3,7 +3,7 @@ import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { ChildSaSeen, End, Exchanged, IkeSaSeen } from './end.ts';
 import type { Host } from './network.ts';
-import { Daemon, eventually, must, type RunOptions, run } from './process.ts';
+import { Daemon, eventually, must, PATIENCE, type RunOptions, run } from './process.ts';
 import type { Scope } from './scope.ts';
 import { parsePretty, type Section, type Settings, writeSettings } from './settings.ts';
 import { tcpConnect, tcpListen } from './tcp.ts';
@@ -43,7 +43,7 @@ export class Strongswan implements End {
     await eventually(
       'strongSwan opens its control socket',
       () => existsSync(swan.#path('charon.vici')),
-      10_000,
+      PATIENCE,
       () => swan.log(),
     );
     await swan.load();
@@ -65,7 +65,7 @@ export class Strongswan implements End {
   }
 
   async initiate(child = 'net'): Promise<void> {
-    await this.#swanctl(['--initiate', '--child', child, '--timeout', '20']);
+    await this.#swanctl(['--initiate', '--child', child, '--timeout', SECONDS]);
   }
 
   async rekeyChild(): Promise<void> {
@@ -77,11 +77,18 @@ export class Strongswan implements End {
   }
 
   async deleteChild(): Promise<void> {
-    await this.#swanctl(['--terminate', '--child', 'net', '--timeout', '10']);
+    await this.#swanctl(['--terminate', '--child', 'net', '--timeout', SECONDS]);
   }
 
   async deleteIke(): Promise<void> {
-    await this.#swanctl(['--terminate', '--ike', 'net', '--timeout', '10']);
+    await this.#swanctl(['--terminate', '--ike', 'net', '--timeout', SECONDS]);
+  }
+
+  /** Drops the IKE SAs of a connection without waiting for the other end. There may be none any more. */
+  async forget(connection = 'net'): Promise<void> {
+    await this.#swanctl(['--terminate', '--ike', connection, '--force']).catch((error: Error) => {
+      if (!error.message.includes('no matching SAs')) throw error;
+    });
   }
 
   async ikeSas(): Promise<readonly IkeSaSeen[]> {
@@ -103,7 +110,7 @@ export class Strongswan implements End {
 
   /** One process for each request: behind a first answer, ping waits for the next no longer than two round trips. */
   async ping(to: string, count: number): Promise<number> {
-    const args = ['netns', 'exec', this.host.namespace, 'ping', '-n', '-q', '-c', '1', '-W', '2', '-I', this.host.inside, to];
+    const args = ['netns', 'exec', this.host.namespace, 'ping', '-n', '-q', '-c', '1', '-W', '10', '-I', this.host.inside, to];
     let answers = 0;
     for (let i = 0; i < count; i++) if ((await run('ip', args)).status === 0) answers++;
     return answers;
@@ -146,7 +153,7 @@ export class Strongswan implements End {
       install_routes: 'yes',
       retransmit_timeout: 0.5,
       retransmit_base: 1.4,
-      retransmit_tries: 3,
+      retransmit_tries: 5,
       delete_rekeyed_delay: 1,
       plugins: { vici: { socket: `unix://${this.#path('charon.vici')}` }, 'kernel-libipsec': { allow_peer_ts: 'yes' } },
       filelog: { log: { path: this.#path('charon.log'), time_format: '%T', default: 1, ike: 2, enc: 1, flush_line: 'yes' } },
@@ -192,6 +199,8 @@ const sections = (root: Section, name: string): Section[] =>
     .filter(([key, value]) => (key === name || key.startsWith(`${name}#`)) && typeof value === 'object')
     .map(([, value]) => value as Section);
 
+/** How long strongSwan is given to bring something up or down, in seconds. */
+const SECONDS = String(PATIENCE / 1000);
 const CHARON = '/usr/sbin/charon-systemd';
 const SWANCTL_FOLDERS = [
   'x509',

@@ -1,6 +1,6 @@
 import type { Exchanged } from './end.ts';
 import type { Host } from './network.ts';
-import { compiled, Daemon, eventually } from './process.ts';
+import { compiled, Daemon, eventually, PATIENCE } from './process.ts';
 import { Scope } from './scope.ts';
 
 /** Ends of a TCP connection in the kernel of a namespace, as processes of their own: `process/tcp-end.ts`. */
@@ -9,7 +9,7 @@ export async function tcpListen(host: Host, port: number, octets: number): Promi
   await eventually(
     'the TCP server listens',
     () => end.daemon.output.includes('"listening"'),
-    10_000,
+    PATIENCE,
     () => end.daemon.output,
   );
   return { done: result(end) };
@@ -37,7 +37,7 @@ async function result({ scope, daemon }: Running): Promise<Exchanged> {
     await eventually(
       'the TCP connection ends',
       () => !daemon.running,
-      60_000,
+      4 * PATIENCE,
       () => daemon.output,
     );
     const line = daemon.output.split('\n').find((l) => l.includes('"received"'));

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { End, Exchanged, IkeSaSeen } from './end.ts';
 import type { Host } from './network.ts';
-import { compiled, Daemon, eventually, type Finished, run } from './process.ts';
+import { compiled, Daemon, eventually, type Finished, PATIENCE, run } from './process.ts';
 import type { Identity } from './profile.ts';
 import type { Scope } from './scope.ts';
 
@@ -73,7 +73,7 @@ export class Tunnelwright implements End {
     await eventually(
       'our process is ready',
       () => end.#ready || !end.#daemon.running,
-      10_000,
+      PATIENCE,
       () => end.log(),
     );
     if (!end.#ready) throw new Error(`our process did not start\n${end.log()}`);
@@ -86,7 +86,7 @@ export class Tunnelwright implements End {
     await eventually(
       'our process ends',
       () => !this.#daemon.running,
-      10_000,
+      PATIENCE,
       () => this.log(),
     );
   }
@@ -242,7 +242,7 @@ export function configuration({ host, peer, identity, ike, esp, connection = {},
         proposals: ike,
         local: { auth: identity.auth, id: identity.id, ...own },
         remote: { auth: identity.auth, id: identity.peerId },
-        retransmission: { initial: '500ms', base: 1.4, give_up: '4s' },
+        retransmission: { initial: '500ms', base: 1.4, give_up: '8s' },
         ...connection,
         children: { net: { local_ts: host.network, remote_ts: peer.network, esp_proposals: esp, ...child } },
       },

@@ -156,4 +156,4 @@ const CLOSED = 'esp.enable_encryption_decode:FALSE';
 /** HTTP is read by ourselves: tshark would put its message together anew with every segment, for a minute and more. */
 const WITHOUT_HTTP = ['--disable-protocol', 'http'];
 /** Milliseconds for one run of tshark over a whole capture. */
-const PATIENCE = 100_000;
+const PATIENCE = 400_000;

@@ -18,7 +18,7 @@ describeWith(FRESH_COPY, 'a fresh copy, as an ordinary user', () => {
   const path = (...names: string[]): string => join(folder, ...names);
 
   /** In the copy, as nobody, with nothing of our environment but the way to Node and to the registry. */
-  function asUser(command: readonly string[], timeout = 170_000): Promise<Finished> {
+  function asUser(command: readonly string[], timeout = 500_000): Promise<Finished> {
     const environment = { ...reachRegistry(), PATH: process.env.PATH ?? '', HOME: path('home'), TMPDIR: path('tmp') };
     const assignments = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
     const [first, ...rest] = [...GIVE_UP_RIGHTS, 'env', '-i', '-C', path('copy'), ...assignments, ...command];
@@ -43,7 +43,7 @@ describeWith(FRESH_COPY, 'a fresh copy, as an ordinary user', () => {
     expect((await asUser(['grep', 'CapEff', '/proc/self/status'])).stdout).toMatch(/:\s+0+$/m);
   });
 
-  test('npm start makes itself ready, and takes a file of the user', { timeout: 180_000 }, async () => {
+  test('npm start makes itself ready, and takes a file of the user', async () => {
     const { status, stdout, stderr } = await asUser(['npm', 'start', '--', '--file', path('letter.bin')]);
     expect(status, stdout + stderr).toBe(0);
     expect(stderr).toContain('tunnelwright: installing dependencies …');

@@ -46,7 +46,8 @@ describe('connect', () => {
     const before = udpHandles();
     const began = performance.now();
     await expect(connect({ config: config({ road: road() }) })).rejects.toMatchObject({ name: 'TimedOut', hint: expect.any(String) });
-    expect(performance.now() - began).toBeLessThan(5000);
+    // its time is 300 ms; unless it is told, it would ask for minutes
+    expect(performance.now() - began).toBeLessThan(20_000);
     expect(udpHandles()).toBe(before);
   });
 

@@ -22,6 +22,7 @@ import {
   type IkeKeys,
   renderDecoded,
 } from '../../../src/product/explain/index.ts';
+import { expectAtOnce } from '../../support/at-once.ts';
 import { captureFiles } from '../../support/captures.ts';
 import { forSeeds, gen } from '../../support/gen.ts';
 import { describeWithShared, readShared } from '../../support/shared.ts';
@@ -462,15 +463,15 @@ describe('renderDecoded', () => {
 
 describeWithShared('captures of other implementations', 'vectors/captures', () => {
   test.each(captureFiles())('%s: one line per packet, whatever it holds', (path) => {
-    const started = performance.now();
-    const { packets } = decodeCapture(readShared(path));
-    expect(packets.length).toBeGreaterThan(0);
-    packets.forEach(({ number, summary, kind }, i) => {
-      expect(number).toBe(i + 1);
-      expect(summary).not.toMatch(/[\n\r]/);
-      expect(summary.length, kind).toBeGreaterThan(3);
-    });
-    expect(performance.now() - started).toBeLessThan(1000);
+    expectAtOnce(() => {
+      const { packets } = decodeCapture(readShared(path));
+      expect(packets.length).toBeGreaterThan(0);
+      packets.forEach(({ number, summary, kind }, i) => {
+        expect(number).toBe(i + 1);
+        expect(summary).not.toMatch(/[\n\r]/);
+        expect(summary.length, kind).toBeGreaterThan(3);
+      });
+    }, 1000);
   });
 
   test('IKEv1 is called by its name', () => {

@@ -11,6 +11,7 @@ import {
   parseEspTable,
   parseIkeTable,
 } from '../../../src/product/explain/index.ts';
+import { expectAtOnce } from '../../support/at-once.ts';
 import { gen } from '../../support/gen.ts';
 import { describeWithShared, listShared, readShared } from '../../support/shared.ts';
 
@@ -167,10 +168,10 @@ describe('tables', () => {
   });
 
   test('a thousand long lines of nothing are refused quickly', () => {
-    const started = performance.now();
-    expect(() => parseIkeTable(`${'"'.repeat(100_001)}\n`)).toThrow(ConfigError);
-    expect(() => parseIkeTable(`${' '.repeat(100_000)}x\n`)).toThrow(ConfigError);
-    expect(performance.now() - started).toBeLessThan(1000);
+    expectAtOnce(() => {
+      expect(() => parseIkeTable(`${'"'.repeat(100_001)}\n`)).toThrow(ConfigError);
+      expect(() => parseIkeTable(`${' '.repeat(100_000)}x\n`)).toThrow(ConfigError);
+    }, 1000);
   });
 });
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, vi } from 'vitest';
+import { afterEach } from 'vitest';
 import { FileServer, type FileServerEvent, type FileServerOptions, type Timing } from '../../../src/product/transfer/index.ts';
 import { SeededRandom } from '../../../src/testing/seeded.ts';
 import { Wire, type WirePlan } from './wire.ts';
@@ -37,11 +37,10 @@ export class TestTiming implements Timing {
 
 /** Waits so short that hundreds of broken connections take seconds; no giving up. */
 export const QUICK = { retry: { initial: 1, longest: 4, giveUp: Number.POSITIVE_INFINITY } } as const;
+/** For what only has to happen. */
+export const PATIENCE = { timeout: 20_000, interval: 5 } as const;
 /** One attempt. */
 export const ONCE = { retry: { initial: 1, longest: 4, giveUp: 0 } } as const;
-
-// Files that are synced to disk take as long as a busy machine likes.
-vi.setConfig({ testTimeout: 30_000 });
 
 const cleanups: (() => void | Promise<void>)[] = [];
 

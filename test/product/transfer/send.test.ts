@@ -15,7 +15,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { send, type TransferError, type TransferProgress } from '../../../src/product/transfer/index.ts';
-import { ONCE, QUICK, Scene, sha256, tree } from './scene.ts';
+import { ONCE, PATIENCE, QUICK, Scene, sha256, tree } from './scene.ts';
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -212,7 +212,7 @@ describe('resuming', () => {
         connect: wire.connect,
         file: path,
         signal: stop.signal,
-        onProgress: (progress) => progress.phase === 'sending' && setTimeout(() => stop.abort(), 10),
+        onProgress: (progress) => progress.phase === 'sending' && setImmediate(() => stop.abort()),
       }),
     );
     expect(await stopped).toMatchObject({ code: 'TRANSFER_ABORTED', resumable: true });
@@ -239,7 +239,7 @@ test('a connection that comes about when nobody wants it any more is closed', as
   };
   expect((await failure(send({ connect, file: path, signal: stop.signal, ...QUICK }))).code).toBe('TRANSFER_ABORTED');
   opened!();
-  await vi.waitFor(() => expect(late?.destroyed).toBe(true));
+  await vi.waitFor(() => expect(late?.destroyed).toBe(true), PATIENCE);
 });
 
 test('a connection that never comes about counts as lost', async () => {

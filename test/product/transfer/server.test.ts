@@ -2,10 +2,10 @@ import { EventEmitter } from 'node:events';
 import { existsSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { FileServer, receive, send } from '../../../src/product/transfer/index.ts';
 import { PeerHttp } from '../../../src/product/transfer/peer-http.ts';
-import { folder, QUICK, Scene, sha256, TestTiming } from './scene.ts';
+import { folder, PATIENCE, QUICK, Scene, sha256, TestTiming } from './scene.ts';
 import { Wire } from './wire.ts';
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
@@ -279,11 +279,10 @@ describe('the file service of HTTP', () => {
       stream.on('error', () => {});
       streams.push(stream);
     }
-    await new Promise((resolve) => setTimeout(resolve, 10));
-    expect(streams.map((stream) => stream.destroyed)).toEqual([false, false, true]);
+    const closed = (): readonly boolean[] => streams.map((stream) => stream.destroyed);
+    await vi.waitFor(() => expect(closed()).toEqual([false, false, true]), PATIENCE);
     scene.timing.elapse();
-    await new Promise((resolve) => setTimeout(resolve, 10));
-    expect(streams.map((stream) => stream.destroyed)).toEqual([true, true, true]);
+    await vi.waitFor(() => expect(closed()).toEqual([true, true, true]), PATIENCE);
   });
 });
 
@@ -321,7 +320,7 @@ describe('serve and receive', () => {
     const inbox = folder();
     const names: string[] = [];
     const received = receive({ listener: source, inbox, count: 2, onStored: (_peer, file) => names.push(file.path.join('/')) });
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await vi.waitFor(() => expect(source.listenerCount('connection')).toBe(1), PATIENCE);
     const wire = new Wire({ accept: (stream) => void source.emit('connection', stream), elapse: () => {} });
     const files = [scene.file('one.txt', 1000), scene.file('two.txt', 100_000)];
     for (const { path } of files) expect((await send({ connect: wire.connect, file: path, ...QUICK })).retries).toBe(0);
