@@ -4,13 +4,13 @@ import { formatSelector } from '../core/wire/text/selector.ts';
 import { type Client, createClient, Tunnel } from '../product/client/index.ts';
 import { formatProposalWords } from '../product/config/index.ts';
 import { type EventLine, ikeSaDocument, isoClock, noticeLine } from '../product/control/index.ts';
-import type { KeyLog } from '../product/explain/key-log.ts';
+import type { UdpPorts } from '../product/explain/wireshark-profile.ts';
 import type { CliContext } from './context.ts';
 import { openCredentials } from './credentials.ts';
 import { CliError } from './errors.ts';
 import { EXIT } from './exit-codes.ts';
 import { interruptible, onEnd } from './interrupt.ts';
-import { openKeyLog } from './key-log.ts';
+import { KeyFolder } from './key-log.ts';
 import type { Output } from './output.ts';
 import { type FailureOptions, failureOf } from './render/errors.ts';
 import { renderEvent } from './render/log.ts';
@@ -34,14 +34,15 @@ export class Foreground {
   readonly #options: ForegroundOptions;
   readonly #client: Client;
   readonly #session: Session;
-  readonly #keys: KeyLog | undefined;
+  readonly #keys: KeyFolder | undefined;
   readonly #steps: Steps;
   #phase: 'connecting' | 'up' | 'closing' = 'connecting';
 
   static async open(options: ForegroundOptions): Promise<Foreground> {
     const { wanted, context, out, control } = options;
     const { config, connection, name } = wanted;
-    const keys = options.keylog === undefined ? undefined : openKeyLog(options.keylog, context.cwd);
+    const keys = options.keylog === undefined ? undefined : await KeyFolder.open(options.keylog, context.cwd);
+    await keys?.ports(...portsOf(wanted));
     const credentials = await openCredentials(config, context.now(), out);
     const verbose = { logKeys: keys !== undefined, logMessages: out.verbose > 1 };
     const client = await createClient({ config, name, needed: [connection], credentials, ...verbose });
@@ -53,7 +54,7 @@ export class Foreground {
     }
   }
 
-  private constructor(options: ForegroundOptions, client: Client, session: Session, keys: KeyLog | undefined) {
+  private constructor(options: ForegroundOptions, client: Client, session: Session, keys: KeyFolder | undefined) {
     this.#options = options;
     this.#client = client;
     this.#session = session;
@@ -83,7 +84,7 @@ export class Foreground {
     } finally {
       this.#phase = 'closing';
       await this.#session.close(GRACE);
-      await this.#keys?.flush().catch((error: unknown) => out.warn(`the keys were not all written: ${String(error)}`));
+      await this.#keys?.close(out);
     }
   }
 
@@ -129,6 +130,12 @@ export class Foreground {
     });
   }
 }
+
+/** Of the peer: ours change from time to time, and one end of a datagram is enough to know it by. */
+const portsOf = ({ config, connection }: Wanted): UdpPorts[] =>
+  config.connections
+    .filter(({ name }) => name === connection)
+    .map(({ remotePort, remoteNatPort }) => ({ ike: remotePort, nat: remoteNatPort }));
 
 /** What we wanted, where the peer says that it wants something else. */
 function factsOf(error: unknown, { config, connection }: Wanted): FailureOptions['facts'] {

@@ -1,5 +1,61 @@
+import { constants } from 'node:fs';
+import { access, mkdir } from 'node:fs/promises';
+import { ConfigError } from '../core/bytes/errors.ts';
+import type { Notice } from '../core/ike/effects.ts';
 import { absolutePath } from '../product/config/index.ts';
 import { KeyLog } from '../product/explain/key-log.ts';
+import { type UdpPorts, writeWiresharkProfile } from '../product/explain/wireshark-profile.ts';
+import type { Output } from './output.ts';
+import { wiresharkHint } from './render/wireshark.ts';
 
-/** @param folder as it was given */
-export const openKeyLog = (folder: string, cwd: string): KeyLog => new KeyLog(absolutePath(folder, cwd));
+/** The folder of `--keylog`: every key, and what Wireshark has to know besides to read a capture with them. */
+export class KeyFolder {
+  readonly #path: string;
+  readonly #keys: KeyLog;
+
+  /** @param folder as it was given @throws ConfigError `FOLDER_UNWRITABLE` */
+  static async open(folder: string, cwd: string): Promise<KeyFolder> {
+    const path = absolutePath(folder, cwd);
+    await makeFolder(path);
+    return new KeyFolder(path);
+  }
+
+  private constructor(path: string) {
+    this.#path = path;
+    this.#keys = new KeyLog(path);
+  }
+
+  note(notice: Notice): void {
+    this.#keys.note(notice);
+  }
+
+  /** Told once ports are known. @throws DataPlaneError `FILE_UNWRITABLE` */
+  async ports(...ends: readonly UdpPorts[]): Promise<void> {
+    await writeWiresharkProfile(this.#path, ...ends);
+  }
+
+  /** Says what the folder is good for, or that it is not whole. */
+  async close(out: Output): Promise<void> {
+    try {
+      await this.#keys.flush();
+      out.note(`\n${wiresharkHint(this.#path)}`);
+    } catch (error) {
+      out.warn(`the keys were not all written: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+}
+
+/** @throws ConfigError `FOLDER_UNWRITABLE` */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    await access(path, constants.W_OK);
+  } catch (cause) {
+    throw new ConfigError(`${path} is not a folder to write to (${(cause as NodeJS.ErrnoException).code})`, {
+      code: 'FOLDER_UNWRITABLE',
+      file: path,
+      hint: 'Name a folder of yours, or one that is not there yet.',
+      cause,
+    });
+  }
+}

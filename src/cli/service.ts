@@ -1,7 +1,6 @@
 import type { Notice } from '../core/ike/effects.ts';
 import type { CompiledConfig } from '../product/config/index.ts';
 import { isoClock, noticeLine } from '../product/control/index.ts';
-import type { KeyLog } from '../product/explain/key-log.ts';
 import { createGateway, type Gateway } from '../product/gateway/index.ts';
 import type { FileServerEvent } from '../product/transfer/index.ts';
 import type { CliContext, EndSignal } from './context.ts';
@@ -9,7 +8,7 @@ import { openCredentials } from './credentials.ts';
 import { EXIT } from './exit-codes.ts';
 import { GRACE } from './foreground.ts';
 import { onEnd } from './interrupt.ts';
-import { openKeyLog } from './key-log.ts';
+import { KeyFolder } from './key-log.ts';
 import type { Output } from './output.ts';
 import { renderEvent } from './render/log.ts';
 import { planeName } from './render/steps.ts';
@@ -31,16 +30,17 @@ export class Service {
   readonly #options: ServiceOptions;
   readonly #gateway: Gateway;
   readonly #session: Session;
-  readonly #keys: KeyLog | undefined;
+  readonly #keys: KeyFolder | undefined;
 
   static async open(options: ServiceOptions): Promise<Service> {
     const { config, context, out, control } = options;
-    const keys = options.keylog === undefined ? undefined : openKeyLog(options.keylog, context.cwd);
+    const keys = options.keylog === undefined ? undefined : await KeyFolder.open(options.keylog, context.cwd);
     const credentials = await openCredentials(config, context.now(), out);
     const gateway = await createGateway({ config, credentials, logKeys: keys !== undefined, logMessages: out.verbose > 1 });
     gateway.onNotice(({ notice, at }) => show(notice, at, gateway, keys, out));
     try {
       await gateway.listen();
+      await keys?.ports(...gateway.sockets.map(({ ike, nat }) => ({ ike: ike?.port, nat: nat.port })));
       const onFile = (event: FileServerEvent) => showFile(event, context, out);
       return new Service(options, gateway, await Session.open(gateway, { config, context, control, onFile }), keys);
     } catch (error) {
@@ -49,7 +49,7 @@ export class Service {
     }
   }
 
-  private constructor(options: ServiceOptions, gateway: Gateway, session: Session, keys: KeyLog | undefined) {
+  private constructor(options: ServiceOptions, gateway: Gateway, session: Session, keys: KeyFolder | undefined) {
     this.#options = options;
     this.#gateway = gateway;
     this.#session = session;
@@ -65,7 +65,7 @@ export class Service {
     const signal = await new Promise<EndSignal>((resolve) => onEnd(context, resolve));
     out.note('  saying goodbye …');
     await this.#session.close(GRACE);
-    await this.#keys?.flush().catch((error: unknown) => out.warn(`the keys were not all written: ${String(error)}`));
+    await this.#keys?.close(out);
     return signal === 'SIGINT' ? EXIT.interrupted : EXIT.ok;
   }
 
@@ -97,7 +97,7 @@ export class Service {
   }
 }
 
-function show(notice: Notice, at: number, gateway: Gateway, keys: KeyLog | undefined, out: Output): void {
+function show(notice: Notice, at: number, gateway: Gateway, keys: KeyFolder | undefined, out: Output): void {
   keys?.note(notice);
   const event = noticeLine(notice, at, isoClock(gateway.now()), 0, out.verbose > 1);
   if (event === undefined) return;

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -318,6 +318,41 @@ describe('two ends with certificates', () => {
 
 /** `up` that must not succeed. */
 const failing = () => cli(['up', 'home', '--config', 'client.yaml'], options);
+
+describe('--keylog', () => {
+  test('leaves a folder at either end that Wireshark starts with, and says how', async () => {
+    const ports = await serve(...PSK, '--keylog', 'gateway keys');
+    client(ports);
+    const tunnel = await up('--keylog', 'keys');
+    for (const one of running.splice(0).reverse()) {
+      one.signal('SIGINT');
+      expect((await one.done).code).toBe(130);
+    }
+    for (const name of ['keys', 'gateway keys']) {
+      expect(readdirSync(join(folder, name)).sort()).toEqual(['decode_as_entries', 'esp_sa', 'ikev2_decryption_table', 'preferences']);
+      expect(readFileSync(join(folder, name, 'decode_as_entries'), 'utf8')).toBe(
+        `decode_as_entry: udp.port,${ports.ike},(none),ISAKMP\ndecode_as_entry: udp.port,${ports.nat},(none),UDPENCAP\n`,
+      );
+    }
+    const [theirs, ours] = [join(folder, 'gateway keys'), join(folder, 'keys')];
+    expect(tunnel.err).toContain(
+      `\n${ours} holds the keys. To look inside a capture, with wireshark or tshark -r:\n  WIRESHARK_CONFIG_DIR=${ours} wireshark CAPTURE\n`,
+    );
+    expect(ports.gateway.err).toContain(`\n  WIRESHARK_CONFIG_DIR='${theirs}' wireshark CAPTURE\n`);
+  });
+
+  test('a folder that cannot be is told before anything is opened', async () => {
+    client({ ike: 500, nat: 4500 });
+    for (const argv of [
+      ['up', 'home', '--config', 'client.yaml'],
+      ['serve', '--address', '127.0.0.1', '--port', '0', '--nat-port', '0', ...PSK],
+    ]) {
+      const { code, out, err } = await cli([...argv, '--keylog', 'home.psk'], options);
+      expect({ code, out }).toEqual({ code: 2, out: '' });
+      expect(err).toMatch(/^✗ .*home\.psk is not a folder to write to \(EEXIST\) .*exit 2\n {2}fix {3}Name a folder of yours/);
+    }
+  });
+});
 
 describe('what goes wrong ends in one sentence, its fix and its exit code', () => {
   test('a wrong pre-shared key: 4, and the gateway knows more', async () => {

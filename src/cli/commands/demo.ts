@@ -3,6 +3,7 @@ import { addCommand, type Shell } from '../command.ts';
 import { EXIT } from '../exit-codes.ts';
 import { interruptible } from '../interrupt.ts';
 import { DemoView } from '../render/demo.ts';
+import { wiresharkHint } from '../render/wireshark.ts';
 
 interface DemoFlags {
   readonly file?: string;
@@ -47,13 +48,4 @@ export function registerDemo(shell: Shell): void {
       }
     },
   );
-}
-
-/** The folder is one that Wireshark starts with: it knows the ports and the keys from there. */
-function wiresharkHint(folder: string, capture: string): string {
-  const quoted = /^[\w./+@%=:,-]+$/.test(folder) ? folder : `'${folder.replaceAll("'", "'\\''")}'`;
-  return [
-    `${folder} holds ${capture} and its keys. To look inside, with wireshark or tshark -r:`,
-    `  WIRESHARK_CONFIG_DIR=${quoted} wireshark ${quoted}/${capture}`,
-  ].join('\n');
 }

@@ -1,7 +1,5 @@
-import { constants } from 'node:fs';
-import { access, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Address, ConfigError, DataPlaneError } from '../../core/bytes/index.ts';
+import { type Address, DataPlaneError } from '../../core/bytes/index.ts';
 import { systemClock } from '../../host/platform/clock.ts';
 import { systemUdp } from '../../host/platform/udp.ts';
 import { startWorker, type WorkerExit, type WorkerProcess } from '../../host/platform/worker-process.ts';
@@ -9,6 +7,7 @@ import type { EventLine, IkeSaDocument, ProgressLine } from '../../product/contr
 import { UdpCapture } from '../../product/explain/udp-capture.ts';
 import { writeWiresharkProfile } from '../../product/explain/wireshark-profile.ts';
 import { UdpRelay } from '../../testing/udp-relay.ts';
+import { makeFolder } from '../key-log.ts';
 import { aborted } from './aborted.ts';
 import type { ClientMessage, ClientSetup, Failure, GatewayMessage, GatewaySetup, Order, SpiCount } from './messages.ts';
 import { makeWorkspace, sha256OfFile, type Workspace } from './workspace.ts';
@@ -268,20 +267,6 @@ const unless = <T>(signal: AbortSignal, promise: Promise<T>): Promise<T> =>
       throw signal.reason;
     }),
   ]);
-
-async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
-    await access(path, constants.W_OK);
-  } catch (cause) {
-    throw new ConfigError(`${path} is not a folder to write to (${(cause as NodeJS.ErrnoException).code})`, {
-      code: 'FOLDER_UNWRITABLE',
-      file: path,
-      hint: 'Name a folder of yours, or one that is not there yet.',
-      cause,
-    });
-  }
-}
 
 const LOOPBACK = '127.0.0.1';
 export const CAPTURE = 'demo.pcapng';

@@ -19,6 +19,8 @@ export class KeyLog {
       () => undefined,
       (cause) => fail(folder, cause),
     );
+    // whoever calls `flush` hears of it; nobody else can do anything about it
+    this.#written.catch(() => undefined);
   }
 
   note(notice: Notice): void {
@@ -38,7 +40,6 @@ export class KeyLog {
     this.#seen.add(row);
     const path = join(this.#folder, table);
     this.#written = this.#written.then(() => appendFile(path, `${row}\n`, { mode: 0o600 }).catch((cause) => fail(path, cause)));
-    // whoever calls `flush` hears of it; nobody else can do anything about it
     this.#written.catch(() => undefined);
   }
 }

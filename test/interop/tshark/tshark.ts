@@ -70,6 +70,12 @@ export async function tcpStreams(source: Source): Promise<number> {
   return new Set(text.split('\n').filter((line) => line !== '')).size;
 }
 
+/** How many TCP segments inside ESP it shows to who starts it with the folder, and says nothing of ports or keys. */
+export async function openedAsConfigured(source: Source): Promise<number> {
+  const text = await tshark(source, [...WITHOUT_HTTP, '-Y', 'esp && tcp', '-T', 'fields', '-e', 'tcp.stream']);
+  return text.split('\n').filter((line) => line !== '').length;
+}
+
 /**
  * What the side that connected sent in the first TCP stream inside ESP: tshark decrypts, and puts the segments in order. What was lost on
  * the way and never came again would stand in it as words, and no digest would be right.

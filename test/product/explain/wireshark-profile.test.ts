@@ -30,6 +30,21 @@ describe('the folder that Wireshark starts with', () => {
     expect(text('preferences')).toBe('gui.ask_unsaved: FALSE\n');
   });
 
+  test('knows each port once, however often and for however many ends it is written; what others wrote stays before it', async () => {
+    writeFileSync(join(folder, 'decode_as_entries'), '# mine\ndecode_as_entry: tcp.port,81,(none),HTTP');
+    for (let run = 0; run < 2; run++)
+      await writeWiresharkProfile(folder, { ike: 40500, nat: 44500 }, { ike: undefined, nat: 15000 }, { ike: 4501, nat: 4501 });
+    expect(text('decode_as_entries').split('\n')).toEqual([
+      '# mine',
+      'decode_as_entry: tcp.port,81,(none),HTTP',
+      'decode_as_entry: udp.port,40500,(none),ISAKMP',
+      'decode_as_entry: udp.port,44500,(none),UDPENCAP',
+      'decode_as_entry: udp.port,15000,(none),UDPENCAP',
+      'decode_as_entry: udp.port,4501,(none),UDPENCAP',
+      '',
+    ]);
+  });
+
   test('cannot be made: the path and the way out', async () => {
     writeFileSync(join(folder, 'file'), '');
     await expect(writeWiresharkProfile(join(folder, 'file'), { ike: 1, nat: 2 })).rejects.toMatchObject({
