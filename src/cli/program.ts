@@ -5,6 +5,7 @@ import { registerDemo } from './commands/demo.ts';
 import { registerDown } from './commands/down.ts';
 import { registerEvents } from './commands/events.ts';
 import { registerGet } from './commands/get.ts';
+import { registerRedirect } from './commands/redirect.ts';
 import { registerRekey } from './commands/rekey.ts';
 import { registerSas } from './commands/sas.ts';
 import { registerSchema } from './commands/schema.ts';
@@ -66,6 +67,7 @@ export function buildProgram(context: CliContext): Shell {
     registerUp,
     registerDown,
     registerRekey,
+    registerRedirect,
     registerSend,
     registerGet,
     registerStatus,

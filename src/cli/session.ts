@@ -84,6 +84,7 @@ function controlled(instance: Instance, transfer: InstanceTransfer | undefined, 
     onNotice: (listener) => instance.onNotice(listener),
     up: (request, signal) => instance.up(request, signal),
     rekey: (request, signal) => instance.rekey(request, signal),
+    redirect: (request, signal) => instance.redirect(request, signal),
     async down(request: SaSelection, signal: AbortSignal) {
       fate.asked = true;
       const affected = await instance.down(request, signal);

@@ -43,9 +43,11 @@ export interface PeerOptions {
   /** Addresses to lend to peers. */
   readonly pool?: readonly string[];
   readonly script?: RandomScript;
+  /** DNS names that this machine can resolve. */
+  readonly names?: Readonly<Record<string, string>>;
   /** Milliseconds that every answer takes. */
   readonly answerDelay?: number;
-  readonly endpoint?: Partial<Pick<EndpointOptions, 'hashes' | 'forceEncap' | 'certificateAuthorities' | 'ports'>>;
+  readonly endpoint?: Partial<Pick<EndpointOptions, 'hashes' | 'forceEncap' | 'certificateAuthorities' | 'ports' | 'redirect'>>;
 }
 
 export interface PeerSurroundings {
@@ -87,7 +89,10 @@ export class Peer {
     this.plane = new SimulatedPlane(this.#random, () => around.clock.now);
     this.pool = new SimulatedPool(options.pool ?? []);
     const identity = { id: fqdn(`${name}.example`), psk: utf8('the simulated pre-shared key'), ...options.identity };
-    this.#answers = new SimulatedAnswers(identity, around.directory, this.pool, this.plane);
+    this.#answers = new SimulatedAnswers(identity, around.directory, this.pool, this.plane, {
+      lookup: (gateway) => options.names?.[gateway],
+      from: (remoteIp) => this.host.addressFor(remoteIp),
+    });
     this.endpoint = this.#newEndpoint();
     host.bind(IKE_PORT, (packet) => this.#onIkePort(packet));
     host.bind(NAT_PORT, (packet) => this.#onNatPort(packet));

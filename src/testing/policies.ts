@@ -75,6 +75,7 @@ export const connectionPolicy = (changes: Partial<Connection> = {}): Connection 
   unique: 'replace',
   mobike: false,
   childless: 'allow',
+  redirect: { follow: false, most: 5, within: 300_000 },
   ...changes,
 });
 

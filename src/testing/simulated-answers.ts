@@ -1,4 +1,4 @@
-import { AuthenticationFailure, concat, parseIp, toHex } from '../core/bytes/index.ts';
+import { AuthenticationFailure, concat, parseIp, toHex, tryParseIp } from '../core/bytes/index.ts';
 import { chooseScheme, equalSecrets, type KeyObject, prf, pskAuth, publicKeyOf, signAuth, verifyAuth } from '../core/crypto/index.ts';
 import type { Ask, AskAnswers, AskResult } from '../core/ike/index.ts';
 import { matchIdentity } from '../core/pki/index.ts';
@@ -53,6 +53,13 @@ export class SimulatedPool {
   }
 }
 
+/** How a simulated host finds a gateway it is redirected to. */
+export interface SimulatedPaths {
+  lookup(name: string): string | undefined;
+  /** The own address from which a remote one is reached. */
+  from(remoteIp: string): string;
+}
+
 /** Answers what the core asks, from memory and at once. */
 export class SimulatedAnswers {
   readonly identity: SimulatedIdentity;
@@ -60,7 +67,16 @@ export class SimulatedAnswers {
   readonly #pool: SimulatedPool;
   readonly #plane: SimulatedPlane;
 
-  constructor(identity: SimulatedIdentity, directory: KeyDirectory, pool: SimulatedPool, plane: SimulatedPlane) {
+  readonly #paths: SimulatedPaths;
+
+  constructor(
+    identity: SimulatedIdentity,
+    directory: KeyDirectory,
+    pool: SimulatedPool,
+    plane: SimulatedPlane,
+    paths: SimulatedPaths = NO_PATHS,
+  ) {
+    this.#paths = paths;
     this.identity = identity;
     this.#directory = directory;
     this.#pool = pool;
@@ -76,6 +92,8 @@ export class SimulatedAnswers {
         return this.#verify(ask);
       case 'authorise':
         return { ok: true };
+      case 'approach':
+        return this.#approach(ask.gateway);
       case 'lease':
         return this.#lease(ask, ikeSa);
       case 'install':
@@ -84,6 +102,13 @@ export class SimulatedAnswers {
       case 'last-use':
         return { ok: true, at: this.#plane.lastUse(ask.child) };
     }
+  }
+
+  /** Ports are those of `Peer`: 500 on both ends. */
+  #approach(gateway: string): AskAnswers['approach'] {
+    const ip = tryParseIp(gateway) === undefined ? this.#paths.lookup(gateway) : gateway;
+    if (ip === undefined) return refuse(`${gateway} has no address`);
+    return { ok: true, local: { ip: this.#paths.from(ip), port: 500 }, remote: { ip, port: 500 } };
   }
 
   #authenticate(ask: Extract<Ask, { kind: 'authenticate' }>): AskAnswers['authenticate'] {
@@ -154,3 +179,4 @@ const ADDRESS_OCTETS: Readonly<Record<number, 4 | 16>> = {
   [ConfigAttributeType.INTERNAL_IP4_ADDRESS]: 4,
   [ConfigAttributeType.INTERNAL_IP6_ADDRESS]: 16,
 };
+const NO_PATHS: SimulatedPaths = { lookup: () => undefined, from: () => '0.0.0.0' };

@@ -31,6 +31,10 @@ function describe(event: EventLine, paint: Paint, verbose: number): string | und
       const mark = calm ? paint.red('down') : `${paint.red('✗')}   `;
       return `${mark}  ${text(event.connection)}  ${sa}  ${why || text(event.reason)}${verbose > 0 ? hintOf(event.error) : ''}`;
     }
+    case 'redirected':
+      return event.byUs === true
+        ? `sent   ${text(event.connection)}  ${sa}  to ${text(event.gateway)}`
+        : `to     ${text(event.gateway)}  ${text(event.connection)}  the gateway of ${sa} sends us there`;
     case 'failed':
       return `${paint.red('✗')}     ${text(event.connection)}  ${text(event.what)}: ${messageOf(event.error)}${hintOf(event.error)}`;
     case 'child-up':

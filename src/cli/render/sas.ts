@@ -34,6 +34,8 @@ function ikeSaLines(sa: IkeSaDocument, now: number, paint: Paint, columns: numbe
   head.push(rekey(sa.rekeyAt, now), `${sa.local} ⇄ ${sa.remote}${nat === '' ? '' : ` (NAT: ${nat})`}`);
   const features = [
     sa.fragmentation ? 'fragmentation' : '',
+    sa.redirectable ? 'redirectable' : '',
+    sa.redirectedFrom === null ? '' : `redirected from ${sa.redirectedFrom}`,
     sa.dpdSeconds > 0
       ? `dpd ${formatDuration(sa.dpdSeconds * 1000)}${sa.lastInboundAt === null ? '' : ` (last ${formatAgo(now - Date.parse(sa.lastInboundAt))})`}`
       : '',

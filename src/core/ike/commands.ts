@@ -9,10 +9,12 @@ import { initiateIkeSaInit } from './exchanges/ike-sa-init.ts';
 import { checkLiveness } from './exchanges/informational.ts';
 import { IkeSa } from './ike-sa.ts';
 import type { ChildPolicy, Connection } from './policy.ts';
+import { scheduleReconnect } from './reconnect.ts';
 import type { Routine } from './routine.ts';
 import { deleteChild, deleteHalf, protocolOf } from './tasks/child-delete.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { rekeyIke } from './tasks/ike-rekey.ts';
+import { approachGateway, assertRedirectable, Redirected, redirectPeer } from './tasks/redirect.ts';
 
 /** What an operator, or a timer on the operator's behalf, wants of an endpoint. */
 export function execute(world: EndpointWorld, command: Command): number | undefined {
@@ -56,6 +58,17 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
     case 'check-liveness':
       requestLivenessCheck(world, needIkeSa(world, command.ikeSa));
       return undefined;
+    case 'redirect': {
+      const sa = needIkeSa(world, command.ikeSa);
+      const { gateway } = command;
+      assertRedirectable(sa, gateway);
+      world.enqueue(sa, {
+        what: `redirecting the peer to ${gateway}`,
+        key: 'redirect',
+        start: (owner) => redirectPeer(world, owner, gateway),
+      });
+      return undefined;
+    }
   }
 }
 
@@ -73,42 +86,116 @@ function initiate(world: EndpointWorld, command: Extract<Command, { kind: 'initi
   // one port for both roles: there is no port 500 to begin with, so everything goes through the encapsulating socket (RFC 7296 §2.23)
   const encap = connection.remotePort === connection.remoteNatPort;
   const local: Address = command.local ?? { ip: literal(connection, 'local', connection.localAddresses), port: world.ownPort(encap) };
+  const children = command.child === undefined ? wanted(connection) : [childPolicy(connection, command.child)];
+  return begin(world, connection, { local, remote, encap }, children);
+}
+
+/** Where a gateway sends us (RFC 5685). */
+interface Detour {
+  readonly gateway: string;
+  /** The IKE SA on which we were told. */
+  readonly via: IkeSa;
+  /** The one that carries the traffic until the new one does. */
+  readonly away: IkeSa | undefined;
+}
+
+function begin(
+  world: EndpointWorld,
+  connection: Connection,
+  path: { readonly local: Address; readonly remote: Address; readonly encap: boolean },
+  children: readonly ChildPolicy[],
+  detour?: Detour,
+): number {
   const sa = new IkeSa({
     id: world.nextIkeSaId(),
     originalRole: 'initiator',
     spiI: world.random.ikeSpi(),
     spiR: new Uint8Array(8),
-    local,
-    remote,
-    encap,
+    ...path,
     connection,
     state: 'connecting',
     bornAt: world.now,
   });
   world.add(sa);
-  const [first, ...others] = command.child === undefined ? wanted(connection) : [childPolicy(connection, command.child)];
+  if (detour) setOut(world, detour, sa);
+  const [first, ...others] = children;
   sa.firstChild = first?.name;
   sa.running++;
   world.run(
     sa,
-    establish(world, sa, connection, first),
+    establish(world, sa, connection, first, detour?.gateway),
     (made) => {
       sa.running--;
       sa.firstChild = undefined;
       for (const policy of first && !made ? [first, ...others] : others) enqueueCreate(world, sa, policy);
+      if (detour) enqueueArrival(world, sa, detour);
       world.pump(sa);
     },
     (error) => {
+      if (error instanceof Redirected) return redirected(world, sa, error.gateway, children, detour?.away);
       if (error instanceof TunnelwrightError)
         world.notice({ kind: 'failed', ikeSa: sa.id, connection: connection.name, what: `connecting ${connection.name}`, error });
       abandon(world, sa, error);
+      if (detour) strayed(world, detour);
     },
   );
   return sa.id;
 }
 
+/** RFC 5685 §5: the same connection with another gateway, and the children that stand. The new IKE SA comes first, then the old one goes. */
+export function follow(world: EndpointWorld, sa: IkeSa, gateway: string): void {
+  const { connection, local, remote, encap } = sa;
+  if (connection === undefined) return;
+  const standing = [...new Set([...sa.children.values()].filter((child) => child.usable).map((child) => child.policy))];
+  begin(world, connection, { local, remote, encap }, standing, { gateway, via: sa, away: sa });
+}
+
+/** RFC 5685 §3, §6: sent away before there was a child. */
+function redirected(world: EndpointWorld, sa: IkeSa, gateway: string, children: readonly ChildPolicy[], away: IkeSa | undefined): void {
+  const { connection, local, remote, encap } = sa;
+  sa.running--;
+  if (connection) begin(world, connection, { local, remote, encap }, children, { gateway, via: sa, away });
+  const reason = `redirected to ${gateway}`;
+  if (sa.isEstablished) requestIkeDelete(world, sa, reason);
+  else world.kill(sa, reason);
+}
+
+function setOut(world: EndpointWorld, { gateway, via, away }: Detour, sa: IkeSa): void {
+  sa.redirect = { peerFollows: false, weFollow: true, from: via.remote.ip, nonce: undefined };
+  if (away?.redirect) away.redirect.follower = sa.id;
+  world.notice({ kind: 'redirected', ikeSa: via.id, connection: via.connection?.name, gateway, byUs: false, to: sa.id });
+}
+
+/** Behind the children that are still to be made: the old gateway is left when the new one carries them. */
+function enqueueArrival(world: EndpointWorld, sa: IkeSa, { gateway, away }: Detour): void {
+  world.enqueue(sa, {
+    what: 'leaving the gateway that redirected us',
+    key: 'arrived',
+    // biome-ignore lint/correctness/useYield: it only waits for its turn
+    start: function* () {
+      const old = away?.heir;
+      if (old?.isEstablished) requestIkeDelete(world, old, `redirected to ${gateway}`);
+    },
+  });
+}
+
+/** The other gateway was not reached. Where the first one has closed meanwhile, its end counts now. */
+function strayed(world: EndpointWorld, { away }: Detour): void {
+  if (away?.redirect === undefined) return;
+  const { ended } = away.redirect;
+  away.redirect.follower = undefined;
+  if (ended) scheduleReconnect(world, away, ended);
+}
+
 /** @returns whether the first child was made along with the IKE SA. */
-function* establish(world: EndpointWorld, sa: IkeSa, connection: Connection, policy: ChildPolicy | undefined): Routine<boolean> {
+function* establish(
+  world: EndpointWorld,
+  sa: IkeSa,
+  connection: Connection,
+  policy: ChildPolicy | undefined,
+  gateway: string | undefined,
+): Routine<boolean> {
+  if (gateway !== undefined) yield* approachGateway(world, sa, connection, gateway);
   const material = yield* initiateIkeSaInit(world, sa, connection);
   if (world.options.logKeys) world.logKeys(sa);
   world.transition(sa, 'authenticating');

@@ -63,6 +63,8 @@ export type Ask =
       readonly certificates: readonly CertPayload[];
       readonly ourHashes: readonly number[];
     }
+  /** Where is this gateway (an IP address or a DNS name), and from where is it reached? For a connection that was redirected (RFC 5685). */
+  | { readonly kind: 'approach'; readonly connection: string; readonly gateway: string }
   /** May this authenticated peer come in? The operator's hook. */
   | { readonly kind: 'authorise'; readonly connection: string; readonly remoteId: Identification; readonly remote: Address }
   /** Addresses and the rest of CFG_REPLY for an authenticated peer. */
@@ -90,7 +92,11 @@ export interface AskAnswers {
     /** What to show: certificate subject, issuer, days left; or `psk`. */
     readonly description: string;
   }>;
-  readonly authorise: Answer<Record<never, never>>;
+  readonly approach: Answer<{ readonly local: Address; readonly remote: Address }>;
+  readonly authorise: Answer<{
+    /** Send the peer to this gateway, if it follows redirects (RFC 5685 §6). */
+    readonly redirect?: string | undefined;
+  }>;
   readonly lease: Answer<{
     /** Goes into CFG_REPLY as is. */
     readonly attributes: readonly ConfigurationAttribute[];
@@ -185,7 +191,9 @@ export type Command =
   | { readonly kind: 'terminate'; readonly connection: string }
   /** Without a word to the peer. */
   | { readonly kind: 'forget-ike'; readonly ikeSa: number }
-  | { readonly kind: 'check-liveness'; readonly ikeSa: number };
+  | { readonly kind: 'check-liveness'; readonly ikeSa: number }
+  /** Asks the peer to go to another gateway, an IP address or a DNS name (RFC 5685 §5). */
+  | { readonly kind: 'redirect'; readonly ikeSa: number; readonly gateway: string };
 
 /** What happened, for logs, the CLI, the dashboard and counters. Never holds a secret. */
 export type Notice =
@@ -250,6 +258,15 @@ export type Notice =
       readonly missing: readonly (4 | 6)[];
     }
   | { readonly kind: 'peer'; readonly ikeSa: number; readonly id: Identification; readonly method: number; readonly description: string }
+  /** RFC 5685: we sent the peer to another gateway, or it sent us there and the IKE SA `to` is on its way. */
+  | {
+      readonly kind: 'redirected';
+      readonly ikeSa: number;
+      readonly connection: string | undefined;
+      readonly gateway: string;
+      readonly byUs: boolean;
+      readonly to: number | undefined;
+    }
   | { readonly kind: 'retransmit'; readonly ikeSa: number; readonly exchange: number; readonly messageId: number; readonly attempt: number }
   /** A datagram was dropped; `cause` is a stable word, and is counted. */
   | { readonly kind: 'drop'; readonly cause: string; readonly remote: Address; readonly detail: string }
@@ -297,6 +314,10 @@ export interface IkeSaInfo {
   /** Keywords, `aes256gcm16/prfsha384/x25519`. */
   readonly suite: string;
   readonly fragmentation: boolean;
+  /** The peer follows redirects (RFC 5685). */
+  readonly redirectable: boolean;
+  /** The gateway that sent the initiator here. */
+  readonly redirectedFrom: string | undefined;
   readonly establishedAt: Millis | undefined;
   readonly rekeyAt: Millis | undefined;
   readonly lastInbound: Millis | undefined;

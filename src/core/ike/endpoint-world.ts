@@ -6,6 +6,7 @@ import { ExchangeType, type Identification, type Message, parseMessage } from '.
 import { Asks } from './asks.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
+import { follow } from './commands.ts';
 import type { ChildSaChange, Datagram, Effect, Millis, Notice } from './effects.ts';
 import { HalfOpen } from './half-open.ts';
 import { canonicalOctets } from './identity.ts';
@@ -18,6 +19,7 @@ import type { Connection, EndpointLimits } from './policy.ts';
 import { Reconnects, scheduleReconnect } from './reconnect.ts';
 import type { Routine } from './routine.ts';
 import { runRoutine } from './routine-runner.ts';
+import { Redirects } from './tasks/redirect.ts';
 import { type Timer, TimerQueue } from './timers.ts';
 import type { EndpointOptions, World } from './world.ts';
 
@@ -32,6 +34,7 @@ export class EndpointWorld implements World {
   readonly asks: Asks;
   readonly halfOpen: HalfOpen;
   readonly reconnects = new Reconnects();
+  readonly redirects = new Redirects();
   readonly #bySpi = new Map<string, IkeSa>();
   readonly #byPeer = new Map<string, Set<IkeSa>>();
   readonly #children = new Map<number, ChildSa>();
@@ -274,6 +277,10 @@ export class EndpointWorld implements World {
     const waiting = [...from.jobs.splice(0), ...from.deferred.splice(0)].filter((job) => job.key !== 'rekey-ike' && job.key !== 'liveness');
     this.clear(from.timers.retry);
     for (const job of waiting) if (![...to.jobs, ...to.deferred].some((j) => j.key === job.key)) to.jobs.push(job);
+  }
+
+  follow(sa: IkeSa, gateway: string): void {
+    follow(this, sa, gateway);
   }
 
   moved(sa: IkeSa, local: Address, remote: Address, encap: boolean): void {

@@ -13,6 +13,7 @@ import type { Inbound } from './routine.ts';
 import { certificateRequests } from './tasks/certificates.ts';
 import { CookieJar } from './tasks/cookie.ts';
 import { nonceOf } from './tasks/nonce.ts';
+import { redirectInit } from './tasks/redirect.ts';
 import { selectForInit } from './tasks/select-ike.ts';
 import type { World } from './world.ts';
 
@@ -108,6 +109,8 @@ export class HalfOpen {
     const connections = connectionsFor(world.connections, datagram.local.ip, datagram.remote.ip);
     if (connections.length === 0)
       return drop(world, datagram, 'no-connection-for-address', `${datagram.remote.ip} to ${datagram.local.ip}`);
+    const redirect = redirectInit(world, payloads, Ni, world.ikeSas.size - this.size);
+    if (redirect) return this.#refuse(world, message, datagram, [redirect]);
     const { selected, candidates } = selectForInit(connections, payloads);
     // a long CERTREQ would make us an amplifier: it goes to addresses that have shown that they listen
     const authorities = certificateRequests(world, candidates).reduce((octets, { authorities }) => octets + authorities.length, 0);

@@ -12,6 +12,7 @@ import type { Connection } from './policy.ts';
 import { suiteText } from './proposals.ts';
 import type { Routine } from './routine.ts';
 import type { AuthMaterial } from './signed-octets.ts';
+import type { RedirectState } from './tasks/redirect.ts';
 import { newTimer, type Timer } from './timers.ts';
 
 /** One exchange that waits for its turn, or one that runs. */
@@ -70,6 +71,8 @@ export class IkeSa {
   establishedAt: Millis | undefined;
   rekeyAt: Millis | undefined;
   lastInbound: Millis | undefined;
+  /** RFC 5685; undefined where neither end announced it. */
+  redirect: RedirectState | undefined;
   /** When an unprotected message last made us ask whether the peer lives. */
   suspectedAt: Millis | undefined;
 
@@ -83,7 +86,9 @@ export class IkeSa {
   firstChild: string | undefined;
   readonly cancels = new Set<() => void>();
   readonly reassembly = { requests: new Reassembly(), responses: new Reassembly() };
-  readonly timers: Readonly<Record<'retransmit' | 'half-open' | 'liveness' | 'rekey-ike' | 'expire-ike' | 'linger' | 'retry', Timer>>;
+  readonly timers: Readonly<
+    Record<'retransmit' | 'half-open' | 'liveness' | 'rekey-ike' | 'expire-ike' | 'linger' | 'retry' | 'redirect', Timer>
+  >;
 
   /** Our first IKE_SA_INIT as sent, for AUTH; the responder keeps the one it received. */
   initRequest: Uint8Array | undefined;
@@ -140,6 +145,7 @@ export class IkeSa {
       'expire-ike': timer('expire-ike'),
       linger: timer('linger'),
       retry: timer('retry'),
+      redirect: timer('redirect'),
     };
   }
 
@@ -233,6 +239,8 @@ export class IkeSa {
       natTheirs: this.nat.theirs,
       suite: this.#keys ? suiteText(this.#keys.suite) : '',
       fragmentation: this.peer.fragmentation,
+      redirectable: this.redirect?.peerFollows ?? false,
+      redirectedFrom: this.redirect?.from,
       establishedAt: this.establishedAt,
       rekeyAt: this.rekeyAt,
       lastInbound: this.lastInbound,

@@ -12,6 +12,7 @@ import { armRetransmission } from './outbound.ts';
 import { outcomeOf } from './outcome.ts';
 import type { Inbound, Reply, Routine } from './routine.ts';
 import { isCookie } from './tasks/cookie.ts';
+import { checkInitRedirect } from './tasks/redirect.ts';
 import type { World } from './world.ts';
 
 /** RFC 7296 §2.5: a request of a higher major version is dropped, and its sender told which one we speak; never more octets than it sent. */
@@ -166,6 +167,7 @@ function receiveInitResponse(world: World, sa: IkeSa, message: Message, datagram
     checkMessage(header, payloads);
     const cookie = findNotify(payloads, NotifyType.COOKIE);
     if (cookie && !isCookie(cookie.data)) throw invalidSyntax(`a cookie of ${cookie.data.length} octets`, 'RFC 7296 §2.6');
+    checkInitRedirect(sa, payloads);
     if (decisive && isZero(header.spiR)) throw invalidSyntax('the responder named no SPI', 'RFC 7296 §3.1');
   } catch (error) {
     // §2.21.1: anybody can forge this; the true answer may still come

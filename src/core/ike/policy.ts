@@ -1,5 +1,6 @@
 import type { IdentityPattern } from '../pki/identity-pattern.ts';
 import type { Identification, Proposal, TrafficSelector } from '../wire/payloads/types.ts';
+import type { Millis } from './effects.ts';
 
 /**
  * What the operator wants, as plain data. `product/config` compiles YAML into it; its shape covers what swanctl.conf can say, so that
@@ -44,6 +45,7 @@ export interface Connection {
   readonly childless: 'allow' | 'prefer' | 'force' | 'never';
   /** Whoever brings it up rekeys its children and the IKE SA at once, so that what would fail in an hour fails now. */
   readonly testRekey?: boolean | undefined;
+  readonly redirect: RedirectFollowing;
 }
 
 export type AuthKind = 'psk' | 'pubkey' | 'eap' | 'null' | 'any';
@@ -115,6 +117,25 @@ export interface ChildLifetimes {
 /** A liveness check goes out after `delay` without inbound traffic; 0 turns it off (RFC 7296 §2.4). */
 export interface Liveness {
   readonly delay: number;
+}
+
+/** RFC 5685, as the client: whether a gateway may send us to another one, and how often in how much time (§7). */
+export interface RedirectFollowing {
+  readonly follow: boolean;
+  readonly most: number;
+  readonly within: Millis;
+}
+
+/** RFC 5685, as the gateway: where clients that can be redirected are sent, and when. */
+export interface RedirectPolicy {
+  /** IP addresses and DNS names; one of them by chance for each client. */
+  readonly to: readonly string[];
+  /** `over`: from so many IKE SAs on. */
+  readonly when: { readonly kind: 'always' } | { readonly kind: 'over'; readonly ikeSas: number };
+  /** `init` costs us nothing; `auth` sends away only whom both ends know by then. */
+  readonly exchange: 'init' | 'auth';
+  /** How long a client that was sent away may keep its IKE SA (§5). */
+  readonly grace: Millis;
 }
 
 /** The n-th copy follows `initial * base^n` after the one before; the peer is dead when `giveUp` has passed since the first. */

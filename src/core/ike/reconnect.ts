@@ -1,6 +1,7 @@
 import { TimedOut, type TunnelwrightError } from '../bytes/errors.ts';
 import type { Millis } from './effects.ts';
 import type { IkeSa } from './ike-sa.ts';
+import { putOffReconnect } from './tasks/redirect.ts';
 import { newTimer, type Timer } from './timers.ts';
 import type { World } from './world.ts';
 
@@ -47,7 +48,7 @@ export class Reconnects {
  */
 export function scheduleReconnect(world: World, sa: IkeSa, error: TunnelwrightError): void {
   const { connection } = sa;
-  if (connection === undefined || sa.successor !== undefined) return;
+  if (connection === undefined || sa.successor !== undefined || putOffReconnect(world, sa, error)) return;
   const wasUp = sa.establishedAt !== undefined;
   const silent = error instanceof TimedOut;
   const wanted = connection.children.some((c) => (silent ? c.dpdAction : c.closeAction) === 'start');

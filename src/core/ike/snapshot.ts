@@ -8,6 +8,7 @@ import { IkeSa, type PeerAbilities } from './ike-sa.ts';
 import type { ChildSuite, IkeKeys } from './keys.ts';
 import { armChildTimers, armIkeTimers } from './lifetimes.ts';
 import { MessageWindow } from './message-window.ts';
+import type { RedirectState } from './tasks/redirect.ts';
 
 /** Everything an endpoint needs to go on after a restart, as plain data. It holds keys: whoever stores it protects it. */
 export interface EndpointSnapshot {
@@ -30,6 +31,7 @@ interface IkeSaSnapshot {
   readonly sendWindow: number;
   readonly peer: PeerAbilities;
   readonly nat: { readonly ours: boolean; readonly theirs: boolean; readonly forced: boolean };
+  readonly redirect?: Pick<RedirectState, 'peerFollows' | 'weFollow' | 'from'> | undefined;
   readonly localId: Identification | undefined;
   readonly remoteId: Identification | undefined;
   readonly localAuth: string;
@@ -90,6 +92,7 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     sendWindow: sa.window.sendSize,
     peer: { ...sa.peer },
     nat: { ...sa.nat },
+    redirect: sa.redirect && { peerFollows: sa.redirect.peerFollows, weFollow: sa.redirect.weFollow, from: sa.redirect.from },
     localId: sa.localId,
     remoteId: sa.remoteId,
     localAuth: sa.localAuth,
@@ -137,6 +140,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   sa.window.sendSize = saved.sendWindow;
   Object.assign(sa.peer, saved.peer);
   Object.assign(sa.nat, saved.nat);
+  if (saved.redirect) sa.redirect = { ...saved.redirect, nonce: undefined };
   sa.localId = saved.localId;
   sa.remoteId = saved.remoteId;
   sa.localAuth = saved.localAuth;

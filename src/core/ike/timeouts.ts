@@ -82,6 +82,8 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
       return endIke(world, sa, sa.failure);
     case 'linger':
       return world.kill(sa, sa.successor ? 'replaced' : 'done');
+    case 'redirect':
+      return requestIkeDelete(world, sa.heir, 'it was redirected to another gateway');
     case 'retry':
       sa.jobs.push(...sa.deferred.splice(0));
       return world.pump(sa);

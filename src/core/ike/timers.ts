@@ -20,6 +20,8 @@ export type TimerKind =
   | 'linger'
   /** A job that met TEMPORARY_FAILURE is tried again (RFC 7296 §2.25). */
   | 'retry'
+  /** A peer that was sent to another gateway has had time to go there (RFC 5685 §5). */
+  | 'redirect'
   | 'rekey-child'
   | 'expire-child'
   /** The inbound half of a replaced CHILD_SA waits for packets still under way. */

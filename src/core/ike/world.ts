@@ -6,9 +6,10 @@ import type { ChildSaState } from './child-sa-state.ts';
 import type { Effect, Millis, Notice } from './effects.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { IkeSaState } from './ike-sa-state.ts';
-import type { Connection, EndpointLimits } from './policy.ts';
+import type { Connection, EndpointLimits, RedirectPolicy } from './policy.ts';
 import type { Reconnects } from './reconnect.ts';
 import type { Routine } from './routine.ts';
+import type { Redirects } from './tasks/redirect.ts';
 import type { Timer } from './timers.ts';
 
 /** What an endpoint is built with. */
@@ -24,6 +25,8 @@ export interface EndpointOptions {
   readonly hashes?: readonly number[];
   /** The data plane can carry ESP only inside UDP: pretend a NAT to every peer (RFC 7296 §2.23). */
   readonly forceEncap?: boolean;
+  /** Sends clients to other gateways (RFC 5685). */
+  readonly redirect?: RedirectPolicy | undefined;
   /** Raises `ike-keys` notices. Off unless the operator asks for a key log by an explicit command. */
   readonly logKeys?: boolean;
   /** Raises `message` notices. */
@@ -40,6 +43,7 @@ export interface World {
   readonly ikeSas: ReadonlyMap<number, IkeSa>;
 
   readonly reconnects: Reconnects;
+  readonly redirects: Redirects;
 
   emit(effect: Effect): void;
   notice(notice: Notice): void;
@@ -78,6 +82,9 @@ export interface World {
   removeChild(child: ChildSa, reason: string): void;
   /** Puts all children under another IKE SA (RFC 7296 §2.18). */
   moveChildren(from: IkeSa, to: IkeSa): void;
+
+  /** Begins an IKE SA of the same connection with another gateway; this one goes when that one stands (RFC 5685). */
+  follow(sa: IkeSa, gateway: string): void;
 
   moved(sa: IkeSa, local: Address, remote: Address, encap: boolean): void;
 }

@@ -1,4 +1,4 @@
-import { AuthenticationFailure, InternalError, TunnelwrightError } from '../../core/bytes/index.ts';
+import { type Address, AuthenticationFailure, InternalError, TunnelwrightError } from '../../core/bytes/index.ts';
 import type { Answer, Ask, AskAnswers, AskResult, Millis } from '../../core/ike/effects.ts';
 import type { ChildCounters, DataPlane } from '../dataplane/data-plane.ts';
 import type { Clock } from '../platform/clock.ts';
@@ -14,8 +14,11 @@ export interface Credentials {
   verify(ask: AskOf<'verify'>, wallClockMs: number): Awaitable<AskAnswers['verify']>;
 }
 
-/** The operator's last word on an authenticated peer: undefined lets it in, a string refuses and says why (in our log, not on the wire). */
-export type Authorise = (peer: AskOf<'authorise'>) => Awaitable<string | undefined>;
+/**
+ * The operator's last word on an authenticated peer: undefined lets it in, a string refuses and says why (in our log, not on the wire);
+ * `redirect` sends it to another gateway, if it follows redirects (RFC 5685 §6), and else lets it in.
+ */
+export type Authorise = (peer: AskOf<'authorise'>) => Awaitable<string | { readonly redirect: string } | undefined>;
 
 export interface AskContext {
   readonly clock: Clock;
@@ -24,6 +27,7 @@ export interface AskContext {
   readonly leases: LeaseTable;
   readonly install: DataPlane['install'];
   readonly counters: DataPlane['counters'];
+  readonly approach: (connection: string, gateway: string) => Promise<{ readonly local: Address; readonly remote: Address }>;
 }
 
 /** Answers what the core asks of the world. Whatever goes wrong becomes a refusal: nothing is thrown. */
@@ -37,12 +41,14 @@ export function answerAsk(ask: Ask, ikeSa: number, context: AskContext): Awaitab
 }
 
 function dispatch(ask: Ask, ikeSa: number, context: AskContext): Awaitable<AskResult> {
-  const { clock, credentials, authorise, leases, install } = context;
+  const { clock, credentials, authorise, leases, install, approach } = context;
   switch (ask.kind) {
     case 'authenticate':
       return credentials.authenticate(ask, clock.wall());
     case 'verify':
       return credentials.verify(ask, clock.wall());
+    case 'approach':
+      return then(approach(ask.connection, ask.gateway), ({ local, remote }) => ({ ok: true, local, remote }));
     case 'authorise':
       return authorise === undefined ? { ok: true } : then(authorise(ask), admitted);
     case 'lease':
@@ -59,8 +65,9 @@ function lastUse(counters: ChildCounters | undefined): Millis | undefined {
   return times.length === 0 ? undefined : Math.max(...times);
 }
 
-function admitted(objection: string | undefined): AskAnswers['authorise'] {
+function admitted(objection: string | { readonly redirect: string } | undefined): AskAnswers['authorise'] {
   if (objection === undefined) return { ok: true };
+  if (typeof objection === 'object') return { ok: true, redirect: objection.redirect };
   const hint = 'The hook or list that decides who may come in says no; change it there.';
   return { ok: false, error: new AuthenticationFailure(`the peer is not let in: ${objection}`, { code: 'NOT_AUTHORISED', hint }) };
 }

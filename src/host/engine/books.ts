@@ -34,6 +34,9 @@ export class Books {
         this.#keepAlive(successor, now);
         break;
       }
+      case 'redirected':
+        if (notice.to !== undefined && notice.connection !== undefined) this.connected.add(notice.connection, notice.to);
+        break;
       case 'nat': {
         // Before an IKE SA stands there is nothing to keep alive; afterwards its addresses have changed (MOBIKE).
         const info = this.#infoOf(notice.ikeSa);

@@ -21,6 +21,7 @@ import { Books, isBeginning, isGone, isUp } from './books.ts';
 import type { IkeCore } from './core.ts';
 import { Counters } from './counters.ts';
 import { Emitter } from './events.ts';
+import { addressesOf, type Lookup } from './gateway-names.ts';
 import { LeaseTable, type PoolPolicy } from './leases.ts';
 import { type ListenOptions, LocalSide } from './local-side.ts';
 import type { LocalSockets } from './sockets.ts';
@@ -38,6 +39,8 @@ export interface EngineOptions<Plane extends DataPlane = DataPlane> {
   readonly connections: readonly Connection[];
   readonly pools?: readonly PoolPolicy[];
   readonly authorise?: Authorise | undefined;
+  /** For gateways that are named, to which a peer redirects us (RFC 5685). */
+  readonly lookup?: Lookup | undefined;
 }
 
 /** What the core wants to know of where it runs (`EndpointOptions`). */
@@ -75,6 +78,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   readonly #core: IkeCore;
   readonly #credentials: Credentials;
   readonly #authorise: Authorise | undefined;
+  readonly #lookup: Lookup | undefined;
   readonly #local: LocalSide;
   readonly #books: Books;
   /** Sequence numbers of a former life, by inbound SPI. */
@@ -120,6 +124,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     });
     this.#credentials = options.credentials;
     this.#authorise = options.authorise;
+    this.#lookup = options.lookup;
     this.leases = new LeaseTable(options.pools);
     this.#connections = new Map(options.connections.map((connection) => [connection.name, connection]));
     this.#books = new Books(
@@ -358,6 +363,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       authorise: this.#authorise,
       leases: this.leases,
       counters: (child: number) => this.plane.counters(child),
+      approach: (connection: string, gateway: string) => this.#approach(connection, gateway),
       install: (spec: ChildSaSpec) => this.plane.install(spec, spec.resumed ? this.#resumable.get(spec.inbound.spi) : undefined),
     };
     const result = answerAsk(ask, ikeSa, context);
@@ -375,6 +381,13 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         this.#enter(`the answer to ${ask.kind}`, (now) => this.#core.answer(id, late, now));
       })
       .catch((error: unknown) => this.#defect(`the answer to ${ask.kind}`, error));
+  }
+
+  /** Where a connection is redirected to. */
+  async #approach(connection: string, gateway: string): Promise<{ readonly local: Address; readonly remote: Address }> {
+    const policy = this.#connections.get(connection);
+    if (policy === undefined) throw new ApiMisuse(`there is no connection ${connection} any more`, { code: 'NO_SUCH_CONNECTION' });
+    return this.#local.approachGateway(policy, await addressesOf(gateway, this.#lookup));
   }
 
   #onNotice(notice: Notice): void {

@@ -1,7 +1,7 @@
 import { type Address, ApiMisuse, DataPlaneError, formatAddress, formatIp, TimedOut } from '../../core/bytes/index.ts';
 import type { ChildSaInfo, IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
 import { Endpoint } from '../../core/ike/endpoint.ts';
-import type { Connection, EndpointLimits } from '../../core/ike/policy.ts';
+import type { Connection, EndpointLimits, RedirectPolicy } from '../../core/ike/policy.ts';
 import { ConfigAttributeType } from '../../core/wire/iana.ts';
 import type { ConfigurationAttribute } from '../../core/wire/payloads/types.ts';
 import type { Backend, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
@@ -10,6 +10,7 @@ import type { Authorise, Credentials } from './asks.ts';
 import { isBeginning, isUp } from './books.ts';
 import { Engine, type IkeSaStatus } from './engine.ts';
 import type { Unsubscribe } from './events.ts';
+import type { Lookup } from './gateway-names.ts';
 import { resolveInside } from './inner-dns.ts';
 import { Inside } from './inside.ts';
 import type { PoolPolicy } from './leases.ts';
@@ -28,6 +29,10 @@ export interface InstanceOptions<Plane extends DataPlane = DataPlane> {
   readonly pools?: readonly PoolPolicy[];
   readonly credentials: InstanceCredentials;
   readonly authorise?: Authorise | undefined;
+  /** Resolves the names of gateways to which peers redirect us. */
+  readonly lookup?: Lookup | undefined;
+  /** Sends clients to other gateways (RFC 5685). */
+  readonly redirect?: RedirectPolicy | undefined;
   /** Raises `ike-keys` notices: whoever has them reads everything. */
   readonly logKeys?: boolean | undefined;
   /** Raises `message` notices. */
@@ -82,12 +87,14 @@ export class Instance<Plane extends DataPlane = DataPlane> {
           ports,
           forceEncap,
           certificateAuthorities: credentials.authorityHashes(),
+          redirect: options.redirect,
           logKeys: logKeys ?? false,
           logMessages: logMessages ?? false,
         }),
       ...(options.plane === undefined ? {} : { plane: options.plane }),
       ...(options.pools === undefined ? {} : { pools: options.pools }),
       authorise: options.authorise,
+      lookup: options.lookup,
     });
   }
 
@@ -196,6 +203,35 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     return { ikeSas: ikeSas.length, children: allChildren.length };
   }
 
+  /**
+   * Sends peers to another gateway (RFC 5685 §5), and resolves when they were told. With a connection or all, those that did not say that they
+   * follow are passed over.
+   * @throws ApiMisuse `REDIRECT_NOT_SUPPORTED` for one IKE SA whose peer does not follow, `NOT_A_GATEWAY`
+   */
+  async redirect(
+    { to, ...selection }: Pick<Selection, 'connection' | 'ikeSa' | 'all'> & { readonly to: string },
+    signal?: AbortSignal,
+  ): Promise<Affected> {
+    const standing = this.#select(selection).ikeSas.filter(isUp);
+    const ikeSas = selection.ikeSa === undefined ? standing.filter(({ redirectable }) => redirectable) : standing;
+    const waiting = new Set(ikeSas.map(({ id }) => id));
+    const told = until<undefined>(
+      this.engine.events,
+      (notice) => {
+        if (notice?.kind === 'failed' && waiting.has(notice.ikeSa ?? -1)) return { failed: notice.error };
+        if (notice?.kind === 'redirected' || notice?.kind === 'ike-down') waiting.delete(notice.ikeSa);
+        // what was asked of an IKE SA is carried out by the one that takes its place
+        if (notice?.kind === 'ike-rekeyed' && waiting.delete(notice.from)) waiting.add(notice.to);
+        return waiting.size === 0 ? { done: undefined } : undefined;
+      },
+      signal,
+    );
+    told.catch(() => undefined); // a command below may fail first
+    for (const { id } of ikeSas) this.engine.command({ kind: 'redirect', ikeSa: id, gateway: to });
+    await told;
+    return { ikeSas: ikeSas.length, children: 0 };
+  }
+
   /** Begins every connection that has a child which is to be started with us. Failures are notices. */
   startConnections(): void {
     for (const { name, children } of this.#connections) {
@@ -247,7 +283,15 @@ export class Instance<Plane extends DataPlane = DataPlane> {
       if (wanted !== undefined) this.engine.command({ kind: 'create-child', ikeSa: present.id, child: wanted });
     } else ikeSa ??= await this.#begin(name, child);
     try {
-      return await until(this.engine.events, (notice) => this.#judge(name, child, ikeSa!, notice), signal);
+      return await until(
+        this.engine.events,
+        (notice) => {
+          // another gateway, another IKE SA (RFC 5685)
+          if (notice?.kind === 'redirected' && notice.ikeSa === ikeSa) ikeSa = notice.to ?? ikeSa;
+          return this.#judge(name, child, ikeSa!, notice);
+        },
+        signal,
+      );
     } catch (error) {
       if (signal?.aborted && present === undefined) this.engine.command({ kind: 'terminate', connection: name });
       throw error;

@@ -79,6 +79,24 @@ export class LocalSide {
         hint: 'Give it a remote address.',
       });
     }
+    return this.#approach(connection, remoteIp, connection.name);
+  }
+
+  /** The same for a gateway to which the connection was redirected: the first of its addresses that there is a way to. */
+  async approachGateway(connection: Connection, addresses: readonly string[]): Promise<Approach> {
+    let failure: unknown;
+    for (const ip of addresses) {
+      try {
+        return await this.#approach(connection, ip, `${connection.name} redirected`);
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    throw failure;
+  }
+
+  /** @param key under which the source address is remembered; a space keeps it apart from the names of connections */
+  async #approach(connection: Connection, remoteIp: string, key: string): Promise<Approach> {
     const localIp = ownAddress(connection, remoteIp) ?? (await this.#platform.udp.sourceFor(remoteIp));
     if (localIp === undefined) {
       throw new TimedOut(`this machine has no route to ${remoteIp}`, {
@@ -88,8 +106,8 @@ export class LocalSide {
     }
     const { ike, nat } = await this.#open(localIp);
     this.#watch.start(this.#platform.clock.now());
-    const learned = this.#sources.get(connection.name)?.localIp !== localIp;
-    this.#sources.set(connection.name, { remoteIp, localIp });
+    const learned = this.#sources.get(key)?.localIp !== localIp;
+    this.#sources.set(key, { remoteIp, localIp });
     // Whoever has one port for both roles speaks through the encapsulating socket from the first message on (RFC 7296 §2.23).
     if (connection.remotePort === connection.remoteNatPort)
       return { local: nat.local, remote: { ip: remoteIp, port: connection.remoteNatPort }, learned };

@@ -77,6 +77,11 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
     unique: connection.unique === 'no' ? 'keep' : (connection.unique ?? 'replace'),
     mobike: connection.mobike ?? true,
     childless,
+    redirect: {
+      follow: connection.redirect !== 'refuse',
+      most: connection.max_redirects ?? DEFAULTS.maxRedirects,
+      within: connection.redirect_period ?? DEFAULTS.redirectPeriod,
+    },
     keyingTries: connection.keyingtries ?? 1,
   };
 }

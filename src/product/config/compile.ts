@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { formatIp } from '../../core/bytes/ip-address.ts';
-import type { EndpointLimits } from '../../core/ike/policy.ts';
+import type { EndpointLimits, RedirectPolicy } from '../../core/ike/policy.ts';
 import type { PoolPolicy } from '../../host/engine/leases.ts';
 import { compileConnection } from './compile-connection.ts';
 import { CompileContext } from './compile-context.ts';
@@ -28,6 +28,7 @@ export function compile(config: LoadedConfig): CompiledConfig {
     name: settings.name,
     connections,
     limits: compileLimits(settings),
+    redirect: compileRedirect(settings),
     pools,
     credentials: {
       certificates: context.certificates,
@@ -118,6 +119,12 @@ function compileLimits({ limits = {} }: Settings): EndpointLimits {
     halfOpenLife: limits.half_open_life ?? DEFAULT_LIMITS.halfOpenLife,
     ikeSas: limits.ike_sas ?? DEFAULT_LIMITS.ikeSas,
   };
+}
+
+function compileRedirect({ redirect }: Settings): RedirectPolicy | undefined {
+  if (redirect === undefined) return undefined;
+  const { to, when, exchange, grace } = redirect;
+  return { to, when: when ?? { kind: 'always' }, exchange: exchange ?? 'init', grace: grace ?? DEFAULTS.redirectGrace };
 }
 
 function compileListen({ listen = {} }: Settings): ListenSettings {

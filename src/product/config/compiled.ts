@@ -1,4 +1,4 @@
-import type { Connection, EndpointLimits, LocalAuth, RemoteAuth } from '../../core/ike/policy.ts';
+import type { Connection, EndpointLimits, LocalAuth, RedirectPolicy, RemoteAuth } from '../../core/ike/policy.ts';
 import type { IdentityPattern } from '../../core/pki/identity-pattern.ts';
 import type { PoolPolicy } from '../../host/engine/leases.ts';
 import type { Place } from './source.ts';
@@ -9,6 +9,8 @@ export interface CompiledConfig {
   readonly name: string | undefined;
   readonly connections: readonly CompiledConnection[];
   readonly limits: EndpointLimits;
+  /** Undefined: everybody may stay. */
+  readonly redirect: RedirectPolicy | undefined;
   readonly pools: readonly PoolPolicy[];
   readonly credentials: CredentialSources;
   readonly listen: ListenSettings;

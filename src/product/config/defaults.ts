@@ -16,6 +16,10 @@ export const DEFAULTS = {
   ikePort: 500,
   natPort: 4500,
   transferPort: 9467,
+  /** RFC 5685 §7. */
+  maxRedirects: 5,
+  redirectPeriod: 300_000,
+  redirectGrace: 30_000,
 } as const;
 
 /** Whoever asks for an address is a client, with a person waiting; between two sites nobody does. */

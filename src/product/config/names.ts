@@ -1,8 +1,8 @@
 import { ConfigError, tryParseIp } from '../../core/bytes/index.ts';
+import type { Lookup } from '../../host/engine/gateway-names.ts';
 import type { CompiledConfig, CompiledConnection } from './compiled.ts';
 
-/** The addresses of a DNS name, in order of preference; rejects or gives none when there are none. */
-export type Lookup = (name: string) => Promise<readonly string[]>;
+export type { Lookup };
 
 /**
  * Puts addresses in the place of DNS names, as the core wants them. A name of a connection that is `needed` must resolve; the others are

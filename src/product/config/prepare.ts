@@ -55,6 +55,8 @@ export async function prepareInstance(
     limits: config.limits,
     pools: config.pools,
     credentials,
+    lookup,
+    redirect: config.redirect,
     logKeys: request.logKeys,
     logMessages: request.logMessages,
   };

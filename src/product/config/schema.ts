@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { integer } from './formats.ts';
 import { connection } from './schema/connection.ts';
 import { authority, pool, secret } from './schema/credentials.ts';
-import { control, limits, listen, ownAddresses, transfer } from './schema/daemon.ts';
+import { control, limits, listen, ownAddresses, redirect, transfer } from './schema/daemon.ts';
 import { key, name, named, section } from './schema/section.ts';
 
 /**
@@ -33,6 +33,7 @@ export const configuration = section({
     'the first address of every prefix in `pools`',
   ),
   limits: key(limits, 'Protection against floods of half-open IKE SAs.'),
+  redirect: key(redirect, 'Sends clients to other gateways (RFC 5685); those that do not follow may stay.', 'everybody may stay'),
   transfer: key(transfer, 'What `send` and `get` of the peers may reach here.'),
   connections: key(named(connection), 'Whom to connect to or to accept, by name.'),
   pools: key(named(pool), 'Addresses and other settings that clients are given, by name.'),

@@ -101,3 +101,7 @@ const SIZES: Readonly<Record<string, number>> = {
   ti: 2 ** 40,
 };
 const MAX_MILLIS = 3650 * MILLIS.d;
+
+/** A DNS name: letters, digits, dashes and underscores between dots, and not digits alone. */
+export const isHostName = (input: string): boolean =>
+  /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*\.?$/i.test(input) && /[a-z]/i.test(input);

@@ -65,6 +65,10 @@ const ikeSa = z.object({
   nat: z.object({ ours: z.boolean(), theirs: z.boolean() }),
   suite: z.string(),
   fragmentation: z.boolean(),
+  /** The peer follows redirects (RFC 5685). */
+  redirectable: z.boolean(),
+  /** The gateway that sent the initiator here. */
+  redirectedFrom: z.string().nullable(),
   /** Seconds of silence after which the peer is asked; 0 is never. */
   dpdSeconds: number,
   establishedAt: maybeTime,
@@ -133,6 +137,9 @@ const terminateRequest = z
   .strictObject({ ikeSa: id, child: id, force: z.boolean().optional() })
   .refine(oneSelector, { error: 'name exactly one of ikeSa and child' });
 export const rekeyRequest = z.strictObject({ ...selection, children: z.boolean().optional() }).refine(oneSelector, { error: SELECT_ONE });
+export const redirectRequest = z
+  .strictObject({ to: z.string().min(1).max(253), connection: optionalName, ikeSa: id, all: z.boolean().optional() })
+  .refine(oneSelector, { error: 'name exactly one of connection, ikeSa and all' });
 export const sendRequest = z.strictObject({
   files: z.array(z.string().min(1).max(4096)).min(1).max(1000),
   peer: z.string().min(1).max(256),
@@ -225,6 +232,13 @@ export const ROUTES = {
     response: countDocument,
   },
   rekey: { method: 'POST', path: '/v1/rekey', summary: 'Gives SAs fresh keys.', request: rekeyRequest, response: countDocument },
+  redirect: {
+    method: 'POST',
+    path: '/v1/redirect',
+    summary: 'Sends clients to another gateway (RFC 5685); of several, those that do not follow are passed over.',
+    request: redirectRequest,
+    response: countDocument,
+  },
   send: {
     method: 'POST',
     path: '/v1/send',

@@ -48,6 +48,10 @@ export class ControlClient {
     return this.#call('rekey', selection, signal);
   }
 
+  redirect(request: Pick<SaSelection, 'connection' | 'ikeSa' | 'all'> & { readonly to: string }, signal?: AbortSignal): Promise<Counts> {
+    return this.#call('redirect', request, signal);
+  }
+
   /** Ends with the line `up`. */
   up(upRequest: UpRequest, signal?: AbortSignal): AsyncGenerator<Response<'up'>> {
     return this.#stream('up', upRequest, '', signal);

@@ -37,6 +37,8 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     nat: { ours: sa.natOurs, theirs: sa.natTheirs },
     suite: sa.suite,
     fragmentation: sa.fragmentation,
+    redirectable: sa.redirectable,
+    redirectedFrom: sa.redirectedFrom ?? null,
     dpdSeconds: dpdDelay / 1000,
     establishedAt: time(sa.establishedAt),
     rekeyAt: time(sa.rekeyAt),
@@ -121,6 +123,7 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
     case 'child-rekeyed':
     case 'child-down':
     case 'nat':
+    case 'redirected':
       return line(rest);
     // What is not known to be harmless stays inside: keys are notices too.
     default:

@@ -102,6 +102,8 @@ export class ControlServer {
         return sendJson(response, 200, await target.down(body as z.output<typeof ROUTES.down.request>, signal));
       case 'rekey':
         return sendJson(response, 200, await target.rekey(body as z.output<typeof ROUTES.rekey.request>, signal));
+      case 'redirect':
+        return sendJson(response, 200, await target.redirect(body as z.output<typeof ROUTES.redirect.request>, signal));
       case 'send':
       case 'get':
         return this.#transfer(name, body, response, signal);

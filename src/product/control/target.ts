@@ -27,6 +27,11 @@ export interface ControlTarget {
     request: SaSelection & { readonly children?: boolean | undefined },
     signal: AbortSignal,
   ): Promise<{ readonly ikeSas: number; readonly children: number }>;
+  /** Sends peers to another gateway; resolves when they were told. Of several, those that do not follow redirects are passed over. */
+  redirect(
+    request: Pick<SaSelection, 'connection' | 'ikeSa' | 'all'> & { readonly to: string },
+    signal: AbortSignal,
+  ): Promise<{ readonly ikeSas: number; readonly children: number }>;
   /** Absent where no files can be moved: the data plane gives us no sockets. */
   readonly transfer?: TransferTarget | undefined;
 }

@@ -33,6 +33,8 @@ const METHODS: Readonly<Record<string, (request: Request) => Promise<unknown>>> 
   sas: async () => end.ikeSas().map(describe),
   rekeyChild: () => end.rekey({ child: onlyChild().id }),
   rekeyIke: () => end.rekey({ ikeSa: onlyIkeSa().id }),
+  addresses: async () => [onlyIkeSa().local.ip, onlyIkeSa().remote.ip],
+  redirect: ({ to = '' }) => end.redirect({ ikeSa: onlyIkeSa().id, to }),
   deleteChild: () => end.down({ child: onlyChild().id }),
   deleteIke: () => end.down({ ikeSa: onlyIkeSa().id }),
   forgetAll: () => end.down({ all: true, force: true }),

@@ -76,6 +76,11 @@ export class Strongswan implements End {
     await this.#swanctl(['--rekey', '--ike', 'net']);
   }
 
+  /** `swanctl --redirect`: sends the peer of `net` to another gateway (RFC 5685 §5). */
+  async redirect(gateway: string): Promise<void> {
+    await this.#swanctl(['--redirect', '--ike', 'net', '--gateway', gateway]);
+  }
+
   async deleteChild(): Promise<void> {
     await this.#swanctl(['--terminate', '--child', 'net', '--timeout', SECONDS]);
   }

@@ -127,6 +127,16 @@ export class Tunnelwright implements End {
     await this.#call('rekeyIke');
   }
 
+  /** Outer addresses of the IKE SA that stands: ours and the peer's. */
+  async addresses(): Promise<readonly string[]> {
+    return (await this.#call('addresses')) as readonly string[];
+  }
+
+  /** Sends the peer to another gateway (RFC 5685 §5). */
+  async redirect(gateway: string): Promise<void> {
+    await this.#call('redirect', { to: gateway });
+  }
+
   async deleteChild(): Promise<void> {
     await this.#call('deleteChild');
   }

@@ -60,6 +60,7 @@ describe('defaults', () => {
       unique: 'replace',
       mobike: true,
       childless: 'allow',
+      redirect: { follow: true, most: 5, within: 300_000 },
       keyingTries: 1,
     });
     expect(proposals.map(formatProposalWords)).toEqual([

@@ -290,10 +290,12 @@ describe('commands', () => {
     expect(await client.down({ connection: 'road' })).toEqual({ schema: 1, ikeSas: 1, children: 1 });
     await client.terminate({ ikeSa: 12, force: true });
     await client.rekey({ child: 31 });
+    await client.redirect({ to: 'vpn2.example.com', ikeSa: 7 });
     expect(target.calls.map(({ what, request: asked }) => [what, asked])).toEqual([
       ['down', { connection: 'road' }],
       ['down', { ikeSa: 12, force: true }],
       ['rekey', { child: 31 }],
+      ['redirect', { to: 'vpn2.example.com', ikeSa: 7 }],
     ]);
   });
 

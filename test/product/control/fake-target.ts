@@ -43,6 +43,8 @@ export function ikeSa(changes: Partial<IkeSaStatus> = {}): IkeSaStatus {
     natTheirs: true,
     suite: 'aes256gcm16/prfsha384/x25519',
     fragmentation: true,
+    redirectable: false,
+    redirectedFrom: undefined,
     establishedAt: NOW - 252_000,
     rekeyAt: NOW + 13_680_000,
     lastInbound: NOW - 11_000,
@@ -112,6 +114,9 @@ export class FakeTarget implements ControlTarget {
   }
   rekey(request: SaSelection, signal: AbortSignal) {
     return this.#call('rekey', request, signal) as ReturnType<ControlTarget['rekey']>;
+  }
+  redirect(request: SaSelection & { readonly to: string }, signal: AbortSignal) {
+    return this.#call('redirect', request, signal) as ReturnType<ControlTarget['redirect']>;
   }
   #call(what: string, request: unknown, signal: AbortSignal): Promise<unknown> {
     this.calls.push({ what, request, signal });

@@ -11,6 +11,7 @@ import { certificateRequests, noteCertificateRequests } from '../tasks/certifica
 import { childAnswer, offerChild, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
 import { installChild } from '../tasks/child-install.ts';
 import { configurationRequest, leaseAddresses, takeConfiguration } from '../tasks/configuration.ts';
+import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
 import { enforceUniqueness, heedInitialContact, initialContact } from '../tasks/uniqueness.ts';
 import type { World } from '../world.ts';
 
@@ -48,6 +49,7 @@ export function* initiateIkeAuth(
 
   yield* provePeer(world, sa, connection, material, payloads);
   established(world, sa);
+  heedAuthRedirect(world, sa, connection, payloads);
   enforceUniqueness(world, sa);
   // whoever called deletes the IKE SA when the rest fails, and the child on the other side goes with it (§1.4.1)
   if (child && refused) throw refusedBy(refused, `CHILD_SA ${child.offer.policy.name}`);
@@ -111,6 +113,8 @@ export function* respondIkeAuth(
   const self = yield* authenticateSelf(sa, connection, material);
   heedInitialContact(world, sa, findNotify(payloads, NotifyType.INITIAL_CONTACT) !== undefined);
   established(world, sa);
+  const elsewhere = redirectAuthenticated(world, sa, allowed.redirect);
+  if (elsewhere.length > 0) return { payloads: [...self, ...elsewhere] };
   const child = yield* firstChild(world, sa, connection, material, payloads);
   return { payloads: [...self, ...child], afterwards: () => enforceUniqueness(world, sa) };
 }

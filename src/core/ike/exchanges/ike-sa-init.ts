@@ -13,6 +13,7 @@ import { certificateRequests, hashNotify, noteCertificateRequests, noteHashes } 
 import { acceptKe, finishKe, methodWanted, offerKe } from '../tasks/ke.ts';
 import { detectNat, natFound, natNotifies } from '../tasks/nat-detection.ts';
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
+import { announceRedirect, heedInitRedirect, noteRedirectSupport } from '../tasks/redirect.ts';
 import type { World } from '../world.ts';
 
 /**
@@ -46,7 +47,9 @@ export function* initiateIkeSaInit(world: World, sa: IkeSa, connection: Connecti
         { kind: 'Nonce', data: Ni },
         ...natNotifies(world, sa),
         ...abilities(world, connection),
+        ...announceRedirect(sa, connection, Ni),
       ]);
+      heedInitRedirect(world, connection, response.payloads);
       const demanded = findNotify(response.payloads, NotifyType.COOKIE);
       const refused = errorNotify(response.payloads);
       if (demanded) {
@@ -120,6 +123,7 @@ export function* respondIkeSaInit(
   zeroise(sharedSecret);
   const [connection] = candidates;
   if (connection) noteAbilities(sa, connection, payloads);
+  noteRedirectSupport(sa, payloads);
   detectNat(world, sa, payloads);
   return {
     nonces,

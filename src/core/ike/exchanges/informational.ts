@@ -7,6 +7,7 @@ import { exchange, type Inbound, type Reply, type Routine } from '../routine.ts'
 import { answerChildDeletes } from '../tasks/child-delete.ts';
 import { asksForIkeDelete } from '../tasks/ike-delete.ts';
 import { handOver } from '../tasks/ike-rekey.ts';
+import { heedSessionRedirect } from '../tasks/redirect.ts';
 import type { World } from '../world.ts';
 import { enqueueCreate } from './create-child-sa.ts';
 
@@ -21,7 +22,13 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
     return { payloads: [], afterwards: () => world.linger(sa, error.message, error) };
   }
   const { answers, closed } = answerChildDeletes(world, sa, payloads);
-  return { payloads: answers, afterwards: () => reopen(world, sa, closed) };
+  return {
+    payloads: answers,
+    afterwards: () => {
+      reopen(world, sa, closed);
+      heedSessionRedirect(world, sa, payloads);
+    },
+  };
 }
 
 /** What the policy wants when the peer closes a child and the IKE SA stays. */

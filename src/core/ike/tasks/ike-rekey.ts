@@ -152,6 +152,7 @@ function successorOf(
   }
   Object.assign(successor.peer, sa.peer);
   Object.assign(successor.nat, sa.nat);
+  successor.redirect = sa.redirect;
   successor.localId = sa.localId;
   successor.remoteId = sa.remoteId;
   successor.localAuth = sa.localAuth;

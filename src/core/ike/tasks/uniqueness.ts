@@ -28,7 +28,8 @@ export function heedInitialContact(world: World, sa: IkeSa, present: boolean): v
 export function enforceUniqueness(world: World, sa: IkeSa): void {
   if (sa.connection?.unique !== 'replace') return;
   for (const other of twins(world, sa)) {
-    if (other.connection?.name !== sa.connection.name) continue;
+    // the one we were redirected from goes when this one carries its traffic
+    if (other.connection?.name !== sa.connection.name || other.redirect?.follower === sa.id) continue;
     if (!crossing(sa, other)) end(world, other, 'replaced by a newer IKE SA of the same peer');
     // both ends see both SAs, in either order: both must find the same one superfluous
     else end(world, compareBytes(sa.spiI, other.spiI) < 0 ? sa : other, 'both ends began at once, and one IKE SA is enough');

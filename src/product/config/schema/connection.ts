@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { schemeWords } from '../../../core/crypto/signatures/schemes.ts';
 import { count, duration, flag, integer, listOf, path, port, quantity, text, words } from '../formats.ts';
 import { identity, identityPattern } from '../identities.ts';
-import { type AddressRange, invalid, parseAddressRange, quoted, valid } from '../values.ts';
+import { type AddressRange, invalid, isHostName, parseAddressRange, quoted, valid } from '../values.ts';
 import { child } from './child.ts';
 import { key, named, nearest, orEmpty, required, section } from './section.ts';
 
@@ -17,8 +17,7 @@ const peerAddresses = words<EndpointSetting>(
   ['vpn.example.com', '192.0.2.1', '198.51.100.0/24', '%any'],
   (input) => {
     if (input === '%any' || input === '%any4' || input === '%any6') return valid({ kind: 'any', text: input });
-    if (/^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*\.?$/i.test(input) && /[a-z]/i.test(input))
-      return valid({ kind: 'name', text: input });
+    if (isHostName(input)) return valid({ kind: 'name', text: input });
     const range = parseAddressRange(input);
     return range.ok
       ? valid({ kind: 'range', text: input, range: range.value })
@@ -167,6 +166,13 @@ export const connection = section({
     'replace',
   ),
   childless: key(z.enum(['allow', 'prefer', 'force', 'never']), 'IKE SAs without a first CHILD_SA (RFC 6023).', 'allow'),
+  redirect: key(z.enum(['accept', 'refuse']), 'Whether to go to another gateway when the one we call sends us there (RFC 5685).', 'accept'),
+  max_redirects: key(
+    integer('Redirects', 1, 100, 'A number of redirects.'),
+    'How many redirects to follow within redirect_period; then the gateways are taken for a circle.',
+    5,
+  ),
+  redirect_period: key(duration, 'The time in which redirects are counted.', '5m'),
   rekey_time: key(duration, 'Lifetime of the IKE SA. 0 is never.', '4h'),
   over_time: key(duration, 'How long after rekey_time the IKE SA is closed when no rekeying succeeded.', '10 % of rekey_time'),
   rand_time: key(duration, 'Rekeying begins up to this long before rekey_time, at random.', '10 % of rekey_time'),

@@ -1,7 +1,8 @@
+import { z } from 'zod';
 import { formatIp, tryParseIp } from '../../../core/bytes/ip-address.ts';
 import { count, duration, flag, listOf, path, port, text, words } from '../formats.ts';
-import { invalid, quoted, valid } from '../values.ts';
-import { key, section } from './section.ts';
+import { invalid, isHostName, quoted, valid } from '../values.ts';
+import { key, required, section } from './section.ts';
 
 const ownAddress = text('OwnAddress', 'An address of this machine, or %any.', ['%any', '192.0.2.1', '2001:db8::1'], (input) => {
   if (input === '%any') return valid(input);
@@ -54,6 +55,33 @@ export const limits = section({
   half_open: key(count, 'Half-open IKE SAs altogether.', 4096),
   half_open_life: key(duration, 'How long an IKE SA may stay unauthenticated.', '10s'),
   ike_sas: key(count, 'IKE SAs altogether.', 65536),
+});
+
+const gateways = words('Gateways', 'IP addresses and DNS names.', ['vpn2.example.com', '192.0.2.2, 192.0.2.3'], (input) => {
+  const octets = tryParseIp(input);
+  if (octets !== undefined) return valid(formatIp(octets));
+  return isHostName(input) ? valid(input) : invalid(`${quoted(input)} is neither an address nor a DNS name`);
+});
+
+type RedirectWhen = { readonly kind: 'always' } | { readonly kind: 'over'; readonly ikeSas: number };
+const redirectWhen = text<RedirectWhen>(
+  'RedirectWhen',
+  '`always`, or `over N`: once there are so many IKE SAs.',
+  ['always', 'over 1000'],
+  (input) => {
+    if (input === 'always') return valid({ kind: 'always' });
+    const match = /^over\s+(\d{1,9})$/.exec(input);
+    return match === null
+      ? invalid(`${quoted(input)} is neither always nor over N`, 'Write for instance over 1000.')
+      : valid({ kind: 'over', ikeSas: Number(match[1]) });
+  },
+);
+
+export const redirect = section({
+  to: required(gateways, 'The other gateways; each client is sent to one of them by chance.'),
+  when: key(redirectWhen, 'Which newcomers are sent there: all of them, or those that come when there are many IKE SAs already.', 'always'),
+  exchange: key(z.enum(['init', 'auth']), 'init: at the first message, at no cost; auth: when both ends have proven who they are.', 'init'),
+  grace: key(duration, 'How long a client that was sent away may keep the IKE SA it has.', '30s'),
 });
 
 export const transfer = section({
