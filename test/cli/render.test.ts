@@ -1,5 +1,7 @@
 import pc from 'picocolors';
 import { describe, expect, test } from 'vitest';
+import type { DemoEvent } from '../../src/cli/demo/demo.ts';
+import { DemoView } from '../../src/cli/render/demo.ts';
 import { failureOf, renderFailure, renderMistakes } from '../../src/cli/render/errors.ts';
 import { renderEvent } from '../../src/cli/render/log.ts';
 import { ProgressBar, renderProgress } from '../../src/cli/render/progress.ts';
@@ -356,20 +358,20 @@ describe('events', () => {
   });
 });
 
-describe('progress', () => {
-  const progress: ProgressLine = {
-    event: 'progress',
-    phase: 'sending',
-    name: 'backup.tar',
-    bytes: 3.1 * 2 ** 30,
-    total: 4.8 * 2 ** 30,
-    rate: 92 * 2 ** 20,
-    eta: 19,
-    resumedFrom: 0,
-    retries: 0,
-    retryIn: null,
-  };
+const progress: ProgressLine = {
+  event: 'progress',
+  phase: 'sending',
+  name: 'backup.tar',
+  bytes: 3.1 * 2 ** 30,
+  total: 4.8 * 2 ** 30,
+  rate: 92 * 2 ** 20,
+  eta: 19,
+  resumedFrom: 0,
+  retries: 0,
+  retryIn: null,
+};
 
+describe('progress', () => {
   test('a bar with what fits beside it', () => {
     expect(renderProgress(progress, plain, 100)).toBe('backup.tar  ████████████████░░░░░░░░   64 %  3.1/4.8 GiB  92.0 MiB/s  eta 19s');
     for (const columns of [40, 50, 60, 80, 100])
@@ -394,6 +396,19 @@ describe('progress', () => {
     expect(renderProgress({ ...progress, bytes: 0, total: 0, phase: 'done' }, plain, 100)).toContain('100 %');
   });
 
+  test('what is told meanwhile stands above it, and it goes on beneath', () => {
+    const screen = new Screen(80);
+    const bar = new ProgressBar(screen, plain);
+    bar.above('before\n');
+    bar.show(progress);
+    bar.above('between\n');
+    bar.show({ ...progress, bytes: progress.total });
+    expect(screen.lines).toEqual(['before', 'between', expect.stringMatching(/^backup\.tar .*100 %/)]);
+    bar.show({ ...progress, phase: 'done' });
+    bar.above('after\n');
+    expect(screen.lines).toEqual(['before', 'between', 'after', '']);
+  });
+
   test('it is drawn over itself on a terminal, and silent elsewhere', () => {
     const shown = (isTty: boolean) => {
       let text = '';
@@ -414,3 +429,78 @@ describe('progress', () => {
     expect(rest).toEqual(['\r\u001b[2K']);
   });
 });
+
+describe('the demo', () => {
+  const gateway = { ip: '127.0.0.1', port: 45_500 };
+  const event = (fields: Record<string, unknown>) => ({ kind: 'event', event: { at: at(0), ...fields } }) as DemoEvent;
+  const at64 = (bytes: number): DemoEvent => ({ kind: 'progress', progress: { ...progress, bytes, total: 64 << 20, phase: 'sending' } });
+  const told: DemoEvent[] = [
+    { kind: 'workspace', file: { name: 'payload.bin', path: '/tmp/payload.bin', size: 64 << 20 } },
+    { kind: 'gateway', pid: 31_374, ike: 48_770, nat: 43_845 },
+    { kind: 'nat', fronts: [gateway, gateway] },
+    at64(16 << 20),
+    event({ event: 'child-rekeyed', byUs: true }),
+    event({ event: 'retransmit', exchange: 'CREATE_CHILD_SA', attempt: 2 }),
+    at64(32 << 20),
+    event({ event: 'ike-rekeyed', byUs: true }),
+  ];
+
+  test('on a terminal of 80 columns every line fits, and the bar is there once, beneath everything else', () => {
+    const screen = new Screen(80);
+    const view = new DemoView(screen, plain);
+    view.begin();
+    for (const one of told) view.take(one);
+    expect(screen.lines.at(-1)).toMatch(/^backup\.tar .* 50 % .* 32\.0\/64\.0 MiB/);
+    expect(screen.lines.filter((line) => line.includes('█'))).toHaveLength(1);
+    expect(screen.lines.slice(-5, -1)).toEqual([
+      '  ↻ CHILD_SA rekeyed at 25 % of the file: new keys and SPIs, traffic went over',
+      '  · no answer to CREATE_CHILD_SA yet, asked again (2)',
+      '  ↻ IKE SA rekeyed at 50 % of the file: new SPIs and keys, the CHILD_SA moved',
+      '    along',
+    ]);
+    view.take(event({ event: 'exchange', initiator: true }));
+    view.leave();
+    expect(screen.lines.at(-1)).toBe('');
+  });
+
+  test('in a pipe there is no bar and no control character', () => {
+    let text = '';
+    const write = (part: string): void => {
+      text += part;
+    };
+    const view = new DemoView({ isTty: false, columns: 120, write }, plain);
+    view.begin();
+    for (const one of told) view.take(one);
+    view.leave();
+    expect(text).toMatch(/ {2}↻ CHILD_SA rekeyed at 25 % .*\n.*asked again \(2\)\n {2}↻ IKE SA rekeyed at 50 % .*\n$/);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+    expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f█]/);
+  });
+});
+
+/** As much of a terminal as the bar needs: lines, carriage returns, and erasing one line. */
+class Screen {
+  readonly isTty = true;
+  readonly columns: number;
+  readonly lines: string[] = [''];
+  #column = 0;
+
+  constructor(columns: number) {
+    this.columns = columns;
+  }
+
+  write(text: string): void {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: what a terminal obeys
+    for (const [part] of text.matchAll(/\u001b\[2K|[\n\r]|[^\n\r\u001b]+/g)) {
+      const last = this.lines.length - 1;
+      if (part === '\n') this.#column = this.lines.push('') * 0;
+      else if (part === '\r') this.#column = 0;
+      else if (part === '\u001b[2K') this.lines[last] = '';
+      else {
+        this.lines[last] = this.lines[last]!.slice(0, this.#column).padEnd(this.#column) + part;
+        this.#column += part.length;
+      }
+      expect(this.lines[last]!.length, 'it fits its line').toBeLessThanOrEqual(this.columns);
+    }
+  }
+}

@@ -5,7 +5,7 @@ import type { SpiCount } from '../demo/messages.ts';
 import { ProgressBar } from './progress.ts';
 import { renderSas } from './sas.ts';
 import { Steps } from './steps.ts';
-import { padEnd, table } from './text.ts';
+import { flow, padEnd, table, wrap } from './text.ts';
 import { formatBytes, formatCount, formatLatency } from './units.ts';
 
 /** Tells the demo while it runs: what is set up, each step of the handshake, the bar, and where keys changed. */
@@ -24,9 +24,8 @@ export class DemoView {
   }
 
   begin(): void {
-    this.#terminal.write(
-      `${this.#paint.bold('tunnelwright demo')}   a gateway and a client in two processes, real UDP on loopback, a NAT between them\n\n`,
-    );
+    const what = 'a gateway and a client in two processes, real UDP on loopback, a NAT between them';
+    this.#line(`${wrap(`${this.#paint.bold('tunnelwright demo')}   ${what}`, this.#terminal.columns, '  ')}\n`);
   }
 
   take(event: DemoEvent): void {
@@ -53,6 +52,7 @@ export class DemoView {
   result(result: DemoResult): void {
     const { client, gateway, sha256, checks } = result;
     const seconds = client.took / 1000;
+    const { columns } = this.#terminal;
     const blocks = [
       '',
       renderSas([client.sas], this.#paint, this.#terminal.columns).trimEnd(),
@@ -60,11 +60,15 @@ export class DemoView {
       'What each SPI carried (inner packets)',
       ...spiTable(client.spis, gateway.spis).map((line) => `  ${line}`),
       '',
-      `${formatBytes(client.bytes)} in ${formatLatency(client.took)}: ${formatBytes(client.bytes / Math.max(seconds, 0.001))}/s through ESP, ${formatCount(result.relayed)} datagrams through the NAT`,
-      `  SHA-256 at the client   ${sha256.sent}`,
-      `  SHA-256 at the gateway  ${sha256.received}`,
+      wrap(
+        `${formatBytes(client.bytes)} in ${formatLatency(client.took)}: ${formatBytes(client.bytes / Math.max(seconds, 0.001))}/s through ESP, ${formatCount(result.relayed)} datagrams through the NAT`,
+        columns,
+        '  ',
+      ),
+      flow(['  SHA-256 at the client ', sha256.sent], columns, '    '),
+      flow(['  SHA-256 at the gateway', sha256.received], columns, '    '),
       '',
-      ...checks.map(({ what, held }) => `  ${held ? this.#paint.green('✓') : this.#paint.red('✗')} ${what}`),
+      ...checks.map(({ what, held }) => `  ${held ? this.#paint.green('✓') : this.#paint.red('✗')} ${wrap(what, columns - 4, '    ')}`),
     ];
     this.#line(blocks.join('\n'));
   }
@@ -85,16 +89,15 @@ export class DemoView {
   }
 
   #remark(sentence: string): void {
-    this.#bar.leave();
-    this.#line(`  ${this.#paint.cyan('↻')} ${sentence}`);
+    this.#line(`  ${this.#paint.cyan('↻')} ${wrap(sentence, this.#terminal.columns - 4, '    ')}`);
   }
 
   #done(what: string, sentence: string): void {
-    this.#line(`  ${this.#paint.green('✓')} ${padEnd(what, 8)}  ${sentence}`);
+    this.#line(`  ${this.#paint.green('✓')} ${padEnd(what, 8)}  ${wrap(sentence, this.#terminal.columns - 14, ' '.repeat(14))}`);
   }
 
   #line(text: string): void {
-    this.#terminal.write(`${text}\n`);
+    this.#bar.above(`${text}\n`);
   }
 }
 

@@ -7,7 +7,8 @@ import { formatBytes, formatDuration } from './units.ts';
 export class ProgressBar {
   readonly #terminal: Terminal;
   readonly #paint: Paint;
-  #drawn = false;
+  /** What stands on the line now; empty when nothing does. */
+  #drawn = '';
 
   constructor(terminal: Terminal, paint: Paint) {
     this.#terminal = terminal;
@@ -16,15 +17,19 @@ export class ProgressBar {
 
   show(progress: ProgressLine): void {
     if (!this.#terminal.isTty) return;
-    const done = progress.phase === 'done';
-    this.#terminal.write(done ? CLEAR_LINE : `${CLEAR_LINE}${renderProgress(progress, this.#paint, this.#terminal.columns - 1)}`);
-    this.#drawn = !done;
+    this.#drawn = progress.phase === 'done' ? '' : renderProgress(progress, this.#paint, this.#terminal.columns - 1);
+    this.#terminal.write(`${CLEAR_LINE}${this.#drawn}`);
+  }
+
+  /** Writes full lines above the bar, which stays the last line. */
+  above(lines: string): void {
+    this.#terminal.write(this.#drawn === '' ? lines : `${CLEAR_LINE}${lines}${this.#drawn}`);
   }
 
   /** Before anything else is written: what is drawn stays, on a line of its own. */
   leave(): void {
-    if (this.#drawn) this.#terminal.write('\n');
-    this.#drawn = false;
+    if (this.#drawn !== '') this.#terminal.write('\n');
+    this.#drawn = '';
   }
 }
 
