@@ -27,8 +27,10 @@ function world(options: {
   readonly vips?: readonly string[];
   readonly users?: number;
   readonly childless?: 'allow' | 'force';
+  /** Behind the users, beside what is leased to them. */
+  readonly networks?: readonly ReturnType<typeof subnet>[];
 }): World {
-  const { pool, vips = ['0.0.0.0', '::'], childless = 'allow' } = options;
+  const { pool, vips = ['0.0.0.0', '::'], childless = 'allow', networks = [] } = options;
   const net = new Net('configuration');
   const gw = net.peer('gw', '198.51.100.2', {
     pool: pool ?? [],
@@ -36,7 +38,7 @@ function world(options: {
       connectionPolicy({
         localAddresses: ['198.51.100.2'],
         pools: pool === undefined ? [] : ['inner'],
-        children: [childPolicy({ localTs: EVERYTHING, remoteTs: pool === undefined ? EVERYTHING : ['dynamic'] })],
+        children: [childPolicy({ localTs: EVERYTHING, remoteTs: pool === undefined ? EVERYTHING : ['dynamic', ...networks] })],
       }),
     ],
   });
@@ -48,7 +50,7 @@ function world(options: {
           remoteAddresses: ['198.51.100.2'],
           virtualIps: vips,
           childless,
-          children: [childPolicy({ localTs: ['dynamic'], remoteTs: EVERYTHING })],
+          children: [childPolicy({ localTs: networks.length > 0 ? networks : ['dynamic'], remoteTs: EVERYTHING })],
         }),
       ],
     }),
@@ -172,5 +174,13 @@ describe('an address that is asked for and not given (RFC 7296 §3.15.4)', () =>
     expect(user.heard('failed').map(({ error }) => error.code)).toEqual(['PEER_FAILED_CP_REQUIRED']);
     expect(gw.pool.lent.size).toBe(0);
     expectNothingLeft(gw, user);
+  });
+
+  test('a peer with a network of its own needs no address, pools or not', () => {
+    const { net, gw, user } = world({ pool: ['10.66.0.2'], vips: [], networks: [subnet('10.7.0.0/16')] });
+    user.initiate();
+    net.settle({ quiet: 120_000 });
+    expectOneChild(gw, user);
+    expect(gw.pool.lent.size).toBe(0);
   });
 });

@@ -13,6 +13,7 @@ import type { IkeSa } from '../ike-sa.ts';
 import { find } from '../notifies.ts';
 import type { Connection } from '../policy.ts';
 import { ask, type Routine } from '../routine.ts';
+import { isDynamic } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
 
 /** RFC 7296 §2.19: the initiator asks for addresses, and for what comes with them. */
@@ -56,7 +57,8 @@ export function takeConfiguration(world: World, sa: IkeSa, { virtualIps }: Conne
 /**
  * The responder leases addresses and answers CFG_REPLY; without pools a request is left unanswered (§3.15.4 allows that).
  * @param childless no child is wanted yet, and so no address either
- * @throws NegotiationFailure `INTERNAL_ADDRESS_FAILURE`; `FAILED_CP_REQUIRED` to a peer that asks for no address where pools are (§2.19)
+ * @throws NegotiationFailure `INTERNAL_ADDRESS_FAILURE`; `FAILED_CP_REQUIRED` to a peer that asks for no address where all
+ *   its traffic would come from one (§2.19)
  */
 export function* leaseAddresses(
   world: World,
@@ -68,7 +70,8 @@ export function* leaseAddresses(
   const request = find(payloads, 'CP');
   if (connection.pools.length === 0 || sa.remoteId === undefined) return [];
   if (request === undefined || request.cfgType !== ConfigType.CFG_REQUEST) {
-    if (childless) return [];
+    // a network of its own behind the peer needs no address from us
+    if (childless || connection.children.some(({ remoteTs }) => !remoteTs.every(isDynamic))) return [];
     throw addressRequired();
   }
   sa.leased = true;
