@@ -129,12 +129,3 @@ export const IMPURE_NAMES: Readonly<Record<string, string>> = {
   Buffer: 'Uint8Array everywhere; Buffer only in host/platform',
   globalThis: 'a global is reached through an argument',
 };
-
-/** Files that need each other at run time all the same; none of them does so while it loads. */
-export const MUTUAL: readonly { readonly cycle: string; readonly why: string }[] = [
-  {
-    cycle:
-      'src/core/netstack/tcp/calls.ts → src/core/netstack/tcp/tcb.ts → src/core/netstack/tcp/connection.ts → src/core/netstack/tcp/calls.ts',
-    why: 'a transmission control block makes its public handle, whose calls work on the block',
-  },
-];

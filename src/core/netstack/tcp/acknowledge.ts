@@ -4,8 +4,9 @@ import { offerRoom } from './calls.ts';
 import { type AckNews, recover } from './recovery.ts';
 import { seqDiff, seqLe, seqLt } from './seq.ts';
 import { judgeProbe, scheduleProbe } from './tail-loss.ts';
-import { setTimer, type Tcb } from './tcb.ts';
+import type { Tcb } from './tcb.ts';
 import { Timer } from './timers.ts';
+import { setTimer } from './transition.ts';
 
 /**
  * The fifth step of RFC 9293 §3.10.7.4 in a synchronized state: SEG.ACK is not beyond SND.NXT.

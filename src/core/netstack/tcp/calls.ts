@@ -1,7 +1,8 @@
 import { type FailureCode, type Millis, Ready } from '../ready.ts';
 import { tuneReceiveBuffer, windowUpdateDue } from './receive-window.ts';
-import { fail, limitFinWait2, setTimer, type Tcb, transition } from './tcb.ts';
+import type { Tcb } from './tcb.ts';
 import { Timer } from './timers.ts';
+import { fail, limitFinWait2, setTimer, transition } from './transition.ts';
 
 /** The user calls of RFC 9293 §3.10.2 to §3.10.5, behind `TcpConnection`. */
 

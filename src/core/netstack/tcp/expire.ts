@@ -2,9 +2,10 @@ import { sizeSegments } from './options.ts';
 import { judgeOverdue, recoverFromTimeout } from './recovery.ts';
 import { seqDiff } from './seq.ts';
 import { probeExpired } from './tail-loss.ts';
-import { fail, setTimer, type Tcb, transition } from './tcb.ts';
+import type { Tcb } from './tcb.ts';
 import { owe } from './text.ts';
 import { Timer } from './timers.ts';
+import { fail, setTimer, transition } from './transition.ts';
 
 /** Lets every timer that is due fire (RFC 9293 §3.10.8). */
 export function expireTimers(tcb: Tcb): void {

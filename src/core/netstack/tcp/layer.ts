@@ -22,7 +22,8 @@ import { openActive, openPassive, segmentArrives } from './receive.ts';
 import { resetAnswer, resetFor } from './reset.ts';
 import { nextSegment } from './send.ts';
 import { seqAdd, seqGe, seqGt, seqLe, seqMax } from './seq.ts';
-import { fail, Tcb, type TcpEnds, type TcpHost, transition } from './tcb.ts';
+import { Tcb, type TcpEnds, type TcpHost } from './tcb.ts';
+import { fail, transition } from './transition.ts';
 
 /** What TCP shares with the rest of the stack. */
 export interface TcpSurroundings {

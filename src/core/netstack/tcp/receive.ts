@@ -4,9 +4,10 @@ import { acknowledge } from './acknowledge.ts';
 import { finishWriting, startKeepAlive } from './calls.ts';
 import { agreeOptions } from './options.ts';
 import { seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
-import { fail, limitFinWait2, setTimer, type Tcb, transition } from './tcb.ts';
+import type { Tcb } from './tcb.ts';
 import { noteDuplicate, owe, QUICK_ACKS, reachFin, takeFin, takeText } from './text.ts';
 import { Timer } from './timers.ts';
+import { fail, limitFinWait2, setTimer, transition } from './transition.ts';
 
 /** SEGMENT ARRIVES (RFC 9293 §3.10.7) for a connection that exists. The segment's text is in `data`. */
 export function segmentArrives(tcb: Tcb, segment: TcpView, data: Uint8Array): void {

@@ -1,8 +1,9 @@
 import type { Millis } from '../ready.ts';
 import { seqAdd, seqGe, seqGt, seqMax } from './seq.ts';
 import { forgetProbe } from './tail-loss.ts';
-import { setTimer, type Tcb } from './tcb.ts';
+import type { Tcb } from './tcb.ts';
 import { Timer } from './timers.ts';
+import { setTimer } from './transition.ts';
 
 /** What an acceptable acknowledgment said. */
 export interface AckNews {

@@ -4,8 +4,9 @@ import { sackLength, segmentRoom, writeSack, writeSynOptions, writeTimestamps } 
 import { advertiseWindow, openWindow } from './receive-window.ts';
 import { seqAdd, seqDiff, seqLt } from './seq.ts';
 import { probeSent, scheduleProbe } from './tail-loss.ts';
-import { setTimer, type Tcb } from './tcb.ts';
+import type { Tcb } from './tcb.ts';
 import { Timer } from './timers.ts';
+import { setTimer } from './transition.ts';
 
 /**
  * The next segment of a connection, as a whole IP packet written to `out` at `at`. Decides at the last moment, so that what was written

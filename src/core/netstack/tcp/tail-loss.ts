@@ -2,8 +2,9 @@ import type { TcpView } from '../../packet/index.ts';
 import type { Millis } from '../ready.ts';
 import { isDsack } from './sack-scoreboard.ts';
 import { seqGe, seqGt } from './seq.ts';
-import { setTimer, type Tcb } from './tcb.ts';
+import type { Tcb } from './tcb.ts';
 import { Timer } from './timers.ts';
+import { setTimer } from './transition.ts';
 
 /**
  * Tail loss probes (RFC 8985 §7): when the last segments of a flight are lost, or all acknowledgments of it, nothing arrives that could tell.

@@ -1,7 +1,7 @@
 import type { Address } from '../../bytes/index.ts';
 import type { BlockPool } from '../block-pool.ts';
 import type { Counters } from '../counters.ts';
-import { type FailureCode, type Millis, Ready } from '../ready.ts';
+import type { FailureCode, Millis } from '../ready.ts';
 import { NOT_QUEUED, type Timed } from '../timer-queue.ts';
 import type { TcpConfig } from './config.ts';
 import type { CongestionControl } from './congestion.ts';
@@ -13,8 +13,8 @@ import { RttEstimator } from './rtt.ts';
 import { SackScoreboard } from './sack-scoreboard.ts';
 import { SendBuffer } from './send-buffer.ts';
 import { seqDiff } from './seq.ts';
-import { assertTransition, type TcpState } from './state.ts';
-import { Timer, Timers } from './timers.ts';
+import type { TcpState } from './state.ts';
+import { Timers } from './timers.ts';
 
 /** What a connection needs of the layer around it. */
 export interface TcpHost {
@@ -255,50 +255,4 @@ export interface TcpEnds {
   readonly localIp: Uint8Array;
   readonly remoteIp: Uint8Array;
   readonly active: boolean;
-}
-
-/** The one way to another state. */
-export function transition(tcb: Tcb, to: TcpState): void {
-  assertTransition(tcb.state, to);
-  tcb.state = to;
-  if (to === 'ESTABLISHED') tcb.host.established(tcb);
-  else if (to === 'TIME-WAIT') enterTimeWait(tcb);
-  else if (to === 'CLOSED') enterClosed(tcb);
-}
-
-/** The connection ends with an error, at once. */
-export function fail(tcb: Tcb, error: FailureCode): void {
-  if (tcb.state === 'CLOSED') return;
-  tcb.error = error;
-  transition(tcb, 'CLOSED');
-}
-
-export function setTimer(tcb: Tcb, timer: Timer, at: Millis): void {
-  tcb.timers.set(timer, at);
-  tcb.host.timersChanged(tcb);
-}
-
-/** The application closed and nobody is left to wait for the peer's FIN for ever. */
-export function limitFinWait2(tcb: Tcb): void {
-  if (tcb.state === 'FIN-WAIT-2' && tcb.readClosed) setTimer(tcb, Timer.LINGER, tcb.host.now + tcb.host.config.finWait2);
-}
-
-function enterTimeWait(tcb: Tcb): void {
-  // RFC 9293 §3.10.7.4: start the time-wait timer, turn off the other timers.
-  tcb.timers.clearAll();
-  setTimer(tcb, Timer.LINGER, tcb.host.now + tcb.host.config.timeWait);
-  tcb.sendBuffer.clear();
-  tcb.board.clear();
-  tcb.host.lingers(tcb);
-}
-
-function enterClosed(tcb: Tcb): void {
-  tcb.timers.clearAll();
-  tcb.sendBuffer.clear();
-  tcb.board.clear();
-  tcb.outOfOrder.clear();
-  // After an orderly close what arrived may still be read; after an error it is lost, as everywhere.
-  if (tcb.error !== undefined || tcb.readClosed) tcb.receiveBuffer.clear();
-  tcb.host.closed(tcb);
-  tcb.host.notify(tcb, Ready.CLOSED);
 }

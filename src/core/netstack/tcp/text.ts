@@ -3,8 +3,9 @@ import { Ready } from '../ready.ts';
 import { abortCall } from './calls.ts';
 import { sampleReceiverRtt } from './receive-window.ts';
 import { seqAdd, seqDiff, seqGe, seqGt, seqLt, seqMax, seqMin } from './seq.ts';
-import { setTimer, type Tcb, transition } from './tcb.ts';
+import type { Tcb } from './tcb.ts';
 import { Timer } from './timers.ts';
+import { setTimer, transition } from './transition.ts';
 
 /**
  * The seventh step of RFC 9293 §3.10.7.4: segment text. URG is not looked at: its octets stay where they are in the stream, as RFC 6093
