@@ -1,4 +1,4 @@
-import { concat } from '../../src/core/bytes/index.ts';
+import { concat, Writer } from '../../src/core/bytes/index.ts';
 import { createPacketCipher, keyExchange, type PacketCipher, prf, prfPlus, pskAuth } from '../../src/core/crypto/index.ts';
 import type { IkeKeyLog } from '../../src/core/ike/index.ts';
 import {
@@ -13,6 +13,7 @@ import {
   sealMessage,
   type TrafficSelector,
   writeMessage,
+  writePayloads,
 } from '../../src/core/wire/index.ts';
 import { espProposal, ikeProposal, type Net, type Peer, SeededRandom, subnet } from '../../src/testing/index.ts';
 
@@ -95,8 +96,11 @@ export class RawInitiator {
   readonly #inner = espProposal('aes128gcm16-noesn');
   #init = new Uint8Array(0);
   #initResponse: Message | undefined;
-  #log: (IkeKeyLog & { readonly SK_pi: Uint8Array }) | undefined;
+  #log: (IkeKeyLog & { readonly SK_d: Uint8Array; readonly SK_pi: Uint8Array; readonly SK_pr: Uint8Array }) | undefined;
   #ciphers: SaCiphers | undefined;
+  /** RFC 9242 §3.3.2: IntAuth_i and IntAuth_r so far. */
+  #intAuth: readonly [Uint8Array, Uint8Array] = [new Uint8Array(0), new Uint8Array(0)];
+  #nextId = 1;
 
   constructor(net: Net, target: Peer, options: RawOptions = {}, address = '203.0.113.50') {
     this.#net = net;
@@ -148,12 +152,16 @@ export class RawInitiator {
     this.#initResponse = answer;
     const hash = prf(PRF_SHA2_256)!;
     const nonces = concat(this.#nonce, nonce.data);
-    const seed = hash.compute(nonces, this.#offer.finish(theirs.data));
+    this.#derive(hash.compute(nonces, this.#offer.finish(theirs.data)), nonces, answer.header.spiR);
+    return true;
+  }
+
+  #derive(seed: Uint8Array, nonces: Uint8Array, spiR: Uint8Array): void {
     // RFC 7296 §2.14 for AEAD: SK_d 32, SK_ei and SK_er 16 + 4, SK_pi and SK_pr 32.
-    const stream = prfPlus(hash, seed, concat(nonces, this.#spiI, answer.header.spiR), 32 + 20 + 20 + 32 + 32);
+    const stream = prfPlus(prf(PRF_SHA2_256)!, seed, concat(nonces, this.#spiI, spiR), 32 + 20 + 20 + 32 + 32);
     this.#log = {
       spiI: this.#spiI,
-      spiR: answer.header.spiR,
+      spiR,
       encryption: 20,
       keyLength: 128,
       integrity: 0,
@@ -161,10 +169,42 @@ export class RawInitiator {
       SK_ar: new Uint8Array(0),
       SK_ei: stream.slice(32, 52),
       SK_er: stream.slice(52, 72),
+      SK_d: stream.slice(0, 32),
       SK_pi: stream.slice(72, 104),
+      SK_pr: stream.slice(104, 136),
     };
     this.#ciphers = new SaCiphers(this.#log);
-    return true;
+  }
+
+  /**
+   * IKE_INTERMEDIATE with a key exchange, or with whatever payloads are given instead; keys and IntAuth follow a good answer.
+   * @returns the payloads of the answer, or undefined when none came
+   */
+  intermediate(method: number | readonly Payload[], alter: (message: Uint8Array) => Uint8Array = (m) => m): readonly Payload[] | undefined {
+    const offer = typeof method === 'number' ? keyExchange(method)!.offer(this.#random.bytes(keyExchange(method)!.seedLength)) : undefined;
+    const payloads: readonly Payload[] = typeof method === 'number' ? [{ kind: 'KE', method, data: offer!.publicValue }] : method;
+    const messageId = this.#nextId;
+    const request = this.protect(ExchangeType.IKE_INTERMEDIATE, messageId, payloads);
+    const answer = this.send(alter(request)).at(-1);
+    const opened = answer && openMessage(answer, this.#ciphers!.responder);
+    if (opened === undefined || opened.payloads.some((p) => p.kind === 'N' && p.notify < 16384)) return opened?.payloads;
+    const hash = prf(PRF_SHA2_256)!;
+    const { SK_d, SK_pi, SK_pr } = this.#log!;
+    const chain = new Writer();
+    writePayloads(chain, payloads);
+    this.#intAuth = [
+      hash.compute(SK_pi, this.#intAuth[0], unsealed(request, chain.finish())),
+      hash.compute(SK_pr, this.#intAuth[1], unsealed(answer!.raw, opened.plaintext)),
+    ];
+    this.#nextId++;
+    const theirs = opened.payloads.find((payload) => payload.kind === 'KE');
+    if (theirs && offer) {
+      const nonce = this.#initResponse!.payloads.find((payload) => payload.kind === 'Nonce')!;
+      const nonces = concat(this.#nonce, nonce.data);
+      // RFC 9370 §2.2.2: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr).
+      this.#derive(hash.compute(SK_d, offer.finish(theirs.data), nonces), nonces, this.#log!.spiR);
+    }
+    return opened.payloads;
   }
 
   /** The payloads of a correct IKE_AUTH request. */
@@ -177,7 +217,7 @@ export class RawInitiator {
     const psk = this.#options.psk ?? new TextEncoder().encode('the simulated pre-shared key');
     const payloads: readonly Payload[] = [
       { kind: 'IDi', ...id },
-      { kind: 'AUTH', method: 2, data: pskAuth(hash, psk, concat(this.#init, nonce.data, macedId)) },
+      { kind: 'AUTH', method: 2, data: pskAuth(hash, psk, concat(this.#init, nonce.data, macedId, this.#intAuthOctets())) },
       { kind: 'SA', proposals: [{ ...this.#inner, spi: Uint8Array.of(0xc0, 0, 0, 1), transforms: this.#inner.transforms }] },
       { kind: 'TSi', selectors: this.#options.localTs ?? [subnet('10.1.0.0/24')] },
       { kind: 'TSr', selectors: this.#options.remoteTs ?? [subnet('10.2.0.0/24')] },
@@ -185,20 +225,33 @@ export class RawInitiator {
     return this.#options.authPayloads?.(payloads) ?? payloads;
   }
 
-  /** A protected message under the keys of IKE_SA_INIT. */
+  #intAuthOctets(): Uint8Array {
+    return this.#nextId === 1 ? new Uint8Array(0) : concat(...this.#intAuth, Uint8Array.of(0, 0, 0, this.#nextId));
+  }
+
+  /** A protected message under the keys of the last exchange. */
   protect(exchange: number, messageId: number, payloads: readonly Payload[], changes: Partial<IkeHeader> = {}): Uint8Array {
     return this.#ciphers!.seal(this.header(exchange, messageId, this.#log!.spiR, changes), payloads);
   }
 
   /** IKE_AUTH. @returns the payloads of the answer, or undefined when none came. */
   auth(): readonly Payload[] | undefined {
-    const answer = this.send(this.protect(ExchangeType.IKE_AUTH, 1, this.authPayloads(), this.#options.authHeader)).at(-1);
+    const answer = this.send(this.protect(ExchangeType.IKE_AUTH, this.#nextId, this.authPayloads(), this.#options.authHeader)).at(-1);
     return answer && openMessage(answer, this.#ciphers!.responder)?.payloads;
   }
 
   open(message: Message): readonly Payload[] | undefined {
     return openMessage(message, this.#ciphers!.responder)?.payloads;
   }
+}
+
+/** RFC 9242 §3.3.2: header and generic header of SK, their lengths without what encryption adds, then what was inside. */
+function unsealed(message: Uint8Array, plaintext: Uint8Array): Uint8Array {
+  const octets = concat(message.subarray(0, 32), plaintext);
+  const view = new DataView(octets.buffer);
+  view.setUint32(24, 32 + plaintext.length);
+  view.setUint16(30, 4 + plaintext.length);
+  return octets;
 }
 
 const X25519 = 31;

@@ -5,6 +5,7 @@ import type { Command } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { enqueueCreate, rekeyChild } from './exchanges/create-child-sa.ts';
 import { initiateIkeAuth } from './exchanges/ike-auth.ts';
+import { initiateIntermediates } from './exchanges/ike-intermediate.ts';
 import { initiateIkeSaInit } from './exchanges/ike-sa-init.ts';
 import { checkLiveness } from './exchanges/informational.ts';
 import { IkeSa } from './ike-sa.ts';
@@ -199,6 +200,7 @@ function* establish(
   const material = yield* initiateIkeSaInit(world, sa, connection);
   if (world.options.logKeys) world.logKeys(sa);
   world.transition(sa, 'authenticating');
+  yield* initiateIntermediates(world, sa, material);
   const childless = goesChildless(sa, connection);
   yield* initiateIkeAuth(world, sa, connection, childless ? undefined : policy, material);
   return !childless;

@@ -8,14 +8,16 @@ export class Reassembly {
   #octets = 0;
   #inner = 0;
   #startedAt: Millis = 0;
+  /** What its caller wants to keep of the first fragment. */
+  #head: Uint8Array | undefined;
   #parts: (Uint8Array | undefined)[] = [];
 
   /** @returns the whole inner chain once its last piece is here. */
   add(
     messageId: number,
-    piece: { fragment: number; total: number; inner: number; plaintext: Uint8Array },
+    piece: { fragment: number; total: number; inner: number; plaintext: Uint8Array; head?: Uint8Array | undefined },
     now: Millis,
-  ): { inner: number; plaintext: Uint8Array } | undefined {
+  ): { inner: number; plaintext: Uint8Array; head: Uint8Array | undefined } | undefined {
     if (piece.fragment < 1 || piece.fragment > piece.total || piece.total > MAX_FRAGMENTS) return undefined;
     if (messageId !== this.#messageId || piece.total > this.#total || now - this.#startedAt > LIFETIME) {
       // §2.6: a larger Total Fragments means that the sender cut the message anew, into smaller pieces
@@ -28,9 +30,12 @@ export class Reassembly {
       return undefined;
     }
     this.#parts[piece.fragment - 1] = piece.plaintext.slice();
-    if (piece.fragment === 1) this.#inner = piece.inner;
+    if (piece.fragment === 1) {
+      this.#inner = piece.inner;
+      this.#head = piece.head;
+    }
     if (this.#parts.includes(undefined)) return undefined;
-    const whole = { inner: this.#inner, plaintext: concat(...(this.#parts as Uint8Array[])) };
+    const whole = { inner: this.#inner, plaintext: concat(...(this.#parts as Uint8Array[])), head: this.#head };
     this.clear();
     return whole;
   }

@@ -6,6 +6,7 @@ import type { Datagram, Millis } from './effects.ts';
 import { respondIkeSaInit } from './exchanges/ike-sa-init.ts';
 import { IkeSa } from './ike-sa.ts';
 import { drop, rejectUnknownCritical } from './inbound.ts';
+import { IntAuth } from './int-auth.ts';
 import { logMessage, seal, transmit } from './messenger.ts';
 import { answerTo, notify } from './notifies.ts';
 import type { Connection } from './policy.ts';
@@ -127,7 +128,10 @@ export class HalfOpen {
       (reply) => {
         if (world.options.logKeys) world.logKeys(sa);
         const messages = seal(world, sa, header.exchange, 0, true, reply.payloads);
-        sa.pending = { candidates, material: { initRequest: request.raw, initResponse: messages[0]!, nonces: reply.nonces } };
+        sa.pending = {
+          candidates,
+          material: { initRequest: request.raw, initResponse: messages[0]!, nonces: reply.nonces, intAuth: new IntAuth() },
+        };
         sa.window.answer(0, messages);
         transmit(world, sa, messages);
       },

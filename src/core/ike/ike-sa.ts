@@ -1,7 +1,7 @@
 import { InternalError, type TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
 import type { PacketCipher } from '../crypto/index.ts';
-import type { Identification } from '../wire/index.ts';
+import type { Identification, IkeHeader } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { IkeSaInfo, Millis } from './effects.ts';
 import { Reassembly } from './fragments.ts';
@@ -33,6 +33,8 @@ export interface PeerAbilities {
   fragmentation: boolean;
   /** RFC 6023 §3: takes IKE_AUTH without a first child. */
   childless: boolean;
+  /** RFC 9242 §3.1: both ends announced IKE_INTERMEDIATE. */
+  intermediate: boolean;
   /** RFC 7427 §4: undefined until SIGNATURE_HASH_ALGORITHMS came. */
   hashes: readonly number[] | undefined;
   /** CERTREQ: SHA-1 of the SubjectPublicKeyInfo of authorities it trusts (RFC 7296 §3.7). */
@@ -56,7 +58,14 @@ export class IkeSa {
   state: IkeSaState;
   window = new MessageWindow();
   readonly children = new Map<number, ChildSa>();
-  readonly peer: PeerAbilities = { fragmentation: false, childless: false, hashes: undefined, authorities: [], certificatesWanted: false };
+  readonly peer: PeerAbilities = {
+    fragmentation: false,
+    childless: false,
+    intermediate: false,
+    hashes: undefined,
+    authorities: [],
+    certificatesWanted: false,
+  };
   readonly nat = { ours: false, theirs: false, forced: false };
   localId: Identification | undefined;
   remoteId: Identification | undefined;
@@ -110,6 +119,8 @@ export class IkeSa {
 
   #keys: IkeKeys | undefined;
   #ciphers: { send: PacketCipher; receive: PacketCipher } | undefined;
+  /** RFC 9242 §3.3.1: a copy of the request whose answer changed the keys is still under the keys before. */
+  #former: { readonly receive: PacketCipher; readonly messageId: number } | undefined;
   /** Next counter IV; never repeats under one key (RFC 5282 §3.1). */
   #iv = 0n;
 
@@ -171,8 +182,9 @@ export class IkeSa {
     return this.#needCiphers().send;
   }
 
-  get receiveCipher(): PacketCipher {
-    return this.#needCiphers().receive;
+  receiveCipher({ messageId, flags }: Pick<IkeHeader, 'messageId' | 'flags'>): PacketCipher {
+    const former = this.#former;
+    return former !== undefined && !flags.response && messageId <= former.messageId ? former.receive : this.#needCiphers().receive;
   }
 
   /** @param iv first counter IV: not 0 for an SA restored from a snapshot */
@@ -181,6 +193,17 @@ export class IkeSa {
     this.#keys = keys;
     this.#iv = iv;
     this.#ciphers = this.originalRole === 'initiator' ? { send: initiator, receive: responder } : { send: responder, receive: initiator };
+  }
+
+  /** The keys change before authentication (RFC 9370 §2.2.2). @param messageId of the exchange that changed them, the last under the old ones */
+  changeKeys(keys: IkeKeys, messageId: number): void {
+    const { send, receive } = this.#needCiphers();
+    const old = this.keys;
+    this.#former?.receive.destroy();
+    this.#former = { receive, messageId };
+    this.setKeys(keys, this.#iv);
+    send.destroy();
+    zeroiseKeys(old);
   }
 
   get ivCounter(): bigint {
@@ -214,6 +237,8 @@ export class IkeSa {
   destroyKeys(): void {
     this.#ciphers?.send.destroy();
     this.#ciphers?.receive.destroy();
+    this.#former?.receive.destroy();
+    this.#former = undefined;
     if (this.#keys) zeroiseKeys(this.#keys);
     this.#ciphers = undefined;
     this.#keys = undefined;

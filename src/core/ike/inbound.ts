@@ -4,6 +4,7 @@ import { checkMessage, ExchangeType, type Message, NotifyType, type Payload, par
 import type { Datagram } from './effects.ts';
 import { respondCreateChildSa } from './exchanges/create-child-sa.ts';
 import { respondIkeAuth } from './exchanges/ike-auth.ts';
+import { respondIntermediate } from './exchanges/ike-intermediate.ts';
 import { checkLiveness, respondInformational } from './exchanges/informational.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { logMessage, open, seal, transmit } from './messenger.ts';
@@ -35,19 +36,19 @@ export function receiveForSa(world: World, sa: IkeSa, message: Message, datagram
   if (header.flags.response ? sa.window.awaiting(header.messageId) === undefined : sa.window.judge(header.messageId) === 'outside') {
     return drop(world, datagram, 'outside-window', summarise(header, message.payloads));
   }
-  const payloads = unprotect(world, sa, message, datagram);
-  if (payloads === undefined) return;
-  const inbound: Inbound = { exchange: header.exchange, messageId: header.messageId, payloads, raw: message.raw };
+  const opened = unprotect(world, sa, message, datagram);
+  if (opened === undefined) return;
+  const inbound: Inbound = { exchange: header.exchange, messageId: header.messageId, raw: message.raw, ...opened };
   if (header.flags.response) receiveResponse(world, sa, inbound, datagram);
   else receiveRequest(world, sa, inbound, datagram);
 }
 
 /** @returns undefined when there is nothing to act on: dropped, or a fragment of more to come. */
-function unprotect(world: World, sa: IkeSa, message: Message, datagram: Datagram): readonly Payload[] | undefined {
+function unprotect(world: World, sa: IkeSa, message: Message, datagram: Datagram): Pick<Inbound, 'payloads' | 'authenticated'> | undefined {
   const { header } = message;
   try {
     const opened = open(world, sa, message, header.flags.response || sa.window.judge(header.messageId) === 'new');
-    if (opened.kind === 'payloads') return opened.payloads;
+    if (opened.kind === 'payloads') return { payloads: opened.payloads, authenticated: opened.authenticated };
     if (opened.kind === 'bad-icv') drop(world, datagram, 'bad-icv', summarise(header, message.payloads));
     else if (opened.kind === 'clear') suspect(world, sa, message, datagram);
     else if (opened.kind === 'not-agreed') drop(world, datagram, 'fragments-not-agreed', summarise(header, message.payloads));
@@ -83,6 +84,8 @@ function receiveRequest(world: World, sa: IkeSa, request: Inbound, datagram: Dat
 /** Which routine a request starts; undefined where the exchange has no place in this state. */
 function dispatch(world: World, sa: IkeSa, request: Inbound): Routine<Reply> | undefined {
   const { exchange } = request;
+  if (exchange === ExchangeType.IKE_INTERMEDIATE && sa.state === 'half-open' && sa.pending && sa.peer.intermediate)
+    return checked(request, respondIntermediate(world, sa, sa.pending.material, request));
   if (exchange === ExchangeType.IKE_AUTH && sa.state === 'half-open' && sa.pending) {
     const { candidates, material } = sa.pending;
     return checked(request, respondIkeAuth(world, sa, candidates, material, request));

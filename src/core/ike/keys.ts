@@ -1,4 +1,4 @@
-import { concat } from '../bytes/bytes.ts';
+import { concat, EMPTY } from '../bytes/bytes.ts';
 import { InternalError } from '../bytes/errors.ts';
 import {
   createPacketCipher,
@@ -20,6 +20,15 @@ export interface IkeSuite {
   readonly integrity: number;
   readonly prf: number;
   readonly keyExchange: number;
+  /** Absent where there are none. */
+  readonly additional?: readonly AdditionalKe[];
+}
+
+/** One of the additional key exchanges of RFC 9370, in the order of their transform types. */
+export interface AdditionalKe {
+  /** Transform type, 6 to 12. */
+  readonly type: number;
+  readonly method: number;
 }
 
 /** What was negotiated for a CHILD_SA. */
@@ -31,6 +40,8 @@ export interface ChildSuite {
   readonly esn: boolean;
   /** 0 when no key exchange took part. */
   readonly keyExchange: number;
+  /** Absent where there are none. */
+  readonly additional?: readonly AdditionalKe[];
 }
 
 /** The seven secrets of RFC 7296 §2.14, by their names there. */
@@ -64,9 +75,18 @@ export function initialKeys(suite: IkeSuite, sharedSecret: Uint8Array, { Ni, Nr 
   return expand(suite, f.compute(key, sharedSecret), { Ni, Nr }, spis);
 }
 
-/** SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr) with the old SA's PRF, RFC 7296 §2.18. */
-export function rekeyedKeys(old: IkeKeys, suite: IkeSuite, sharedSecret: Uint8Array, { Ni, Nr }: Nonces, spis: IkeSpis): IkeKeys {
-  const SKEYSEED = prfOf(old.suite.prf).compute(old.SK_d, sharedSecret, Ni, Nr);
+/**
+ * SKEYSEED = prf(SK_d (old), SK(0) | Ni | Nr | SK(1) | …) with the old SA's PRF, RFC 7296 §2.18 and RFC 9370 §2.2.4: of a rekeyed IKE SA,
+ * and with one secret of an IKE SA whose keys an IKE_INTERMEDIATE exchange changes (RFC 9370 §2.2.2).
+ */
+export function rekeyedKeys(
+  old: IkeKeys,
+  suite: IkeSuite,
+  [first = EMPTY, ...additional]: readonly Uint8Array[],
+  { Ni, Nr }: Nonces,
+  spis: IkeSpis,
+): IkeKeys {
+  const SKEYSEED = prfOf(old.suite.prf).compute(old.SK_d, first, Ni, Nr, ...additional);
   return expand(suite, SKEYSEED, { Ni, Nr }, spis);
 }
 
@@ -96,12 +116,17 @@ export interface ChildKeys {
   readonly responder: { readonly encryptionKey: Uint8Array; readonly integrityKey: Uint8Array };
 }
 
-/** KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr), RFC 7296 §2.17: initiator's keys first, encryption before integrity. */
-export function childKeys(ike: IkeKeys, suite: ChildSuite, { Ni, Nr }: Nonces, sharedSecret: Uint8Array | undefined): ChildKeys {
+/** KEYMAT = prf+(SK_d, [SK(0) |] Ni | Nr [| SK(1) | …]), RFC 7296 §2.17, RFC 9370 §2.2.4: initiator's keys first, encryption before integrity. */
+export function childKeys(
+  ike: IkeKeys,
+  suite: ChildSuite,
+  { Ni, Nr }: Nonces,
+  [first = EMPTY, ...additional]: readonly Uint8Array[],
+): ChildKeys {
   const encryptionOctets = suite.encryption === 0 ? 0 : encryptionKeyOctets(suite.encryption, suite.keyLength);
   const authentication = suite.integrity === 0 ? 0 : integrityKeyOctets(suite.integrity);
   const lengths = [encryptionOctets, authentication, encryptionOctets, authentication];
-  const seed = sharedSecret === undefined ? concat(Ni, Nr) : concat(sharedSecret, Ni, Nr);
+  const seed = concat(first, Ni, Nr, ...additional);
   const KEYMAT = prfPlus(prfOf(ike.suite.prf), ike.SK_d, seed, sum(lengths));
   const [ei, ai, er, ar] = cut(KEYMAT, lengths) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
   zeroise(seed, KEYMAT);

@@ -1,4 +1,5 @@
 import { isIpv6 } from '../bytes/ip-address.ts';
+import { headOf, octetsOfReceived, octetsOfSent } from '../wire/authenticated-octets.ts';
 import {
   describeMessage,
   ExchangeType,
@@ -40,7 +41,7 @@ export function seal(
 }
 
 export type Opened =
-  | { readonly kind: 'payloads'; readonly payloads: readonly Payload[] }
+  | { readonly kind: 'payloads'; readonly payloads: readonly Payload[]; readonly authenticated: Uint8Array | undefined }
   | { readonly kind: 'partial' }
   /** An authentic fragment of a message that is known already. */
   | { readonly kind: 'known' }
@@ -54,25 +55,38 @@ export type Opened =
  */
 export function open(world: World, sa: IkeSa, message: Message, fresh: boolean): Opened {
   const last = message.payloads.at(-1);
+  const cipher = sa.receiveCipher(message.header);
   if (last?.kind === 'SK') {
-    const opened = openMessage(message, sa.receiveCipher);
+    const opened = openMessage(message, cipher);
     if (opened === undefined) return { kind: 'bad-icv' };
     logMessage(world, sa, 'in', message.header, opened.payloads);
-    return { kind: 'payloads', payloads: opened.payloads };
+    const authenticated = isIntermediate(message) ? octetsOfReceived(headOf(message), opened.plaintext) : undefined;
+    return { kind: 'payloads', payloads: opened.payloads, authenticated };
   }
   if (last?.kind !== 'SKF') return { kind: 'clear' };
   // RFC 7383 §2.3: only where both ends said that they can
   if (!sa.peer.fragmentation) return { kind: 'not-agreed' };
-  const piece = openFragment(message, sa.receiveCipher);
+  const piece = openFragment(message, cipher);
   if (piece === undefined) return { kind: 'bad-icv' };
   if (!fresh) return { kind: 'known' };
   const reassembly = message.header.flags.response ? sa.reassembly.responses : sa.reassembly.requests;
-  const whole = reassembly.add(message.header.messageId, { fragment: last.fragment, total: last.total, ...piece }, world.now);
+  const head = isIntermediate(message) ? headOf(message) : undefined;
+  const whole = reassembly.add(message.header.messageId, { fragment: last.fragment, total: last.total, head, ...piece }, world.now);
   if (whole === undefined) return { kind: 'partial' };
   const payloads = parseProtected(whole.inner, whole.plaintext);
   logMessage(world, sa, 'in', message.header, payloads);
-  return { kind: 'payloads', payloads };
+  return {
+    kind: 'payloads',
+    payloads,
+    authenticated: isIntermediate(message) ? octetsOfReceived(whole.head!, whole.plaintext) : undefined,
+  };
 }
+
+/** What AUTH will cover of an IKE_INTERMEDIATE message that we send (RFC 9242 §3.3.2). */
+export const authenticatedOfOurs = (sa: IkeSa, messageId: number, response: boolean, payloads: readonly Payload[]): Uint8Array =>
+  octetsOfSent(headerOf(sa, ExchangeType.IKE_INTERMEDIATE, messageId, response), payloads);
+
+const isIntermediate = ({ header }: Message): boolean => header.exchange === ExchangeType.IKE_INTERMEDIATE;
 
 export function transmit(world: World, sa: IkeSa, messages: readonly Uint8Array[]): void {
   for (const data of messages) world.emit({ kind: 'transmit', datagram: { local: sa.local, remote: sa.remote, data, encap: sa.encap } });

@@ -17,4 +17,5 @@ export function outcomeOf(exchange: number, payloads: readonly Payload[]): strin
 }
 
 /** NONE and the absence of extended sequence numbers say nothing. */
-const isShown = (t: Transform): boolean => t.type <= TransformType.KE && !(t.type === TransformType.INTEG && t.id === 0);
+const isShown = (t: Transform): boolean =>
+  t.type !== TransformType.ESN && t.type <= TransformType.ADDKE7 && (t.id !== 0 || t.type === TransformType.ENCR);

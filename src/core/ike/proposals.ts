@@ -1,7 +1,8 @@
 import { NegotiationFailure } from '../bytes/errors.ts';
 import { encryption, integrity, keyExchange, keywordOf, prf } from '../crypto/index.ts';
 import { formatProposal, NotifyType, type Proposal, ProtocolId, type Transform, TransformType } from '../wire/index.ts';
-import type { ChildSuite, IkeSuite } from './keys.ts';
+import { ADDITIONAL_KE_TYPES, additionalOf, chooseDistinct, withFallbacks } from './additional-ke.ts';
+import type { AdditionalKe, ChildSuite, IkeSuite } from './keys.ts';
 
 /**
  * RFC 7296 §2.7 and §3.3: the responder picks one proposal and from it one transform of each type. We follow our own order of
@@ -78,12 +79,12 @@ export function acceptChild(offered: readonly Proposal[], answer: readonly Propo
 
 /** Numbers proposals from 1 and puts our SPI in (RFC 7296 §3.3.1). */
 export function offer(proposals: readonly Proposal[], spi: Uint8Array): Proposal[] {
-  return proposals.map((p, i) => ({ ...p, number: i + 1, spi }));
+  return withFallbacks(proposals).map((p, i) => ({ ...p, number: i + 1, spi }));
 }
 
 /** Proposals for a child created in IKE_AUTH, which carries no key exchange of its own. */
 export function withoutKe(proposals: readonly Proposal[]): Proposal[] {
-  const stripped = proposals.map((p) => ({ ...p, transforms: p.transforms.filter((t) => t.type !== TransformType.KE) }));
+  const stripped = proposals.map((p) => ({ ...p, transforms: p.transforms.filter((t) => !isKe(t.type)) }));
   return stripped.filter((p, i) => stripped.findIndex((q) => sameTransforms(p, q)) === i);
 }
 
@@ -112,8 +113,8 @@ export function firstKeMethod(proposals: readonly Proposal[]): number | undefine
 
 /** `aes256gcm16/prfsha384/x25519`. */
 export function suiteText(suite: IkeSuite): string {
-  const { encryption: cipher, keyLength, integrity: mac, prf: f, keyExchange: ke } = suite;
-  const key = `${cipher} ${keyLength} ${mac} ${f} ${ke}`;
+  const { encryption: cipher, keyLength, integrity: mac, prf: f, keyExchange: ke, additional = [] } = suite;
+  const key = `${cipher} ${keyLength} ${mac} ${f} ${ke} ${additional.map(({ type, method }) => `${type}:${method}`).join(' ')}`;
   const known = SUITE_TEXTS.get(key);
   if (known !== undefined) return known;
   const text = composeSuiteText(suite);
@@ -124,7 +125,7 @@ export function suiteText(suite: IkeSuite): string {
 function composeSuiteText(suite: IkeSuite): string {
   const parts = [keywordOf({ type: TransformType.ENCR, id: suite.encryption, ...(suite.keyLength ? { keyLength: suite.keyLength } : {}) })];
   if (suite.integrity !== 0) parts.push(keywordOf({ type: TransformType.INTEG, id: suite.integrity }));
-  parts.push(keywordOf({ type: TransformType.PRF, id: suite.prf }), keywordOf({ type: TransformType.KE, id: suite.keyExchange }));
+  parts.push(keywordOf({ type: TransformType.PRF, id: suite.prf }), keyExchangesText(suite));
   return parts.join('/');
 }
 
@@ -133,9 +134,13 @@ export function childSuiteText(suite: ChildSuite): string {
   if (suite.encryption !== 0)
     parts.push(keywordOf({ type: TransformType.ENCR, id: suite.encryption, ...(suite.keyLength ? { keyLength: suite.keyLength } : {}) }));
   if (suite.integrity !== 0) parts.push(keywordOf({ type: TransformType.INTEG, id: suite.integrity }));
-  if (suite.keyExchange !== 0) parts.push(`pfs ${keywordOf({ type: TransformType.KE, id: suite.keyExchange })}`);
+  if (suite.keyExchange !== 0) parts.push(`pfs ${keyExchangesText(suite)}`);
   return parts.join('/');
 }
+
+/** `x25519/ke1_mlkem768`. */
+const keyExchangesText = ({ keyExchange: first, additional = [] }: Pick<IkeSuite, 'keyExchange' | 'additional'>): string =>
+  [{ type: TransformType.KE, method: first }, ...additional].map(({ type, method }) => keywordOf({ type, id: method })).join('/');
 
 /** Says which side wants what, so that the operator sees the difference without a second log. */
 export function noProposalChosen(what: string, ours: readonly Proposal[], theirs: readonly Proposal[]): NegotiationFailure {
@@ -159,10 +164,8 @@ const shorten = (text: string): string => (text.length > LONGEST_LIST ? `${text.
 
 /** One transform per type that both have; types that only one of them has make the proposals incompatible. */
 function intersect(own: Proposal, theirs: Proposal, types: readonly number[]): Transform[] | undefined {
-  const considered = (t: Transform) => types.includes(t.type);
   // RFC 7296 §3.3.6: a transform type that we do not know makes the whole proposal unacceptable; types that mean nothing in this exchange do not
-  const known = [...types, TransformType.KE];
-  if (theirs.transforms.some((t) => !known.includes(t.type) && t.id !== 0)) return undefined;
+  if (theirs.transforms.some((t) => !types.includes(t.type) && !isKe(t.type) && t.id !== 0)) return undefined;
   const chosen: Transform[] = [];
   for (const type of types) {
     const mine = own.transforms.filter((t) => t.type === type);
@@ -174,16 +177,32 @@ function intersect(own: Proposal, theirs: Proposal, types: readonly number[]): T
       if (offered.length > 0 && !offered.some((t) => t.id === 0)) return undefined;
       continue;
     }
+    if (isKe(type)) continue;
     const match = mine.find((m) => offered.some((o) => sameTransform(m, o))) ?? implied(type, mine, offered);
     if (match === undefined) return undefined;
     if (match !== 'absent') chosen.push(match);
   }
-  return chosen.filter(considered);
+  const keyExchanges = types.some(isKe) ? intersectKe(own.transforms, theirs.transforms) : [];
+  return keyExchanges && [...chosen, ...keyExchanges];
+}
+
+/** Key exchanges are chosen together, because no method may be chosen twice (RFC 9370 §2.2.1). */
+function intersectKe(own: readonly Transform[], theirs: readonly Transform[]): Transform[] | undefined {
+  const types = KE_TYPES.filter((type) => [...own, ...theirs].some((t) => t.type === type));
+  const lists = types.map((type) => {
+    const mine = own.filter((t) => t.type === type);
+    const offered = theirs.filter((t) => t.type === type);
+    const common = mine.filter((m) => offered.some((o) => sameTransform(m, o))).map((t) => t.id);
+    return common.includes(0) || implied(type, mine, offered) === undefined ? common : [...common, 0];
+  });
+  const chosen = chooseDistinct(lists);
+  // RFC 7296 §3.3.6: what was chosen is said, NONE as well where it was offered by name; else the type is left out
+  return chosen?.flatMap((id, i) => (id !== 0 || theirs.some((t) => t.type === types[i] && t.id === 0) ? [{ type: types[i]!, id }] : []));
 }
 
 /** RFC 7296 §3.3.3: types that may be left out stand for NONE (KE, INTEG) or for no ESN. */
 function implied(type: number, mine: readonly Transform[], offered: readonly Transform[]): 'absent' | undefined {
-  const optional = type === TransformType.KE || type === TransformType.INTEG || type === TransformType.ESN;
+  const optional = isKe(type) || type === TransformType.INTEG || type === TransformType.ESN;
   const allowsNone = (list: readonly Transform[]) => list.length === 0 || list.some((t) => t.id === 0);
   return optional && allowsNone(mine) && allowsNone(offered) ? 'absent' : undefined;
 }
@@ -201,6 +220,11 @@ const sameTransforms = (a: Proposal, b: Proposal): boolean =>
 
 const hasTwoOfOneType = (p: Proposal): boolean => new Set(p.transforms.map((t) => t.type)).size !== p.transforms.length;
 
+const additional = (transforms: readonly Transform[]): { additional?: readonly AdditionalKe[] } => {
+  const list = additionalOf(transforms) ?? [];
+  return list.length === 0 ? {} : { additional: list };
+};
+
 const idOf = (transforms: readonly Transform[], type: number): number => transforms.find((t) => t.type === type)?.id ?? 0;
 
 function ikeSuiteOf(transforms: readonly Transform[]): IkeSuite | undefined {
@@ -211,7 +235,9 @@ function ikeSuiteOf(transforms: readonly Transform[]): IkeSuite | undefined {
     integrity: idOf(transforms, TransformType.INTEG),
     prf: idOf(transforms, TransformType.PRF),
     keyExchange: idOf(transforms, TransformType.KE),
+    ...additional(transforms),
   };
+  if (additionalOf(transforms) === undefined) return undefined;
   const transform = encryption(suite.encryption);
   // RFC 7296 §3.3.3: IKE needs all four, except that a combined-mode cipher brings its own integrity; NULL is for ESP alone (§5)
   const complete = transform !== undefined && suite.encryption !== ENCR_NULL && prf(suite.prf) && keyExchange(suite.keyExchange);
@@ -227,8 +253,11 @@ function childSuiteOf(protocol: number, transforms: readonly Transform[]): Child
     integrity: idOf(transforms, TransformType.INTEG),
     esn: idOf(transforms, TransformType.ESN) === 1,
     keyExchange: idOf(transforms, TransformType.KE),
+    ...additional(transforms),
   };
   if (suite.keyExchange !== 0 && keyExchange(suite.keyExchange) === undefined) return undefined;
+  // further key exchanges follow a first one, and are nothing without it
+  if (additionalOf(transforms) === undefined || (suite.keyExchange === 0 && suite.additional !== undefined)) return undefined;
   const mac = integrity(suite.integrity) !== undefined;
   if (suite.protocol === 'AH') return suite.encryption === 0 && mac ? suite : undefined;
   const transform = encryption(suite.encryption);
@@ -239,9 +268,11 @@ function childSuiteOf(protocol: number, transforms: readonly Transform[]): Child
 const MOST_SHOWN = 8;
 const LONGEST_LIST = 1000;
 const ENCR_NULL = 11;
-const IKE_TYPES: readonly number[] = [TransformType.ENCR, TransformType.PRF, TransformType.INTEG, TransformType.KE];
+const KE_TYPES: readonly number[] = [TransformType.KE, ...ADDITIONAL_KE_TYPES];
+const isKe = (type: number): boolean => KE_TYPES.includes(type);
+const IKE_TYPES: readonly number[] = [TransformType.ENCR, TransformType.PRF, TransformType.INTEG, ...KE_TYPES];
 const CHILD_TYPES: readonly number[] = [TransformType.ENCR, TransformType.INTEG, TransformType.ESN];
-const CHILD_TYPES_WITH_KE: readonly number[] = [...CHILD_TYPES, TransformType.KE];
+const CHILD_TYPES_WITH_KE: readonly number[] = [...CHILD_TYPES, ...KE_TYPES];
 /** A gateway tells the same few suites thousands of times. */
 const SUITE_TEXTS = new Map<string, string>();
 const MOST_SUITES = 256;

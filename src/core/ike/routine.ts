@@ -25,6 +25,8 @@ export interface Inbound {
   readonly payloads: readonly Payload[];
   /** The whole message as received: RealMessage1 and RealMessage2 of RFC 7296 §2.15 are bytes, not values. */
   readonly raw: Uint8Array;
+  /** Of IKE_INTERMEDIATE alone: what AUTH will cover of it (RFC 9242 §3.3.2). */
+  readonly authenticated?: Uint8Array | undefined;
 }
 
 /** What a responder sends back, and what happens once it has been sent. */

@@ -1,24 +1,26 @@
 import { concat } from '../bytes/bytes.ts';
 import type { Identification } from '../wire/index.ts';
+import type { IntAuth } from './int-auth.ts';
 import { type IkeKeys, type Nonces, prfOf } from './keys.ts';
 
-/** What both ends remember of IKE_SA_INIT until AUTH is made and checked. */
+/** What both ends remember of the exchanges before IKE_AUTH until AUTH is made and checked. */
 export interface AuthMaterial {
   /** RealMessage1 and RealMessage2: the messages as they were on the wire, from the first octet of the header. */
   readonly initRequest: Uint8Array;
   readonly initResponse: Uint8Array;
   readonly nonces: Nonces;
+  readonly intAuth: IntAuth;
 }
 
 /**
- * RFC 7296 §2.15:
- *   InitiatorSignedOctets = RealMessage1 | NonceRData | MACedIDForI      MACedIDForI = prf(SK_pi, RestOfInitIDPayload)
- *   ResponderSignedOctets = RealMessage2 | NonceIData | MACedIDForR      MACedIDForR = prf(SK_pr, RestOfRespIDPayload)
+ * RFC 7296 §2.15, RFC 9242 §3.3.2:
+ *   InitiatorSignedOctets = RealMessage1 | NonceRData | MACedIDForI [| IntAuth]      MACedIDForI = prf(SK_pi, RestOfInitIDPayload)
+ *   ResponderSignedOctets = RealMessage2 | NonceIData | MACedIDForR [| IntAuth]      MACedIDForR = prf(SK_pr, RestOfRespIDPayload)
  */
 export function signedOctets(signer: 'initiator' | 'responder', keys: IkeKeys, material: AuthMaterial, id: Identification): Uint8Array {
   const f = prfOf(keys.suite.prf);
   const rest = concat(new Uint8Array([id.idType]), id.reserved ?? new Uint8Array(3), id.data);
   return signer === 'initiator'
-    ? concat(material.initRequest, material.nonces.Nr, f.compute(keys.SK_pi, rest))
-    : concat(material.initResponse, material.nonces.Ni, f.compute(keys.SK_pr, rest));
+    ? concat(material.initRequest, material.nonces.Nr, f.compute(keys.SK_pi, rest), material.intAuth.octets)
+    : concat(material.initResponse, material.nonces.Ni, f.compute(keys.SK_pr, rest), material.intAuth.octets);
 }

@@ -1,6 +1,7 @@
 import { EMPTY } from '../../core/bytes/bytes.ts';
 import { explainKeyword, type KeywordTransform, keywordOf, knownKeywords, parseKeyword } from '../../core/crypto/keywords.ts';
 import { encryption } from '../../core/crypto/transforms.ts';
+import { ADDITIONAL_KE_TYPES, chooseDistinct } from '../../core/ike/additional-ke.ts';
 import { EncryptionId, IntegrityId, KeyExchangeId, PrfId, ProtocolId, SequenceNumbersId, TransformType } from '../../core/wire/iana.ts';
 import type { Proposal, Transform } from '../../core/wire/payloads/types.ts';
 import { nearest } from './schema/section.ts';
@@ -40,6 +41,8 @@ function parseProposal(text: string, protocol: ProposalProtocol, legacy: boolean
       return invalid(`${quoted(word)} stands twice in ${quoted(text)}`);
     transforms.push(transform.value);
   }
+  const fault = additionalFault(transforms, text);
+  if (fault !== undefined) return fault;
   const complete = protocol === 'IKE' ? ikeTransforms(transforms, text) : childTransforms(transforms, text, protocol);
   return complete.ok ? valid({ number: 1, protocol: ProtocolId[protocol], spi: EMPTY, transforms: inOrder(complete.value) }) : complete;
 }
@@ -57,11 +60,6 @@ function parseWord(word: string, text: string, legacy: boolean): Parsed<KeywordT
     return invalid(`${quoted(word)} in ${quoted(text)} has a key length, and ChaCha20 has but one`, 'Write chacha20poly1305.');
   const transform = parseKeyword(word);
   if (transform === undefined) return invalid(...unknownWord(word, text, legacy));
-  if (transform.type >= TransformType.ADDKE1)
-    return invalid(
-      `${quoted(word)} in ${quoted(text)} is an additional key exchange (RFC 9370), which is not carried out`,
-      'Leave it out.',
-    );
   if (!legacy && isWeak(transform))
     return invalid(
       `${quoted(word)} in ${quoted(text)} can be broken and is off`,
@@ -142,6 +140,25 @@ function cipherFault(transforms: readonly KeywordTransform[], text: string, prot
       `Write ${text.replace(keywordOf(ciphers[0]!), `${keywordOf(ciphers[0]!)}-sha256`)}.`,
     );
   return undefined;
+}
+
+/** RFC 9370 §2.2.1: further key exchanges follow a first one, and no method serves twice. */
+function additionalFault(transforms: readonly KeywordTransform[], text: string): Parsed<never> | undefined {
+  const methods = (type: number) => transforms.filter((t) => t.type === type).map((t) => t.id);
+  const types = ADDITIONAL_KE_TYPES.filter((type) => has(transforms, type));
+  if (types.length === 0) return undefined;
+  const first = methods(TransformType.KE);
+  if (!first.some((id) => id !== KeyExchangeId.NONE) || first.includes(KeyExchangeId.NONE))
+    return invalid(`${quoted(text)} has additional key exchanges, but no first one that they could follow`, 'Add for instance x25519.');
+  const idle = types.find((type) => methods(type).every((id) => id === KeyExchangeId.NONE));
+  if (idle !== undefined)
+    return invalid(
+      `${quoted(text)} has ${keywordOf({ type: idle, id: KeyExchangeId.NONE })} and no method that it would make optional`,
+      'Add for instance ke1_mlkem768.',
+    );
+  return chooseDistinct([first, ...types.map((type) => methods(type).filter((id) => id !== KeyExchangeId.NONE))]) === undefined
+    ? invalid(`${quoted(text)} would need one key exchange method twice`, 'Give each of its key exchanges a method of its own (RFC 9370).')
+    : undefined;
 }
 
 const has = (transforms: readonly Transform[], type: number): boolean => transforms.some((t) => t.type === type);

@@ -1,5 +1,5 @@
 import { NegotiationFailure, PeerRefused } from '../../bytes/errors.ts';
-import { type KeyExchangeOffer, zeroise } from '../../crypto/index.ts';
+import type { KeyExchangeOffer } from '../../crypto/index.ts';
 import { ExchangeType, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
 import type { ChildSa, SelectorPair } from '../child-sa.ts';
 import { onChildRequest, redundantOf } from '../collisions.ts';
@@ -101,10 +101,10 @@ function* finishCreate(
       });
     }
     const nonces = { Ni: own.Ni, Nr: nonceOf(response.payloads) };
-    const sharedSecret = agreed !== 0 && own.ke ? finishKe(own.ke, agreed, need(response.payloads, 'KE')) : undefined;
+    const sharedSecrets = agreed !== 0 && own.ke ? [finishKe(own.ke, agreed, need(response.payloads, 'KE'))] : [];
     // §2.8: the responder accepts on the new SA before it answers, so we may send at once; unless a crossing rekey may make ours redundant
     const outboundActive = own.rekeys?.peerSuccessor === undefined;
-    return yield* installChild(world, sa, agreement, nonces, sharedSecret, { replaces: own.rekeys, outboundActive });
+    return yield* installChild(world, sa, agreement, nonces, sharedSecrets, { replaces: own.rekeys, outboundActive });
   } catch (error) {
     // §1.4.1: the responder has installed it by now, so it must hear that we have not
     yield* deleteHalf(own.offer.proposals[0]?.protocol ?? ProtocolId.ESP, own.offer.spi);
@@ -192,11 +192,10 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
   const agreed = agreement.suite.keyExchange;
   if (agreed !== 0 && ke?.method !== agreed) throw new InvalidKe(agreed, ke?.method ?? 0);
   const accepted = agreed !== 0 && ke ? acceptKe(world, ke) : undefined;
-  const child = yield* installChild(world, sa, agreement, nonces, accepted?.sharedSecret, {
+  const child = yield* installChild(world, sa, agreement, nonces, accepted ? [accepted.sharedSecret] : [], {
     replaces: old,
     outboundActive: old === undefined,
   });
-  if (accepted) zeroise(accepted.sharedSecret);
   if (old) noteRekeyed(world, old, child);
   const [mode, rest] = splitMode(childAnswer(agreement, proposal));
   const [sap, ...selectors] = rest as [Payload, ...Payload[]];

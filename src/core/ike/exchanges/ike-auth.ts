@@ -12,8 +12,10 @@ import { childAnswer, offerChild, takeChildAnswer, takeChildRequest } from '../t
 import { installChild } from '../tasks/child-install.ts';
 import { configurationRequest, leaseAddresses, takeConfiguration } from '../tasks/configuration.ts';
 import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
+import { methodName } from '../tasks/ke.ts';
 import { enforceUniqueness, heedInitialContact, initialContact } from '../tasks/uniqueness.ts';
 import type { World } from '../world.ts';
+import { pendingKes } from './ike-intermediate.ts';
 
 /**
  * IKE_AUTH, RFC 7296 §1.2, as the initiator:
@@ -56,7 +58,7 @@ export function* initiateIkeAuth(
   takeConfiguration(world, sa, connection, payloads);
   if (child === undefined) return;
   const agreement = takeChildAnswer(child.offer, payloads);
-  yield* installChild(world, sa, agreement, material.nonces, undefined, { replaces: undefined, outboundActive: true });
+  yield* installChild(world, sa, agreement, material.nonces, [], { replaces: undefined, outboundActive: true });
 }
 
 /** The responder takes an answer that breaks the grammar for its best: it has an IKE SA, and must hear that we have none. */
@@ -101,6 +103,8 @@ export function* respondIkeAuth(
   request: Inbound,
 ): Routine<Reply> {
   const { payloads } = request;
+  const [owed] = pendingKes(sa, material);
+  if (owed) throw invalidSyntax(`IKE_AUTH before the key exchange by ${methodName(owed.method)} that was agreed`, 'RFC 9370 §2.2.2');
   noteCertificateRequests(sa, payloads);
   const possible = candidatesFor(candidates, payloads);
   if (find(payloads, 'AUTH') === undefined) throw wantsEap();
@@ -135,7 +139,7 @@ function* firstChild(
     const configuration = yield* leaseAddresses(world, sa, connection, payloads, childless);
     if (childless) return configuration;
     const { agreement, proposal } = takeChildRequest(world, sa, connection, payloads);
-    yield* installChild(world, sa, agreement, material.nonces, undefined, { replaces: undefined, outboundActive: true });
+    yield* installChild(world, sa, agreement, material.nonces, [], { replaces: undefined, outboundActive: true });
     return [...configuration, ...childAnswer(agreement, proposal)];
   } catch (error) {
     if (!(error instanceof TunnelwrightError)) throw error;

@@ -2,7 +2,9 @@ import { EMPTY } from '../../bytes/bytes.ts';
 import { NegotiationFailure, PeerViolation } from '../../bytes/errors.ts';
 import { type KeyExchangeOffer, zeroise } from '../../crypto/index.ts';
 import { ExchangeType, NotifyType, type Payload } from '../../wire/index.ts';
+import { isAdditionalKe } from '../additional-ke.ts';
 import type { IkeSa } from '../ike-sa.ts';
+import { IntAuth } from '../int-auth.ts';
 import { initialKeys } from '../keys.ts';
 import { errorNotify, findNotify, need, notify, refusedBy } from '../notifies.ts';
 import type { Connection } from '../policy.ts';
@@ -94,17 +96,18 @@ function finish(
       section: 'RFC 7296 §1.2',
     });
   }
+  noteAbilities(sa, connection, payloads);
+  if (selected.suite.additional !== undefined && !sa.peer.intermediate) throw noIntermediate();
   const nonces = { Ni: own.Ni, Nr: nonceOf(payloads) };
   const sharedSecret = finishKe(own.offer, own.method, need(payloads, 'KE'));
   sa.setKeys(initialKeys(selected.suite, sharedSecret, nonces, sa));
   zeroise(sharedSecret);
-  noteAbilities(sa, connection, payloads);
   detectNat(world, sa, payloads);
   // §2.23: the initiator moves to the NAT port as soon as either end sits behind a NAT
   if (natFound(sa) && !sa.encap) {
     world.moved(sa, { ip: sa.local.ip, port: world.ownPort(true) }, { ip: sa.remote.ip, port: connection.remoteNatPort }, true);
   }
-  return { initRequest: sa.initRequest ?? EMPTY, initResponse: response.raw, nonces };
+  return { initRequest: sa.initRequest ?? EMPTY, initResponse: response.raw, nonces, intAuth: new IntAuth() };
 }
 
 /** The responder's half, once the initiator has shown that it is worth state. */
@@ -144,6 +147,8 @@ function abilities(world: World, connection: Connection, asked?: readonly Payloa
   const list: Payload[] = [];
   if (connection.fragmentation !== 'no' && may(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED))
     list.push(notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED));
+  if (asked === undefined ? usesIntermediate(connection) : may(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED))
+    list.push(notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED));
   if (may(NotifyType.SIGNATURE_HASH_ALGORITHMS)) list.push(...hashNotify(world));
   // RFC 6023 §3: only the responder says so
   if (asked !== undefined && connection.childless !== 'never') list.push(notify(NotifyType.CHILDLESS_IKEV2_SUPPORTED));
@@ -153,10 +158,21 @@ function abilities(world: World, connection: Connection, asked?: readonly Payloa
 /** An ability counts only when both ends announced it; a responder that announces it unasked is ignored (D33). */
 function noteAbilities(sa: IkeSa, connection: Connection, payloads: readonly Payload[]): void {
   sa.peer.fragmentation = connection.fragmentation !== 'no' && findNotify(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) !== undefined;
+  const announced = findNotify(payloads, NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) !== undefined;
+  sa.peer.intermediate = announced && (sa.originalRole === 'responder' || usesIntermediate(connection));
   sa.peer.childless = findNotify(payloads, NotifyType.CHILDLESS_IKEV2_SUPPORTED) !== undefined;
   noteHashes(sa, payloads);
   noteCertificateRequests(sa, payloads);
 }
+
+/** RFC 9242 §3.1: as initiator we announce IKE_INTERMEDIATE where there is something for it to carry. */
+const usesIntermediate = ({ proposals }: Connection): boolean => proposals.some((p) => p.transforms.some((t) => isAdditionalKe(t.type)));
+
+const noIntermediate = () =>
+  new PeerViolation('the peer chose additional key exchanges, but does not announce IKE_INTERMEDIATE to make them', {
+    code: 'INTERMEDIATE_MISSING',
+    section: 'RFC 9370 §2.2.1',
+  });
 
 /** One cookie, one other method, and both again in the other order (D48). */
 const MAX_ATTEMPTS = 5;

@@ -10,16 +10,19 @@ import { ask, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 import type { ChildAgreement } from './child-create.ts';
 
-/** Derives KEYMAT and puts the child into the data plane; the SA exists only once that worked. */
+/**
+ * Derives KEYMAT and puts the child into the data plane; the SA exists only once that worked.
+ * @param sharedSecrets of the key exchanges that were made for it, none in IKE_AUTH; they are zeroised
+ */
 export function* installChild(
   world: World,
   sa: IkeSa,
   agreement: ChildAgreement,
   nonces: Nonces,
-  sharedSecret: Uint8Array | undefined,
+  sharedSecrets: readonly Uint8Array[],
   successor: { readonly replaces: ChildSa | undefined; readonly outboundActive: boolean },
 ): Routine<ChildSa> {
-  const spec = specOf(world, sa, agreement, nonces, sharedSecret, successor);
+  const spec = specOf(world, sa, agreement, nonces, sharedSecrets, successor);
   const child = new ChildSa({
     spec,
     policy: agreement.policy,
@@ -70,12 +73,12 @@ function specOf(
   sa: IkeSa,
   agreement: ChildAgreement,
   nonces: Nonces,
-  sharedSecret: Uint8Array | undefined,
+  sharedSecrets: readonly Uint8Array[],
   { replaces, outboundActive }: { readonly replaces: ChildSa | undefined; readonly outboundActive: boolean },
 ): ChildSaSpec {
   const { policy, suite, mode, inboundSpi, outboundSpi, localTs, remoteTs, exchangeRole } = agreement;
-  const keys = childKeys(sa.keys, suite, nonces, sharedSecret);
-  if (sharedSecret) zeroise(sharedSecret);
+  const keys = childKeys(sa.keys, suite, nonces, sharedSecrets);
+  zeroise(...sharedSecrets);
   const { initiator, responder } = keys;
   const [outbound, inbound] = exchangeRole === 'initiator' ? [initiator, responder] : [responder, initiator];
   const half = (spi: number, k: typeof initiator): ChildSaKeys => ({

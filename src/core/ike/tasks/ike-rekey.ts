@@ -87,7 +87,7 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
       if (selected === undefined || selected.peerSpi.length !== 8 || selected.suite.keyExchange !== method) throw notOffered();
       const nonces = { Ni, Nr: nonceOf(response.payloads) };
       const sharedSecret = finishKe(ke.offer, method, need(response.payloads, 'KE'));
-      return successorOf(world, sa, 'initiator', { spiI, spiR: selected.peerSpi }, selected.suite, sharedSecret, nonces);
+      return successorOf(world, sa, 'initiator', { spiI, spiR: selected.peerSpi }, selected.suite, [sharedSecret], nonces);
     }
   } finally {
     ke?.offer.destroy();
@@ -110,7 +110,7 @@ export function respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payl
   const nonces = { Ni: nonceOf(payloads), Nr: newNonce(world) };
   const { payload: ke, sharedSecret } = acceptKe(world, need(payloads, 'KE'));
   const spiR = world.random.ikeSpi();
-  const successor = successorOf(world, sa, 'responder', { spiI: selected.peerSpi.slice(), spiR }, selected.suite, sharedSecret, nonces);
+  const successor = successorOf(world, sa, 'responder', { spiI: selected.peerSpi.slice(), spiR }, selected.suite, [sharedSecret], nonces);
   return {
     payloads: [
       { kind: 'SA', proposals: [{ ...selected.proposal, protocol: ProtocolId.IKE, spi: spiR }] },
@@ -131,7 +131,7 @@ function successorOf(
   originalRole: 'initiator' | 'responder',
   spis: { readonly spiI: Uint8Array; readonly spiR: Uint8Array },
   suite: IkeSuite,
-  sharedSecret: Uint8Array,
+  sharedSecrets: readonly Uint8Array[],
   nonces: Nonces,
 ): IkeSa {
   const successor = new IkeSa({
@@ -146,9 +146,9 @@ function successorOf(
     bornAt: world.now,
   });
   try {
-    successor.setKeys(rekeyedKeys(sa.keys, suite, sharedSecret, nonces, spis));
+    successor.setKeys(rekeyedKeys(sa.keys, suite, sharedSecrets, nonces, spis));
   } finally {
-    zeroise(sharedSecret);
+    zeroise(...sharedSecrets);
   }
   Object.assign(successor.peer, sa.peer);
   Object.assign(successor.nat, sa.nat);

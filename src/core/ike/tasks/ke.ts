@@ -59,7 +59,7 @@ export function methodWanted(answer: NotifyPayload, offered: readonly Proposal[]
   return wanted;
 }
 
-const methodName = (id: number): string => nameOf(KeyExchangeId, id);
+export const methodName = (id: number): string => nameOf(KeyExchangeId, id);
 
 function methodOf(id: number): NonNullable<ReturnType<typeof keyExchange>> {
   const transform = keyExchange(id);

@@ -1,6 +1,6 @@
-import { type Payload, TransformType } from '../../wire/index.ts';
-import type { IkeSuite } from '../keys.ts';
-import { need } from '../notifies.ts';
+import { NotifyType, type Payload, type Proposal } from '../../wire/index.ts';
+import { withoutAdditional } from '../additional-ke.ts';
+import { findNotify, need } from '../notifies.ts';
 import type { Connection } from '../policy.ts';
 import { noProposalChosen, onlyMethod, type SelectedIke, selectIke } from '../proposals.ts';
 import { InvalidKe } from './ke.ts';
@@ -10,7 +10,7 @@ export function selectForInit(
   connections: readonly Connection[],
   payloads: readonly Payload[],
 ): { selected: SelectedIke; candidates: Connection[] } {
-  const offered = need(payloads, 'SA').proposals;
+  const offered = offeredTo(payloads);
   const ke = need(payloads, 'KE');
   for (const connection of connections) {
     const selected = selectIke(connection.proposals, offered);
@@ -22,9 +22,9 @@ export function selectForInit(
         offered,
       );
       if (fitting === undefined) throw new InvalidKe(selected.suite.keyExchange, ke.method);
-      return { selected: fitting, candidates: thoseThatAccept(connections, fitting.suite) };
+      return { selected: fitting, candidates: thoseThatAccept(connections, fitting) };
     }
-    return { selected, candidates: thoseThatAccept(connections, selected.suite) };
+    return { selected, candidates: thoseThatAccept(connections, selected) };
   }
   throw noProposalChosen(
     'IKE',
@@ -33,16 +33,13 @@ export function selectForInit(
   );
 }
 
-function thoseThatAccept(connections: readonly Connection[], suite: IkeSuite): Connection[] {
-  const carries = (p: Connection['proposals'][number], type: number, id: number, keyLength?: number) =>
-    id === 0 || p.transforms.some((t) => t.type === type && t.id === id && t.keyLength === keyLength);
-  return connections.filter((c) =>
-    c.proposals.some(
-      (p) =>
-        carries(p, TransformType.ENCR, suite.encryption, suite.keyLength) &&
-        carries(p, TransformType.PRF, suite.prf) &&
-        carries(p, TransformType.INTEG, suite.integrity) &&
-        carries(p, TransformType.KE, suite.keyExchange),
-    ),
-  );
+/** RFC 9370 §2.2.1: additional key exchanges of a first IKE SA need IKE_INTERMEDIATE; without it they cannot be meant. */
+function offeredTo(payloads: readonly Payload[]): readonly Proposal[] {
+  const { proposals } = need(payloads, 'SA');
+  // only a rekeying names an SPI, and it has an exchange of its own for them
+  const first = proposals.every(({ spi }) => spi.length === 0);
+  return first && findNotify(payloads, NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) === undefined ? withoutAdditional(proposals) : proposals;
 }
+
+const thoseThatAccept = (connections: readonly Connection[], { proposal }: SelectedIke): Connection[] =>
+  connections.filter((c) => selectIke(c.proposals, [proposal]) !== undefined);

@@ -36,7 +36,7 @@ export const proposalList = listOf(z.string().min(1)).meta({
   id: 'Proposals',
   description:
     'Algorithms joined by dashes; several proposals in order of preference, in a list or divided by commas; `default` stands for the built-in ones.',
-  samples: ['aes256gcm16-prfsha384-x25519', 'default'],
+  samples: ['aes256gcm16-prfsha384-x25519', 'aes256gcm16-prfsha384-x25519-ke1_mlkem768', 'default'],
 });
 
 const auth = z.enum(['psk', 'pubkey', 'eap', 'null']);
@@ -138,7 +138,11 @@ export const connection = section({
   remote_addrs: key(peerAddresses, 'Addresses of the peer. To connect, the first that is a name or an address is dialled.', '%any'),
   remote_port: key(port, 'UDP port of the peer.', 500),
   remote_nat_port: key(port, 'UDP port of the peer once a NAT was found.', 4500),
-  proposals: key(proposalList, 'Algorithms of the IKE SA.', 'default'),
+  proposals: key(
+    proposalList,
+    'Algorithms of the IKE SA. ke1_ to ke7_ before a method are further key exchanges (RFC 9370); ke1_none makes one optional.',
+    'default',
+  ),
   local: required(listOf(localRound), 'Rounds in which we authenticate; one is usual, more are RFC 4739.'),
   remote: required(listOf(remoteRound), 'Rounds in which the peer authenticates.'),
   children: key(named(orEmpty(child)), 'The CHILD_SAs of the connection, by name.'),
