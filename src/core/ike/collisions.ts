@@ -1,6 +1,7 @@
 import { compareBytes } from '../bytes/bytes.ts';
 import type { ChildSaState } from './child-sa-state.ts';
 import type { IkeSaState } from './ike-sa-state.ts';
+import type { Nonces } from './keys.ts';
 
 /**
  * What a request of the peer meets when something of ours is under way, RFC 7296 §2.25, as pure decisions over tables: what the table
@@ -41,6 +42,9 @@ export function onIkeRekey(state: IkeSaState, childBusy: boolean): IkeRequestDec
 
 /** §2.25.2: the peer asks to create or rekey a child. */
 export const onChildRequest = (state: IkeSaState): IkeRequestDecision => (state === 'established' ? 'proceed' : 'TEMPORARY_FAILURE');
+
+/** Of the two nonces of one exchange. */
+export const lowestOf = ({ Ni, Nr }: Nonces): Uint8Array => (compareBytes(Ni, Nr) < 0 ? Ni : Nr);
 
 /**
  * §2.8.1, §2.8.2: of two SAs made at once the one with the lowest of the four nonces is redundant, and whoever created it deletes it.

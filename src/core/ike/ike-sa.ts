@@ -5,6 +5,7 @@ import type { Identification, IkeHeader } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { IkeSaInfo, Millis } from './effects.ts';
 import { Reassembly } from './fragments.ts';
+import { HalfMadeSas } from './half-made.ts';
 import { IKE_SA_TRANSITIONS, type IkeSaState } from './ike-sa-state.ts';
 import { type IkeKeys, ikeCiphers, zeroiseKeys } from './keys.ts';
 import { MessageWindow } from './message-window.ts';
@@ -94,9 +95,12 @@ export class IkeSa {
   /** The child that is being made along with this IKE SA. */
   firstChild: string | undefined;
   readonly cancels = new Set<() => void>();
+  /** RFC 9370 §2.2.4: what the peer has begun by CREATE_CHILD_SA and follows up. */
+  readonly halfMade = new HalfMadeSas();
   readonly reassembly = { requests: new Reassembly(), responses: new Reassembly() };
   readonly timers: Readonly<
     Record<'retransmit' | 'half-open' | 'liveness' | 'rekey-ike' | 'expire-ike' | 'linger' | 'retry' | 'redirect', Timer>
+    Record<'retransmit' | 'half-open' | 'liveness' | 'rekey-ike' | 'expire-ike' | 'linger' | 'retry' | 'follow-up', Timer>
   >;
 
   /** Our first IKE_SA_INIT as sent, for AUTH; the responder keeps the one it received. */
@@ -157,6 +161,7 @@ export class IkeSa {
       linger: timer('linger'),
       retry: timer('retry'),
       redirect: timer('redirect'),
+      'follow-up': timer('follow-up'),
     };
   }
 
@@ -200,7 +205,9 @@ export class IkeSa {
     const { send, receive } = this.#needCiphers();
     const old = this.keys;
     this.#former?.receive.destroy();
-    this.#former = { receive, messageId };
+    // the initiator gets no copies: its window drops what was answered
+    if (this.originalRole === 'responder') this.#former = { receive, messageId };
+    else receive.destroy();
     this.setKeys(keys, this.#iv);
     send.destroy();
     zeroiseKeys(old);
@@ -242,6 +249,7 @@ export class IkeSa {
     if (this.#keys) zeroiseKeys(this.#keys);
     this.#ciphers = undefined;
     this.#keys = undefined;
+    this.halfMade.clear();
     this.reassembly.requests.clear();
     this.reassembly.responses.clear();
   }

@@ -3,6 +3,7 @@ import { type Address, sameAddress } from '../bytes/ip-address.ts';
 import { checkMessage, ExchangeType, type Message, NotifyType, type Payload, parseHeader, summarise, writeMessage } from '../wire/index.ts';
 import type { Datagram } from './effects.ts';
 import { respondCreateChildSa } from './exchanges/create-child-sa.ts';
+import { respondFollowupKe } from './exchanges/followup-ke.ts';
 import { respondIkeAuth } from './exchanges/ike-auth.ts';
 import { respondIntermediate } from './exchanges/ike-intermediate.ts';
 import { checkLiveness, respondInformational } from './exchanges/informational.ts';
@@ -92,6 +93,7 @@ function dispatch(world: World, sa: IkeSa, request: Inbound): Routine<Reply> | u
   }
   const authenticated = sa.state !== 'half-open' && takesRequests(sa);
   if (exchange === ExchangeType.CREATE_CHILD_SA && authenticated) return checked(request, respondCreateChildSa(world, sa, request));
+  if (exchange === ExchangeType.IKE_FOLLOWUP_KE && authenticated) return checked(request, respondFollowupKe(world, sa, request));
   if (exchange === ExchangeType.INFORMATIONAL && authenticated)
     return checked(
       request,

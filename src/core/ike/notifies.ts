@@ -75,6 +75,10 @@ const EXPLAINED: Readonly<Record<number, { readonly why: string; readonly hint: 
   [NotifyType.FAILED_CP_REQUIRED]: { why: ': it insists on assigning an address', hint: 'Ask for a virtual address.' },
   [NotifyType.INTERNAL_ADDRESS_FAILURE]: { why: ': it could not assign an address', hint: 'Look whether its address pool is used up.' },
   [NotifyType.NO_ADDITIONAL_SAS]: { why: ': it takes no more CHILD_SAs', hint: 'Delete an SA, or raise the limit of the peer.' },
+  [NotifyType.STATE_NOT_FOUND]: {
+    why: ': it no longer knows the SA that this key exchange was for',
+    hint: 'The key exchanges of one SA must follow each other within seconds; look whether the path or one end is slow.',
+  },
   [NotifyType.INVALID_SYNTAX]: { why: ': it found our message malformed', hint: 'Please report this with a capture.' },
 };
 

@@ -98,7 +98,10 @@ function jobFailed(world: World, sa: IkeSa, job: Job, error: unknown): void {
     world.kill(sa, 'internal error', error);
     return;
   }
-  if (known instanceof PeerRefused && known.notify === NotifyType.TEMPORARY_FAILURE && retryLater(world, sa, job)) return;
+  // RFC 9370 §2.2.4: where the peer has lost what we followed up, it is begun anew
+  const again =
+    known instanceof PeerRefused && (known.notify === NotifyType.TEMPORARY_FAILURE || known.notify === NotifyType.STATE_NOT_FOUND);
+  if (again && retryLater(world, sa, job)) return;
   world.notice({ kind: 'failed', ikeSa: sa.id, connection: sa.connection?.name, what: job.what, error: known });
   if (known instanceof TimedOut && known.code === 'PEER_SILENT') {
     world.kill(sa, known.message, known);

@@ -9,6 +9,7 @@ import {
   requestLivenessCheck,
 } from './commands.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
+import { expireHalfMade } from './exchanges/followup-ke.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { nextRekey } from './lifetimes.ts';
 import { retransmit } from './outbound.ts';
@@ -84,6 +85,8 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
       return world.kill(sa, sa.successor ? 'replaced' : 'done');
     case 'redirect':
       return requestIkeDelete(world, sa.heir, 'it was redirected to another gateway');
+    case 'follow-up':
+      return expireHalfMade(world, sa);
     case 'retry':
       sa.jobs.push(...sa.deferred.splice(0));
       return world.pump(sa);

@@ -22,6 +22,8 @@ export type TimerKind =
   | 'retry'
   /** A peer that was sent to another gateway has had time to go there (RFC 5685 §5). */
   | 'redirect'
+  /** An SA that the peer began is forgotten when its additional key exchanges do not come (RFC 9370 §2.2.4). */
+  | 'follow-up'
   | 'rekey-child'
   | 'expire-child'
   /** The inbound half of a replaced CHILD_SA waits for packets still under way. */

@@ -2,7 +2,8 @@ import { NegotiationFailure, PeerRefused } from '../../bytes/errors.ts';
 import type { KeyExchangeOffer } from '../../crypto/index.ts';
 import { ExchangeType, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
 import type { ChildSa, SelectorPair } from '../child-sa.ts';
-import { onChildRequest, redundantOf } from '../collisions.ts';
+import { lowestOf, onChildRequest, redundantOf } from '../collisions.ts';
+import type { HalfMade } from '../half-made.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { errorNotify, find, findNotify, need, notify } from '../notifies.ts';
 import type { ChildPolicy } from '../policy.ts';
@@ -17,6 +18,7 @@ import { acceptKe, finishKe, InvalidKe, methodWanted, offerKe } from '../tasks/k
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
 import { childRefusal } from '../tasks/pfs.ts';
 import type { World } from '../world.ts';
+import { followUp, halfMadeByPeer, halfMake } from './followup-ke.ts';
 
 /**
  * CREATE_CHILD_SA for a CHILD_SA, RFC 7296 §1.3.1 and §1.3.3:
@@ -90,6 +92,8 @@ function* finishCreate(
   },
   response: Inbound,
 ): Routine<ChildSa> {
+  // until the last follow-up is answered there is nothing on the other side
+  let madeThere = true;
   try {
     const answered = takeChildAnswer(own.offer, response.payloads);
     const agreement = own.rekeys ? narrowedTo(answered, own.rekeys) : answered;
@@ -101,13 +105,17 @@ function* finishCreate(
       });
     }
     const nonces = { Ni: own.Ni, Nr: nonceOf(response.payloads) };
-    const sharedSecrets = agreed !== 0 && own.ke ? [finishKe(own.ke, agreed, need(response.payloads, 'KE'))] : [];
+    const first = agreed !== 0 && own.ke ? finishKe(own.ke, agreed, need(response.payloads, 'KE')) : undefined;
+    const { additional } = agreement.suite;
+    madeThere = additional === undefined;
+    const sharedSecrets = first ? yield* followUp(world, sa, own.rekeys, response, { nonces, first, additional }) : [];
+    madeThere = true;
     // §2.8: the responder accepts on the new SA before it answers, so we may send at once; unless a crossing rekey may make ours redundant
     const outboundActive = own.rekeys?.peerSuccessor === undefined;
     return yield* installChild(world, sa, agreement, nonces, sharedSecrets, { replaces: own.rekeys, outboundActive });
   } catch (error) {
     // §1.4.1: the responder has installed it by now, so it must hear that we have not
-    yield* deleteHalf(own.offer.proposals[0]?.protocol ?? ProtocolId.ESP, own.offer.spi);
+    if (madeThere) yield* deleteHalf(own.offer.proposals[0]?.protocol ?? ProtocolId.ESP, own.offer.spi);
     throw error;
   }
 }
@@ -124,6 +132,7 @@ function createRequest(offered: readonly Payload[], Ni: Uint8Array, ke: Payload 
 /** RFC 7296 §2.8: make before break. The old child goes when the new one carries traffic. */
 export function* rekeyChild(world: World, sa: IkeSa, old: ChildSa): Routine<void> {
   if (!old.is('installed')) return;
+  if (sa.halfMade.rivalOf(old)) throw halfMadeByPeer();
   world.childTransition(old, 'rekeying');
   let successor: ChildSa;
   try {
@@ -192,14 +201,32 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
   const agreed = agreement.suite.keyExchange;
   if (agreed !== 0 && ke?.method !== agreed) throw new InvalidKe(agreed, ke?.method ?? 0);
   const accepted = agreed !== 0 && ke ? acceptKe(world, ke) : undefined;
-  const child = yield* installChild(world, sa, agreement, nonces, accepted ? [accepted.sharedSecret] : [], {
-    replaces: old,
-    outboundActive: old === undefined,
-  });
-  if (old) noteRekeyed(world, old, child);
+  const sharedSecrets = accepted ? [accepted.sharedSecret] : [];
   const [mode, rest] = splitMode(childAnswer(agreement, proposal));
   const [sap, ...selectors] = rest as [Payload, ...Payload[]];
-  return { payloads: [...mode, sap, { kind: 'Nonce', data: nonces.Nr }, ...(accepted ? [accepted.payload] : []), ...selectors] };
+  const answer: Payload[] = [...mode, sap, { kind: 'Nonce', data: nonces.Nr }, ...(accepted ? [accepted.payload] : []), ...selectors];
+  const complete = function* (secrets: readonly Uint8Array[]): Routine<void> {
+    const child = yield* installChild(world, sa, agreement, nonces, secrets, { replaces: old, outboundActive: old === undefined });
+    if (old) noteRekeyed(world, old, child);
+  };
+  const { additional } = agreement.suite;
+  if (additional === undefined) {
+    yield* complete(sharedSecrets);
+    return { payloads: answer };
+  }
+  const half: HalfMade = {
+    replaces: old,
+    lowestNonce: lowestOf(nonces),
+    owed: [...additional],
+    sharedSecrets,
+    *complete(secrets) {
+      // a Delete, or another rekeying, may have overtaken it
+      if (onChildRequest(sa.state) === 'TEMPORARY_FAILURE' || (old && !old.is('installed', 'rekeying'))) return undefined;
+      yield* complete(secrets);
+      return {};
+    },
+  };
+  return { payloads: [...answer, halfMake(world, sa, half)] };
 }
 
 const splitMode = (answer: readonly Payload[]): [Payload[], Payload[]] => [

@@ -1,7 +1,7 @@
-import { compareBytes } from '../../bytes/bytes.ts';
 import { DataPlaneError, NegotiationFailure } from '../../bytes/errors.ts';
 import { zeroise } from '../../crypto/index.ts';
 import { ChildSa } from '../child-sa.ts';
+import { lowestOf } from '../collisions.ts';
 import type { ChildSaKeys, ChildSaSpec } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { childKeys, type Nonces } from '../keys.ts';
@@ -28,7 +28,7 @@ export function* installChild(
     policy: agreement.policy,
     suite: agreement.suite,
     establishedAt: world.now,
-    lowestNonce: compareBytes(nonces.Ni, nonces.Nr) < 0 ? nonces.Ni : nonces.Nr,
+    lowestNonce: lowestOf(nonces),
     createdByUs: agreement.exchangeRole === 'initiator',
     asked: agreement.asked,
   });

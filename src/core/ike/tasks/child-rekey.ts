@@ -3,6 +3,7 @@ import { type NotifyPayload, NotifyType, ProtocolId } from '../../wire/index.ts'
 import type { ChildSa } from '../child-sa.ts';
 import { ON_CHILD_REKEY } from '../collisions.ts';
 import type { Millis } from '../effects.ts';
+import { Superseded } from '../exchanges/followup-ke.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { notify } from '../notifies.ts';
 import type { World } from '../world.ts';
@@ -18,7 +19,8 @@ export function rekeyTarget(sa: IkeSa, rekey: NotifyPayload): { old: ChildSa } |
   if (old === undefined || decision === 'CHILD_SA_NOT_FOUND')
     return { refuse: { ...notify(NotifyType.CHILD_SA_NOT_FOUND), protocol: rekey.protocol, spi: rekey.spi } };
   // one rival is what a crossing makes; more than one is not a crossing
-  if (decision === 'TEMPORARY_FAILURE' || old.peerSuccessor?.usable) return { refuse: notify(NotifyType.TEMPORARY_FAILURE) };
+  if (decision === 'TEMPORARY_FAILURE' || old.peerSuccessor?.usable || sa.halfMade.following === old)
+    return { refuse: notify(NotifyType.TEMPORARY_FAILURE) };
   return { old };
 }
 
@@ -43,19 +45,20 @@ export function awaitDelete(world: World, child: ChildSa): void {
  */
 export function giveUpRekey(world: World, old: ChildSa, error: unknown): 'settled' | 'anew' | 'failed' {
   const unknown = error instanceof PeerRefused && error.notify === NotifyType.CHILD_SA_NOT_FOUND;
+  const settled = unknown || error instanceof Superseded;
   // the peer deleted it while our request was under way, so there is nothing to rekey
-  if (old.state !== 'rekeying') return unknown ? 'settled' : 'failed';
+  if (old.state !== 'rekeying') return settled ? 'settled' : 'failed';
   if (old.peerSuccessor?.usable) {
     world.childTransition(old, 'rekeyed');
     activateSuccessors(world, old);
-    return unknown ? 'settled' : 'failed';
+    return settled ? 'settled' : 'failed';
   }
   if (unknown) {
     world.removeChild(old, 'the peer no longer knows it');
     return 'anew';
   }
   world.childTransition(old, 'installed');
-  return 'failed';
+  return settled ? 'settled' : 'failed';
 }
 
 /** The peer that made the successor deletes what it replaced within a round trip or two. */

@@ -1,8 +1,9 @@
-import { compareBytes } from '../../bytes/bytes.ts';
 import { PeerViolation } from '../../bytes/errors.ts';
 import { type KeyExchangeOffer, zeroise } from '../../crypto/index.ts';
 import { ExchangeType, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
-import { onIkeRekey, redundantOf } from '../collisions.ts';
+import { lowestOf, onIkeRekey, redundantOf } from '../collisions.ts';
+import { followUp, halfMadeByPeer, halfMake, Superseded } from '../exchanges/followup-ke.ts';
+import type { HalfMade } from '../half-made.ts';
 import { IkeSa } from '../ike-sa.ts';
 import { type IkeSuite, type Nonces, rekeyedKeys } from '../keys.ts';
 import { armIkeTimers } from '../lifetimes.ts';
@@ -23,12 +24,14 @@ import { selectForInit } from './select-ike.ts';
 export function* rekeyIke(world: World, sa: IkeSa): Routine<void> {
   const { connection } = sa;
   if (sa.state !== 'established' || connection === undefined) return;
+  if (sa.halfMade.rivalOf('ike') || sa.halfMade.anyOfChildren) throw halfMadeByPeer();
   world.transition(sa, 'rekeying');
   let successor: IkeSa;
   try {
     successor = yield* negotiate(world, sa);
   } catch (error) {
     giveUpRekey(world, sa);
+    if (error instanceof Superseded) return;
     throw error;
   }
   const rival = sa.peerSuccessor;
@@ -86,8 +89,12 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
       const selected = acceptIke(proposals, need(response.payloads, 'SA').proposals);
       if (selected === undefined || selected.peerSpi.length !== 8 || selected.suite.keyExchange !== method) throw notOffered();
       const nonces = { Ni, Nr: nonceOf(response.payloads) };
-      const sharedSecret = finishKe(ke.offer, method, need(response.payloads, 'KE'));
-      return successorOf(world, sa, 'initiator', { spiI, spiR: selected.peerSpi }, selected.suite, [sharedSecret], nonces);
+      const first = finishKe(ke.offer, method, need(response.payloads, 'KE'));
+      const { additional } = selected.suite;
+      // copies: follow-ups outlive the datagram
+      const spis = { spiI, spiR: selected.peerSpi.slice() };
+      const sharedSecrets = yield* followUp(world, sa, 'ike', response, { nonces, first, additional });
+      return successorOf(world, sa, 'initiator', spis, selected.suite, sharedSecrets, nonces);
     }
   } finally {
     ke?.offer.destroy();
@@ -98,9 +105,11 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
 /** The responder. The children move only once the answer is on its way, since it is sent under the old keys. */
 export function respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payload[]): Reply {
   const childBusy =
-    [...sa.active].some((job) => job.ofChild) || [...sa.children.values()].some((c) => c.is('rekeying', 'deleting', 'installing'));
+    sa.halfMade.anyOfChildren ||
+    [...sa.active].some((job) => job.ofChild) ||
+    [...sa.children.values()].some((c) => c.is('rekeying', 'deleting', 'installing'));
   // our own bound: one SA that waits for the peer's Delete, one rival; whoever rekeys without end leaves no trail
-  const trails = sa.predecessor?.is('replaced') || sa.peerSuccessor !== undefined;
+  const trails = sa.predecessor?.is('replaced') || sa.peerSuccessor !== undefined || sa.halfMade.following === 'ike';
   if (trails || onIkeRekey(sa.state, childBusy) === 'TEMPORARY_FAILURE') return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
   const connection = sa.connection;
   const offered = need(payloads, 'SA').proposals;
@@ -110,18 +119,34 @@ export function respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payl
   const nonces = { Ni: nonceOf(payloads), Nr: newNonce(world) };
   const { payload: ke, sharedSecret } = acceptKe(world, need(payloads, 'KE'));
   const spiR = world.random.ikeSpi();
-  const successor = successorOf(world, sa, 'responder', { spiI: selected.peerSpi.slice(), spiR }, selected.suite, [sharedSecret], nonces);
-  return {
-    payloads: [
-      { kind: 'SA', proposals: [{ ...selected.proposal, protocol: ProtocolId.IKE, spi: spiR }] },
-      { kind: 'Nonce', data: nonces.Nr },
-      ke,
-    ],
-    afterwards: () => {
-      if (sa.state === 'rekeying') sa.peerSuccessor = successor;
-      else handOver(world, sa, successor, false);
+  const spis = { spiI: selected.peerSpi.slice(), spiR };
+  const { suite, proposal } = selected;
+  const complete = (secrets: readonly Uint8Array[]): Pick<Reply, 'afterwards'> => {
+    const successor = successorOf(world, sa, 'responder', spis, suite, secrets, nonces);
+    return {
+      afterwards: () => {
+        if (sa.state === 'rekeying') sa.peerSuccessor = successor;
+        else handOver(world, sa, successor, false);
+      },
+    };
+  };
+  const answer: Payload[] = [
+    { kind: 'SA', proposals: [{ ...proposal, protocol: ProtocolId.IKE, spi: spiR }] },
+    { kind: 'Nonce', data: nonces.Nr },
+    ke,
+  ];
+  if (suite.additional === undefined) return { payloads: answer, ...complete([sharedSecret]) };
+  const half: HalfMade = {
+    replaces: 'ike',
+    lowestNonce: lowestOf(nonces),
+    owed: [...suite.additional],
+    sharedSecrets: [sharedSecret],
+    // biome-ignore lint/correctness/useYield: an IKE SA is made without asking anybody
+    *complete(secrets) {
+      return sa.isEstablished ? complete(secrets) : undefined;
     },
   };
+  return { payloads: [...answer, halfMake(world, sa, half)] };
 }
 
 /** Everything but keys, SPIs, windows and timers is inherited. */
@@ -163,7 +188,7 @@ function successorOf(
   successor.assignedToUs = sa.assignedToUs;
   successor.establishedAt = world.now;
   successor.lastInbound = world.now;
-  successor.lowestNonce = compareBytes(nonces.Ni, nonces.Nr) < 0 ? nonces.Ni : nonces.Nr;
+  successor.lowestNonce = lowestOf(nonces);
   world.add(successor);
   world.noteProven(successor);
   armIkeTimers(world, successor);
@@ -185,6 +210,8 @@ export function handOver(world: World, old: IkeSa, successor: IkeSa, byUs: boole
 /** From here on an IKE SA only waits for its Delete. */
 function stepBack(world: World, sa: IkeSa, successor: IkeSa): void {
   sa.successor = successor;
+  sa.halfMade.clear();
+  world.clear(sa.timers['follow-up']);
   if (sa.isEstablished) world.transition(sa, 'replaced');
   world.clear(sa.timers['rekey-ike']);
   world.clear(sa.timers['expire-ike']);
