@@ -99,8 +99,7 @@ export class IkeSa {
   readonly halfMade = new HalfMadeSas();
   readonly reassembly = { requests: new Reassembly(), responses: new Reassembly() };
   readonly timers: Readonly<
-    Record<'retransmit' | 'half-open' | 'liveness' | 'rekey-ike' | 'expire-ike' | 'linger' | 'retry' | 'redirect', Timer>
-    Record<'retransmit' | 'half-open' | 'liveness' | 'rekey-ike' | 'expire-ike' | 'linger' | 'retry' | 'follow-up', Timer>
+    Record<'retransmit' | 'half-open' | 'liveness' | 'rekey-ike' | 'expire-ike' | 'linger' | 'retry' | 'redirect' | 'follow-up', Timer>
   >;
 
   /** Our first IKE_SA_INIT as sent, for AUTH; the responder keeps the one it received. */

@@ -11,8 +11,8 @@ import { certificateRequests, noteCertificateRequests } from '../tasks/certifica
 import { childAnswer, offerChild, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
 import { installChild } from '../tasks/child-install.ts';
 import { configurationRequest, leaseAddresses, takeConfiguration } from '../tasks/configuration.ts';
-import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
 import { methodName } from '../tasks/ke.ts';
+import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
 import { enforceUniqueness, heedInitialContact, initialContact } from '../tasks/uniqueness.ts';
 import type { World } from '../world.ts';
 import { pendingKes } from './ike-intermediate.ts';
