@@ -5,6 +5,7 @@ import {
   integrityTransforms,
   keyExchangeMethods,
   keywordOf,
+  optIn,
   parseKeyword,
   prfTransforms,
 } from '../src/core/crypto/index.ts';
@@ -52,9 +53,10 @@ export function transformsPage(): string {
     const words = [word({ type: TransformType.PRF, id })];
     return [words[0]!, name, String(id), `${outputLength * 8}`, ...role(words), standard(id, PRF_RFC)];
   });
-  const macs = integrityTransforms().map(({ id, name, keyLength, icvLength }) => {
+  const macs = integrityTransforms().map(({ id, name, keyLength, icvLength, forEsp }) => {
     const words = [word({ type: TransformType.INTEG, id })];
-    return [words[0]!, name, String(id), `${keyLength * 8}`, `${icvLength * 8}`, ...role(words), standard(id, INTEGRITY_RFC)];
+    const uses = forEsp ? 'IKE, ESP, AH' : 'AH';
+    return [words[0]!, name, String(id), `${keyLength * 8}`, `${icvLength * 8}`, uses, ...role(words), standard(id, INTEGRITY_RFC)];
   });
   const exchanges = keyExchangeMethods().map(({ id, name, initiatorLength, responderLength }) => {
     const words = [word({ type: TransformType.KE, id })];
@@ -75,7 +77,7 @@ export function transformsPage(): string {
     '',
     'With an encryption that has an ICV of its own none of these is proposed.',
     '',
-    markdownTable([['keyword', 'IANA', 'id', 'key bits', 'ICV bits', 'role', 'standard'], ...macs]),
+    markdownTable([['keyword', 'IANA', 'id', 'key bits', 'ICV bits', 'for', 'role', 'standard'], ...macs]),
     '',
     '## Key exchange (type 4)',
     '',
@@ -93,6 +95,12 @@ export function transformsPage(): string {
         'RFC 4303 §2.2.1',
       ]),
     ]),
+    '',
+    '## Opt-in',
+    '',
+    'What a warning says when the transform is named. It stands in no default, and is answered only where we named it ourselves.',
+    '',
+    optInList(),
     '',
     '## Refused by name',
     '',
@@ -147,8 +155,9 @@ function role(words: readonly string[]): [string] {
   const own = texts.filter((each) => defaults.includes(each));
   if (own.length > 0) return [own.length === texts.length ? 'default' : `default: ${own.join(', ')}`];
   const around = proposalWith(texts[0]!);
-  if (parseProposals([around], 'IKE', false).ok || parseProposals([around], 'ESP', false).ok) return ['by name'];
-  if (parseProposals([around], 'IKE', true).ok) return ['legacy'];
+  const taken = (legacy: boolean) => (['IKE', 'ESP', 'AH'] as const).some((protocol) => parseProposals([around], protocol, legacy).ok);
+  if (taken(false)) return [optIn(parseKeyword(texts[0]!)!) === undefined ? 'by name' : 'opt-in'];
+  if (taken(true)) return ['legacy'];
   throw new Error(`${texts[0]} is in the tables of src/core/crypto, yet no proposal can name it`);
 }
 
@@ -158,18 +167,41 @@ function proposalWith(text: string): string {
   switch (transform?.type) {
     case TransformType.ENCR: {
       const known = encryptionTransforms().find(({ id }) => id === transform.id);
-      if (known?.forIke === false) return `${text}-sha256`;
+      if (known?.forIke === false) return known.aead ? text : `${text}-sha256`;
       return known?.aead ? `${text}-prfsha256-x25519` : `${text}-sha256-x25519`;
     }
     case TransformType.PRF:
       return `aes128gcm16-${text}-x25519`;
     case TransformType.INTEG:
+      if (integrityTransforms().some(({ id, forEsp }) => id === transform.id && !forEsp)) return text;
       return `aes128-${text}-prfsha256-x25519`;
     case TransformType.ESN:
       return `aes128gcm16-${text}`;
     default:
       return `aes128gcm16-prfsha256-${text}`;
   }
+}
+
+/** One line for each reason, with all the words that it holds for. */
+function optInList(): string {
+  const transforms = [
+    ...encryptionTransforms().flatMap(({ id, keyLengths, keyLengthAttribute }) =>
+      (keyLengthAttribute === 'absent' ? [undefined] : keyLengths).map((keyLength) => ({
+        type: TransformType.ENCR,
+        id,
+        ...(keyLength === undefined ? {} : { keyLength }),
+      })),
+    ),
+    ...prfTransforms().map(({ id }) => ({ type: TransformType.PRF, id })),
+    ...integrityTransforms().map(({ id }) => ({ type: TransformType.INTEG, id })),
+    ...keyExchangeMethods().map(({ id }) => ({ type: TransformType.KE, id })),
+  ];
+  const rows = new Map<string, string[]>();
+  for (const transform of transforms) {
+    const why = optIn(transform)?.why;
+    if (why !== undefined) rows.set(why, [...(rows.get(why) ?? []), word(transform)]);
+  }
+  return [...rows].map(([why, words]) => `- ${words.join(' ')}: ${why}.`).join('\n');
 }
 
 function standard(id: number, table: Readonly<Record<number, string>>): string {
@@ -182,10 +214,7 @@ function refusedWords(): string {
   const rows = REFUSED_WORDS.map((text) => {
     const why = explainKeyword(text);
     if (why === undefined) throw new Error(`${text} is spoken now: take it out of REFUSED_WORDS in tools/docs.ts`);
-    return [
-      `\`${text}\``,
-      why.includes('needs legacy') ? 'can be broken, and is not spoken, not even with `legacy`' : why.slice(text.length + 1),
-    ];
+    return [`\`${text}\``, why.slice(text.length + 1)];
   });
   return markdownTable([['keyword', ''], ...rows]);
 }
@@ -233,10 +262,12 @@ const TRANSFORMS_HEAD = `# Algorithms
 
 What can be negotiated, by the keyword that stands for it in \`proposals\`, \`esp_proposals\`, \`--ike\` and \`--esp\`; several, joined by dashes, make
 a proposal (\`aes256gcm16-prfsha384-x25519\`). **default**: proposed and accepted unless the configuration says otherwise. **by name**: where a
-connection names it. **legacy**: can be broken; by name, and only with \`legacy: yes\` (\`--legacy\`). Printed from \`src/core/crypto\`.
+connection names it. **opt-in**: likewise, with a warning. **legacy**: likewise, and only with \`legacy: yes\` (\`--legacy\`). Printed from
+\`src/core/crypto\`. What this machine's OpenSSL lacks is refused with that reason; \`tunnelwright version\` lists what it has.
 `;
 
 const ENCRYPTION_RFC: Readonly<Record<number, string>> = {
+  3: 'RFC 2451',
   11: 'RFC 2410',
   12: 'RFC 3602',
   13: 'RFC 3686, 5930',
@@ -246,7 +277,16 @@ const ENCRYPTION_RFC: Readonly<Record<number, string>> = {
   18: 'RFC 4106, 5282',
   19: 'RFC 4106, 5282',
   20: 'RFC 4106, 5282',
+  21: 'RFC 4543',
+  23: 'RFC 5529',
+  24: 'RFC 5529',
+  25: 'RFC 5529',
+  26: 'RFC 5529',
+  27: 'RFC 5529',
   28: 'RFC 7634',
+  29: 'RFC 8750',
+  30: 'RFC 8750',
+  31: 'RFC 8750',
 };
 const PRF_RFC: Readonly<Record<number, string>> = {
   2: 'RFC 2104',
@@ -260,11 +300,17 @@ const INTEGRITY_RFC: Readonly<Record<number, string>> = {
   2: 'RFC 2404',
   5: 'RFC 3566',
   8: 'RFC 4494',
+  9: 'RFC 4543',
+  10: 'RFC 4543',
+  11: 'RFC 4543',
   12: 'RFC 4868',
   13: 'RFC 4868',
   14: 'RFC 4868',
+  1026: 'private use (strongSwan)',
 };
 const KEY_EXCHANGE_RFC: Readonly<Record<number, string>> = {
+  2: 'RFC 7296 B.2',
+  5: 'RFC 3526',
   14: 'RFC 3526',
   15: 'RFC 3526',
   16: 'RFC 3526',
@@ -273,6 +319,15 @@ const KEY_EXCHANGE_RFC: Readonly<Record<number, string>> = {
   19: 'RFC 5903',
   20: 'RFC 5903',
   21: 'RFC 5903',
+  22: 'RFC 5114, 6989',
+  23: 'RFC 5114, 6989',
+  24: 'RFC 5114, 6989',
+  25: 'RFC 5114',
+  26: 'RFC 5114',
+  27: 'RFC 6954',
+  28: 'RFC 6954',
+  29: 'RFC 6954',
+  30: 'RFC 6954',
   31: 'RFC 8031',
   32: 'RFC 8031',
   35: 'draft-ietf-ipsecme-ikev2-mlkem',
@@ -282,26 +337,17 @@ const KEY_EXCHANGE_RFC: Readonly<Record<number, string>> = {
 
 const REFUSED_WORDS = [
   'des',
-  '3des',
   'blowfish',
   'cast128',
+  'idea',
+  'rc5',
   'md5',
   'md5_128',
   'prfmd5',
   'sha1_160',
-  'sha256_96',
   'modp768',
-  'modp1024',
-  'modp1536',
-  'modp1024s160',
-  'modp2048s224',
-  'modp2048s256',
-  'ecp192',
-  'ecp224',
   'chacha20poly1305compat',
-  'camellia256',
-  'aes128gmac',
-  'ecp256bp',
+  'camelliaxcbc',
   'sntrup761x25519',
   'ntru128',
   'newhope128',

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { concat, equalBytes, PeerViolation } from '../../src/core/bytes/index.ts';
 import { type KeyExchangeMethod, keyExchange } from '../../src/core/crypto/index.ts';
 import { describeWithShared } from '../support/shared.ts';
-import { type Case, hex, tally } from './wycheproof-files.ts';
+import { type Case, hex, tally, text } from './wycheproof-files.ts';
 
 /**
  * The shared secret; undefined when the peer's value is refused in the way the contract says. The responder's side computes every
@@ -53,6 +53,28 @@ describeWithShared('Wycheproof: key exchange', 'vectors/wycheproof', () => {
       });
       expect(result.wrong).toEqual([]);
       expect(result.judged).toBeGreaterThan(200);
+    });
+  }
+
+  for (const [file, id, spki] of [
+    ['ecdh_brainpoolP256r1.json', 28, '305a301406072a8648ce3d020106092b240303020801010703420004'],
+    ['ecdh_brainpoolP384r1.json', 29, '307a301406072a8648ce3d020106092b240303020801010b03620004'],
+    ['ecdh_brainpoolP512r1.json', 30, '30819b301406072a8648ce3d020106092b240303020801010d0381820004'],
+  ] as const) {
+    test(`${file} as x | y`, () => {
+      const method = keyExchange(id)!;
+      const result = tally(
+        file,
+        (_, vector) => {
+          const point = hex(vector, 'public').subarray(spki.length / 2);
+          return matches(agree(method, padded(hex(vector, 'private'), method.seedLength), point, vector.tcId), vector);
+        },
+        {
+          skip: (_, vector) => (text(vector, 'public').startsWith(spki) ? undefined : 'IKE sends the point alone, in no other encoding'),
+        },
+      );
+      expect(result.wrong).toEqual([]);
+      expect(result.judged).toBeGreaterThan(100);
     });
   }
 

@@ -51,6 +51,44 @@ describeWithShared('Wycheproof: packet ciphers', 'vectors/wycheproof', () => {
     expect(result.judged).toBeGreaterThan(5);
   });
 
+  test('Camellia-CCM with the nonce of RFC 5529', () => {
+    const result = tally('camellia_ccm.json', (group, vector) => aead(27, 3, group.keySize as number, vector), {
+      skip: (group) => {
+        if (group.ivSize !== 88) return 'nonce is not of 88 bits: ESP and IKE have salt and IV of 3 and 8 octets';
+        return group.tagSize !== 128 ? 'no transform has a tag of this length' : undefined;
+      },
+    });
+    expect(result.wrong).toEqual([]);
+    expect(result.judged).toBeGreaterThan(5);
+  });
+
+  test('AES-GMAC with the nonce of RFC 4543, as the integrity transform of AH', () => {
+    const ids: Record<number, number> = { 128: 9, 192: 10, 256: 11 };
+    const result = tally(
+      'aes_gmac.json',
+      (group, vector) => {
+        const [key, nonce, message, tag] = ['key', 'iv', 'msg', 'tag'].map((field) => hex(vector, field)) as [
+          Uint8Array,
+          Uint8Array,
+          Uint8Array,
+          Uint8Array,
+        ];
+        const [encryptionKey, iv] = [concat(key, nonce.subarray(0, 4)), nonce.subarray(4)];
+        const whole = integrity(ids[group.keySize as number]!)!.compute(encryptionKey, iv, message.subarray(0, 5), message.subarray(5));
+        return equalSecrets(whole, tag);
+      },
+      { skip: (group) => (group.ivSize !== 96 ? 'nonce is not of 96 bits: ESP and AH have salt and IV of 4 and 8 octets' : undefined) },
+    );
+    expect(result.wrong).toEqual([]);
+    expect(result.judged).toBeGreaterThan(100);
+  });
+
+  test('Camellia-CBC: the plaintext is right, and padding that PKCS #5 forbids is seen by whoever checks padding', () => {
+    const result = tally('camellia_cbc_pkcs5.json', (group, vector) => cbcWithPkcs5(group, vector, 23));
+    expect(result.wrong).toEqual([]);
+    expect(result.judged).toBeGreaterThan(100);
+  });
+
   test('ChaCha20-Poly1305 with the nonce of RFC 7634', () => {
     const result = tally('chacha20_poly1305.json', (_, vector) => aead(28, 4, undefined, vector), {
       skip: (group) => (group.ivSize !== 96 ? 'nonce is not of 96 bits: ESP and IKE have salt and IV of 4 and 8 octets' : undefined),
@@ -66,9 +104,9 @@ describeWithShared('Wycheproof: packet ciphers', 'vectors/wycheproof', () => {
   });
 });
 
-function cbcWithPkcs5(group: Group, vector: Case): boolean {
+function cbcWithPkcs5(group: Group, vector: Case, encryption = 12): boolean {
   const cipher = createPacketCipher({
-    encryption: 12,
+    encryption,
     keyLength: group.keySize as number,
     encryptionKey: hex(vector, 'key'),
     integrity: 2,

@@ -33,11 +33,12 @@ export function registerVersion(shell: Shell): void {
 
 /** What the program is made of and what it finds here. */
 async function machineFacts(version: string) {
-  const [{ backends }, { encryptionTransforms }, { keyExchangeMethods }, { keywordOf }] = await Promise.all([
+  const [{ backends }, { encryptionTransforms }, { keyExchangeMethods }, { keywordOf }, { lackOf }] = await Promise.all([
     import('../../host/dataplane/index.ts'),
     import('../../core/crypto/transforms.ts'),
     import('../../core/crypto/key-exchange.ts'),
     import('../../core/crypto/keywords.ts'),
+    import('../../core/crypto/capabilities.ts'),
   ]);
   const planes = await Promise.all(
     backends
@@ -54,9 +55,15 @@ async function machineFacts(version: string) {
     platform: process.platform,
     arch: process.arch,
     planes,
-    ciphers: encryptionTransforms().flatMap(({ id, keyLengths, keyLengthAttribute }) =>
-      keyLengthAttribute === 'absent' ? [keywordOf({ type: 1, id })] : keyLengths.map((keyLength) => keywordOf({ type: 1, id, keyLength })),
-    ),
-    keyExchange: keyExchangeMethods().map(({ id }) => keywordOf({ type: 4, id })),
+    ciphers: encryptionTransforms()
+      .flatMap(({ id, keyLengths, keyLengthAttribute }) =>
+        keyLengthAttribute === 'absent' ? [{ type: 1, id }] : keyLengths.map((keyLength) => ({ type: 1, id, keyLength })),
+      )
+      .filter((transform) => lackOf(transform) === undefined)
+      .map(keywordOf),
+    keyExchange: keyExchangeMethods()
+      .map(({ id }) => ({ type: 4, id }))
+      .filter((transform) => lackOf(transform) === undefined)
+      .map(keywordOf),
   };
 }

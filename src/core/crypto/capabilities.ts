@@ -1,7 +1,7 @@
 import { constants, getCiphers, getCurves, getHashes } from 'node:crypto';
-import { keyExchangeMethods } from './key-exchange.ts';
-import { keywordOf } from './keywords.ts';
-import { encryptionTransforms, integrityTransforms, prfTransforms } from './transforms.ts';
+import { keyExchange, keyExchangeMethods } from './key-exchange.ts';
+import { type KeywordTransform, keywordOf } from './keywords.ts';
+import { effectiveKeyLength, encryption, encryptionTransforms, integrity, integrityTransforms, prf, prfTransforms } from './transforms.ts';
 
 /** Whether this Node and its OpenSSL can do a transform, and what does it. */
 export interface Capability {
@@ -22,7 +22,7 @@ export interface Capability {
 /** One row per transform that this library speaks. Looks names up and computes nothing, cheap enough for every start. */
 export function probeCapabilities(): readonly Capability[] {
   const openssl = opensslVersion();
-  const have = new Set([...getCiphers(), ...getCurves(), ...getHashes()].map((name) => name.toLowerCase()));
+  const have = opensslNames();
   const row = (type: number, transform: Made, keyLengths: readonly (number | undefined)[] = [undefined]): Capability => {
     const missing = [...new Set(transform.needs)].filter((name) => !have.has(name.toLowerCase()));
     return {
@@ -36,10 +36,10 @@ export function probeCapabilities(): readonly Capability[] {
     };
   };
   return [
-    ...encryptionTransforms().map(({ id, name, mode, keyLengths, keyLengthAttribute, cipherName }) =>
+    ...encryptionTransforms().map(({ id, name, mode, keyLengths, keyLengthAttribute, cipherNames }) =>
       row(
         1,
-        mode === 'null' ? { id, name, needs: [], provider: 'none needed' } : { id, name, needs: keyLengths.map(cipherName) },
+        mode === 'null' ? { id, name, needs: [], provider: 'none needed' } : { id, name, needs: keyLengths.flatMap(cipherNames) },
         keyLengthAttribute === 'required' ? keyLengths : undefined,
       ),
     ),
@@ -48,6 +48,31 @@ export function probeCapabilities(): readonly Capability[] {
     ...keyExchangeMethods().map((method) => row(4, method)),
   ];
 }
+
+/** Why this Node cannot do a transform: goes on from its word. Undefined for what it can, and for what is not spoken anywhere. */
+export function lackOf(transform: KeywordTransform, have: ReadonlySet<string> = opensslNames()): string | undefined {
+  const missing = needsOf(transform).filter((name) => !have.has(name.toLowerCase()));
+  return missing.length === 0 ? undefined : `is not in the ${opensslVersion()} of this Node, which lacks ${missing.join(' and ')}`;
+}
+
+function needsOf({ type, id, keyLength }: KeywordTransform): readonly string[] {
+  switch (type) {
+    case 1: {
+      const cipher = encryption(id);
+      const bits = cipher && effectiveKeyLength(cipher, keyLength);
+      return bits ? cipher.cipherNames(bits) : [];
+    }
+    case 2:
+      return prf(id)?.needs ?? [];
+    case 3:
+      return integrity(id)?.needs ?? [];
+    default:
+      return type === 5 ? [] : (keyExchange(id)?.needs ?? []);
+  }
+}
+
+const opensslNames = (): ReadonlySet<string> =>
+  new Set([...getCiphers(), ...getCurves(), ...getHashes()].map((name) => name.toLowerCase()));
 
 /** The rows as a table of text, one line each. */
 export function formatCapabilities(rows: readonly Capability[] = probeCapabilities()): string {

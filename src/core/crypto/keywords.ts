@@ -109,7 +109,9 @@ const cipher = (id: number, prefix: string, mode: string, ...aliases: readonly s
 const WORDS: readonly Row[] = [
   row(ENCR, 2, 'des'),
   row(ENCR, 3, '3des'),
-  row(ENCR, 6, 'cast128'),
+  row(ENCR, 4, 'rc5'),
+  row(ENCR, 5, 'idea'),
+  row(ENCR, 6, 'cast128', 'cast'),
   row(ENCR, 7, 'blowfish'),
   row(ENCR, 11, 'null'),
   ...cipher(12, 'aes', ''),
@@ -125,9 +127,12 @@ const WORDS: readonly Row[] = [
   ...cipher(24, 'camellia', 'ctr'),
   ...cipher(25, 'camellia', 'ccm8', 'ccm64'),
   ...cipher(26, 'camellia', 'ccm12', 'ccm96'),
-  ...cipher(27, 'camellia', 'ccm16', 'ccm128'),
+  ...cipher(27, 'camellia', 'ccm16', 'ccm128', 'ccm'),
   row(ENCR, 28, 'chacha20poly1305'),
   { type: ENCR, id: 28, keyLength: 256, words: ['chacha20poly1305compat'] },
+  ...cipher(29, 'aes', 'ccm8iiv'),
+  ...cipher(30, 'aes', 'gcm16iiv'),
+  row(ENCR, 31, 'chacha20poly1305iiv'),
 
   row(PRF, 1, 'prfmd5'),
   row(PRF, 2, 'prfsha1', 'prfsha'),
@@ -143,9 +148,13 @@ const WORDS: readonly Row[] = [
   row(INTEG, 6, 'md5_128'),
   row(INTEG, 7, 'sha1_160'),
   row(INTEG, 8, 'aescmac'),
+  row(INTEG, 9, 'aes128gmac_ah'),
+  row(INTEG, 10, 'aes192gmac_ah'),
+  row(INTEG, 11, 'aes256gmac_ah'),
   row(INTEG, 12, 'sha256', 'sha2_256', 'sha256_128'),
   row(INTEG, 13, 'sha384', 'sha2_384', 'sha384_192'),
   row(INTEG, 14, 'sha512', 'sha2_512', 'sha512_256'),
+  row(INTEG, 1026, 'sha256_96', 'sha2_256_96'),
 
   row(KE, 0, 'none', 'modpnone'),
   row(KE, 1, 'modp768'),
@@ -181,31 +190,29 @@ const WORDS: readonly Row[] = [
 
 const BY_WORD: ReadonlyMap<string, Row> = new Map(WORDS.flatMap((entry) => entry.words.map((word) => [word, entry] as const)));
 
-const BREAKABLE = 'is breakable and off; it needs legacy to be allowed';
-const WEAK_GROUP = 'has a prime-order subgroup that nobody can show to be free of a trapdoor and is off; it needs legacy to be allowed';
 const NEVER = 'is broken and never negotiated';
+
+/** RFC 8221 §5, RFC 8247 §2.1. */
+const FORGOTTEN = 'must not be negotiated any more: nobody has looked after it for long, and its blocks have 64 bits';
 
 /** Words that deserve more than "not supported". */
 const REFUSED: ReadonlyMap<string, string> = new Map([
   ['des', NEVER],
-  ['cast128', NEVER],
-  ['blowfish', NEVER],
-  ['3des', BREAKABLE],
+  ['cast', FORGOTTEN],
+  ['cast128', FORGOTTEN],
+  ['blowfish', FORGOTTEN],
+  ['blowfish128', FORGOTTEN],
+  ['blowfish192', FORGOTTEN],
+  ['blowfish256', FORGOTTEN],
+  ['idea', FORGOTTEN],
+  ['rc5', FORGOTTEN],
   ['md5', NEVER],
   ['md5_128', NEVER],
   ['prfmd5', NEVER],
   ['sha1_160', 'was made for Fibre Channel and is no transform of IPsec; use sha1 or better sha256'],
-  [
-    'sha256_96',
-    'is a truncation from before RFC 4868 that old Linux and Android used; it has no number of its own and is not supported: use sha256',
-  ],
   ['modp768', NEVER],
-  ['modp1024', BREAKABLE],
-  ['modp1536', BREAKABLE],
-  ['modp1024s160', NEVER],
-  ['modp2048s224', WEAK_GROUP],
-  ['modp2048s256', WEAK_GROUP],
   ['chacha20poly1305compat', 'carries a Key Length attribute that RFC 7634 §4 forbids; use chacha20poly1305'],
+  ['sntrup761x25519', 'is a number of OpenIKED alone and is not supported: use x25519 with an additional mlkem768'],
   ['ntru112', 'is an experiment that was never standardised; use mlkem768'],
   ['ntru128', 'is an experiment that was never standardised; use mlkem768'],
   ['ntru192', 'is an experiment that was never standardised; use mlkem768'],

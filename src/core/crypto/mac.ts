@@ -1,4 +1,4 @@
-import { type Cipher, createCipheriv, createHmac, createSecretKey, type KeyObject } from 'node:crypto';
+import { type Cipher, type CipherGCMTypes, createCipheriv, createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { ApiMisuse } from '../bytes/errors.ts';
 import { plain } from './octets.ts';
 
@@ -7,8 +7,9 @@ export interface Mac {
   /**
    * The whole, untruncated MAC of `data` and, where given, the 32 bits behind it (the unsent half of an extended sequence number).
    * The result may be overwritten by the next call.
+   * @param iv what GMAC takes besides, and nothing else does; never twice the same under one key
    */
-  compute(data: Uint8Array, trailer?: number): Uint8Array;
+  compute(data: Uint8Array, trailer?: number, iv?: Uint8Array): Uint8Array;
   destroy(): void;
 }
 
@@ -30,6 +31,50 @@ export function createXcbc(key: Uint8Array): Mac {
   const mac = new CbcMac(derived.subarray(0, 16), derived.slice(16, 32), derived.slice(32, 48));
   derived.fill(0);
   return mac;
+}
+
+/** AES-GMAC (RFC 4543); `key` has `saltLength` octets of salt at its end, the IV of each call 12 octets less those. */
+export function createGmac(key: Uint8Array, saltLength: number): Mac {
+  return new GmacMac(key.subarray(0, key.length - saltLength), key.subarray(key.length - saltLength));
+}
+
+class GmacMac implements Mac {
+  readonly #name: CipherGCMTypes;
+  #key: Uint8Array | undefined;
+  /** Salt and IV (RFC 4543 §3.2). */
+  readonly #nonce = new Uint8Array(12);
+  readonly #saltLength: number;
+  readonly #trailer = new Uint8Array(4);
+
+  constructor(key: Uint8Array, salt: Uint8Array) {
+    this.#name = `aes-${8 * key.length}-gcm` as CipherGCMTypes;
+    this.#key = key.slice();
+    this.#nonce.set(salt);
+    this.#saltLength = salt.length;
+  }
+
+  compute(data: Uint8Array, trailer?: number, iv?: Uint8Array): Uint8Array {
+    if (this.#key === undefined) throw new ApiMisuse('this MAC was destroyed', { code: 'CIPHER_DESTROYED' });
+    if (iv?.length !== this.#nonce.length - this.#saltLength)
+      throw new ApiMisuse(`GMAC takes an IV of ${this.#nonce.length - this.#saltLength} octets, not ${iv?.length ?? 'none'}`, {
+        code: 'IV_LENGTH',
+        section: 'RFC 4543 §3.1',
+      });
+    this.#nonce.set(iv, this.#saltLength);
+    const cipher = createCipheriv(this.#name, this.#key, this.#nonce).setAAD(data);
+    if (trailer !== undefined) {
+      writeU32(this.#trailer, 0, trailer);
+      cipher.setAAD(this.#trailer);
+    }
+    cipher.final();
+    return cipher.getAuthTag();
+  }
+
+  destroy(): void {
+    this.#key?.fill(0);
+    this.#key = undefined;
+    this.#nonce.fill(0);
+  }
 }
 
 class HmacMac implements Mac {

@@ -14,8 +14,11 @@ export interface PacketCipher {
   readonly icvLength: number;
   /** `body` must be a multiple of this many octets (1 for AEAD and CTR; the caller aligns ESP to 4 by itself). */
   readonly blockLength: number;
-  /** `counter`: the IV must never repeat under one key (AEAD, CTR). `random`: it must be unpredictable (CBC). `none`: NULL. */
-  readonly ivKind: 'counter' | 'random' | 'none';
+  /**
+   * `counter`: the IV must never repeat under one key (AEAD, CTR). `random`: it must be unpredictable (CBC). `none`: NULL.
+   * `implicit`: it is the sequence number in the head, which therefore must never repeat, and takes no room (RFC 8750 §4).
+   */
+  readonly ivKind: 'counter' | 'random' | 'none' | 'implicit';
 
   /**
    * Encrypts `buffer[start+headLength+ivLength, end)` in place and writes the ICV at `end`. The IV stands in the buffer already.

@@ -1,8 +1,11 @@
 import { ApiMisuse } from '../bytes/errors.ts';
 import type { CipherKeys, PacketCipher } from './packet-cipher.ts';
 import { AeadPacketCipher } from './packet-ciphers/aead.ts';
+import { BlockCcmPacketCipher } from './packet-ciphers/block-ccm.ts';
 import { createBodyCipher } from './packet-ciphers/body.ts';
 import { EncryptThenMacPacketCipher } from './packet-ciphers/encrypt-then-mac.ts';
+import { GmacPacketCipher } from './packet-ciphers/gmac.ts';
+import { ImplicitIvPacketCipher } from './packet-ciphers/implicit-iv.ts';
 import {
   type EncryptionTransform,
   effectiveKeyLength,
@@ -29,10 +32,23 @@ export function createPacketCipher(keys: CipherKeys): PacketCipher {
   if (transform.aead) {
     if (keys.integrity)
       throw misuse('INTEGRITY_WITH_AEAD', `${transform.name} protects integrity by itself: no transform of type 3 goes with it`);
-    return new AeadPacketCipher(transform, transform.cipherName(keyLength), key, salt);
+    return createAead(transform, keyLength, key, salt);
   }
   const mac = integrityOf(transform, keys);
   return new EncryptThenMacPacketCipher(transform, createBodyCipher(transform, keyLength, key, salt), mac, keys.integrityKey!);
+}
+
+function createAead(transform: EncryptionTransform, keyLength: number, key: Uint8Array, salt: Uint8Array): PacketCipher {
+  const [cipherName] = transform.cipherNames(keyLength);
+  if (transform.ivKind === 'implicit') return new ImplicitIvPacketCipher(transform, cipherName, key, salt);
+  switch (transform.mode) {
+    case 'gmac':
+      return new GmacPacketCipher(transform, cipherName, key, salt);
+    case 'block-ccm':
+      return new BlockCcmPacketCipher(transform, transform.cipherNames(keyLength), key, salt);
+    default:
+      return new AeadPacketCipher(transform, cipherName, key, salt);
+  }
 }
 
 function integrityOf(transform: EncryptionTransform, keys: CipherKeys): IntegrityTransform {
@@ -40,6 +56,7 @@ function integrityOf(transform: EncryptionTransform, keys: CipherKeys): Integrit
   if (!keys.integrity) throw misuse('INTEGRITY_MISSING', `${transform.name} needs an integrity transform beside it`);
   const mac = integrity(keys.integrity);
   if (mac === undefined) throw misuse('UNKNOWN_TRANSFORM', `integrity transform ${keys.integrity} is not supported`);
+  if (!mac.forEsp) throw misuse('INTEGRITY_OF_AH', `${mac.name} is for AH alone`);
   if (keys.integrityKey?.length !== mac.keyLength) {
     throw misuse('KEY_LENGTH', `${mac.name} takes a key of ${mac.keyLength} octets, not ${keys.integrityKey?.length ?? 0}`);
   }

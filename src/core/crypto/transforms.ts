@@ -1,5 +1,6 @@
+import { concat } from '../bytes/bytes.ts';
 import { ApiMisuse } from '../bytes/errors.ts';
-import { createCmac, createHmacMac, createXcbc, type Mac } from './mac.ts';
+import { createCmac, createGmac, createHmacMac, createXcbc, type Mac } from './mac.ts';
 import type { PacketCipher } from './packet-cipher.ts';
 import { cmacPrf, hmacPrf, xcbcPrf } from './prf.ts';
 
@@ -24,14 +25,15 @@ export interface EncryptionTransform {
   readonly icvLength: number;
   readonly blockLength: number;
   readonly ivKind: PacketCipher['ivKind'];
-  /** false for what only ESP may use (NULL, RFC 7296 §5). */
+  /** false for what only ESP may use: NULL (RFC 7296 §5), GMAC (RFC 4543 §5.1), implicit IVs (RFC 8750 §7). */
   readonly forIke: boolean;
   readonly mode: CipherMode;
-  /** OpenSSL's name of the cipher for a key of so many bits. */
-  cipherName(keyLength: number): string;
+  /** OpenSSL's names of what a key of so many bits works with, the one that encrypts first. */
+  cipherNames(keyLength: number): readonly [string, ...string[]];
 }
 
-export type CipherMode = 'gcm' | 'ccm' | 'chacha20-poly1305' | 'cbc' | 'ctr' | 'null';
+/** `block-ccm` is CCM made of the cipher's CTR and CBC, where OpenSSL has it no other way. */
+export type CipherMode = 'gcm' | 'ccm' | 'block-ccm' | 'gmac' | 'chacha20-poly1305' | 'cbc' | 'ctr' | 'null';
 
 export interface IntegrityTransform {
   readonly id: number;
@@ -40,10 +42,14 @@ export interface IntegrityTransform {
   readonly keyLength: number;
   /** Octets of the truncated MAC in the packet. */
   readonly icvLength: number;
+  /** Octets of an IV that goes along with each MAC and never comes twice under one key; 0 for all but GMAC. */
+  readonly ivLength: number;
+  /** false for what only AH may use (RFC 4543 §5.3). */
+  readonly forEsp: boolean;
   /** OpenSSL's names of the digests and ciphers that it is made of. */
   readonly needs: readonly string[];
   createMac(key: Uint8Array): Mac;
-  /** The truncated MAC of the parts in a row, for one use. */
+  /** The truncated MAC of the parts in a row, for one use. With an `ivLength`, the first part is the IV and not itself covered. */
   compute(key: Uint8Array, ...data: readonly Uint8Array[]): Uint8Array;
 }
 
@@ -111,7 +117,7 @@ const aesGcm = (id: number, icvLength: number): EncryptionTransform => ({
   ivKind: 'counter',
   forIke: true,
   mode: 'gcm',
-  cipherName: (bits) => `aes-${bits}-gcm`,
+  cipherNames: (bits) => [`aes-${bits}-gcm`],
 });
 
 const aesCcm = (id: number, icvLength: number): EncryptionTransform => ({
@@ -128,8 +134,43 @@ const aesCcm = (id: number, icvLength: number): EncryptionTransform => ({
   ivKind: 'counter',
   forIke: true,
   mode: 'ccm',
-  cipherName: (bits) => `aes-${bits}-ccm`,
+  cipherNames: (bits) => [`aes-${bits}-ccm`],
 });
+
+/** RFC 5529 §2: as AES in the same mode (RFC 4309), over another block cipher. */
+const camelliaCcm = (id: number, icvLength: number): EncryptionTransform => ({
+  ...aesCcm(id, icvLength),
+  name: `ENCR_CAMELLIA_CCM_${icvLength}`,
+  mode: 'block-ccm',
+  cipherNames: (bits) => [`camellia-${bits}-ctr`, `camellia-${bits}-cbc`],
+});
+
+/** RFC 8750 §4: the same transform, whose IV is the sequence number and not sent. */
+const implicitIv = (id: number, transform: EncryptionTransform): EncryptionTransform => ({
+  ...transform,
+  id,
+  name: `${transform.name}_IIV`,
+  ivLength: 0,
+  ivKind: 'implicit',
+  forIke: false,
+});
+
+const CHACHA20_POLY1305: EncryptionTransform = {
+  id: 28,
+  name: 'ENCR_CHACHA20_POLY1305',
+  aead: true,
+  keyLengths: [256],
+  // RFC 7634 §4
+  keyLengthAttribute: 'absent',
+  saltLength: 4,
+  ivLength: 8,
+  icvLength: 16,
+  blockLength: 1,
+  ivKind: 'counter',
+  forIke: true,
+  mode: 'chacha20-poly1305',
+  cipherNames: () => ['chacha20-poly1305'],
+};
 
 const hmac = (hash: 'sha1' | 'sha256' | 'sha384' | 'sha512', id: number, name: string, length: number): PrfTransform => ({
   id,
@@ -154,6 +195,8 @@ const truncated = (
   keyLength,
   icvLength,
   needs,
+  ivLength: 0,
+  forEsp: true,
   createMac,
   compute(key, ...data) {
     let length = 0;
@@ -171,11 +214,46 @@ const truncated = (
   },
 });
 
+/** RFC 4543 §4: GMAC for AH, one number for each length of key. */
+const gmac = (id: number, bits: number): IntegrityTransform => ({
+  id,
+  name: `AUTH_AES_${bits}_GMAC`,
+  // RFC 4543 §5.4: the key and 4 octets of salt
+  keyLength: bits / 8 + 4,
+  icvLength: 16,
+  ivLength: 8,
+  forEsp: false,
+  needs: [`aes-${bits}-gcm`],
+  createMac: (key) => createGmac(key, 4),
+  compute(key, iv, ...data) {
+    const mac = createGmac(key, 4);
+    const icv = new Uint8Array(mac.compute(concat(...data), undefined, iv));
+    mac.destroy();
+    return icv;
+  },
+});
+
 const byId = <T extends { readonly id: number }>(...entries: readonly T[]): ReadonlyMap<number, T> =>
   new Map(entries.map((entry) => [entry.id, entry]));
 
 /** Transform Type 1. */
 const ENCRYPTION = byId<EncryptionTransform>(
+  {
+    id: 3,
+    name: 'ENCR_3DES',
+    aead: false,
+    // RFC 2451 §2.2: three keys of 64 bits, parity included
+    keyLengths: [192],
+    keyLengthAttribute: 'absent',
+    saltLength: 0,
+    ivLength: 8,
+    icvLength: 0,
+    blockLength: 8,
+    ivKind: 'random',
+    forIke: true,
+    mode: 'cbc',
+    cipherNames: () => ['des-ede3-cbc'],
+  },
   {
     id: 11,
     name: 'ENCR_NULL',
@@ -189,7 +267,7 @@ const ENCRYPTION = byId<EncryptionTransform>(
     ivKind: 'none',
     forIke: false,
     mode: 'null',
-    cipherName: () => 'null',
+    cipherNames: () => ['null'],
   },
   {
     id: 12,
@@ -204,7 +282,7 @@ const ENCRYPTION = byId<EncryptionTransform>(
     ivKind: 'random',
     forIke: true,
     mode: 'cbc',
-    cipherName: (bits) => `aes-${bits}-cbc`,
+    cipherNames: (bits) => [`aes-${bits}-cbc`],
   },
   {
     id: 13,
@@ -220,7 +298,7 @@ const ENCRYPTION = byId<EncryptionTransform>(
     ivKind: 'counter',
     forIke: true,
     mode: 'ctr',
-    cipherName: (bits) => `aes-${bits}-ctr`,
+    cipherNames: (bits) => [`aes-${bits}-ctr`],
   },
   aesCcm(14, 8),
   aesCcm(15, 12),
@@ -229,21 +307,49 @@ const ENCRYPTION = byId<EncryptionTransform>(
   aesGcm(19, 12),
   aesGcm(20, 16),
   {
-    id: 28,
-    name: 'ENCR_CHACHA20_POLY1305',
-    aead: true,
-    keyLengths: [256],
-    // RFC 7634 §4
-    keyLengthAttribute: 'absent',
+    ...aesGcm(21, 16),
+    name: 'ENCR_NULL_AUTH_AES_GMAC',
+    forIke: false,
+    mode: 'gmac',
+  },
+  {
+    id: 23,
+    name: 'ENCR_CAMELLIA_CBC',
+    aead: false,
+    keyLengths: AES_KEYS,
+    keyLengthAttribute: 'required',
+    saltLength: 0,
+    ivLength: 16,
+    icvLength: 0,
+    blockLength: 16,
+    ivKind: 'random',
+    forIke: true,
+    mode: 'cbc',
+    cipherNames: (bits) => [`camellia-${bits}-cbc`],
+  },
+  {
+    id: 24,
+    name: 'ENCR_CAMELLIA_CTR',
+    aead: false,
+    keyLengths: AES_KEYS,
+    keyLengthAttribute: 'required',
+    // RFC 5528 §4.1
     saltLength: 4,
     ivLength: 8,
-    icvLength: 16,
+    icvLength: 0,
     blockLength: 1,
     ivKind: 'counter',
     forIke: true,
-    mode: 'chacha20-poly1305',
-    cipherName: () => 'chacha20-poly1305',
+    mode: 'ctr',
+    cipherNames: (bits) => [`camellia-${bits}-ctr`],
   },
+  camelliaCcm(25, 8),
+  camelliaCcm(26, 12),
+  camelliaCcm(27, 16),
+  CHACHA20_POLY1305,
+  implicitIv(29, aesCcm(14, 8)),
+  implicitIv(30, aesGcm(20, 16)),
+  implicitIv(31, CHACHA20_POLY1305),
 );
 
 /** Transform Type 2. */
@@ -261,7 +367,12 @@ const INTEGRITY = byId<IntegrityTransform>(
   truncated(2, 'AUTH_HMAC_SHA1_96', 20, 12, ['sha1'], (key) => createHmacMac('sha1', key)),
   truncated(5, 'AUTH_AES_XCBC_96', 16, 12, AES_128, createXcbc),
   truncated(8, 'AUTH_AES_CMAC_96', 16, 12, AES_128, createCmac),
+  gmac(9, 128),
+  gmac(10, 192),
+  gmac(11, 256),
   truncated(12, 'AUTH_HMAC_SHA2_256_128', 32, 16, ['sha256'], (key) => createHmacMac('sha256', key)),
   truncated(13, 'AUTH_HMAC_SHA2_384_192', 48, 24, ['sha384'], (key) => createHmacMac('sha384', key)),
   truncated(14, 'AUTH_HMAC_SHA2_512_256', 64, 32, ['sha512'], (key) => createHmacMac('sha512', key)),
+  // Private use, as strongSwan numbers it: what Linux before 2.6.33 took for HMAC_SHA2_256.
+  truncated(1026, 'AUTH_HMAC_SHA2_256_96', 32, 12, ['sha256'], (key) => createHmacMac('sha256', key)),
 );

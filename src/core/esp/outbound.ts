@@ -157,6 +157,8 @@ export class OutboundSa {
         for (let i = 0; i < this.#ivLength; i++) out[at + i] = this.#ivs[this.#ivAt + i]!;
         this.#ivAt += this.#ivLength;
         return;
+      // RFC 8750 §4: the sequence number, which stands in the header already.
+      case 'implicit':
       case 'none':
         return;
     }

@@ -239,9 +239,9 @@ function ikeSuiteOf(transforms: readonly Transform[]): IkeSuite | undefined {
   };
   if (additionalOf(transforms) === undefined) return undefined;
   const transform = encryption(suite.encryption);
-  // RFC 7296 §3.3.3: IKE needs all four, except that a combined-mode cipher brings its own integrity; NULL is for ESP alone (§5)
-  const complete = transform !== undefined && suite.encryption !== ENCR_NULL && prf(suite.prf) && keyExchange(suite.keyExchange);
-  return complete && (transform.aead ? suite.integrity === 0 : integrity(suite.integrity) !== undefined) ? suite : undefined;
+  // RFC 7296 §3.3.3: IKE needs all four, except that a combined-mode cipher brings its own integrity; some ciphers are for ESP alone (§5)
+  const complete = transform?.forIke === true && prf(suite.prf) && keyExchange(suite.keyExchange);
+  return complete && (transform.aead ? suite.integrity === 0 : integrity(suite.integrity)?.forEsp === true) ? suite : undefined;
 }
 
 function childSuiteOf(protocol: number, transforms: readonly Transform[]): ChildSuite | undefined {
@@ -258,16 +258,16 @@ function childSuiteOf(protocol: number, transforms: readonly Transform[]): Child
   if (suite.keyExchange !== 0 && keyExchange(suite.keyExchange) === undefined) return undefined;
   // further key exchanges follow a first one, and are nothing without it
   if (additionalOf(transforms) === undefined || (suite.keyExchange === 0 && suite.additional !== undefined)) return undefined;
-  const mac = integrity(suite.integrity) !== undefined;
-  if (suite.protocol === 'AH') return suite.encryption === 0 && mac ? suite : undefined;
+  const mac = integrity(suite.integrity);
+  if (suite.protocol === 'AH') return suite.encryption === 0 && mac !== undefined ? suite : undefined;
   const transform = encryption(suite.encryption);
   if (transform === undefined) return undefined;
-  return (transform.aead ? suite.integrity === 0 : mac) ? suite : undefined;
+  // RFC 4543 §5.3: GMAC as integrity is for AH alone
+  return (transform.aead ? suite.integrity === 0 : mac?.forEsp === true) ? suite : undefined;
 }
 
 const MOST_SHOWN = 8;
 const LONGEST_LIST = 1000;
-const ENCR_NULL = 11;
 const KE_TYPES: readonly number[] = [TransformType.KE, ...ADDITIONAL_KE_TYPES];
 const isKe = (type: number): boolean => KE_TYPES.includes(type);
 const IKE_TYPES: readonly number[] = [TransformType.ENCR, TransformType.PRF, TransformType.INTEG, ...KE_TYPES];

@@ -1,3 +1,4 @@
+import { encryption } from '../../core/crypto/transforms.ts';
 import type { ChildLifetimes, ChildPolicy } from '../../core/ike/policy.ts';
 import { ProtocolId, SequenceNumbersId, TransformType } from '../../core/wire/iana.ts';
 import type { Proposal } from '../../core/wire/payloads/types.ts';
@@ -22,7 +23,7 @@ export function compileChild(name: string, child: ChildSettings, path: Path, leg
     localTs: selectors(child.local_ts),
     remoteTs: selectors(child.remote_ts),
     pfs: pfs(child, proposals, path, context),
-    lifetimes: childLifetimes(child, path, context),
+    lifetimes: childLifetimes(child, proposals, path, context),
     inactivity: child.inactivity ?? 0,
     replayWindow,
     startAction: child.start_action ?? 'none',
@@ -32,12 +33,8 @@ export function compileChild(name: string, child: ChildSettings, path: Path, leg
 }
 
 function childProposals(child: ChildSettings, path: Path, legacy: boolean, context: CompileContext): readonly Proposal[] {
-  if (child.ah_proposals === undefined) {
-    const proposals = context.need([...path, 'esp_proposals'], parseProposals(child.esp_proposals ?? ['default'], 'ESP', legacy));
-    if (proposals.some((p) => p.transforms.some((t) => t.type === TransformType.ENCR && t.id === ENCR_NULL)))
-      context.warn([...path, 'esp_proposals'], 'null leaves traffic readable to everybody on the way');
-    return proposals;
-  }
+  if (child.ah_proposals === undefined)
+    return context.proposals([...path, 'esp_proposals'], parseProposals(child.esp_proposals ?? ['default'], 'ESP', legacy));
   if (child.esp_proposals !== undefined)
     throw context.error(
       [...path, 'ah_proposals'],
@@ -45,7 +42,7 @@ function childProposals(child: ChildSettings, path: Path, legacy: boolean, conte
       'Leave one of esp_proposals and ah_proposals.',
     );
   context.warn([...path, 'ah_proposals'], 'AH leaves traffic readable to everybody on the way');
-  return context.need([...path, 'ah_proposals'], parseProposals(child.ah_proposals, 'AH', legacy));
+  return context.proposals([...path, 'ah_proposals'], parseProposals(child.ah_proposals, 'AH', legacy));
 }
 
 function pfs(child: ChildSettings, proposals: readonly Proposal[], path: Path, context: CompileContext): ChildPolicy['pfs'] {
@@ -98,9 +95,9 @@ function checkFamilies(child: ChildSettings, path: Path, context: CompileContext
   }
 }
 
-function childLifetimes(child: ChildSettings, path: Path, context: CompileContext): ChildLifetimes {
+function childLifetimes(child: ChildSettings, proposals: readonly Proposal[], path: Path, context: CompileContext): ChildLifetimes {
   const rekey = child.rekey_time ?? DEFAULTS.childRekey;
-  const rekeyBytes = child.rekey_bytes ?? DEFAULTS.rekeyBytes;
+  const rekeyBytes = child.rekey_bytes ?? (proposals.some(hasSmallBlocks) ? DEFAULTS.smallBlockRekeyBytes : DEFAULTS.rekeyBytes);
   const rekeyPackets = child.rekey_packets ?? DEFAULTS.rekeyPackets;
   const jitter = (soft: number, given: number | undefined, of: 'time' | 'bytes' | 'packets'): number => {
     const random = given ?? Math.round(soft * DEFAULTS.margin);
@@ -136,5 +133,7 @@ function hardLimit(soft: number, given: number | undefined, path: Path, softName
   return hard;
 }
 
+const hasSmallBlocks = ({ transforms }: Proposal): boolean =>
+  transforms.some((t) => t.type === TransformType.ENCR && encryption(t.id)?.blockLength === 8);
+
 const ANY_DYNAMIC: SelectorSetting = { addresses: 'dynamic', protocol: 0, startPort: 0, endPort: 0xffff };
-const ENCR_NULL = 11;

@@ -57,7 +57,7 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
     remoteAddresses,
     remotePort: connection.remote_port ?? DEFAULTS.ikePort,
     remoteNatPort: connection.remote_nat_port ?? DEFAULTS.natPort,
-    proposals: context.need([...path, 'proposals'], parseProposals(connection.proposals ?? ['default'], 'IKE', legacy)),
+    proposals: context.proposals([...path, 'proposals'], parseProposals(connection.proposals ?? ['default'], 'IKE', legacy)),
     local: oneRound(connection.local, [...path, 'local'], context).map((round, i) =>
       localAuth(round, [...path, 'local', i], name, connection, around),
     ),

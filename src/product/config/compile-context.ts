@@ -1,5 +1,7 @@
 import type { ConfigError } from '../../core/bytes/errors.ts';
+import type { Proposal } from '../../core/wire/payloads/types.ts';
 import type { CertificateSource, ConfigWarning, FileReference, TrustedSource } from './compiled.ts';
+import { optInWarnings } from './proposals.ts';
 import { errorAt, type Path, type Source } from './source.ts';
 import { unsupportedAt } from './unsupported.ts';
 import type { Parsed } from './values.ts';
@@ -27,6 +29,13 @@ export class CompileContext {
   warn(path: Path, message: string, hint?: string): void {
     const place = this.#source.locate(path);
     this.warnings.push({ message: errorAt(place, message).message, hint, place });
+  }
+
+  /** The proposals at a place, with a warning for each transform that is used only when it is named. */
+  proposals(path: Path, parsed: Parsed<Proposal[]>): Proposal[] {
+    const proposals = this.need(path, parsed);
+    for (const { message, hint } of optInWarnings(proposals)) this.warn(path, message, hint);
+    return proposals;
   }
 
   /** The value, or the error at its place. */

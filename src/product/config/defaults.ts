@@ -7,6 +7,8 @@ export const DEFAULTS = {
   /** Rekeying begins at random in this last part of a lifetime; past it by as much, the SA ends. */
   margin: 0.1,
   rekeyBytes: 64 * 2 ** 30,
+  /** For ciphers with blocks of 64 bits: 2^25 blocks, of which two are alike once in some ten thousand keys. */
+  smallBlockRekeyBytes: 256 * 2 ** 20,
   rekeyPackets: 2 ** 30,
   dpdDelay: 30_000,
   natKeepalive: 20_000,

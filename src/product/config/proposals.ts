@@ -1,27 +1,38 @@
 import { EMPTY } from '../../core/bytes/bytes.ts';
+import { lackOf } from '../../core/crypto/capabilities.ts';
 import { explainKeyword, type KeywordTransform, keywordOf, knownKeywords, parseKeyword } from '../../core/crypto/keywords.ts';
-import { encryption } from '../../core/crypto/transforms.ts';
+import { optIn } from '../../core/crypto/opt-in.ts';
+import { encryption, integrity } from '../../core/crypto/transforms.ts';
 import { ADDITIONAL_KE_TYPES, chooseDistinct } from '../../core/ike/additional-ke.ts';
-import { EncryptionId, IntegrityId, KeyExchangeId, PrfId, ProtocolId, SequenceNumbersId, TransformType } from '../../core/wire/iana.ts';
+import { IntegrityId, KeyExchangeId, PrfId, ProtocolId, SequenceNumbersId, TransformType } from '../../core/wire/iana.ts';
 import type { Proposal, Transform } from '../../core/wire/payloads/types.ts';
 import { nearest } from './schema/section.ts';
 import { invalid, type Parsed, quoted, valid } from './values.ts';
 
 export type ProposalProtocol = 'IKE' | 'ESP' | 'AH';
 
+/** Why a transform that a proposal names cannot be had here; undefined for what can. */
+export type LackOf = (transform: KeywordTransform) => string | undefined;
+
 /**
  * Reads proposals as operators write them: `aes256gcm16-prfsha384-x25519`, several divided by commas, `default` for ours. A PRF that is
  * absent follows from the integrity algorithm. What cannot work, or should not, is refused here and not at the peer.
  * @param legacy permits what can be broken
+ * @param lack what this Node cannot do
  */
-export function parseProposals(texts: readonly string[], protocol: ProposalProtocol, legacy: boolean): Parsed<Proposal[]> {
+export function parseProposals(
+  texts: readonly string[],
+  protocol: ProposalProtocol,
+  legacy: boolean,
+  lack: LackOf = lackOf,
+): Parsed<Proposal[]> {
   const proposals: Proposal[] = [];
   for (const text of texts.flatMap((part) => part.split(',')).map((part) => part.trim())) {
     if (text === '') return invalid('has an empty place between commas');
     const words = text === 'default' ? (DEFAULT_PROPOSALS[protocol] ?? []) : [text];
     if (words.length === 0) return invalid(`there are no default proposals for ${protocol}`, 'Write for instance sha256-x25519.');
     for (const word of words) {
-      const proposal = parseProposal(word, protocol, legacy);
+      const proposal = parseProposal(word, protocol, legacy, lack);
       if (!proposal.ok) return proposal;
       proposals.push({ ...proposal.value, number: proposals.length + 1 });
     }
@@ -29,14 +40,26 @@ export function parseProposals(texts: readonly string[], protocol: ProposalProto
   return proposals.length <= MAX_PROPOSALS ? valid(proposals) : invalid(`has ${proposals.length} proposals; ${MAX_PROPOSALS} fit`);
 }
 
+/** What whoever named them should know of the transforms that are used only when they are named; each once. */
+export function optInWarnings(proposals: readonly Proposal[]): readonly { readonly message: string; readonly hint: string }[] {
+  const warnings = new Map<string, string>();
+  for (const transform of proposals.flatMap((proposal) => proposal.transforms)) {
+    const entry = optIn(transform);
+    if (entry !== undefined) warnings.set(`${keywordOf(transform)} ${entry.why}`, entry.hint);
+  }
+  return [...warnings].map(([message, hint]) => ({ message, hint }));
+}
+
 /** `aes256gcm16-prfsha384-x25519`: what `parseProposals` reads back. */
 export const formatProposalWords = (proposal: Proposal): string => proposal.transforms.map((transform) => keywordOf(transform)).join('-');
 
-function parseProposal(text: string, protocol: ProposalProtocol, legacy: boolean): Parsed<Proposal> {
+function parseProposal(text: string, protocol: ProposalProtocol, legacy: boolean, lack: LackOf): Parsed<Proposal> {
   const transforms: KeywordTransform[] = [];
   for (const word of text.split('-').map((part) => part.trim().toLowerCase())) {
-    const transform = parseWord(word, text, legacy);
+    const transform = parseWord(protocol === 'AH' ? word.replace(GMAC, '$&_ah') : word, text, legacy);
     if (!transform.ok) return transform;
+    const lacking = lack(transform.value);
+    if (lacking !== undefined) return invalid(`${quoted(word)} in ${quoted(text)} ${lacking}`, 'Leave it out, or run a Node that has it.');
     if (transforms.some((known) => keywordOf(known) === keywordOf(transform.value)))
       return invalid(`${quoted(word)} stands twice in ${quoted(text)}`);
     transforms.push(transform.value);
@@ -48,7 +71,7 @@ function parseProposal(text: string, protocol: ProposalProtocol, legacy: boolean
 }
 
 function parseWord(word: string, text: string, legacy: boolean): Parsed<KeywordTransform> {
-  const lengthless = /^(aes|camellia)(ctr|gcm|ccm|gmac)?\d{0,2}$/.exec(word);
+  const lengthless = /^(aes|camellia)(ctr|gcm|ccm|gmac)?\d{0,2}(iiv|_ah)?$/.exec(word);
   if (lengthless !== null && parseKeyword(word)?.keyLength === undefined)
     return invalid(
       `${quoted(word)} in ${quoted(text)} lacks the length of its key`,
@@ -59,23 +82,18 @@ function parseWord(word: string, text: string, legacy: boolean): Parsed<KeywordT
   if (/^chacha20poly1305\d+$/.test(word))
     return invalid(`${quoted(word)} in ${quoted(text)} has a key length, and ChaCha20 has but one`, 'Write chacha20poly1305.');
   const transform = parseKeyword(word);
-  if (transform === undefined) return invalid(...unknownWord(word, text, legacy));
-  if (!legacy && isWeak(transform))
+  if (transform === undefined) return invalid(...unknownWord(word, text));
+  const entry = optIn(transform);
+  if (entry?.legacy === true && !legacy)
     return invalid(
-      `${quoted(word)} in ${quoted(text)} can be broken and is off`,
-      'Ask the other end for something better, or set legacy: yes on this connection (--legacy).',
+      `${quoted(word)} in ${quoted(text)} is off: it ${entry.why}`,
+      `${entry.hint.replace(/\.$/, '')}, or set legacy: yes on this connection (--legacy).`,
     );
   return valid(transform);
 }
 
-function unknownWord(word: string, text: string, legacy: boolean): [message: string, hint?: string] {
+function unknownWord(word: string, text: string): [message: string, hint?: string] {
   const known = explainKeyword(word);
-  // What the keywords call legacy may still be more than the ciphers here can do.
-  if (legacy && known?.includes('needs legacy') === true)
-    return [
-      `${quoted(word)} in ${quoted(text)} can be broken and is not spoken here, not even with legacy`,
-      'Ask the other end for something better.',
-    ];
   if (known !== undefined) return [`${known} (in ${quoted(text)})`];
   if (word === '') return [`${quoted(text)} has an empty place between dashes`];
   const meant = nearest(word, knownKeywords());
@@ -91,8 +109,14 @@ function ikeTransforms(transforms: readonly KeywordTransform[], text: string): P
   if (fault !== undefined) return fault;
   if (has(transforms, TransformType.ESN))
     return invalid(`${quoted(text)} has sequence numbers in it, which IKE has not`, 'Leave esn and noesn to esp_proposals.');
-  if (transforms.some((t) => t.type === TransformType.ENCR && encryption(t.id)?.forIke === false))
-    return invalid(`${quoted(text)} would leave IKE unencrypted`, 'IKE needs a cipher, for instance aes256gcm16.');
+  const [misplaced] = transforms.filter((t) => t.type === TransformType.ENCR && encryption(t.id)?.forIke === false);
+  if (misplaced !== undefined)
+    return encryption(misplaced.id)?.ivKind === 'implicit'
+      ? invalid(
+          `${quoted(text)} has ${keywordOf(misplaced)}, which is for ESP alone: IKE messages carry nothing to take the IV from (RFC 8750 §7)`,
+          `Write ${keywordOf(misplaced).replace(/iiv$/, '')}.`,
+        )
+      : invalid(`${quoted(text)} would leave IKE unencrypted`, 'IKE needs a cipher, for instance aes256gcm16.');
   if (!transforms.some((t) => t.type === TransformType.KE && t.id !== KeyExchangeId.NONE))
     return invalid(`${quoted(text)} lacks a key exchange method`, `Write ${text}-x25519.`);
   if (has(transforms, TransformType.PRF)) return valid(transforms);
@@ -118,7 +142,14 @@ function childTransforms(transforms: readonly KeywordTransform[], text: string, 
 function cipherFault(transforms: readonly KeywordTransform[], text: string, protocol: ProposalProtocol): Parsed<never> | undefined {
   const ciphers = transforms.filter((t) => t.type === TransformType.ENCR);
   const combined = ciphers.filter((t) => isCombined(t.id));
-  const [integrity] = transforms.filter((t) => t.type === TransformType.INTEG && t.id !== IntegrityId.NONE);
+  const macs = transforms.filter((t) => t.type === TransformType.INTEG && t.id !== IntegrityId.NONE);
+  const [mac] = macs;
+  const ofAh = macs.find((t) => integrity(t.id)?.forEsp === false);
+  if (ofAh !== undefined)
+    return invalid(
+      `${quoted(text)} has ${keywordOf(ofAh)}, which is an integrity algorithm of AH alone (RFC 4543 §5.3)`,
+      protocol === 'ESP' ? `Write ${keywordOf(ofAh).replace(/_ah$/, '')} in the place of cipher and integrity.` : 'Write sha256.',
+    );
   if (ciphers.length === 0) return invalid(`${quoted(text)} lacks a cipher`, 'Write for instance aes256gcm16 in front.');
   if (combined.length > 0 && combined.length < ciphers.length) {
     return invalid(
@@ -126,15 +157,15 @@ function cipherFault(transforms: readonly KeywordTransform[], text: string, prot
       'Make two proposals of it, divided by a comma.',
     );
   }
-  if (combined.length > 0 && integrity !== undefined) {
-    const word = keywordOf(integrity);
+  if (combined.length > 0 && mac !== undefined) {
+    const word = keywordOf(mac);
     const instead =
-      protocol === 'IKE' && PRF_OF_INTEGRITY.has(integrity.id) && !has(transforms, TransformType.PRF)
+      protocol === 'IKE' && PRF_OF_INTEGRITY.has(mac.id) && !has(transforms, TransformType.PRF)
         ? `Write prf${word} in the place of ${word}.`
         : `Leave ${word} out.`;
     return invalid(`${quoted(text)} has ${word}, but ${keywordOf(combined[0]!)} brings its own integrity`, instead);
   }
-  if (combined.length === 0 && integrity === undefined)
+  if (combined.length === 0 && mac === undefined)
     return invalid(
       `${quoted(text)} lacks an integrity algorithm, which ${keywordOf(ciphers[0]!)} needs`,
       `Write ${text.replace(keywordOf(ciphers[0]!), `${keywordOf(ciphers[0]!)}-sha256`)}.`,
@@ -162,15 +193,11 @@ function additionalFault(transforms: readonly KeywordTransform[], text: string):
 }
 
 const has = (transforms: readonly Transform[], type: number): boolean => transforms.some((t) => t.type === type);
-const isCombined = (id: number): boolean => encryption(id)?.aead === true || id === EncryptionId.ENCR_NULL_AUTH_AES_GMAC;
+const isCombined = (id: number): boolean => encryption(id)?.aead === true;
 const inOrder = (transforms: readonly Transform[]): Transform[] => [...transforms].sort((a, b) => a.type - b.type);
 
-function isWeak({ type, id }: Transform): boolean {
-  if (type === TransformType.KE || type >= TransformType.ADDKE1) return WEAK_KEY_EXCHANGE.has(id);
-  if (type === TransformType.PRF) return id === PrfId.PRF_HMAC_SHA1 || id === PrfId.PRF_HMAC_MD5;
-  if (type === TransformType.INTEG) return WEAK_INTEGRITY.has(id);
-  return type === TransformType.ENCR && (id === EncryptionId.ENCR_3DES || id === EncryptionId.ENCR_DES);
-}
+/** As swanctl.conf has it: one word for GMAC, the cipher of ESP and the integrity algorithm of AH. */
+const GMAC = /^aes(128|192|256)?gmac$/;
 
 const BARE_CIPHER: ReadonlySet<string> = new Set(['aes', 'camellia']);
 
@@ -182,29 +209,13 @@ const PRF_OF_INTEGRITY: ReadonlyMap<number, number> = new Map([
   [IntegrityId.AUTH_HMAC_SHA2_512_256, PrfId.PRF_HMAC_SHA2_512],
   [IntegrityId.AUTH_AES_XCBC_96, PrfId.PRF_AES128_XCBC],
   [IntegrityId.AUTH_AES_CMAC_96, PrfId.PRF_AES128_CMAC],
+  [IntegrityId.AUTH_HMAC_SHA2_256_96, PrfId.PRF_HMAC_SHA2_256],
 ]);
 
 const BOTH_SEQUENCE_NUMBERS: readonly Transform[] = [
   { type: TransformType.ESN, id: SequenceNumbersId.ESN },
   { type: TransformType.ESN, id: SequenceNumbersId.NO_ESN },
 ];
-
-const WEAK_INTEGRITY: ReadonlySet<number> = new Set([
-  IntegrityId.AUTH_HMAC_MD5_96,
-  IntegrityId.AUTH_HMAC_MD5_128,
-  IntegrityId.AUTH_HMAC_SHA1_96,
-  IntegrityId.AUTH_HMAC_SHA1_160,
-]);
-const WEAK_KEY_EXCHANGE: ReadonlySet<number> = new Set([
-  KeyExchangeId.MODP_768,
-  KeyExchangeId.MODP_1024,
-  KeyExchangeId.MODP_1536,
-  KeyExchangeId.MODP_1024_160,
-  KeyExchangeId.MODP_2048_224,
-  KeyExchangeId.MODP_2048_256,
-  KeyExchangeId.ECP_192,
-  KeyExchangeId.ECP_224,
-]);
 
 /** Combined-mode ciphers first; behind them what Windows (with its profile), Apple and Cisco speak. */
 export const DEFAULT_PROPOSALS: Readonly<Partial<Record<ProposalProtocol, readonly string[]>>> = {

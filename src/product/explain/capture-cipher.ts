@@ -87,12 +87,14 @@ function bodyCipher({ encryption: id, encryptionKey: key }: CaptureSuite): BodyC
     case EncryptionId.ENCR_CAMELLIA_CBC:
       mustHave(key, [16, 24, 32], 'Camellia-CBC');
       return { ivLength: 16, blockLength: 16, decrypt: (iv, body) => decrypt(`camellia-${8 * key.length}-cbc`, key, iv, body) };
-    case EncryptionId.ENCR_AES_CTR: {
-      mustHave(key, [20, 28, 36], 'AES-CTR with its nonce');
+    case EncryptionId.ENCR_AES_CTR:
+    case EncryptionId.ENCR_CAMELLIA_CTR: {
+      const cipher = id === EncryptionId.ENCR_AES_CTR ? 'aes' : 'camellia';
+      mustHave(key, [20, 28, 36], `${cipher === 'aes' ? 'AES' : 'Camellia'}-CTR with its nonce`);
       const secret = key.subarray(0, key.length - 4);
-      // RFC 3686 §4: nonce, IV, block counter from 1
+      // RFC 3686 §4, RFC 5528 §4: nonce, IV, block counter from 1
       const block = (iv: Uint8Array): Uint8Array => concat(key.subarray(key.length - 4), iv, Uint8Array.of(0, 0, 0, 1));
-      return { ivLength: 8, blockLength: 1, decrypt: (iv, body) => decrypt(`aes-${8 * secret.length}-ctr`, secret, block(iv), body) };
+      return { ivLength: 8, blockLength: 1, decrypt: (iv, body) => decrypt(`${cipher}-${8 * secret.length}-ctr`, secret, block(iv), body) };
     }
     default:
       throw new ApiMisuse(`encryption transform ${id} cannot be decrypted here`, { code: 'UNKNOWN_TRANSFORM' });

@@ -1,6 +1,8 @@
 import { getDiffieHellman } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { fromHex, toHex } from '../../../src/core/bytes/index.ts';
 import { type KeyExchangeMethod, keyExchange, keyExchangeMethods, warmUpMlKem } from '../../../src/core/crypto/index.ts';
+import { MODP_NUMBERS } from '../../../src/core/crypto/key-exchange/modp-numbers.ts';
 
 const seedOf = (method: KeyExchangeMethod, from: number): Uint8Array =>
   new Uint8Array(method.seedLength).map((_, i) => (from + i * 29) & 0xff);
@@ -66,7 +68,7 @@ describe.each(keyExchangeMethods().map((method) => [method.name, method] as cons
 });
 
 describe('RFC 6989', () => {
-  test.each([14, 15, 16, 17, 18])('MODP group %i: 0, 1, p - 1, p and above are refused, 2 and p - 2 are not', (id) => {
+  test.each([2, 5, 14, 15, 16, 17, 18])('MODP group %i: 0, 1, p - 1, p and above are refused, 2 and p - 2 are not', (id) => {
     const method = keyExchange(id)!;
     const prime = BigInt(`0x${getDiffieHellman(`modp${id}`).getPrime('hex')}`);
     const encode = (value: bigint): Uint8Array =>
@@ -84,6 +86,29 @@ describe('RFC 6989', () => {
       expect(method.accept(encode(value), new Uint8Array(method.seedLength).fill(3)).sharedSecret.length).toBe(method.initiatorLength);
   });
 
+  test.each([22, 23, 24] as const)('MODP group %i: what lies outside the subgroup is refused, by both ends (§2.2)', (id) => {
+    const method = keyExchange(id)!;
+    const group = MODP_NUMBERS[id];
+    const [prime, order] = [group.prime, group.order].map((octets) => BigInt(`0x${toHex(octets)}`)) as [bigint, bigint];
+    const encode = (value: bigint): Uint8Array => fromHex(value.toString(16).padStart(2 * method.initiatorLength, '0'));
+    const power = (base: bigint, exponent: bigint): bigint => {
+      let result = 1n;
+      for (const bit of exponent.toString(2)) result = (result * result * (bit === '1' ? base : 1n)) % prime;
+      return result;
+    };
+    // Of the order of the cofactor's part: in range, and the way to learn a private value modulo something small.
+    const small = power(3n, order);
+    expect(power(small, order)).not.toBe(1n);
+    const offer = method.offer();
+    for (const value of [0n, 1n, 2n, small, prime - 2n, prime - 1n, prime, prime + 1n]) {
+      expect(() => method.accept(encode(value))).toThrow(refusal);
+      expect(() => offer.finish(encode(value))).toThrow(refusal);
+    }
+    expect(method.accept(group.generator).sharedSecret.length).toBe(method.initiatorLength);
+    const { publicValue } = method.accept(offer.publicValue);
+    expect(offer.finish(publicValue).length).toBe(method.initiatorLength);
+  });
+
   test('MODP secrets keep their leading zeros (RFC 7296 §2.14)', () => {
     const method = keyExchange(14)!;
     const offer = method.offer(seedOf(method, 9));
@@ -98,7 +123,7 @@ describe('RFC 6989', () => {
     expect(offer.finish(two).length).toBe(256);
   });
 
-  test.each([19, 20, 21])('ECP group %i: points off the curve are refused', (id) => {
+  test.each([19, 20, 21, 25, 26, 27, 28, 29, 30])('ECP group %i: points off the curve are refused', (id) => {
     const method = keyExchange(id)!;
     const offer = method.offer();
     for (let at = 0; at < method.initiatorLength; at += 7) {

@@ -7,6 +7,9 @@ import {
   integrityTransforms,
   keyExchange,
   keyExchangeMethods,
+  lackOf,
+  optIn,
+  parseKeyword,
   prf,
   prfPlus,
   prfTransforms,
@@ -35,10 +38,12 @@ describe('tables', () => {
   });
 
   test('what RFC 8247 and RFC 8221 make a MUST NOT is not', () => {
-    expect([1, 2, 4, 5, 6, 7, 9].map(encryption)).toEqual(new Array(7).fill(undefined));
+    expect([1, 2, 4, 5, 6, 7, 8, 9].map(encryption)).toEqual(new Array(8).fill(undefined));
     expect([1, 3].map(prf)).toEqual([undefined, undefined]);
     expect([1, 3, 4, 6, 7].map(integrity)).toEqual(new Array(5).fill(undefined));
-    expect([1, 22].map(keyExchange)).toEqual([undefined, undefined]);
+    expect(keyExchange(1)).toBeUndefined();
+    // RFC 8247 §2.4 says so of 22 as well: only a connection that permits what is weak, and names it, speaks it.
+    expect(optIn({ type: 4, id: 22 })).toMatchObject({ legacy: true, why: expect.stringContaining('MUST NOT') });
   });
 
   test('no number outside the tables answers, private ones included', () => {
@@ -47,6 +52,43 @@ describe('tables', () => {
       if (method !== undefined) expect(method.id).toBe(id);
     }
     expect(keyExchange(1025)).toBeUndefined();
+  });
+});
+
+describe('opt-in', () => {
+  test('what needs leave besides its name is what can be broken or cannot be shown not to be', () => {
+    const legacy = (type: number, transforms: readonly { readonly id: number }[]) =>
+      transforms.filter(({ id }) => optIn({ type, id })?.legacy === true).map(({ id }) => id);
+    expect(legacy(1, encryptionTransforms())).toEqual([3]);
+    expect(legacy(2, prfTransforms())).toEqual([2]);
+    expect(legacy(3, integrityTransforms())).toEqual([2]);
+    expect(legacy(4, keyExchangeMethods())).toEqual([2, 5, 22, 23, 24, 25, 26]);
+    expect(optIn({ type: 7, id: 2 })).toBe(optIn({ type: 4, id: 2 }));
+  });
+
+  test('every entry is that of a transform that is spoken, and what RFC 8247 recommends has none', () => {
+    const spoken = [encryption, prf, integrity, keyExchange] as const;
+    for (let type = 1; type <= 4; type++)
+      for (let id = 0; id < 2000; id++)
+        if (optIn({ type, id }) !== undefined) expect([type, id, spoken[type - 1]!(id) !== undefined]).toEqual([type, id, true]);
+    for (const [type, id] of [
+      [1, 12],
+      [1, 20],
+      [1, 28],
+      [2, 5],
+      [2, 7],
+      [3, 12],
+      [3, 14],
+      [4, 14],
+      [4, 19],
+      [4, 31],
+    ] as const)
+      expect([type, id, optIn({ type, id })]).toEqual([type, id, undefined]);
+  });
+
+  test('what is for ESP or AH alone says so', () => {
+    expect(encryptionTransforms().flatMap(({ id, forIke }) => (forIke ? [] : [id]))).toEqual([11, 21, 29, 30, 31]);
+    expect(integrityTransforms().flatMap(({ id, forEsp }) => (forEsp ? [] : [id]))).toEqual([9, 10, 11]);
   });
 });
 
@@ -87,6 +129,25 @@ describe('capabilities', () => {
     expect(rows.filter(({ available }) => !available)).toEqual([]);
     expect(rows.find(({ id, type }) => type === 1 && id === 20)!.provider).toMatch(/^OpenSSL \d+\.\d+\.\d+$/);
     expect(formatCapabilities(rows).split('\n')).toHaveLength(rows.length);
+    const words = rows.flatMap(({ type, id, keywords }) => keywords.map((word) => ({ type, id, word })));
+    for (const { word } of words) expect([word, lackOf(parseKeyword(word)!)]).toEqual([word, undefined]);
     expect(formatCapabilities(rows)).toMatch(/^yes {2}ENCR_AES_GCM_16 +aes128gcm16 aes192gcm16 aes256gcm16 +OpenSSL/m);
+  });
+
+  test('what OpenSSL lacks is named: ciphers, curves, hashes, and the parts of CCM', () => {
+    const have = new Set(['aes-128-gcm', 'prime256v1', 'camellia-128-ctr']);
+    const lack = (word: string) => lackOf(parseKeyword(word)!, have);
+    expect(lack('aes128gcm16')).toBeUndefined();
+    expect(lack('ecp256')).toBeUndefined();
+    expect(lack('x25519')).toBeUndefined();
+    expect(lack('noesn')).toBeUndefined();
+    expect(lack('3des')).toMatch(/^is not in the OpenSSL \d+\.\d+\.\d+ of this Node, which lacks des-ede3-cbc$/);
+    expect(lack('ecp384bp')).toMatch(/brainpoolP384r1/);
+    expect(lack('ke1_ecp384bp')).toMatch(/brainpoolP384r1/);
+    expect(lack('camellia128ccm8')).toMatch(/lacks camellia-128-cbc$/);
+    expect(lack('camellia256ccm8')).toMatch(/lacks camellia-256-ctr and camellia-256-cbc$/);
+    expect(lack('sha512')).toMatch(/sha512/);
+    expect(lack('prfsha384')).toMatch(/sha384/);
+    expect(lackOf({ type: 1, id: 999 }, have)).toBeUndefined();
   });
 });

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { fromHex, toHex } from '../../../src/core/bytes/index.ts';
 import { createPacketCipher, encryption, integrity } from '../../../src/core/crypto/index.ts';
 import { classifyEncapsulated, InboundSa, OpenedPacket, spiOf } from '../../../src/core/esp/index.ts';
-import { describeWithShared, hasShared, listShared, readShared, sharedPath } from '../../support/shared.ts';
+import { IpView, ipPacketOf, readCapture } from '../../../src/core/packet/index.ts';
+import { describeWithShared, listShared, readShared, readSharedJson, sharedPath } from '../../support/shared.ts';
 import { udpPayloads } from '../crypto/recording.ts';
 
 const FOLDER = 'vectors/captures/strongswan6';
@@ -76,10 +77,38 @@ describeWithShared('ESP of strongSwan 6, recorded with its keys', FOLDER, () => 
   });
 });
 
-describe.runIf(hasShared('vectors/captures/keys.json'))('published ESP keys', () => {
-  test('are all of 3DES, which is not among our transforms', () => {
-    const { esp } = JSON.parse(readFileSync(sharedPath('vectors/captures/keys.json'), 'utf8')) as { esp: { sas: { encr: string }[] }[] };
-    expect(new Set(esp.flatMap(({ sas }) => sas.map(({ encr }) => encr)))).toEqual(new Set(['3des-cbc']));
-    expect(encryption(3)).toBeUndefined();
+describeWithShared('3DES of ESP, recorded with its keys', 'vectors/captures/keys.json', () => {
+  interface Recording {
+    readonly file: string;
+    readonly sas: readonly { readonly spi: string; readonly encr: string; readonly encr_key: string }[];
+    readonly decrypted: readonly { readonly frame: number; readonly spi: string; readonly seq: number; readonly plaintext_hex: string }[];
+  }
+  const { esp } = readSharedJson('vectors/captures/keys.json') as { readonly esp: readonly Recording[] };
+
+  test.each(esp.map((recording) => [recording.file, recording] as const))('%s', (_, { file, sas, decrypted }) => {
+    const packets = [...readCapture(readShared(`vectors/captures/${file}`))];
+    const opened = new OpenedPacket();
+    const inbound = new Map(sas.map(({ spi, encr_key }) => [spi, tripleDes(spi, encr_key)]));
+    expect(sas.map(({ encr }) => encr)).toEqual(sas.map(() => '3des-cbc'));
+    for (const { frame, spi, seq, plaintext_hex } of decrypted) {
+      const { linkType, data } = packets[frame - 1]!;
+      const view = new IpView();
+      expect(view.parse(ipPacketOf(linkType, data)!)).toBe(true);
+      // The key of the ICV was not published: ours takes its place.
+      const packet = ipPacketOf(linkType, data)!.slice(view.payload, view.end);
+      packet.set(integrity(2)!.compute(MAC_KEY, packet.subarray(0, -12)), packet.length - 12);
+      expect(inbound.get(spi)!.open(packet, opened)).toBe('ok');
+      expect(opened.sequenceLow).toBe(seq);
+      expect(toHex(packet.subarray(opened.start, opened.start + opened.length))).toBe(plaintext_hex);
+    }
+    expect(decrypted.length).toBeGreaterThan(0);
   });
+
+  const MAC_KEY = new Uint8Array(20);
+  const tripleDes = (spi: string, key: string): InboundSa =>
+    new InboundSa({
+      spi: Number(spi),
+      cipher: createPacketCipher({ encryption: 3, encryptionKey: fromHex(key), integrity: 2, integrityKey: MAC_KEY }),
+      esn: false,
+    });
 });

@@ -3,6 +3,8 @@ import { createPacketCipher, encryptionTransforms, integrityTransforms, type Pac
 
 export interface Suite {
   readonly name: string;
+  /** IANA Transform Type 1. */
+  readonly encryption: number;
   /** A fresh cipher under keys that depend on the suite alone. */
   create(): PacketCipher;
 }
@@ -15,11 +17,15 @@ export function everySuite(): readonly Suite[] {
       const encryptionKey = concat(new Uint8Array(bits / 8).fill(0x6b), new Uint8Array(transform.saltLength).fill(0x73));
       const base = { encryption: transform.id, keyLength: transform.keyLengthAttribute === 'required' ? bits : undefined, encryptionKey };
       const name = `${transform.name}${bits > 0 ? `-${bits}` : ''}`;
-      if (transform.aead) suites.push({ name, create: () => createPacketCipher(base) });
+      if (transform.aead) suites.push({ name, encryption: transform.id, create: () => createPacketCipher(base) });
       else {
-        for (const mac of integrityTransforms()) {
+        for (const mac of integrityTransforms().filter(({ forEsp }) => forEsp)) {
           const integrityKey = new Uint8Array(mac.keyLength).fill(0x61);
-          suites.push({ name: `${name} ${mac.name}`, create: () => createPacketCipher({ ...base, integrity: mac.id, integrityKey }) });
+          suites.push({
+            name: `${name} ${mac.name}`,
+            encryption: transform.id,
+            create: () => createPacketCipher({ ...base, integrity: mac.id, integrityKey }),
+          });
         }
       }
     }

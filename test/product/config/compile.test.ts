@@ -152,6 +152,27 @@ describe('what is set is what holds', () => {
     expect(config.warnings.map((warning) => warning.message)).toEqual([expect.stringContaining('AH leaves traffic readable')]);
   });
 
+  test('what is opt-in is warned of where it is named', () => {
+    const text = MINIMAL.replace('net: {}', 'net: {esp_proposals: "camellia128-sha256, null-sha256"}');
+    expect(compiled(text).warnings).toMatchObject([
+      {
+        message: expect.stringMatching(/^\S+:\d+:\d+ connections\.c\.children\.net\.esp_proposals: camellia128 is sound, but/),
+        hint: expect.stringContaining('aes256gcm16'),
+        place: { path: 'connections.c.children.net.esp_proposals', line: expect.any(Number), column: expect.any(Number) },
+      },
+      { message: expect.stringContaining('null leaves traffic readable to everybody on the way') },
+    ]);
+  });
+
+  test('blocks of 64 bits are rekeyed long before they tell anything, unless the configuration says otherwise', () => {
+    const legacy = (child: string) =>
+      compiled(MINIMAL.replace('local: {', 'legacy: yes, local: {').replace('net: {}', `net: {esp_proposals: 3des-sha1${child}}`))
+        .connections[0]!.children[0]!.lifetimes.rekeyBytes;
+    expect(legacy('')).toBe(256 * 2 ** 20);
+    expect(legacy(', rekey_bytes: 1GiB')).toBe(2 ** 30);
+    expect(compiled(MINIMAL).connections[0]!.children[0]!.lifetimes.rekeyBytes).toBe(64 * 2 ** 30);
+  });
+
   test('dynamic with a protocol and port', () => {
     expect(connection('', 'local_ts: "dynamic[tcp/80], dynamic"').children[0]!.localTs).toEqual([
       { dynamic: true, protocol: 6, startPort: 80, endPort: 80 },

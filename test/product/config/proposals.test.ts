@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { optIn } from '../../../src/core/crypto/index.ts';
+import { TransformType } from '../../../src/core/wire/index.ts';
 import { formatProposalWords, type ProposalProtocol, parseProposals } from '../../../src/product/config/index.ts';
+import { DEFAULT_PROPOSALS, optInWarnings } from '../../../src/product/config/proposals.ts';
 
 const words = (text: string, protocol: ProposalProtocol, legacy = false) => {
   const parsed = parseProposals([text], protocol, legacy);
@@ -25,6 +28,16 @@ describe('accepted', () => {
     ['aes256-sha256-noesn', 'ESP', ['aes256-sha256-noesn']],
     ['aes128gcm128-esn-x25519', 'ESP', ['aes128gcm16-x25519-esn']],
     ['null-sha256', 'ESP', ['null-sha256-esn-noesn']],
+    ['aes128gmac', 'ESP', ['aes128gmac-esn-noesn']],
+    ['aes256gcm16iiv-aes256gcm16-esn', 'ESP', ['aes256gcm16iiv-aes256gcm16-esn']],
+    ['chacha20poly1305iiv', 'ESP', ['chacha20poly1305iiv-esn-noesn']],
+    ['camellia128-sha256-ecp256bp', 'IKE', ['camellia128-prfsha256-sha256-ecp256bp']],
+    ['camellia256ccm128-prfsha512-ecp512bp', 'IKE', ['camellia256ccm16-prfsha512-ecp512bp']],
+    ['camellia192ctr-sha256_96', 'ESP', ['camellia192ctr-sha256_96-esn-noesn']],
+    ['aes256-sha256_96-x25519', 'IKE', ['aes256-prfsha256-sha256_96-x25519']],
+    // As swanctl.conf has it: one word for GMAC.
+    ['aes128gmac-aes256gmac', 'AH', ['aes128gmac_ah-aes256gmac_ah-esn-noesn']],
+    ['aes192gmac_ah-noesn', 'AH', ['aes192gmac_ah-noesn']],
     ['sha256-sha384', 'AH', ['sha256-sha384-esn-noesn']],
     ['sha512-x25519-esn', 'AH', ['sha512-x25519-esn']],
     ['aes256gcm16-prfsha384-x25519-ke1_mlkem768', 'IKE', ['aes256gcm16-prfsha384-x25519-ke1_mlkem768']],
@@ -121,9 +134,43 @@ describe('refused, with what to write instead', () => {
     ['aes256gcm16-prfsha384-x25519-ke1_none', 'IKE', /has ke1_none and no method that it would make optional/],
     ['aes256gcm16-prfsha384-x25519-ke8_mlkem768', 'IKE', /"ke8_mlkem768" in .* is no algorithm known here/],
     ['des-md5-modp768', 'IKE', /^des is broken and never negotiated/],
-    ['blowfish256-sha512-modp2048', 'IKE', /blowfish256/],
-    ['aes256-sha1-modp2048', 'IKE', /"sha1" in .* can be broken and is off → Ask the other end for something better, or set legacy: yes/],
-    ['aes256-sha256-modp1024', 'IKE', /modp1024/],
+    ['blowfish256-sha512-modp2048', 'IKE', /^blowfish256 must not be negotiated any more/],
+    ['idea-sha256-x25519', 'IKE', /^idea must not be negotiated any more/],
+    ['aes256-sha1-modp2048', 'IKE', /"sha1" in .* is off: it rests on SHA-1.* → Ask the other end for SHA-2, or set legacy: yes/],
+    [
+      'aes256-sha256-modp1024',
+      'IKE',
+      /"modp1024" in .* is off: it is a group that .* can break.* → Ask the other end for modp2048 or ecp256, or set legacy: yes on this connection \(--legacy\)\.$/,
+    ],
+    ['3des-sha256-x25519', 'IKE', /"3des" in .* is off: it has blocks of 64 bits/],
+    ['aes256-sha256-modp2048s256', 'IKE', /is off: it has a prime that nobody can show to be free of a trapdoor/],
+    ['aes256-sha256-ecp192', 'IKE', /is off: it is a curve of less than 128 bits/],
+    ['aes128gmac-prfsha256-x25519', 'IKE', /would leave IKE unencrypted/],
+    [
+      'aes256gcm16iiv-prfsha256-x25519',
+      'IKE',
+      '"aes256gcm16iiv-prfsha256-x25519" has aes256gcm16iiv, which is for ESP alone: IKE messages carry nothing to take the IV from (RFC 8750 §7) → Write aes256gcm16.',
+    ],
+    ['aes256gcm16-chacha20poly1305iiv-prfsha256-x25519', 'IKE', /has chacha20poly1305iiv, which is for ESP alone/],
+    [
+      'aes128-aes128gmac_ah',
+      'ESP',
+      '"aes128-aes128gmac_ah" has aes128gmac_ah, which is an integrity algorithm of AH alone (RFC 4543 §5.3) → Write aes128gmac in the place of cipher and integrity.',
+    ],
+    ['aes128-aes128gmac_ah-prfsha256-x25519', 'IKE', /of AH alone \(RFC 4543 §5\.3\) → Write sha256\.$/],
+    ['aes128gmac-sha256', 'ESP', /has sha256, but aes128gmac brings its own integrity → Leave sha256 out\.$/],
+    ['aes256gcm16iiv-sha256', 'ESP', /has sha256, but aes256gcm16iiv brings its own integrity/],
+    ['camellia256ccm16-sha256', 'ESP', /has sha256, but camellia256ccm16 brings its own integrity/],
+    ['aes128gmac-aes128-sha256', 'ESP', /mixes aes128gmac, which brings its own integrity/],
+    ['camellia256', 'ESP', /lacks an integrity algorithm, which camellia256 needs → Write camellia256-sha256\.$/],
+    ['camellia256ctr', 'ESP', /lacks an integrity algorithm/],
+    ['camellia256ccm16-x25519', 'IKE', /lacks a PRF/],
+    ['camellia-sha256', 'ESP', /"camellia" in .* lacks the length of its key → Write camellia256 or camellia128\.$/],
+    ['camelliaccm8', 'ESP', /lacks the length of its key → Write camellia256ccm8 or camellia128ccm8\.$/],
+    ['aesgmac', 'ESP', /lacks the length of its key → Write aes256gmac or aes128gmac\.$/],
+    ['aesgcm16iiv', 'ESP', /lacks the length of its key → Write aes256gcm16iiv or aes128gcm16iiv\.$/],
+    ['aesgmac', 'AH', /lacks the length of its key/],
+    ['aes128', 'AH', /has a cipher in it, which AH has not/],
   ])('%s for %s', (text, protocol, expected) => {
     expect(words(text, protocol)).toEqual(typeof expected === 'string' ? expected : expect.stringMatching(expected));
   });
@@ -135,6 +182,53 @@ describe('refused, with what to write instead', () => {
   test('legacy permits SHA-1, and nothing that is broken', () => {
     expect(words('aes256-sha1-modp2048', 'IKE', true)).toEqual(['aes256-prfsha1-sha1-modp2048']);
     expect(words('des-sha1-modp2048', 'IKE', true)).toMatch(/^des is broken/);
-    expect(words('aes256-sha1-modp1024', 'IKE', true)).toMatch(/"modp1024" in .* is not spoken here, not even with legacy/);
+    expect(words('aes256-sha256-modp768', 'IKE', true)).toMatch(/^modp768 is broken/);
+    expect(words('blowfish128-sha1-modp2048', 'IKE', true)).toMatch(/^blowfish128 must not be negotiated/);
+    expect(words('3des-sha1-modp1024', 'IKE', true)).toEqual(['3des-prfsha1-sha1-modp1024']);
+    expect(words('aes256-sha256-modp1024s160-modp2048s224-modp2048s256-modp1536-ecp192-ecp224', 'IKE', true)).toEqual([
+      'aes256-prfsha256-sha256-modp1024s160-modp2048s224-modp2048s256-modp1536-ecp192-ecp224',
+    ]);
+  });
+});
+
+describe('opt-in', () => {
+  const parse = (text: string, protocol: ProposalProtocol, lack?: Parameters<typeof parseProposals>[3]) => {
+    const parsed = parseProposals([text], protocol, true, lack);
+    if (!parsed.ok) throw new Error(parsed.message);
+    return parsed.value;
+  };
+
+  test('nothing of it stands in a default', () => {
+    for (const protocol of Object.keys(DEFAULT_PROPOSALS) as ProposalProtocol[]) {
+      const proposals = parse('default', protocol);
+      expect(proposals.flatMap(({ transforms }) => transforms).filter((t) => t.type !== TransformType.ESN && optIn(t))).toEqual([]);
+      expect(optInWarnings(proposals)).toEqual([]);
+    }
+  });
+
+  test('each that is named is warned of, once', () => {
+    const warned = (text: string, protocol: ProposalProtocol) => optInWarnings(parse(text, protocol)).map(({ message }) => message);
+    expect(warned('3des-camellia128-sha1-modp1024-ecp256bp, 3des-sha1-modp1024', 'IKE').map((message) => message.split(' ')[0])).toEqual([
+      '3des',
+      'camellia128',
+      'prfsha1',
+      'sha1',
+      'modp1024',
+      'ecp256bp',
+    ]);
+    expect(warned('null-sha256', 'ESP')).toEqual(['null leaves traffic readable to everybody on the way']);
+    expect(warned('aes256gmac', 'ESP')).toEqual(['aes256gmac leaves traffic readable to everybody on the way']);
+    expect(warned('aes256gcm16iiv-aes256gcm16', 'ESP')).toEqual([expect.stringMatching(/^aes256gcm16iiv sends no IV/)]);
+    expect(warned('aes256gcm16-x25519', 'ESP')).toEqual([]);
+  });
+
+  test('what this OpenSSL lacks fails with that reason', () => {
+    const lack = ({ id }: { readonly id: number }) =>
+      id === 3 ? 'is not in the OpenSSL 9.9.9 of this Node, which lacks des-ede3-cbc' : undefined;
+    expect(parseProposals(['aes256-sha256-x25519', '3des-sha1-modp1024'], 'IKE', true, lack)).toEqual({
+      ok: false,
+      message: '"3des" in "3des-sha1-modp1024" is not in the OpenSSL 9.9.9 of this Node, which lacks des-ede3-cbc',
+      hint: 'Leave it out, or run a Node that has it.',
+    });
   });
 });

@@ -16,7 +16,7 @@ const found = spawnSync(TSHARK, ['--version'], { encoding: 'utf8' }).stdout?.sta
 /** One IKE message and one ESP packet for every suite that can be negotiated; Wireshark must find in them what we put there. */
 const suites = encryptionTransforms().flatMap((transform) => {
   const lengths = transform.keyLengthAttribute === 'required' ? transform.keyLengths : [undefined];
-  const integrities = transform.aead ? [undefined] : integrityTransforms();
+  const integrities = transform.aead ? [undefined] : integrityTransforms().filter(({ forEsp }) => forEsp);
   return lengths.flatMap((keyLength) => integrities.map((mac) => ({ transform, keyLength, mac })));
 });
 

@@ -90,9 +90,15 @@ function setScalar(ecdh: ECDH, seed: Uint8Array, bits: number): void {
   }
 }
 
-/** RFC 5903. */
+/** RFC 5903 (19 to 21), RFC 5114 §2.4 and §2.5 (25 and 26), RFC 6954 (27 to 30): one encoding for all of them. */
 export const ECP_METHODS: readonly KeyExchangeMethod[] = [
   ecp({ id: 19, name: 'ECP_256', curve: 'prime256v1', bits: 256 }),
   ecp({ id: 20, name: 'ECP_384', curve: 'secp384r1', bits: 384 }),
   ecp({ id: 21, name: 'ECP_521', curve: 'secp521r1', bits: 521 }),
+  ecp({ id: 25, name: 'ECP_192', curve: 'prime192v1', bits: 192 }),
+  ecp({ id: 26, name: 'ECP_224', curve: 'secp224r1', bits: 224 }),
+  ecp({ id: 27, name: 'BRAINPOOL_P224R1', curve: 'brainpoolP224r1', bits: 224 }),
+  ecp({ id: 28, name: 'BRAINPOOL_P256R1', curve: 'brainpoolP256r1', bits: 256 }),
+  ecp({ id: 29, name: 'BRAINPOOL_P384R1', curve: 'brainpoolP384r1', bits: 384 }),
+  ecp({ id: 30, name: 'BRAINPOOL_P512R1', curve: 'brainpoolP512r1', bits: 512 }),
 ];

@@ -9,11 +9,12 @@ export interface BodyCipher {
 }
 
 export function createBodyCipher(transform: EncryptionTransform, keyLength: number, key: Uint8Array, salt: Uint8Array): BodyCipher {
+  const [cipherName] = transform.cipherNames(keyLength);
   switch (transform.mode) {
     case 'cbc':
-      return new CbcBody(transform.cipherName(keyLength), transform.blockLength, key);
+      return new CbcBody(cipherName, transform.blockLength, key);
     case 'ctr':
-      return new CtrBody(transform.cipherName(keyLength), key, salt);
+      return new CtrBody(cipherName, key, salt);
     default:
       return NULL_BODY;
   }
@@ -63,7 +64,7 @@ class CbcBody implements BodyCipher {
   }
 }
 
-/** RFC 3686 §4: nonce | IV | block counter from 1. */
+/** RFC 3686 §4, RFC 5528 §4: nonce | IV | block counter from 1. */
 class CtrBody implements BodyCipher {
   readonly #cipherName: string;
   #key: KeyObject | undefined;

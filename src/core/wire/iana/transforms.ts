@@ -96,6 +96,8 @@ export const IntegrityId = {
   AUTH_HMAC_SHA2_256_128: 12,
   AUTH_HMAC_SHA2_384_192: 13,
   AUTH_HMAC_SHA2_512_256: 14,
+  /** Private use, as strongSwan numbers it: SHA2-256 cut to 96 bits, from before RFC 4868. */
+  AUTH_HMAC_SHA2_256_96: 1026,
 } as const;
 
 /** Transform Type 4, Key Exchange Method; Transform Types 6–12 (ADDKE) share it. */

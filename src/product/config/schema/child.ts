@@ -13,7 +13,7 @@ const selectors = words(
 const proposals = listOf(z.string().min(1)).meta({
   id: 'ChildProposals',
   description:
-    'Algorithms joined by dashes; several proposals in order of preference, in a list or divided by commas; `default` stands for the built-in ones.',
+    'Algorithms joined by dashes; several proposals in order of preference, in a list or divided by commas; `default` stands for the built-in ones. Opt-in algorithms are used only where they are named, with a warning.',
   samples: ['aes256gcm16-x25519', 'aes256-sha256-esn', 'default'],
 });
 

@@ -35,7 +35,7 @@ const virtualIps = words('VirtualIps', 'Addresses to ask for; 0.0.0.0 and :: ask
 export const proposalList = listOf(z.string().min(1)).meta({
   id: 'Proposals',
   description:
-    'Algorithms joined by dashes; several proposals in order of preference, in a list or divided by commas; `default` stands for the built-in ones.',
+    'Algorithms joined by dashes; several proposals in order of preference, in a list or divided by commas; `default` stands for the built-in ones. Opt-in algorithms are used only where they are named, with a warning.',
   samples: ['aes256gcm16-prfsha384-x25519', 'aes256gcm16-prfsha384-x25519-ke1_mlkem768', 'default'],
 });
 
@@ -209,5 +209,9 @@ export const connection = section({
   ppk_required: key(flag, 'Refuse a peer without it.', 'no'),
   if_id_in: key(z.string(), 'XFRM interface of inbound traffic of all children.'),
   if_id_out: key(z.string(), 'XFRM interface of outbound traffic of all children.'),
-  legacy: key(flag, 'Permit algorithms that can be broken, as far as they are spoken here: HMAC with SHA-1.', 'no'),
+  legacy: key(
+    flag,
+    'Permit algorithms that can be broken, where a proposal names them: 3des, sha1, modp1024 and others of docs/reference/transforms.md.',
+    'no',
+  ),
 });
