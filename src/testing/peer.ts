@@ -98,7 +98,8 @@ export class Peer {
     host.bind(NAT_PORT, (packet) => this.#onNatPort(packet));
     host.onEsp((packet) => this.#onEsp(packet));
     host.onTooBig((remote, mtu) => this.observe({ kind: 'path-mtu', remote, mtu }));
-    host.onAddresses((addresses) => this.observe({ kind: 'local-addresses', addresses }));
+    host.onAddresses(() => this.#tellAddresses());
+    this.#tellAddresses();
   }
 
   /** Asks that were put and are not answered yet. */
@@ -192,6 +193,7 @@ export class Peer {
     this.#open.clear();
     this.plane.clear();
     this.endpoint = this.#newEndpoint();
+    this.#tellAddresses();
     if (snapshot !== undefined) this.endpoint.restore(snapshot, this.#around.clock.now);
     this.#around.touch();
     this.drain();
@@ -221,6 +223,10 @@ export class Peer {
     this.#timer?.cancel();
     const deadline = this.endpoint.nextDeadline();
     this.#timer = deadline === undefined ? undefined : clock.at(deadline, () => this.#expire());
+  }
+
+  #tellAddresses(): void {
+    this.observe({ kind: 'local-addresses', addresses: this.host.addresses });
   }
 
   #newEndpoint(): Endpoint {
@@ -315,14 +321,15 @@ export class Peer {
     else this.#onEsp(packet);
   }
 
-  #onEsp({ source, data }: Packet): void {
+  #onEsp({ source, destination, data }: Packet): void {
     const child = this.plane.receive(data);
     if (child === undefined) return;
     const known = this.plane.children.find((one) => one.id === child)!;
-    this.observe({ kind: 'inbound-traffic', child });
+    const moved = known.encap ? formatAddress(known.remote) !== formatAddress(source) : known.remote.ip !== source.ip;
+    const elsewhere = moved || known.local.ip !== destination.ip;
+    this.observe({ kind: 'inbound-traffic', child, elsewhere });
     this.#watchLimit(child);
-    if (known.encap && formatAddress(known.remote) !== formatAddress(source))
-      this.observe({ kind: 'mapping-changed', child, remote: source });
+    if (known.encap && moved) this.observe({ kind: 'mapping-changed', child, remote: source });
   }
 
   #watchLimit(child: number): void {

@@ -7,7 +7,6 @@ import { enqueueCreate, rekeyChild } from './exchanges/create-child-sa.ts';
 import { initiateIkeAuth } from './exchanges/ike-auth.ts';
 import { initiateIntermediates } from './exchanges/ike-intermediate.ts';
 import { initiateIkeSaInit } from './exchanges/ike-sa-init.ts';
-import { checkLiveness } from './exchanges/informational.ts';
 import { IkeSa } from './ike-sa.ts';
 import type { ChildPolicy, Connection } from './policy.ts';
 import { scheduleReconnect } from './reconnect.ts';
@@ -15,6 +14,7 @@ import type { Routine } from './routine.ts';
 import { deleteChild, deleteHalf, protocolOf } from './tasks/child-delete.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { rekeyIke } from './tasks/ike-rekey.ts';
+import { checkLiveness } from './tasks/mobike-update.ts';
 import { approachGateway, assertRedirectable, Redirected, redirectPeer } from './tasks/redirect.ts';
 
 /** What an operator, or a timer on the operator's behalf, wants of an endpoint. */
@@ -269,7 +269,7 @@ export function requestIkeDelete(world: EndpointWorld, sa: IkeSa, reason: string
 }
 
 export function requestLivenessCheck(world: EndpointWorld, sa: IkeSa): void {
-  world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: checkLiveness });
+  world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: (owner) => checkLiveness(world, owner) });
 }
 
 function enqueueChildJob(

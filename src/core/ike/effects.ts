@@ -167,10 +167,23 @@ export type Observation =
   | { readonly kind: 'soft-expire'; readonly child: number }
   | { readonly kind: 'hard-expire'; readonly child: number }
   /** Authenticated ESP came in: spares a liveness check (RFC 7296 §2.4). */
-  | { readonly kind: 'inbound-traffic'; readonly child: number }
+  | {
+      readonly kind: 'inbound-traffic';
+      readonly child: number;
+      /** Not between the addresses that the SA should use: then it does not show that the peer hears us there (RFC 4555 §3.12). */
+      readonly elsewhere?: boolean;
+    }
   /** Authenticated ESP came from another address or port (RFC 7296 §2.23). */
   | { readonly kind: 'mapping-changed'; readonly child: number; readonly remote: Address }
-  | { readonly kind: 'local-addresses'; readonly addresses: readonly string[] }
+  | {
+      readonly kind: 'local-addresses';
+      /** Those from which we can send, sockets included; in order of preference where nothing below says more. */
+      readonly addresses: readonly string[];
+      /** Port of the encapsulating socket, by address, where it is not the usual one. */
+      readonly ports?: Readonly<Record<string, number>>;
+      /** From which address the machine itself would send, by address of the peer. */
+      readonly sources?: Readonly<Record<string, string>>;
+    }
   | { readonly kind: 'path-mtu'; readonly remote: Address; readonly mtu: number };
 
 export type Command =
@@ -249,6 +262,15 @@ export type Notice =
       readonly error: TunnelwrightError;
     }
   | { readonly kind: 'nat'; readonly ikeSa: number; readonly ours: boolean; readonly theirs: boolean; readonly forced: boolean }
+  /** The IKE SA and its CHILD_SAs have other addresses (RFC 4555 §3.5). */
+  | {
+      readonly kind: 'moved';
+      readonly ikeSa: number;
+      readonly connection: string | undefined;
+      readonly local: Address;
+      readonly remote: Address;
+      readonly why: string;
+    }
   | {
       readonly kind: 'addresses';
       readonly ikeSa: number;
@@ -318,11 +340,20 @@ export interface IkeSaInfo {
   readonly redirectable: boolean;
   /** The gateway that sent the initiator here. */
   readonly redirectedFrom: string | undefined;
+  /** Undefined where addresses cannot change (RFC 4555). */
+  readonly mobike?: MobikeInfo | undefined;
   readonly establishedAt: Millis | undefined;
   readonly rekeyAt: Millis | undefined;
   readonly lastInbound: Millis | undefined;
   readonly assigned: readonly string[];
   readonly children: readonly ChildSaInfo[];
+}
+
+export interface MobikeInfo {
+  /** We choose the addresses: we began the first IKE SA of the line. */
+  readonly decides: boolean;
+  /** Addresses that the peer has besides the one in use, as it told. */
+  readonly peerAddresses: readonly string[];
 }
 
 export interface ChildSaInfo {

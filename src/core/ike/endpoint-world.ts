@@ -1,6 +1,5 @@
 import { toHex } from '../bytes/bytes.ts';
 import { ApiMisuse, TunnelwrightError } from '../bytes/errors.ts';
-import type { Address } from '../bytes/ip-address.ts';
 import type { RandomSource } from '../crypto/index.ts';
 import { ExchangeType, type Identification, type Message, parseMessage } from '../wire/index.ts';
 import { Asks } from './asks.ts';
@@ -15,10 +14,12 @@ import type { IkeSaState } from './ike-sa-state.ts';
 import { drop, receiveForSa, refuseVersion } from './inbound.ts';
 import { armChildTimers } from './lifetimes.ts';
 import { pumpJobs, sendRequest } from './outbound.ts';
+import type { Path } from './path.ts';
 import type { Connection, EndpointLimits } from './policy.ts';
 import { Reconnects, scheduleReconnect } from './reconnect.ts';
 import type { Routine } from './routine.ts';
 import { runRoutine } from './routine-runner.ts';
+import { espInUdp } from './tasks/nat-detection.ts';
 import { Redirects } from './tasks/redirect.ts';
 import { type Timer, TimerQueue } from './timers.ts';
 import type { EndpointOptions, World } from './world.ts';
@@ -35,6 +36,7 @@ export class EndpointWorld implements World {
   readonly halfOpen: HalfOpen;
   readonly reconnects = new Reconnects();
   readonly redirects = new Redirects();
+  ownAddresses: World['ownAddresses'];
   readonly #bySpi = new Map<string, IkeSa>();
   readonly #byPeer = new Map<string, Set<IkeSa>>();
   readonly #children = new Map<number, ChildSa>();
@@ -283,10 +285,19 @@ export class EndpointWorld implements World {
     follow(this, sa, gateway);
   }
 
-  moved(sa: IkeSa, local: Address, remote: Address, encap: boolean): void {
+  moved(sa: IkeSa, path: Path): void {
+    this.moveIke(sa, path);
+    this.moveTraffic(sa, { ...path, encap: espInUdp(sa) });
+  }
+
+  moveIke(sa: IkeSa, { local, remote, encap }: Path): void {
     sa.local = local;
     sa.remote = remote;
+    if (encap && !sa.encap) sa.floated = true;
     sa.encap = encap;
+  }
+
+  moveTraffic(sa: IkeSa, { local, remote, encap }: Path): void {
     for (const child of sa.children.values()) this.#update(child, { kind: 'addresses', local, remote, encap });
   }
 

@@ -1,7 +1,8 @@
 import { toHex } from '../bytes/bytes.ts';
 import { TunnelwrightError } from '../bytes/errors.ts';
-import { type Address, parseIp } from '../bytes/ip-address.ts';
+import type { Address } from '../bytes/ip-address.ts';
 import { checkMessage, type IkeHeader, type Message, NotifyType, type Payload, summarise, writeMessage } from '../wire/index.ts';
+import { bestMatch } from './address-patterns.ts';
 import type { Datagram, Millis } from './effects.ts';
 import { respondIkeSaInit } from './exchanges/ike-sa-init.ts';
 import { IkeSa } from './ike-sa.ts';
@@ -9,6 +10,7 @@ import { drop, rejectUnknownCritical } from './inbound.ts';
 import { IntAuth } from './int-auth.ts';
 import { logMessage, seal, transmit } from './messenger.ts';
 import { answerTo, notify } from './notifies.ts';
+import { pathOf } from './path.ts';
 import type { Connection } from './policy.ts';
 import type { Inbound } from './routine.ts';
 import { certificateRequests } from './tasks/certificates.ts';
@@ -49,7 +51,7 @@ export class HalfOpen {
     if (known) {
       // §2.1: a repeated request brings the same answer, and nothing else
       const same = known.request.length === message.raw.length && known.request.every((octet, i) => octet === message.raw[i]);
-      if (same) return transmit(world, known.sa, known.sa.window.answerTo(0) ?? []);
+      if (same) return transmit(world, known.sa.window.answerTo(0) ?? [], datagram);
       return drop(world, datagram, 'init-differs', summarise(header, payloads));
     }
     try {
@@ -117,7 +119,7 @@ export class HalfOpen {
     const authorities = certificateRequests(world, candidates).reduce((octets, { authorities }) => octets + authorities.length, 0);
     if (demandsCookie(authorities > message.raw.length)) return;
     const sa = this.#open(world, header, datagram, candidates);
-    const request: Inbound = { exchange: header.exchange, messageId: 0, payloads, raw: message.raw.slice() };
+    const request: Inbound = { exchange: header.exchange, messageId: 0, payloads, raw: message.raw.slice(), path: pathOf(datagram) };
     this.#byRequest.set(key, { sa, request: request.raw });
     this.#keys.set(sa, key);
     this.#perAddress.set(datagram.remote.ip, perAddress + 1);
@@ -133,7 +135,7 @@ export class HalfOpen {
           material: { initRequest: request.raw, initResponse: messages[0]!, nonces: reply.nonces, intAuth: new IntAuth() },
         };
         sa.window.answer(0, messages);
-        transmit(world, sa, messages);
+        transmit(world, messages, sa);
       },
       (error) => {
         // nothing has been promised yet: the answer is stateless and the SA was never there
@@ -195,28 +197,6 @@ function connectionsFor(connections: readonly Connection[], localIp: string, rem
     return local < 0 || remote < 0 ? [] : [{ connection, rank: remote * 256 + local }];
   });
   return ranked.sort((a, b) => b.rank - a.rank).map((r) => r.connection);
-}
-
-/** Length of the longest prefix that covers the address; -1 for none, 0 for %any. */
-function bestMatch(patterns: readonly string[], ip: string): number {
-  let best = -1;
-  for (const pattern of patterns) {
-    if (pattern === '%any') best = Math.max(best, 0);
-    else {
-      const [network = '', length] = pattern.split('/');
-      if (covers(network, length, ip)) best = Math.max(best, length === undefined ? 128 : Number(length));
-    }
-  }
-  return best;
-}
-
-function covers(network: string, length: string | undefined, ip: string): boolean {
-  const base = parseIp(network);
-  const address = parseIp(ip);
-  if (base.length !== address.length) return false;
-  const bits = length === undefined ? base.length * 8 : Number(length);
-  for (let i = 0; i < bits; i++) if (((base[i >> 3]! ^ address[i >> 3]!) >> (7 - (i & 7))) & 1) return false;
-  return true;
 }
 
 const keyOf = (remote: Address, spiI: Uint8Array): string => `${remote.ip}|${remote.port}|${toHex(spiI)}`;

@@ -13,6 +13,7 @@ import type { Connection } from './policy.ts';
 import { suiteText } from './proposals.ts';
 import type { Routine } from './routine.ts';
 import type { AuthMaterial } from './signed-octets.ts';
+import { type Mobike, mobikeInfo } from './tasks/mobike-state.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import { newTimer, type Timer } from './timers.ts';
 
@@ -54,6 +55,10 @@ export class IkeSa {
   remote: Address;
   /** IKE goes through the UDP-encapsulating socket. */
   encap: boolean;
+  /** It began outside of UDP encapsulation and moved into it: then ESP is in UDP only where a NAT asks for it. */
+  floated = false;
+  /** RFC 4555, where both ends speak it; one record for a whole line of rekeyings. */
+  mobike: Mobike | undefined;
   /** undefined until the responder knows who is calling. */
   connection: Connection | undefined;
   state: IkeSaState;
@@ -99,7 +104,10 @@ export class IkeSa {
   readonly halfMade = new HalfMadeSas();
   readonly reassembly = { requests: new Reassembly(), responses: new Reassembly() };
   readonly timers: Readonly<
-    Record<'retransmit' | 'half-open' | 'liveness' | 'rekey-ike' | 'expire-ike' | 'linger' | 'retry' | 'redirect' | 'follow-up', Timer>
+    Record<
+      'retransmit' | 'half-open' | 'liveness' | 'rekey-ike' | 'expire-ike' | 'linger' | 'retry' | 'redirect' | 'follow-up' | 'paths',
+      Timer
+    >
   >;
 
   /** Our first IKE_SA_INIT as sent, for AUTH; the responder keeps the one it received. */
@@ -161,6 +169,7 @@ export class IkeSa {
       retry: timer('retry'),
       redirect: timer('redirect'),
       'follow-up': timer('follow-up'),
+      paths: timer('paths'),
     };
   }
 
@@ -273,6 +282,7 @@ export class IkeSa {
       fragmentation: this.peer.fragmentation,
       redirectable: this.redirect?.peerFollows ?? false,
       redirectedFrom: this.redirect?.from,
+      mobike: this.mobike && mobikeInfo(this.mobike),
       establishedAt: this.establishedAt,
       rekeyAt: this.rekeyAt,
       lastInbound: this.lastInbound,

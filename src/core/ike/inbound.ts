@@ -6,14 +6,17 @@ import { respondCreateChildSa } from './exchanges/create-child-sa.ts';
 import { respondFollowupKe } from './exchanges/followup-ke.ts';
 import { respondIkeAuth } from './exchanges/ike-auth.ts';
 import { respondIntermediate } from './exchanges/ike-intermediate.ts';
-import { checkLiveness, respondInformational } from './exchanges/informational.ts';
+import { respondInformational } from './exchanges/informational.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { logMessage, open, seal, transmit } from './messenger.ts';
 import { answerTo, findNotify, invalidSyntax, notify } from './notifies.ts';
 import { armRetransmission } from './outbound.ts';
 import { outcomeOf } from './outcome.ts';
+import { type Path, pathOf } from './path.ts';
 import type { Inbound, Reply, Routine } from './routine.ts';
 import { isCookie } from './tasks/cookie.ts';
+import { noteAnswer } from './tasks/mobike-roam.ts';
+import { checkLiveness } from './tasks/mobike-update.ts';
 import { checkInitRedirect } from './tasks/redirect.ts';
 import type { World } from './world.ts';
 
@@ -39,7 +42,7 @@ export function receiveForSa(world: World, sa: IkeSa, message: Message, datagram
   }
   const opened = unprotect(world, sa, message, datagram);
   if (opened === undefined) return;
-  const inbound: Inbound = { exchange: header.exchange, messageId: header.messageId, raw: message.raw, ...opened };
+  const inbound: Inbound = { exchange: header.exchange, messageId: header.messageId, raw: message.raw, path: pathOf(datagram), ...opened };
   if (header.flags.response) receiveResponse(world, sa, inbound, datagram);
   else receiveRequest(world, sa, inbound, datagram);
 }
@@ -58,14 +61,15 @@ function unprotect(world: World, sa: IkeSa, message: Message, datagram: Datagram
   } catch (error) {
     if (!(error instanceof MalformedMessage)) throw error;
     // authentic, yet nonsense: §2.21.3 lets INVALID_SYNTAX end the IKE SA
-    refuseMalformed(world, sa, header.messageId, header.exchange, header.flags.response, error);
+    refuseMalformed(world, sa, message, datagram, error);
   }
   return undefined;
 }
 
 function receiveRequest(world: World, sa: IkeSa, request: Inbound, datagram: Datagram): void {
   const verdict = sa.window.judge(request.messageId);
-  if (verdict === 'repeat') return transmit(world, sa, sa.window.answerTo(request.messageId) ?? []);
+  // RFC 7296 §2.11: an answer goes where the request came from
+  if (verdict === 'repeat') return transmit(world, sa.window.answerTo(request.messageId) ?? [], request.path);
   if (verdict !== 'new')
     return drop(world, datagram, verdict === 'in-progress' ? 'request-in-progress' : 'outside-window', `message ${request.messageId}`);
   const routine = dispatch(world, sa, request);
@@ -122,14 +126,14 @@ function answer(world: World, sa: IkeSa, request: Inbound, reply: Reply, request
   const messages = sealAnswer(world, sa, request, reply);
   if (messages === undefined) return;
   sa.window.answer(request.messageId, messages);
-  transmit(world, sa, messages);
+  transmit(world, messages, request.path);
   world.notice({
     kind: 'exchange',
     ikeSa: sa.id,
     exchange: request.exchange,
     messageId: request.messageId,
     initiator: false,
-    remote: sa.remote,
+    remote: request.path.remote,
     requestOctets,
     responseOctets: sumOctets(messages),
     took: 0,
@@ -180,7 +184,12 @@ function receiveInitResponse(world: World, sa: IkeSa, message: Message, datagram
   }
   logMessage(world, sa, 'in', header, payloads);
   if (decisive) sa.spiR = header.spiR.slice();
-  receiveResponse(world, sa, { exchange: header.exchange, messageId: header.messageId, payloads, raw: message.raw.slice() }, datagram);
+  receiveResponse(
+    world,
+    sa,
+    { exchange: header.exchange, messageId: header.messageId, payloads, raw: message.raw.slice(), path: pathOf(datagram) },
+    datagram,
+  );
 }
 
 function receiveResponse(world: World, sa: IkeSa, response: Inbound, datagram: Datagram): void {
@@ -192,6 +201,7 @@ function receiveResponse(world: World, sa: IkeSa, response: Inbound, datagram: D
   armRetransmission(world, sa);
   heed(world, sa);
   if (sa.isEstablished) followPeer(world, sa, datagram, false);
+  noteAnswer(world, sa, outstanding, response.path);
   world.notice({
     kind: 'exchange',
     ikeSa: sa.id,
@@ -222,7 +232,9 @@ function faultOf(response: Inbound): TunnelwrightError | undefined {
   }
 }
 
-function refuseMalformed(world: World, sa: IkeSa, messageId: number, exchange: number, response: boolean, error: MalformedMessage): void {
+function refuseMalformed(world: World, sa: IkeSa, { header }: Message, path: Path, error: MalformedMessage): void {
+  const { messageId, exchange } = header;
+  const { response } = header.flags;
   const outstanding = response ? sa.window.awaiting(messageId) : undefined;
   if (response) {
     if (outstanding) world.kill(sa, `the peer's answer is malformed: ${error.message}`, error);
@@ -231,7 +243,7 @@ function refuseMalformed(world: World, sa: IkeSa, messageId: number, exchange: n
   // §1.2: an initiator that is not answered yet takes no requests, so it answers none either
   if (!takesRequests(sa) || sa.window.judge(messageId) !== 'new') return;
   sa.window.begin(messageId);
-  answerError(world, sa, { exchange, messageId, payloads: [], raw: new Uint8Array(0) }, error, 0);
+  answerError(world, sa, { exchange, messageId, payloads: [], raw: new Uint8Array(0), path: pathOf(path) }, error, 0);
 }
 
 /** §2.4: an authentic message proves that the peer lives, if it is fresh; anybody can repeat an old one. */
@@ -245,7 +257,8 @@ function heed(world: World, sa: IkeSa): void {
  */
 function followPeer(world: World, sa: IkeSa, { local, remote, encap }: Datagram, stranger: boolean): void {
   if (sameAddress(sa.remote, remote) && sameAddress(sa.local, local) && sa.encap === encap) return;
-  if (stranger || (sa.nat.theirs && !sa.nat.ours)) world.moved(sa, local, remote, encap);
+  // RFC 4555 §3.8: with MOBIKE only UPDATE_SA_ADDRESSES moves an IKE SA
+  if (stranger || (sa.mobike === undefined && sa.nat.theirs && !sa.nat.ours)) world.moved(sa, { local, remote, encap });
 }
 
 /** §2.21.4, §2.4: what is not protected proves nothing; at most it is a reason to ask the peer, and not often (D52). */
@@ -253,7 +266,7 @@ function suspect(world: World, sa: IkeSa, message: Message, datagram: Datagram):
   drop(world, datagram, 'unprotected', summarise(message.header, message.payloads));
   if (!sa.isEstablished || world.now - (sa.suspectedAt ?? Number.NEGATIVE_INFINITY) < SUSPICION_INTERVAL) return;
   sa.suspectedAt = world.now;
-  world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: checkLiveness });
+  world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: (owner) => checkLiveness(world, owner) });
 }
 
 /** RFC 7383 §2.6.1: of a request that was answered already only the first fragment brings the answer again. */
@@ -262,7 +275,7 @@ function repeatAnswer(world: World, sa: IkeSa, { header, payloads }: Message, da
   const first = last?.kind === 'SKF' && last.fragment === 1;
   const answer = sa.window.answerTo(header.messageId);
   if (answer === undefined) drop(world, datagram, 'request-in-progress', `message ${header.messageId}`);
-  else if (first) transmit(world, sa, answer);
+  else if (first) transmit(world, answer, datagram);
 }
 
 /** §2.5: the one thing in an unknown payload that matters. */

@@ -1,5 +1,6 @@
 import type { TunnelwrightError } from '../bytes/errors.ts';
 import type { Millis } from './effects.ts';
+import type { Path } from './path.ts';
 import type { Inbound } from './routine.ts';
 
 /** A request of ours that waits for its response. */
@@ -9,9 +10,15 @@ export interface Outstanding {
   /** Bit-identical in every copy (RFC 7296 §2.1). */
   readonly messages: readonly Uint8Array[];
   readonly firstSent: Millis;
+  /** From when on the peer is silent: the first transmission, or the last change of addresses. */
+  since: Millis;
   attempts: number;
   /** When the next copy is due. */
   nextAt: Millis;
+  readonly via?: Path | undefined;
+  readonly anywhere?: boolean | undefined;
+  /** Over which copies went besides the IKE SA's own, by key (RFC 4555 §3.10). */
+  readonly probed: Map<string, Path>;
   readonly resume: (response: Inbound) => void;
   readonly fail: (reason: 'timeout' | 'cancelled' | TunnelwrightError) => void;
 }

@@ -17,6 +17,7 @@ import {
 } from '../wire/index.ts';
 import { messageOctets } from './fragments.ts';
 import type { IkeSa } from './ike-sa.ts';
+import type { Path } from './path.ts';
 import type { World } from './world.ts';
 
 /** Seals a message of this SA: one datagram, or as many fragments as the path needs (RFC 7383 §2.5). */
@@ -88,8 +89,8 @@ export const authenticatedOfOurs = (sa: IkeSa, messageId: number, response: bool
 
 const isIntermediate = ({ header }: Message): boolean => header.exchange === ExchangeType.IKE_INTERMEDIATE;
 
-export function transmit(world: World, sa: IkeSa, messages: readonly Uint8Array[]): void {
-  for (const data of messages) world.emit({ kind: 'transmit', datagram: { local: sa.local, remote: sa.remote, data, encap: sa.encap } });
+export function transmit(world: World, messages: readonly Uint8Array[], { local, remote, encap }: Path): void {
+  for (const data of messages) world.emit({ kind: 'transmit', datagram: { local, remote, data, encap } });
 }
 
 /** Clear messages are logged by whoever parsed them; protected ones where they are opened and sealed. */

@@ -4,8 +4,11 @@ import type { Observation } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { isBeingMade } from './exchanges/create-child-sa.ts';
 import { nextRekey } from './lifetimes.ts';
+import { pathOf } from './path.ts';
 import { activateSuccessors } from './tasks/child-delete.ts';
 import { awaitDelete } from './tasks/child-rekey.ts';
+import { followTraffic } from './tasks/mobike-line.ts';
+import { localAddressesChanged } from './tasks/mobike-roam.ts';
 
 /** What the world tells: the enumerated list of effects.ts. Ids that are gone by now are ignored: the report crossed a removal. */
 export function observe(world: EndpointWorld, observation: Observation): void {
@@ -35,25 +38,30 @@ export function observe(world: EndpointWorld, observation: Observation): void {
       return;
     }
     case 'inbound-traffic':
-      return inboundTraffic(world, observation.child);
+      return inboundTraffic(world, observation.child, observation.elsewhere === true);
     case 'mapping-changed': {
       const sa = world.ikeSas.get(world.child(observation.child)?.ikeSa ?? -1);
       // RFC 7296 §2.23: an end that is not behind a NAT follows the one that is, on authenticated packets alone
-      if (sa?.nat.theirs && !sa.nat.ours && !sameAddress(sa.remote, observation.remote))
-        world.moved(sa, sa.local, observation.remote, sa.encap);
+      if (!sa?.nat.theirs || sa.nat.ours) return;
+      if (sa.mobike) followTraffic(world, sa, observation.remote);
+      else if (!sameAddress(sa.remote, observation.remote)) world.moved(sa, { ...pathOf(sa), remote: observation.remote });
       return;
     }
     case 'local-addresses':
+      world.ownAddresses = observation;
+      for (const sa of [...world.ikeSas.values()]) localAddressesChanged(world, sa);
+      return;
     case 'path-mtu':
       return;
   }
 }
 
-function inboundTraffic(world: EndpointWorld, id: number): void {
+function inboundTraffic(world: EndpointWorld, id: number, elsewhere: boolean): void {
   const child = world.child(id);
   const sa = child && world.ikeSas.get(child.ikeSa);
   if (child === undefined || sa === undefined) return;
-  sa.lastInbound = world.now;
+  // RFC 4555 §3.12: a peer that sends from or to other addresses may have missed that they changed
+  if (sa.mobike === undefined || !elsewhere) sa.lastInbound = world.now;
   // the peer sends on the new SA, so it has it: the old one need no longer carry ours (RFC 7296 §2.8)
   const old = child.spec.replaces === undefined ? undefined : world.child(child.spec.replaces);
   if (old?.state !== 'rekeyed' || child.spec.outboundActive) return;

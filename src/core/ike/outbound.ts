@@ -4,9 +4,11 @@ import { ExchangeType, NotifyType, nameOf } from '../wire/index.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { Outstanding } from './message-window.ts';
 import { seal, transmit } from './messenger.ts';
+import { pathKey, samePath } from './path.ts';
 import type { Retransmission } from './policy.ts';
 import type { Inbound, Request } from './routine.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
+import { otherPaths } from './tasks/mobike-paths.ts';
 import type { World } from './world.ts';
 
 /** Sends a request of ours and repeats it until it is answered or given up (RFC 7296 §2.1). */
@@ -28,8 +30,12 @@ export function sendRequest(
     exchange: request.exchange,
     messages,
     firstSent: world.now,
+    since: world.now,
     attempts: 0,
     nextAt: world.now + initial,
+    via: request.via,
+    anywhere: request.anywhere,
+    probed: new Map(),
     resume: answered,
     fail: (reason) => {
       if (reason instanceof TunnelwrightError) failed(reason);
@@ -37,7 +43,7 @@ export function sendRequest(
     },
   };
   sa.window.sent(outstanding);
-  transmit(world, sa, messages);
+  sendCopies(world, sa, outstanding);
   armRetransmission(world, sa);
   return () => {
     sa.window.answered(messageId);
@@ -51,18 +57,45 @@ export function retransmit(world: World, sa: IkeSa): void {
   for (const request of [...sa.window.outstanding]) {
     // one that was given up may have taken the others with it
     if (request.nextAt > world.now || sa.window.awaiting(request.messageId) !== request) continue;
-    if (world.now - request.firstSent >= giveUp) {
+    if (world.now - request.since >= giveUp) {
       sa.window.answered(request.messageId);
       request.fail('timeout');
       continue;
     }
     request.attempts++;
     // at least a millisecond on: whatever the policy says, a timer that fires leaves time to pass
-    request.nextAt = Math.min(world.now + Math.max(1, initial * base ** request.attempts), request.firstSent + giveUp);
+    request.nextAt = Math.min(world.now + Math.max(1, initial * base ** request.attempts), request.since + giveUp);
     world.notice({ kind: 'retransmit', ikeSa: sa.id, exchange: request.exchange, messageId: request.messageId, attempt: request.attempts });
-    transmit(world, sa, request.messages);
+    sendCopies(world, sa, request);
   }
   if (sa.state !== 'dead') armRetransmission(world, sa);
+}
+
+/** The IKE SA is on another path: what is under way goes out there at once (RFC 4555 §3.5), and the peer has its time again to answer. */
+export function sendAgain(world: World, sa: IkeSa): void {
+  const { initial } = retransmissionOf(sa);
+  for (const request of sa.window.outstanding) {
+    request.since = world.now;
+    request.attempts = 0;
+    request.nextAt = world.now + initial;
+    transmit(world, request.messages, sa);
+  }
+  armRetransmission(world, sa);
+}
+
+/** RFC 4555 §3.10: a request that stays unanswered is also sent over the other paths there are, by the end that may decide for one of them. */
+function sendCopies(world: World, sa: IkeSa, request: Outstanding): void {
+  const { via, attempts, messages } = request;
+  if (via !== undefined && attempts < TESTS && !samePath(via, sa)) {
+    request.probed.set(pathKey(via), via);
+    return transmit(world, messages, via);
+  }
+  transmit(world, messages, sa);
+  if (attempts < SUSPICIOUS || !(sa.mobike?.decides || request.anywhere)) return;
+  for (const path of otherPaths(world, sa)) {
+    request.probed.set(pathKey(path), path);
+    transmit(world, messages, path);
+  }
 }
 
 export function armRetransmission(world: World, sa: IkeSa): void {
@@ -131,7 +164,11 @@ function retryLater(world: World, sa: IkeSa, job: Job): boolean {
   return true;
 }
 
-const retransmissionOf = (sa: IkeSa): Retransmission => sa.connection?.retransmission ?? DEFAULT_RETRANSMISSION;
+function retransmissionOf(sa: IkeSa): Retransmission {
+  const policy = sa.connection?.retransmission ?? DEFAULT_RETRANSMISSION;
+  // RFC 4555 §3.11: finding a new path is up to the initiator, and takes its time
+  return sa.mobike?.decides === false ? { ...policy, giveUp: policy.responderGiveUp ?? policy.giveUp } : policy;
+}
 
 function noAnswer(sa: IkeSa, exchange: number, after: number): TimedOut {
   const connecting = sa.state === 'connecting';
@@ -145,6 +182,10 @@ function noAnswer(sa: IkeSa, exchange: number, after: number): TimedOut {
 }
 
 const DEFAULT_RETRANSMISSION: Retransmission = { initial: 1000, base: 1.8, giveUp: 165_000 };
+/** Copies after which the path is in doubt (RFC 4555 §3.5). */
+const SUSPICIOUS = 2;
+/** Copies that test a path before the present one is used again. */
+const TESTS = 3;
 const RETRY_AFTER = 1000;
 const LONGEST_RETRY = 30_000;
 /** Together some four to seven minutes. */

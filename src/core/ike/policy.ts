@@ -42,6 +42,12 @@ export interface Connection {
    */
   readonly unique: 'replace' | 'keep' | 'never' | number;
   readonly mobike: boolean;
+  /** Prove that the peer receives at an address before traffic goes there (RFC 4555 §3.7); true unless it says otherwise. */
+  readonly mobikeReturnRoutability?: boolean;
+  /** Where the peer may be: literals, prefixes or `%any`, which it is unless it says otherwise. */
+  readonly mobikeAddresses?: readonly string[];
+  /** false: whoever changes addresses on the way is taken for an attacker (NO_NATS_ALLOWED, RFC 4555 §3.9). */
+  readonly natsAllowed?: boolean;
   readonly childless: 'allow' | 'prefer' | 'force' | 'never';
   /** Whoever brings it up rekeys its children and the IKE SA at once, so that what would fail in an hour fails now. */
   readonly testRekey?: boolean | undefined;
@@ -143,6 +149,8 @@ export interface Retransmission {
   readonly initial: number;
   readonly base: number;
   readonly giveUp: number;
+  /** Instead of it while the peer is the one that finds new paths (RFC 4555 §3.11). */
+  readonly responderGiveUp?: number;
 }
 
 export interface EndpointLimits {

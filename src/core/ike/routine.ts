@@ -1,5 +1,6 @@
 import type { Payload } from '../wire/index.ts';
 import type { Ask, AskAnswers, Millis } from './effects.ts';
+import type { Path } from './path.ts';
 
 /**
  * An exchange is written as one sequential routine, a generator that reads like the RFC's paragraph. It stops for exactly two things:
@@ -16,6 +17,10 @@ export type Wish =
 export interface Request {
   readonly exchange: number;
   readonly payloads: readonly Payload[];
+  /** RFC 4555 §3.10: tests this path; only when it stays silent, copies go where the IKE SA is. */
+  readonly via?: Path | undefined;
+  /** RFC 4555 §3.6: a responder whose address is gone may send it over any pair of addresses. */
+  readonly anywhere?: boolean | undefined;
 }
 
 /** A message that was received, opened and checked against the grammar. */
@@ -27,6 +32,8 @@ export interface Inbound {
   readonly raw: Uint8Array;
   /** Of IKE_INTERMEDIATE alone: what AUTH will cover of it (RFC 9242 §3.3.2). */
   readonly authenticated?: Uint8Array | undefined;
+  /** Over which it came, as its IP header says: not authenticated. */
+  readonly path: Path;
 }
 
 /** What a responder sends back, and what happens once it has been sent. */
@@ -41,8 +48,12 @@ export function* ask<K extends Ask['kind']>(request: Extract<Ask, { kind: K }>, 
 }
 
 /** Sends a request and stops until its response is here; throws TimedOut when the peer is given up. */
-export function* exchange(exchangeType: number, payloads: readonly Payload[]): Routine<Inbound> {
-  return (yield { kind: 'exchange', request: { exchange: exchangeType, payloads } }) as Inbound;
+export function* exchange(
+  exchangeType: number,
+  payloads: readonly Payload[],
+  options: Pick<Request, 'via' | 'anywhere'> = {},
+): Routine<Inbound> {
+  return (yield { kind: 'exchange', request: { exchange: exchangeType, payloads, ...options } }) as Inbound;
 }
 
 /** Generous: a smart card or a person may sit behind an Ask. */

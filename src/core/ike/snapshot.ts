@@ -3,11 +3,14 @@ import type { Identification } from '../wire/index.ts';
 import { ChildSa } from './child-sa.ts';
 import type { ChildSaSpec, Millis } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
-import { checkLiveness } from './exchanges/informational.ts';
 import { IkeSa, type PeerAbilities } from './ike-sa.ts';
 import type { ChildSuite, IkeKeys } from './keys.ts';
 import { armChildTimers, armIkeTimers } from './lifetimes.ts';
 import { MessageWindow } from './message-window.ts';
+import { catchUp, trafficPath } from './tasks/mobike-line.ts';
+import { resumeMobike } from './tasks/mobike-roam.ts';
+import { type MobikeSnapshot, restoreMobike, snapshotMobike } from './tasks/mobike-state.ts';
+import { checkLiveness } from './tasks/mobike-update.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 
 /** Everything an endpoint needs to go on after a restart, as plain data. It holds keys: whoever stores it protects it. */
@@ -30,6 +33,8 @@ interface IkeSaSnapshot {
   readonly nextExpected: number;
   readonly sendWindow: number;
   readonly peer: PeerAbilities;
+  readonly floated?: boolean;
+  readonly mobike?: MobikeSnapshot | undefined;
   readonly nat: { readonly ours: boolean; readonly theirs: boolean; readonly forced: boolean };
   readonly redirect?: Pick<RedirectState, 'peerFollows' | 'weFollow' | 'from'> | undefined;
   readonly localId: Identification | undefined;
@@ -71,7 +76,8 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
     armIkeTimers(world, sa);
     world.notice({ kind: 'ike-up', ikeSa: sa.id, info: sa.info() });
     // the first thing to know: does the peer still have it?
-    world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: checkLiveness });
+    world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: (owner) => checkLiveness(world, owner) });
+    resumeMobike(world, sa);
   }
 }
 
@@ -91,6 +97,8 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     nextExpected: sa.window.nextExpected,
     sendWindow: sa.window.sendSize,
     peer: { ...sa.peer },
+    floated: sa.floated,
+    mobike: sa.mobike && snapshotMobike(sa.mobike),
     nat: { ...sa.nat },
     redirect: sa.redirect && { peerFollows: sa.redirect.peerFollows, weFollow: sa.redirect.weFollow, from: sa.redirect.from },
     localId: sa.localId,
@@ -141,6 +149,8 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   Object.assign(sa.peer, saved.peer);
   Object.assign(sa.nat, saved.nat);
   if (saved.redirect) sa.redirect = { ...saved.redirect, nonce: undefined };
+  sa.floated = saved.floated ?? false;
+  sa.mobike = saved.mobike && restoreMobike(saved.mobike, world.now);
   sa.localId = saved.localId;
   sa.remoteId = saved.remoteId;
   sa.localAuth = saved.localAuth;
@@ -160,6 +170,7 @@ function restoreChild(world: EndpointWorld, sa: IkeSa, saved: ChildSaSnapshot): 
   if (policy === undefined) return;
   const spec: ChildSaSpec = {
     ...saved.spec,
+    ...trafficPath(sa),
     id: world.nextChildId(),
     ikeSa: sa.id,
     outboundActive: true,
@@ -184,6 +195,7 @@ function restoreChild(world: EndpointWorld, sa: IkeSa, saved: ChildSaSnapshot): 
       const { ok } = answer as { ok: boolean };
       if (!ok) return world.removeChild(child, 'it could not be installed again');
       world.childTransition(child, 'installed');
+      catchUp(world, sa, spec);
       armChildTimers(world, child);
     },
     (error) => {

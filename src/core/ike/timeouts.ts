@@ -15,6 +15,7 @@ import { nextRekey } from './lifetimes.ts';
 import { retransmit } from './outbound.ts';
 import { activateSuccessors } from './tasks/child-delete.ts';
 import { idleDue } from './tasks/inactivity.ts';
+import { isMappingDue, pathsDue } from './tasks/mobike-update.ts';
 import type { Timer } from './timers.ts';
 
 /** A timer is due: what it was armed for happens, if its owner still lives. */
@@ -87,6 +88,8 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
       return requestIkeDelete(world, sa.heir, 'it was redirected to another gateway');
     case 'follow-up':
       return expireHalfMade(world, sa);
+    case 'paths':
+      return pathsDue(world, sa);
     case 'retry':
       sa.jobs.push(...sa.deferred.splice(0));
       return world.pump(sa);
@@ -106,7 +109,7 @@ function livenessDue(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
   const delay = sa.connection?.liveness.delay ?? 0;
   if (!sa.isEstablished || delay === 0) return;
   const quietSince = sa.lastInbound ?? world.now;
-  if (world.now - quietSince >= delay) {
+  if (world.now - quietSince >= delay || isMappingDue(world, sa)) {
     world.arm(timer, world.now + delay);
     requestLivenessCheck(world, sa);
   } else world.arm(timer, quietSince + delay);

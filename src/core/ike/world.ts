@@ -1,11 +1,11 @@
-import type { Address } from '../bytes/ip-address.ts';
 import type { RandomSource } from '../crypto/index.ts';
 import type { Identification } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
-import type { Effect, Millis, Notice } from './effects.ts';
+import type { Effect, Millis, Notice, Observation } from './effects.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { IkeSaState } from './ike-sa-state.ts';
+import type { Path } from './path.ts';
 import type { Connection, EndpointLimits, RedirectPolicy } from './policy.ts';
 import type { Reconnects } from './reconnect.ts';
 import type { Routine } from './routine.ts';
@@ -44,6 +44,8 @@ export interface World {
 
   readonly reconnects: Reconnects;
   readonly redirects: Redirects;
+  /** Undefined until the world has told. */
+  readonly ownAddresses: Omit<Extract<Observation, { kind: 'local-addresses' }>, 'kind'> | undefined;
 
   emit(effect: Effect): void;
   notice(notice: Notice): void;
@@ -86,5 +88,10 @@ export interface World {
   /** Begins an IKE SA of the same connection with another gateway; this one goes when that one stands (RFC 5685). */
   follow(sa: IkeSa, gateway: string): void;
 
-  moved(sa: IkeSa, local: Address, remote: Address, encap: boolean): void;
+  /** Messages of this IKE SA take another path from now on, and so does the traffic of its children. */
+  moved(sa: IkeSa, path: Path): void;
+  /** The IKE SA alone. */
+  moveIke(sa: IkeSa, path: Path): void;
+  /** The traffic of its children alone. @param encap ESP in UDP */
+  moveTraffic(sa: IkeSa, path: Path): void;
 }

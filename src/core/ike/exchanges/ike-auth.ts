@@ -12,6 +12,7 @@ import { childAnswer, offerChild, takeChildAnswer, takeChildRequest } from '../t
 import { installChild } from '../tasks/child-install.ts';
 import { configurationRequest, leaseAddresses, takeConfiguration } from '../tasks/configuration.ts';
 import { methodName } from '../tasks/ke.ts';
+import { answerMobikeOffer, offerMobike, takeMobike } from '../tasks/mobike.ts';
 import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
 import { enforceUniqueness, heedInitialContact, initialContact } from '../tasks/uniqueness.ts';
 import type { World } from '../world.ts';
@@ -43,6 +44,7 @@ export function* initiateIkeAuth(
     ...(peer ? [{ kind: 'IDr', ...peer } as const] : []),
     ...proof.filter((p) => p.kind === 'AUTH'),
     ...configurationRequest(connection),
+    ...offerMobike(world, sa, connection),
     ...(child?.payloads ?? []),
   ]);
   const refused = errorNotify(payloads);
@@ -50,6 +52,7 @@ export function* initiateIkeAuth(
   if (find(payloads, 'AUTH') === undefined && refused) throw refusedBy(refused, 'IKE_AUTH');
 
   yield* provePeer(world, sa, connection, material, payloads);
+  takeMobike(world, sa, connection, payloads);
   established(world, sa);
   heedAuthRedirect(world, sa, connection, payloads);
   enforceUniqueness(world, sa);
@@ -114,13 +117,14 @@ export function* respondIkeAuth(
   world.clear(sa.timers['half-open']);
   const allowed = yield* ask({ kind: 'authorise', connection: connection.name, remoteId: sa.remoteId!, remote: sa.remote });
   if (!allowed.ok) throw allowed.error;
+  const mobike = answerMobikeOffer(world, sa, connection, request);
   const self = yield* authenticateSelf(sa, connection, material);
   heedInitialContact(world, sa, findNotify(payloads, NotifyType.INITIAL_CONTACT) !== undefined);
   established(world, sa);
   const elsewhere = redirectAuthenticated(world, sa, allowed.redirect);
   if (elsewhere.length > 0) return { payloads: [...self, ...elsewhere] };
   const child = yield* firstChild(world, sa, connection, material, payloads);
-  return { payloads: [...self, ...child], afterwards: () => enforceUniqueness(world, sa) };
+  return { payloads: [...self, ...child, ...mobike], afterwards: () => enforceUniqueness(world, sa) };
 }
 
 /** §1.2: when the CHILD_SA cannot be made the IKE SA is created as usual, and an error notify stands for the child. */

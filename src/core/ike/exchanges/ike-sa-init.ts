@@ -13,6 +13,7 @@ import { exchange, type Inbound, type Routine } from '../routine.ts';
 import type { AuthMaterial } from '../signed-octets.ts';
 import { certificateRequests, hashNotify, noteCertificateRequests, noteHashes } from '../tasks/certificates.ts';
 import { acceptKe, finishKe, methodWanted, offerKe } from '../tasks/ke.ts';
+import { floatsForMobike } from '../tasks/mobike.ts';
 import { detectNat, natFound, natNotifies } from '../tasks/nat-detection.ts';
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
 import { announceRedirect, heedInitRedirect, noteRedirectSupport } from '../tasks/redirect.ts';
@@ -104,8 +105,12 @@ function finish(
   zeroise(sharedSecret);
   detectNat(world, sa, payloads);
   // §2.23: the initiator moves to the NAT port as soon as either end sits behind a NAT
-  if (natFound(sa) && !sa.encap) {
-    world.moved(sa, { ip: sa.local.ip, port: world.ownPort(true) }, { ip: sa.remote.ip, port: connection.remoteNatPort }, true);
+  if ((natFound(sa) || floatsForMobike(world, sa, connection, payloads)) && !sa.encap) {
+    world.moved(sa, {
+      local: { ip: sa.local.ip, port: world.ownPort(true) },
+      remote: { ip: sa.remote.ip, port: connection.remoteNatPort },
+      encap: true,
+    });
   }
   return { initRequest: sa.initRequest ?? EMPTY, initResponse: response.raw, nonces, intAuth: new IntAuth() };
 }

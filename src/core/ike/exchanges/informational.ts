@@ -1,12 +1,13 @@
 import { PeerRefused } from '../../bytes/errors.ts';
-import { ExchangeType, NotifyType } from '../../wire/index.ts';
+import { NotifyType } from '../../wire/index.ts';
 import type { ChildSa } from '../child-sa.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { findNotify, refusedBy } from '../notifies.ts';
-import { exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
+import type { Inbound, Reply } from '../routine.ts';
 import { answerChildDeletes } from '../tasks/child-delete.ts';
 import { asksForIkeDelete } from '../tasks/ike-delete.ts';
 import { handOver } from '../tasks/ike-rekey.ts';
+import { answerMobike } from '../tasks/mobike.ts';
 import { heedSessionRedirect } from '../tasks/redirect.ts';
 import type { World } from '../world.ts';
 import { enqueueCreate } from './create-child-sa.ts';
@@ -22,9 +23,11 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
     return { payloads: [], afterwards: () => world.linger(sa, error.message, error) };
   }
   const { answers, closed } = answerChildDeletes(world, sa, payloads);
+  const mobike = answerMobike(world, sa, request);
   return {
-    payloads: answers,
+    payloads: [...answers, ...mobike.payloads],
     afterwards: () => {
+      mobike.afterwards();
       reopen(world, sa, closed);
       heedSessionRedirect(world, sa, payloads);
     },
@@ -34,11 +37,6 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
 /** What the policy wants when the peer closes a child and the IKE SA stays. */
 function reopen(world: World, sa: IkeSa, closed: readonly ChildSa[]): void {
   for (const { policy } of closed) if (policy.closeAction === 'start') enqueueCreate(world, sa, policy);
-}
-
-/** §2.4: an empty exchange. That the peer answers is all that matters; silence surfaces as TimedOut. */
-export function* checkLiveness(): Routine<void> {
-  yield* exchange(ExchangeType.INFORMATIONAL, []);
 }
 
 /** §2.25.2: a Delete wins over a rekeying of ours, unless the peer has made a successor that we keep. */

@@ -9,6 +9,7 @@ import { volumeLimits } from '../lifetimes.ts';
 import { ask, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 import type { ChildAgreement } from './child-create.ts';
+import { catchUp, trafficPath } from './mobike-line.ts';
 
 /**
  * Derives KEYMAT and puts the child into the data plane; the SA exists only once that worked.
@@ -53,6 +54,7 @@ export function* installChild(
     if (!installed && child.state !== 'dead') world.removeChild(child, 'it could not be installed');
   }
   world.childTransition(child, 'installed');
+  catchUp(world, sa, spec);
   if (world.options.logKeys) logChildKeys(world, spec);
   world.notice({ kind: 'child-up', child: child.id, ikeSa: sa.id, name: spec.name, suite: child.info().suite });
   return child;
@@ -101,9 +103,7 @@ function specOf(
     replayWindow: policy.replayWindow,
     localTs,
     remoteTs,
-    local: sa.local,
-    remote: sa.remote,
-    encap: sa.encap,
+    ...trafficPath(sa),
     outboundActive,
     replaces: replaces?.id,
     limits: volumeLimits(world, policy.lifetimes, suite.esn),

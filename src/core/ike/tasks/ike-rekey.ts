@@ -178,6 +178,8 @@ function successorOf(
   Object.assign(successor.peer, sa.peer);
   Object.assign(successor.nat, sa.nat);
   successor.redirect = sa.redirect;
+  successor.floated = sa.floated;
+  successor.mobike = sa.mobike;
   successor.localId = sa.localId;
   successor.remoteId = sa.remoteId;
   successor.localAuth = sa.localAuth;

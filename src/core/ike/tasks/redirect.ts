@@ -172,7 +172,7 @@ export function* approachGateway(world: World, sa: IkeSa, connection: Connection
   const found = yield* ask({ kind: 'approach', connection: connection.name, gateway });
   if (!found.ok) throw found.error;
   if (!isDialable(found.remote.ip)) throw malformed(`${gateway} is ${found.remote.ip}, which is nobody's address`, '§9.2');
-  world.moved(sa, found.local, found.remote, connection.remotePort === connection.remoteNatPort);
+  world.moved(sa, { local: found.local, remote: found.remote, encap: connection.remotePort === connection.remoteNatPort });
 }
 
 /** RFC 5685 §9.2: type, length, identity; what may be sent to a peer as its new gateway. */

@@ -1,0 +1,110 @@
+import { PeerViolation } from '../../bytes/errors.ts';
+import { type Address, sameAddress } from '../../bytes/ip-address.ts';
+import type { ChildSaSpec } from '../effects.ts';
+import type { IkeSa, Job } from '../ike-sa.ts';
+import { sendAgain } from '../outbound.ts';
+import { type Path, pathOf, samePath } from '../path.ts';
+import type { World } from '../world.ts';
+import { espInUdp, type NatSeen } from './nat-detection.ts';
+
+/** Where the traffic goes; `encap` is of ESP. A child that is made meanwhile starts there as well. */
+export const trafficPath = (sa: IkeSa): Path => sa.mobike?.traffic ?? { local: sa.local, remote: sa.remote, encap: espInUdp(sa) };
+
+/** All children go where the IKE SA is. */
+export function moveTraffic(world: World, sa: IkeSa): void {
+  const { mobike } = sa;
+  if (mobike) mobike.traffic = undefined;
+  for (const one of lineOf(sa)) world.moveTraffic(one, trafficPath(sa));
+}
+
+/** A child stands in the data plane now: the addresses may have changed while that was busy with those of its spec. */
+export function catchUp(world: World, sa: IkeSa, spec: ChildSaSpec): void {
+  const path = trafficPath(sa.heir);
+  if (!samePath(spec, path)) for (const one of lineOf(sa.heir)) world.moveTraffic(one, path);
+}
+
+/**
+ * RFC 4555 §3.8: the end that is not behind a NAT may let the traffic follow authentic ESP. It stays with an address that the peer has shown
+ * to receive at: where the checks are on, ESP is no way around them.
+ */
+export function followTraffic(world: World, sa: IkeSa, remote: Address): void {
+  const { mobike } = sa;
+  const used = trafficPath(sa);
+  if (mobike === undefined || mobike.decides || sameAddress(used.remote, remote) || isUnproven(sa, { ...used, remote })) return;
+  divertTraffic(world, sa, { ...used, remote });
+}
+
+/** The traffic alone takes a path, be it that of the IKE SA or not. */
+export function divertTraffic(world: World, sa: IkeSa, path: Path): void {
+  if (sa.mobike) sa.mobike.traffic = samePath(path, { ...pathOf(sa), encap: espInUdp(sa) }) ? undefined : path;
+  for (const one of lineOf(sa)) world.moveTraffic(one, path);
+}
+
+/**
+ * The IKE SA goes over to a path, and so does what is under way. Its traffic goes along unless the peer's address has to prove itself first
+ * (RFC 4555 §3.7: the default is to check before traffic goes to an address that is new).
+ * @returns whether the traffic waits
+ */
+export function moveTo(world: World, sa: IkeSa, path: Path): { readonly waits: boolean } {
+  const mobike = sa.mobike!;
+  const before = trafficPath(sa);
+  mobike.generation++;
+  moveLine(world, sa, path);
+  const waits = isUnproven(sa, path);
+  if (waits) mobike.traffic ??= before;
+  return { waits };
+}
+
+/** What waits for an answer goes out over the new path at once, and whoever watches hears of it. */
+export function announceMove(world: World, sa: IkeSa, why: string): void {
+  world.notice({ kind: 'moved', ikeSa: sa.id, connection: sa.connection?.name, local: sa.local, remote: sa.remote, why });
+  for (const one of lineOf(sa)) sendAgain(world, one);
+}
+
+/** What a message over the present path says of NATs on it. @returns whether it is news */
+export function noteNat(world: World, sa: IkeSa, nat: NatSeen | undefined): boolean {
+  if (nat === undefined) return false;
+  const { ours, theirs } = nat;
+  const news = sa.nat.ours !== ours || sa.nat.theirs !== theirs;
+  for (const one of lineOf(sa)) Object.assign(one.nat, { ours, theirs });
+  if (news) world.notice({ kind: 'nat', ikeSa: sa.id, ours, theirs, forced: sa.nat.forced });
+  return news;
+}
+
+/** The IKE SAs of one line of rekeyings that are still there: all of them go with the last one. */
+export function lineOf(sa: IkeSa): ReadonlySet<IkeSa> {
+  const line = new Set<IkeSa>([sa]);
+  for (const one of line) {
+    for (const other of [one.successor, one.predecessor, one.peerSuccessor])
+      if (other !== undefined && other.mobike === sa.mobike && other.hasKeys) line.add(other);
+  }
+  return line;
+}
+
+export function moveLine(world: World, sa: IkeSa, path: Path): void {
+  for (const one of lineOf(sa)) world.moveIke(one, path);
+}
+
+/** §3.7: values that do not match end the IKE SA. */
+export function closeForCookie(world: World, sa: IkeSa): false {
+  const error = new PeerViolation('the peer did not return our COOKIE2: it does not receive where it says it is', {
+    code: 'COOKIE2_MISMATCH',
+    notify: 0,
+    section: 'RFC 4555 §3.7',
+    hint: 'Its MOBIKE is broken, or somebody sends in its name: connect again.',
+  });
+  world.notice({ kind: 'failed', ikeSa: sa.id, connection: sa.connection?.name, what: 'return routability check', error });
+  world.kill(sa, error.message, error);
+  return false;
+}
+
+/** Queues an exchange before all others that wait. */
+export function first(world: World, owner: IkeSa, job: Job): void {
+  const sa = owner.heir;
+  if (!sa.isEstablished || sa.jobs.some((waiting) => waiting.key === job.key)) return;
+  sa.jobs.unshift(job);
+  world.pump(sa);
+}
+
+const isUnproven = (sa: IkeSa, { remote }: Path): boolean =>
+  sa.connection?.mobikeReturnRoutability !== false && sa.mobike?.verified.has(remote.ip) === false;

@@ -1,0 +1,746 @@
+import { describe, expect, test } from 'vitest';
+import { equalBytes, utf8 } from '../../src/core/bytes/index.ts';
+import { ExchangeType, NotifyType, type Payload } from '../../src/core/wire/index.ts';
+import {
+  expectInvariants,
+  expectNothingLeft,
+  expectOneChild,
+  expectTrafficBothWays,
+  type Nat,
+  type Net,
+  type Pair,
+  type PairOptions,
+  type Peer,
+  pair,
+  type SideOptions,
+} from '../../src/testing/index.ts';
+import { Insider } from './insider.ts';
+
+const A1 = '192.0.2.1';
+const A2 = '192.0.2.2';
+const B1 = '198.51.100.2';
+const B2 = '198.51.100.3';
+const VICTIM = '203.0.113.66';
+
+type Roamers = Pair & { readonly insideNat: (nat: Nat, address: string) => void };
+
+/** `a` may be anywhere and has more than one address if told so; so has `b`. MOBIKE on both, and established. */
+function roamers(
+  options: PairOptions & { readonly more?: { readonly a?: readonly string[]; readonly b?: readonly string[] } } = {},
+): Roamers {
+  const side = (own: SideOptions | undefined, connection: SideOptions['connection']): SideOptions => ({
+    ...own,
+    connection: { ...connection, ...own?.connection },
+  });
+  const made = pair({
+    ...options,
+    connection: { mobike: true, ...options.connection },
+    a: side(options.a, { localAddresses: [options.nat ? '10.0.0.5' : A1, '%any'] }),
+    b: side(options.b, { localAddresses: ['%any'] }),
+  });
+  const { net, a, b } = made;
+  for (const ip of options.more?.a ?? []) a.host.addAddress(ip);
+  for (const ip of options.more?.b ?? []) b.host.addAddress(ip);
+  a.initiate();
+  net.until('establishment', () => a.plane.children.length > 0 && b.plane.children.length > 0 && a.openAsks + b.openAsks === 0);
+  net.run(5000);
+  net.skip();
+  return { ...made, insideNat: (nat, address) => a.host.move(nat.inside, [address]) };
+}
+
+/** Each side's view of the IKE SA and of its traffic, as addresses. */
+function expectPath({ a, b }: Pair, addressA: string, addressB: string): void {
+  for (const [peer, local, remote] of [
+    [a, addressA, addressB],
+    [b, addressB, addressA],
+  ] as const) {
+    const sa = peer.ikeSas.find(({ state }) => state === 'established')!;
+    expect([peer.name, sa.local.ip, sa.remote.ip]).toEqual([peer.name, local, remote]);
+    for (const child of peer.plane.children) expect([child.local.ip, child.remote.ip]).toEqual([local, remote]);
+  }
+}
+
+/** Packets both ways every 50 ms while something happens. @returns how many of each direction got lost */
+function traffic({ net, a, b }: Pair, milliseconds: number): { readonly toA: number; readonly toB: number } {
+  const lost = { toA: 0, toB: 0 };
+  const end = net.now + milliseconds;
+  const got = (peer: Peer, payload: Uint8Array): boolean => peer.plane.received.some((packet) => equalBytes(packet.payload, payload));
+  for (let i = 0; net.now < end; i++) {
+    const [up, down] = [utf8(`up ${net.now} ${i}`), utf8(`down ${net.now} ${i}`)];
+    a.sendTraffic(up);
+    b.sendTraffic(down);
+    net.run(50);
+    if (!got(b, up)) lost.toB++;
+    if (!got(a, down)) lost.toA++;
+  }
+  return lost;
+}
+
+const requests = (net: Net, from: string, notify: string): number =>
+  net.transcript.messages.filter(
+    (message) => message.from === from && message.summary.includes(' request ') && message.summary.includes(notify),
+  ).length;
+
+const keysOf = (peer: Peer): string[] => peer.plane.history.map(({ key }) => key);
+
+describe('IKE_AUTH (RFC 4555 §3.1–§3.4)', () => {
+  test('both ends say that they speak MOBIKE, and tell their other addresses', () => {
+    const made = roamers({ more: { a: [A2], b: [B2, '2001:db8::2'] } });
+    const auth = made.net.transcript.messages.filter(({ summary }) => summary.startsWith('IKE_AUTH'));
+    expect(auth[0]!.summary).toMatch(/N\(MOBIKE_SUPPORTED\), N\(ADDITIONAL_IP4_ADDRESS\)/);
+    expect(auth[1]!.summary).toMatch(/N\(MOBIKE_SUPPORTED\), N\(ADDITIONAL_IP4_ADDRESS\), N\(ADDITIONAL_IP6_ADDRESS\)/);
+    expect(made.a.ikeSas[0]!.mobike).toEqual({ decides: true, peerAddresses: [B2, '2001:db8::2'] });
+    expect(made.b.ikeSas[0]!.mobike).toEqual({ decides: false, peerAddresses: [A2] });
+  });
+
+  test('IKE goes to port 4500 even without a NAT, ESP stays outside of UDP (§3.3)', () => {
+    const made = roamers();
+    expect(made.a.ikeSas[0]!.remote.port).toBe(4500);
+    expect(made.b.ikeSas[0]!.remote.port).toBe(4500);
+    expectTrafficBothWays(made.net, made.a, made.b);
+    expect(made.net.internet.capture.packets.some(({ packet }) => packet.protocol === 'esp')).toBe(true);
+    expect(made.a.plane.children[0]!.encap || made.b.plane.children[0]!.encap).toBe(false);
+  });
+
+  test.each(['a', 'b'] as const)('%s does not speak it: then nobody does', (which) => {
+    const made = roamers({ [which]: { connection: { mobike: false } } });
+    expect(made.a.ikeSas[0]!.mobike).toBeUndefined();
+    expect(made.b.ikeSas[0]!.mobike).toBeUndefined();
+    expectTrafficBothWays(made.net, made.a, made.b);
+    // an address that is not one of ours any more: only dead peer detection is left
+    made.a.host.move(made.net.internet.core, [A2]);
+    made.net.run(10_000);
+    expect(requests(made.net, 'a', 'UPDATE_SA_ADDRESSES')).toBe(0);
+  });
+
+  test('transport mode is beyond its scope (§1.2)', () => {
+    const made = roamers({ child: { mode: 'transport' } });
+    expect(made.a.ikeSas[0]!.mobike).toBeUndefined();
+  });
+});
+
+describe('the initiator roams (§3.5)', () => {
+  test('to another address: one exchange, the check that it is there, and the same keys', () => {
+    const made = roamers();
+    const { net, a, b } = made;
+    const keys = keysOf(a);
+    a.host.move(net.internet.core, [A2]);
+    net.chart(`
+      a → b  INFORMATIONAL request { N(UPDATE_SA_ADDRESSES), N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP) }
+      b → a  INFORMATIONAL response { N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP) }
+      b → a  INFORMATIONAL request { N(COOKIE2) }
+      a → b  INFORMATIONAL response { N(COOKIE2) }`);
+    net.run(1000);
+    expectPath(made, A2, B1);
+    expectTrafficBothWays(net, a, b);
+    expect(keysOf(a)).toEqual(keys);
+    expect(a.heard('moved')).toMatchObject([{ local: { ip: A2 }, remote: { ip: B1 } }]);
+    expectOneChild(a, b);
+    expectInvariants(net);
+  });
+
+  test('under traffic only what was in flight is lost', () => {
+    const made = roamers({ link: { delay: 20 } });
+    const before = traffic(made, 500);
+    expect(before).toEqual({ toA: 0, toB: 0 });
+    made.a.host.move(made.net.internet.core, [A2]);
+    const during = traffic(made, 2000);
+    // towards b nothing; towards a as long as the update and the check take
+    expect(during.toB).toBeLessThanOrEqual(1);
+    expect(during.toA).toBeLessThanOrEqual(4);
+    expect(traffic(made, 500)).toEqual({ toA: 0, toB: 0 });
+    expectInvariants(made.net);
+  });
+
+  test('without the check traffic follows at once (§3.7)', () => {
+    const made = roamers({ link: { delay: 20 }, connection: { mobikeReturnRoutability: false } });
+    made.a.host.move(made.net.internet.core, [A2]);
+    expect(traffic(made, 2000).toA).toBeLessThanOrEqual(2);
+    expect(requests(made.net, 'b', 'COOKIE2')).toBe(0);
+    expectPath(made, A2, B1);
+  });
+
+  test('back to where it was: an address that has proven itself is not asked again', () => {
+    const made = roamers();
+    made.a.host.move(made.net.internet.core, [A2]);
+    made.net.run(2000);
+    made.a.host.move(made.net.internet.core, [A1]);
+    made.net.run(2000);
+    expectPath(made, A1, B1);
+    expect(requests(made.net, 'b', 'COOKIE2')).toBe(1);
+    expectTrafficBothWays(made.net, made.a, made.b);
+  });
+
+  test('an exchange is outstanding: it goes on from the new address, then the update (§3.5)', () => {
+    const made = roamers({ link: { delay: 100 } });
+    const { net, a, b } = made;
+    a.rekeyChild();
+    net.run(50);
+    a.host.move(net.internet.core, [A2]);
+    net.run(20_000);
+    expectPath(made, A2, B1);
+    expectOneChild(a, b).bornIn('a');
+    expectTrafficBothWays(net, a, b);
+    expect(requests(net, 'a', 'UPDATE_SA_ADDRESSES')).toBe(1);
+    expectInvariants(net);
+  });
+
+  test('twice, fast: the answer to the first update decides nothing, the second does', () => {
+    const made = roamers({ link: { delay: 100 } });
+    const { net, a, b } = made;
+    a.host.move(net.internet.core, [A2]);
+    net.run(150);
+    a.host.move(net.internet.core, ['192.0.2.3']);
+    net.run(5000);
+    expectPath(made, '192.0.2.3', B1);
+    expect(requests(net, 'a', 'UPDATE_SA_ADDRESSES')).toBe(2);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
+  });
+
+  test('ten times at a walk, with loss', () => {
+    const made = roamers({ seed: 7, link: { delay: 30, loss: 0.2, jitter: 20 } });
+    const { net, a, b } = made;
+    for (let i = 10; i < 20; i++) {
+      a.host.move(net.internet.core, [`192.0.2.${i}`]);
+      net.run(3000);
+    }
+    net.run(30_000);
+    for (const peer of [a, b]) peer.host.setLink({ loss: 0 });
+    net.run(30_000);
+    expectPath(made, '192.0.2.19', B1);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
+  });
+
+  test('to IPv6, where both have it', () => {
+    const made = roamers({ more: { b: ['2001:db8::2'] } });
+    made.a.host.move(made.net.internet.core, ['2001:db8::1']);
+    made.net.run(3000);
+    expectPath(made, '2001:db8::1', '2001:db8::2');
+    expectTrafficBothWays(made.net, made.a, made.b);
+  });
+
+  test('without an address for a while: the IKE SA is kept, and comes back with the first one', () => {
+    const made = roamers({ connection: { liveness: { delay: 10_000 } } });
+    const { net, a, b } = made;
+    const [spi] = a.ikeSas.map((sa) => sa.spiI);
+    a.host.move(net.internet.core, []);
+    net.run(40_000);
+    a.host.move(net.internet.core, [A2]);
+    net.run(500);
+    expectPath(made, A2, B1);
+    expect(a.ikeSas[0]!.spiI).toEqual(spi);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('without any path for too long: the usual end, and everything is gone', () => {
+    const made = roamers({ connection: { liveness: { delay: 10_000 } } });
+    made.a.host.move(made.net.internet.core, []);
+    made.net.run(80_000);
+    expect(made.a.heard('ike-down')[0]!.error?.code).toBe('PEER_SILENT');
+    made.net.run(60_000);
+    expectNothingLeft(made.a, made.b);
+  });
+});
+
+describe('NATs (§2.3, §3.8, §3.9)', () => {
+  test('roaming into a NAT turns encapsulation on, out of it off again', () => {
+    const made = roamers();
+    const { net, a, b } = made;
+    const nat = net.nat('hotel', { outside: ['203.0.113.1'] });
+    made.insideNat(nat, '10.9.0.5');
+    net.run(3000);
+    expect(b.ikeSas[0]!.remote.ip).toBe('203.0.113.1');
+    expect(a.plane.children[0]!.encap && b.plane.children[0]!.encap).toBe(true);
+    expect([a.ikeSas[0]!.natOurs, b.ikeSas[0]!.natTheirs]).toEqual([true, true]);
+    expectTrafficBothWays(net, a, b);
+    a.host.move(net.internet.core, [A2]);
+    net.run(3000);
+    expectPath(made, A2, B1);
+    expect(a.plane.children[0]!.encap || b.plane.children[0]!.encap).toBe(false);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
+  });
+
+  test('from one NAT into another', () => {
+    const made = roamers({ nat: {} });
+    const { net, a, b } = made;
+    const nat = net.nat('hotel', { outside: ['203.0.113.1'], ports: 'random' });
+    made.insideNat(nat, '10.9.0.5');
+    net.run(3000);
+    expect(b.ikeSas[0]!.remote.ip).toBe('203.0.113.1');
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('D20 the NAT rebinds: a notices at the liveness check and sends UPDATE_SA_ADDRESSES; traffic resumes without new keys', () => {
+    const made = roamers({ nat: { ports: 'random' }, connection: { liveness: { delay: 10_000 } } });
+    const { net, a, b, nat } = made;
+    net.run(30_000);
+    const keys = keysOf(a);
+    const before = b.ikeSas[0]!.remote;
+    const updates = requests(net, 'a', 'UPDATE_SA_ADDRESSES');
+    nat!.rebind();
+    net.run(25_000);
+    expect(requests(net, 'a', 'UPDATE_SA_ADDRESSES')).toBe(updates + 1);
+    expect(b.ikeSas[0]!.remote.ip).toBe(before.ip);
+    expect(b.ikeSas[0]!.remote.port).not.toBe(before.port);
+    expectTrafficBothWays(net, a, b);
+    expect(keysOf(a)).toEqual(keys);
+    b.checkLiveness();
+    net.run(1000);
+    expect(b.heard('retransmit')).toEqual([]);
+  });
+
+  test('the NAT reboots with another address: the same, and the address has to prove itself', () => {
+    const made = roamers({ nat: {}, connection: { liveness: { delay: 10_000 } } });
+    const { net, a, b, nat } = made;
+    net.run(30_000);
+    nat!.reboot(['192.0.2.200']);
+    net.run(30_000);
+    expect(b.ikeSas[0]!.remote.ip).toBe('192.0.2.200');
+    expect(requests(net, 'b', 'COOKIE2')).toBe(1);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('a rebinding under traffic: ESP is followed at once, the IKE SA by the next look at the mapping', () => {
+    const made = roamers({ nat: { ports: 'random' }, connection: { liveness: { delay: 10_000 } } });
+    const { net, b, nat } = made;
+    net.run(30_000);
+    const before = b.ikeSas[0]!.remote.port;
+    nat!.rebind();
+    const lost = traffic(made, 5000);
+    expect(lost.toA).toBeLessThanOrEqual(1);
+    expect(b.ikeSas[0]!.remote.port).toBe(before);
+    traffic(made, 70_000);
+    expect(b.ikeSas[0]!.remote.port).not.toBe(before);
+  });
+
+  test('an INFORMATIONAL without UPDATE_SA_ADDRESSES moves nothing (§3.8)', () => {
+    const made = roamers({ nat: { ports: 'random' } });
+    const { net, a, b, nat } = made;
+    a.checkLiveness();
+    net.run(2000);
+    const before = b.ikeSas[0]!.remote;
+    nat!.rebind();
+    a.rekeyChild();
+    net.run(20_000);
+    expect(b.ikeSas[0]!.remote).toEqual(before);
+    expectOneChild(a, b).bornIn('a');
+  });
+});
+
+describe('NO_NATS_ALLOWED (§3.9)', () => {
+  const forbidden: PairOptions = { connection: { natsAllowed: false } };
+
+  test('without a NAT all is well: port 500, and addresses may change', () => {
+    const made = roamers(forbidden);
+    const { net, a, b } = made;
+    expect(a.ikeSas[0]!.remote.port).toBe(500);
+    a.host.move(net.internet.core, [A2]);
+    net.exchange('a → b  INFORMATIONAL request { N(UPDATE_SA_ADDRESSES), N(NO_NATS_ALLOWED) }');
+    net.run(3000);
+    expectPath(made, A2, B1);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('under a NAT IKE_AUTH is refused', () => {
+    const made = pair({ nat: {}, connection: { mobike: true, natsAllowed: false } });
+    made.a.initiate();
+    made.net.run(10_000);
+    expect(made.a.established).toEqual([]);
+    expect(made.a.heard('failed')[0]!.error.code).toBe('PEER_UNEXPECTED_NAT_DETECTED');
+    made.net.run(60_000);
+    expectNothingLeft(made.a, made.b);
+  });
+
+  test('roaming into a NAT: several times it is tried, then given up; the connection waits for a better place', () => {
+    const made = roamers({ ...forbidden, connection: { ...forbidden.connection, liveness: { delay: 10_000 } } });
+    const { net, a, b } = made;
+    made.insideNat(net.nat('hotel', { outside: ['203.0.113.1'] }), '10.9.0.5');
+    net.run(60_000);
+    expect(requests(net, 'a', 'UPDATE_SA_ADDRESSES')).toBe(6);
+    expect(b.ikeSas[0]!.remote.ip).toBe(A1);
+    expect(a.heard('failed')[0]!.error.code).toBe('UNEXPECTED_NAT_DETECTED');
+    a.host.move(net.internet.core, [A2]);
+    net.run(3000);
+    expectPath(made, A2, B1);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('an attacker changes the addresses of one packet: the next try succeeds', () => {
+    const made = roamers(forbidden);
+    const { net, a } = made;
+    let changed = 0;
+    const off = net.internet.core.intercept((packet) => {
+      if (packet.source.ip !== A2 || changed++ > 0) return undefined;
+      return [{ ...packet, source: { ...packet.source, port: 501 } }];
+    });
+    a.host.bind(501, () => undefined);
+    a.host.move(net.internet.core, [A2]);
+    net.run(10_000);
+    off();
+    expectPath(made, A2, B1);
+  });
+});
+
+describe('several addresses (§3.6, §3.10)', () => {
+  test('the path dies, b has another address: the exchange under way finds it', () => {
+    const made = roamers({ more: { b: [B2] }, connection: { liveness: { delay: 5000 } } });
+    const { net, a, b } = made;
+    const keys = keysOf(a);
+    const off = net.internet.core.intercept((packet) => ([packet.source.ip, packet.destination.ip].includes(B1) ? [] : undefined));
+    net.run(15_000);
+    expectPath(made, A1, B2);
+    expectTrafficBothWays(net, a, b);
+    expect(keysOf(a)).toEqual(keys);
+    // and back, when the one that is preferred works again
+    off();
+    net.run(200_000);
+    expectPath(made, A1, B1);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
+  });
+
+  test('the link of a dies silently, it has another: the same', () => {
+    const made = roamers({ more: { a: [A2] }, connection: { liveness: { delay: 5000 } } });
+    const { net, a, b } = made;
+    net.internet.core.intercept((packet) => ([packet.source.ip, packet.destination.ip].includes(A1) ? [] : undefined));
+    net.run(15_000);
+    expectPath(made, A2, B1);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('both links of the present path die at once', () => {
+    const made = roamers({ more: { a: [A2], b: [B2] }, connection: { liveness: { delay: 5000 } } });
+    const { net, a, b } = made;
+    const dead = [A1, B1];
+    net.internet.core.intercept((packet) => (dead.includes(packet.source.ip) || dead.includes(packet.destination.ip) ? [] : undefined));
+    net.run(20_000);
+    expectPath(made, A2, B2);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
+  });
+
+  test('b loses the address in use: it says so from the other, a follows', () => {
+    const made = roamers({ more: { b: [B2] } });
+    const { net, a, b } = made;
+    b.host.removeAddress(B1);
+    net.exchange('b → a  INFORMATIONAL request { N(NO_ADDITIONAL_ADDRESSES) }');
+    net.run(3000);
+    expectPath(made, A1, B2);
+    expect(a.ikeSas[0]!.mobike).toEqual({ decides: true, peerAddresses: [] });
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('b gets another address: a is told, and stays where it is', () => {
+    const made = roamers();
+    made.b.host.addAddress(B2);
+    made.net.exchange('b → a  INFORMATIONAL request { N(ADDITIONAL_IP4_ADDRESS) }');
+    made.net.run(60_000);
+    expectPath(made, A1, B1);
+    expect(made.a.ikeSas[0]!.mobike?.peerAddresses).toEqual([B2]);
+  });
+
+  test('both change at once: the update finds b at its other address', () => {
+    const made = roamers({ more: { b: [B2] } });
+    const { net, a, b } = made;
+    b.host.removeAddress(B1);
+    a.host.move(net.internet.core, [A2]);
+    net.run(20_000);
+    expectPath(made, A2, B2);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
+  });
+
+  test('a names its addresses in order of preference: the second while the first is gone, and back', () => {
+    const made = roamers({ more: { a: [A2] }, a: { connection: { localAddresses: [A1, A2] } } });
+    const { net, a, b } = made;
+    a.host.removeAddress(A1);
+    net.run(3000);
+    expectPath(made, A2, B1);
+    a.host.addAddress(A1);
+    net.run(3000);
+    expectPath(made, A1, B1);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('an address outside of the policy is not used', () => {
+    const made = roamers({ more: { b: [B2] }, a: { connection: { mobikeAddresses: [B1] } }, connection: { liveness: { delay: 5000 } } });
+    const { net } = made;
+    net.internet.core.intercept((packet) => ([packet.source.ip, packet.destination.ip].includes(B1) ? [] : undefined));
+    net.run(40_000);
+    expect(made.a.sent.some(({ remote }) => remote.ip === B2)).toBe(false);
+  });
+});
+
+describe('who may move what (§3.7, §5)', () => {
+  /** An authentic request of `a`'s, by its keys, that `a` never sent; `b` expects this Message ID next. */
+  const update = (made: Pair, payloads: readonly Payload[] = []): Uint8Array =>
+    new Insider(made.a).request(ExchangeType.INFORMATIONAL, 2, [notify(NotifyType.UPDATE_SA_ADDRESSES), ...payloads]);
+
+  test('a peer that lies about its address: the victim gets no traffic, and few octets', () => {
+    const made = roamers();
+    const { net, b } = made;
+    const victim: number[] = [];
+    const host = net.internet.host('victim', { addresses: [VICTIM] });
+    for (const port of [500, 4500]) host.bind(port, (packet) => victim.push(packet.data.length));
+    host.onEsp((packet) => victim.push(packet.data.length * 1000));
+    b.inject(update(made), { ip: VICTIM, port: 4500 }, true);
+    for (let i = 0; i < 200; i++) {
+      b.sendTraffic(new Uint8Array(1000));
+      net.run(50);
+    }
+    expect(b.plane.children[0]!.remote.ip).toBe(A1);
+    expect(victim.reduce((sum, octets) => sum + octets, 0)).toBeLessThan(2000);
+  });
+
+  test('an attacker changes the IP header of an update: traffic stays, and the next look at the addresses corrects the rest', () => {
+    const made = roamers({ connection: { liveness: { delay: 10_000 } } });
+    const { net, a, b } = made;
+    net.internet.host('victim', { addresses: [VICTIM] });
+    let changed = 0;
+    net.internet.core.intercept((packet) => {
+      if (packet.source.ip !== A2 || packet.protocol !== 'udp' || changed++ > 0) return undefined;
+      return [{ ...packet, source: { ip: VICTIM, port: 4500 } }];
+    });
+    a.host.move(net.internet.core, [A2]);
+    net.run(2000);
+    expect(b.plane.children[0]!.remote.ip).not.toBe(VICTIM);
+    net.run(90_000);
+    expectPath(made, A2, B1);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('a replayed UPDATE_SA_ADDRESSES moves nothing', () => {
+    const made = roamers();
+    const { net, a, b } = made;
+    a.host.move(net.internet.core, [A2]);
+    net.run(2000);
+    const sent = a.sent.find(({ local }) => local.ip === A2)!.data;
+    a.host.move(net.internet.core, [A1]);
+    net.run(2000);
+    for (const from of [A2, VICTIM]) b.inject(sent.slice(), { ip: from, port: 4500 }, true);
+    net.run(2000);
+    expectPath(made, A1, B1);
+    // one of the other direction, reflected
+    a.inject(sent.slice(), { ip: VICTIM, port: 4500 }, true);
+    net.run(2000);
+    expectPath(made, A1, B1);
+  });
+
+  test.each([
+    ['wrong', (cookie: Payload): Payload[] => [{ ...cookie, data: new Uint8Array(16) } as Payload]],
+    ['missing', (): Payload[] => []],
+  ])('COOKIE2 comes back %s: the IKE SA is closed (§3.7)', (_, answer) => {
+    const made = roamers();
+    const { net, a, b } = made;
+    const insider = new Insider(a);
+    const victim = net.internet.host('elsewhere', { addresses: [VICTIM] });
+    victim.bind(4500, (packet) => {
+      const message = packet.data.subarray(4);
+      const flags = message[19]!;
+      const payloads = insider.open(message);
+      const cookie = payloads.find((payload) => payload.kind === 'N' && payload.notify === NotifyType.COOKIE2);
+      if ((flags & 0x20) !== 0 || cookie === undefined) return;
+      const messageId = new DataView(message.buffer, message.byteOffset).getUint32(20);
+      const response = insider.request(ExchangeType.INFORMATIONAL, messageId, answer(cookie), {
+        flags: { initiator: true, response: true, version: false },
+      });
+      b.inject(response, { ip: VICTIM, port: 4500 }, true);
+    });
+    b.inject(update(made), { ip: VICTIM, port: 4500 }, true);
+    net.run(1000);
+    expect(b.ikeSas).toEqual([]);
+    expect(b.heard('ike-down')[0]!.error?.code).toBe('COOKIE2_MISMATCH');
+    expect(b.plane.children).toEqual([]);
+  });
+
+  test('an update from the end that does not decide is answered, and is not followed', () => {
+    const made = roamers();
+    const { net, a } = made;
+    const request = new Insider(a, 'responder').request(ExchangeType.INFORMATIONAL, 0, [notify(NotifyType.UPDATE_SA_ADDRESSES)]);
+    a.inject(request, { ip: VICTIM, port: 4500 }, true);
+    net.run(1000);
+    expect(a.ikeSas[0]!.remote.ip).toBe(B1);
+    expect(a.heard('moved')).toEqual([]);
+  });
+
+  test('an address that the policy does not accept is refused, and stays refused', () => {
+    const made = roamers({ b: { connection: { mobikeAddresses: ['192.0.2.0/30'] } }, more: { a: [A2] } });
+    const { net, a, b } = made;
+    a.host.move(net.internet.core, ['203.0.113.9']);
+    net.exchange(
+      'a → b  INFORMATIONAL request { N(UPDATE_SA_ADDRESSES), N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP), N(NO_ADDITIONAL_ADDRESSES) }',
+    );
+    net.exchange('b → a  INFORMATIONAL response { N(UNACCEPTABLE_ADDRESSES) }');
+    net.run(20_000);
+    expect(b.ikeSas[0]!.remote.ip).toBe(A1);
+    a.host.move(net.internet.core, [A2]);
+    net.run(3000);
+    expectPath(made, A2, B1);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test.each([
+    ['an address of three octets', NotifyType.ADDITIONAL_IP4_ADDRESS, Uint8Array.of(192, 0, 2)],
+    ['an IPv6 address of four octets', NotifyType.ADDITIONAL_IP6_ADDRESS, Uint8Array.of(192, 0, 2, 9)],
+    ['a multicast address', NotifyType.ADDITIONAL_IP4_ADDRESS, Uint8Array.of(224, 0, 0, 1)],
+    ['a loopback address', NotifyType.ADDITIONAL_IP4_ADDRESS, Uint8Array.of(127, 0, 0, 1)],
+    ['no address', NotifyType.ADDITIONAL_IP6_ADDRESS, new Uint8Array(16)],
+  ])('a list with %s: it is left out', (_, type, data) => {
+    const made = roamers();
+    const good = notify(NotifyType.ADDITIONAL_IP4_ADDRESS, Uint8Array.of(192, 0, 2, 77));
+    const request = new Insider(made.a).request(ExchangeType.INFORMATIONAL, 2, [notify(type, data), good]);
+    made.b.inject(request, { ip: A1, port: 4500 }, true);
+    made.net.run(1000);
+    expect(made.b.ikeSas[0]!.mobike?.peerAddresses).toEqual(['192.0.2.77']);
+  });
+
+  test('a list of a hundred addresses is cut, a cookie of a hundred octets is none', () => {
+    const made = roamers();
+    const list = Array.from({ length: 100 }, (_, i) => notify(NotifyType.ADDITIONAL_IP4_ADDRESS, Uint8Array.of(192, 0, 2, i + 100)));
+    const insider = new Insider(made.a);
+    const request = insider.request(ExchangeType.INFORMATIONAL, 2, [...list, notify(NotifyType.COOKIE2, new Uint8Array(100))]);
+    made.b.inject(request, { ip: A1, port: 4500 }, true);
+    made.net.run(1000);
+    expect(made.b.ikeSas[0]!.mobike?.peerAddresses).toHaveLength(8);
+    expect(insider.open(made.b.sent.at(-1)!.data)).toEqual([]);
+  });
+
+  test('what MOBIKE says means nothing where it was not agreed', () => {
+    const made = roamers({ connection: { mobike: false } });
+    const insider = new Insider(made.a);
+    const request = insider.request(ExchangeType.INFORMATIONAL, 2, [
+      notify(NotifyType.UPDATE_SA_ADDRESSES),
+      notify(NotifyType.COOKIE2, new Uint8Array(16)),
+    ]);
+    made.b.inject(request, { ip: VICTIM, port: 500 });
+    made.net.run(1000);
+    expect(made.b.ikeSas[0]!.remote.ip).toBe(A1);
+    expect(insider.open(made.b.sent.at(-1)!.data)).toEqual([]);
+  });
+});
+
+describe('an update crosses a rekeying', () => {
+  const DELAYS = [0, 40, 90, 130, 180, 230];
+  const WHO = ['a', 'b'] as const;
+
+  test.each(WHO.flatMap((by) => DELAYS.map((after) => ({ by, after }))))('of the IKE SA by $by, $after ms before', ({ by, after }) => {
+    const made = roamers({ link: { delay: 50 } });
+    const { net, a, b } = made;
+    made[by].rekeyIke();
+    net.run(after);
+    a.host.move(net.internet.core, [A2]);
+    net.run(20_000);
+    expect(a.ikeSas.filter(({ state }) => state === 'established')).toHaveLength(1);
+    expectPath(made, A2, B1);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+    // inherited: the next SA moves as well
+    a.host.move(net.internet.core, [A1]);
+    net.run(5000);
+    expectPath(made, A1, B1);
+    expectInvariants(net);
+  });
+
+  test.each(WHO.flatMap((by) => DELAYS.map((after) => ({ by, after }))))('of the IKE SA by $by, $after ms behind', ({ by, after }) => {
+    const made = roamers({ link: { delay: 50 } });
+    const { net, a, b } = made;
+    a.host.move(net.internet.core, [A2]);
+    net.run(after);
+    made[by].rekeyIke();
+    net.run(20_000);
+    expectPath(made, A2, B1);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
+  });
+
+  test.each(WHO.flatMap((by) => DELAYS.map((after) => ({ by, after }))))(
+    'of the child by $by, $after ms before, and behind',
+    ({ by, after }) => {
+      const made = roamers({ link: { delay: 50 } });
+      const { net, a, b } = made;
+      made[by].rekeyChild();
+      net.run(after);
+      a.host.move(net.internet.core, [A2]);
+      net.run(20_000);
+      expectPath(made, A2, B1);
+      expectOneChild(a, b).bornIn(by);
+      a.host.move(net.internet.core, [A1]);
+      net.run(after);
+      made[by].rekeyChild();
+      net.run(20_000);
+      expectPath(made, A1, B1);
+      expectOneChild(a, b).bornIn(by);
+      expectTrafficBothWays(net, a, b);
+      expectInvariants(net);
+    },
+  );
+
+  test('both ends rekey the IKE SA at once, and a roams', () => {
+    const made = roamers({ link: { delay: 50 } });
+    const { net, a, b } = made;
+    a.rekeyIke();
+    b.rekeyIke();
+    net.run(60);
+    a.host.move(net.internet.core, [A2]);
+    net.run(70_000);
+    expectPath(made, A2, B1);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
+  });
+
+  test('the data plane is slow: a child that was being installed starts on the new path', () => {
+    const made = roamers({ a: { answerDelay: 300 }, b: { answerDelay: 300 } });
+    const { net, a, b } = made;
+    a.rekeyChild();
+    net.run(100);
+    a.host.move(net.internet.core, [A2]);
+    net.run(10_000);
+    expectPath(made, A2, B1);
+    expectTrafficBothWays(net, a, b);
+  });
+});
+
+describe('a restart in between', () => {
+  test.each(['a', 'b'] as const)('%s: what MOBIKE knows is in the snapshot', (which) => {
+    const made = roamers({ more: { b: [B2] } });
+    const { net, a, b } = made;
+    a.host.move(net.internet.core, [A2]);
+    net.run(2000);
+    const before = made[which].ikeSas[0]!.mobike;
+    made[which].restart('snapshot');
+    net.run(3000);
+    expect(made[which].ikeSas[0]!.mobike).toEqual(before);
+    expectPath(made, A2, B1);
+    expectTrafficBothWays(net, a, b);
+    a.host.move(net.internet.core, [A1]);
+    net.run(3000);
+    expectPath(made, A1, B1);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('a comes back at another address', () => {
+    const made = roamers();
+    const { net, a, b } = made;
+    const snapshot = structuredClone(a.endpoint.snapshot());
+    a.restart('nothing');
+    a.host.move(net.internet.core, [A2]);
+    a.endpoint.restore(snapshot, net.now);
+    a.drain();
+    net.run(5000);
+    expectPath(made, A2, B1);
+    expectTrafficBothWays(net, a, b);
+  });
+});
+
+const notify = (type: number, data = new Uint8Array(0)): Payload => ({
+  kind: 'N',
+  notify: type,
+  protocol: 0,
+  spi: new Uint8Array(0),
+  data,
+});
