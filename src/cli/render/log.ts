@@ -31,6 +31,8 @@ function describe(event: EventLine, paint: Paint, verbose: number): string | und
       const mark = calm ? paint.red('down') : `${paint.red('✗')}   `;
       return `${mark}  ${text(event.connection)}  ${sa}  ${why || text(event.reason)}${verbose > 0 ? hintOf(event.error) : ''}`;
     }
+    case 'moved':
+      return `moved  ${text(event.connection)}  ${sa}  ${text(event.local)} ⇄ ${text(event.remote)}  ${text(event.why)}`;
     case 'redirected':
       return event.byUs === true
         ? `sent   ${text(event.connection)}  ${sa}  to ${text(event.gateway)}`

@@ -34,6 +34,7 @@ function ikeSaLines(sa: IkeSaDocument, now: number, paint: Paint, columns: numbe
   head.push(rekey(sa.rekeyAt, now), `${sa.local} ⇄ ${sa.remote}${nat === '' ? '' : ` (NAT: ${nat})`}`);
   const features = [
     sa.fragmentation ? 'fragmentation' : '',
+    sa.mobike === null ? '' : `mobike${sa.mobike.peerAddresses.length === 0 ? '' : ` (also at ${sa.mobike.peerAddresses.join(' ')})`}`,
     sa.redirectable ? 'redirectable' : '',
     sa.redirectedFrom === null ? '' : `redirected from ${sa.redirectedFrom}`,
     sa.dpdSeconds > 0

@@ -31,6 +31,7 @@ export class ChildEntry {
   readonly outbound: OutboundSa;
   readonly drops: Record<EntryDrop, number> = { inner: 0, selectors: 0, expired: 0, send: 0 };
   path: EspPath;
+  local: Address;
   remote: Address;
   encap: boolean;
   /** false: receives only. */
@@ -67,6 +68,7 @@ export class ChildEntry {
     // RFC 4303 §3.3.3, RFC 4106 §3.1: neither a sequence number nor an IV may come twice under one key.
     if (spec.resumed === true) this.outbound.skipAhead(SKIPPED_AFTER_RESTART);
     this.path = path;
+    this.local = spec.local;
     this.remote = spec.remote;
     this.encap = spec.encap;
     this.sends = spec.outboundActive;

@@ -71,6 +71,7 @@ export class EspPlane {
       this.#countMtu(entry.mtu, -1);
       entry.path = this.#options.openPath(change.local, change.remote, change.encap);
       this.#countMtu(entry.mtu, 1);
+      entry.local = change.local;
       entry.remote = change.remote;
       entry.encap = change.encap;
       entry.seenAt = undefined;
@@ -127,7 +128,7 @@ export class EspPlane {
   }
 
   /** One ESP packet from the network, worked on in place. */
-  receive(packet: Uint8Array, ip: string, port: number): void {
+  receive(packet: Uint8Array, ip: string, port: number, local?: Address): void {
     const entry = packet.length < SPI_LENGTH ? undefined : this.#bySpi.get(spiOf(packet));
     if (entry === undefined) {
       this.#drop('unknown SPI');
@@ -136,11 +137,11 @@ export class EspPlane {
     const opened = this.#opened;
     const verdict = entry.inbound.open(packet, opened);
     if (verdict !== 'ok') {
-      if (verdict === 'dummy') this.#noteTraffic(entry, this.#options.clock.now());
+      if (verdict === 'dummy') this.#noteTraffic(entry, this.#options.clock.now(), isElsewhere(entry, ip, port, local));
       return;
     }
     const now = this.#options.clock.now();
-    this.#noteTraffic(entry, now);
+    this.#noteTraffic(entry, now, isElsewhere(entry, ip, port, local));
     this.#noteSource(entry, ip, port);
     this.#checkLimit(entry, entry.inbound);
     if (entry.expired) {
@@ -216,11 +217,11 @@ export class EspPlane {
   }
 
   /** Told at once when traffic sets in, then at a pace that costs nothing. */
-  #noteTraffic(entry: ChildEntry, now: Millis): void {
+  #noteTraffic(entry: ChildEntry, now: Millis, elsewhere: boolean): void {
     entry.lastIn = now;
     if (now - entry.toldTrafficAt < TRAFFIC_INTERVAL) return;
     entry.toldTrafficAt = now;
-    this.#options.onObservation({ kind: 'inbound-traffic', child: entry.id });
+    this.#options.onObservation({ kind: 'inbound-traffic', child: entry.id, ...(elsewhere ? { elsewhere } : {}) });
   }
 
   /** RFC 7296 §2.23: only an authentic packet, and only the newest, tells where the peer's NAT now has it. */
@@ -263,6 +264,10 @@ export class EspPlane {
     return false;
   }
 }
+
+/** RFC 4555 §3.12: between other addresses than those that the SA should use. */
+const isElsewhere = ({ local, remote }: ChildEntry, ip: string, port: number, at: Address | undefined): boolean =>
+  remote.ip !== ip || remote.port !== port || (at !== undefined && at.ip !== local.ip);
 
 /** What the ESP trailer calls an inner packet in tunnel mode. */
 const protocolOf = (packet: IpView): number => (packet.version === 4 ? IpProtocol.IPV4 : IpProtocol.IPV6);

@@ -1,16 +1,16 @@
 import type { Millis } from '../../core/ike/effects.ts';
 import type { UdpNetwork } from '../platform/udp.ts';
 
-/** Notices that this machine's addresses changed: it roamed, or an interface came or went. */
+/** Looks at this machine's addresses now and then: it roams, and interfaces come and go. */
 export class AddressWatch {
   readonly #udp: Pick<UdpNetwork, 'addresses'>;
-  readonly #onChange: (addresses: readonly string[]) => void;
+  readonly #onLook: (addresses: readonly string[], changed: boolean) => void;
   #known = '';
   #next: Millis | undefined;
 
-  constructor(udp: Pick<UdpNetwork, 'addresses'>, onChange: (addresses: readonly string[]) => void) {
+  constructor(udp: Pick<UdpNetwork, 'addresses'>, onLook: (addresses: readonly string[], changed: boolean) => void) {
     this.#udp = udp;
-    this.#onChange = onChange;
+    this.#onLook = onLook;
   }
 
   /** Begins to look; when it does already, nothing changes. */
@@ -29,9 +29,9 @@ export class AddressWatch {
     this.#next = now + INTERVAL;
     const addresses = this.#udp.addresses();
     const known = addresses.join(' ');
-    if (known === this.#known) return;
+    const changed = known !== this.#known;
     this.#known = known;
-    this.#onChange(addresses);
+    this.#onLook(addresses, changed);
   }
 }
 

@@ -37,8 +37,9 @@ export class Books {
       case 'redirected':
         if (notice.to !== undefined && notice.connection !== undefined) this.connected.add(notice.connection, notice.to);
         break;
-      case 'nat': {
-        // Before an IKE SA stands there is nothing to keep alive; afterwards its addresses have changed (MOBIKE).
+      case 'nat':
+      case 'moved': {
+        // Before an IKE SA stands there is nothing to keep alive; afterwards its addresses have changed (RFC 4555).
         const info = this.#infoOf(notice.ikeSa);
         if (info !== undefined && isUp(info)) this.#keepAlive(info, now);
         break;

@@ -23,7 +23,7 @@ import { Counters } from './counters.ts';
 import { Emitter } from './events.ts';
 import { addressesOf, type Lookup } from './gateway-names.ts';
 import { LeaseTable, type PoolPolicy } from './leases.ts';
-import { type ListenOptions, LocalSide } from './local-side.ts';
+import { type ListenOptions, LocalSide, type OwnAddresses } from './local-side.ts';
 import type { LocalSockets } from './sockets.ts';
 import { Throttle } from './throttle.ts';
 import { trapsOf } from './traps.ts';
@@ -139,7 +139,8 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         onEsp: (packet, local, ip, port) => this.#plane?.receive?.(packet, local, ip, port),
       },
       {
-        onAddresses: (addresses) => this.#onAddresses(addresses),
+        onAddresses: (own) => this.#onAddresses(own),
+        othersOf: (connection) => this.ofConnection(connection).flatMap((sa) => sa.mobike?.peerAddresses ?? []),
         onFailure: (what, error) => this.#fail(undefined, what, error),
       },
     );
@@ -432,10 +433,10 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     this.#enter('configuration', () => this.#core.setConnections(connections));
   }
 
-  #onAddresses(addresses: readonly string[]): void {
+  #onAddresses(own: OwnAddresses): void {
     if (this.#closed) return;
     this.#tellConnections();
-    this.#enter('local-addresses', (now) => this.#core.observe({ kind: 'local-addresses', addresses }, now));
+    this.#enter('local-addresses', (now) => this.#core.observe({ kind: 'local-addresses', ...own }, now));
   }
 
   #untilEmpty(grace: Millis): Promise<void> {

@@ -1,4 +1,4 @@
-import { type Address, ApiMisuse, DataPlaneError, formatAddress, formatIp, TimedOut } from '../../core/bytes/index.ts';
+import { type Address, ApiMisuse, DataPlaneError, formatAddress, formatIp, PeerRefused, TimedOut } from '../../core/bytes/index.ts';
 import type { ChildSaInfo, IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
 import { Endpoint } from '../../core/ike/endpoint.ts';
 import type { Connection, EndpointLimits, RedirectPolicy } from '../../core/ike/policy.ts';
@@ -166,8 +166,10 @@ export class Instance<Plane extends DataPlane = DataPlane> {
         const ikeSa = await this.#attempt(connection, request.child, signal);
         return { ikeSa, took: this.#platform.clock.now() - began };
       } catch (error) {
-        const again = error instanceof TimedOut && (tries === 0 || attempt < tries) && signal?.aborted !== true;
-        if (!again) throw error;
+        const timedOut = error instanceof TimedOut && (tries === 0 || attempt < tries);
+        // RFC 4555 §3.9: one packet that was changed on the way is no reason to give up
+        const changed = error instanceof PeerRefused && error.code === 'PEER_UNEXPECTED_NAT_DETECTED' && attempt < NAT_TRIES;
+        if (!(timedOut || changed) || signal?.aborted === true) throw error;
       }
     }
   }
@@ -400,3 +402,5 @@ const isInstalled = ({ state }: ChildSaInfo): boolean => state === 'installed';
 const noSuchSa = (message: string): ApiMisuse =>
   new ApiMisuse(message, { code: 'NO_SUCH_SA', hint: '`tunnelwright sas` lists what stands.' });
 const ended = (connection: string, reason: string): TimedOut => new TimedOut(`${connection}: ${reason}`, { code: 'CONNECTION_ENDED' });
+
+const NAT_TRIES = 5;

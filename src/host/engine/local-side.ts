@@ -1,5 +1,5 @@
 import { type Address, ApiMisuse, DataPlaneError, isIpv6, TimedOut, tryParseIp } from '../../core/bytes/index.ts';
-import type { Millis } from '../../core/ike/effects.ts';
+import type { Millis, Observation } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
 import type { Platform } from '../platform/platform.ts';
 import { AddressWatch } from './address-watch.ts';
@@ -15,10 +15,14 @@ export interface ListenOptions {
 }
 
 export interface LocalSideEvents {
-  /** This machine's addresses changed; sockets stand on those from which peers are reached now. */
-  onAddresses(addresses: readonly string[]): void;
+  /** From where peers can be reached now: sockets stand there. */
+  onAddresses(own: OwnAddresses): void;
+  /** Addresses at which the peer of a connection is besides the one that was dialled (RFC 4555 §3.4). */
+  othersOf(connection: string): readonly string[];
   onFailure(what: string, error: unknown): void;
 }
+
+export type OwnAddresses = Omit<Extract<Observation, { kind: 'local-addresses' }>, 'kind'>;
 
 /** The two ends of a path to a peer. */
 interface Approach {
@@ -38,14 +42,19 @@ export class LocalSide {
   #ports: Ports = ANY_PORTS;
   #fallback = false;
   #anyAddress = false;
+  /** Nothing but what was named to `listen`. */
+  #named: readonly string[] = [];
   /** From where the peers of connections without an own address are reached, by connection. */
-  readonly #sources = new Map<string, { readonly remoteIp: string; localIp: string }>();
+  readonly #sources = new Map<string, { readonly remoteIp: string; localIp: string; readonly roams: boolean }>();
+  /** Addresses that were gone at the last look; their sockets are closed at the next. */
+  #lost: ReadonlySet<string> = new Set();
+  #told = '';
 
   constructor(platform: Platform, counters: Counters, sinks: SocketSinks, events: LocalSideEvents) {
     this.#platform = platform;
     this.#events = events;
     this.sockets = new SocketSet(platform.udp, counters, sinks);
-    this.#watch = new AddressWatch(platform.udp, (addresses) => this.#follow(addresses));
+    this.#watch = new AddressWatch(platform.udp, (addresses, changed) => this.#look(addresses, changed));
   }
 
   /** @throws DataPlaneError for the first address that cannot be opened; none of the new ones stays open then. */
@@ -53,6 +62,7 @@ export class LocalSide {
     this.#ports = ports;
     this.#fallback = fallback;
     this.#anyAddress = addresses.includes(ANY);
+    this.#named = this.#anyAddress ? [] : addresses;
     const opened: string[] = [];
     try {
       for (const ip of this.#anyAddress ? this.#platform.udp.addresses() : addresses) {
@@ -65,6 +75,7 @@ export class LocalSide {
       throw error;
     }
     if (this.#anyAddress) this.#watch.start(this.#platform.clock.now());
+    await this.#tell();
   }
 
   /**
@@ -107,7 +118,9 @@ export class LocalSide {
     const { ike, nat } = await this.#open(localIp);
     this.#watch.start(this.#platform.clock.now());
     const learned = this.#sources.get(key)?.localIp !== localIp;
-    this.#sources.set(key, { remoteIp, localIp });
+    this.#sources.set(key, { remoteIp, localIp, roams: connection.mobike && this.#named.length === 0 });
+    await this.#openAll(this.#platform.udp.addresses());
+    await this.#tell();
     // Whoever has one port for both roles speaks through the encapsulating socket from the first message on (RFC 7296 §2.23).
     if (connection.remotePort === connection.remoteNatPort)
       return { local: nat.local, remote: { ip: remoteIp, port: connection.remoteNatPort }, learned };
@@ -147,18 +160,52 @@ export class LocalSide {
     }
   }
 
+  /** Routes may change while addresses stay; asking for a few of them is cheap. */
+  #look(addresses: readonly string[], changed: boolean): void {
+    this.#shutLost(addresses);
+    if (changed) this.#follow(addresses);
+    else if (this.#sources.size > 0 && this.#sources.size <= MOST_ROUTES) this.#settle(this.#tell());
+  }
+
   /** New addresses get sockets before anybody hears of them: something may be sent from there at once (RFC 4555 §3.5). */
   #follow(addresses: readonly string[]): void {
-    this.#openAll(addresses)
-      .then(() => this.#events.onAddresses(addresses))
-      .catch((error: unknown) => this.#events.onFailure('following the addresses', error));
+    this.#settle(this.#openAll(addresses).then(() => this.#tell()));
+  }
+
+  #settle(work: Promise<void>): void {
+    work.catch((error: unknown) => this.#events.onFailure('following the addresses', error));
+  }
+
+  async #tell(): Promise<void> {
+    const remotes = [...this.#sources].flatMap(([key, { remoteIp }]) => [remoteIp, ...this.#events.othersOf(key.split(' ')[0]!)]);
+    const sources: Record<string, string> = {};
+    for (const remote of new Set(remotes)) {
+      const source = await this.#platform.udp.sourceFor(remote);
+      if (source !== undefined) sources[remote] = source;
+    }
+    const ports = Object.fromEntries(this.sockets.all.map(({ ip, nat }) => [ip, nat.local.port]));
+    // in the order of the machine, whatever was opened first
+    const own = { addresses: this.#platform.udp.addresses().filter((ip) => ip in ports), ports, sources };
+    const told = JSON.stringify(own);
+    if (told === this.#told) return;
+    this.#told = told;
+    this.#events.onAddresses(own);
+  }
+
+  /** Not at once: what is under way may still be sent from there in vain, and the address may be back. */
+  #shutLost(addresses: readonly string[]): void {
+    const lost = new Set(this.sockets.all.map(({ ip }) => ip).filter((ip) => !addresses.includes(ip) && !this.#named.includes(ip)));
+    for (const ip of lost) if (this.#lost.has(ip)) this.#settle(this.sockets.shut(ip));
+    this.#lost = lost;
   }
 
   async #openAll(addresses: readonly string[]): Promise<void> {
     for (const source of this.#sources.values()) source.localIp = (await this.#platform.udp.sourceFor(source.remoteIp)) ?? source.localIp;
-    const wanted = new Set(this.#anyAddress ? addresses : [...this.#sources.values()].map(({ localIp }) => localIp));
+    const wanted = new Set([...this.#sources.values()].map(({ localIp }) => localIp));
+    const roams = [...this.#sources.values()].some((source) => source.roams && !isLoopback(source.localIp));
+    for (const ip of addresses) if (this.#anyAddress || (roams && wanted.size < MOST_ADDRESSES && !isLoopback(ip))) wanted.add(ip);
     for (const ip of wanted) {
-      if (!addresses.includes(ip)) continue;
+      if (!addresses.includes(ip) || this.sockets.get(ip) !== undefined) continue;
       try {
         await this.#open(ip);
       } catch (error) {
@@ -171,5 +218,10 @@ export class LocalSide {
 const ownAddress = (connection: Connection, remoteIp: string): string | undefined =>
   connection.localAddresses.find((address) => tryParseIp(address) !== undefined && isIpv6(address) === isIpv6(remoteIp));
 
+const isLoopback = (ip: string): boolean => ip === '::1' || ip.startsWith('127.');
+
+/** Enough for every way out of a machine; a host of many containers has more addresses than ways. */
+const MOST_ADDRESSES = 8;
+const MOST_ROUTES = 16;
 const ANY = '%any';
 const ANY_PORTS: Ports = { ike: 0, nat: 0 };

@@ -76,6 +76,9 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
     natKeepalive: connection.nat_keepalive ?? DEFAULTS.natKeepalive,
     unique: connection.unique === 'no' ? 'keep' : (connection.unique ?? 'replace'),
     mobike: connection.mobike ?? true,
+    mobikeReturnRoutability: connection.mobike_return_routability ?? true,
+    mobikeAddresses: (connection.mobike_addrs ?? ['%any']).flatMap((place) => (typeof place === 'string' ? [place] : prefixesOf(place))),
+    natsAllowed: connection.nats_allowed ?? true,
     childless,
     redirect: {
       follow: connection.redirect !== 'refuse',
@@ -94,9 +97,12 @@ function addresses(endpoints: readonly EndpointSetting[] | undefined): string[] 
   return (endpoints ?? [{ kind: 'any', text: '%any' }]).flatMap((endpoint) => {
     if (endpoint.kind !== 'range')
       return endpoint.text === '%any4' ? ['0.0.0.0/0'] : endpoint.text === '%any6' ? ['::/0'] : [endpoint.text];
-    return endpoint.range.prefix === undefined ? rangeToPrefixes(endpoint.range).map(formatRange) : [formatRange(endpoint.range)];
+    return prefixesOf(endpoint.range);
   });
 }
+
+const prefixesOf = (range: AddressRange): string[] =>
+  range.prefix === undefined ? rangeToPrefixes(range).map(formatRange) : [formatRange(range)];
 
 function localAuth(
   round: LocalRoundSettings,
@@ -221,8 +227,15 @@ function ikeLifetimes(connection: ConnectionSettings, path: Path, context: Compi
 function retransmission(connection: ConnectionSettings): Connection['retransmission'] {
   const standard = connection.vips === undefined ? SITE_RETRANSMISSION : CLIENT_RETRANSMISSION;
   const { initial, base, give_up } = connection.retransmission ?? {};
-  return { initial: initial ?? standard.initial, base: base ?? standard.base, giveUp: give_up ?? standard.giveUp };
+  return {
+    initial: initial ?? standard.initial,
+    base: base ?? standard.base,
+    giveUp: give_up ?? standard.giveUp,
+    // RFC 4555 §3.11: time enough for the initiator to find another path
+    ...(give_up === undefined ? { responderGiveUp: MOBIKE_RESPONDER_GIVE_UP } : {}),
+  };
 }
 
+const MOBIKE_RESPONDER_GIVE_UP = 300_000;
 const isHost = (range: AddressRange): boolean => range.prefix === range.start.length * 8;
 const ADD_PSK = 'Add one: secrets: {home: {kind: psk, secret_file: home.psk}}.';

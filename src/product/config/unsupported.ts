@@ -36,7 +36,6 @@ const KERNEL = 'it is an instruction to the Linux kernel, which the data planes 
 
 export const UNSUPPORTED: readonly Unsupported[] = [
   setting('connections.*.reauth_time', 'refuse', 'nobody is made to authenticate anew; rekey_time gives fresh keys', 0),
-  setting('connections.*.mobike', 'warn', 'a peer whose address changes is followed by its ESP, not by MOBIKE', false),
   setting('connections.*.ppk_id', 'refuse', 'post-quantum pre-shared keys (RFC 8784) are not spoken'),
   setting('connections.*.ppk_required', 'refuse', 'post-quantum pre-shared keys (RFC 8784) are not spoken', false),
   setting('connections.*.dscp', 'warn', 'IKE packets carry code point 0', 0),

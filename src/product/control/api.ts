@@ -65,6 +65,15 @@ const ikeSa = z.object({
   nat: z.object({ ours: z.boolean(), theirs: z.boolean() }),
   suite: z.string(),
   fragmentation: z.boolean(),
+  /** Addresses may change (RFC 4555); null where one end does not speak it. */
+  mobike: z
+    .object({
+      /** We choose the addresses. */
+      decides: z.boolean(),
+      /** Where the peer is besides, as it told. */
+      peerAddresses: z.array(z.string()),
+    })
+    .nullable(),
   /** The peer follows redirects (RFC 5685). */
   redirectable: z.boolean(),
   /** The gateway that sent the initiator here. */

@@ -37,6 +37,7 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     nat: { ours: sa.natOurs, theirs: sa.natTheirs },
     suite: sa.suite,
     fragmentation: sa.fragmentation,
+    mobike: sa.mobike ? { decides: sa.mobike.decides, peerAddresses: [...sa.mobike.peerAddresses] } : null,
     redirectable: sa.redirectable,
     redirectedFrom: sa.redirectedFrom ?? null,
     dpdSeconds: dpdDelay / 1000,
@@ -100,6 +101,8 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
     case 'ike-down':
     case 'failed':
       return line({ ...rest, error: notice.error === undefined ? undefined : errorToBody(notice.error) });
+    case 'moved':
+      return line({ ...rest, local: formatAddress(notice.local), remote: formatAddress(notice.remote) });
     case 'addresses':
       return line({
         ikeSa: notice.ikeSa,

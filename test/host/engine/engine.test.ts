@@ -47,6 +47,7 @@ async function world(options: Partial<EngineOptions<MemoryPlane>> = {}, listenin
     ...options,
   });
   if (listening) await engine.listen({ addresses: ['%any'], ports: { ike: 500, nat: 4500 } });
+  core.observed.length = 0; // what is listened on is told at once
   const notices: Notice[] = [];
   engine.events.on('notice', ({ notice }) => notices.push(notice));
   const send = async (port: number, ...octets: number[]): Promise<void> => {
@@ -610,7 +611,31 @@ describe('roaming', () => {
     await pass(internet.clock, 3000);
     await settle(internet.clock);
     expect(engine.sockets.map(({ nat }) => nat.ip)).toEqual([US, '192.0.2.50']);
-    expect(core.observed).toEqual([{ kind: 'local-addresses', addresses: [US, '192.0.2.50'] }]);
+    expect(core.observed).toEqual([
+      { kind: 'local-addresses', addresses: [US, '192.0.2.50'], ports: { [US]: 4500, '192.0.2.50': 4500 }, sources: {} },
+    ]);
+  });
+
+  test('what is listened on is told, and from where the machine would send to whom it dials', async () => {
+    const { core, engine } = await world({}, false);
+    await engine.initiate('road');
+    expect(core.observed).toEqual([
+      { kind: 'local-addresses', addresses: [US], ports: { [US]: expect.any(Number) }, sources: { [PEER]: US } },
+    ]);
+  });
+
+  test('who dials may roam: every address of the machine has a socket, those that are lost are closed later', async () => {
+    const made = await world({ connections: [connection('road', { mobike: true })] }, false);
+    const { core, engine, internet, us } = made;
+    us.addAddress('192.0.2.50');
+    await engine.initiate('road');
+    expect(engine.sockets.map(({ nat }) => nat.ip)).toEqual([US, '192.0.2.50']);
+    us.removeAddress(US);
+    await pass(internet.clock, 3000);
+    expect(core.observed.at(-1)).toMatchObject({ addresses: ['192.0.2.50'], sources: { [PEER]: '192.0.2.50' } });
+    expect(engine.sockets).toHaveLength(2);
+    await pass(internet.clock, 3000);
+    expect(engine.sockets.map(({ nat }) => nat.ip)).toEqual(['192.0.2.50']);
   });
 
   test('nothing is said while nothing changes', async () => {

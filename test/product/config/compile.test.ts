@@ -55,10 +55,13 @@ describe('defaults', () => {
       sendCertreq: true,
       lifetimes: { rekey: 4 * HOUR, jitter: 24 * MINUTE, hard: 264 * MINUTE, reauth: 0 },
       liveness: { delay: 30_000 },
-      retransmission: { initial: 1000, base: 1.8, giveUp: 165_000 },
+      retransmission: { initial: 1000, base: 1.8, giveUp: 165_000, responderGiveUp: 300_000 },
       natKeepalive: 20_000,
       unique: 'replace',
       mobike: true,
+      mobikeReturnRoutability: true,
+      mobikeAddresses: ['%any'],
+      natsAllowed: true,
       childless: 'allow',
       redirect: { follow: true, most: 5, within: 300_000 },
       keyingTries: 1,
@@ -100,7 +103,12 @@ describe('defaults', () => {
   });
 
   test('a client gives up sooner than a site', () => {
-    expect(connection('    vips: 0.0.0.0').retransmission).toEqual({ initial: 1000, base: 1.8, giveUp: 60_000 });
+    expect(connection('    vips: 0.0.0.0').retransmission).toEqual({
+      initial: 1000,
+      base: 1.8,
+      giveUp: 60_000,
+      responderGiveUp: 300_000,
+    });
     expect(connection('    vips: 0.0.0.0\n    retransmission: {give_up: 5s, base: 2}').retransmission).toEqual({
       initial: 1000,
       base: 2,

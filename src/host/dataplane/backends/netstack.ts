@@ -1,3 +1,4 @@
+import type { Address } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaSpec } from '../../../core/ike/effects.ts';
 import { Stack } from '../../../core/netstack/index.ts';
 import { IpView } from '../../../core/packet/index.ts';
@@ -87,8 +88,8 @@ export class NetstackPlane implements DataPlane {
     this.#esp.setTraps(traps);
   }
 
-  receive(packet: Uint8Array, _local: unknown, ip: string, port: number): void {
-    this.#esp.receive(packet, ip, port);
+  receive(packet: Uint8Array, local: Address, ip: string, port: number): void {
+    this.#esp.receive(packet, ip, port, local);
   }
 
   close(): Promise<void> {

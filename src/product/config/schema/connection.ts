@@ -25,6 +25,12 @@ const peerAddresses = words<EndpointSetting>(
   },
 );
 
+const movePlaces = words('Addresses', 'IP addresses, prefixes, ranges FIRST-LAST, or %any.', ['192.0.2.0/24', '%any'], (input) => {
+  if (input === '%any') return valid<string | AddressRange>(input);
+  const range = parseAddressRange(input);
+  return range.ok ? valid<string | AddressRange>(range.value) : invalid(`${quoted(input)} is not an address, a prefix or a range`);
+});
+
 const virtualIps = words('VirtualIps', 'Addresses to ask for; 0.0.0.0 and :: ask for any.', ['0.0.0.0', '0.0.0.0, ::'], (input) => {
   const range = parseAddressRange(input);
   return range.ok && range.value.prefix === range.value.start.length * 8
@@ -148,7 +154,18 @@ export const connection = section({
   children: key(named(orEmpty(child)), 'The CHILD_SAs of the connection, by name.'),
   pools: key(listOf(z.string()), 'Pools from which the peer gets its addresses.'),
   vips: key(virtualIps, 'Addresses to ask the peer for.', 'none'),
-  mobike: key(flag, 'Survive changes of address (RFC 4555).', 'yes'),
+  mobike: key(flag, 'Survive changes of address, and use other addresses of either end when a path dies (RFC 4555).', 'yes'),
+  mobike_return_routability: key(
+    flag,
+    'Send traffic to a new address of the peer only after it has shown that it receives there (COOKIE2).',
+    'yes',
+  ),
+  mobike_addrs: key(movePlaces, 'Addresses to which the peer may move.', '%any'),
+  nats_allowed: key(
+    flag,
+    'no: nobody on the way may change addresses (NO_NATS_ALLOWED); whoever does is taken for an attacker. For mobike: yes alone.',
+    'yes',
+  ),
   encap: key(flag, 'Put ESP into UDP even where no NAT is in the way.', 'no'),
   dpd_delay: key(duration, 'Silence after which the peer is asked whether it lives. 0 turns it off.', '30s'),
   nat_keepalive: key(duration, 'Interval of keepalives while we are behind a NAT. 0 turns them off.', '20s'),
