@@ -76,6 +76,35 @@ describe('what is opt-in is spoken where both ends name it', () => {
   });
 });
 
+describe('SHA2-256 cut to 96 bits, as was done before RFC 4868', () => {
+  const sides = (a: boolean, b: boolean): Pair => {
+    const child = { proposals: [espProposal('aes128-sha256')] };
+    const made = pair({ a: { child: { ...child, sha256_96: a } }, b: { child: { ...child, sha256_96: b } } });
+    made.a.initiate();
+    made.net.settle();
+    return made;
+  };
+
+  test('both ends negotiate the transform of RFC 4868 and do the other, over rekeyings too', () => {
+    const { net, a, b } = sides(true, true);
+    expectTrafficBothWays(net, a, b);
+    a.rekeyChild();
+    net.settle();
+    expectTrafficBothWays(net, a, b);
+    for (const { plane } of [a, b])
+      expect(plane.children.map(({ spec }) => [spec.inbound.integrity, spec.outbound.integrity])).toEqual([[1026, 1026]]);
+    expect(a.established[0]!.children[0]!.suite).toMatch(/sha256(?!_96)/);
+  });
+
+  test('where one end alone does it, nothing gets through, and both drop it for its ICV or its length', () => {
+    const { net, a, b } = sides(true, false);
+    for (const peer of [a, b]) peer.sendTraffic(new Uint8Array(60));
+    net.settle();
+    expect([a.plane.received, b.plane.received]).toEqual([[], []]);
+    for (const { plane } of [a, b]) expect((plane.drops.icv ?? 0) + (plane.drops.malformed ?? 0)).toBe(1);
+  });
+});
+
 describe('what is for one protocol alone is not taken for another, even where both ends offer it', () => {
   const good = { ike: 'aes128gcm16-prfsha256-x25519', esp: 'aes128gcm16' };
   test.each([

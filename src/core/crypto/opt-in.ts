@@ -71,7 +71,10 @@ const INTEGRITY: ReadonlyMap<number, OptIn> = new Map([
   [11, GMAC_OF_AH],
   [
     1026,
-    rare('is a private number that strongSwan alone knows, for SHA2-256 cut shorter than RFC 4868 has it', 'Write sha256 in its place.'),
+    rare(
+      'is a private number that strongSwan alone knows, for SHA2-256 cut shorter than RFC 4868 has it',
+      'Write sha256 in its place; strongSwan itself takes it only with charon.accept_private_algs = yes.',
+    ),
   ],
 ]);
 

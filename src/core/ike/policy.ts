@@ -89,6 +89,8 @@ export interface ChildPolicy {
   readonly lifetimes: ChildLifetimes;
   /** So long without traffic either way, and the child is deleted; 0 is never. */
   readonly inactivity?: number | undefined;
+  /** The peer cuts what it negotiates as AUTH_HMAC_SHA2_256_128 to 96 bits, as was done before RFC 4868; we do so for it. */
+  readonly sha256_96?: boolean | undefined;
   /** Entries; 0 turns the check off. */
   readonly replayWindow: number;
   readonly startAction: 'none' | 'start' | 'trap';

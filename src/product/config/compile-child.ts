@@ -16,6 +16,12 @@ export function compileChild(name: string, child: ChildSettings, path: Path, leg
   const replayWindow = child.replay_window ?? DEFAULTS.replayWindow;
   const proposals = childProposals(child, path, legacy, context);
   checkFamilies(child, path, context);
+  if (child.sha256_96 === true)
+    context.warn(
+      [...path, 'sha256_96'],
+      'packets of a peer that keeps to RFC 4868 are dropped where sha256 is negotiated',
+      'Leave it out unless nothing else gets through.',
+    );
   return {
     name,
     mode,
@@ -25,6 +31,7 @@ export function compileChild(name: string, child: ChildSettings, path: Path, leg
     pfs: pfs(child, proposals, path, context),
     lifetimes: childLifetimes(child, proposals, path, context),
     inactivity: child.inactivity ?? 0,
+    ...(child.sha256_96 === true ? { sha256_96: true } : {}),
     replayWindow,
     startAction: child.start_action ?? 'none',
     closeAction: child.close_action ?? 'none',

@@ -181,6 +181,14 @@ describe('what is set is what holds', () => {
     expect(compiled(MINIMAL).connections[0]!.children[0]!.lifetimes.rekeyBytes).toBe(64 * 2 ** 30);
   });
 
+  test('sha256_96 is not negotiated but done, with a warning', () => {
+    const config = compiled(MINIMAL.replace('net: {}', 'net: {esp_proposals: aes128-sha256, sha256_96: yes}'));
+    expect(config.connections[0]!.children[0]).toMatchObject({ sha256_96: true });
+    expect(config.connections[0]!.children[0]!.proposals.map(formatProposalWords)).toEqual(['aes128-sha256-esn-noesn']);
+    expect(config.warnings).toMatchObject([{ message: expect.stringContaining('a peer that keeps to RFC 4868') }]);
+    expect(compiled(MINIMAL).connections[0]!.children[0]!.sha256_96).toBeUndefined();
+  });
+
   test('dynamic with a protocol and port', () => {
     expect(connection('', 'local_ts: "dynamic[tcp/80], dynamic"').children[0]!.localTs).toEqual([
       { dynamic: true, protocol: 6, startPort: 80, endPort: 80 },

@@ -1,5 +1,6 @@
 import { DataPlaneError, NegotiationFailure } from '../../bytes/errors.ts';
 import { zeroise } from '../../crypto/index.ts';
+import { IntegrityId } from '../../wire/index.ts';
 import { ChildSa } from '../child-sa.ts';
 import { lowestOf } from '../collisions.ts';
 import type { ChildSaKeys, ChildSaSpec } from '../effects.ts';
@@ -87,7 +88,7 @@ function specOf(
     spi,
     encryption: suite.encryption,
     keyLength: suite.keyLength,
-    integrity: suite.integrity,
+    integrity: policy.sha256_96 === true ? truncated(suite.integrity) : suite.integrity,
     ...k,
   });
   return {
@@ -110,3 +111,7 @@ function specOf(
     assigned: sa.assigned,
   };
 }
+
+/** The keys are of one length, so that only the data plane needs to know. */
+const truncated = (integrity: number): number =>
+  integrity === IntegrityId.AUTH_HMAC_SHA2_256_128 ? IntegrityId.AUTH_HMAC_SHA2_256_96 : integrity;

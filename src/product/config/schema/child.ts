@@ -65,6 +65,11 @@ export const child = section({
   inactivity: key(duration, 'Delete the child after so long without traffic either way. 0 is never.', '0'),
   ipcomp: key(flag, 'Compress packets (RFC 3173).', 'no'),
   tfc_padding: key(z.union([z.literal('mtu'), count]), 'Pad packets to this size against traffic analysis.', '0'),
+  sha256_96: key(
+    flag,
+    'Cut sha256 to 96 bits, for peers that negotiate it as RFC 4868 has it and do not keep to that (Linux before 2.6.33, old Android).',
+    'no',
+  ),
   updown: key(path, 'A program to run when the child goes up or down.'),
   hostaccess: key(flag, 'For updown: let the peer reach this machine itself.', 'no'),
   policies: key(flag, 'Install policies into the kernel.', 'yes'),
