@@ -47,7 +47,12 @@ export interface PeerOptions {
   readonly names?: Readonly<Record<string, string>>;
   /** Milliseconds that every answer takes. */
   readonly answerDelay?: number;
-  readonly endpoint?: Partial<Pick<EndpointOptions, 'hashes' | 'forceEncap' | 'certificateAuthorities' | 'ports' | 'redirect'>>;
+  readonly endpoint?: Partial<
+    Pick<
+      EndpointOptions,
+      'hashes' | 'forceEncap' | 'certificateAuthorities' | 'ports' | 'redirect' | 'secret' | 'credentialsDigest' | 'epoch'
+    >
+  >;
 }
 
 export interface PeerSurroundings {

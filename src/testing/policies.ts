@@ -76,6 +76,7 @@ export const connectionPolicy = (changes: Partial<Connection> = {}): Connection 
   mobike: false,
   childless: 'allow',
   redirect: { follow: false, most: 5, within: 300_000 },
+  resumption: false,
   ...changes,
 });
 

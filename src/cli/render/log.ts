@@ -33,6 +33,8 @@ function describe(event: EventLine, paint: Paint, verbose: number): string | und
     }
     case 'moved':
       return `moved  ${text(event.connection)}  ${sa}  ${text(event.local)} ⇄ ${text(event.remote)}  ${text(event.why)}`;
+    case 'not-resumed':
+      return `again  ${text(event.connection)}  ${sa}  not resumed: ${text(event.reason)}; the whole handshake follows`;
     case 'redirected':
       return event.byUs === true
         ? `sent   ${text(event.connection)}  ${sa}  to ${text(event.gateway)}`

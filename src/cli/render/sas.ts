@@ -35,6 +35,8 @@ function ikeSaLines(sa: IkeSaDocument, now: number, paint: Paint, columns: numbe
   const features = [
     sa.fragmentation ? 'fragmentation' : '',
     sa.mobike === null ? '' : `mobike${sa.mobike.peerAddresses.length === 0 ? '' : ` (also at ${sa.mobike.peerAddresses.join(' ')})`}`,
+    sa.resumed ? 'resumed' : '',
+    sa.resumable ? 'resumable' : '',
     sa.redirectable ? 'redirectable' : '',
     sa.redirectedFrom === null ? '' : `redirected from ${sa.redirectedFrom}`,
     sa.dpdSeconds > 0

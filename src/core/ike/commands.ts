@@ -7,6 +7,7 @@ import { enqueueCreate, rekeyChild } from './exchanges/create-child-sa.ts';
 import { initiateIkeAuth } from './exchanges/ike-auth.ts';
 import { initiateIntermediates } from './exchanges/ike-intermediate.ts';
 import { initiateIkeSaInit } from './exchanges/ike-sa-init.ts';
+import { initiateSessionResume } from './exchanges/ike-session-resume.ts';
 import { IkeSa } from './ike-sa.ts';
 import type { ChildPolicy, Connection } from './policy.ts';
 import { scheduleReconnect } from './reconnect.ts';
@@ -16,6 +17,7 @@ import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { rekeyIke } from './tasks/ike-rekey.ts';
 import { checkLiveness } from './tasks/mobike-update.ts';
 import { approachGateway, assertRedirectable, Redirected, redirectPeer } from './tasks/redirect.ts';
+import { ticketFor } from './tasks/resumption.ts';
 
 /** What an operator, or a timer on the operator's behalf, wants of an endpoint. */
 export function execute(world: EndpointWorld, command: Command): number | undefined {
@@ -106,6 +108,7 @@ function begin(
   path: { readonly local: Address; readonly remote: Address; readonly encap: boolean },
   children: readonly ChildPolicy[],
   detour?: Detour,
+  whole = false,
 ): number {
   const sa = new IkeSa({
     id: world.nextIkeSaId(),
@@ -124,7 +127,7 @@ function begin(
   sa.running++;
   world.run(
     sa,
-    establish(world, sa, connection, first, detour?.gateway),
+    establish(world, sa, connection, first, detour?.gateway, whole),
     (made) => {
       sa.running--;
       sa.firstChild = undefined;
@@ -133,6 +136,7 @@ function begin(
       world.pump(sa);
     },
     (error) => {
+      if (notResumed(sa, error)) return startWhole(world, sa, error, children, detour);
       if (error instanceof Redirected) return redirected(world, sa, error.gateway, children, detour?.away);
       if (error instanceof TunnelwrightError)
         world.notice({ kind: 'failed', ikeSa: sa.id, connection: connection.name, what: `connecting ${connection.name}`, error });
@@ -141,6 +145,31 @@ function begin(
     },
   );
   return sa.id;
+}
+
+/** RFC 5723 §4.3.2: a ticket that is not taken, for whatever reason, costs no more than the time until we know. */
+const notResumed = (sa: IkeSa, error: unknown): error is TunnelwrightError =>
+  sa.resumption?.session !== undefined &&
+  sa.establishedAt === undefined &&
+  error instanceof TunnelwrightError &&
+  !(error instanceof Redirected);
+
+function startWhole(
+  world: EndpointWorld,
+  sa: IkeSa,
+  { message: reason }: TunnelwrightError,
+  children: readonly ChildPolicy[],
+  detour: Detour | undefined,
+): void {
+  const { connection } = sa;
+  sa.running--;
+  if (connection) {
+    const encap = connection.remotePort === connection.remoteNatPort;
+    const remote = { ip: sa.remote.ip, port: connection.remotePort };
+    const to = begin(world, connection, { local: { ip: sa.local.ip, port: world.ownPort(encap) }, remote, encap }, children, detour, true);
+    world.notice({ kind: 'not-resumed', ikeSa: sa.id, connection: connection.name, reason, to });
+  }
+  world.kill(sa, reason);
 }
 
 /** RFC 5685 §5: the same connection with another gateway, and the children that stand. The new IKE SA comes first, then the old one goes. */
@@ -195,9 +224,11 @@ function* establish(
   connection: Connection,
   policy: ChildPolicy | undefined,
   gateway: string | undefined,
+  whole: boolean,
 ): Routine<boolean> {
   if (gateway !== undefined) yield* approachGateway(world, sa, connection, gateway);
-  const material = yield* initiateIkeSaInit(world, sa, connection);
+  const ticket = whole ? undefined : ticketFor(world, sa, connection);
+  const material = ticket ? yield* initiateSessionResume(world, sa, connection, ticket) : yield* initiateIkeSaInit(world, sa, connection);
   if (world.options.logKeys) world.logKeys(sa);
   world.transition(sa, 'authenticating');
   yield* initiateIntermediates(world, sa, material);

@@ -66,7 +66,14 @@ export type Ask =
   /** Where is this gateway (an IP address or a DNS name), and from where is it reached? For a connection that was redirected (RFC 5685). */
   | { readonly kind: 'approach'; readonly connection: string; readonly gateway: string }
   /** May this authenticated peer come in? The operator's hook. */
-  | { readonly kind: 'authorise'; readonly connection: string; readonly remoteId: Identification; readonly remote: Address }
+  | {
+      readonly kind: 'authorise';
+      readonly connection: string;
+      readonly remoteId: Identification;
+      readonly remote: Address;
+      /** It proved itself by a ticket (RFC 5723), in an earlier IKE SA by what this connection wants. */
+      readonly resumed: boolean;
+    }
   /** Addresses and the rest of CFG_REPLY for an authenticated peer. */
   | {
       readonly kind: 'lease';
@@ -280,6 +287,14 @@ export type Notice =
       readonly missing: readonly (4 | 6)[];
     }
   | { readonly kind: 'peer'; readonly ikeSa: number; readonly id: Identification; readonly method: number; readonly description: string }
+  /** The gateway did not take our ticket (RFC 5723); the IKE SA `to` makes the whole handshake instead. */
+  | {
+      readonly kind: 'not-resumed';
+      readonly ikeSa: number;
+      readonly connection: string | undefined;
+      readonly reason: string;
+      readonly to: number;
+    }
   /** RFC 5685: we sent the peer to another gateway, or it sent us there and the IKE SA `to` is on its way. */
   | {
       readonly kind: 'redirected';
@@ -336,6 +351,10 @@ export interface IkeSaInfo {
   /** Keywords, `aes256gcm16/prfsha384/x25519`. */
   readonly suite: string;
   readonly fragmentation: boolean;
+  /** It goes on from an earlier IKE SA, by a ticket (RFC 5723). */
+  readonly resumed: boolean;
+  /** A ticket for it is out, by which it can go on should it be lost. */
+  readonly resumable: boolean;
   /** The peer follows redirects (RFC 5685). */
   readonly redirectable: boolean;
   /** The gateway that sent the initiator here. */

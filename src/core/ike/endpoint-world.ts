@@ -1,7 +1,7 @@
-import { toHex } from '../bytes/bytes.ts';
+import { concat, EMPTY, toHex } from '../bytes/bytes.ts';
 import { ApiMisuse, TunnelwrightError } from '../bytes/errors.ts';
 import type { RandomSource } from '../crypto/index.ts';
-import { ExchangeType, type Identification, type Message, parseMessage } from '../wire/index.ts';
+import { type Identification, type Message, parseMessage } from '../wire/index.ts';
 import { Asks } from './asks.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
@@ -13,6 +13,7 @@ import type { IkeSa, Job } from './ike-sa.ts';
 import type { IkeSaState } from './ike-sa-state.ts';
 import { drop, receiveForSa, refuseVersion } from './inbound.ts';
 import { armChildTimers } from './lifetimes.ts';
+import { isFirst } from './messenger.ts';
 import { pumpJobs, sendRequest } from './outbound.ts';
 import type { Path } from './path.ts';
 import type { Connection, EndpointLimits } from './policy.ts';
@@ -21,6 +22,8 @@ import type { Routine } from './routine.ts';
 import { runRoutine } from './routine-runner.ts';
 import { espInUdp } from './tasks/nat-detection.ts';
 import { Redirects } from './tasks/redirect.ts';
+import { retireTicket, TicketWallet } from './tasks/resumption.ts';
+import { TicketOffice } from './tasks/tickets.ts';
 import { type Timer, TimerQueue } from './timers.ts';
 import type { EndpointOptions, World } from './world.ts';
 
@@ -37,6 +40,8 @@ export class EndpointWorld implements World {
   readonly reconnects = new Reconnects();
   readonly redirects = new Redirects();
   ownAddresses: World['ownAddresses'];
+  readonly tickets: TicketOffice;
+  readonly wallet = new TicketWallet();
   readonly #bySpi = new Map<string, IkeSa>();
   readonly #byPeer = new Map<string, Set<IkeSa>>();
   readonly #children = new Map<number, ChildSa>();
@@ -49,6 +54,7 @@ export class EndpointWorld implements World {
     this.connections = options.connections;
     this.asks = new Asks(this.timers, (effect) => this.emit(effect));
     this.halfOpen = new HalfOpen(this);
+    this.tickets = new TicketOffice(options.random, options.secret && concat(options.secret, options.credentialsDigest ?? EMPTY));
   }
 
   get random(): RandomSource {
@@ -75,7 +81,7 @@ export class EndpointWorld implements World {
       );
     }
     const { header } = message;
-    const first = header.exchange === ExchangeType.IKE_SA_INIT && !header.flags.response;
+    const first = isFirst(header.exchange) && !header.flags.response;
     if (first) {
       // RFC 7296 §2.6: the first request knows no SPIr
       const plausible =
@@ -88,6 +94,10 @@ export class EndpointWorld implements World {
     const sa = this.#bySpi.get(toHex(own));
     if (sa === undefined) return drop(this, datagram, 'unknown-spi', toHex(own));
     receiveForSa(this, sa, message, datagram);
+  }
+
+  wall(): number {
+    return (this.options.epoch ?? 0) + this.now;
   }
 
   emit(effect: Effect): void {
@@ -240,6 +250,7 @@ export class EndpointWorld implements World {
 
   #announceEnd(sa: IkeSa, reason: string, error: unknown): void {
     const known = error instanceof TunnelwrightError ? error : undefined;
+    retireTicket(this, sa, known);
     if (known) scheduleReconnect(this, sa, known);
     this.notice({ kind: 'ike-down', ikeSa: sa.id, connection: sa.connection?.name, reason, error: known });
     // our own mistake must not hide: whoever runs the endpoint decides what to do with it

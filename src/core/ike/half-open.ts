@@ -1,10 +1,11 @@
 import { toHex } from '../bytes/bytes.ts';
 import { TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
-import { checkMessage, type IkeHeader, type Message, NotifyType, type Payload, summarise, writeMessage } from '../wire/index.ts';
+import { checkMessage, ExchangeType, type IkeHeader, type Message, NotifyType, type Payload, summarise, writeMessage } from '../wire/index.ts';
 import { bestMatch } from './address-patterns.ts';
 import type { Datagram, Millis } from './effects.ts';
 import { respondIkeSaInit } from './exchanges/ike-sa-init.ts';
+import { respondSessionResume } from './exchanges/ike-session-resume.ts';
 import { IkeSa } from './ike-sa.ts';
 import { drop, rejectUnknownCritical } from './inbound.ts';
 import { IntAuth } from './int-auth.ts';
@@ -17,6 +18,7 @@ import { certificateRequests } from './tasks/certificates.ts';
 import { CookieJar } from './tasks/cookie.ts';
 import { nonceOf } from './tasks/nonce.ts';
 import { redirectInit } from './tasks/redirect.ts';
+import { openTicket } from './tasks/resumption.ts';
 import { selectForInit } from './tasks/select-ike.ts';
 import type { World } from './world.ts';
 
@@ -114,10 +116,12 @@ export class HalfOpen {
       return drop(world, datagram, 'no-connection-for-address', `${datagram.remote.ip} to ${datagram.local.ip}`);
     const redirect = redirectInit(world, payloads, Ni, world.ikeSas.size - this.size);
     if (redirect) return this.#refuse(world, message, datagram, [redirect]);
-    const { selected, candidates } = selectForInit(connections, payloads);
+    const ticket = header.exchange === ExchangeType.IKE_SESSION_RESUME ? openTicket(world, connections, payloads) : undefined;
+    const chosen = ticket ? undefined : selectForInit(connections, payloads);
+    const candidates = chosen?.candidates ?? [ticket!.connection];
     // a long CERTREQ would make us an amplifier: it goes to addresses that have shown that they listen
     const authorities = certificateRequests(world, candidates).reduce((octets, { authorities }) => octets + authorities.length, 0);
-    if (demandsCookie(authorities > message.raw.length)) return;
+    if (chosen && demandsCookie(authorities > message.raw.length)) return;
     const sa = this.#open(world, header, datagram, candidates);
     const request: Inbound = { exchange: header.exchange, messageId: 0, payloads, raw: message.raw.slice(), path: pathOf(datagram) };
     this.#byRequest.set(key, { sa, request: request.raw });
@@ -126,7 +130,9 @@ export class HalfOpen {
     sa.window.begin(0);
     world.run(
       sa,
-      respondIkeSaInit(world, sa, selected, candidates, request),
+      chosen
+        ? respondIkeSaInit(world, sa, chosen.selected, candidates, request)
+        : respondSessionResume(world, sa, ticket!.connection, ticket!, request),
       (reply) => {
         if (world.options.logKeys) world.logKeys(sa);
         const messages = seal(world, sa, header.exchange, 0, true, reply.payloads);

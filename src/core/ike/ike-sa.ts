@@ -15,6 +15,7 @@ import type { Routine } from './routine.ts';
 import type { AuthMaterial } from './signed-octets.ts';
 import { type Mobike, mobikeInfo } from './tasks/mobike-state.ts';
 import type { RedirectState } from './tasks/redirect.ts';
+import type { ResumptionState } from './tasks/resumption.ts';
 import { newTimer, type Timer } from './timers.ts';
 
 /** One exchange that waits for its turn, or one that runs. */
@@ -86,6 +87,8 @@ export class IkeSa {
   establishedAt: Millis | undefined;
   rekeyAt: Millis | undefined;
   lastInbound: Millis | undefined;
+  /** RFC 5723. */
+  resumption: ResumptionState | undefined;
   /** RFC 5685; undefined where neither end announced it. */
   redirect: RedirectState | undefined;
   /** When an unprotected message last made us ask whether the peer lives. */
@@ -280,6 +283,8 @@ export class IkeSa {
       natTheirs: this.nat.theirs,
       suite: this.#keys ? suiteText(this.#keys.suite) : '',
       fragmentation: this.peer.fragmentation,
+      resumed: this.resumption?.session !== undefined,
+      resumable: this.resumption?.given !== undefined || this.resumption?.holds === true,
       redirectable: this.redirect?.peerFollows ?? false,
       redirectedFrom: this.redirect?.from,
       mobike: this.mobike && mobikeInfo(this.mobike),

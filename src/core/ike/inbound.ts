@@ -8,7 +8,7 @@ import { respondIkeAuth } from './exchanges/ike-auth.ts';
 import { respondIntermediate } from './exchanges/ike-intermediate.ts';
 import { respondInformational } from './exchanges/informational.ts';
 import type { IkeSa } from './ike-sa.ts';
-import { logMessage, open, seal, transmit } from './messenger.ts';
+import { isFirst, logMessage, open, seal, transmit } from './messenger.ts';
 import { answerTo, findNotify, invalidSyntax, notify } from './notifies.ts';
 import { armRetransmission } from './outbound.ts';
 import { outcomeOf } from './outcome.ts';
@@ -35,7 +35,7 @@ export function receiveForSa(world: World, sa: IkeSa, message: Message, datagram
   // RFC 7296 §3.1: flag I names the sender's original role
   if (header.flags.initiator !== (sa.originalRole === 'responder'))
     return drop(world, datagram, 'wrong-direction', summarise(header, message.payloads));
-  if (header.exchange === ExchangeType.IKE_SA_INIT) return receiveInitResponse(world, sa, message, datagram);
+  if (isFirst(header.exchange)) return receiveInitResponse(world, sa, message, datagram);
   if (!sa.hasKeys) return drop(world, datagram, 'no-keys-yet', summarise(header, message.payloads));
   if (header.flags.response ? sa.window.awaiting(header.messageId) === undefined : sa.window.judge(header.messageId) === 'outside') {
     return drop(world, datagram, 'outside-window', summarise(header, message.payloads));
@@ -167,10 +167,10 @@ function answerError(world: World, sa: IkeSa, request: Inbound, error: unknown, 
 function receiveInitResponse(world: World, sa: IkeSa, message: Message, datagram: Datagram): void {
   const { header, payloads } = message;
   const outstanding = sa.window.awaiting(header.messageId);
-  if (!header.flags.response || sa.state !== 'connecting' || outstanding?.exchange !== ExchangeType.IKE_SA_INIT) {
+  if (!header.flags.response || sa.state !== 'connecting' || outstanding?.exchange !== header.exchange) {
     return drop(world, datagram, 'unexpected-init', summarise(header, payloads));
   }
-  const decisive = payloads.some((p) => p.kind === 'KE');
+  const decisive = payloads.some((p) => p.kind === 'Nonce');
   try {
     rejectUnknownCritical(payloads);
     checkMessage(header, payloads);

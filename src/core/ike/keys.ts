@@ -1,4 +1,4 @@
-import { concat, EMPTY } from '../bytes/bytes.ts';
+import { concat, EMPTY, utf8 } from '../bytes/bytes.ts';
 import { InternalError } from '../bytes/errors.ts';
 import {
   createPacketCipher,
@@ -87,6 +87,12 @@ export function rekeyedKeys(
   spis: IkeSpis,
 ): IkeKeys {
   const SKEYSEED = prfOf(old.suite.prf).compute(old.SK_d, first, Ni, Nr, ...additional);
+  return expand(suite, SKEYSEED, { Ni, Nr }, spis);
+}
+
+/** SKEYSEED = prf(SK_d (old), "Resumption" | Ni | Nr), RFC 5723 §5.1; the PRF is that of the ticket. */
+export function resumedKeys(suite: IkeSuite, SK_d: Uint8Array, { Ni, Nr }: Nonces, spis: IkeSpis): IkeKeys {
+  const SKEYSEED = prfOf(suite.prf).compute(SK_d, utf8('Resumption'), Ni, Nr);
   return expand(suite, SKEYSEED, { Ni, Nr }, spis);
 }
 

@@ -13,6 +13,8 @@ export interface Outstanding {
   /** From when on the peer is silent: the first transmission, or the last change of addresses. */
   since: Millis;
   attempts: number;
+  /** When nobody waits any more, counted from `firstSent`. */
+  readonly giveUp: Millis;
   /** When the next copy is due. */
   nextAt: Millis;
   readonly via?: Path | undefined;

@@ -31,7 +31,7 @@ export function seal(
 ): Uint8Array[] {
   const header = headerOf(sa, exchange, messageId, response);
   logMessage(world, sa, 'out', header, payloads);
-  if (exchange === ExchangeType.IKE_SA_INIT) return [writeMessage(header, payloads)];
+  if (isFirst(exchange)) return [writeMessage(header, payloads)];
   const cipher = sa.sendCipher;
   const protection = { cipher, iv: (length: number) => (cipher.ivKind === 'counter' ? sa.counterIv(length) : world.random.cbcIv(length)) };
   const whole = sealMessage(header, payloads, protection);
@@ -40,6 +40,9 @@ export function seal(
   const mustFragment = whole.length > room || sa.connection?.fragmentation === 'force';
   return mayFragment && mustFragment ? sealFragments(header, payloads, protection, room) : [whole];
 }
+
+/** The exchanges that make the keys, and so are not protected: IKE_SA_INIT and what may take its place (RFC 5723 §4.3.2). */
+export const isFirst = (exchange: number): boolean => exchange === ExchangeType.IKE_SA_INIT || exchange === ExchangeType.IKE_SESSION_RESUME;
 
 export type Opened =
   | { readonly kind: 'payloads'; readonly payloads: readonly Payload[]; readonly authenticated: Uint8Array | undefined }

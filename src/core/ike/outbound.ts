@@ -3,7 +3,7 @@ import { formatAddress } from '../bytes/ip-address.ts';
 import { ExchangeType, NotifyType, nameOf } from '../wire/index.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { Outstanding } from './message-window.ts';
-import { seal, transmit } from './messenger.ts';
+import { isFirst, seal, transmit } from './messenger.ts';
 import { pathKey, samePath } from './path.ts';
 import type { Retransmission } from './policy.ts';
 import type { Inbound, Request } from './routine.ts';
@@ -20,11 +20,11 @@ export function sendRequest(
   failed: (error: unknown) => void,
 ): () => void {
   // §2.2: IKE_SA_INIT sent anew, with a cookie or another method, keeps Message ID 0
-  if (request.exchange === ExchangeType.IKE_SA_INIT) sa.window.reuse(0);
+  if (isFirst(request.exchange)) sa.window.reuse(0);
   const messageId = sa.window.allocate();
   const messages = seal(world, sa, request.exchange, messageId, false, request.payloads);
-  if (request.exchange === ExchangeType.IKE_SA_INIT) sa.initRequest = messages[0];
-  const { initial } = retransmissionOf(sa);
+  if (isFirst(request.exchange)) sa.initRequest = messages[0];
+  const { initial, giveUp } = retransmissionOf(sa);
   const outstanding: Outstanding = {
     messageId,
     exchange: request.exchange,
@@ -32,6 +32,7 @@ export function sendRequest(
     firstSent: world.now,
     since: world.now,
     attempts: 0,
+    giveUp: Math.min(giveUp, request.patience ?? giveUp),
     nextAt: world.now + initial,
     via: request.via,
     anywhere: request.anywhere,
@@ -53,18 +54,18 @@ export function sendRequest(
 
 /** The retransmission timer fired: copies go out, or the peer is given up. */
 export function retransmit(world: World, sa: IkeSa): void {
-  const { initial, base, giveUp } = retransmissionOf(sa);
+  const { initial, base } = retransmissionOf(sa);
   for (const request of [...sa.window.outstanding]) {
     // one that was given up may have taken the others with it
     if (request.nextAt > world.now || sa.window.awaiting(request.messageId) !== request) continue;
-    if (world.now - request.since >= giveUp) {
+    if (world.now - request.since >= request.giveUp) {
       sa.window.answered(request.messageId);
       request.fail('timeout');
       continue;
     }
     request.attempts++;
     // at least a millisecond on: whatever the policy says, a timer that fires leaves time to pass
-    request.nextAt = Math.min(world.now + Math.max(1, initial * base ** request.attempts), request.since + giveUp);
+    request.nextAt = Math.min(world.now + Math.max(1, initial * base ** request.attempts), request.since + request.giveUp);
     world.notice({ kind: 'retransmit', ikeSa: sa.id, exchange: request.exchange, messageId: request.messageId, attempt: request.attempts });
     sendCopies(world, sa, request);
   }

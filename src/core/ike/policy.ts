@@ -52,6 +52,8 @@ export interface Connection {
   /** Whoever brings it up rekeys its children and the IKE SA at once, so that what would fail in an hour fails now. */
   readonly testRekey?: boolean | undefined;
   readonly redirect: RedirectFollowing;
+  /** Ask for tickets and use them, as initiator; give and take them, as responder (RFC 5723). */
+  readonly resumption: boolean;
 }
 
 export type AuthKind = 'psk' | 'pubkey' | 'eap' | 'null' | 'any';

@@ -21,6 +21,8 @@ export interface Request {
   readonly via?: Path | undefined;
   /** RFC 4555 §3.6: a responder whose address is gone may send it over any pair of addresses. */
   readonly anywhere?: boolean | undefined;
+  /** Give up after this time where the policy would wait longer. */
+  readonly patience?: Millis | undefined;
 }
 
 /** A message that was received, opened and checked against the grammar. */
@@ -51,7 +53,7 @@ export function* ask<K extends Ask['kind']>(request: Extract<Ask, { kind: K }>, 
 export function* exchange(
   exchangeType: number,
   payloads: readonly Payload[],
-  options: Pick<Request, 'via' | 'anywhere'> = {},
+  options: Pick<Request, 'via' | 'anywhere' | 'patience'> = {},
 ): Routine<Inbound> {
   return (yield { kind: 'exchange', request: { exchange: exchangeType, payloads, ...options } }) as Inbound;
 }

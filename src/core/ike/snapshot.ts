@@ -12,11 +12,14 @@ import { resumeMobike } from './tasks/mobike-roam.ts';
 import { type MobikeSnapshot, restoreMobike, snapshotMobike } from './tasks/mobike-state.ts';
 import { checkLiveness } from './tasks/mobike-update.ts';
 import type { RedirectState } from './tasks/redirect.ts';
+import { type ResumptionState, restoreWallet, snapshotWallet, type WalletSnapshot } from './tasks/resumption.ts';
 
 /** Everything an endpoint needs to go on after a restart, as plain data. It holds keys: whoever stores it protects it. */
 export interface EndpointSnapshot {
   readonly version: 1;
   readonly ikeSas: readonly IkeSaSnapshot[];
+  /** Tickets to resume with (RFC 5723). */
+  readonly tickets?: readonly WalletSnapshot[] | undefined;
 }
 
 interface IkeSaSnapshot {
@@ -36,6 +39,7 @@ interface IkeSaSnapshot {
   readonly floated?: boolean;
   readonly mobike?: MobikeSnapshot | undefined;
   readonly nat: { readonly ours: boolean; readonly theirs: boolean; readonly forced: boolean };
+  readonly resumption?: ResumptionState | undefined;
   readonly redirect?: Pick<RedirectState, 'peerFollows' | 'weFollow' | 'from'> | undefined;
   readonly localId: Identification | undefined;
   readonly remoteId: Identification | undefined;
@@ -60,7 +64,7 @@ interface ChildSaSnapshot {
 /** Only what is established and not about to be replaced: exchanges under way are begun anew by the next life. */
 export function snapshotEndpoint(world: EndpointWorld): EndpointSnapshot {
   const stable = [...world.ikeSas.values()].filter((sa) => sa.isEstablished && sa.connection !== undefined);
-  return { version: 1, ikeSas: stable.map((sa) => snapshotIkeSa(world, sa)) };
+  return { version: 1, ikeSas: stable.map((sa) => snapshotIkeSa(world, sa)), tickets: snapshotWallet(world) };
 }
 
 /**
@@ -79,6 +83,7 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
     world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: (owner) => checkLiveness(world, owner) });
     resumeMobike(world, sa);
   }
+  restoreWallet(world, snapshot.tickets ?? []);
 }
 
 function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
@@ -100,6 +105,7 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     floated: sa.floated,
     mobike: sa.mobike && snapshotMobike(sa.mobike),
     nat: { ...sa.nat },
+    resumption: sa.resumption && { ...sa.resumption },
     redirect: sa.redirect && { peerFollows: sa.redirect.peerFollows, weFollow: sa.redirect.weFollow, from: sa.redirect.from },
     localId: sa.localId,
     remoteId: sa.remoteId,
@@ -148,6 +154,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   sa.window.sendSize = saved.sendWindow;
   Object.assign(sa.peer, saved.peer);
   Object.assign(sa.nat, saved.nat);
+  if (saved.resumption) sa.resumption = { ...saved.resumption };
   if (saved.redirect) sa.redirect = { ...saved.redirect, nonce: undefined };
   sa.floated = saved.floated ?? false;
   sa.mobike = saved.mobike && restoreMobike(saved.mobike, world.now);

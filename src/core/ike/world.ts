@@ -10,6 +10,8 @@ import type { Connection, EndpointLimits, RedirectPolicy } from './policy.ts';
 import type { Reconnects } from './reconnect.ts';
 import type { Routine } from './routine.ts';
 import type { Redirects } from './tasks/redirect.ts';
+import type { TicketWallet } from './tasks/resumption.ts';
+import type { TicketOffice } from './tasks/tickets.ts';
 import type { Timer } from './timers.ts';
 
 /** What an endpoint is built with. */
@@ -27,6 +29,12 @@ export interface EndpointOptions {
   readonly forceEncap?: boolean;
   /** Sends clients to other gateways (RFC 5685). */
   readonly redirect?: RedirectPolicy | undefined;
+  /** 32 octets that this machine keeps across restarts: tickets and crash tokens of the life before stay good. */
+  readonly secret?: Uint8Array | undefined;
+  /** Of the credentials: tickets that were given under others are void (RFC 5723 §6.2). */
+  readonly credentialsDigest?: Uint8Array | undefined;
+  /** Wall clock at time 0, milliseconds since 1970. */
+  readonly epoch?: number | undefined;
   /** Raises `ike-keys` notices. Off unless the operator asks for a key log by an explicit command. */
   readonly logKeys?: boolean;
   /** Raises `message` notices. */
@@ -46,7 +54,12 @@ export interface World {
   readonly redirects: Redirects;
   /** Undefined until the world has told. */
   readonly ownAddresses: Omit<Extract<Observation, { kind: 'local-addresses' }>, 'kind'> | undefined;
+  /** Tickets that we give, and those that we hold (RFC 5723). */
+  readonly tickets: TicketOffice;
+  readonly wallet: TicketWallet;
 
+  /** Milliseconds since 1970. */
+  wall(): number;
   emit(effect: Effect): void;
   notice(notice: Notice): void;
   arm(timer: Timer, at: Millis): void;

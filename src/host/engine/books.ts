@@ -35,6 +35,7 @@ export class Books {
         break;
       }
       case 'redirected':
+      case 'not-resumed':
         if (notice.to !== undefined && notice.connection !== undefined) this.connected.add(notice.connection, notice.to);
         break;
       case 'nat':

@@ -31,6 +31,10 @@ export interface InstanceOptions<Plane extends DataPlane = DataPlane> {
   readonly authorise?: Authorise | undefined;
   /** Resolves the names of gateways to which peers redirect us. */
   readonly lookup?: Lookup | undefined;
+  /** 32 octets that this machine keeps across restarts, for tickets (RFC 5723) and crash tokens (RFC 6290). */
+  readonly secret?: Uint8Array | undefined;
+  /** Of the credentials: tickets that were given under others are void. */
+  readonly credentialsDigest?: Uint8Array | undefined;
   /** Sends clients to other gateways (RFC 5685). */
   readonly redirect?: RedirectPolicy | undefined;
   /** Raises `ike-keys` notices: whoever has them reads everything. */
@@ -88,6 +92,9 @@ export class Instance<Plane extends DataPlane = DataPlane> {
           forceEncap,
           certificateAuthorities: credentials.authorityHashes(),
           redirect: options.redirect,
+          secret: options.secret,
+          credentialsDigest: options.credentialsDigest,
+          epoch: platform.clock.wall() - platform.clock.now(),
           logKeys: logKeys ?? false,
           logMessages: logMessages ?? false,
         }),
@@ -288,8 +295,8 @@ export class Instance<Plane extends DataPlane = DataPlane> {
       return await until(
         this.engine.events,
         (notice) => {
-          // another gateway, another IKE SA (RFC 5685)
-          if (notice?.kind === 'redirected' && notice.ikeSa === ikeSa) ikeSa = notice.to ?? ikeSa;
+          // another gateway (RFC 5685), or a ticket that was not taken (RFC 5723): another IKE SA
+          if ((notice?.kind === 'redirected' || notice?.kind === 'not-resumed') && notice.ikeSa === ikeSa) ikeSa = notice.to ?? ikeSa;
           return this.#judge(name, child, ikeSa!, notice);
         },
         signal,

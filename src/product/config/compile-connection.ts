@@ -85,6 +85,7 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
       most: connection.max_redirects ?? DEFAULTS.maxRedirects,
       within: connection.redirect_period ?? DEFAULTS.redirectPeriod,
     },
+    resumption: connection.resumption ?? false,
     keyingTries: connection.keyingtries ?? 1,
   };
 }

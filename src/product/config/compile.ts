@@ -41,6 +41,7 @@ export function compile(config: LoadedConfig): CompiledConfig {
     plane: settings.plane ?? 'auto',
     mtu: settings.mtu,
     addresses,
+    state: settings.state === undefined ? undefined : context.path(settings.state),
     transfer: compileTransfer(settings, context),
     control: { socket: settings.control?.socket === undefined ? undefined : context.path(settings.control.socket) },
     warnings: context.warnings.sort((a, b) => (a.place.line ?? 0) - (b.place.line ?? 0) || (a.place.column ?? 0) - (b.place.column ?? 0)),

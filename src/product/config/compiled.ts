@@ -20,6 +20,8 @@ export interface CompiledConfig {
   /** Our own addresses inside the tunnel, `10.66.0.1/24`; reserved in the pools. */
   readonly addresses: readonly string[];
   readonly transfer: TransferSettings;
+  /** Folder of what outlives a restart, absolute. */
+  readonly state: string | undefined;
   readonly control: {
     /** Undefined: `defaultSocketPath` of control. */
     readonly socket: string | undefined;

@@ -2,12 +2,13 @@ import { chooseBackend } from '../../host/dataplane/index.ts';
 import { CredentialStore } from '../../host/engine/credentials.ts';
 import type { InstanceOptions } from '../../host/engine/instance.ts';
 import { loadCredentials } from '../../host/engine/load-credentials.ts';
+import { lastingSecret } from '../../host/platform/lasting-secret.ts';
 import type { Platform } from '../../host/platform/platform.ts';
 import { systemLookup, systemPlatform } from '../../host/platform/system.ts';
 import type { CompiledConfig, ConfigWarning } from './compiled.ts';
 import { machineFiles } from './machine-files.ts';
 import { type Lookup, resolveNames } from './names.ts';
-import { readCredentials } from './secrets.ts';
+import { digestOf, readCredentials } from './secrets.ts';
 
 /** What gateway and client have in common. */
 export interface InstanceRequest {
@@ -39,10 +40,13 @@ export async function prepareInstance(
   const { connections } = await resolveNames(config, lookup, role === 'gateway' ? undefined : ({ name }) => needed?.includes(name) ?? true);
   const warnings = [...config.warnings];
   let { credentials } = request;
+  let credentialsDigest: Uint8Array | undefined;
+  const secret = config.state === undefined ? undefined : await lastingSecret(config.state);
   if (credentials === undefined) {
     const raw = await readCredentials(config.credentials, machineFiles);
     warnings.push(...raw.warnings);
     credentials = new CredentialStore();
+    credentialsDigest = digestOf(raw);
     loadCredentials(credentials, raw);
   }
   const options: InstanceOptions = {
@@ -57,6 +61,8 @@ export async function prepareInstance(
     credentials,
     lookup,
     redirect: config.redirect,
+    secret,
+    credentialsDigest,
     logKeys: request.logKeys,
     logMessages: request.logMessages,
   };

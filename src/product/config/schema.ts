@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { integer } from './formats.ts';
+import { integer, path } from './formats.ts';
 import { connection } from './schema/connection.ts';
 import { authority, pool, secret } from './schema/credentials.ts';
 import { control, limits, listen, ownAddresses, redirect, transfer } from './schema/daemon.ts';
@@ -17,6 +17,11 @@ export const configuration = section({
   ),
   listen: key(listen, 'The sockets IKE and ESP in UDP are spoken on.'),
   control: key(control, 'The socket from which `status`, `sas`, `up` and `down` speak to a running instance.'),
+  state: key(
+    path,
+    'A folder for the secret that outlives a restart, made with mode 0700: tickets (`resumption`) of the life before stay good, and peers hear at once that we crashed (`crash_detection`).',
+    'none: a restart is noticed by silence alone',
+  ),
   plane: key(
     z.enum(['auto', 'xfrm', 'tun', 'netns', 'netstack']),
     'Where packets are handled; `auto` takes the first that works here.',

@@ -1,4 +1,6 @@
 import { ConfigError, fromHex, fromUtf8, TunnelwrightError, utf8 } from '../../core/bytes/index.ts';
+import { sha256 } from '../../core/crypto/index.ts';
+import { formatIdentityPattern } from '../../core/pki/index.ts';
 import type { ConfigWarning, CredentialSources, FileReference, SecretSource } from './compiled.ts';
 import { errorAt, type Place } from './source.ts';
 import { invalid, type Parsed, valid } from './values.ts';
@@ -65,6 +67,17 @@ export async function readCredentials(sources: CredentialSources, files: Credent
     psks.push({ name, owners, secret: octets });
   }
   return { certificates, authorities, peers, psks, warnings };
+}
+
+/** Another one for other credentials: whoever was let in by some of these is not by some of those. */
+export function digestOf({ certificates, authorities, peers, psks }: RawCredentials): Uint8Array {
+  const parts = [
+    ...certificates.flatMap((each) => [utf8(each.handle), ...each.certificates.map(({ data }) => data)]),
+    ...[...authorities, ...peers].flatMap(({ handle, certificate }) => [utf8(handle), certificate.data]),
+    ...psks.flatMap(({ name, owners, secret }) => [utf8(name), utf8(owners.map(formatIdentityPattern).join()), secret]),
+  ];
+  // lengths in between: what one part ends with is not what the next begins with
+  return sha256(...parts.flatMap((part) => [utf8(`${part.length} `), part]));
 }
 
 /** One secret, from wherever it is. */

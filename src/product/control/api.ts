@@ -74,6 +74,10 @@ const ikeSa = z.object({
       peerAddresses: z.array(z.string()),
     })
     .nullable(),
+  /** It goes on from an earlier IKE SA, by a ticket (RFC 5723). */
+  resumed: z.boolean(),
+  /** A ticket for it is out, by which it can go on should it be lost. */
+  resumable: z.boolean(),
   /** The peer follows redirects (RFC 5685). */
   redirectable: z.boolean(),
   /** The gateway that sent the initiator here. */

@@ -38,6 +38,8 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     suite: sa.suite,
     fragmentation: sa.fragmentation,
     mobike: sa.mobike ? { decides: sa.mobike.decides, peerAddresses: [...sa.mobike.peerAddresses] } : null,
+    resumed: sa.resumed,
+    resumable: sa.resumable,
     redirectable: sa.redirectable,
     redirectedFrom: sa.redirectedFrom ?? null,
     dpdSeconds: dpdDelay / 1000,
@@ -127,6 +129,7 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
     case 'child-down':
     case 'nat':
     case 'redirected':
+    case 'not-resumed':
       return line(rest);
     // What is not known to be harmless stays inside: keys are notices too.
     default:

@@ -251,7 +251,13 @@ describe('asks', () => {
   });
 
   test('without a hook every authenticated peer may come in; the hook may say no, with a reason for us', async () => {
-    const ask: Ask = { kind: 'authorise', connection: 'road', remoteId: { idType: 2, data: Uint8Array.of(1) }, remote: peerAt(500) };
+    const ask: Ask = {
+      kind: 'authorise',
+      connection: 'road',
+      remoteId: { idType: 2, data: Uint8Array.of(1) },
+      remote: peerAt(500),
+      resumed: false,
+    };
     const open = await world();
     open.core.ask(ask);
     open.engine.command({ kind: 'check-liveness', ikeSa: 1 });

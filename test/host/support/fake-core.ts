@@ -132,6 +132,8 @@ export function ikeSa(id: number, more: Partial<IkeSaInfo> = {}): IkeSaInfo {
     natTheirs: false,
     suite: '',
     fragmentation: true,
+    resumed: false,
+    resumable: false,
     redirectable: false,
     redirectedFrom: undefined,
     establishedAt: 0,

@@ -64,6 +64,7 @@ describe('defaults', () => {
       natsAllowed: true,
       childless: 'allow',
       redirect: { follow: true, most: 5, within: 300_000 },
+      resumption: false,
       keyingTries: 1,
     });
     expect(proposals.map(formatProposalWords)).toEqual([

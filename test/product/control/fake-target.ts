@@ -43,6 +43,8 @@ export function ikeSa(changes: Partial<IkeSaStatus> = {}): IkeSaStatus {
     natTheirs: true,
     suite: 'aes256gcm16/prfsha384/x25519',
     fragmentation: true,
+    resumed: false,
+    resumable: false,
     redirectable: false,
     redirectedFrom: undefined,
     establishedAt: NOW - 252_000,

@@ -14,6 +14,7 @@ import { configurationRequest, leaseAddresses, takeConfiguration } from '../task
 import { methodName } from '../tasks/ke.ts';
 import { answerMobikeOffer, offerMobike, takeMobike } from '../tasks/mobike.ts';
 import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
+import { acceptTicket, grantTicket, settleResumption, ticketRequest } from '../tasks/resumption.ts';
 import { enforceUniqueness, heedInitialContact, initialContact } from '../tasks/uniqueness.ts';
 import type { World } from '../world.ts';
 import { pendingKes } from './ike-intermediate.ts';
@@ -40,12 +41,13 @@ export function* initiateIkeAuth(
     id,
     ...proof.filter((p) => p.kind === 'CERT'),
     ...initialContact(world, sa, connection),
-    ...certificateRequests(world, [connection]),
+    ...(sa.resumption?.session ? [] : certificateRequests(world, [connection])),
     ...(peer ? [{ kind: 'IDr', ...peer } as const] : []),
     ...proof.filter((p) => p.kind === 'AUTH'),
     ...configurationRequest(connection),
     ...offerMobike(world, sa, connection),
     ...(child?.payloads ?? []),
+    ...ticketRequest(connection),
   ]);
   const refused = errorNotify(payloads);
   // without AUTH nobody is proven: whatever the notify says, there is no IKE SA
@@ -54,7 +56,9 @@ export function* initiateIkeAuth(
   yield* provePeer(world, sa, connection, material, payloads);
   takeMobike(world, sa, connection, payloads);
   established(world, sa);
+  settleResumption(world, sa);
   heedAuthRedirect(world, sa, connection, payloads);
+  acceptTicket(world, sa, payloads);
   enforceUniqueness(world, sa);
   // whoever called deletes the IKE SA when the rest fails, and the child on the other side goes with it (§1.4.1)
   if (child && refused) throw refusedBy(refused, `CHILD_SA ${child.offer.policy.name}`);
@@ -115,16 +119,23 @@ export function* respondIkeAuth(
   sa.connection = connection;
   // the peer is no stranger any more: what is waited for now is ours, and has deadlines of its own
   world.clear(sa.timers['half-open']);
-  const allowed = yield* ask({ kind: 'authorise', connection: connection.name, remoteId: sa.remoteId!, remote: sa.remote });
+  const allowed = yield* ask({
+    kind: 'authorise',
+    connection: connection.name,
+    remoteId: sa.remoteId!,
+    remote: sa.remote,
+    resumed: sa.resumption?.session !== undefined,
+  });
   if (!allowed.ok) throw allowed.error;
   const mobike = answerMobikeOffer(world, sa, connection, request);
   const self = yield* authenticateSelf(sa, connection, material);
   heedInitialContact(world, sa, findNotify(payloads, NotifyType.INITIAL_CONTACT) !== undefined);
   established(world, sa);
+  settleResumption(world, sa);
   const elsewhere = redirectAuthenticated(world, sa, allowed.redirect);
   if (elsewhere.length > 0) return { payloads: [...self, ...elsewhere] };
   const child = yield* firstChild(world, sa, connection, material, payloads);
-  return { payloads: [...self, ...child, ...mobike], afterwards: () => enforceUniqueness(world, sa) };
+  return { payloads: [...self, ...child, ...mobike, ...grantTicket(world, sa, payloads)], afterwards: () => enforceUniqueness(world, sa) };
 }
 
 /** §1.2: when the CHILD_SA cannot be made the IKE SA is created as usual, and an error notify stands for the child. */

@@ -104,15 +104,15 @@ function finish(
   sa.setKeys(initialKeys(selected.suite, sharedSecret, nonces, sa));
   zeroise(sharedSecret);
   detectNat(world, sa, payloads);
-  // §2.23: the initiator moves to the NAT port as soon as either end sits behind a NAT
-  if ((natFound(sa) || floatsForMobike(world, sa, connection, payloads)) && !sa.encap) {
-    world.moved(sa, {
-      local: { ip: sa.local.ip, port: world.ownPort(true) },
-      remote: { ip: sa.remote.ip, port: connection.remoteNatPort },
-      encap: true,
-    });
-  }
+  floatToNatPort(world, sa, connection, payloads);
   return { initRequest: sa.initRequest ?? EMPTY, initResponse: response.raw, nonces, intAuth: new IntAuth() };
+}
+
+/** §2.23: the initiator moves to the NAT port as soon as either end sits behind a NAT; for MOBIKE's sake also without (RFC 4555 §3.3). */
+export function floatToNatPort(world: World, sa: IkeSa, connection: Connection, payloads: readonly Payload[]): void {
+  if (sa.encap || !(natFound(sa) || floatsForMobike(world, sa, connection, payloads))) return;
+  const local = { ip: sa.local.ip, port: world.ownPort(true) };
+  world.moved(sa, { local, remote: { ip: sa.remote.ip, port: connection.remoteNatPort }, encap: true });
 }
 
 /** The responder's half, once the initiator has shown that it is worth state. */

@@ -9,6 +9,7 @@ import { asksForIkeDelete } from '../tasks/ike-delete.ts';
 import { handOver } from '../tasks/ike-rekey.ts';
 import { answerMobike } from '../tasks/mobike.ts';
 import { heedSessionRedirect } from '../tasks/redirect.ts';
+import { grantTicket } from '../tasks/resumption.ts';
 import type { World } from '../world.ts';
 import { enqueueCreate } from './create-child-sa.ts';
 
@@ -25,7 +26,7 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
   const { answers, closed } = answerChildDeletes(world, sa, payloads);
   const mobike = answerMobike(world, sa, request);
   return {
-    payloads: [...answers, ...mobike.payloads],
+    payloads: [...answers, ...mobike.payloads, ...grantTicket(world, sa, payloads)],
     afterwards: () => {
       mobike.afterwards();
       reopen(world, sa, closed);

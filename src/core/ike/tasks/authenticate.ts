@@ -9,9 +9,12 @@ import { ask, type Routine } from '../routine.ts';
 import { type AuthMaterial, signedOctets } from '../signed-octets.ts';
 import type { World } from '../world.ts';
 import { DEFAULT_HASHES } from './certificates.ts';
+import { proveResumed, verifyResumed } from './resumption.ts';
 
 /** RFC 7296 §2.15: our ID, CERT and AUTH payloads. The key is elsewhere; we hand over what must be covered. */
 export function* authenticateSelf(sa: IkeSa, connection: Connection, material: AuthMaterial): Routine<Payload[]> {
+  const session = sa.resumption?.session;
+  if (session) return proveResumed(sa, session, material);
   const auth = connection.local[0];
   if (auth === undefined) throw noAuthentication(connection, 'local');
   const { keys, peer, originalRole } = sa;
@@ -48,6 +51,8 @@ export function* verifyPeer(
   material: AuthMaterial,
   payloads: readonly Payload[],
 ): Routine<Connection> {
+  const session = sa.resumption?.session;
+  if (session) return verifyResumed(world, sa, session, candidates, material, payloads);
   const peerRole = sa.originalRole === 'initiator' ? 'responder' : 'initiator';
   const { idType, data, reserved } = need(payloads, peerRole === 'initiator' ? 'IDi' : 'IDr');
   // copies: the identity outlives the datagram

@@ -14,6 +14,7 @@ import type { World } from '../world.ts';
 import { deleteIkeSa } from './ike-delete.ts';
 import { acceptKe, finishKe, methodWanted, offerKe } from './ke.ts';
 import { newNonce, nonceOf } from './nonce.ts';
+import { promiseTicket, renewTicket } from './resumption.ts';
 import { selectForInit } from './select-ike.ts';
 
 /**
@@ -134,6 +135,7 @@ export function respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payl
     { kind: 'SA', proposals: [{ ...proposal, protocol: ProtocolId.IKE, spi: spiR }] },
     { kind: 'Nonce', data: nonces.Nr },
     ke,
+    ...promiseTicket(payloads),
   ];
   if (suite.additional === undefined) return { payloads: answer, ...complete([sharedSecret]) };
   const half: HalfMade = {
@@ -180,6 +182,7 @@ function successorOf(
   successor.redirect = sa.redirect;
   successor.floated = sa.floated;
   successor.mobike = sa.mobike;
+  successor.resumption = sa.resumption && { session: sa.resumption.session, authenticatedAt: sa.resumption.authenticatedAt };
   successor.localId = sa.localId;
   successor.remoteId = sa.remoteId;
   successor.localAuth = sa.localAuth;
@@ -203,6 +206,7 @@ export function handOver(world: World, old: IkeSa, successor: IkeSa, byUs: boole
   old.predecessor = undefined;
   successor.predecessor = old;
   stepBack(world, old, successor);
+  renewTicket(world, old, successor);
   world.notice({ kind: 'ike-rekeyed', from: old.id, to: successor.id, byUs });
   // a peer that never sends its Delete must not keep the old SA alive for ever
   if (!byUs) world.arm(old.timers.linger, world.now + REPLACED_LIFE);

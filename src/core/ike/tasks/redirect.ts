@@ -204,9 +204,9 @@ function redirectedFrom(payloads: readonly Payload[]): string | undefined {
   return fits && data[1] === ip.length ? formatIp(ip) : undefined;
 }
 
-/** A redirect in IKE_SA_INIT comes alone (§3); beside an SA payload it means nothing. */
+/** A redirect in IKE_SA_INIT, or what takes its place, comes alone (§3); beside Nr it means nothing. */
 const initRedirect = (payloads: readonly Payload[]) =>
-  find(payloads, 'SA') === undefined ? findNotify(payloads, NotifyType.REDIRECT) : undefined;
+  find(payloads, 'Nonce') === undefined ? findNotify(payloads, NotifyType.REDIRECT) : undefined;
 
 function gatewayIdentity(gateway: string): Uint8Array {
   const ip = tryParseIp(gateway);

@@ -194,6 +194,11 @@ export const connection = section({
     5,
   ),
   redirect_period: key(duration, 'The time in which redirects are counted.', '5m'),
+  resumption: key(
+    flag,
+    'Tickets by which a client that was cut off comes back without authenticating in full (RFC 5723). Its keys then hang on those of before.',
+    'no',
+  ),
   rekey_time: key(duration, 'Lifetime of the IKE SA. 0 is never.', '4h'),
   over_time: key(duration, 'How long after rekey_time the IKE SA is closed when no rekeying succeeded.', '10 % of rekey_time'),
   rand_time: key(duration, 'Rekeying begins up to this long before rekey_time, at random.', '10 % of rekey_time'),
