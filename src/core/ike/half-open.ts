@@ -1,7 +1,16 @@
 import { toHex } from '../bytes/bytes.ts';
 import { TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
-import { checkMessage, ExchangeType, type IkeHeader, type Message, NotifyType, type Payload, summarise, writeMessage } from '../wire/index.ts';
+import {
+  checkMessage,
+  ExchangeType,
+  type IkeHeader,
+  type Message,
+  NotifyType,
+  type Payload,
+  summarise,
+  writeMessage,
+} from '../wire/index.ts';
 import { bestMatch } from './address-patterns.ts';
 import type { Datagram, Millis } from './effects.ts';
 import { respondIkeSaInit } from './exchanges/ike-sa-init.ts';
