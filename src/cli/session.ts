@@ -107,7 +107,7 @@ async function openFiles(instance: Instance, { config, onFile }: SessionOptions)
 
 /** Who has an inner address, as the tunnel's authentication says. */
 function identityAt(instance: Instance, ip: string): string {
-  const sa = instance.ikeSas().find(({ assigned, role }) => role === 'responder' && assigned.includes(ip));
+  const sa = instance.ikeSas().find(({ assigned, assignedToUs }) => !assignedToUs && assigned.includes(ip));
   return sa?.remoteId === undefined ? ip : formatIdentity(sa.remoteId);
 }
 

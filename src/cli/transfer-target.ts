@@ -79,7 +79,6 @@ export class InstanceTransfer implements TransferTarget {
   }
 
   #address(peer: string): string {
-    if (tryParseIp(peer) !== undefined) return peer;
     const up = this.#instance.ikeSas().filter(({ state }) => state === 'established' || state === 'rekeying');
     const sa =
       up.find(({ connection }) => connection === peer) ??
@@ -87,6 +86,7 @@ export class InstanceTransfer implements TransferTarget {
       up.find((candidate) => idOf(candidate)?.split('@')[0] === peer);
     const only = sa ?? (peer === this.#instance.name && up.length === 1 ? up[0] : undefined);
     if (only === undefined) {
+      if (tryParseIp(peer) !== undefined) return peer;
       // A name behind the tunnel, for its own DNS.
       if (peer.includes('.') && up.length > 0) return peer;
       throw new CliError(`${peer} is not connected`, {
@@ -105,7 +105,7 @@ export class InstanceTransfer implements TransferTarget {
   /** As client: where the gateway said it is, or the one host behind it. As gateway: the address that the client was given. */
   #candidates(sa: IkeSaStatus): string[] {
     const hosts = sa.children.flatMap((child) => child.remoteTs.flatMap(singleHost));
-    if (sa.role === 'responder') return [...sa.assigned, ...hosts];
+    if (!sa.assignedToUs && sa.assigned.length > 0) return [...sa.assigned, ...hosts];
     return [...(this.#servers.get(sa.id) ?? []), ...hosts];
   }
 }

@@ -56,7 +56,7 @@ function ends(sa: IkeSaDocument, columns: number): string[] {
   const initiator = sa.role === 'initiator';
   const row = (word: string, id: string | null, auth: string, ours: boolean) => {
     const spi = ours === initiator ? `${sa.spiI}_i` : `${sa.spiR}_r`;
-    return [word, id ?? '?', authWord(auth), ours === initiator ? sa.assigned.join(' ') : '', `spi ${spi}`];
+    return [word, id ?? '?', authWord(auth), ours === sa.assignedToUs ? sa.assigned.join(' ') : '', `spi ${spi}`];
   };
   const rows = [row('  we  ', sa.localId, sa.localAuth, true), row('  them', sa.remoteId, sa.remoteAuth, false)];
   const aligned = table(withoutEmpty(rows), { gap: '  ' });

@@ -364,7 +364,9 @@ export interface IkeSaInfo {
   readonly establishedAt: Millis | undefined;
   readonly rekeyAt: Millis | undefined;
   readonly lastInbound: Millis | undefined;
+  /** Inner addresses that were assigned, by the peer to us or by us to the peer; who began the IKE SA does not tell, since either end rekeys. */
   readonly assigned: readonly string[];
+  readonly assignedToUs: boolean;
   readonly children: readonly ChildSaInfo[];
 }
 

@@ -292,6 +292,7 @@ export class IkeSa {
       rekeyAt: this.rekeyAt,
       lastInbound: this.lastInbound,
       assigned: this.assigned,
+      assignedToUs: this.assignedToUs,
       children: [...this.children.values()].map((child) => child.info()),
     };
   }

@@ -252,8 +252,8 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   restore(snapshot: EngineSnapshot): void {
     this.#resumable = new Map(snapshot.sequences.map(({ inboundSpi, numbers }) => [inboundSpi, numbers]));
     this.#enter('restore', (now) => this.#core.restore(snapshot.core, now));
-    for (const { id, remoteId, assigned, role } of this.#living()) {
-      if (role === 'responder' && remoteId !== undefined) this.leases.restore(id, remoteId, assigned);
+    for (const { id, remoteId, assigned, assignedToUs } of this.#living()) {
+      if (!assignedToUs && remoteId !== undefined) this.leases.restore(id, remoteId, assigned);
     }
   }
 

@@ -87,7 +87,9 @@ const ikeSa = z.object({
   establishedAt: maybeTime,
   rekeyAt: maybeTime,
   lastInboundAt: maybeTime,
+  /** Inner addresses that one end assigned to the other: to us, or by us. */
   assigned: z.array(z.string()),
+  assignedToUs: z.boolean(),
   children: z.array(childSa),
 });
 

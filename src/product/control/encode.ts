@@ -47,6 +47,7 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     rekeyAt: time(sa.rekeyAt),
     lastInboundAt: time(sa.lastInbound),
     assigned: [...sa.assigned],
+    assignedToUs: sa.assignedToUs,
     children: sa.children.map((child) => childDocument(child, toIso)),
   };
 }

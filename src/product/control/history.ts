@@ -18,7 +18,7 @@ interface Gone {
 /** What `status` knows beyond the SAs that stand: who was here and why not any more, and how quickly peers answer. Bounded. */
 export class PeerHistory {
   readonly #gone = new Map<string, Gone>();
-  readonly #up = new Map<number, { readonly connection: string; readonly id: string | null }>();
+  readonly #up = new Map<number, { readonly connection: string; readonly id: string | null; readonly since: Millis | undefined }>();
   readonly #connections = new Map<number, string>();
   readonly #rtt = new Map<number, Millis>();
 
@@ -35,7 +35,7 @@ export class PeerHistory {
         const { connection, remoteId } = notice.info;
         if (connection === undefined) return;
         const id = remoteId === undefined ? null : formatIdentity(remoteId);
-        remember(this.#up, notice.ikeSa, { connection, id });
+        remember(this.#up, notice.ikeSa, { connection, id, since: notice.info.establishedAt });
         remember(this.#connections, notice.ikeSa, connection);
         this.#gone.delete(keyOf(connection, id));
         this.#gone.delete(keyOf(connection, null));
@@ -82,6 +82,8 @@ export class PeerHistory {
 
   #present(sa: IkeSaStatus, toIso: ToIso): PeerStatus {
     const up = UP.has(sa.state);
+    // a rekeying is no interruption
+    const since = this.#up.get(sa.id)?.since ?? sa.establishedAt;
     const children = sa.children.filter((child) => child.state !== 'dead');
     const sum = (pick: (child: IkeSaStatus['children'][number]) => number | undefined) =>
       children.reduce((total, child) => total + (pick(child) ?? 0), 0);
@@ -91,7 +93,7 @@ export class PeerHistory {
       connection: sa.connection!,
       id: sa.remoteId === undefined ? null : formatIdentity(sa.remoteId),
       state: up ? 'up' : 'connecting',
-      since: sa.establishedAt === undefined ? null : toIso(sa.establishedAt),
+      since: since === undefined ? null : toIso(since),
       addresses: [...sa.assigned],
       bytesIn: sum((child) => child.counters?.inbound.bytes),
       bytesOut: sum((child) => child.counters?.outbound.bytes),

@@ -375,10 +375,18 @@ describe('leases', () => {
     expect(engine.leases.list()).toMatchObject([{ ip: '10.66.0.1', ikeSa: undefined }]);
   });
 
-  test('stand again after a restart', async () => {
+  test('stand again after a restart, whoever began the IKE SA that rekeyed the first; what is ours is nobody’s lease', async () => {
     const { engine } = await world({ pools });
-    engine.restore({ core: { sas: [ikeSa(3, { role: 'responder', assigned: ['10.66.0.4'] })] }, sequences: [] });
-    expect(engine.leases.list()).toMatchObject([{ ip: '10.66.0.4', ikeSa: 3 }]);
+    const sas = [
+      ikeSa(3, { role: 'responder', assigned: ['10.66.0.4'] }),
+      ikeSa(4, { role: 'initiator', assigned: ['10.66.0.5'] }),
+      ikeSa(5, { role: 'initiator', assigned: ['10.66.0.6'], assignedToUs: true }),
+    ];
+    engine.restore({ core: { sas }, sequences: [] });
+    expect(engine.leases.list()).toMatchObject([
+      { ip: '10.66.0.4', ikeSa: 3 },
+      { ip: '10.66.0.5', ikeSa: 4 },
+    ]);
   });
 });
 

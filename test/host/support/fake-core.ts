@@ -140,6 +140,7 @@ export function ikeSa(id: number, more: Partial<IkeSaInfo> = {}): IkeSaInfo {
     rekeyAt: undefined,
     lastInbound: undefined,
     assigned: [],
+    assignedToUs: false,
     children: [],
     ...more,
   };

@@ -16,7 +16,7 @@ import {
   socketFolder,
   type TransferProgress,
 } from '../../../src/product/control/index.ts';
-import { FakeTarget, ikeSa, WALL } from './fake-target.ts';
+import { FakeTarget, ikeSa, NOW, WALL } from './fake-target.ts';
 
 let folder: string;
 let path: string;
@@ -276,12 +276,14 @@ describe('questions', () => {
     expect((await client.status()).peers).toMatchObject([
       { connection: 'branch', state: 'down', since: null, reason: 'the pre-shared key is wrong' },
     ]);
-    const up = ikeSa({ id: 8, connection: 'branch' });
+    const up = ikeSa({ id: 8, connection: 'branch', establishedAt: NOW - 900_000 });
     target.notice({ kind: 'ike-up', ikeSa: 8, info: up });
     target.notice({ kind: 'ike-rekeyed', from: 8, to: 9, byUs: true });
     target.sas = [ikeSa({ id: 9, connection: 'branch' })];
     target.notice({ kind: 'ike-down', ikeSa: 8, connection: 'branch', reason: 'rekeyed', error: undefined });
-    expect((await client.status()).peers).toMatchObject([{ connection: 'branch', id: 'alice@example.com', state: 'up' }]);
+    const [now] = (await client.status()).peers;
+    expect(now).toMatchObject({ connection: 'branch', id: 'alice@example.com', state: 'up' });
+    expect(now!.since, 'since it came up, not since it was rekeyed').toBe(new Date(WALL - 900_000).toISOString());
   });
 });
 

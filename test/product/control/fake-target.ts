@@ -51,6 +51,7 @@ export function ikeSa(changes: Partial<IkeSaStatus> = {}): IkeSaStatus {
     rekeyAt: NOW + 13_680_000,
     lastInbound: NOW - 11_000,
     assigned: ['10.66.0.5'],
+    assignedToUs: false,
     children: [
       {
         id: 31,
