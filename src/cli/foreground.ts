@@ -13,7 +13,7 @@ import { interruptible, onEnd } from './interrupt.ts';
 import { KeyFolder } from './key-log.ts';
 import type { Output } from './output.ts';
 import { type FailureOptions, failureOf } from './render/errors.ts';
-import { renderEvent } from './render/log.ts';
+import { EventLog } from './render/log.ts';
 import { Steps } from './render/steps.ts';
 import { Session } from './session.ts';
 import type { Wanted } from './settings.ts';
@@ -36,6 +36,7 @@ export class Foreground {
   readonly #session: Session;
   readonly #keys: KeyFolder | undefined;
   readonly #steps: Steps;
+  readonly #log: EventLog;
   #phase: 'connecting' | 'up' | 'closing' = 'connecting';
 
   static async open(options: ForegroundOptions): Promise<Foreground> {
@@ -60,6 +61,7 @@ export class Foreground {
     this.#session = session;
     this.#keys = keys;
     this.#steps = new Steps(options.out.paint, options.out.columns);
+    this.#log = new EventLog(options.out);
     for (const { message, hint } of client.warnings) options.out.warn(message, hint);
     client.onNotice(({ notice, at }) => this.#show(notice, at));
   }
@@ -100,7 +102,7 @@ export class Foreground {
 
   #line(event: EventLine): void {
     const { out } = this.#options;
-    const text = this.#phase === 'up' ? renderEvent(event, out.paint, out.columns, out.verbose) : this.#steps.take(event);
+    const text = this.#phase === 'up' ? this.#log.line(event) : this.#steps.take(event);
     if (text !== undefined) out.line(text);
   }
 
@@ -114,7 +116,7 @@ export class Foreground {
       out.document({ event: 'up', at: new Date(now.wall).toISOString(), ikeSa, tookMs: Math.round(took), control: this.#session.path });
     else out.line(this.#steps.up(ikeSa, took, this.#client.facts().plane));
     const { tellReady } = this.#options.context;
-    out.note(tellReady ? `  to disconnect: tunnelwright down ${this.#options.wanted.connection}` : '  Ctrl-C to disconnect');
+    out.note(tellReady ? `  to disconnect: tunnelwright down ${this.#client.name}` : '  Ctrl-C to disconnect');
     tellReady?.();
   }
 

@@ -60,7 +60,7 @@ export function buildProgram(context: CliContext): Shell {
       writeErr: (text) => context.err.write(text),
       getOutHelpWidth: () => context.out.columns,
       getErrHelpWidth: () => context.err.columns,
-      outputError: (text) => void usageError(context, text, program),
+      outputError: (text) => void usageError(context, text, program, program),
     });
   for (const register of [
     registerServe,
@@ -79,19 +79,38 @@ export function buildProgram(context: CliContext): Shell {
     registerVersion,
   ])
     register(shell);
-  for (const command of program.commands) command.copyInheritedSettings(program);
+  for (const command of program.commands)
+    command.copyInheritedSettings(program).configureOutput({ outputError: (text) => void usageError(context, text, program, command) });
   return shell;
 }
 
 /** Commander's `error: unknown option '--pks-file'\n(Did you mean --psk-file?)` in our form. */
-function usageError(context: CliContext, text: string, program: Command): void {
+function usageError(context: CliContext, text: string, program: Command, command: Command): void {
   const [what = '', suggestion] = text.trim().split('\n');
   const meant = /Did you mean (.*)\?/.exec(suggestion ?? '')?.[1];
-  const error = new CliError(what.replace(/^error: /, ''), {
-    code: 'USAGE',
-    hint: meant === undefined ? 'See: tunnelwright help' : `Did you mean ${meant}?`,
-  });
+  const { message, hint } = inOurWords(what.replace(/^error: /, ''), command);
+  const help = command === program ? 'See: tunnelwright help' : `See: tunnelwright help ${command.name()}`;
+  const error = new CliError(message, { code: 'USAGE', hint: meant === undefined ? (hint ?? help) : `Did you mean ${meant}?` });
   new Output(context, { ...program.opts(), color: program.opts().color !== false }).fail(error);
+}
+
+/** What commander says of operands and values of flags, and the way to write it right. */
+function inOurWords(said: string, command: Command): { readonly message: string; readonly hint?: string | undefined } {
+  const right = `Write: tunnelwright ${command.name()} ${operandsOf(command)}`.trimEnd();
+  const missing = /^missing required argument '(.*)'$/.exec(said)?.[1];
+  if (missing !== undefined) return { message: `${command.name()}: ${missing.toUpperCase()} is missing`, hint: right };
+  const most = /^too many arguments for .* Expected (\d+)/.exec(said)?.[1];
+  if (most !== undefined) return { message: `${command.name()}: too many operands, it takes ${most === '0' ? 'none' : most}`, hint: right };
+  const [, flag, value] = /^option '(?:-\w, )?(--[\w-]+) ?(<.*>)?' argument missing$/.exec(said) ?? [];
+  if (flag !== undefined) {
+    const word = (value ?? '<value>').slice(1, -1).toUpperCase();
+    return { message: `${flag} needs a value`, hint: `Write: ${flag} ${word}` };
+  }
+  const [, name, why, how] = /^option '(?:-\w, )?(--[\w-]+).*' argument '.*' is invalid\. (.*?)\. (.*)$/s.exec(said) ?? [];
+  if (name !== undefined) return { message: `${name}: ${why}`, hint: how };
+  const unknown = /^unknown option '(--[\w-]+)'$/.exec(said)?.[1];
+  const longer = unknown === undefined ? undefined : command.options.find(({ long }) => long?.startsWith(`${unknown}-`) === true)?.long;
+  return { message: said, hint: longer == null ? undefined : `Did you mean ${longer}?` };
 }
 
 /** Everything on one screen, by what one wants to do. */

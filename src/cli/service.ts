@@ -10,7 +10,7 @@ import { GRACE } from './foreground.ts';
 import { onEnd } from './interrupt.ts';
 import { KeyFolder } from './key-log.ts';
 import type { Output } from './output.ts';
-import { renderEvent } from './render/log.ts';
+import { EventLog } from './render/log.ts';
 import { planeName } from './render/steps.ts';
 import { flow } from './render/text.ts';
 import { formatBytes } from './render/units.ts';
@@ -37,7 +37,8 @@ export class Service {
     const keys = options.keylog === undefined ? undefined : await KeyFolder.open(options.keylog, context.cwd);
     const credentials = await openCredentials(config, context.now(), out);
     const gateway = await createGateway({ config, credentials, logKeys: keys !== undefined, logMessages: out.verbose > 1 });
-    gateway.onNotice(({ notice, at }) => show(notice, at, gateway, keys, out));
+    const log = new EventLog(out);
+    gateway.onNotice(({ notice, at }) => show(notice, at, gateway, keys, out, log));
     try {
       await gateway.listen();
       await keys?.ports(...gateway.sockets.map(({ ike, nat }) => ({ ike: ike?.port, nat: nat.port })));
@@ -97,11 +98,11 @@ export class Service {
   }
 }
 
-function show(notice: Notice, at: number, gateway: Gateway, keys: KeyFolder | undefined, out: Output): void {
+function show(notice: Notice, at: number, gateway: Gateway, keys: KeyFolder | undefined, out: Output, log: EventLog): void {
   keys?.note(notice);
   const event = noticeLine(notice, at, isoClock(gateway.now()), 0, out.verbose > 1);
   if (event === undefined) return;
-  const text = out.json ? JSON.stringify({ schema: 1, ...event }) : renderEvent(event, out.paint, out.columns, out.verbose);
+  const text = out.json ? JSON.stringify({ schema: 1, ...event }) : log.line(event);
   if (text !== undefined) out.line(text);
 }
 

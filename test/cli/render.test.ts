@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { DemoEvent } from '../../src/cli/demo/demo.ts';
 import { DemoView } from '../../src/cli/render/demo.ts';
 import { failureOf, renderFailure, renderMistakes } from '../../src/cli/render/errors.ts';
-import { renderEvent } from '../../src/cli/render/log.ts';
+import { EventLog, renderEvent } from '../../src/cli/render/log.ts';
 import { ProgressBar, renderProgress } from '../../src/cli/render/progress.ts';
 import { renderSas } from '../../src/cli/render/sas.ts';
 import { renderStatus } from '../../src/cli/render/status.ts';
@@ -129,11 +129,21 @@ describe('sas', () => {
 `);
   });
 
+  test('addresses stay with the end that has them, whoever began the IKE SA that rekeyed the first', () => {
+    const gateway = renderSas([sas({ role: 'initiator' })], plain, 120);
+    expect(gateway).toMatch(
+      / {2}we {4}vpn\.example\.com {4}psk {13}spi \w+_i\n {2}them {2}alice@example\.com {2}psk {2}10\.66\.0\.5 {2}spi \w+_r\n/,
+    );
+    const client = renderSas([sas({ role: 'responder', assignedToUs: true })], plain, 120);
+    expect(client).toMatch(/ {2}we {4}vpn\.example\.com {4}psk {2}10\.66\.0\.5 {2}spi \w+_r\n/);
+  });
+
   test('an initiator has its addresses at its own end, and no peer yet while it connects', () => {
     const text = renderSas(
       [
         sas({
           role: 'initiator',
+          assignedToUs: true,
           state: 'authenticating',
           remoteId: undefined,
           establishedAt: undefined,
@@ -286,6 +296,19 @@ describe('the steps of up', () => {
     expect(one.up(sa!, 148, 'netstack')).toBe(
       '  ✓ up in 148 ms   10.66.0.5   dns 10.66.0.1   routes 10.0.0.0/8\n    data plane: netstack, in this process (no root needed)',
     );
+  });
+});
+
+describe('a log', () => {
+  test('who came is told by name when they leave, whatever the IKE SA is called by then', () => {
+    const log = new EventLog({ paint: plain, columns: 200, verbose: 0 });
+    const line = (event: Record<string, unknown>) => log.line({ at: at(0), ...event } as Parameters<EventLog['line']>[0])?.slice(10);
+    const down = (ikeSa: number) => line({ event: 'ike-down', ikeSa, connection: 'clients', reason: 'deleted by the operator' });
+    line({ event: 'ike-up', ikeSa: 1, info: { remoteId: 'alice', remote: '192.0.2.9:500', suite: 's' } });
+    line({ event: 'ike-rekeyed', from: 1, to: 2, byUs: false });
+    expect(line({ event: 'ike-down', ikeSa: 1, connection: 'clients', reason: 'rekeyed' })).toBeUndefined();
+    expect(down(2)).toBe('down  alice  #2  deleted by the operator');
+    expect(down(2), 'nobody is remembered for ever').toBe('down  clients  #2  deleted by the operator');
   });
 });
 

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { DecodedCapture } from '../../product/explain/decode.ts';
 import type { DecodeOptions } from '../../product/explain/index.ts';
 import { addCommand, repeated, type Shell } from '../command.ts';
 import type { CliContext } from '../context.ts';
@@ -31,7 +32,13 @@ export function registerDecode(shell: Shell): void {
     async ({ context, out, flags }, file) => {
       const { decodeCapture, renderDecoded } = await import('../../product/explain/index.ts');
       const data = file === '-' ? await context.readStdin() : readFile(resolve(context.cwd, file!), file!);
-      const decoded = decodeCapture(data, await optionsOf(flags, context));
+      const options = await optionsOf(flags, context);
+      let decoded: DecodedCapture;
+      try {
+        decoded = decodeCapture(data, options);
+      } catch (error) {
+        return out.fail(error, file === '-' ? 'the input' : file);
+      }
       if (out.json) out.document(decoded);
       else out.print(renderDecoded(decoded, { details: flags.brief !== true }));
       return decoded.damage === undefined ? EXIT.ok : EXIT.failed;
@@ -76,6 +83,7 @@ function readFile(path: string, shown: string): Uint8Array {
     return new Uint8Array(readFileSync(path));
   } catch (cause) {
     const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
-    throw new CliError(`${shown}: ${missing ? 'there is no such file' : (cause as Error).message}`, { code: 'FILE_NOT_FOUND', cause });
+    const what = missing ? 'there is no such file' : (cause as Error).message;
+    throw new CliError(`${shown}: ${what}`, { code: 'FILE_NOT_FOUND', hint: `It was looked for at ${path}`, cause });
   }
 }

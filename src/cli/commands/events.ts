@@ -4,7 +4,7 @@ import { CliError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { instanceFor, notRunning, type Running, runningInstances } from '../instances.ts';
 import { interruptible } from '../interrupt.ts';
-import { renderEvent } from '../render/log.ts';
+import { EventLog } from '../render/log.ts';
 
 export function registerEvents(shell: Shell): void {
   addCommand(
@@ -17,14 +17,13 @@ export function registerEvents(shell: Shell): void {
     },
     (command) => command,
     async ({ context, out, flags }, name) => {
+      const log = new EventLog(out);
       try {
         await interruptible(context, flags.timeout, async (signal) => {
           const { client, status } = pick(await runningInstances(context, flags.control, signal), name);
           const connection = name === undefined || name === status.name ? undefined : name;
           for await (const event of client.events({ connection, messages: out.verbose > 1 }, signal)) {
-            const text = out.json
-              ? JSON.stringify({ schema: 1, ...event })
-              : renderEvent(event as EventLine, out.paint, out.columns, out.verbose);
+            const text = out.json ? JSON.stringify({ schema: 1, ...event }) : log.line(event as EventLine);
             if (text !== undefined) out.line(text);
           }
         });

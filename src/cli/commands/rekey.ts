@@ -23,9 +23,14 @@ export function registerRekey(shell: Shell): void {
           signal,
         );
       });
+      const { ikeSas, children } = affected;
+      const parts = [ikeSas > 0 ? plural(ikeSas, 'IKE SA') : '', children > 0 ? plural(children, 'child SA') : ''].filter(
+        (part) => part !== '',
+      );
       if (out.json) out.document(affected);
-      else
-        out.line(`${out.paint.green('✓')} fresh keys for ${plural(affected.ikeSas, 'IKE SA')}, ${plural(affected.children, 'child SA')}`);
+      else if (parts.length === 0) out.line('Nothing was up.');
+      else out.line(`${out.paint.green('✓')} fresh keys for ${parts.join(', ')}`);
+      if (parts.length > 0 && children === 0) out.note('  its child SAs keep theirs; --children gives them new ones as well');
       return EXIT.ok;
     },
   );

@@ -81,6 +81,7 @@ export async function transfer(
 /** `28.6 MiB in 1.2 s, 23.8 MiB/s`; of a resumed file what this run moved. */
 function speed({ bytes, resumedFrom, tookMs }: Moved): string {
   const moved = bytes - resumedFrom;
+  if (moved === 0 && bytes > 0) return 'was there already, whole';
   const rate = tookMs >= 100 ? `, ${formatBytes((moved / tookMs) * 1000)}/s` : '';
   return `${formatBytes(moved)} in ${tookMs < 10_000 ? formatLatency(tookMs) : formatDuration(tookMs)}${rate}`;
 }
@@ -95,7 +96,8 @@ function holderOf(instances: readonly Running[], peer: string): Running {
 
 function existing(path: string, shown: string): string {
   const facts = statSync(path, { throwIfNoEntry: false });
-  if (facts === undefined) throw new CliError(`${shown}: there is no such file`, { code: 'FILE_NOT_FOUND' });
+  if (facts === undefined)
+    throw new CliError(`${shown}: there is no such file`, { code: 'FILE_NOT_FOUND', hint: `It was looked for at ${path}` });
   if (facts.isDirectory())
     throw new CliError(`${shown} is a folder`, { code: 'USAGE', hint: `Send it as one file: tar cf - ${shown} > it.tar` });
   return path;

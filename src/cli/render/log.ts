@@ -1,17 +1,46 @@
 import type { EventLine } from '../../product/control/index.ts';
 import type { Paint } from '../context.ts';
+import type { Output } from '../output.ts';
 import { wrap } from './text.ts';
 import { formatBytes, formatLatency } from './units.ts';
 
-/** One event as a line of a log; undefined for what is only of interest with more -v. */
-export function renderEvent(event: EventLine, paint: Paint, columns: number, verbose: number): string | undefined {
-  const body = describe(event, paint, verbose);
+/** Events as a log: who came is told by name when they leave, whatever number the IKE SA has by then. */
+export class EventLog {
+  readonly #out: Pick<Output, 'paint' | 'columns' | 'verbose'>;
+  readonly #names = new Map<number, string>();
+
+  constructor(out: Pick<Output, 'paint' | 'columns' | 'verbose'>) {
+    this.#out = out;
+  }
+
+  /** One event as a line of a log; undefined for what is only of interest with more -v. */
+  line(event: EventLine): string | undefined {
+    const { paint, columns, verbose } = this.#out;
+    const text = renderEvent(event, paint, columns, verbose, this.#names.get(Number(event.ikeSa)));
+    this.#learn(event);
+    return text;
+  }
+
+  #learn(event: EventLine): void {
+    if (event.event === 'ike-up') {
+      const { remoteId } = event.info as Readonly<Record<string, unknown>>;
+      if (typeof remoteId === 'string') this.#names.set(Number(event.ikeSa), remoteId);
+    } else if (event.event === 'ike-rekeyed') {
+      const name = this.#names.get(Number(event.from));
+      if (name !== undefined) this.#names.set(Number(event.to), name);
+    } else if (event.event === 'ike-down') this.#names.delete(Number(event.ikeSa));
+  }
+}
+
+/** @param name of the peer, where it is known */
+export function renderEvent(event: EventLine, paint: Paint, columns: number, verbose: number, name?: string): string | undefined {
+  const body = describe(event, paint, verbose, name);
   if (body === undefined) return undefined;
   const time = new Date(Date.parse(event.at)).toTimeString().slice(0, 8);
   return `${paint.dim(time)}  ${wrap(body, columns - 10, ' '.repeat(10))}`;
 }
 
-function describe(event: EventLine, paint: Paint, verbose: number): string | undefined {
+function describe(event: EventLine, paint: Paint, verbose: number, name: string | undefined): string | undefined {
   const sa = `#${text(event.ikeSa)}`;
   switch (event.event) {
     case 'ike-up': {
@@ -29,7 +58,7 @@ function describe(event: EventLine, paint: Paint, verbose: number): string | und
       // A goodbye is no failure.
       const calm = why === '' || (event.error as { code?: unknown }).code === 'CLOSED_BY_PEER';
       const mark = calm ? paint.red('down') : `${paint.red('✗')}   `;
-      return `${mark}  ${text(event.connection)}  ${sa}  ${why || text(event.reason)}${verbose > 0 ? hintOf(event.error) : ''}`;
+      return `${mark}  ${name ?? text(event.connection)}  ${sa}  ${why || text(event.reason)}${verbose > 0 ? hintOf(event.error) : ''}`;
     }
     case 'moved':
       return `moved  ${text(event.connection)}  ${sa}  ${text(event.local)} ⇄ ${text(event.remote)}  ${text(event.why)}`;

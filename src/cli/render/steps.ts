@@ -38,7 +38,7 @@ export class Steps {
     }
   }
 
-  /** The last lines, once it stands. */
+  /** The last lines, once it stands. @param took milliseconds; what was up when it was asked for took none */
   up(ikeSa: IkeSaDocument, took: number, plane: string): string {
     const given = (key: string, word: string) => {
       const values = list(this.#addresses?.[key]);
@@ -46,7 +46,12 @@ export class Steps {
     };
     const routes =
       given('routes', 'routes') || `routes ${[...new Set(ikeSa.children.flatMap((child) => child.remoteTs))].join(' ') || 'none'}`;
-    const head = [`  ${this.#paint.green('✓')} up in ${formatLatency(took)}`, ikeSa.assigned.join('  '), given('dns', 'dns'), routes];
+    const head = [
+      `  ${this.#paint.green('✓')} ${took < AT_ONCE ? 'up already' : `up in ${formatLatency(took)}`}`,
+      ikeSa.assigned.join('  '),
+      given('dns', 'dns'),
+      routes,
+    ];
     return [flow(head, this.#columns, '    '), `    data plane: ${planeName(plane)}`].join('\n');
   }
 
@@ -88,3 +93,5 @@ function proof(method: string, description: string): string {
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 const number = (value: unknown): number => (typeof value === 'number' ? value : 0);
 const list = (value: unknown): string[] => (Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []);
+/** Milliseconds in which nobody brings up a tunnel. */
+const AT_ONCE = 1;

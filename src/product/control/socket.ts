@@ -1,5 +1,6 @@
 import { chmodSync, linkSync, lstatSync, renameSync, type Stats, unlinkSync } from 'node:fs';
 import { request, type Server } from 'node:http';
+import { basename } from 'node:path';
 import process from 'node:process';
 import { isMainThread } from 'node:worker_threads';
 import { ControlError } from './errors.ts';
@@ -110,10 +111,11 @@ function statOf(path: string): Stats | undefined {
   return lstatSync(path, { throwIfNoEntry: false });
 }
 
+/** A socket is called as its instance is. */
 const alreadyRunning = (path: string) =>
   new ControlError(`an instance already listens at ${path}`, {
     code: 'ALREADY_RUNNING',
-    hint: 'Give this one another name (--name), or end the other: tunnelwright down --all.',
+    hint: `Give this one another name (--name), or end that one: with Ctrl-C where it runs, a client with tunnelwright down ${basename(path, '.sock')} as well.`,
   });
 
 const PROBE_TIMEOUT = 2000;
