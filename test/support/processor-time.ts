@@ -15,3 +15,13 @@ export function least(measure: () => number, enough: number): number {
   for (let attempt = 0; attempt < 3 && found >= enough; attempt++) found = Math.min(found, measure());
   return found;
 }
+
+/** How many times longer than alone on the machine work takes at the moment: 1 when nothing else wants the processor. */
+export function slowness(): number {
+  const began = performance.now();
+  const worked = processorTime(() => {
+    const start = process.cpuUsage();
+    while (process.cpuUsage(start).user < 250_000);
+  });
+  return Math.max(1, (performance.now() - began) / worked);
+}

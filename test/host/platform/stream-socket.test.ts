@@ -14,6 +14,8 @@ import { SeededRandom } from '../../../src/testing/seeded.ts';
 import { VirtualClock, type VirtualTimer } from '../../../src/testing/virtual-clock.ts';
 
 const drivers: StackDriver[] = [];
+/** For what only has to happen. */
+const SOON = { timeout: 20_000, interval: 5 } as const;
 
 afterEach(() => {
   for (const driver of drivers.splice(0)) driver.close();
@@ -97,6 +99,7 @@ describe('StreamSocket', () => {
     const socket = await accept(server);
     const data = octets(2_000_000);
     const done = new Promise<void>((resolve) => client.end(data, resolve));
+    await vi.waitFor(() => expect(client.bytesWritten).toBeGreaterThanOrEqual(65536), SOON);
     await sleep(50);
     // One send buffer, one receive buffer and what the stream keeps are all that can be on the way.
     expect(client.bytesWritten).toBeLessThan(65536 * 4);
@@ -398,9 +401,9 @@ describe('StackDriver', () => {
     drivers.push(driver);
     const udp = driver.bindUdp({ port: 5 });
     for (let i = 0; i < 3; i++) udp.send(new Uint8Array(100 + i), { ip: '10.9.0.2', port: 9 });
-    await vi.waitFor(() => expect(seen).toEqual([128]), { timeout: 20_000, interval: 5 });
+    await vi.waitFor(() => expect(seen).toEqual([128]), SOON);
     driver.resume();
-    await vi.waitFor(() => expect(seen).toEqual([128, 129]), { timeout: 20_000, interval: 5 });
+    await vi.waitFor(() => expect(seen).toEqual([128, 129]), SOON);
     await sleep(5);
     expect(seen).toEqual([128, 129]);
   });
