@@ -43,6 +43,8 @@ def main():
             file.write(str(value))
     for route in config.get("routes", []):
         run("ip", *route)
+    # The kernel takes packets for an IPv6 address some time after it was given: a worker of its own makes the route.
+    until(lambda: all(f"local {address.split('/')[0]} " in local_routes() for address in config["addresses"]))
     threading.Thread(target=serve, daemon=True).start()
     answer({"id": 0, "ready": True})
     pump(tun)
@@ -57,6 +59,22 @@ def open_tun(name):
 
 def run(*command):
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def local_routes():
+    return "".join(
+        subprocess.run(("ip", version, "route", "show", "table", "local", "dev", "tw0"), check=True, capture_output=True, text=True).stdout
+        for version in ("-4", "-6")
+    )
+
+
+def until(condition):
+    """Waits, a minute at most."""
+    end = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.01)
 
 
 def pump(tun):
@@ -307,10 +325,7 @@ def far_start(request):
     FAR["requests"] = os.fdopen(writer, "w", encoding="utf-8")
     # The link cannot move before the namespace is there.
     own = os.readlink("/proc/self/ns/net")
-    for _ in range(500):
-        if os.readlink(f"/proc/{child.pid}/ns/net") != own:
-            break
-        time.sleep(0.01)
+    until(lambda: os.readlink(f"/proc/{child.pid}/ns/net") != own)
     run("ip", "link", "set", "far", "netns", str(child.pid))
     return {}
 
@@ -323,10 +338,7 @@ def far(request):
 
 def far_host(config):
     run("ip", "link", "set", "lo", "up")
-    for _ in range(500):
-        if os.path.exists("/sys/class/net/far") or "far" in open("/proc/net/dev", encoding="ascii").read():
-            break
-        time.sleep(0.01)
+    until(lambda: "far:" in open("/proc/net/dev", encoding="ascii").read())
     for address in config["far"]:
         run("ip", "addr", "add", address, "dev", "far", *(["nodad"] if ":" in address else []))
     run("ip", "link", "set", "far", "up")
