@@ -27,6 +27,8 @@ export interface ForegroundOptions {
   /** Milliseconds for connecting. */
   readonly timeout: number | undefined;
   readonly keylog: string | undefined;
+  /** --test-rekey; else the connection says. */
+  readonly testRekey?: boolean | undefined;
 }
 
 /** One connection for as long as the command runs: it says how it comes up, and what becomes of it. */
@@ -68,10 +70,10 @@ export class Foreground {
 
   /** Connects, and stays until it is ended or the tunnel is lost. @returns the exit code */
   async run(): Promise<number> {
-    const { wanted, context, out, timeout } = this.#options;
+    const { wanted, context, out, timeout, testRekey } = this.#options;
     const { connection } = wanted;
     try {
-      const { ikeSa, took } = await interruptible(context, timeout, (signal) => this.#client.up({ connection }, signal));
+      const { ikeSa, took } = await interruptible(context, timeout, (signal) => this.#client.up({ connection, testRekey }, signal));
       this.#phase = 'up';
       this.#told(ikeSa.id, took);
       const tunnel = new Tunnel(this.#client, connection);

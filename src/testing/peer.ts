@@ -153,6 +153,10 @@ export class Peer {
     this.command({ kind: 'rekey-ike', ikeSa });
   }
 
+  reauthenticate(ikeSa = this.#onlyIkeSa()): void {
+    this.command({ kind: 'reauthenticate', ikeSa });
+  }
+
   deleteChild(child = this.#onlyChild()): void {
     this.command({ kind: 'delete-child', child });
   }
@@ -193,7 +197,7 @@ export class Peer {
 
   /** The process dies and comes back: with what it knew, or with nothing. */
   restart(memory: 'snapshot' | 'nothing'): void {
-    const snapshot = memory === 'snapshot' ? structuredClone(this.endpoint.snapshot()) : undefined;
+    const snapshot = memory === 'snapshot' ? structuredClone(this.endpoint.snapshot(this.#around.clock.now)) : undefined;
     for (const timer of this.#open.values()) timer?.cancel();
     this.#open.clear();
     this.plane.clear();

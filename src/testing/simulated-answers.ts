@@ -1,4 +1,4 @@
-import { AuthenticationFailure, concat, parseIp, toHex, tryParseIp } from '../core/bytes/index.ts';
+import { AuthenticationFailure, concat, formatIp, parseIp, toHex, tryParseIp } from '../core/bytes/index.ts';
 import { chooseScheme, equalSecrets, type KeyObject, prf, pskAuth, publicKeyOf, signAuth, verifyAuth } from '../core/crypto/index.ts';
 import type { Ask, AskAnswers, AskResult } from '../core/ike/index.ts';
 import { matchIdentity } from '../core/pki/index.ts';
@@ -33,6 +33,8 @@ export class KeyDirectory {
 export class SimulatedPool {
   readonly #addresses: readonly string[];
   readonly #lent = new Map<string, number>();
+  /** Held by a second IKE SA, while a peer authenticates anew. */
+  readonly #also = new Map<string, number>();
 
   constructor(addresses: readonly string[]) {
     this.#addresses = addresses;
@@ -42,13 +44,22 @@ export class SimulatedPool {
     return this.#lent;
   }
 
-  lease(ikeSa: number, octets: 4 | 16): string | undefined {
+  lease(ikeSa: number, octets: 4 | 16, wanted?: string, alongside: readonly number[] = []): string | undefined {
+    if (wanted !== undefined && alongside.includes(this.#lent.get(wanted) ?? -1)) {
+      this.#also.set(wanted, ikeSa);
+      return wanted;
+    }
     const free = this.#addresses.find((ip) => parseIp(ip).length === octets && !this.#lent.has(ip));
     if (free !== undefined) this.#lent.set(free, ikeSa);
     return free;
   }
 
   release(ikeSa: number): void {
+    for (const [ip, second] of this.#also) {
+      if (second !== ikeSa && this.#lent.get(ip) !== ikeSa) continue;
+      if (second !== ikeSa) this.#lent.set(ip, second);
+      this.#also.delete(ip);
+    }
     for (const [ip, owner] of this.#lent) if (owner === ikeSa) this.#lent.delete(ip);
   }
 }
@@ -155,9 +166,10 @@ export class SimulatedAnswers {
   #lease(ask: Extract<Ask, { kind: 'lease' }>, ikeSa: number): AskAnswers['lease'] {
     const attributes: { type: number; value: Uint8Array }[] = [];
     const addresses: string[] = [];
-    for (const { type } of ask.requested) {
+    for (const { type, value } of ask.requested) {
       const octets = ADDRESS_OCTETS[type];
-      const ip = octets === undefined ? undefined : this.#pool.lease(ikeSa, octets);
+      const wanted = octets !== undefined && value.length >= octets ? formatIp(value.subarray(0, octets)) : undefined;
+      const ip = octets === undefined ? undefined : this.#pool.lease(ikeSa, octets, wanted, ask.alongside);
       if (ip === undefined) continue;
       addresses.push(ip);
       // RFC 7296 §3.15.1: an IPv6 address goes with its prefix length.

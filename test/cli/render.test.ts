@@ -286,6 +286,19 @@ describe('the steps of up', () => {
     expect(say({ event: 'addresses', addresses: ['10.66.0.5'], missing: ['IPv6'] })).toBe(
       '  · the peer gave no IPv6 address: no IPv6 through this tunnel',
     );
+    expect(say({ event: 'rekey-tested', what: 'the IKE SA', suite: 'aes256gcm16/prfsha384/x25519' })).toBe(
+      '  ✓ the IKE SA can be rekeyed: aes256gcm16 / prfsha384 / x25519',
+    );
+    expect(say({ event: 'rekey-tested', what: 'CHILD_SA net', suite: 'aes256gcm16/pfs x25519' })).toBe(
+      '  ✓ CHILD_SA net can be rekeyed: aes256gcm16 / pfs x25519',
+    );
+    expect(say({ event: 'rekey-tested', what: 'CHILD_SA net', suite: 'aes256gcm16' })).toBe(
+      '  ✓ CHILD_SA net can be rekeyed: aes256gcm16, without PFS',
+    );
+    const error = { message: 'the peer refused rekeying CHILD_SA net', hint: 'Set pfs: prefer for net here.' };
+    expect(say({ event: 'rekey-tested', what: 'CHILD_SA net', error })).toBe(
+      '  ✗ CHILD_SA net will end instead of being rekeyed: the peer refused rekeying CHILD_SA net\n  fix   Set pfs: prefer for net here.',
+    );
     expect(say({ event: 'of a later version' })).toBeUndefined();
   });
 

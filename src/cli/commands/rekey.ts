@@ -6,7 +6,7 @@ import { plural } from '../render/text.ts';
 import { selectionOf } from './down.ts';
 
 export function registerRekey(shell: Shell): void {
-  addCommand<{ readonly children?: true }>(
+  addCommand<{ readonly children?: true; readonly reauth?: true }>(
     shell,
     {
       usage: 'rekey <name>',
@@ -14,12 +14,15 @@ export function registerRekey(shell: Shell): void {
       summary: 'fresh keys now',
       description: 'Gives the IKE SA of NAME fresh keys; traffic goes on meanwhile.',
     },
-    (command) => command.option('--children', 'those of its CHILD_SAs as well'),
+    (command) =>
+      command
+        .option('--children', 'those of its CHILD_SAs as well')
+        .option('--reauth', 'authenticate anew: a second IKE SA takes its place'),
     async ({ context, out, flags }, name) => {
       const affected = await interruptible(context, flags.timeout, async (signal) => {
         const instance = instanceFor(await runningInstances(context, flags.control, signal), name!);
         return instance.client.rekey(
-          { ...(await selectionOf(instance, name, undefined, signal)), children: flags.children === true },
+          { ...(await selectionOf(instance, name, undefined, signal)), children: flags.children === true, reauth: flags.reauth === true },
           signal,
         );
       });
@@ -29,7 +32,7 @@ export function registerRekey(shell: Shell): void {
       );
       if (out.json) out.document(affected);
       else if (parts.length === 0) out.line('Nothing was up.');
-      else out.line(`${out.paint.green('✓')} fresh keys for ${parts.join(', ')}`);
+      else out.line(`${out.paint.green('✓')} ${flags.reauth === true ? 'authenticated anew:' : 'fresh keys for'} ${parts.join(', ')}`);
       if (parts.length > 0 && children === 0) out.note('  its child SAs keep theirs; --children gives them new ones as well');
       return EXIT.ok;
     },

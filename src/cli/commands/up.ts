@@ -12,6 +12,7 @@ import { Steps } from '../render/steps.ts';
 export interface UpFlags extends ClientFlags {
   readonly keylog?: string;
   readonly detach?: true;
+  readonly testRekey?: true;
 }
 
 const DESCRIPTION = `Connects to TARGET and stays until Ctrl-C. TARGET is a connection of the configuration, a configuration file, a host, or ike://USER@HOST.`;
@@ -37,6 +38,7 @@ export function registerUp(shell: Shell): void {
         .option('--share <folder>', 'let the other end get files from here')
         .option('--inbox <folder>', 'let the other end send files into it')
         .option('--name <name>', 'of this instance, for status and down')
+        .option('--test-rekey', 'rekey at once: what would fail in an hour fails now')
         .option('--detach', 'go into the background once it stands')
         .option('--keylog <folder>', 'write every key for Wireshark: it reads all then'),
     up,
@@ -51,7 +53,7 @@ async function up(invocation: Invocation<UpFlags>, target?: string): Promise<num
   const wanted = settingsForUp(target!, flags, flags.config, context);
   if (flags.detach === true) return upDetached(invocation, wanted.name);
   const { control, timeout, keylog } = flags;
-  const foreground = await Foreground.open({ wanted, context, out, control, timeout, keylog });
+  const foreground = await Foreground.open({ wanted, context, out, control, timeout, keylog, testRekey: flags.testRekey });
   return foreground.run();
 }
 
@@ -77,7 +79,7 @@ async function upThere({ context, out, flags }: Invocation<UpFlags>, { client, s
   const steps = new Steps(out.paint, out.columns);
   try {
     await interruptible(context, flags.timeout, async (signal) => {
-      for await (const line of client.up({ connection }, signal)) {
+      for await (const line of client.up({ connection, ...(flags.testRekey === true ? { testRekey: true } : {}) }, signal)) {
         if (out.json) out.document({ schema: 1, ...line });
         else if (line.event === 'up' && 'ikeSa' in line && typeof line.tookMs === 'number')
           out.line(steps.up(line.ikeSa as Parameters<Steps['up']>[0], line.tookMs, status.plane));

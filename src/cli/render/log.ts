@@ -1,6 +1,7 @@
 import type { EventLine } from '../../product/control/index.ts';
 import type { Paint } from '../context.ts';
 import type { Output } from '../output.ts';
+import { rekeyTested } from './steps.ts';
 import { wrap } from './text.ts';
 import { formatBytes, formatLatency } from './units.ts';
 
@@ -53,7 +54,7 @@ function describe(event: EventLine, paint: Paint, verbose: number, name: string 
     }
     case 'ike-down': {
       // The new one goes on in its place.
-      if (event.reason === 'rekeyed' && verbose < 1) return undefined;
+      if ((event.reason === 'rekeyed' || event.reason === 'authenticated anew') && verbose < 1) return undefined;
       const why = messageOf(event.error);
       // A goodbye is no failure.
       const calm = why === '' || (event.error as { code?: unknown }).code === 'CLOSED_BY_PEER';
@@ -79,6 +80,12 @@ function describe(event: EventLine, paint: Paint, verbose: number, name: string 
       return verbose < 1
         ? undefined
         : `${event.event === 'ike-rekeyed' ? 'IKE SA' : 'child'} #${text(event.from)} rekeyed to #${text(event.to)} by ${event.byUs === true ? 'us' : 'the peer'}`;
+    case 'ike-reauthenticated':
+      return verbose < 1
+        ? undefined
+        : `IKE SA #${text(event.from)} gives way to #${text(event.to)}: ${event.byUs === true ? 'we' : 'the peer'} authenticated anew`;
+    case 'rekey-tested':
+      return rekeyTested(event, paint, 400);
     case 'exchange':
       return verbose < 1
         ? undefined

@@ -31,7 +31,11 @@ function ikeSaLines(sa: IkeSaDocument, now: number, paint: Paint, columns: numbe
   const head = [
     `${paint.bold(sa.connection ?? '?')}  #${sa.id}  ${sa.state === 'established' ? paint.green(state) : paint.yellow(state)}  ${sa.role}  ${since(sa.establishedAt)}`.trimEnd(),
   ];
-  head.push(rekey(sa.rekeyAt, now), `${sa.local} ⇄ ${sa.remote}${nat === '' ? '' : ` (NAT: ${nat})`}`);
+  head.push(
+    rekey(sa.rekeyAt, now),
+    sa.reauthAt === null ? '' : `reauth in ${formatDuration(Date.parse(sa.reauthAt) - now)}`,
+    `${sa.local} ⇄ ${sa.remote}${nat === '' ? '' : ` (NAT: ${nat})`}`,
+  );
   const features = [
     sa.fragmentation ? 'fragmentation' : '',
     sa.mobike === null ? '' : `mobike${sa.mobike.peerAddresses.length === 0 ? '' : ` (also at ${sa.mobike.peerAddresses.join(' ')})`}`,

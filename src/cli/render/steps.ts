@@ -31,6 +31,8 @@ export class Steps {
         return this.#missing(list(event.missing));
       case 'retransmit':
         return this.#remark(`no answer to ${text(event.exchange)} yet, asked again (${number(event.attempt)})`);
+      case 'rekey-tested':
+        return this.#tested(event);
       case 'failed':
         return undefined;
       default:
@@ -70,6 +72,10 @@ export class Steps {
     return event.theirs === true ? this.#remark('NAT on their side, moving to UDP encapsulation') : undefined;
   }
 
+  #tested(event: EventLine): string {
+    return rekeyTested(event, this.#paint, this.#columns - 2).replaceAll(/^/gm, '  ');
+  }
+
   #missing(families: readonly string[]): string | undefined {
     if (families.length === 0) return undefined;
     return this.#remark(`the peer gave no ${families.join(' or ')} address: no ${families.join(' or ')} through this tunnel`);
@@ -78,6 +84,19 @@ export class Steps {
   #remark(sentence: string): string {
     return `  ${this.#paint.dim('·')} ${wrap(sentence, this.#columns - 4, '    ')}`;
   }
+}
+
+/** One sentence for what came of a rekeying that was only tried, and the fix where it failed. */
+export function rekeyTested(event: EventLine, paint: Paint, columns: number): string {
+  const what = text(event.what);
+  if (event.error === undefined) {
+    const suite = text(event.suite).replaceAll('/', ' / ');
+    const pfs = what.startsWith('CHILD_SA') && !suite.includes('pfs ') ? ', without PFS' : '';
+    return `${paint.green('✓')} ${wrap(`${what} can be rekeyed: ${suite}${pfs}`, columns - 2, '  ')}`;
+  }
+  const { message, hint } = event.error as { readonly message?: unknown; readonly hint?: unknown };
+  const fix = typeof hint === 'string' ? `\n${wrap(`fix   ${hint}`, columns, '      ')}` : '';
+  return `${paint.red('✗')} ${wrap(`${what} will end instead of being rekeyed: ${text(message)}`, columns - 2, '  ')}${fix}`;
 }
 
 export const planeName = (plane: string): string => PLANES.get(plane) ?? plane;

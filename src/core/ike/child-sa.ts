@@ -31,6 +31,9 @@ export class ChildSa {
   ikeSa: number;
   /** A successor that the peer made while our own rekeying was under way. */
   peerSuccessor: ChildSa | undefined;
+  /** The child of an older authentication whose traffic this one waits for, and the other way round. */
+  takesOverFrom: ChildSa | undefined;
+  takenOverBy: ChildSa | undefined;
   rekeyAt: Millis | undefined;
   /** When traffic was last known of, also on the child that this one replaced. */
   busyAt: Millis | undefined;

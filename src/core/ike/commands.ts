@@ -16,6 +16,7 @@ import { deleteChild, deleteHalf, protocolOf } from './tasks/child-delete.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { rekeyIke } from './tasks/ike-rekey.ts';
 import { checkLiveness } from './tasks/mobike-update.ts';
+import { demandAuthentication, nextAuthentication, takePlace } from './tasks/reauthentication.ts';
 import { approachGateway, assertRedirectable, Redirected, redirectPeer } from './tasks/redirect.ts';
 import { ticketFor } from './tasks/resumption.ts';
 
@@ -36,6 +37,18 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
     case 'rekey-ike':
       requestIkeRekey(world, needIkeSa(world, command.ikeSa));
       return undefined;
+    case 'reauthenticate': {
+      const sa = needIkeSa(world, command.ikeSa);
+      if (!sa.isEstablished) throw new ApiMisuse(`IKE SA ${sa.id} is not established`, { code: 'NOT_ESTABLISHED' });
+      if (sa.reauth.byUs) reauthenticate(world, sa);
+      else
+        world.enqueue(sa, {
+          what: 'demanding a new authentication',
+          key: 'auth-lifetime',
+          start: (owner) => demandAuthentication(world, owner),
+        });
+      return undefined;
+    }
     case 'delete-child':
       requestChildDelete(world, needChild(world, command.child), 'deleted by the operator');
       return undefined;
@@ -89,8 +102,8 @@ function initiate(world: EndpointWorld, command: Extract<Command, { kind: 'initi
   // one port for both roles: there is no port 500 to begin with, so everything goes through the encapsulating socket (RFC 7296 §2.23)
   const encap = connection.remotePort === connection.remoteNatPort;
   const local: Address = command.local ?? { ip: literal(connection, 'local', connection.localAddresses), port: world.ownPort(encap) };
-  const children = command.child === undefined ? wanted(connection) : [childPolicy(connection, command.child)];
-  return begin(world, connection, { local, remote, encap }, children);
+  const policies = command.child === undefined ? wanted(connection) : [childPolicy(connection, command.child)];
+  return begin(world, connection, { local, remote, encap }, policies).id;
 }
 
 /** Where a gateway sends us (RFC 5685). */
@@ -102,14 +115,18 @@ interface Detour {
   readonly away: IkeSa | undefined;
 }
 
+/** @param of the IKE SA whose place the new one is to take */
 function begin(
   world: EndpointWorld,
   connection: Connection,
   path: { readonly local: Address; readonly remote: Address; readonly encap: boolean },
-  children: readonly ChildPolicy[],
-  detour?: Detour,
-  whole = false,
-): number {
+  policies: readonly ChildPolicy[],
+  {
+    detour,
+    of,
+    whole = of !== undefined,
+  }: { readonly detour?: Detour | undefined; readonly of?: IkeSa | undefined; readonly whole?: boolean } = {},
+): IkeSa {
   const sa = new IkeSa({
     id: world.nextIkeSaId(),
     originalRole: 'initiator',
@@ -120,9 +137,10 @@ function begin(
     state: 'connecting',
     bornAt: world.now,
   });
+  sa.reauth.of = of;
   world.add(sa);
   if (detour) setOut(world, detour, sa);
-  const [first, ...others] = children;
+  const [first, ...others] = policies;
   sa.firstChild = first?.name;
   sa.running++;
   world.run(
@@ -133,18 +151,39 @@ function begin(
       sa.firstChild = undefined;
       for (const policy of first && !made ? [first, ...others] : others) enqueueCreate(world, sa, policy);
       if (detour) enqueueArrival(world, sa, detour);
+      // behind its children: what was asked for first runs first
+      if (of) world.enqueue(sa, { what: 'taking over', key: 'take-place', start: (owner) => doneAtOnce(() => takePlace(world, owner)) });
       world.pump(sa);
     },
     (error) => {
-      if (notResumed(sa, error)) return startWhole(world, sa, error, children, detour);
-      if (error instanceof Redirected) return redirected(world, sa, error.gateway, children, detour?.away);
-      if (error instanceof TunnelwrightError)
-        world.notice({ kind: 'failed', ikeSa: sa.id, connection: connection.name, what: `connecting ${connection.name}`, error });
+      if (notResumed(sa, error)) return startWhole(world, sa, error, policies, detour);
+      if (error instanceof Redirected) return redirected(world, sa, error.gateway, policies, detour?.away ?? of);
+      if (error instanceof TunnelwrightError) {
+        const what = of ? `authenticating ${connection.name} anew` : `connecting ${connection.name}`;
+        world.notice({ kind: 'failed', ikeSa: sa.id, connection: connection.name, what, error });
+      }
       abandon(world, sa, error);
       if (detour) strayed(world, detour);
     },
   );
-  return sa.id;
+  return sa;
+}
+
+/** The new IKE SA comes first, the old one serves until that one carries its children (RFC 7296 §2.8.3). Failing that, it is tried again. */
+export function reauthenticate(world: EndpointWorld, old: IkeSa): void {
+  const { connection, reauth } = old;
+  if (connection === undefined || !old.isEstablished) return;
+  world.arm(old.timers.reauthenticate, nextAuthentication(world, old));
+  // what is under way is waited for: an earlier attempt, or a rekeying that is about to put another IKE SA into this place
+  if (old.is('rekeying') || (reauth.by !== undefined && !reauth.by.is('deleting', 'lingering', 'dead'))) return;
+  const { local, remote, encap } = old;
+  const standing = new Set([...old.children.values()].filter((child) => child.usable).map((child) => child.policy));
+  reauth.by = begin(world, connection, { local, remote, encap }, standing.size > 0 ? [...standing] : wanted(connection), { of: old });
+}
+
+// biome-ignore lint/correctness/useYield: a routine that needs nobody else
+function* doneAtOnce(act: () => void): Routine<void> {
+  act();
 }
 
 /** RFC 5723 §4.3.2: a ticket that is not taken, for whatever reason, costs no more than the time until we know. */
@@ -166,7 +205,10 @@ function startWhole(
   if (connection) {
     const encap = connection.remotePort === connection.remoteNatPort;
     const remote = { ip: sa.remote.ip, port: connection.remotePort };
-    const to = begin(world, connection, { local: { ip: sa.local.ip, port: world.ownPort(encap) }, remote, encap }, children, detour, true);
+    const to = begin(world, connection, { local: { ip: sa.local.ip, port: world.ownPort(encap) }, remote, encap }, children, {
+      detour,
+      whole: true,
+    }).id;
     world.notice({ kind: 'not-resumed', ikeSa: sa.id, connection: connection.name, reason, to });
   }
   world.kill(sa, reason);
@@ -177,14 +219,17 @@ export function follow(world: EndpointWorld, sa: IkeSa, gateway: string): void {
   const { connection, local, remote, encap } = sa;
   if (connection === undefined) return;
   const standing = [...new Set([...sa.children.values()].filter((child) => child.usable).map((child) => child.policy))];
-  begin(world, connection, { local, remote, encap }, standing, { gateway, via: sa, away: sa });
+  begin(world, connection, { local, remote, encap }, standing, { detour: { gateway, via: sa, away: sa } });
 }
 
 /** RFC 5685 §3, §6: sent away before there was a child. */
 function redirected(world: EndpointWorld, sa: IkeSa, gateway: string, children: readonly ChildPolicy[], away: IkeSa | undefined): void {
   const { connection, local, remote, encap } = sa;
   sa.running--;
-  if (connection) begin(world, connection, { local, remote, encap }, children, { gateway, via: sa, away });
+  if (connection) {
+    const next = begin(world, connection, { local, remote, encap }, children, { detour: { gateway, via: sa, away } });
+    if (away) away.reauth.by = next;
+  }
   const reason = `redirected to ${gateway}`;
   if (sa.isEstablished) requestIkeDelete(world, sa, reason);
   else world.kill(sa, reason);

@@ -81,6 +81,8 @@ export type Ask =
       readonly pools: readonly string[];
       readonly remoteId: Identification;
       readonly requested: readonly ConfigurationAttribute[];
+      /** IKE SAs of the same peer: an address that one of them holds is lent again to whoever asks for that very one (it authenticates anew). */
+      readonly alongside?: readonly number[] | undefined;
     }
   /** Put a CHILD_SA into the data plane. The peer hears about it only once this stood. */
   | { readonly kind: 'install'; readonly spec: ChildSaSpec }
@@ -139,7 +141,7 @@ export interface ChildSaSpec {
   readonly encap: boolean;
   /** false: accept on the inbound SA, but keep sending on the SA it replaces until an update says so. */
   readonly outboundActive: boolean;
-  /** The child this one was rekeyed from: traffic moves over, counters are kept apart. */
+  /** The child this one takes over from, by a rekeying or by a new authentication: traffic moves over, counters are kept apart. */
   readonly replaces: number | undefined;
   /** 0 is never. Reaching one raises `soft-expire` or `hard-expire` in `observe`. */
   readonly limits: { readonly softBytes: number; readonly hardBytes: number; readonly softPackets: number; readonly hardPackets: number };
@@ -204,6 +206,8 @@ export type Command =
   | { readonly kind: 'create-child'; readonly ikeSa: number; readonly child: string }
   | { readonly kind: 'rekey-child'; readonly child: number }
   | { readonly kind: 'rekey-ike'; readonly ikeSa: number }
+  /** As initiator: a new IKE SA takes the place of this one. As responder: the peer is asked to do so (RFC 4478). */
+  | { readonly kind: 'reauthenticate'; readonly ikeSa: number }
   | { readonly kind: 'delete-child'; readonly child: number }
   /** Graceful: a Delete goes out and the SA lives until it is answered or given up. */
   | { readonly kind: 'delete-ike'; readonly ikeSa: number }
@@ -250,6 +254,8 @@ export type Notice =
     }
   | { readonly kind: 'ike-up'; readonly ikeSa: number; readonly info: IkeSaInfo }
   | { readonly kind: 'ike-rekeyed'; readonly from: number; readonly to: number; readonly byUs: boolean }
+  /** A new IKE SA with a new authentication stands beside the old one, which is going to be deleted. */
+  | { readonly kind: 'ike-reauthenticated'; readonly from: number; readonly to: number; readonly byUs: boolean }
   | {
       readonly kind: 'ike-down';
       readonly ikeSa: number;
@@ -294,6 +300,15 @@ export type Notice =
       readonly connection: string | undefined;
       readonly reason: string;
       readonly to: number;
+    }
+  /** A rekeying that was only to show whether rekeyings will work; `what` is `CHILD_SA net` or `the IKE SA`. */
+  | {
+      readonly kind: 'rekey-tested';
+      readonly ikeSa: number | undefined;
+      readonly connection: string;
+      readonly what: string;
+      readonly suite: string | undefined;
+      readonly error: TunnelwrightError | undefined;
     }
   /** RFC 5685: we sent the peer to another gateway, or it sent us there and the IKE SA `to` is on its way. */
   | {
@@ -363,6 +378,8 @@ export interface IkeSaInfo {
   readonly mobike?: MobikeInfo | undefined;
   readonly establishedAt: Millis | undefined;
   readonly rekeyAt: Millis | undefined;
+  /** When the initiator authenticates anew; for a responder, when it ends the IKE SA unless that has happened. */
+  readonly reauthAt?: Millis;
   readonly lastInbound: Millis | undefined;
   /** Inner addresses that were assigned, by the peer to us or by us to the peer; who began the IKE SA does not tell, since either end rekeys. */
   readonly assigned: readonly string[];

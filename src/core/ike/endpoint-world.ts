@@ -21,6 +21,7 @@ import { Reconnects, scheduleReconnect } from './reconnect.ts';
 import type { Routine } from './routine.ts';
 import { runRoutine } from './routine-runner.ts';
 import { espInUdp } from './tasks/nat-detection.ts';
+import { settleTakeOver } from './tasks/reauthentication.ts';
 import { Redirects } from './tasks/redirect.ts';
 import { retireTicket, TicketWallet } from './tasks/resumption.ts';
 import { TicketOffice } from './tasks/tickets.ts';
@@ -275,6 +276,7 @@ export class EndpointWorld implements World {
     this.#children.delete(child.id);
     this.#childSpis.delete(child.inboundSpi);
     child.forgetKeys();
+    settleTakeOver(this, child);
     this.emit({ kind: 'child-remove', child: child.id, reason });
     this.notice({ kind: 'child-down', child: child.id, ikeSa: child.ikeSa, name: child.spec.name, reason });
   }

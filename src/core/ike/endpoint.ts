@@ -75,8 +75,12 @@ export class Endpoint {
     this.#world.connections = connections;
   }
 
-  /** Established IKE SAs and their children as plain data, keys included: treat it as a secret. */
-  snapshot(): EndpointSnapshot {
+  /**
+   * Established IKE SAs and their children as plain data, keys included: treat it as a secret.
+   * @param now how old they are; without it, as of the last call
+   */
+  snapshot(now: Millis = this.#world.now): EndpointSnapshot {
+    this.#world.now = now;
     return snapshotEndpoint(this.#world);
   }
 

@@ -14,6 +14,7 @@ import { suiteText } from './proposals.ts';
 import type { Routine } from './routine.ts';
 import type { AuthMaterial } from './signed-octets.ts';
 import { type Mobike, mobikeInfo } from './tasks/mobike-state.ts';
+import { notAuthenticated } from './tasks/reauthentication.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import type { ResumptionState } from './tasks/resumption.ts';
 import { newTimer, type Timer } from './timers.ts';
@@ -86,6 +87,9 @@ export class IkeSa {
   readonly bornAt: Millis;
   establishedAt: Millis | undefined;
   rekeyAt: Millis | undefined;
+  readonly reauth = notAuthenticated();
+  /** When a new authentication begins, or is overdue. */
+  reauthAt: Millis | undefined;
   lastInbound: Millis | undefined;
   /** RFC 5723. */
   resumption: ResumptionState | undefined;
@@ -108,7 +112,18 @@ export class IkeSa {
   readonly reassembly = { requests: new Reassembly(), responses: new Reassembly() };
   readonly timers: Readonly<
     Record<
-      'retransmit' | 'half-open' | 'liveness' | 'rekey-ike' | 'expire-ike' | 'linger' | 'retry' | 'redirect' | 'follow-up' | 'paths',
+      | 'retransmit'
+      | 'half-open'
+      | 'liveness'
+      | 'rekey-ike'
+      | 'expire-ike'
+      | 'reauthenticate'
+      | 'superseded'
+      | 'linger'
+      | 'retry'
+      | 'redirect'
+      | 'follow-up'
+      | 'paths',
       Timer
     >
   >;
@@ -168,6 +183,8 @@ export class IkeSa {
       liveness: timer('liveness'),
       'rekey-ike': timer('rekey-ike'),
       'expire-ike': timer('expire-ike'),
+      reauthenticate: timer('reauthenticate'),
+      superseded: timer('superseded'),
       linger: timer('linger'),
       retry: timer('retry'),
       redirect: timer('redirect'),
@@ -290,6 +307,7 @@ export class IkeSa {
       mobike: this.mobike && mobikeInfo(this.mobike),
       establishedAt: this.establishedAt,
       rekeyAt: this.rekeyAt,
+      ...(this.reauthAt === undefined ? {} : { reauthAt: this.reauthAt }),
       lastInbound: this.lastInbound,
       assigned: this.assigned,
       assignedToUs: this.assignedToUs,

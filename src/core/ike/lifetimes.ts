@@ -1,15 +1,11 @@
 import type { ChildSa } from './child-sa.ts';
-import type { ChildSaSpec, Millis } from './effects.ts';
+import type { ChildSaSpec } from './effects.ts';
 import type { IkeSa } from './ike-sa.ts';
 import type { ChildLifetimes } from './policy.ts';
+import { soften } from './rekey-times.ts';
 import { watchActivity } from './tasks/inactivity.ts';
-import type { Timer } from './timers.ts';
+import { armReauthentication, noteAuthenticated } from './tasks/reauthentication.ts';
 import type { World } from './world.ts';
-
-/** RFC 7296 §2.8: lifetimes are local and end in jitter, so that two ends with equal settings seldom rekey at once. */
-export function soften(world: World, soft: number, jitter: number): number {
-  return soft - Math.floor(world.random.jitter() * Math.min(jitter, soft));
-}
 
 /** The IKE SA stands: from here on it may carry CREATE_CHILD_SA and INFORMATIONAL. */
 export function established(world: World, sa: IkeSa): void {
@@ -19,6 +15,7 @@ export function established(world: World, sa: IkeSa): void {
   sa.establishedAt = world.now;
   sa.lastInbound = world.now;
   sa.initRequest = undefined;
+  noteAuthenticated(world, sa);
   armIkeTimers(world, sa);
   world.notice({ kind: 'ike-up', ikeSa: sa.id, info: sa.info() });
 }
@@ -33,6 +30,7 @@ export function armIkeTimers(world: World, sa: IkeSa): void {
     world.arm(sa.timers['rekey-ike'], sa.rekeyAt);
   }
   if (hard > 0) world.arm(sa.timers['expire-ike'], since + hard);
+  armReauthentication(world, sa);
   if (connection.liveness.delay > 0) world.arm(sa.timers.liveness, world.now + connection.liveness.delay);
 }
 
@@ -59,11 +57,4 @@ export function volumeLimits(world: World, lifetimes: ChildLifetimes, esn: boole
   };
 }
 
-/** When a rekeying that may fail is tried again: every half minute, and more often where the hard lifetime leaves less time. */
-export function nextRekey(world: World, hard: Timer): Millis {
-  const left = hard.slot < 0 ? Number.POSITIVE_INFINITY : hard.at - world.now;
-  return world.now + Math.max(1000, Math.min(REKEY_RETRY, Math.floor(left / 4)));
-}
-
-const REKEY_RETRY: Millis = 30_000;
 const MOST_WITHOUT_ESN = 0xf000_0000;

@@ -3,12 +3,13 @@ import { endOfLife, execute, requestChildRekey } from './commands.ts';
 import type { Observation } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { isBeingMade } from './exchanges/create-child-sa.ts';
-import { nextRekey } from './lifetimes.ts';
 import { pathOf } from './path.ts';
+import { nextRekey } from './rekey-times.ts';
 import { activateSuccessors } from './tasks/child-delete.ts';
 import { awaitDelete } from './tasks/child-rekey.ts';
 import { followTraffic } from './tasks/mobike-line.ts';
 import { localAddressesChanged } from './tasks/mobike-roam.ts';
+import { takeOver } from './tasks/reauthentication.ts';
 
 /** What the world tells: the enumerated list of effects.ts. Ids that are gone by now are ignored: the report crossed a removal. */
 export function observe(world: EndpointWorld, observation: Observation): void {
@@ -62,6 +63,7 @@ function inboundTraffic(world: EndpointWorld, id: number, elsewhere: boolean): v
   if (child === undefined || sa === undefined) return;
   // RFC 4555 §3.12: a peer that sends from or to other addresses may have missed that they changed
   if (sa.mobike === undefined || !elsewhere) sa.lastInbound = world.now;
+  takeOver(world, child);
   // the peer sends on the new SA, so it has it: the old one need no longer carry ours (RFC 7296 §2.8)
   const old = child.spec.replaces === undefined ? undefined : world.child(child.spec.replaces);
   if (old?.state !== 'rekeyed' || child.spec.outboundActive) return;

@@ -48,8 +48,11 @@ export class Reconnects {
  */
 export function scheduleReconnect(world: World, sa: IkeSa, error: TunnelwrightError): void {
   const { connection } = sa;
-  if (connection === undefined || sa.successor !== undefined || putOffReconnect(world, sa, error)) return;
-  const wasUp = sa.establishedAt !== undefined;
+  const { of: old, by: next } = sa.reauth;
+  // another IKE SA stands in for this one: the one that was to be replaced, or the one that was to replace it
+  const other = old?.heir.isEstablished || (next !== undefined && !next.is('lingering', 'dead'));
+  if (connection === undefined || sa.successor !== undefined || other || putOffReconnect(world, sa, error)) return;
+  const wasUp = (sa.establishedAt ?? old?.establishedAt) !== undefined;
   const silent = error instanceof TimedOut;
   const wanted = connection.children.some((c) => (silent ? c.dpdAction : c.closeAction) === 'start');
   const retries = !wasUp && sa.originalRole === 'initiator' && world.reconnects.pending(connection.name);

@@ -49,6 +49,8 @@ interface IkeSaSnapshot {
   readonly assignedToUs: boolean;
   /** Milliseconds since the SA was established: clocks differ between two lives of a process. */
   readonly age: Millis;
+  /** The last authentication, which is older than an SA that was rekeyed. */
+  readonly authentication?: { readonly age: Millis; readonly byUs: boolean; readonly endsIn: Millis | undefined } | undefined;
   readonly children: readonly ChildSaSnapshot[];
 }
 
@@ -114,6 +116,11 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     assigned: sa.assigned,
     assignedToUs: sa.assignedToUs,
     age: world.now - (sa.establishedAt ?? world.now),
+    authentication: {
+      age: world.now - (sa.reauth.at ?? world.now),
+      byUs: sa.reauth.byUs,
+      endsIn: sa.reauth.endsAt === undefined ? undefined : sa.reauth.endsAt - world.now,
+    },
     children: [...sa.children.values()].filter((c) => c.usable).map((c) => snapshotChild(world, c)),
   };
 }
@@ -166,6 +173,8 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   sa.assignedToUs = saved.assignedToUs;
   sa.leased = !saved.assignedToUs && saved.assigned.length > 0;
   sa.establishedAt = world.now - saved.age;
+  const { age, byUs, endsIn } = saved.authentication ?? { age: saved.age, byUs: originalRole === 'initiator', endsIn: undefined };
+  Object.assign(sa.reauth, { at: world.now - age, byUs, endsAt: endsIn === undefined ? undefined : world.now + endsIn });
   sa.lastInbound = world.now;
   world.add(sa);
   world.noteProven(sa);

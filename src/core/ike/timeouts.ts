@@ -2,6 +2,7 @@ import { TimedOut, TunnelwrightError } from '../bytes/errors.ts';
 import {
   endOfLife,
   execute,
+  reauthenticate,
   requestChildDelete,
   requestChildRekey,
   requestIkeDelete,
@@ -11,11 +12,13 @@ import {
 import type { EndpointWorld } from './endpoint-world.ts';
 import { expireHalfMade } from './exchanges/followup-ke.ts';
 import type { IkeSa } from './ike-sa.ts';
-import { nextRekey } from './lifetimes.ts';
 import { retransmit } from './outbound.ts';
+import { nextRekey } from './rekey-times.ts';
 import { activateSuccessors } from './tasks/child-delete.ts';
 import { idleDue } from './tasks/inactivity.ts';
 import { isMappingDue, pathsDue } from './tasks/mobike-update.ts';
+import { overdue, takeOver } from './tasks/reauthentication.ts';
+import { hasNewer, stillSuperseded } from './tasks/uniqueness.ts';
 import type { Timer } from './timers.ts';
 
 /** A timer is due: what it was armed for happens, if its owner still lives. */
@@ -34,6 +37,9 @@ export function fire(world: EndpointWorld, timer: Timer): void {
       return requestChildRekey(world, child);
     case 'expire-child':
       if (child) endOfLife(world, child);
+      return;
+    case 'take-over':
+      if (child) takeOver(world, child);
       return;
     case 'idle-child':
       if (child) idleDue(world, child, (reason) => requestChildDelete(world, child, reason));
@@ -77,11 +83,24 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
     case 'rekey-ike':
       if (!sa.isEstablished) return;
       world.arm(timer, nextRekey(world, sa.timers['expire-ike']));
+      // another IKE SA is about to take its place
+      if (sa.reauth.by && !sa.reauth.by.is('deleting', 'lingering', 'dead')) return;
       return requestIkeRekey(world, sa);
     case 'expire-ike':
       // nobody wanted this end: where the policy brings connections back, it comes back
       sa.failure ??= lifetimeOver();
       return endIke(world, sa, sa.failure);
+    case 'reauthenticate':
+      if (!sa.isEstablished) return;
+      if (sa.reauth.byUs) return reauthenticate(world, sa);
+      // where the peer did authenticate anew, its other IKE SA stands, and the end of this one is none
+      if (!hasNewer(world, sa)) sa.failure ??= overdue();
+      return requestIkeDelete(world, sa, sa.failure?.message ?? 'authenticated anew');
+    case 'superseded': {
+      const reason = stillSuperseded(world, sa);
+      if (reason !== undefined) requestIkeDelete(world, sa, reason);
+      return;
+    }
     case 'linger':
       return world.kill(sa, sa.successor ? 'replaced' : 'done');
     case 'redirect':

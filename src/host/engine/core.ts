@@ -21,6 +21,6 @@ export interface IkeCore {
   infoOf(ikeSa: number): IkeSaInfo | undefined;
   setConnections(connections: readonly Connection[]): void;
   /** IKE SAs and their children as plain data; holds keys. */
-  snapshot(): unknown;
+  snapshot(now: Millis): unknown;
   restore(snapshot: unknown, now: Millis): void;
 }

@@ -246,7 +246,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   snapshot(): EngineSnapshot {
     const children = this.#core.info().flatMap((ikeSa) => ikeSa.children);
     const sequences = children.map(({ id, inboundSpi }) => ({ inboundSpi, numbers: this.plane.sequenceNumbers(id) }));
-    return { core: this.#core.snapshot(), sequences: sequences.filter(({ numbers }) => numbers !== undefined) };
+    return { core: this.#core.snapshot(this.#platform.clock.now()), sequences: sequences.filter(({ numbers }) => numbers !== undefined) };
   }
 
   restore(snapshot: EngineSnapshot): void {

@@ -15,6 +15,7 @@ import { resolveInside } from './inner-dns.ts';
 import { Inside } from './inside.ts';
 import type { PoolPolicy } from './leases.ts';
 import type { ListenOptions } from './local-side.ts';
+import { testRekey } from './rekey-test.ts';
 import { type Outcome, until } from './until.ts';
 
 export interface InstanceOptions<Plane extends DataPlane = DataPlane> {
@@ -159,10 +160,11 @@ export class Instance<Plane extends DataPlane = DataPlane> {
 
   /**
    * Brings a connection up, and waits until it stands with the child that is named, else with any; at once when it does already.
+   * With `testRekey`, which else the connection says, it is rekeyed before: notices `rekey-tested` tell what came of it.
    * @throws what made it fail, as a `TunnelwrightError`; the signal's reason when that ends it, the attempt being given up
    */
   async up(
-    request: { readonly connection: string; readonly child?: string | undefined },
+    request: { readonly connection: string; readonly child?: string | undefined; readonly testRekey?: boolean | undefined },
     signal?: AbortSignal,
   ): Promise<{ readonly ikeSa: IkeSaInfo; readonly took: Millis }> {
     const connection = this.#connection(request.connection);
@@ -170,8 +172,12 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     const tries = 'keyingTries' in connection && typeof connection.keyingTries === 'number' ? connection.keyingTries : 1;
     for (let attempt = 1; ; attempt++) {
       try {
+        const test = request.testRekey ?? (connection.testRekey === true && this.#complete(connection.name, request.child) === undefined);
         const ikeSa = await this.#attempt(connection, request.child, signal);
-        return { ikeSa, took: this.#platform.clock.now() - began };
+        const took = this.#platform.clock.now() - began;
+        if (!test) return { ikeSa, took };
+        await this.#testRekey(connection.name, signal);
+        return { ikeSa: this.#complete(connection.name, request.child) ?? ikeSa, took };
       } catch (error) {
         const timedOut = error instanceof TimedOut && (tries === 0 || attempt < tries);
         // RFC 4555 §3.9: one packet that was changed on the way is no reason to give up
@@ -179,6 +185,13 @@ export class Instance<Plane extends DataPlane = DataPlane> {
         if (!(timedOut || changed) || signal?.aborted === true) throw error;
       }
     }
+  }
+
+  #testRekey(connection: string, signal: AbortSignal | undefined): Promise<void> {
+    const begin = (kind: 'child-rekeyed' | 'ike-rekeyed', id: number) =>
+      this.engine.command(kind === 'child-rekeyed' ? { kind: 'rekey-child', child: id } : { kind: 'rekey-ike', ikeSa: id });
+    const rekey = (kind: 'child-rekeyed' | 'ike-rekeyed', id: number) => this.#rekeyOne(kind, id, () => begin(kind, id), signal);
+    return testRekey(this.engine, connection, rekey, () => this.#platform.clock.wall());
   }
 
   /** Closes with a Delete and resolves when it was answered or given up. What a connection would do to come back it no longer does. */
@@ -198,11 +211,22 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     return { ikeSas: ikeSas.length, children: counted };
   }
 
-  /** Fresh keys for what is selected: of an IKE SA its own, and those of its children if wanted. */
-  async rekey(selection: Selection & { readonly children?: boolean | undefined }, signal?: AbortSignal): Promise<Affected> {
+  /**
+   * Fresh keys for what is selected: of an IKE SA its own, and those of its children if wanted. With `reauth` both ends prove anew who they
+   * are: a second IKE SA with its children takes the place of the first; where the peer has to begin that, it is asked to.
+   */
+  async rekey(
+    selection: Selection & { readonly children?: boolean | undefined; readonly reauth?: boolean | undefined },
+    signal?: AbortSignal,
+  ): Promise<Affected> {
     const selected = this.#select(selection);
     // What was replaced already only waits for its end.
     const ikeSas = selected.ikeSas.filter(isUp);
+    if (selection.reauth === true) {
+      for (const { id } of ikeSas)
+        await this.#rekeyOne('ike-reauthenticated', id, () => this.engine.command({ kind: 'reauthenticate', ikeSa: id }), signal);
+      return { ikeSas: ikeSas.length, children: ikeSas.flatMap((sa) => sa.children.filter(isInstalled)).length };
+    }
     const allChildren = selection.children === true ? ikeSas.flatMap((sa) => sa.children.filter(isInstalled)) : selected.children;
     // Children first: an IKE SA that was rekeyed hands them on, and their exchanges with them.
     for (const { id } of allChildren)
@@ -335,14 +359,23 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     return this.engine.ofConnection(connection).find((sa) => isUp(sa) && (!needsChild || named(sa)));
   }
 
-  async #rekeyOne(kind: 'ike-rekeyed' | 'child-rekeyed', id: number, begin: () => void, signal: AbortSignal | undefined): Promise<void> {
-    const owner = kind === 'ike-rekeyed' ? id : this.engine.ownerOf(id);
-    const gone = (): boolean => (kind === 'ike-rekeyed' ? !this.#lives(id) : this.engine.ownerOf(id) === undefined);
+  async #rekeyOne(
+    kind: 'ike-rekeyed' | 'ike-reauthenticated' | 'child-rekeyed',
+    id: number,
+    begin: () => void,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const connection = this.engine.infoOf(id)?.connection;
+    const owner = kind === 'child-rekeyed' ? this.engine.ownerOf(id) : id;
+    const gone = (): boolean => (kind === 'child-rekeyed' ? this.engine.ownerOf(id) === undefined : !this.#lives(id));
     const finished = until<undefined>(
       this.engine.events,
       (notice) => {
         if (notice?.kind === kind && notice.from === id) return { done: undefined };
         if (notice?.kind === 'failed' && notice.ikeSa === (this.engine.ownerOf(id) ?? owner)) return { failed: notice.error };
+        // a new authentication fails on the IKE SA that was to be
+        if (kind === 'ike-reauthenticated' && notice?.kind === 'failed' && notice.connection === connection)
+          return { failed: notice.error };
         return notice !== undefined && gone() ? { failed: ended(`SA ${id}`, 'it went down meanwhile') } : undefined;
       },
       signal,

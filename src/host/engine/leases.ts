@@ -37,6 +37,8 @@ type LeaseAsk = Extract<Ask, { kind: 'lease' }>;
 export class LeaseTable {
   readonly #pools = new Map<string, Pool>();
   readonly #held = new Map<number, Held[]>();
+  /** Addresses that more than one IKE SA holds, while a peer authenticates anew: how many more. */
+  readonly #shared = new Map<string, number>();
   /** The address an identity had last, by pool and family; oldest first, bounded. */
   readonly #remembered = new Map<string, { readonly pool: string; readonly ip: string; readonly identity: Identification }>();
 
@@ -60,7 +62,7 @@ export class LeaseTable {
     const held = this.#held.get(ikeSa) ?? [];
     for (const wanted of families) {
       if (held.some((h) => h.family === wanted.family)) continue;
-      const granted = this.#grant(pools, ask.remoteId, wanted);
+      const granted = this.#share(wanted, ask.alongside ?? []) ?? this.#grant(pools, ask.remoteId, wanted);
       if (granted !== undefined) held.push(granted);
     }
     if (families.length > 0 && held.length === 0) return { ok: false, error: exhausted(ask.pools, pools.length) };
@@ -71,6 +73,7 @@ export class LeaseTable {
   /** An IKE SA is gone; its addresses are remembered for its identity. */
   release(ikeSa: number): void {
     for (const held of this.#held.get(ikeSa) ?? []) {
+      if (this.#stillHeld(held.ip)) continue;
       this.#pools.get(held.pool)?.giveBack(held.ip);
       const key = memoryKey(held.pool, held.family, held.identity);
       this.#remembered.delete(key);
@@ -96,7 +99,7 @@ export class LeaseTable {
     const held: Held[] = [];
     for (const ip of addresses) {
       for (const pool of this.#pools.values()) {
-        if (pool.takeExactly(ip)) {
+        if (pool.takeExactly(ip) || this.#shareWith(identity, ip)) {
           held.push({ pool: pool.policy.name, ip, family: ip.includes(':') ? 6 : 4, identity });
           break;
         }
@@ -112,6 +115,29 @@ export class LeaseTable {
       .filter((m) => !taken.has(m.ip))
       .map(({ pool, ip, identity }) => ({ pool, ip, identity, ikeSa: undefined }));
     return [...held, ...remembered];
+  }
+
+  /** The core says whose they are; that the very address is asked for tells a new authentication from a second device. */
+  #share(wanted: Wanted, alongside: readonly number[]): Held | undefined {
+    if (wanted.ip === undefined) return undefined;
+    const held = alongside.flatMap((ikeSa) => this.#held.get(ikeSa) ?? []).find(({ ip }) => ip === wanted.ip);
+    if (held !== undefined) this.#shared.set(held.ip, (this.#shared.get(held.ip) ?? 0) + 1);
+    return held;
+  }
+
+  /** A restart in the middle of a new authentication brings both IKE SAs back. */
+  #shareWith(identity: Identification, ip: string): boolean {
+    const key = identityKey(identity);
+    const another = [...this.#held.values()].flat().some((held) => held.ip === ip && identityKey(held.identity) === key);
+    if (another) this.#shared.set(ip, (this.#shared.get(ip) ?? 0) + 1);
+    return another;
+  }
+
+  #stillHeld(ip: string): boolean {
+    const others = this.#shared.get(ip) ?? 0;
+    if (others > 1) this.#shared.set(ip, others - 1);
+    else this.#shared.delete(ip);
+    return others > 0;
   }
 
   #grant(pools: readonly Pool[], identity: Identification, wanted: Wanted): Held | undefined {
@@ -257,8 +283,8 @@ function exhausted(names: readonly string[], known: number): NegotiationFailure 
   });
 }
 
-const memoryKey = (pool: string, family: 4 | 6, identity: Identification): string =>
-  `${pool} ${family} ${identity.idType} ${toHex(identity.data)}`;
+const identityKey = ({ idType, data }: Identification): string => `${idType} ${toHex(data)}`;
+const memoryKey = (pool: string, family: 4 | 6, identity: Identification): string => `${pool} ${family} ${identityKey(identity)}`;
 const unique = (texts: readonly string[]): readonly string[] => [...new Set(texts)];
 
 const MOST_REMEMBERED = 65_536;

@@ -74,12 +74,13 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
     liveness: { delay: connection.dpd_delay ?? DEFAULTS.dpdDelay },
     retransmission: retransmission(connection),
     natKeepalive: connection.nat_keepalive ?? DEFAULTS.natKeepalive,
-    unique: connection.unique === 'no' ? 'keep' : (connection.unique ?? 'replace'),
+    unique: typeof connection.unique === 'number' ? connection.unique : UNIQUE[connection.unique ?? 'replace'],
     mobike: connection.mobike ?? true,
     mobikeReturnRoutability: connection.mobike_return_routability ?? true,
     mobikeAddresses: (connection.mobike_addrs ?? ['%any']).flatMap((place) => (typeof place === 'string' ? [place] : prefixesOf(place))),
     natsAllowed: connection.nats_allowed ?? true,
     childless,
+    testRekey: connection.test_rekey ?? false,
     redirect: {
       follow: connection.redirect !== 'refuse',
       most: connection.max_redirects ?? DEFAULTS.maxRedirects,
@@ -218,11 +219,17 @@ const notSpoken = (auth: string, path: Path, context: CompileContext) =>
 
 function ikeLifetimes(connection: ConnectionSettings, path: Path, context: CompileContext): IkeLifetimes {
   const rekey = connection.rekey_time ?? DEFAULTS.ikeRekey;
-  const over = connection.over_time ?? Math.round(rekey * DEFAULTS.margin);
-  const jitter = connection.rand_time ?? Math.round(rekey * DEFAULTS.margin);
-  if (rekey > 0 && jitter >= rekey)
-    throw context.error([...path, 'rand_time'], 'is not shorter than rekey_time', 'A tenth of it is usual.');
-  return { rekey, jitter, hard: rekey === 0 ? 0 : rekey + over, reauth: 0 };
+  const reauth = connection.reauth_time ?? 0;
+  const over = (soft: number) => connection.over_time ?? Math.round(soft * DEFAULTS.margin);
+  const shorter = Math.min(...[rekey, reauth].filter((soft) => soft > 0));
+  const jitter = connection.rand_time ?? (shorter === Number.POSITIVE_INFINITY ? 0 : Math.round(shorter * DEFAULTS.margin));
+  if (jitter >= shorter)
+    throw context.error(
+      [...path, 'rand_time'],
+      `is not shorter than ${shorter === rekey ? 'rekey_time' : 'reauth_time'}`,
+      'A tenth of it is usual.',
+    );
+  return { rekey, jitter, hard: rekey === 0 ? 0 : rekey + over(rekey), reauth, ...(reauth > 0 ? { reauthGrace: over(reauth) } : {}) };
 }
 
 function retransmission(connection: ConnectionSettings): Connection['retransmission'] {
@@ -238,5 +245,12 @@ function retransmission(connection: ConnectionSettings): Connection['retransmiss
 }
 
 const MOBIKE_RESPONDER_GIVE_UP = 300_000;
+/** `keep` is one and no more; `no` lets both stand. */
+const UNIQUE: Readonly<Record<'replace' | 'never' | 'no' | 'keep', Connection['unique']>> = {
+  replace: 'replace',
+  never: 'never',
+  no: 'keep',
+  keep: 1,
+};
 const isHost = (range: AddressRange): boolean => range.prefix === range.start.length * 8;
 const ADD_PSK = 'Add one: secrets: {home: {kind: psk, secret_file: home.psk}}.';

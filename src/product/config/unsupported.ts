@@ -35,18 +35,9 @@ const CHILD = 'connections.*.children.*';
 const KERNEL = 'it is an instruction to the Linux kernel, which the data planes here do not hand packets to';
 
 export const UNSUPPORTED: readonly Unsupported[] = [
-  setting('connections.*.reauth_time', 'refuse', 'nobody is made to authenticate anew; rekey_time gives fresh keys', 0),
   setting('connections.*.ppk_id', 'refuse', 'post-quantum pre-shared keys (RFC 8784) are not spoken'),
   setting('connections.*.ppk_required', 'refuse', 'post-quantum pre-shared keys (RFC 8784) are not spoken', false),
   setting('connections.*.dscp', 'warn', 'IKE packets carry code point 0', 0),
-  setting(
-    'connections.*.unique',
-    'refuse',
-    'no newcomer is turned away for the sake of an older IKE SA; no keeps both',
-    'replace',
-    'never',
-    'no',
-  ),
   setting('connections.*.if_id_in', 'refuse', KERNEL),
   setting('connections.*.if_id_out', 'refuse', KERNEL),
   setting('connections.*.local.*.pubkeys', 'refuse', 'raw public keys (RFC 7670) are not read'),

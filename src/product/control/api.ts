@@ -86,6 +86,8 @@ const ikeSa = z.object({
   dpdSeconds: number,
   establishedAt: maybeTime,
   rekeyAt: maybeTime,
+  /** When the initiator authenticates anew; null is never. */
+  reauthAt: maybeTime,
   lastInboundAt: maybeTime,
   /** Inner addresses that one end assigned to the other: to us, or by us. */
   assigned: z.array(z.string()),
@@ -146,12 +148,19 @@ const selection = {
   force: z.boolean().optional(),
 };
 
-export const upRequest = z.strictObject({ connection: z.string().min(1).max(128), child: optionalName });
+export const upRequest = z.strictObject({
+  connection: z.string().min(1).max(128),
+  child: optionalName,
+  /** Rekeys it at once, to show what will come of later rekeyings; events `rekey-tested` tell. */
+  testRekey: z.boolean().optional(),
+});
 export const downRequest = z.strictObject(selection).refine(oneSelector, { error: SELECT_ONE });
 const terminateRequest = z
   .strictObject({ ikeSa: id, child: id, force: z.boolean().optional() })
   .refine(oneSelector, { error: 'name exactly one of ikeSa and child' });
-export const rekeyRequest = z.strictObject({ ...selection, children: z.boolean().optional() }).refine(oneSelector, { error: SELECT_ONE });
+export const rekeyRequest = z
+  .strictObject({ ...selection, children: z.boolean().optional(), reauth: z.boolean().optional() })
+  .refine(oneSelector, { error: SELECT_ONE });
 export const redirectRequest = z
   .strictObject({ to: z.string().min(1).max(253), connection: optionalName, ikeSa: id, all: z.boolean().optional() })
   .refine(oneSelector, { error: 'name exactly one of connection, ikeSa and all' });

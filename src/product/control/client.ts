@@ -44,7 +44,10 @@ export class ControlClient {
     return this.#call('terminate', selection, signal);
   }
 
-  rekey(selection: SaSelection & { readonly children?: boolean | undefined }, signal?: AbortSignal): Promise<Counts> {
+  rekey(
+    selection: SaSelection & { readonly children?: boolean | undefined; readonly reauth?: boolean | undefined },
+    signal?: AbortSignal,
+  ): Promise<Counts> {
     return this.#call('rekey', selection, signal);
   }
 

@@ -45,6 +45,7 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     dpdSeconds: dpdDelay / 1000,
     establishedAt: time(sa.establishedAt),
     rekeyAt: time(sa.rekeyAt),
+    reauthAt: time(sa.reauthAt),
     lastInboundAt: time(sa.lastInbound),
     assigned: [...sa.assigned],
     assignedToUs: sa.assignedToUs,
@@ -103,6 +104,7 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
       return line({ ikeSa: notice.ikeSa, connection: notice.info.connection, info: ikeSaDocument(notice.info, toIso, dpdDelay) });
     case 'ike-down':
     case 'failed':
+    case 'rekey-tested':
       return line({ ...rest, error: notice.error === undefined ? undefined : errorToBody(notice.error) });
     case 'moved':
       return line({ ...rest, local: formatAddress(notice.local), remote: formatAddress(notice.remote) });
@@ -124,6 +126,7 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
       return line({ cause: notice.cause, remote: formatAddress(notice.remote), detail: notice.detail });
     case 'ike-state':
     case 'ike-rekeyed':
+    case 'ike-reauthenticated':
     case 'child-state':
     case 'child-up':
     case 'child-rekeyed':

@@ -22,9 +22,9 @@ export interface ControlTarget {
   up(request: UpRequest, signal: AbortSignal): Promise<UpResult>;
   /** Closes with a Delete and resolves when it was answered or given up. A closed connection is not started again by itself. */
   down(request: SaSelection, signal: AbortSignal): Promise<{ readonly ikeSas: number; readonly children: number }>;
-  /** Fresh keys for what is selected; an IKE SA alone unless `children`. */
+  /** Fresh keys for what is selected; an IKE SA alone unless `children`. With `reauth` both ends authenticate anew, beside what stands. */
   rekey(
-    request: SaSelection & { readonly children?: boolean | undefined },
+    request: SaSelection & { readonly children?: boolean | undefined; readonly reauth?: boolean | undefined },
     signal: AbortSignal,
   ): Promise<{ readonly ikeSas: number; readonly children: number }>;
   /** Sends peers to another gateway; resolves when they were told. Of several, those that do not follow redirects are passed over. */
@@ -48,6 +48,7 @@ export interface InstanceFacts {
 export interface UpRequest {
   readonly connection: string;
   readonly child?: string | undefined;
+  readonly testRekey?: boolean | undefined;
 }
 
 export interface UpResult {

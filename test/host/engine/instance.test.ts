@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ApiMisuse, AuthenticationFailure, TimedOut } from '../../../src/core/bytes/index.ts';
+import type { Notice } from '../../../src/core/ike/effects.ts';
 import type { MemoryPlane } from '../../../src/host/dataplane/backends/memory.ts';
 import { SeededRandom } from '../../../src/testing/seeded.ts';
 import { clientConfig, GATEWAY, gatewayConfig, instancePair, type Pair } from '../support/instances.ts';
@@ -178,10 +179,93 @@ describe('rekey', () => {
     expect(pair.gateway.instance.ikeSas()[0]!.children[0]!.inboundSpi).not.toBe(before.inboundSpi);
   });
 
+  test.each(['client', 'gateway'] as const)(
+    'with a new authentication, wished by the %s: the address stays, nothing else does',
+    async (who) => {
+      const pair = await up();
+      await pair.pass(20_000);
+      const before = pair.client.instance.ikeSas()[0]!;
+      const ikeSa = pair[who].instance.ikeSas()[0]!.id;
+      expect(await pair.finish(pair[who].instance.rekey({ ikeSa, reauth: true }))).toEqual({ ikeSas: 1, children: 1 });
+      await pair.pass(60_000);
+      expect([ikeSas(pair), children(pair)]).toEqual([
+        [1, 1],
+        [1, 1],
+      ]);
+      const [after] = pair.client.instance.ikeSas();
+      expect(after!.spiI).not.toEqual(before.spiI);
+      expect(after!.children[0]!.inboundSpi).not.toBe(before.children[0]!.inboundSpi);
+      expect(after!.assigned).toEqual(['10.66.0.2']);
+      expect(pair.gateway.instance.engine.leases.list()).toMatchObject([{ ip: '10.66.0.2', ikeSa: expect.any(Number) }]);
+      expect(pair.client.instance.dnsServers).toEqual(['10.66.0.1']);
+    },
+  );
+
+  test('with a new authentication that fails: it is said, and what stood stands', async () => {
+    const pair = await up();
+    pair.internet.core.partition(pair.client.host, pair.gateway.host);
+    await expect(pair.finish(pair.client.instance.rekey({ connection: 'road', reauth: true }))).rejects.toThrow(TimedOut);
+  });
+
   test('of something that a peer no longer has fails', async () => {
     const pair = await up();
     await pair.finish(pair.gateway.instance.down({ all: true, force: true }));
     await expect(pair.finish(pair.client.instance.rekey({ connection: 'road' }))).rejects.toThrow();
+  });
+});
+
+describe('a rekeying on trial, right after connecting', () => {
+  async function tried(
+    theirs: Record<string, unknown>,
+    mine: Record<string, unknown> = {},
+    connection: Record<string, unknown> = { test_rekey: true },
+  ) {
+    const pair = await instancePair<MemoryPlane>({
+      gateway: gatewayConfig({ child: theirs }),
+      client: clientConfig({ child: mine, connection }),
+    });
+    const outcomes: Extract<Notice, { kind: 'rekey-tested' }>[] = [];
+    pair.client.instance.onNotice(({ notice }) => notice.kind === 'rekey-tested' && outcomes.push(notice));
+    const { ikeSa } = await pair.finish(pair.client.instance.up({ connection: 'road' }));
+    return { pair, outcomes, ikeSa };
+  }
+
+  test('says for child and IKE SA that it works, and what the IKE SA is then', async () => {
+    const { pair, outcomes, ikeSa } = await tried({});
+    expect(outcomes).toEqual([
+      expect.objectContaining({ what: 'CHILD_SA net', suite: 'aes256gcm16/pfs x25519', error: undefined }),
+      expect.objectContaining({ what: 'the IKE SA', suite: 'aes256gcm16/prfsha384/x25519', error: undefined }),
+    ]);
+    expect(pair.client.instance.ikeSas().map(({ id }) => id)).toContain(ikeSa.id);
+    expect(ikeSa.state).toBe('established');
+    await pair.pass(60_000);
+    expect([ikeSas(pair), children(pair)]).toEqual([
+      [1, 1],
+      [1, 1],
+    ]);
+  });
+
+  test('says at once what would have ended the child in an hour, and leaves it as it is', async () => {
+    const { pair, outcomes } = await tried({ pfs: 'off' }, { pfs: 'require' });
+    expect(outcomes.map(({ what, error }) => [what, error?.code])).toEqual([
+      ['CHILD_SA net', 'PFS_REFUSED'],
+      ['the IKE SA', undefined],
+    ]);
+    expect(outcomes[0]!.error!.hint).toMatch(/set pfs: prefer for net here/);
+    await pair.pass(60_000);
+    expect(children(pair)).toEqual([1, 1]);
+  });
+
+  test('is not repeated for what stands, unless it is asked for', async () => {
+    const { pair, outcomes } = await tried({});
+    await pair.finish(pair.client.instance.up({ connection: 'road' }));
+    expect(outcomes).toHaveLength(2);
+    await pair.finish(pair.client.instance.up({ connection: 'road', testRekey: true }));
+    expect(outcomes).toHaveLength(4);
+  });
+
+  test('is not made where nobody wants it', async () => {
+    expect((await tried({}, {}, {})).outcomes).toEqual([]);
   });
 });
 

@@ -115,6 +115,58 @@ describe('leases', () => {
     expect([granted(leases, 1, 'alice'), granted(leases, 2, 'alice')]).toEqual([['10.66.0.2'], ['10.66.0.3']]);
   });
 
+  describe('a client that authenticates anew', () => {
+    const again = (leases: LeaseTable, ikeSa: number, ip: string, alongside: readonly number[]): readonly string[] => {
+      const answer = leases.lease(ikeSa, { ...ask('alice', [{ type: 1, value: parseIp(ip) }]), alongside });
+      return answer.ok ? answer.addresses : [answer.error.code];
+    };
+
+    test('keeps the address that it asks for again; it is free when both IKE SAs are gone, in either order', () => {
+      for (const order of [
+        [1, 2],
+        [2, 1],
+      ]) {
+        const leases = table({ ranges: ['10.66.0.2'], reserved: [] });
+        granted(leases, 1, 'alice');
+        expect(again(leases, 2, '10.66.0.2', [1])).toEqual(['10.66.0.2']);
+        leases.release(order[0]!);
+        expect(granted(leases, 3, 'bob')).toEqual(['POOL_EXHAUSTED']);
+        leases.release(order[1]!);
+        expect(granted(leases, 4, 'bob')).toEqual(['10.66.0.2']);
+      }
+    });
+
+    test('thrice over, with the last one standing', () => {
+      const leases = table();
+      granted(leases, 1, 'alice');
+      for (const ikeSa of [2, 3]) expect(again(leases, ikeSa, '10.66.0.2', [ikeSa - 1])).toEqual(['10.66.0.2']);
+      for (const ikeSa of [1, 2]) leases.release(ikeSa);
+      expect(granted(leases, 4, 'bob')).toEqual(['10.66.0.3']);
+      leases.release(3);
+      expect(leases.list().filter(({ ip }) => ip === '10.66.0.2')).toMatchObject([{ ikeSa: undefined }]);
+    });
+
+    test('does not get what another one holds, nor what it does not ask for by name', () => {
+      const leases = table();
+      granted(leases, 1, 'alice');
+      granted(leases, 2, 'bob');
+      expect(again(leases, 3, '10.66.0.3', [1])).toEqual(['10.66.0.4']);
+      const any = leases.lease(4, { ...ask('alice'), alongside: [1] });
+      expect(any.ok && any.addresses).toEqual(['10.66.0.5']);
+    });
+
+    test('keeps it over a restart in the middle', () => {
+      const leases = table();
+      leases.restore(1, who('alice'), ['10.66.0.2']);
+      leases.restore(2, who('alice'), ['10.66.0.2']);
+      leases.restore(3, who('bob'), ['10.66.0.2']);
+      leases.release(1);
+      expect(leases.list()).toMatchObject([{ ip: '10.66.0.2', ikeSa: 2 }]);
+      leases.release(2);
+      expect(leases.list()).toMatchObject([{ ip: '10.66.0.2', ikeSa: undefined }]);
+    });
+  });
+
   test('a client gets the very address it asks for, if nobody has it', () => {
     const leases = table();
     expect(granted(leases, 1, 'alice', [{ type: 1, value: parseIp('10.66.0.5') }])).toEqual(['10.66.0.5']);

@@ -63,6 +63,7 @@ describe('defaults', () => {
       mobikeAddresses: ['%any'],
       natsAllowed: true,
       childless: 'allow',
+      testRekey: false,
       redirect: { follow: true, most: 5, within: 300_000 },
       resumption: false,
       keyingTries: 1,
@@ -120,6 +121,8 @@ describe('defaults', () => {
 
 describe('what is set is what holds', () => {
   test.each([
+    ['reauth_time: 2h', { rekey: 4 * HOUR, jitter: 720_000, hard: 264 * MINUTE, reauth: 2 * HOUR, reauthGrace: 12 * MINUTE }],
+    ['rekey_time: 0\n    reauth_time: 1h\n    over_time: 1m', { rekey: 0, jitter: 360_000, hard: 0, reauth: HOUR, reauthGrace: MINUTE }],
     ['rekey_time: 1h', { rekey: HOUR, jitter: 360_000, hard: 66 * MINUTE, reauth: 0 }],
     ['rekey_time: 0', { rekey: 0, jitter: 0, hard: 0, reauth: 0 }],
     ['rekey_time: 1h\n    over_time: 1m\n    rand_time: 30s', { rekey: HOUR, jitter: 30_000, hard: HOUR + 60_000, reauth: 0 }],
@@ -203,7 +206,17 @@ describe('what is set is what holds', () => {
   });
 
   test('uniqueness', () => {
-    expect(['replace', 'never', 'no'].map((word) => connection(`    unique: ${word}`).unique)).toEqual(['replace', 'never', 'keep']);
+    expect(['replace', 'never', 'no', 'keep', '3'].map((word) => connection(`    unique: ${word}`).unique)).toEqual([
+      'replace',
+      'never',
+      'keep',
+      1,
+      3,
+    ]);
+    for (const word of ['0', 'perhaps', '1001'])
+      expect(() => connection(`    unique: ${word}`), word).toThrow(
+        /connections.c.unique: .* is neither replace, keep, never, no nor a number from 1 to 1000/,
+      );
   });
 
   test('identities are patterns on the other end', () => {

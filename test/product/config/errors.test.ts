@@ -206,12 +206,6 @@ describe('what fits the schema but not itself', () => {
       /^Add a name/,
     ],
     [
-      'a newcomer turned away',
-      road('unique: keep'),
-      'tunnelwright.yaml:8:13 connections.road.unique: this setting is not carried out: no newcomer is turned away for the sake of an older IKE SA; no keeps both',
-      /^Leave it out/,
-    ],
-    [
       'a signature scheme',
       road('').replace('remote: {auth: psk}', 'remote: {auth: psk, schemes: [ecdas]}'),
       'tunnelwright.yaml:6:35 connections.road.remote.schemes[0]: "ecdas" is no signature scheme or hash known here',
@@ -323,7 +317,6 @@ describe('what nothing carries out is refused or said aloud, never dropped', () 
       road('').replace('remote: {auth: psk}', 'remote: {auth: psk, revocation: strict}'),
       'connections.road.remote.revocation: this setting is not carried out: revocation lists and OCSP are not asked',
     ],
-    [road('reauth_time: 3h'), 'connections.road.reauth_time: this setting is not carried out: nobody is made to authenticate anew'],
     [child('mode: drop'), 'connections.road.children.net.mode: mode: drop is not carried out'],
     [child('updown: /bin/true'), 'connections.road.children.net.updown: this setting is not carried out: no programs are run'],
     [child('mark_in: 42/0xff'), 'connections.road.children.net.mark_in: this setting is not carried out'],

@@ -17,6 +17,8 @@ import { respondIkeRekey } from '../tasks/ike-rekey.ts';
 import { acceptKe, finishKe, InvalidKe, methodWanted, offerKe } from '../tasks/ke.ts';
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
 import { childRefusal } from '../tasks/pfs.ts';
+import { inPlaceOf } from '../tasks/reauthentication.ts';
+import { twins } from '../tasks/uniqueness.ts';
 import type { World } from '../world.ts';
 import { followUp, halfMadeByPeer, halfMake } from './followup-ke.ts';
 
@@ -111,8 +113,10 @@ function* finishCreate(
     const sharedSecrets = first ? yield* followUp(world, sa, own.rekeys, response, { nonces, first, additional }) : [];
     madeThere = true;
     // §2.8: the responder accepts on the new SA before it answers, so we may send at once; unless a crossing rekey may make ours redundant
-    const outboundActive = own.rekeys?.peerSuccessor === undefined;
-    return yield* installChild(world, sa, agreement, nonces, sharedSecrets, { replaces: own.rekeys, outboundActive });
+    const place = own.rekeys
+      ? { replaces: own.rekeys, outboundActive: own.rekeys.peerSuccessor === undefined }
+      : inPlaceOf(sa, agreement, []);
+    return yield* installChild(world, sa, agreement, nonces, sharedSecrets, place);
   } catch (error) {
     // §1.4.1: the responder has installed it by now, so it must hear that we have not
     if (madeThere) yield* deleteHalf(own.offer.proposals[0]?.protocol ?? ProtocolId.ESP, own.offer.spi);
@@ -206,7 +210,8 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
   const [sap, ...selectors] = rest as [Payload, ...Payload[]];
   const answer: Payload[] = [...mode, sap, { kind: 'Nonce', data: nonces.Nr }, ...(accepted ? [accepted.payload] : []), ...selectors];
   const complete = function* (secrets: readonly Uint8Array[]): Routine<void> {
-    const child = yield* installChild(world, sa, agreement, nonces, secrets, { replaces: old, outboundActive: old === undefined });
+    const place = old ? { replaces: old, outboundActive: false } : inPlaceOf(sa, agreement, twins(world, sa));
+    const child = yield* installChild(world, sa, agreement, nonces, secrets, place);
     if (old) noteRekeyed(world, old, child);
   };
   const { additional } = agreement.suite;

@@ -13,9 +13,10 @@ import { installChild } from '../tasks/child-install.ts';
 import { configurationRequest, leaseAddresses, takeConfiguration } from '../tasks/configuration.ts';
 import { methodName } from '../tasks/ke.ts';
 import { answerMobikeOffer, offerMobike, takeMobike } from '../tasks/mobike.ts';
+import { authLifetime, heedAuthLifetime, inPlaceOf } from '../tasks/reauthentication.ts';
 import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
 import { acceptTicket, grantTicket, settleResumption, ticketRequest } from '../tasks/resumption.ts';
-import { enforceUniqueness, heedInitialContact, initialContact } from '../tasks/uniqueness.ts';
+import { enforceUniqueness, heedInitialContact, initialContact, refuseExcess, twins } from '../tasks/uniqueness.ts';
 import type { World } from '../world.ts';
 import { pendingKes } from './ike-intermediate.ts';
 
@@ -44,7 +45,7 @@ export function* initiateIkeAuth(
     ...(sa.resumption?.session ? [] : certificateRequests(world, [connection])),
     ...(peer ? [{ kind: 'IDr', ...peer } as const] : []),
     ...proof.filter((p) => p.kind === 'AUTH'),
-    ...configurationRequest(connection),
+    ...configurationRequest(connection, sa.reauth.of?.heir.assigned),
     ...offerMobike(world, sa, connection),
     ...(child?.payloads ?? []),
     ...ticketRequest(connection),
@@ -59,13 +60,14 @@ export function* initiateIkeAuth(
   settleResumption(world, sa);
   heedAuthRedirect(world, sa, connection, payloads);
   acceptTicket(world, sa, payloads);
+  heedAuthLifetime(world, sa, payloads);
   enforceUniqueness(world, sa);
   // whoever called deletes the IKE SA when the rest fails, and the child on the other side goes with it (§1.4.1)
   if (child && refused) throw refusedBy(refused, `CHILD_SA ${child.offer.policy.name}`);
   takeConfiguration(world, sa, connection, payloads);
   if (child === undefined) return;
   const agreement = takeChildAnswer(child.offer, payloads);
-  yield* installChild(world, sa, agreement, material.nonces, [], { replaces: undefined, outboundActive: true });
+  yield* installChild(world, sa, agreement, material.nonces, [], inPlaceOf(sa, agreement, []));
 }
 
 /** The responder takes an answer that breaks the grammar for its best: it has an IKE SA, and must hear that we have none. */
@@ -130,12 +132,16 @@ export function* respondIkeAuth(
   const mobike = answerMobikeOffer(world, sa, connection, request);
   const self = yield* authenticateSelf(sa, connection, material);
   heedInitialContact(world, sa, findNotify(payloads, NotifyType.INITIAL_CONTACT) !== undefined);
+  refuseExcess(world, sa);
   established(world, sa);
   settleResumption(world, sa);
   const elsewhere = redirectAuthenticated(world, sa, allowed.redirect);
   if (elsewhere.length > 0) return { payloads: [...self, ...elsewhere] };
   const child = yield* firstChild(world, sa, connection, material, payloads);
-  return { payloads: [...self, ...child, ...mobike, ...grantTicket(world, sa, payloads)], afterwards: () => enforceUniqueness(world, sa) };
+  return {
+    payloads: [...self, ...authLifetime(world, sa), ...child, ...mobike, ...grantTicket(world, sa, payloads)],
+    afterwards: () => enforceUniqueness(world, sa),
+  };
 }
 
 /** §1.2: when the CHILD_SA cannot be made the IKE SA is created as usual, and an error notify stands for the child. */
@@ -154,7 +160,7 @@ function* firstChild(
     const configuration = yield* leaseAddresses(world, sa, connection, payloads, childless);
     if (childless) return configuration;
     const { agreement, proposal } = takeChildRequest(world, sa, connection, payloads);
-    yield* installChild(world, sa, agreement, material.nonces, [], { replaces: undefined, outboundActive: true });
+    yield* installChild(world, sa, agreement, material.nonces, [], inPlaceOf(sa, agreement, twins(world, sa)));
     return [...configuration, ...childAnswer(agreement, proposal)];
   } catch (error) {
     if (!(error instanceof TunnelwrightError)) throw error;

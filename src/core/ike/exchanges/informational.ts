@@ -8,6 +8,7 @@ import { answerChildDeletes } from '../tasks/child-delete.ts';
 import { asksForIkeDelete } from '../tasks/ike-delete.ts';
 import { handOver } from '../tasks/ike-rekey.ts';
 import { answerMobike } from '../tasks/mobike.ts';
+import { heedAuthLifetime } from '../tasks/reauthentication.ts';
 import { heedSessionRedirect } from '../tasks/redirect.ts';
 import { grantTicket } from '../tasks/resumption.ts';
 import type { World } from '../world.ts';
@@ -23,6 +24,7 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
     const error = refusedBy(failed, 'what we sent');
     return { payloads: [], afterwards: () => world.linger(sa, error.message, error) };
   }
+  heedAuthLifetime(world, sa, payloads);
   const { answers, closed } = answerChildDeletes(world, sa, payloads);
   const mobike = answerMobike(world, sa, request);
   return {

@@ -11,6 +11,7 @@ import { ask, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 import type { ChildAgreement } from './child-create.ts';
 import { catchUp, trafficPath } from './mobike-line.ts';
+import { awaitTakeOver } from './reauthentication.ts';
 
 /**
  * Derives KEYMAT and puts the child into the data plane; the SA exists only once that worked.
@@ -58,6 +59,7 @@ export function* installChild(
   catchUp(world, sa, spec);
   if (world.options.logKeys) logChildKeys(world, spec);
   world.notice({ kind: 'child-up', child: child.id, ikeSa: sa.id, name: spec.name, suite: child.info().suite });
+  awaitTakeOver(world, child);
   return child;
 }
 

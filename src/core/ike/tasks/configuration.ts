@@ -15,14 +15,19 @@ import type { Connection } from '../policy.ts';
 import { ask, type Routine } from '../routine.ts';
 import { isDynamic } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
+import { begunAlike } from './reauthentication.ts';
+import { twins } from './uniqueness.ts';
 
-/** RFC 7296 §2.19: the initiator asks for addresses, and for what comes with them. */
-export function configurationRequest(connection: Connection): Payload[] {
+/**
+ * RFC 7296 §2.19: the initiator asks for addresses, and for what comes with them.
+ * @param held addresses that it has already, and asks for again in a new authentication
+ */
+export function configurationRequest(connection: Connection, held: readonly string[] = []): Payload[] {
   if (connection.virtualIps.length === 0) return [];
   const attributes: ConfigurationAttribute[] = [];
   const want = (type: number, value: Uint8Array = EMPTY) => attributes.push({ type, value });
   for (const ip of connection.virtualIps) {
-    const octets = parseIp(ip);
+    const octets = parseIp(held.find((own) => isIpv6(own) === isIpv6(ip)) ?? ip);
     const any = octets.every((o) => o === 0);
     if (isIpv6(ip)) want(ConfigAttributeType.INTERNAL_IP6_ADDRESS, any ? EMPTY : concat(octets, new Uint8Array([128])));
     else want(ConfigAttributeType.INTERNAL_IP4_ADDRESS, any ? EMPTY : octets);
@@ -81,6 +86,7 @@ export function* leaseAddresses(
     pools: connection.pools,
     remoteId: sa.remoteId,
     requested: request.attributes,
+    alongside: twins(world, sa).flatMap((other) => (begunAlike(sa, other) && other.leased ? [other.leasedAs] : [])),
   });
   if (!answer.ok) {
     throw new NegotiationFailure(`no address for the peer: ${answer.error.message}`, {

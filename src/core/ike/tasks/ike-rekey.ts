@@ -187,6 +187,7 @@ function successorOf(
   successor.remoteId = sa.remoteId;
   successor.localAuth = sa.localAuth;
   successor.remoteAuth = sa.remoteAuth;
+  Object.assign(successor.reauth, sa.reauth);
   successor.leasedAs = sa.leasedAs;
   successor.leased = sa.leased;
   successor.assigned = sa.assigned;
@@ -222,6 +223,9 @@ function stepBack(world: World, sa: IkeSa, successor: IkeSa): void {
   world.clear(sa.timers['rekey-ike']);
   world.clear(sa.timers['expire-ike']);
   world.clear(sa.timers.liveness);
+  world.clear(sa.timers.reauthenticate);
+  if (sa.timers.superseded.slot >= 0) world.arm(successor.timers.superseded, sa.timers.superseded.at);
+  world.clear(sa.timers.superseded);
   world.moveChildren(sa, successor);
 }
 

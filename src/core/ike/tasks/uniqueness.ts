@@ -1,13 +1,16 @@
 import { compareBytes } from '../../bytes/bytes.ts';
-import { NotifyType, type Payload } from '../../wire/index.ts';
+import { AuthenticationFailure } from '../../bytes/errors.ts';
+import { ExchangeType, formatIdentification, NotifyType, type Payload } from '../../wire/index.ts';
 import type { Millis } from '../effects.ts';
 import { sameIdentity } from '../identity.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { notify } from '../notifies.ts';
 import type { Connection } from '../policy.ts';
+import { exchange, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 import { expectedId } from './authenticate.ts';
 import { deleteIkeSa } from './ike-delete.ts';
+import { begunAlike } from './reauthentication.ts';
 
 /** RFC 7296 §2.4: says that we know of no other IKE SA with this peer, so it may drop what it still keeps of us. */
 export function initialContact(world: World, sa: IkeSa, connection: Connection): Payload[] {
@@ -18,26 +21,104 @@ export function initialContact(world: World, sa: IkeSa, connection: Connection):
   return [...known].some((other) => other !== sa && other.isEstablished) ? [] : [notify(NotifyType.INITIAL_CONTACT)];
 }
 
-/** The peer restarted: its older SAs are gone there, so they go here, without a word (D41). */
+/**
+ * The peer restarted: its older SAs are gone there, so they go here, without a word (D41). Under a number several devices may share an
+ * identity; each of them speaks for itself alone, that is for its address.
+ */
 export function heedInitialContact(world: World, sa: IkeSa, present: boolean): void {
-  if (!present || sa.connection?.unique === 'never') return;
-  for (const other of twins(world, sa)) if (!crossing(sa, other)) world.kill(other, 'the peer started anew (INITIAL_CONTACT)');
-}
-
-/** One IKE SA per pair of identities, where the policy says so: the older ones are deleted in an orderly way. */
-export function enforceUniqueness(world: World, sa: IkeSa): void {
-  if (sa.connection?.unique !== 'replace') return;
+  const unique = sa.connection?.unique;
+  if (!present || unique === 'never') return;
   for (const other of twins(world, sa)) {
-    // the one we were redirected from goes when this one carries its traffic
-    if (other.connection?.name !== sa.connection.name || other.redirect?.follower === sa.id) continue;
-    if (!crossing(sa, other)) end(world, other, 'replaced by a newer IKE SA of the same peer');
-    // both ends see both SAs, in either order: both must find the same one superfluous
-    else end(world, compareBytes(sa.spiI, other.spiI) < 0 ? sa : other, 'both ends began at once, and one IKE SA is enough');
+    if (crossing(sa, other) || (typeof unique === 'number' && other.remote.ip !== sa.remote.ip)) continue;
+    world.kill(other, 'the peer started anew (INITIAL_CONTACT)');
   }
 }
 
+/**
+ * Where the policy sets a number, one more is refused. Those that stand are asked whether they live, so that none that is dead keeps anybody
+ * out for long. @throws AuthenticationFailure `TOO_MANY_OF_ONE_IDENTITY`
+ */
+export function refuseExcess(world: World, sa: IkeSa): void {
+  const { connection, remoteId } = sa;
+  const others = siblings(world, sa);
+  if (typeof connection?.unique !== 'number' || others.length < connection.unique || remoteId === undefined) return;
+  if (others.some((other) => isRepeated(sa, other))) return;
+  for (const other of others) suspectDead(world, other);
+  throw new AuthenticationFailure(
+    `${formatIdentification(remoteId)} has ${others.length} IKE SA${others.length === 1 ? '' : 's'} already, as many as ${connection.name} permits`,
+    {
+      code: 'TOO_MANY_OF_ONE_IDENTITY',
+      hint: `Give every device an identity of its own, raise unique of ${connection.name}, or set unique: replace, which ends the older one.`,
+    },
+  );
+}
+
+/** As many IKE SAs per pair of identities as the policy permits: the older ones are deleted in an orderly way. */
+export function enforceUniqueness(world: World, sa: IkeSa): void {
+  const unique = sa.connection?.unique;
+  if (typeof unique === 'number') return limit(world, sa, unique);
+  if (unique !== 'replace') return;
+  for (const other of siblings(world, sa)) {
+    // both ends see both SAs, in either order: both must find the same one superfluous
+    if (crossing(sa, other))
+      end(world, compareBytes(sa.spiI, other.spiI) < 0 ? sa : other, 'both ends began at once, and one IKE SA is enough');
+    else if (isRepeated(sa, other)) world.arm(other.timers.superseded, world.now + PEER_DELETES);
+    else end(world, other, REPLACED);
+  }
+}
+
+/** The moment that a peer had to delete the IKE SA itself is over. @returns why it goes, if it still has to */
+export function stillSuperseded(world: World, sa: IkeSa): string | undefined {
+  if (sa.is('replaced')) return 'authenticated anew';
+  const unique = sa.connection?.unique;
+  return newer(world, sa).length >= (typeof unique === 'number' ? unique : 1) ? REPLACED : undefined;
+}
+
+/** The peer of this IKE SA has authenticated again, and has another one now. */
+export const hasNewer = (world: World, sa: IkeSa): boolean => newer(world, sa).length > 0;
+
+/** IKE SAs between the same two identities (RFC 7296 §2.4). */
+export function twins(world: World, sa: IkeSa): IkeSa[] {
+  const { localId, remoteId } = sa;
+  if (localId === undefined || remoteId === undefined) return [];
+  const samePair = (other: IkeSa) => other.localId !== undefined && sameIdentity(other.localId, localId);
+  return [...world.provenAs(remoteId)].filter((other) => other !== sa && other.isEstablished && samePair(other));
+}
+
+const newer = (world: World, sa: IkeSa): IkeSa[] => siblings(world, sa).filter((other) => byAge(sa, other) < 0);
+
+/** Oldest first. Of two at one instant the later made is the newer. */
+const byAge = (a: IkeSa, b: IkeSa): number => (a.reauth.at ?? 0) - (b.reauth.at ?? 0) || a.id - b.id;
+
+function limit(world: World, sa: IkeSa, most: number): void {
+  const others = siblings(world, sa);
+  if (others.length < most) return;
+  const repeated = others.filter((other) => isRepeated(sa, other) && other.timers.superseded.slot < 0);
+  const oldest = repeated.sort(byAge)[0];
+  if (oldest) world.arm(oldest.timers.superseded, world.now + PEER_DELETES);
+}
+
+/** Of the same connection; the one whose place this one takes by our own doing, or from which we were redirected, goes by our own doing. */
+const siblings = (world: World, sa: IkeSa): IkeSa[] =>
+  twins(world, sa).filter(
+    (other) => other.connection?.name === sa.connection?.name && other !== sa.reauth.of?.heir && other.redirect?.follower !== sa.id,
+  );
+
+/** The peer came from the same place and did not say that it lost its memory: most likely it authenticates anew, and deletes the old one itself. */
+const isRepeated = (sa: IkeSa, other: IkeSa): boolean => !sa.reauth.byUs && begunAlike(sa, other) && other.remote.ip === sa.remote.ip;
+
 function end(world: World, sa: IkeSa, reason: string): void {
   world.enqueue(sa, { what: reason, key: 'delete-ike', start: (owner) => deleteIkeSa(world, owner, reason) });
+}
+
+function suspectDead(world: World, sa: IkeSa): void {
+  if (world.now - (sa.suspectedAt ?? Number.NEGATIVE_INFINITY) < SUSPICION_INTERVAL) return;
+  sa.suspectedAt = world.now;
+  world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: askWhetherAlive });
+}
+
+function* askWhetherAlive(): Routine<void> {
+  yield* exchange(ExchangeType.INFORMATIONAL, []);
 }
 
 /** Each end called the other before it was called itself: neither SA is what is left of a former life. */
@@ -46,13 +127,9 @@ function crossing(a: IkeSa, b: IkeSa): boolean {
   return a.originalRole !== b.originalRole && second.bornAt <= (first.establishedAt ?? Number.POSITIVE_INFINITY) + ON_THE_WAY;
 }
 
-/** IKE SAs between the same two identities (RFC 7296 §2.4). */
-function twins(world: World, sa: IkeSa): IkeSa[] {
-  const { localId, remoteId } = sa;
-  if (localId === undefined || remoteId === undefined) return [];
-  const samePair = (other: IkeSa) => other.localId !== undefined && sameIdentity(other.localId, localId);
-  return [...world.provenAs(remoteId)].filter((other) => other !== sa && other.isEstablished && samePair(other));
-}
-
+const REPLACED = 'replaced by a newer IKE SA of the same peer';
 /** A request that left before its sender heard of ours is here by then; nobody restarts as fast. */
 const ON_THE_WAY: Millis = 1000;
+/** A new authentication ends with the Delete of the old IKE SA, sent by whoever began it, once nothing is under way on it. */
+const PEER_DELETES: Millis = 15_000;
+const SUSPICION_INTERVAL: Millis = 10_000;

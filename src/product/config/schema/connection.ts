@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { schemeWords } from '../../../core/crypto/signatures/schemes.ts';
 import { count, duration, flag, integer, listOf, path, port, quantity, text, words } from '../formats.ts';
 import { identity, identityPattern } from '../identities.ts';
-import { type AddressRange, invalid, isHostName, parseAddressRange, quoted, valid } from '../values.ts';
+import { type AddressRange, invalid, isHostName, type Parsed, parseAddressRange, quoted, valid } from '../values.ts';
 import { child } from './child.ts';
 import { key, named, nearest, orEmpty, required, section } from './section.ts';
 
@@ -139,6 +139,15 @@ const remoteRound = section({
   ),
 });
 
+type Unique = 'replace' | 'keep' | 'never' | 'no' | number;
+
+function parseUnique(input: string): Parsed<Unique> {
+  const word = UNIQUE.find((known) => known === input);
+  if (word !== undefined) return valid(word);
+  const most = /^\d{1,4}$/.test(input) ? Number(input) : 0;
+  return most >= 1 && most <= 1000 ? valid(most) : invalid(`${quoted(input)} is neither ${UNIQUE.join(', ')} nor a number from 1 to 1000`);
+}
+
 export const connection = section({
   local_addrs: key(peerAddresses, 'Our addresses.', '%any'),
   remote_addrs: key(peerAddresses, 'Addresses of the peer. To connect, the first that is a name or an address is dialled.', '%any'),
@@ -182,8 +191,8 @@ export const connection = section({
   send_cert: key(z.enum(['always', 'ifasked', 'never']), 'When to send our certificates. Apple devices want them unasked.', 'always'),
   send_certreq: key(flag, 'Tell the peer which authorities we trust.', 'yes'),
   unique: key(
-    z.enum(['replace', 'keep', 'never', 'no']),
-    'When a peer comes a second time under one identity: replace the old IKE SA, keep it and refuse the new, or never mind. no minds only INITIAL_CONTACT.',
+    quantity('Unique', 'replace, keep, never, no, or a number of IKE SAs from 1 to 1000.', ['replace', 'keep', 3], parseUnique),
+    'When a peer comes again under one identity: replace the old IKE SA; keep it and refuse the new one; refuse it only when so many stand; or never mind. no minds only INITIAL_CONTACT.',
     'replace',
   ),
   childless: key(z.enum(['allow', 'prefer', 'force', 'never']), 'IKE SAs without a first CHILD_SA (RFC 6023).', 'allow'),
@@ -200,9 +209,18 @@ export const connection = section({
     'no',
   ),
   rekey_time: key(duration, 'Lifetime of the IKE SA. 0 is never.', '4h'),
-  over_time: key(duration, 'How long after rekey_time the IKE SA is closed when no rekeying succeeded.', '10 % of rekey_time'),
-  rand_time: key(duration, 'Rekeying begins up to this long before rekey_time, at random.', '10 % of rekey_time'),
-  reauth_time: key(duration, 'Time after which everybody authenticates anew. 0 is never.', '0'),
+  over_time: key(
+    duration,
+    'How long after rekey_time or reauth_time the IKE SA is closed when neither a rekeying nor a new authentication succeeded.',
+    '10 % of the time',
+  ),
+  rand_time: key(duration, 'Both begin up to this long before their time, at random.', '10 % of the shorter time'),
+  reauth_time: key(
+    duration,
+    'Time after which the initiator authenticates anew, without a gap; a responder tells it so (RFC 4478). 0 is never.',
+    '0',
+  ),
+  test_rekey: key(flag, 'Rekey children and IKE SA right after connecting, so that what would fail in an hour fails now.', 'no'),
   retransmission: key(
     section({
       initial: key(duration, 'Wait before the first copy of a request.', '1s'),
@@ -237,3 +255,5 @@ export const connection = section({
     'no',
   ),
 });
+
+const UNIQUE: readonly ('replace' | 'keep' | 'never' | 'no')[] = ['replace', 'keep', 'never', 'no'];

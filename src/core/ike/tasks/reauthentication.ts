@@ -1,0 +1,196 @@
+import { TimedOut } from '../../bytes/errors.ts';
+import { ExchangeType, NotifyType, type Payload } from '../../wire/index.ts';
+import type { ChildSa } from '../child-sa.ts';
+import type { Millis } from '../effects.ts';
+import type { IkeSa } from '../ike-sa.ts';
+import { findNotify, notify } from '../notifies.ts';
+import type { IkeLifetimes } from '../policy.ts';
+import { soften } from '../rekey-times.ts';
+import { exchange, type Routine } from '../routine.ts';
+import { sameSelectors } from '../traffic-selectors.ts';
+import type { World } from '../world.ts';
+import type { ChildAgreement } from './child-create.ts';
+import { activate } from './child-delete.ts';
+
+/**
+ * Repeated authentication, make before break. The initiator sets up a second IKE SA with its children beside the old one (RFC 7296 §2.8.3),
+ * traffic moves over, and the old one is deleted once nothing can be under way on it any more. The responder cannot begin that; it says how
+ * long an authentication is good for (AUTH_LIFETIME, RFC 4478) and ends the IKE SA when that is over.
+ */
+export interface Reauthentication {
+  /** When the peer was last proven. A rekeying passes it on. */
+  at: Millis | undefined;
+  /** We began that authentication, and so we begin the next. */
+  byUs: boolean;
+  /** RFC 4478 §2: without a new authentication the responder ends the IKE SA then. */
+  endsAt: Millis | undefined;
+  /** The IKE SA whose place this one is to take. */
+  of: IkeSa | undefined;
+  /** The one that is being set up to take our place. */
+  by: IkeSa | undefined;
+}
+
+export const notAuthenticated = (): Reauthentication => ({ at: undefined, byUs: false, endsAt: undefined, of: undefined, by: undefined });
+
+/** The peer is proven: from now on it counts; from longer ago for a session that was resumed, which is no authentication (RFC 5723 §6.2). */
+export function noteAuthenticated(world: World, sa: IkeSa): void {
+  const { reauth, resumption } = sa;
+  const provenAt = resumption?.session === undefined ? undefined : resumption.authenticatedAt;
+  reauth.at = world.now - (provenAt === undefined ? 0 : Math.max(0, world.wall() - provenAt));
+  reauth.byUs = sa.originalRole === 'initiator';
+  const lifetimes = sa.connection?.lifetimes;
+  if (!reauth.byUs && lifetimes !== undefined && lifetimes.reauth > 0) reauth.endsAt = reauth.at + lifetimes.reauth + graceOf(lifetimes);
+}
+
+/** Also after a rekeying and a restart: an authentication is as old as it is. */
+export function armReauthentication(world: World, sa: IkeSa): void {
+  const due = reauthenticationDue(world, sa);
+  sa.reauthAt = sa.reauth.byUs ? due : sa.reauth.endsAt;
+  if (due === undefined) world.clear(sa.timers.reauthenticate);
+  else world.arm(sa.timers.reauthenticate, Math.max(world.now, due));
+}
+
+function reauthenticationDue(world: World, sa: IkeSa): Millis | undefined {
+  const { at, byUs, endsAt } = sa.reauth;
+  if (!byUs || at === undefined) return endsAt;
+  const { reauth = 0, jitter = 0 } = sa.connection?.lifetimes ?? {};
+  const ours = reauth > 0 ? at + soften(world, reauth, jitter) : Number.POSITIVE_INFINITY;
+  const theirs = endsAt === undefined ? Number.POSITIVE_INFINITY : inTimeFor(world, endsAt);
+  const due = Math.max(Math.min(ours, theirs), at + SHORTEST);
+  return due === Number.POSITIVE_INFINITY ? undefined : due;
+}
+
+/** What we set aside of the time the peer gave us: a tenth, a minute at most, and the jitter of a tenth more. */
+function inTimeFor(world: World, endsAt: Millis): Millis {
+  const margin = Math.min((endsAt - world.now) / 10, LONGEST_MARGIN);
+  return Math.floor(endsAt - margin - world.random.jitter() * margin);
+}
+
+/** RFC 4478 §2: the responder tells the initiator in the last message of IKE_AUTH. */
+export function authLifetime(world: World, sa: IkeSa): Payload[] {
+  const { reauth = 0 } = sa.connection?.lifetimes ?? {};
+  return reauth > 0 ? [lifetimeNotify(Math.max(0, Math.ceil(((sa.reauth.at ?? world.now) + reauth - world.now) / 1000)))] : [];
+}
+
+/** RFC 4478 §2: at any time, in an INFORMATIONAL of its own; 0 asks for a new authentication at once. */
+export function* demandAuthentication(world: World, sa: IkeSa): Routine<void> {
+  yield* exchange(ExchangeType.INFORMATIONAL, [lifetimeNotify(0)]);
+  sa.reauth.endsAt = Math.min(sa.reauth.endsAt ?? Number.POSITIVE_INFINITY, world.now + REASONABLE_TIME);
+  armReauthentication(world, sa);
+}
+
+/** RFC 4478 §2: only the original responder says so, and only to the original initiator; what else comes is ignored, as any status is. */
+export function heedAuthLifetime(world: World, sa: IkeSa, payloads: readonly Payload[]): void {
+  const told = findNotify(payloads, NotifyType.AUTH_LIFETIME);
+  if (told === undefined || told.data.length !== 4 || !sa.reauth.byUs || !sa.isEstablished) return;
+  const seconds = new DataView(told.data.buffer, told.data.byteOffset).getUint32(0);
+  sa.reauth.endsAt = world.now + seconds * 1000;
+  armReauthentication(world, sa);
+}
+
+/** When a new authentication that may fail is tried again: every half minute, and more often where less time is left. */
+export function nextAuthentication(world: World, sa: IkeSa): Millis {
+  const left = (sa.reauth.endsAt ?? Number.POSITIVE_INFINITY) - world.now;
+  return world.now + Math.max(SOONEST_RETRY, Math.min(RETRY, Math.floor(left / 4)));
+}
+
+/** The new IKE SA carries everything: the old one only takes what is still under way, and is deleted after that. */
+export function takePlace(world: World, successor: IkeSa): void {
+  const old = successor.reauth.of?.heir;
+  successor.reauth.of = undefined;
+  if (old === undefined || old === successor || !old.isEstablished) return;
+  old.reauth.by = undefined;
+  old.successor = successor;
+  world.transition(old, 'replaced');
+  for (const kind of ['rekey-ike', 'expire-ike', 'liveness', 'reauthenticate', 'retry'] as const) world.clear(old.timers[kind]);
+  old.jobs.length = 0;
+  old.deferred.length = 0;
+  for (const { timers } of old.children.values()) for (const kind of ['rekey', 'expire', 'idle'] as const) world.clear(timers[kind]);
+  world.arm(old.timers.superseded, world.now + UNDER_WAY);
+  world.notice({ kind: 'ike-reauthenticated', from: old.id, to: successor.id, byUs: true });
+}
+
+/** IKE SAs that one end began with the other: the newer may be the new authentication of the older. */
+export const begunAlike = (a: IkeSa, b: IkeSa): boolean => a.reauth.byUs === b.reauth.byUs && a.connection?.name === b.connection?.name;
+
+/**
+ * Which child of another IKE SA a new one takes over from, and whether we send on it at once. As responder we do not: the peer installs its
+ * half when it has our answer, so we wait for its traffic, or for a moment (RFC 7296 §2.8).
+ * @param others IKE SAs between the same identities
+ */
+export function inPlaceOf(
+  sa: IkeSa,
+  agreement: ChildAgreement,
+  others: readonly IkeSa[],
+): { readonly replaces: ChildSa | undefined; readonly outboundActive: boolean } {
+  const { policy, localTs, remoteTs } = agreement;
+  if (sa.reauth.byUs) {
+    const own = [...(sa.reauth.of?.heir.children.values() ?? [])].find((c) => c.usable && c.policy.name === policy.name);
+    return { replaces: own, outboundActive: true };
+  }
+  const old = others
+    .filter((other) => begunAlike(sa, other))
+    .flatMap((other) => [...other.children.values()])
+    .filter((c) => c.usable && c.policy.name === policy.name && c.takenOverBy === undefined)
+    .find((c) => sameSelectors(c.localTs, localTs) && sameSelectors(c.remoteTs, remoteTs));
+  return { replaces: old, outboundActive: old === undefined };
+}
+
+/** The child stands, and waits for the traffic of one that hangs on another IKE SA. */
+export function awaitTakeOver(world: World, child: ChildSa): void {
+  const old = child.spec.replaces === undefined ? undefined : world.child(child.spec.replaces);
+  if (old === undefined || old.ikeSa === child.ikeSa || child.spec.outboundActive) return;
+  const sa = world.ikeSas.get(child.ikeSa);
+  const known = [...(sa?.children.values() ?? [])].some((other) => other.takesOverFrom?.ikeSa === old.ikeSa);
+  if (!known) world.notice({ kind: 'ike-reauthenticated', from: old.ikeSa, to: child.ikeSa, byUs: false });
+  child.takesOverFrom = old;
+  old.takenOverBy = child;
+  world.arm(child.timers.takeOver, world.now + PEER_INSTALLS);
+}
+
+/** From now on the new child sends. */
+export function takeOver(world: World, child: ChildSa): void {
+  const old = child.takesOverFrom;
+  if (old === undefined) return;
+  child.takesOverFrom = undefined;
+  old.takenOverBy = undefined;
+  world.clear(child.timers.takeOver);
+  activate(world, child);
+}
+
+/** A child is gone before it gave or took over: the other one of the two sends. */
+export function settleTakeOver(world: World, gone: ChildSa): void {
+  if (gone.takenOverBy) takeOver(world, gone.takenOverBy);
+  if (gone.takesOverFrom) gone.takesOverFrom.takenOverBy = undefined;
+  gone.takesOverFrom = undefined;
+  const old = gone.spec.replaces === undefined ? undefined : world.child(gone.spec.replaces);
+  if (old?.usable && old.ikeSa !== gone.ikeSa) activate(world, old);
+}
+
+export const overdue = (): TimedOut =>
+  new TimedOut('the peer did not authenticate anew in time', {
+    code: 'REAUTHENTICATION_OVERDUE',
+    section: 'RFC 4478 §2',
+    hint: 'The peer ignores AUTH_LIFETIME: set its own re-authentication below reauth_time here, or leave reauth_time out.',
+  });
+
+const graceOf = ({ reauth, reauthGrace }: IkeLifetimes): Millis => reauthGrace ?? Math.round(reauth / 10);
+
+function lifetimeNotify(seconds: number): Payload {
+  const data = new Uint8Array(4);
+  new DataView(data.buffer).setUint32(0, Math.min(seconds, 0xffffffff));
+  return notify(NotifyType.AUTH_LIFETIME, data);
+}
+
+/** RFC 4478 §5 lets an initiator set reasonable limits: a responder that wants it again and again is not followed at that pace. */
+const SHORTEST: Millis = 10_000;
+const LONGEST_MARGIN: Millis = 60_000;
+const RETRY: Millis = 30_000;
+/** A gateway takes no more than a few attempts at once from one address. */
+const SOONEST_RETRY: Millis = 3000;
+/** RFC 4478 §3: a person may have to type a password. */
+const REASONABLE_TIME: Millis = 300_000;
+/** Longer than packets linger in any path that TCP could use. */
+const UNDER_WAY: Millis = 5000;
+/** A round trip, and the time that a peer needs for our certificate. */
+const PEER_INSTALLS: Millis = 2000;
