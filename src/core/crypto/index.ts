@@ -4,7 +4,7 @@ export * from './hash.ts';
 export { warmUpMlKem } from './key-exchange/ml-kem.ts';
 export * from './key-exchange.ts';
 export * from './keywords.ts';
-export { type OptIn, optIn } from './opt-in.ts';
+export { optIn } from './opt-in.ts';
 export type { CipherKeys, PacketCipher } from './packet-cipher.ts';
 export { createPacketCipher } from './packet-ciphers.ts';
 export { prfPlus } from './prf.ts';
