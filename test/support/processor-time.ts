@@ -2,6 +2,11 @@
 export function processorTime(work: () => void): number {
   const began = process.cpuUsage();
   work();
+  return millisecondsSince(began);
+}
+
+/** Milliseconds of processor time since `process.cpuUsage()` gave `began`. */
+export function millisecondsSince(began: NodeJS.CpuUsage): number {
   const { user, system } = process.cpuUsage(began);
   return (user + system) / 1000;
 }

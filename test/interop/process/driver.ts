@@ -81,7 +81,7 @@ function tell(error: unknown): object {
 async function ping({ to = '', count = 1 }: Request): Promise<number> {
   let answers = 0;
   for (let i = 0; i < count; i++) {
-    await end.inside.ping(to, { timeout: 10_000 }).then(
+    await end.inside.ping(to, { timeout: 5000 }).then(
       () => answers++,
       () => undefined,
     );

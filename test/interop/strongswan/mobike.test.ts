@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Host } from '../support/network.ts';
 import { type Pair, startPair } from '../support/pair.ts';
-import { eventually, must } from '../support/process.ts';
+import { eventually, must, PATIENCE } from '../support/process.ts';
 import { createIdentities, PROPOSALS } from '../support/profile.ts';
 import { describeWith, STRONGSWAN } from '../support/requirements.ts';
 import { agreedSa, expectIkeRekey, expectTransfer } from '../support/scenario.ts';
@@ -100,7 +100,7 @@ describeWith(STRONGSWAN, 'MOBIKE with strongSwan, it chooses the addresses (RFC 
     await eventually(
       'strongSwan hears of our second address',
       async () => /parsed INFORMATIONAL request \d+ \[ N\(ADD_4_ADDR\)/.test(peer.log()),
-      15_000,
+      PATIENCE,
       () => `${we.log()}\n${peer.log()}`,
     );
     const child = await childOf(pair);
@@ -125,7 +125,7 @@ async function reached({ we, peer }: Pair, local: string, remote: string): Promi
   await eventually(
     `the IKE SA is between ${local} and ${remote}`,
     async () => (await we.addresses()).join() === `${local},${remote}`,
-    20_000,
+    PATIENCE,
     () => `${we.log()}\n${peer.log()}`,
   );
 }
@@ -144,7 +144,7 @@ async function childOtherThan(pair: Pair, spi: string): Promise<void> {
   await eventually(
     'strongSwan rekeys the child',
     async () => (await childOf(pair)) !== spi,
-    10_000,
+    PATIENCE,
     () => `${pair.we.log()}\n${pair.peer.log()}`,
   );
 }
@@ -153,7 +153,7 @@ async function bothPing({ we, peer, network }: Pair): Promise<void> {
   await eventually(
     'both ping',
     async () => (await we.ping(network.right.inside, 3)) === 3 && (await peer.ping(network.left.inside, 3)) === 3,
-    20_000,
+    2 * PATIENCE,
     () => `${we.log()}\n${peer.log()}`,
   );
 }

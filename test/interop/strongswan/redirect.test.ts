@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addInside, createNetwork, type Host, type Network } from '../support/network.ts';
-import { eventually, must } from '../support/process.ts';
+import { eventually, must, PATIENCE } from '../support/process.ts';
 import { createIdentities, type Identity, PROPOSALS, swanctlConf } from '../support/profile.ts';
 import { describeWith, STRONGSWAN } from '../support/requirements.ts';
 import { agreedSa, bothClean, expectPing } from '../support/scenario.ts';
@@ -115,7 +115,7 @@ const moved = (a: Tunnelwright, b: Strongswan, spiI: string): Promise<unknown> =
   eventually(
     'both ends see another IKE SA alone',
     async () => ((await agreedSa(a, b)).spiI === spiI ? undefined : true),
-    15_000,
+    PATIENCE,
     () => `${a.log()}\n${b.log()}`,
   );
 

@@ -115,7 +115,7 @@ export class Strongswan implements End {
 
   /** One process for each request: behind a first answer, ping waits for the next no longer than two round trips. */
   async ping(to: string, count: number): Promise<number> {
-    const args = ['netns', 'exec', this.host.namespace, 'ping', '-n', '-q', '-c', '1', '-W', '10', '-I', this.host.inside, to];
+    const args = ['netns', 'exec', this.host.namespace, 'ping', '-n', '-q', '-c', '1', '-W', '5', '-I', this.host.inside, to];
     let answers = 0;
     for (let i = 0; i < count; i++) if ((await run('ip', args)).status === 0) answers++;
     return answers;
