@@ -330,9 +330,16 @@ export class Peer {
     else this.#onEsp(packet);
   }
 
-  #onEsp({ source, destination, data }: Packet): void {
+  #onEsp(packet: Packet): void {
+    const { source, destination, data } = packet;
     const child = this.plane.receive(data);
-    if (child === undefined) return;
+    if (child === undefined) {
+      const [local, remote, encap] = [destination, source, packet.protocol === 'udp'];
+      const spi = new DataView(data.buffer, data.byteOffset).getUint32(0);
+      const known = this.plane.children.some(({ spec }) => spec.inbound.spi === spi);
+      if (!known && data.length >= SHORTEST_STRAY) this.observe({ kind: 'unknown-spi', spi, local, remote, encap });
+      return;
+    }
     const known = this.plane.children.find((one) => one.id === child)!;
     const moved = known.encap ? formatAddress(known.remote) !== formatAddress(source) : known.remote.ip !== source.ip;
     const elsewhere = moved || known.local.ip !== destination.ip;
@@ -370,3 +377,5 @@ export class Peer {
 const IKE_PORT = 500;
 const NAT_PORT = 4500;
 const MOST_EFFECTS = 10_000;
+/** Octets of ESP that are answered, as in the real data plane. */
+const SHORTEST_STRAY = 40;

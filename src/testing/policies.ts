@@ -77,6 +77,7 @@ export const connectionPolicy = (changes: Partial<Connection> = {}): Connection 
   childless: 'allow',
   redirect: { follow: false, most: 5, within: 300_000 },
   resumption: false,
+  crashDetection: false,
   ...changes,
 });
 

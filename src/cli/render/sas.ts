@@ -39,6 +39,9 @@ function ikeSaLines(sa: IkeSaDocument, now: number, paint: Paint, columns: numbe
   const features = [
     sa.fragmentation ? 'fragmentation' : '',
     sa.mobike === null ? '' : `mobike${sa.mobike.peerAddresses.length === 0 ? '' : ` (also at ${sa.mobike.peerAddresses.join(' ')})`}`,
+    sa.crashTokens.made || sa.crashTokens.held
+      ? `crash token${sa.crashTokens.made && sa.crashTokens.held ? 's' : sa.crashTokens.made ? ' made' : ' held'}`
+      : '',
     sa.resumed ? 'resumed' : '',
     sa.resumable ? 'resumable' : '',
     sa.redirectable ? 'redirectable' : '',

@@ -175,6 +175,8 @@ export type Observation =
   | { readonly kind: 'acquire'; readonly connection: string; readonly child: string }
   | { readonly kind: 'soft-expire'; readonly child: number }
   | { readonly kind: 'hard-expire'; readonly child: number }
+  /** ESP came with an SPI that nobody here gave out; told of a few such packets, and only of those longer than an answer. */
+  | { readonly kind: 'unknown-spi'; readonly spi: number; readonly local: Address; readonly remote: Address; readonly encap: boolean }
   /** Authenticated ESP came in: spares a liveness check (RFC 7296 §2.4). */
   | {
       readonly kind: 'inbound-traffic';
@@ -366,6 +368,8 @@ export interface IkeSaInfo {
   /** Keywords, `aes256gcm16/prfsha384/x25519`. */
   readonly suite: string;
   readonly fragmentation: boolean;
+  /** RFC 6290: whether the peer would hear at once that we crashed, and we that it did. */
+  readonly crashTokens: { readonly made: boolean; readonly held: boolean };
   /** It goes on from an earlier IKE SA, by a ticket (RFC 5723). */
   readonly resumed: boolean;
   /** A ticket for it is out, by which it can go on should it be lost. */

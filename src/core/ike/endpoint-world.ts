@@ -11,7 +11,7 @@ import { HalfOpen } from './half-open.ts';
 import { canonicalOctets } from './identity.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { IkeSaState } from './ike-sa-state.ts';
-import { drop, receiveForSa, refuseVersion } from './inbound.ts';
+import { drop, receiveForSa, refuseVersion, suspect } from './inbound.ts';
 import { armChildTimers } from './lifetimes.ts';
 import { isFirst } from './messenger.ts';
 import { pumpJobs, sendRequest } from './outbound.ts';
@@ -20,6 +20,7 @@ import type { Connection, EndpointLimits } from './policy.ts';
 import { Reconnects, scheduleReconnect } from './reconnect.ts';
 import type { Routine } from './routine.ts';
 import { runRoutine } from './routine-runner.ts';
+import { answerUnknownIkeSa, Bucket, complainedOf, TokenMaker } from './tasks/crash-detection.ts';
 import { espInUdp } from './tasks/nat-detection.ts';
 import { settleTakeOver } from './tasks/reauthentication.ts';
 import { Redirects } from './tasks/redirect.ts';
@@ -43,6 +44,8 @@ export class EndpointWorld implements World {
   ownAddresses: World['ownAddresses'];
   readonly tickets: TicketOffice;
   readonly wallet = new TicketWallet();
+  readonly tokens: TokenMaker | undefined;
+  readonly complaints = new Bucket(10, 5);
   readonly #bySpi = new Map<string, IkeSa>();
   readonly #byPeer = new Map<string, Set<IkeSa>>();
   readonly #children = new Map<number, ChildSa>();
@@ -55,6 +58,7 @@ export class EndpointWorld implements World {
     this.connections = options.connections;
     this.asks = new Asks(this.timers, (effect) => this.emit(effect));
     this.halfOpen = new HalfOpen(this);
+    this.tokens = options.secret && new TokenMaker(options.secret);
     this.tickets = new TicketOffice(options.random, options.secret && concat(options.secret, options.credentialsDigest ?? EMPTY));
   }
 
@@ -93,8 +97,20 @@ export class EndpointWorld implements World {
     }
     const own = header.flags.initiator ? header.spiR : header.spiI;
     const sa = this.#bySpi.get(toHex(own));
-    if (sa === undefined) return drop(this, datagram, 'unknown-spi', toHex(own));
+    if (sa === undefined) return this.#receiveStray(message, datagram, own);
     receiveForSa(this, sa, message, datagram);
+  }
+
+  /** For no IKE SA that is here: one that a life before had, or a complaint about our ESP. */
+  #receiveStray(message: Message, datagram: Datagram, own: Uint8Array): void {
+    const complaint = complainedOf(this, message, datagram.remote);
+    if (complaint) return suspect(this, complaint.sa, message, datagram, complaint.crashed);
+    answerUnknownIkeSa(this, message, datagram);
+    drop(this, datagram, 'unknown-spi', toHex(own));
+  }
+
+  bySpi(own: Uint8Array): IkeSa | undefined {
+    return this.#bySpi.get(toHex(own));
   }
 
   wall(): number {

@@ -13,6 +13,7 @@ import type { Connection } from './policy.ts';
 import { suiteText } from './proposals.ts';
 import type { Routine } from './routine.ts';
 import type { AuthMaterial } from './signed-octets.ts';
+import type { CrashState } from './tasks/crash-detection.ts';
 import { type Mobike, mobikeInfo } from './tasks/mobike-state.ts';
 import { notAuthenticated } from './tasks/reauthentication.ts';
 import type { RedirectState } from './tasks/redirect.ts';
@@ -91,6 +92,8 @@ export class IkeSa {
   /** When a new authentication begins, or is overdue. */
   reauthAt: Millis | undefined;
   lastInbound: Millis | undefined;
+  /** RFC 6290; undefined without tokens. */
+  crash: CrashState | undefined;
   /** RFC 5723. */
   resumption: ResumptionState | undefined;
   /** RFC 5685; undefined where neither end announced it. */
@@ -300,6 +303,7 @@ export class IkeSa {
       natTheirs: this.nat.theirs,
       suite: this.#keys ? suiteText(this.#keys.suite) : '',
       fragmentation: this.peer.fragmentation,
+      crashTokens: { made: this.crash?.made ?? false, held: (this.crash?.held.length ?? 0) > 0 },
       resumed: this.resumption?.session !== undefined,
       resumable: this.resumption?.given !== undefined || this.resumption?.holds === true,
       redirectable: this.redirect?.peerFollows ?? false,

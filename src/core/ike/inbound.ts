@@ -15,6 +15,7 @@ import { outcomeOf } from './outcome.ts';
 import { type Path, pathOf } from './path.ts';
 import type { Inbound, Reply, Routine } from './routine.ts';
 import { isCookie } from './tasks/cookie.ts';
+import { clearTokens, crashed, provesCrash } from './tasks/crash-detection.ts';
 import { noteAnswer } from './tasks/mobike-roam.ts';
 import { checkLiveness } from './tasks/mobike-update.ts';
 import { checkInitRedirect } from './tasks/redirect.ts';
@@ -32,6 +33,9 @@ export function refuseVersion(world: World, { local, remote, encap, data }: Data
 /** A datagram for an IKE SA we know. Nothing is believed, and no address is followed, before its ICV has verified. */
 export function receiveForSa(world: World, sa: IkeSa, message: Message, datagram: Datagram): void {
   const { header } = message;
+  const tokens = clearTokens(message);
+  // RFC 6290 §3: from whatever address, and whatever else the message says
+  if (tokens.length > 0) return suspect(world, sa, message, datagram, provesCrash(world, sa, header, tokens));
   // RFC 7296 §3.1: flag I names the sender's original role
   if (header.flags.initiator !== (sa.originalRole === 'responder'))
     return drop(world, datagram, 'wrong-direction', summarise(header, message.payloads));
@@ -261,8 +265,15 @@ function followPeer(world: World, sa: IkeSa, { local, remote, encap }: Datagram,
   if (stranger || (sa.mobike === undefined && sa.nat.theirs && !sa.nat.ours)) world.moved(sa, { local, remote, encap });
 }
 
-/** §2.21.4, §2.4: what is not protected proves nothing; at most it is a reason to ask the peer, and not often (D52). */
-function suspect(world: World, sa: IkeSa, message: Message, datagram: Datagram): void {
+/**
+ * §2.21.4, §2.4: what is not protected proves nothing; at most it is a reason to ask the peer, and not often (D52).
+ * @param gone it proves all the same that the peer has lost the IKE SA, by a token that only the peer can make (RFC 6290)
+ */
+export function suspect(world: World, sa: IkeSa, message: Message, datagram: Datagram, gone = false): void {
+  if (gone) {
+    const error = crashed(sa);
+    return world.kill(sa, error.message, error);
+  }
   drop(world, datagram, 'unprotected', summarise(message.header, message.payloads));
   if (!sa.isEstablished || world.now - (sa.suspectedAt ?? Number.NEGATIVE_INFINITY) < SUSPICION_INTERVAL) return;
   sa.suspectedAt = world.now;

@@ -7,6 +7,7 @@ import { pathOf } from './path.ts';
 import { nextRekey } from './rekey-times.ts';
 import { activateSuccessors } from './tasks/child-delete.ts';
 import { awaitDelete } from './tasks/child-rekey.ts';
+import { answerUnknownChild } from './tasks/crash-detection.ts';
 import { followTraffic } from './tasks/mobike-line.ts';
 import { localAddressesChanged } from './tasks/mobike-roam.ts';
 import { takeOver } from './tasks/reauthentication.ts';
@@ -38,6 +39,8 @@ export function observe(world: EndpointWorld, observation: Observation): void {
       if (child) endOfLife(world, child);
       return;
     }
+    case 'unknown-spi':
+      return answerUnknownChild(world, observation);
     case 'inbound-traffic':
       return inboundTraffic(world, observation.child, observation.elsewhere === true);
     case 'mapping-changed': {

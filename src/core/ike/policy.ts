@@ -52,6 +52,8 @@ export interface Connection {
   /** Whoever brings it up rekeys its children and the IKE SA at once, so that what would fail in an hour fails now. */
   readonly testRekey?: boolean | undefined;
   readonly redirect: RedirectFollowing;
+  /** Make and take tokens by which a restart is noticed at once (RFC 6290); made only where there is a secret that outlives it. */
+  readonly crashDetection: boolean;
   /** Ask for tickets and use them, as initiator; give and take them, as responder (RFC 5723). */
   readonly resumption: boolean;
 }

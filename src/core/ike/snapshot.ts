@@ -7,6 +7,7 @@ import { IkeSa, type PeerAbilities } from './ike-sa.ts';
 import type { ChildSuite, IkeKeys } from './keys.ts';
 import { armChildTimers, armIkeTimers } from './lifetimes.ts';
 import { MessageWindow } from './message-window.ts';
+import type { CrashState } from './tasks/crash-detection.ts';
 import { catchUp, trafficPath } from './tasks/mobike-line.ts';
 import { resumeMobike } from './tasks/mobike-roam.ts';
 import { type MobikeSnapshot, restoreMobike, snapshotMobike } from './tasks/mobike-state.ts';
@@ -39,6 +40,7 @@ interface IkeSaSnapshot {
   readonly floated?: boolean;
   readonly mobike?: MobikeSnapshot | undefined;
   readonly nat: { readonly ours: boolean; readonly theirs: boolean; readonly forced: boolean };
+  readonly crash?: Pick<CrashState, 'made' | 'held'> | undefined;
   readonly resumption?: ResumptionState | undefined;
   readonly redirect?: Pick<RedirectState, 'peerFollows' | 'weFollow' | 'from'> | undefined;
   readonly localId: Identification | undefined;
@@ -107,6 +109,7 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     floated: sa.floated,
     mobike: sa.mobike && snapshotMobike(sa.mobike),
     nat: { ...sa.nat },
+    crash: sa.crash && { made: sa.crash.made, held: sa.crash.held },
     resumption: sa.resumption && { ...sa.resumption },
     redirect: sa.redirect && { peerFollows: sa.redirect.peerFollows, weFollow: sa.redirect.weFollow, from: sa.redirect.from },
     localId: sa.localId,
@@ -161,6 +164,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   sa.window.sendSize = saved.sendWindow;
   Object.assign(sa.peer, saved.peer);
   Object.assign(sa.nat, saved.nat);
+  if (saved.crash) sa.crash = { ...saved.crash, compared: 0, since: world.now };
   if (saved.resumption) sa.resumption = { ...saved.resumption };
   if (saved.redirect) sa.redirect = { ...saved.redirect, nonce: undefined };
   sa.floated = saved.floated ?? false;

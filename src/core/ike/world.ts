@@ -9,6 +9,7 @@ import type { Path } from './path.ts';
 import type { Connection, EndpointLimits, RedirectPolicy } from './policy.ts';
 import type { Reconnects } from './reconnect.ts';
 import type { Routine } from './routine.ts';
+import type { Bucket, TokenMaker } from './tasks/crash-detection.ts';
 import type { Redirects } from './tasks/redirect.ts';
 import type { TicketWallet } from './tasks/resumption.ts';
 import type { TicketOffice } from './tasks/tickets.ts';
@@ -57,6 +58,10 @@ export interface World {
   /** Tickets that we give, and those that we hold (RFC 5723). */
   readonly tickets: TicketOffice;
   readonly wallet: TicketWallet;
+  /** Makes crash tokens (RFC 6290), where there is a secret that outlives us. */
+  readonly tokens: TokenMaker | undefined;
+  /** How often strangers may make us look for an SA. */
+  readonly complaints: Bucket;
 
   /** Milliseconds since 1970. */
   wall(): number;
@@ -83,6 +88,8 @@ export interface World {
   add(sa: IkeSa): void;
   /** Raises `ike-keys`; only where the options ask for it. */
   logKeys(sa: IkeSa): void;
+  /** The IKE SA that has this SPI on our side. */
+  bySpi(own: Uint8Array): IkeSa | undefined;
   /** IKE SAs whose peer has proven this identity. */
   provenAs(id: Identification): Iterable<IkeSa>;
   /** The peer of this SA is proven: from now on `provenAs` finds it. */

@@ -39,6 +39,7 @@ export class EspPlane {
   readonly #drops: Record<PlaneDrop, number> = { 'no outbound SA': 0, 'unknown SPI': 0, 'not an IP packet': 0, 'too large': 0 };
   /** How many SAs have which MTU: few differ. */
   readonly #mtus = new Map<number, number>();
+  #lastStray = Number.NEGATIVE_INFINITY;
   readonly #packet = new IpView();
   readonly #ports = new PortView();
   readonly #opened = new OpenedPacket();
@@ -132,6 +133,7 @@ export class EspPlane {
     const entry = packet.length < SPI_LENGTH ? undefined : this.#bySpi.get(spiOf(packet));
     if (entry === undefined) {
       this.#drop('unknown SPI');
+      if (packet.length >= WORTH_AN_ANSWER && local !== undefined) this.#noteStray(spiOf(packet), { ip, port }, local);
       return;
     }
     const opened = this.#opened;
@@ -149,6 +151,14 @@ export class EspPlane {
       return;
     }
     this.#deliver(entry, packet);
+  }
+
+  /** Anybody can send such packets; a few are told, so that a peer that holds on to what we forgot can hear of it. */
+  #noteStray(spi: number, remote: Address, local: Address): void {
+    const now = this.#options.clock.now();
+    if (now - this.#lastStray < STRAY_INTERVAL) return;
+    this.#lastStray = now;
+    this.#options.onObservation({ kind: 'unknown-spi', spi, local, remote, encap: true });
   }
 
   #deliver(entry: ChildEntry, packet: Uint8Array): void {
@@ -276,3 +286,7 @@ const SPI_LENGTH = 4;
 /** What a UDP datagram over IPv4 holds. */
 const LARGEST_DATAGRAM = 65_507;
 const TRAFFIC_INTERVAL: Millis = 100;
+/** Octets of ESP: an answer is no longer than this, so nobody is made to send more than he was sent. */
+const WORTH_AN_ANSWER = 40;
+/** Milliseconds. */
+const STRAY_INTERVAL = 200;

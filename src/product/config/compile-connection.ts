@@ -87,6 +87,7 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
       within: connection.redirect_period ?? DEFAULTS.redirectPeriod,
     },
     resumption: connection.resumption ?? false,
+    crashDetection: crashDetection(connection, path, around),
     keyingTries: connection.keyingtries ?? 1,
   };
 }
@@ -230,6 +231,16 @@ function ikeLifetimes(connection: ConnectionSettings, path: Path, context: Compi
       'A tenth of it is usual.',
     );
   return { rekey, jitter, hard: rekey === 0 ? 0 : rekey + over(rekey), reauth, ...(reauth > 0 ? { reauthGrace: over(reauth) } : {}) };
+}
+
+function crashDetection({ crash_detection: wanted }: ConnectionSettings, path: Path, { settings, context }: Surroundings): boolean {
+  if (wanted === true && settings.state === undefined)
+    context.warn(
+      [...path, 'crash_detection'],
+      'tokens of peers are taken, but none are made: there is no secret that outlives a restart',
+      'Add state with a folder.',
+    );
+  return wanted ?? true;
 }
 
 function retransmission(connection: ConnectionSettings): Connection['retransmission'] {

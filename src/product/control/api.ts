@@ -74,6 +74,8 @@ const ikeSa = z.object({
       peerAddresses: z.array(z.string()),
     })
     .nullable(),
+  /** RFC 6290: whether the peer would hear at once that we crashed, and we that it did. */
+  crashTokens: z.object({ made: z.boolean(), held: z.boolean() }),
   /** It goes on from an earlier IKE SA, by a ticket (RFC 5723). */
   resumed: z.boolean(),
   /** A ticket for it is out, by which it can go on should it be lost. */

@@ -38,6 +38,7 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     suite: sa.suite,
     fragmentation: sa.fragmentation,
     mobike: sa.mobike ? { decides: sa.mobike.decides, peerAddresses: [...sa.mobike.peerAddresses] } : null,
+    crashTokens: { ...sa.crashTokens },
     resumed: sa.resumed,
     resumable: sa.resumable,
     redirectable: sa.redirectable,

@@ -74,6 +74,20 @@ describe('what is dropped, and counted', () => {
     expect([a.wire.length, a.plane.drops()['not an IP packet']]).toEqual([0, 4]);
   });
 
+  test('of packets with unknown SPIs a few are told, none of them shorter than an answer', () => {
+    const { a, clock } = espPair({});
+    const local = { ip: '192.0.2.1', port: 4500 };
+    const told = () => a.observed.filter(({ kind }) => kind === 'unknown-spi');
+    clock.run(1000);
+    a.plane.receive(new Uint8Array(39).fill(7), '203.0.113.7', 4500, local);
+    expect(told()).toEqual([]);
+    for (let i = 0; i < 100; i++) a.plane.receive(new Uint8Array(64).fill(7), '203.0.113.7', 60_001, local);
+    expect(told()).toEqual([{ kind: 'unknown-spi', spi: 0x0707_0707, local, remote: { ip: '203.0.113.7', port: 60_001 }, encap: true }]);
+    clock.run(1200);
+    a.plane.receive(new Uint8Array(64).fill(8), '203.0.113.8', 4500, local);
+    expect(told()).toHaveLength(2);
+  });
+
   test('an unknown SPI, and what is too short to have one', () => {
     const { a } = espPair({});
     a.plane.receive(new Uint8Array(64).fill(7), '203.0.113.7', 4500);

@@ -132,6 +132,7 @@ export function ikeSa(id: number, more: Partial<IkeSaInfo> = {}): IkeSaInfo {
     natTheirs: false,
     suite: '',
     fragmentation: true,
+    crashTokens: { made: false, held: false },
     resumed: false,
     resumable: false,
     redirectable: false,

@@ -66,6 +66,7 @@ describe('defaults', () => {
       testRekey: false,
       redirect: { follow: true, most: 5, within: 300_000 },
       resumption: false,
+      crashDetection: true,
       keyingTries: 1,
     });
     expect(proposals.map(formatProposalWords)).toEqual([

@@ -43,6 +43,7 @@ export function ikeSa(changes: Partial<IkeSaStatus> = {}): IkeSaStatus {
     natTheirs: true,
     suite: 'aes256gcm16/prfsha384/x25519',
     fragmentation: true,
+    crashTokens: { made: false, held: false },
     resumed: false,
     resumable: false,
     redirectable: false,

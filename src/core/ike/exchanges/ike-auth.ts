@@ -11,6 +11,7 @@ import { certificateRequests, noteCertificateRequests } from '../tasks/certifica
 import { childAnswer, offerChild, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
 import { installChild } from '../tasks/child-install.ts';
 import { configurationRequest, leaseAddresses, takeConfiguration } from '../tasks/configuration.ts';
+import { acceptToken, offerToken } from '../tasks/crash-detection.ts';
 import { methodName } from '../tasks/ke.ts';
 import { answerMobikeOffer, offerMobike, takeMobike } from '../tasks/mobike.ts';
 import { authLifetime, heedAuthLifetime, inPlaceOf } from '../tasks/reauthentication.ts';
@@ -45,6 +46,7 @@ export function* initiateIkeAuth(
     ...(sa.resumption?.session ? [] : certificateRequests(world, [connection])),
     ...(peer ? [{ kind: 'IDr', ...peer } as const] : []),
     ...proof.filter((p) => p.kind === 'AUTH'),
+    ...offerToken(world, sa, connection),
     ...configurationRequest(connection, sa.reauth.of?.heir.assigned),
     ...offerMobike(world, sa, connection),
     ...(child?.payloads ?? []),
@@ -58,6 +60,7 @@ export function* initiateIkeAuth(
   takeMobike(world, sa, connection, payloads);
   established(world, sa);
   settleResumption(world, sa);
+  acceptToken(sa, payloads);
   heedAuthRedirect(world, sa, connection, payloads);
   acceptTicket(world, sa, payloads);
   heedAuthLifetime(world, sa, payloads);
@@ -135,11 +138,19 @@ export function* respondIkeAuth(
   refuseExcess(world, sa);
   established(world, sa);
   settleResumption(world, sa);
+  acceptToken(sa, payloads);
   const elsewhere = redirectAuthenticated(world, sa, allowed.redirect);
   if (elsewhere.length > 0) return { payloads: [...self, ...elsewhere] };
   const child = yield* firstChild(world, sa, connection, material, payloads);
   return {
-    payloads: [...self, ...authLifetime(world, sa), ...child, ...mobike, ...grantTicket(world, sa, payloads)],
+    payloads: [
+      ...self,
+      ...offerToken(world, sa, connection),
+      ...authLifetime(world, sa),
+      ...child,
+      ...mobike,
+      ...grantTicket(world, sa, payloads),
+    ],
     afterwards: () => enforceUniqueness(world, sa),
   };
 }

@@ -5,6 +5,7 @@ import type { IkeSa } from '../ike-sa.ts';
 import { findNotify, refusedBy } from '../notifies.ts';
 import type { Inbound, Reply } from '../routine.ts';
 import { answerChildDeletes } from '../tasks/child-delete.ts';
+import { acceptToken } from '../tasks/crash-detection.ts';
 import { asksForIkeDelete } from '../tasks/ike-delete.ts';
 import { handOver } from '../tasks/ike-rekey.ts';
 import { answerMobike } from '../tasks/mobike.ts';
@@ -32,6 +33,7 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
     afterwards: () => {
       mobike.afterwards();
       reopen(world, sa, closed);
+      acceptToken(sa, payloads);
       heedSessionRedirect(world, sa, payloads);
     },
   };

@@ -11,6 +11,7 @@ import { errorNotify, need, notify, refusedBy } from '../notifies.ts';
 import { acceptIke, firstKeMethod, keMethods, noProposalChosen, offer } from '../proposals.ts';
 import { exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
+import { acceptToken, renewToken, tokenFor } from './crash-detection.ts';
 import { deleteIkeSa } from './ike-delete.ts';
 import { acceptKe, finishKe, methodWanted, offerKe } from './ke.ts';
 import { newNonce, nonceOf } from './nonce.ts';
@@ -95,7 +96,9 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
       // copies: follow-ups outlive the datagram
       const spis = { spiI, spiR: selected.peerSpi.slice() };
       const sharedSecrets = yield* followUp(world, sa, 'ike', response, { nonces, first, additional });
-      return successorOf(world, sa, 'initiator', spis, selected.suite, sharedSecrets, nonces);
+      const successor = successorOf(world, sa, 'initiator', spis, selected.suite, sharedSecrets, nonces);
+      acceptToken(successor, response.payloads);
+      return successor;
     }
   } finally {
     ke?.offer.destroy();
@@ -135,6 +138,7 @@ export function respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payl
     { kind: 'SA', proposals: [{ ...proposal, protocol: ProtocolId.IKE, spi: spiR }] },
     { kind: 'Nonce', data: nonces.Nr },
     ke,
+    ...tokenFor(world, connection, spis, 'responder'),
     ...promiseTicket(payloads),
   ];
   if (suite.additional === undefined) return { payloads: answer, ...complete([sharedSecret]) };
@@ -208,6 +212,7 @@ export function handOver(world: World, old: IkeSa, successor: IkeSa, byUs: boole
   successor.predecessor = old;
   stepBack(world, old, successor);
   renewTicket(world, old, successor);
+  renewToken(world, successor, successor.originalRole === 'initiator');
   world.notice({ kind: 'ike-rekeyed', from: old.id, to: successor.id, byUs });
   // a peer that never sends its Delete must not keep the old SA alive for ever
   if (!byUs) world.arm(old.timers.linger, world.now + REPLACED_LIFE);

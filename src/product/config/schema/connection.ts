@@ -203,6 +203,11 @@ export const connection = section({
     5,
   ),
   redirect_period: key(duration, 'The time in which redirects are counted.', '5m'),
+  crash_detection: key(
+    flag,
+    'Tokens by which a peer that restarted is noticed at once instead of after its silence (RFC 6290). Ours are made only where `state` names a folder; that folder must not be shared by gateways that run at the same time.',
+    'yes',
+  ),
   resumption: key(
     flag,
     'Tickets by which a client that was cut off comes back without authenticating in full (RFC 5723). Its keys then hang on those of before.',
