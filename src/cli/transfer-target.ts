@@ -55,7 +55,8 @@ export class InstanceTransfer implements TransferTarget {
 
   /**
    * How to reach the file service of a peer; its address is asked for anew each time, since after a reconnect it may be elsewhere.
-   * @throws CliError `NO_FILE_SERVICE` when the peer is there but serves no files: nothing to wait for
+   * @throws CliError `NO_FILE_SERVICE` when the peer is there but serves no files: nothing to wait for; why an address or a name behind the
+   *   tunnel, which nobody vouches for, was not reached
    */
   async #way(peer: string): Promise<{ readonly connect: Connect; readonly host: string }> {
     const host = this.#address(peer);
@@ -63,7 +64,10 @@ export class InstanceTransfer implements TransferTarget {
     let first: ReturnType<Connect> | undefined = dial();
     await first.catch((error: unknown) => {
       first = undefined;
-      if (!(error instanceof TunnelwrightError) || error.code !== 'ECONNREFUSED') return;
+      if (!(error instanceof TunnelwrightError)) return;
+      // a peer that is connected may be busy for a while; what only might be behind the tunnel is not waited for
+      if (host === peer && error.code !== 'ECONNREFUSED') throw error;
+      if (error.code !== 'ECONNREFUSED') return;
       throw new CliError(`${peer} serves no files inside the tunnel (nothing at ${host}, port ${this.#port})`, {
         code: 'NO_FILE_SERVICE',
         hint: 'Start it there with --inbox FOLDER to take files, or --share FOLDER to give them.',
