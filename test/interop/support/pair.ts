@@ -27,6 +27,8 @@ export interface PairOptions {
   /** What one end has otherwise than the other expects. */
   readonly ours?: Partial<ConfigurationOptions>;
   readonly theirs?: Partial<SwanctlOptions>;
+  /** See `StrongswanOptions`. */
+  readonly root?: string | undefined;
 }
 
 export async function startPair(scope: Scope, options: PairOptions): Promise<Pair> {
@@ -42,6 +44,7 @@ export async function startPair(scope: Scope, options: PairOptions): Promise<Pai
     folder: join(folder, 'peer'),
     host: right,
     swanctl: swanctlConf(theirs),
+    root: options.root,
     files: swanctlFiles(theirs.identity),
   });
   const ourConfiguration = configuration({ host: left, peer: right, identity: identities.left, ike, esp, ...options.ours });

@@ -33,6 +33,19 @@ export const STRONGSWAN: Requirement = {
   },
 };
 
+/** Debian's next release in a folder: its strongSwan speaks ML-KEM and RFC 9370. `.ci/run` makes one. */
+export const STRONGSWAN_6_ROOT = process.env.TUNNELWRIGHT_STRONGSWAN6;
+
+export const STRONGSWAN_6: Requirement = {
+  name: 'strongswan6',
+  missing: () => {
+    const missing = STRONGSWAN.missing();
+    if (missing) return missing;
+    if (STRONGSWAN_6_ROOT === undefined) return 'TUNNELWRIGHT_STRONGSWAN6, a folder with a system that has strongSwan 6';
+    return existsSync(`${STRONGSWAN_6_ROOT}/usr/sbin/charon-systemd`) ? undefined : `charon-systemd in ${STRONGSWAN_6_ROOT}`;
+  },
+};
+
 /** Wireshark on the command line, and the right to capture on loopback. */
 export const TSHARK: Requirement = {
   name: 'tshark',

@@ -18,6 +18,8 @@ export interface StrongswanOptions {
   readonly files?: Readonly<Record<string, readonly string[]>>;
   /** Added to strongswan.conf's charon section. */
   readonly charon?: Settings;
+  /** A whole system in a folder, whose strongSwan runs instead of this machine's. */
+  readonly root?: string | undefined;
 }
 
 /**
@@ -38,7 +40,7 @@ export class Strongswan implements End {
   static async start(scope: Scope, options: StrongswanOptions): Promise<Strongswan> {
     const swan = new Strongswan(options);
     await swan.#writeFiles(options);
-    const inNamespace = ['netns', 'exec', options.host.namespace, 'sh', '-c', `mount -t tmpfs tmpfs /run && exec ${CHARON}`];
+    const inNamespace = ['netns', 'exec', options.host.namespace, 'sh', '-c', charonCommand(options)];
     swan.#daemon = new Daemon(scope, 'strongSwan', 'ip', inNamespace, { env: swan.#environment });
     await eventually(
       'strongSwan opens its control socket',
@@ -206,6 +208,21 @@ const sections = (root: Section, name: string): Section[] =>
 
 /** How long strongSwan is given to bring something up or down, in seconds. */
 const SECONDS = String(PATIENCE / 1000);
+/** Whatever is mounted here goes with the mount namespace that `ip netns exec` makes. */
+function charonCommand({ root, folder }: StrongswanOptions): string {
+  if (root === undefined) return `mount -t tmpfs tmpfs /run && exec ${CHARON}`;
+  const steps = [
+    `mount -t tmpfs tmpfs ${root}/run`,
+    `mount -t tmpfs tmpfs ${root}/tmp`,
+    `mkdir -p ${root}${folder}`,
+    `mount --bind ${folder} ${root}${folder}`,
+    `mount --bind /dev ${root}/dev`,
+    `mount -t proc proc ${root}/proc`,
+    `exec chroot ${root} ${CHARON}`,
+  ];
+  return steps.join(' && ');
+}
+
 const CHARON = '/usr/sbin/charon-systemd';
 const SWANCTL_FOLDERS = [
   'x509',
