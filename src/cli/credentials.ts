@@ -10,7 +10,7 @@ export async function openCredentials(config: CompiledConfig, now: number, out: 
   const store = new CredentialStore();
   loadCredentials(store, raw);
   for (const credential of store.loaded(now)) {
-    if (credential.kind === 'pre-shared key') continue;
+    if (credential.kind === 'pre-shared key' || credential.kind === 'post-quantum pre-shared key') continue;
     const what = `${credential.kind === 'certificate' ? 'our certificate' : `the ${credential.kind}`} ${credential.subject}`;
     const day = new Date(credential.notAfter).toISOString().slice(0, 10);
     if (credential.notAfter < now) out.warn(`${what} expired on ${day}`, 'Renew it, and put the new one in its place.');

@@ -98,7 +98,7 @@ export function loadFile(file: string, context: Pick<CliContext, 'cwd'>): Loaded
 /** A file that holds secrets itself must be as private as a secret. */
 export function compileFile(loaded: LoadedConfig, uid: number | undefined): CompiledConfig {
   const config = compile(loaded);
-  const secrets = [...config.credentials.psks, ...config.credentials.passphrases].map(({ secret }) => secret);
+  const secrets = [...config.credentials.psks, ...config.credentials.ppks, ...config.credentials.passphrases].map(({ secret }) => secret);
   if (secrets.some((secret) => secret.kind === 'inline' && secret.place.file !== undefined)) {
     const path = resolve(loaded.directory, basename(loaded.source.file ?? ''));
     const facts = statSync(path, { throwIfNoEntry: false });

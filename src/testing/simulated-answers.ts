@@ -1,8 +1,16 @@
-import { AuthenticationFailure, concat, formatIp, parseIp, toHex, tryParseIp } from '../core/bytes/index.ts';
+import { AuthenticationFailure, concat, formatIp, parseIp, toHex, tryParseIp, utf8 } from '../core/bytes/index.ts';
 import { chooseScheme, equalSecrets, type KeyObject, prf, pskAuth, publicKeyOf, signAuth, verifyAuth } from '../core/crypto/index.ts';
 import type { Ask, AskAnswers, AskResult } from '../core/ike/index.ts';
 import { matchIdentity } from '../core/pki/index.ts';
-import { AuthMethod, CertEncoding, ConfigAttributeType, formatIdentification, type Identification } from '../core/wire/index.ts';
+import {
+  AuthMethod,
+  CertEncoding,
+  ConfigAttributeType,
+  formatIdentification,
+  type Identification,
+  IdType,
+  PpkIdType,
+} from '../core/wire/index.ts';
 import { SeededRandom } from './seeded.ts';
 import type { SimulatedPlane } from './simulated-plane.ts';
 
@@ -10,6 +18,8 @@ import type { SimulatedPlane } from './simulated-plane.ts';
 export interface SimulatedIdentity {
   readonly id: Identification;
   readonly psk: Uint8Array;
+  /** Post-quantum pre-shared keys by their ids (RFC 8784). */
+  readonly ppks?: Readonly<Record<string, Uint8Array>> | undefined;
   /** Signs instead of using the PSK where the policy says `pubkey`. */
   readonly privateKey?: KeyObject | undefined;
   /** Octets of certificates that go along with AUTH: nobody reads them, but they make the message long. */
@@ -101,6 +111,8 @@ export class SimulatedAnswers {
         return this.#authenticate(ask);
       case 'verify':
         return this.#verify(ask);
+      case 'ppk':
+        return this.#ppk(ask);
       case 'authorise':
         return { ok: true };
       case 'approach':
@@ -161,6 +173,16 @@ export class SimulatedAnswers {
       return verdict.ok ? { ok: true, connection, description: verdict.scheme } : refuse(verdict.reason);
     }
     return refuse('no connection is for this peer');
+  }
+
+  #ppk(ask: Extract<Ask, { kind: 'ppk' }>): AskAnswers['ppk'] {
+    for (const [id, secret] of Object.entries(this.identity.ppks ?? {})) {
+      const fitting = ask.candidates.filter(({ ppk }) => matchIdentity(ppk.id, { idType: IdType.ID_FQDN, data: utf8(id) }));
+      const wire = concat(Uint8Array.of(PpkIdType.PPK_ID_FIXED), utf8(id));
+      if (fitting.length === 0 || (ask.id !== undefined && !equalSecrets(ask.id, wire))) continue;
+      return { ok: true, id: wire, secret: secret.slice(), connections: fitting.map(({ connection }) => connection) };
+    }
+    return refuse('there is no such PPK');
   }
 
   #lease(ask: Extract<Ask, { kind: 'lease' }>, ikeSa: number): AskAnswers['lease'] {

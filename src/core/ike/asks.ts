@@ -32,6 +32,7 @@ export class Asks {
     const open = this.#take(id);
     if (open) open.answered(result);
     else if (result.ok && 'data' in result) zeroise(result.data);
+    else if (result.ok && 'secret' in result) zeroise(result.secret);
     return open !== undefined;
   }
 

@@ -17,6 +17,7 @@ import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { rekeyIke } from './tasks/ike-rekey.ts';
 import { checkLiveness } from './tasks/mobike-update.ts';
 import { demandAuthentication, nextAuthentication, takePlace } from './tasks/reauthentication.ts';
+import { choosePpk, forgetPpk } from './tasks/ppk.ts';
 import { approachGateway, assertRedirectable, Redirected, redirectPeer } from './tasks/redirect.ts';
 import { ticketFor } from './tasks/resumption.ts';
 
@@ -280,6 +281,18 @@ function* establish(
   const childless = goesChildless(sa, connection);
   yield* initiateIkeAuth(world, sa, connection, childless ? undefined : policy, material);
   return !childless;
+  try {
+    yield* choosePpk(world, sa, connection);
+    const material = yield* initiateIkeSaInit(world, sa, connection);
+    if (world.options.logKeys) world.logKeys(sa);
+    world.transition(sa, 'authenticating');
+    yield* initiateIntermediates(world, sa, material);
+    const childless = goesChildless(sa, connection);
+    yield* initiateIkeAuth(world, sa, connection, childless ? undefined : policy, material);
+    return !childless;
+  } finally {
+    forgetPpk(sa);
+  }
 }
 
 /** RFC 6023: the first child comes by CREATE_CHILD_SA, with a key exchange of its own. */

@@ -1,7 +1,7 @@
 import type { TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
 import type { CertPayload, ConfigurationAttribute, Identification, TrafficSelector } from '../wire/payloads/types.ts';
-import type { LocalAuth, RemoteAuth } from './policy.ts';
+import type { LocalAuth, PpkPolicy, RemoteAuth } from './policy.ts';
 
 /** Milliseconds of a monotonic clock that the caller owns. */
 export type Millis = number;
@@ -65,6 +65,15 @@ export type Ask =
     }
   /** Where is this gateway (an IP address or a DNS name), and from where is it reached? For a connection that was redirected (RFC 5685). */
   | { readonly kind: 'approach'; readonly connection: string; readonly gateway: string }
+  /** A post-quantum pre-shared key (RFC 8784). The core overwrites the secret that it is given. */
+  | {
+      readonly kind: 'ppk';
+      readonly candidates: readonly { readonly connection: string; readonly ppk: PpkPolicy }[];
+      /** PPK_ID as the peer sent it, its type in front (RFC 8784 §5.1); undefined where we are to name one. */
+      readonly id: Uint8Array | undefined;
+      /** Whose it is to be, as far as that is known; nobody has proven anything yet. */
+      readonly remoteId: Identification | undefined;
+    }
   /** May this authenticated peer come in? The operator's hook. */
   | {
       readonly kind: 'authorise';
@@ -102,6 +111,13 @@ export interface AskAnswers {
     readonly description: string;
   }>;
   readonly approach: Answer<{ readonly local: Address; readonly remote: Address }>;
+  readonly ppk: Answer<{
+    /** PPK_ID, its type in front. */
+    readonly id: Uint8Array;
+    readonly secret: Uint8Array;
+    /** The candidates for which it may be used. */
+    readonly connections: readonly string[];
+  }>;
   readonly authorise: Answer<{
     /** Send the peer to this gateway, if it follows redirects (RFC 5685 §6). */
     readonly redirect?: string | undefined;
@@ -374,6 +390,8 @@ export interface IkeSaInfo {
   readonly resumed: boolean;
   /** A ticket for it is out, by which it can go on should it be lost. */
   readonly resumable: boolean;
+  /** The id of the post-quantum pre-shared key that is in its keys (RFC 8784). */
+  readonly ppk?: string | undefined;
   /** The peer follows redirects (RFC 5685). */
   readonly redirectable: boolean;
   /** The gateway that sent the initiator here. */

@@ -1,6 +1,6 @@
 import { InternalError, type TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
-import type { PacketCipher } from '../crypto/index.ts';
+import { type PacketCipher, zeroise } from '../crypto/index.ts';
 import type { Identification, IkeHeader } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { IkeSaInfo, Millis } from './effects.ts';
@@ -16,6 +16,7 @@ import type { AuthMaterial } from './signed-octets.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
 import { type Mobike, mobikeInfo } from './tasks/mobike-state.ts';
 import { notAuthenticated } from './tasks/reauthentication.ts';
+import type { PpkState } from './tasks/ppk.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import type { ResumptionState } from './tasks/resumption.ts';
 import { newTimer, type Timer } from './timers.ts';
@@ -110,6 +111,8 @@ export class IkeSa {
   /** The child that is being made along with this IKE SA. */
   firstChild: string | undefined;
   readonly cancels = new Set<() => void>();
+  /** RFC 8784; undefined where nobody speaks of one. */
+  ppk: PpkState | undefined;
   /** RFC 9370 §2.2.4: what the peer has begun by CREATE_CHILD_SA and follows up. */
   readonly halfMade = new HalfMadeSas();
   readonly reassembly = { requests: new Reassembly(), responses: new Reassembly() };
@@ -244,6 +247,13 @@ export class IkeSa {
     zeroiseKeys(old);
   }
 
+  /** What is derived from here on, and proven by, comes of other keys; messages are protected as before (RFC 8784 §3). */
+  changeDerivation({ SK_d, SK_pi, SK_pr }: Pick<IkeKeys, 'SK_d' | 'SK_pi' | 'SK_pr'>): void {
+    const { keys } = this;
+    this.#keys = { ...keys, SK_d, SK_pi, SK_pr };
+    zeroise(keys.SK_d, keys.SK_pi, keys.SK_pr);
+  }
+
   get ivCounter(): bigint {
     return this.#iv;
   }
@@ -306,6 +316,7 @@ export class IkeSa {
       crashTokens: { made: this.crash?.made ?? false, held: (this.crash?.held.length ?? 0) > 0 },
       resumed: this.resumption?.session !== undefined,
       resumable: this.resumption?.given !== undefined || this.resumption?.holds === true,
+      ppk: this.ppk?.used,
       redirectable: this.redirect?.peerFollows ?? false,
       redirectedFrom: this.redirect?.from,
       mobike: this.mobike && mobikeInfo(this.mobike),

@@ -48,6 +48,8 @@ export interface Connection {
   readonly mobikeAddresses?: readonly string[];
   /** false: whoever changes addresses on the way is taken for an attacker (NO_NATS_ALLOWED, RFC 4555 §3.9). */
   readonly natsAllowed?: boolean;
+  /** Absent: none. */
+  readonly ppk?: PpkPolicy | undefined;
   readonly childless: 'allow' | 'prefer' | 'force' | 'never';
   /** Whoever brings it up rekeys its children and the IKE SA at once, so that what would fail in an hour fails now. */
   readonly testRekey?: boolean | undefined;
@@ -56,6 +58,14 @@ export interface Connection {
   readonly crashDetection: boolean;
   /** Ask for tickets and use them, as initiator; give and take them, as responder (RFC 5723). */
   readonly resumption: boolean;
+}
+
+/** RFC 8784: a post-quantum pre-shared key, which is somewhere else and has an id that both ends name. */
+export interface PpkPolicy {
+  /** As initiator the first PPK that it fits is used; as responder every one that it fits is taken. */
+  readonly id: IdentityPattern;
+  /** Nobody is let in without. */
+  readonly required: boolean;
 }
 
 export type AuthKind = 'psk' | 'pubkey' | 'eap' | 'null' | 'any';

@@ -39,6 +39,8 @@ interface IkeSaSnapshot {
   readonly peer: PeerAbilities;
   readonly floated?: boolean;
   readonly mobike?: MobikeSnapshot | undefined;
+  /** The id of the post-quantum pre-shared key that is in the keys. */
+  readonly ppk?: string | undefined;
   readonly nat: { readonly ours: boolean; readonly theirs: boolean; readonly forced: boolean };
   readonly crash?: Pick<CrashState, 'made' | 'held'> | undefined;
   readonly resumption?: ResumptionState | undefined;
@@ -108,6 +110,7 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     peer: { ...sa.peer },
     floated: sa.floated,
     mobike: sa.mobike && snapshotMobike(sa.mobike),
+    ppk: sa.ppk?.used,
     nat: { ...sa.nat },
     crash: sa.crash && { made: sa.crash.made, held: sa.crash.held },
     resumption: sa.resumption && { ...sa.resumption },
@@ -168,6 +171,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   if (saved.resumption) sa.resumption = { ...saved.resumption };
   if (saved.redirect) sa.redirect = { ...saved.redirect, nonce: undefined };
   sa.floated = saved.floated ?? false;
+  sa.ppk = saved.ppk === undefined ? undefined : { agreed: true, used: saved.ppk, offer: undefined };
   sa.mobike = saved.mobike && restoreMobike(saved.mobike, world.now);
   sa.localId = saved.localId;
   sa.remoteId = saved.remoteId;

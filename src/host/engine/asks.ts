@@ -2,6 +2,7 @@ import { type Address, AuthenticationFailure, InternalError, TunnelwrightError }
 import type { Answer, Ask, AskAnswers, AskResult, Millis } from '../../core/ike/effects.ts';
 import type { ChildCounters, DataPlane } from '../dataplane/data-plane.ts';
 import type { Clock } from '../platform/clock.ts';
+import { unknownPpk } from './credentials-ppk.ts';
 import type { LeaseTable } from './leases.ts';
 
 type Awaitable<T> = T | Promise<T>;
@@ -12,6 +13,8 @@ export interface Credentials {
   /** @param wallClockMs for the validity of certificates */
   authenticate(ask: AskOf<'authenticate'>, wallClockMs: number): Awaitable<AskAnswers['authenticate']>;
   verify(ask: AskOf<'verify'>, wallClockMs: number): Awaitable<AskAnswers['verify']>;
+  /** A post-quantum pre-shared key (RFC 8784), a copy of it: the core overwrites what it is given. Absent: there are none. */
+  ppk?(ask: AskOf<'ppk'>): Awaitable<AskAnswers['ppk']>;
 }
 
 /**
@@ -49,6 +52,8 @@ function dispatch(ask: Ask, ikeSa: number, context: AskContext): Awaitable<AskRe
       return credentials.verify(ask, clock.wall());
     case 'approach':
       return then(approach(ask.connection, ask.gateway), ({ local, remote }) => ({ ok: true, local, remote }));
+    case 'ppk':
+      return credentials.ppk === undefined ? { ok: false, error: unknownPpk(ask) } : credentials.ppk(ask);
     case 'authorise':
       return authorise === undefined ? { ok: true } : then(authorise(ask), admitted);
     case 'lease':

@@ -1,6 +1,7 @@
 import type { KeyObject } from '../../core/crypto/index.ts';
 import type { AlgorithmPolicy, Certificate, RevocationSource } from '../../core/pki/index.ts';
 import type { CertificateCache } from './credentials-cache.ts';
+import type { PostQuantumKeys } from './credentials-ppk.ts';
 import type { SharedSecrets } from './credentials-secrets.ts';
 
 export interface CredentialOptions {
@@ -33,5 +34,6 @@ export interface Keyring {
   /** What was loaded along with certificates of our own; helps to build paths, trusted for nothing. */
   readonly intermediates: readonly Certificate[];
   readonly secrets: SharedSecrets;
+  readonly postQuantum: PostQuantumKeys;
   readonly cache: CertificateCache;
 }

@@ -17,7 +17,8 @@ export type LoadedCredential =
       readonly hasPrivateKey: boolean;
     } & CertificateSummary)
   | ({ readonly kind: 'authority' | 'peer certificate'; readonly handle: string } & CertificateSummary)
-  | { readonly kind: 'pre-shared key'; readonly handle: string; readonly owners: string };
+  | { readonly kind: 'pre-shared key'; readonly handle: string; readonly owners: string }
+  | { readonly kind: 'post-quantum pre-shared key'; readonly handle: string; readonly id: string };
 
 export interface CertificateSummary {
   readonly subject: string;
@@ -46,6 +47,7 @@ export function listLoaded(keyring: Keyring, at: number): LoadedCredential[] {
     ...keyring.authorities.map(({ handle, certificate }) => ({ kind: 'authority' as const, handle, ...summary(certificate, at) })),
     ...keyring.peers.map(({ handle, certificate }) => ({ kind: 'peer certificate' as const, handle, ...summary(certificate, at) })),
     ...keyring.secrets.all.map(({ handle, owners }) => ({ kind: 'pre-shared key' as const, handle, owners: formatOwners(owners) })),
+    ...keyring.postQuantum.all.map(({ handle, id }) => ({ kind: 'post-quantum pre-shared key' as const, handle, id: formatIdentity(id) })),
   ];
 }
 

@@ -7,6 +7,7 @@ import {
   formatName,
   type IdentityPattern,
   parseCertificate,
+  parseIdentity,
   parseIdentityPattern,
   parsePem,
   sameCertificate,
@@ -16,6 +17,7 @@ import type { Credentials } from './asks.ts';
 import { CertificateCache } from './credentials-cache.ts';
 import type { CredentialOptions, OwnCertificate, TrustedCertificate } from './credentials-keyring.ts';
 import { type LoadedCredential, listLoaded } from './credentials-list.ts';
+import { PostQuantumKeys } from './credentials-ppk.ts';
 import { SharedSecrets } from './credentials-secrets.ts';
 import { authenticate } from './credentials-sign.ts';
 import { verify } from './credentials-verify.ts';
@@ -38,6 +40,7 @@ export interface HandleOption {
 export class CredentialStore implements Credentials {
   readonly #options: CredentialOptions;
   readonly #secrets = new SharedSecrets();
+  readonly #postQuantum = new PostQuantumKeys();
   readonly #cache = new CertificateCache();
   #own: OwnCertificate[] = [];
   #keys: { readonly spki: Uint8Array; readonly key: KeyObject }[] = [];
@@ -103,6 +106,25 @@ export class CredentialStore implements Credentials {
     return handle;
   }
 
+  /**
+   * A post-quantum pre-shared key (RFC 8784) and the ids that both ends know it by; texts are read by `parseIdentity`. The octets are copied.
+   * Returns the handle.
+   */
+  addPpk(ids: readonly (string | Identification)[], secret: Uint8Array, options: HandleOption = {}): string {
+    if (secret.length === 0 || ids.length === 0)
+      throw new ConfigError('a post-quantum pre-shared key is empty, or has no id', {
+        code: 'EMPTY_SECRET',
+        hint: 'Give it 32 random octets, and the id that both ends name it by.',
+      });
+    const handle = options.handle ?? `ppk-${++this.#unnamed}`;
+    this.#postQuantum.add(
+      handle,
+      ids.map((id) => (typeof id === 'string' ? parseIdentity(id) : id)),
+      secret,
+    );
+    return handle;
+  }
+
   /** Forgets everything of that handle; secrets are overwritten. False when there was nothing. */
   remove(handle: string): boolean {
     const others = <T extends { readonly handle: string }>(list: readonly T[]): T[] => list.filter((each) => each.handle !== handle);
@@ -115,11 +137,13 @@ export class CredentialStore implements Credentials {
     this.#keys = this.#keys.filter(({ spki }) => holdsKey(this.#own, spki) || !holdsKey(gone, spki));
     this.#cache.forgetPaths();
     const secretGone = this.#secrets.remove(handle);
-    return secretGone || this.#own.length + this.#authorities.length + this.#peers.length < before;
+    const ppkGone = this.#postQuantum.remove(handle);
+    return secretGone || ppkGone || this.#own.length + this.#authorities.length + this.#peers.length < before;
   }
 
   clear(): void {
     for (const { handle } of this.#secrets.all.slice()) this.#secrets.remove(handle);
+    for (const { handle } of this.#postQuantum.all) this.#postQuantum.remove(handle);
     this.#own = [];
     this.#keys = [];
     this.#authorities = [];
@@ -146,6 +170,10 @@ export class CredentialStore implements Credentials {
     return answer(() => verify(this.#keyring(), ask, wallClockMs));
   }
 
+  ppk(ask: Extract<Ask, { kind: 'ppk' }>): AskAnswers['ppk'] {
+    return answer(() => this.#postQuantum.find(ask));
+  }
+
   #keyring() {
     return {
       options: this.#options,
@@ -154,6 +182,7 @@ export class CredentialStore implements Credentials {
       peers: this.#peers,
       intermediates: this.#intermediates.map(({ certificate }) => certificate),
       secrets: this.#secrets,
+      postQuantum: this.#postQuantum,
       cache: this.#cache,
     };
   }

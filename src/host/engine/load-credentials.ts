@@ -16,6 +16,7 @@ export interface CredentialMaterial {
     readonly owners: Parameters<CredentialStore['addPsk']>[0];
     readonly secret: Uint8Array;
   }[];
+  readonly ppks?: readonly { readonly name: string; readonly ids: Parameters<CredentialStore['addPpk']>[0]; readonly secret: Uint8Array }[];
 }
 
 interface NamedOctets {
@@ -41,12 +42,13 @@ export function loadCredentials(store: CredentialStore, material: CredentialMate
       }
     }
     for (const { name, owners, secret } of material.psks) store.addPsk(owners, secret, { handle: name });
+    for (const { name, ids, secret } of material.ppks ?? []) store.addPpk(ids, secret, { handle: name });
   } finally {
     for (const { key } of material.certificates) {
       key?.data.fill(0);
       key?.passphrase?.fill(0);
     }
-    for (const { secret } of material.psks) secret.fill(0);
+    for (const { secret } of [...material.psks, ...(material.ppks ?? [])]) secret.fill(0);
   }
 }
 

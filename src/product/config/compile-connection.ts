@@ -1,3 +1,4 @@
+import { equalBytes } from '../../core/bytes/bytes.ts';
 import { formatIp } from '../../core/bytes/ip-address.ts';
 import type { Connection, IkeLifetimes, LocalAuth, RemoteAuth } from '../../core/ike/policy.ts';
 import { matchIdentity } from '../../core/pki/identity-pattern.ts';
@@ -5,7 +6,7 @@ import { IdType } from '../../core/wire/iana.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
 import { compileChild } from './compile-child.ts';
 import type { CompileContext } from './compile-context.ts';
-import type { AuthoritySource, CompiledConnection, FileReference, PskSource, TrustedSource } from './compiled.ts';
+import type { AuthoritySource, CompiledConnection, FileReference, PpkSource, PskSource, TrustedSource } from './compiled.ts';
 import { CLIENT_RETRANSMISSION, DEFAULTS, SITE_RETRANSMISSION } from './defaults.ts';
 import { parseProposals } from './proposals.ts';
 import { rangeToPrefixes } from './ranges.ts';
@@ -19,6 +20,7 @@ interface Surroundings {
   readonly context: CompileContext;
   readonly authorities: readonly AuthoritySource[];
   readonly psks: readonly PskSource[];
+  readonly ppks: readonly PpkSource[];
 }
 
 export function compileConnection(name: string, connection: ConnectionSettings, around: Surroundings): CompiledConnection {
@@ -76,6 +78,7 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
     natKeepalive: connection.nat_keepalive ?? DEFAULTS.natKeepalive,
     unique: typeof connection.unique === 'number' ? connection.unique : UNIQUE[connection.unique ?? 'replace'],
     mobike: connection.mobike ?? true,
+    ppk: ppk(connection, path, around),
     mobikeReturnRoutability: connection.mobike_return_routability ?? true,
     mobikeAddresses: (connection.mobike_addrs ?? ['%any']).flatMap((place) => (typeof place === 'string' ? [place] : prefixesOf(place))),
     natsAllowed: connection.nats_allowed ?? true,
@@ -180,6 +183,25 @@ function remoteAuth(round: RemoteRoundSettings, path: Path, { context, authoriti
     default:
       throw notSpoken(round.auth, path, context);
   }
+}
+
+/** RFC 8784. An id is compared by its octets, whatever it looks like. */
+function ppk(connection: ConnectionSettings, path: Path, { context, ppks }: Surroundings): Connection['ppk'] {
+  const { ppk_id: id, ppk_required: required = false } = connection;
+  if (id === undefined) {
+    if (required) throw context.error([...path, 'ppk_required'], 'needs ppk_id', 'Say which: ppk_id: ppk1.example.com, or %any.');
+    return undefined;
+  }
+  const names = ppks.flatMap(({ ids }) => ids);
+  const known = names.some((name) => (id.kind === 'exact' ? equalBytes(id.id.data, name.data) : matchIdentity(id, name)));
+  if (!known)
+    throw context.error(
+      [...path, 'ppk_id'],
+      'fits no post-quantum pre-shared key',
+      'Add one: secrets: {quantum: {kind: ppk, ids: ppk1.example.com, secret_file: quantum.ppk}}.',
+      'SECRET_MISSING',
+    );
+  return { id, required };
 }
 
 /** Our address as identity, where the configuration knows it. */

@@ -1,5 +1,6 @@
+import type { Identification } from '../../core/wire/payloads/types.ts';
 import type { CompileContext } from './compile-context.ts';
-import type { AuthoritySource, CredentialSources, PskSource, SecretSource } from './compiled.ts';
+import type { AuthoritySource, CredentialSources, PpkSource, PskSource, SecretSource } from './compiled.ts';
 import type { SecretSettings, Settings } from './schema.ts';
 import type { Path } from './source.ts';
 
@@ -12,22 +13,43 @@ export function compileAuthorities(settings: Settings, context: CompileContext):
   }));
 }
 
-/** Checks every secret, whatever its kind, and gives those that are pre-shared keys. */
-export function compilePsks(settings: Settings, context: CompileContext): PskSource[] {
+/** Checks every secret, whatever its kind, and gives those that are pre-shared keys, post-quantum ones apart. */
+export function compilePsks(settings: Settings, context: CompileContext): { psks: PskSource[]; ppks: PpkSource[] } {
   const psks: PskSource[] = [];
+  const ppks: PpkSource[] = [];
   for (const [name, secret] of Object.entries(settings.secrets ?? {})) {
     const path = ['secrets', name];
     const source = secretSource(secret, path, context);
     if (UNUSED.has(secret.kind)) context.warn([...path, 'kind'], `secrets of kind ${secret.kind} are not used: ${UNUSED.get(secret.kind)}`);
     else if (secret.kind === 'psk') psks.push({ name, owners: secret.ids ?? [], secret: source });
-    if (secret.file !== undefined && secret.kind === 'psk')
+    else if (secret.kind === 'ppk') ppks.push({ name, ids: ppkIds(secret, path, context), secret: source });
+    if (secret.file !== undefined && (secret.kind === 'psk' || secret.kind === 'ppk'))
       throw context.error(
         [...path, 'file'],
         'a pre-shared key belongs to identities, not to a file',
         'To read the key from a file, write secret_file.',
       );
   }
-  return psks;
+  return { psks, ppks };
+}
+
+/** RFC 8784 §5.1: the octets of an id are what both ends compare, so it has to be one id and no pattern. */
+function ppkIds({ ids = [] }: SecretSettings, path: Path, context: CompileContext): Identification[] {
+  if (ids.length === 0)
+    throw context.error(
+      path,
+      'the post-quantum pre-shared key has no id, by which both ends would name it',
+      'Add ids, for instance ids: ppk1.example.com.',
+    );
+  return ids.map((id, i) => {
+    if (id.kind !== 'exact')
+      throw context.error(
+        [...path, 'ids', i],
+        'is a pattern, and a post-quantum pre-shared key has a name',
+        'Write one id; patterns go to ppk_id.',
+      );
+    return id.id;
+  });
 }
 
 export function compilePassphrases(settings: Settings, context: CompileContext): CredentialSources['passphrases'] {
@@ -60,7 +82,6 @@ function secretSource(secret: SecretSettings, path: Path, context: CompileContex
 const UNUSED: ReadonlyMap<string, string> = new Map([
   ['eap', 'EAP is not spoken'],
   ['ntlm', 'EAP is not spoken'],
-  ['ppk', 'post-quantum pre-shared keys (RFC 8784) are not spoken'],
   ['pkcs12', 'certificates and keys are read from PEM and DER files'],
   ['token', 'keys on tokens are not used'],
 ]);

@@ -20,9 +20,9 @@ export function compile(config: LoadedConfig): CompiledConfig {
   const addresses = settings.addresses ?? firstAddresses(settings);
   const pools = compilePools(settings, addresses, context);
   const authorities = compileAuthorities(settings, context);
-  const psks = compilePsks(settings, context);
+  const { psks, ppks } = compilePsks(settings, context);
   const connections = Object.entries(settings.connections ?? {}).map(
-    ([name, connection]): CompiledConnection => compileConnection(name, connection, { settings, context, authorities, psks }),
+    ([name, connection]): CompiledConnection => compileConnection(name, connection, { settings, context, authorities, psks, ppks }),
   );
   return {
     name: settings.name,
@@ -35,6 +35,7 @@ export function compile(config: LoadedConfig): CompiledConfig {
       authorities: [...authorities, ...[...context.authorities.values()].map((named) => ({ ...named, crlUris: [], ocspUris: [] }))],
       peers: [...context.peers.values()],
       psks,
+      ppks,
       passphrases: compilePassphrases(settings, context),
     },
     listen: compileListen(settings),

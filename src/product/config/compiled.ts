@@ -1,5 +1,6 @@
 import type { Connection, EndpointLimits, LocalAuth, RedirectPolicy, RemoteAuth } from '../../core/ike/policy.ts';
 import type { IdentityPattern } from '../../core/pki/identity-pattern.ts';
+import type { Identification } from '../../core/wire/payloads/types.ts';
 import type { PoolPolicy } from '../../host/engine/leases.ts';
 import type { Place } from './source.ts';
 
@@ -67,6 +68,7 @@ export interface CredentialSources {
   /** Certificates of peers that are trusted as they are, whoever issued them; handles are used like those of authorities. */
   readonly peers: readonly TrustedSource[];
   readonly psks: readonly PskSource[];
+  readonly ppks: readonly PpkSource[];
   readonly passphrases: readonly { readonly file: string; readonly secret: SecretSource }[];
 }
 
@@ -92,6 +94,14 @@ export interface PskSource {
   readonly name: string;
   /** Empty: anybody's. */
   readonly owners: readonly IdentityPattern[];
+  readonly secret: SecretSource;
+}
+
+/** A post-quantum pre-shared key (RFC 8784). */
+export interface PpkSource {
+  readonly name: string;
+  /** What both ends call it: at least one. */
+  readonly ids: readonly Identification[];
   readonly secret: SecretSource;
 }
 

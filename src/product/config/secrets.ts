@@ -32,6 +32,7 @@ export interface RawCredentials {
     readonly owners: CredentialSources['psks'][number]['owners'];
     readonly secret: Uint8Array;
   }[];
+  readonly ppks: readonly { readonly name: string; readonly ids: CredentialSources['ppks'][number]['ids']; readonly secret: Uint8Array }[];
   readonly warnings: readonly ConfigWarning[];
 }
 
@@ -66,7 +67,13 @@ export async function readCredentials(sources: CredentialSources, files: Credent
     if (octets.length < SHORT_PSK) warnings.push(shortPsk(secret.place, octets.length));
     psks.push({ name, owners, secret: octets });
   }
-  return { certificates, authorities, peers, psks, warnings };
+  const ppks: RawCredentials['ppks'][number][] = [];
+  for (const { name, ids, secret } of sources.ppks) {
+    const octets = await readSecret(secret, files);
+    if (octets.length < SHORT_PPK) warnings.push(shortPpk(secret.place, octets.length));
+    ppks.push({ name, ids, secret: octets });
+  }
+  return { certificates, authorities, peers, psks, ppks, warnings };
 }
 
 /** Another one for other credentials: whoever was let in by some of these is not by some of those. */
@@ -152,6 +159,14 @@ function shortPsk(place: Place, length: number): ConfigWarning {
   return { message, hint: 'Take a random one: head -c 32 /dev/urandom | base64', place };
 }
 
+function shortPpk(place: Place, length: number): ConfigWarning {
+  const message = errorAt(
+    place,
+    `the post-quantum pre-shared key has ${length} octets; against a quantum computer they are worth half of that`,
+  ).message;
+  return { message, hint: 'Take 32 random ones: echo 0s$(head -c 32 /dev/urandom | base64)', place };
+}
+
 function withoutLastLineEnd(data: Uint8Array): Uint8Array {
   let end = data.length;
   if (end > 0 && data[end - 1] === LINE_FEED) end--;
@@ -170,6 +185,8 @@ const MAX_ENCODED = 8192;
 const ENCODE_IT = 'If it is meant as text, write it in base64 behind 0s.';
 /** RFC 7296 §2.15: a shared secret should hold as much randomness as the strongest key it protects. */
 const SHORT_PSK = 16;
+/** RFC 8784 §6: 256 bits of entropy. */
+const SHORT_PPK = 32;
 const REASONS = new Map([
   ['ENOENT', 'there is no such file'],
   ['EACCES', 'permission denied'],

@@ -35,8 +35,6 @@ const CHILD = 'connections.*.children.*';
 const KERNEL = 'it is an instruction to the Linux kernel, which the data planes here do not hand packets to';
 
 export const UNSUPPORTED: readonly Unsupported[] = [
-  setting('connections.*.ppk_id', 'refuse', 'post-quantum pre-shared keys (RFC 8784) are not spoken'),
-  setting('connections.*.ppk_required', 'refuse', 'post-quantum pre-shared keys (RFC 8784) are not spoken', false),
   setting('connections.*.dscp', 'warn', 'IKE packets carry code point 0', 0),
   setting('connections.*.if_id_in', 'refuse', KERNEL),
   setting('connections.*.if_id_out', 'refuse', KERNEL),

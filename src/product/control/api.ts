@@ -65,6 +65,8 @@ const ikeSa = z.object({
   nat: z.object({ ours: z.boolean(), theirs: z.boolean() }),
   suite: z.string(),
   fragmentation: z.boolean(),
+  /** The id of the post-quantum pre-shared key in its keys (RFC 8784). */
+  ppk: z.string().nullable(),
   /** Addresses may change (RFC 4555); null where one end does not speak it. */
   mobike: z
     .object({

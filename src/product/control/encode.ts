@@ -37,6 +37,7 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     nat: { ours: sa.natOurs, theirs: sa.natTheirs },
     suite: sa.suite,
     fragmentation: sa.fragmentation,
+    ppk: sa.ppk ?? null,
     mobike: sa.mobike ? { decides: sa.mobike.decides, peerAddresses: [...sa.mobike.peerAddresses] } : null,
     crashTokens: { ...sa.crashTokens },
     resumed: sa.resumed,

@@ -300,9 +300,15 @@ describe('what fits the schema but not itself', () => {
 
 describe('what nothing carries out is refused or said aloud, never dropped', () => {
   test.each([
+    [road('ppk_id: "*@example.com"'), 'connections.road.ppk_id: fits no post-quantum pre-shared key'],
+    [road('ppk_required: yes'), 'connections.road.ppk_required: needs ppk_id'],
     [
-      road('ppk_id: "*@example.com"'),
-      'connections.road.ppk_id: this setting is not carried out: post-quantum pre-shared keys (RFC 8784) are not spoken',
+      `${road('')}  quantum: {kind: ppk, secret_env: Q}\n`,
+      'secrets.quantum: the post-quantum pre-shared key has no id, by which both ends would name it',
+    ],
+    [
+      `${road('')}  quantum: {kind: ppk, ids: "*.lab", secret_env: Q}\n`,
+      'secrets.quantum.ids[0]: is a pattern, and a post-quantum pre-shared key has a name',
     ],
     [road('').replace('local: {auth: psk, id: us}', 'local: {auth: eap}'), 'connections.road.local.auth: auth: eap is not carried out'],
     [

@@ -84,6 +84,19 @@ describe('files and environment', () => {
     );
   });
 
+  test('post-quantum: hex, base64 or text, by the ids that both ends name; less than 32 octets are said aloud', async () => {
+    put('ppk', '0s3q2+7w==');
+    const more = `  quantum: {kind: ppk, ids: [ppk.lab, "keyid:site 7"], secret_file: ppk}\n`;
+    const compiled = config('secret_env: HOME_PSK', more);
+    const files = { ...machineFiles, env: () => 'a long enough secret' };
+    const read = await readCredentials(compiled.credentials, files);
+    expect(read.ppks).toMatchObject([{ name: 'quantum', secret: Uint8Array.of(0xde, 0xad, 0xbe, 0xef) }]);
+    expect(read.ppks[0]!.ids.map(({ data }) => fromUtf8(data))).toEqual(['ppk.lab', 'site 7']);
+    expect(read.warnings.map(({ message }) => message)).toEqual([
+      expect.stringContaining('secrets.quantum.secret_file: the post-quantum pre-shared key has 4 octets'),
+    ]);
+  });
+
   test('inline: said aloud, once, without the secret; short: said aloud too', async () => {
     const compiled = config('secret: hunter2');
     const read = await readCredentials(compiled.credentials, machineFiles);

@@ -15,6 +15,7 @@ import { acceptToken, offerToken } from '../tasks/crash-detection.ts';
 import { methodName } from '../tasks/ke.ts';
 import { answerMobikeOffer, offerMobike, takeMobike } from '../tasks/mobike.ts';
 import { authLifetime, heedAuthLifetime, inPlaceOf } from '../tasks/reauthentication.ts';
+import { adoptPpk, blamePpk, judgePpk, type PpkJudgement, type PpkProof, provePpk, settlePpk } from '../tasks/ppk.ts';
 import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
 import { acceptTicket, grantTicket, settleResumption, ticketRequest } from '../tasks/resumption.ts';
 import { enforceUniqueness, heedInitialContact, initialContact, refuseExcess, twins } from '../tasks/uniqueness.ts';
@@ -35,7 +36,8 @@ export function* initiateIkeAuth(
   policy: ChildPolicy | undefined,
   material: AuthMaterial,
 ): Routine<void> {
-  const self = yield* authenticateSelf(sa, connection, material);
+  const ppk = yield* provePpk(sa, connection, material);
+  const self = yield* authenticateSelf(sa, connection, material, ppk.keys);
   const [id, ...proof] = self as [Payload, ...Payload[]];
   const peer = expectedId(connection);
   const child = policy && offerChild(world, sa, policy, false);
@@ -51,12 +53,13 @@ export function* initiateIkeAuth(
     ...offerMobike(world, sa, connection),
     ...(child?.payloads ?? []),
     ...ticketRequest(connection),
+    ...ppk.notifies,
   ]);
   const refused = errorNotify(payloads);
   // without AUTH nobody is proven: whatever the notify says, there is no IKE SA
   if (find(payloads, 'AUTH') === undefined && refused) throw refusedBy(refused, 'IKE_AUTH');
 
-  yield* provePeer(world, sa, connection, material, payloads);
+  yield* provePeer(world, sa, connection, material, payloads, ppk);
   takeMobike(world, sa, connection, payloads);
   established(world, sa);
   settleResumption(world, sa);
@@ -84,13 +87,21 @@ function* askPeer(request: readonly Payload[]): Routine<readonly Payload[]> {
 }
 
 /** §2.21.2: a responder we cannot verify learns that it failed, in an exchange of its own, and nothing else. */
-function* provePeer(world: World, sa: IkeSa, connection: Connection, material: AuthMaterial, payloads: readonly Payload[]): Routine<void> {
+function* provePeer(
+  world: World,
+  sa: IkeSa,
+  connection: Connection,
+  material: AuthMaterial,
+  payloads: readonly Payload[],
+  ppk: PpkProof,
+): Routine<void> {
   try {
     if (find(payloads, 'AUTH') === undefined) throw noProof();
+    settlePpk(sa, connection, ppk, payloads);
     yield* verifyPeer(world, sa, [connection], material, payloads);
   } catch (error) {
     yield* farewell(NotifyType.AUTHENTICATION_FAILED);
-    throw error;
+    throw blamePpk(sa, { keys: sa.keys, used: sa.ppk?.used }, error);
   }
 }
 
@@ -120,7 +131,9 @@ export function* respondIkeAuth(
   noteCertificateRequests(sa, payloads);
   const possible = candidatesFor(candidates, payloads);
   if (find(payloads, 'AUTH') === undefined) throw wantsEap();
-  const connection = yield* verifyPeer(world, sa, possible, material, payloads);
+  const ppk = yield* judgePpk(world, sa, possible, payloads);
+  const connection = yield* provenInitiator(world, sa, material, payloads, ppk);
+  const mixed = adoptPpk(sa, ppk);
   sa.connection = connection;
   // the peer is no stranger any more: what is waited for now is ours, and has deadlines of its own
   world.clear(sa.timers['half-open']);
@@ -133,7 +146,7 @@ export function* respondIkeAuth(
   });
   if (!allowed.ok) throw allowed.error;
   const mobike = answerMobikeOffer(world, sa, connection, request);
-  const self = yield* authenticateSelf(sa, connection, material);
+  const self = [...(yield* authenticateSelf(sa, connection, material)), ...mixed];
   heedInitialContact(world, sa, findNotify(payloads, NotifyType.INITIAL_CONTACT) !== undefined);
   refuseExcess(world, sa);
   established(world, sa);
@@ -153,6 +166,20 @@ export function* respondIkeAuth(
     ],
     afterwards: () => enforceUniqueness(world, sa),
   };
+}
+
+function* provenInitiator(
+  world: World,
+  sa: IkeSa,
+  material: AuthMaterial,
+  payloads: readonly Payload[],
+  ppk: PpkJudgement,
+): Routine<Connection> {
+  try {
+    return yield* verifyPeer(world, sa, ppk.candidates, material, payloads, ppk);
+  } catch (error) {
+    throw blamePpk(sa, ppk, error);
+  }
 }
 
 /** §1.2: when the CHILD_SA cannot be made the IKE SA is created as usual, and an error notify stands for the child. */

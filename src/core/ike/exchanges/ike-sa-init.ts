@@ -16,6 +16,7 @@ import { acceptKe, finishKe, methodWanted, offerKe } from '../tasks/ke.ts';
 import { floatsForMobike } from '../tasks/mobike.ts';
 import { detectNat, natFound, natNotifies } from '../tasks/nat-detection.ts';
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
+import { agreeOnPpk, announcePpk, notePpk } from '../tasks/ppk.ts';
 import { announceRedirect, heedInitRedirect, noteRedirectSupport } from '../tasks/redirect.ts';
 import type { World } from '../world.ts';
 
@@ -51,6 +52,7 @@ export function* initiateIkeSaInit(world: World, sa: IkeSa, connection: Connecti
         ...natNotifies(world, sa),
         ...abilities(world, connection),
         ...announceRedirect(sa, connection, Ni),
+        ...announcePpk(sa),
       ]);
       heedInitRedirect(world, connection, response.payloads);
       const demanded = findNotify(response.payloads, NotifyType.COOKIE);
@@ -98,6 +100,7 @@ function finish(
     });
   }
   noteAbilities(sa, connection, payloads);
+  notePpk(sa, connection, payloads);
   if (selected.suite.additional !== undefined && !sa.peer.intermediate) throw noIntermediate();
   const nonces = { Ni: own.Ni, Nr: nonceOf(payloads) };
   const sharedSecret = finishKe(own.offer, own.method, need(payloads, 'KE'));
@@ -142,6 +145,7 @@ export function* respondIkeSaInit(
       ...natNotifies(world, sa),
       ...certificateRequests(world, candidates),
       ...(connection ? abilities(world, connection, payloads) : []),
+      ...agreeOnPpk(sa, candidates, payloads),
     ],
   };
 }

@@ -3,6 +3,7 @@ import { AuthMethod, formatIdentification, type Identification, IdType, nameOf, 
 import type { AskAnswers } from '../effects.ts';
 import { sameIdentity } from '../identity.ts';
 import type { IkeSa } from '../ike-sa.ts';
+import type { IkeKeys } from '../keys.ts';
 import { find, findAll, need } from '../notifies.ts';
 import type { Connection } from '../policy.ts';
 import { ask, type Routine } from '../routine.ts';
@@ -15,9 +16,10 @@ import { proveResumed, verifyResumed } from './resumption.ts';
 export function* authenticateSelf(sa: IkeSa, connection: Connection, material: AuthMaterial): Routine<Payload[]> {
   const session = sa.resumption?.session;
   if (session) return proveResumed(sa, session, material);
+export function* authenticateSelf(sa: IkeSa, connection: Connection, material: AuthMaterial, keys: IkeKeys = sa.keys): Routine<Payload[]> {
   const auth = connection.local[0];
   if (auth === undefined) throw noAuthentication(connection, 'local');
-  const { keys, peer, originalRole } = sa;
+  const { peer, originalRole } = sa;
   const answer = yield* ask({
     kind: 'authenticate',
     connection: connection.name,
@@ -42,6 +44,7 @@ export function* authenticateSelf(sa: IkeSa, connection: Connection, material: A
 
 /**
  * RFC 7296 §2.15, §2.16: the peer's ID, CERT and AUTH against the connections that may be meant.
+ * @param made other keys than those of the IKE SA, and other authentication data than that of the AUTH payload (RFC 8784)
  * @returns the connection that fits. Throws AuthenticationFailure, whose cause stays local.
  */
 export function* verifyPeer(
@@ -50,10 +53,12 @@ export function* verifyPeer(
   candidates: readonly Connection[],
   material: AuthMaterial,
   payloads: readonly Payload[],
+  made: { readonly keys?: IkeKeys; readonly data?: Uint8Array } = {},
 ): Routine<Connection> {
   const session = sa.resumption?.session;
   if (session) return verifyResumed(world, sa, session, candidates, material, payloads);
   const peerRole = sa.originalRole === 'initiator' ? 'responder' : 'initiator';
+  const { keys = sa.keys } = made;
   const { idType, data, reserved } = need(payloads, peerRole === 'initiator' ? 'IDi' : 'IDr');
   // copies: the identity outlives the datagram
   const id: Identification = { idType, data: data.slice(), ...(reserved ? { reserved: reserved.slice() } : {}) };
@@ -65,9 +70,9 @@ export function* verifyPeer(
     id,
     localId: sa.localId,
     method: auth.method,
-    data: auth.data,
-    octets: signedOctets(peerRole, sa.keys, material, id),
-    prf: sa.keys.suite.prf,
+    data: made.data ?? auth.data,
+    octets: signedOctets(peerRole, keys, material, id),
+    prf: keys.suite.prf,
     certificates: findAll(payloads, 'CERT'),
     ourHashes: world.options.hashes ?? DEFAULT_HASHES,
   });

@@ -190,6 +190,7 @@ function successorOf(
   successor.localId = sa.localId;
   successor.remoteId = sa.remoteId;
   successor.localAuth = sa.localAuth;
+  successor.ppk = sa.ppk;
   successor.remoteAuth = sa.remoteAuth;
   Object.assign(successor.reauth, sa.reauth);
   successor.leasedAs = sa.leasedAs;

@@ -250,8 +250,12 @@ export const connection = section({
     'Differentiated services code point of IKE packets.',
     '000000',
   ),
-  ppk_id: key(identityPattern, 'Which post-quantum pre-shared key to use (RFC 8784).', 'none'),
-  ppk_required: key(flag, 'Refuse a peer without it.', 'no'),
+  ppk_id: key(
+    identityPattern,
+    'Id of the post-quantum pre-shared key to mix in (RFC 8784), or a pattern for those that peers may name.',
+    'none',
+  ),
+  ppk_required: key(flag, 'Refuse a peer that does not use it.', 'no'),
   if_id_in: key(z.string(), 'XFRM interface of inbound traffic of all children.'),
   if_id_out: key(z.string(), 'XFRM interface of outbound traffic of all children.'),
   legacy: key(

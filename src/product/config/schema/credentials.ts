@@ -54,7 +54,11 @@ export const secret = section({
     z.enum(['psk', 'eap', 'ntlm', 'ppk', 'private', 'pkcs12', 'token']),
     'psk: a pre-shared key; eap: a password; ntlm: the NT hash of one; ppk: a post-quantum pre-shared key; private, pkcs12: the passphrase of a file; token: a PIN.',
   ),
-  ids: key(listOf(identityPattern), 'Whose secret it is: the identities of both ends, or of the peer alone.', 'anybody'),
+  ids: key(
+    listOf(identityPattern),
+    'Whose secret it is: the identities of both ends, or of the peer alone. For ppk: the id that both ends name it by.',
+    'anybody',
+  ),
   file: key(path, 'For private and pkcs12: the file that the passphrase opens.'),
   secret: key(z.string(), 'The secret itself: text, 0x… (hex) or 0s… (base64). Better kept out of this file.'),
   secret_file: key(path, 'A file that holds the secret, readable by its owner alone.'),
