@@ -71,6 +71,28 @@ describe('session resumption (RFC 5723)', () => {
     expectInvariants(net);
   });
 
+  test('an IKE SA of several key exchanges and a PPK is resumed without them: both are in its keys already (RFC 8784 §3)', () => {
+    const ppk = { id: { kind: 'exact', id: fqdn('ppk.lab') }, required: true } as const;
+    const ppks = { 'ppk.lab': SECRET };
+    const { net, a, b } = ticketed({
+      connection: { ppk, proposals: [ikeProposal('aes256gcm16-prfsha384-x25519-ke1_mlkem768')] },
+      a: { identity: { ppks } },
+      b: { identity: { ppks } },
+    });
+    crash(net, a, b);
+    net.settle();
+    expect(exchanges(net, 'a')).toEqual(['IKE_SESSION_RESUME', 'IKE_AUTH']);
+    expect(net.unread.some((m) => m.summary.includes('PPK'))).toBe(false);
+    expect(established(b)).toMatchObject([{ resumed: true }]);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+    a.rekeyIke();
+    net.settle();
+    expect(exchanges(net, 'a')).toContain('IKE_FOLLOWUP_KE');
+    expectOneChild(a, b);
+    expectInvariants(net);
+  });
+
   test('the keys are those of §5.1', () => {
     const { net, a, b } = ticketed();
     const { SK_d } = structuredClone(a.endpoint.snapshot().tickets![0]!);

@@ -274,16 +274,10 @@ function* establish(
 ): Routine<boolean> {
   if (gateway !== undefined) yield* approachGateway(world, sa, connection, gateway);
   const ticket = whole ? undefined : ticketFor(world, sa, connection);
-  const material = ticket ? yield* initiateSessionResume(world, sa, connection, ticket) : yield* initiateIkeSaInit(world, sa, connection);
-  if (world.options.logKeys) world.logKeys(sa);
-  world.transition(sa, 'authenticating');
-  yield* initiateIntermediates(world, sa, material);
-  const childless = goesChildless(sa, connection);
-  yield* initiateIkeAuth(world, sa, connection, childless ? undefined : policy, material);
-  return !childless;
   try {
-    yield* choosePpk(world, sa, connection);
-    const material = yield* initiateIkeSaInit(world, sa, connection);
+    // RFC 8784 §3: a resumed IKE SA has the PPK in it already
+    if (ticket === undefined) yield* choosePpk(world, sa, connection);
+    const material = ticket ? yield* initiateSessionResume(world, sa, connection, ticket) : yield* initiateIkeSaInit(world, sa, connection);
     if (world.options.logKeys) world.logKeys(sa);
     world.transition(sa, 'authenticating');
     yield* initiateIntermediates(world, sa, material);

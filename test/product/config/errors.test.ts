@@ -188,6 +188,30 @@ describe('what fits the schema but not itself', () => {
       /^Add one/,
     ],
     [
+      'no PPK of that id',
+      road('ppk_id: "*@example.com"'),
+      'tunnelwright.yaml:8:13 connections.road.ppk_id: fits no post-quantum pre-shared key',
+      /^Add one: secrets: {quantum: {kind: ppk,/,
+    ],
+    [
+      'a PPK that is demanded and not said which',
+      road('ppk_required: yes'),
+      'tunnelwright.yaml:8:19 connections.road.ppk_required: needs ppk_id',
+      /^Say which/,
+    ],
+    [
+      'a PPK without an id',
+      road('').replace('secrets:', 'secrets:\n  quantum: {kind: ppk, secret_env: Q}'),
+      'tunnelwright.yaml:2:12 secrets.quantum: the post-quantum pre-shared key has no id, by which both ends would name it',
+      /^Add ids/,
+    ],
+    [
+      'a PPK whose id is a pattern',
+      road('').replace('secrets:', 'secrets:\n  quantum: {kind: ppk, ids: "*.lab", secret_env: Q}'),
+      'tunnelwright.yaml:2:29 secrets.quantum.ids: is a pattern, and a post-quantum pre-shared key has a name',
+      /^Write one id/,
+    ],
+    [
       'no certificate',
       road('').replace('local: {auth: psk, id: us}', 'local: {auth: pubkey}'),
       'tunnelwright.yaml:5:5 connections.road.local.certs: is missing: with auth: pubkey we prove who we are with a certificate',
@@ -300,16 +324,6 @@ describe('what fits the schema but not itself', () => {
 
 describe('what nothing carries out is refused or said aloud, never dropped', () => {
   test.each([
-    [road('ppk_id: "*@example.com"'), 'connections.road.ppk_id: fits no post-quantum pre-shared key'],
-    [road('ppk_required: yes'), 'connections.road.ppk_required: needs ppk_id'],
-    [
-      `${road('')}  quantum: {kind: ppk, secret_env: Q}\n`,
-      'secrets.quantum: the post-quantum pre-shared key has no id, by which both ends would name it',
-    ],
-    [
-      `${road('')}  quantum: {kind: ppk, ids: "*.lab", secret_env: Q}\n`,
-      'secrets.quantum.ids[0]: is a pattern, and a post-quantum pre-shared key has a name',
-    ],
     [road('').replace('local: {auth: psk, id: us}', 'local: {auth: eap}'), 'connections.road.local.auth: auth: eap is not carried out'],
     [
       road('').replace('local: {auth: psk, id: us}', 'local: [{auth: psk, id: us}, {auth: psk}]'),

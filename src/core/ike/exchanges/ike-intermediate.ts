@@ -17,7 +17,7 @@ import type { World } from '../world.ts';
  * Each runs under the keys that were there before it and leaves new ones behind.
  */
 export function* initiateIntermediates(world: World, sa: IkeSa, material: AuthMaterial): Routine<void> {
-  for (const wanted of sa.keys.suite.additional ?? []) {
+  for (const wanted of pendingKes(sa, material)) {
     const { offer, payload } = offerKe(world, wanted.method);
     try {
       const response = yield* askIntermediate(sa, material, [payload]);
@@ -64,9 +64,9 @@ export function* respondIntermediate(world: World, sa: IkeSa, material: AuthMate
   };
 }
 
-/** Additional key exchanges that the initiator still owes; as long as there is one, IKE_AUTH is not due. */
+/** Additional key exchanges still to be made; as long as there is one, IKE_AUTH is not due. A resumed IKE SA makes none (RFC 5723 §4.3.2). */
 export const pendingKes = (sa: IkeSa, { intAuth }: AuthMaterial): readonly AdditionalKe[] =>
-  (sa.keys.suite.additional ?? []).slice(intAuth.keyExchanges);
+  sa.resumption?.session ? [] : (sa.keys.suite.additional ?? []).slice(intAuth.keyExchanges);
 
 /** RFC 9370 §2.2.2: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr), and all seven keys from it. */
 function mixIn(world: World, sa: IkeSa, sharedSecret: Uint8Array, nonces: Nonces, messageId: number): void {

@@ -13,10 +13,9 @@ import { DEFAULT_HASHES } from './certificates.ts';
 import { proveResumed, verifyResumed } from './resumption.ts';
 
 /** RFC 7296 §2.15: our ID, CERT and AUTH payloads. The key is elsewhere; we hand over what must be covered. */
-export function* authenticateSelf(sa: IkeSa, connection: Connection, material: AuthMaterial): Routine<Payload[]> {
+export function* authenticateSelf(sa: IkeSa, connection: Connection, material: AuthMaterial, keys: IkeKeys = sa.keys): Routine<Payload[]> {
   const session = sa.resumption?.session;
   if (session) return proveResumed(sa, session, material);
-export function* authenticateSelf(sa: IkeSa, connection: Connection, material: AuthMaterial, keys: IkeKeys = sa.keys): Routine<Payload[]> {
   const auth = connection.local[0];
   if (auth === undefined) throw noAuthentication(connection, 'local');
   const { peer, originalRole } = sa;

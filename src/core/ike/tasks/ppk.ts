@@ -113,6 +113,7 @@ export interface PpkJudgement {
 /** RFC 8784 §3, table 1. Throws AuthenticationFailure. */
 export function* judgePpk(world: World, sa: IkeSa, candidates: readonly Connection[], payloads: readonly Payload[]): Routine<PpkJudgement> {
   const { keys } = sa;
+  if (sa.resumption?.session) return { candidates, keys };
   const without = candidates.filter((c) => c.ppk?.required !== true);
   if (sa.ppk?.agreed !== true) {
     if (without.length === 0) throw refused('the peer brings no post-quantum pre-shared key', candidates);
