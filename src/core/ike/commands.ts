@@ -16,8 +16,8 @@ import { deleteChild, deleteHalf, protocolOf } from './tasks/child-delete.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { rekeyIke } from './tasks/ike-rekey.ts';
 import { checkLiveness } from './tasks/mobike-update.ts';
-import { demandAuthentication, nextAuthentication, takePlace } from './tasks/reauthentication.ts';
 import { choosePpk, forgetPpk } from './tasks/ppk.ts';
+import { demandAuthentication, nextAuthentication, takePlace } from './tasks/reauthentication.ts';
 import { approachGateway, assertRedirectable, Redirected, redirectPeer } from './tasks/redirect.ts';
 import { ticketFor } from './tasks/resumption.ts';
 

@@ -14,8 +14,8 @@ import { configurationRequest, leaseAddresses, takeConfiguration } from '../task
 import { acceptToken, offerToken } from '../tasks/crash-detection.ts';
 import { methodName } from '../tasks/ke.ts';
 import { answerMobikeOffer, offerMobike, takeMobike } from '../tasks/mobike.ts';
-import { authLifetime, heedAuthLifetime, inPlaceOf } from '../tasks/reauthentication.ts';
 import { adoptPpk, blamePpk, judgePpk, type PpkJudgement, type PpkProof, provePpk, settlePpk } from '../tasks/ppk.ts';
+import { authLifetime, heedAuthLifetime, inPlaceOf } from '../tasks/reauthentication.ts';
 import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
 import { acceptTicket, grantTicket, settleResumption, ticketRequest } from '../tasks/resumption.ts';
 import { enforceUniqueness, heedInitialContact, initialContact, refuseExcess, twins } from '../tasks/uniqueness.ts';
