@@ -13,10 +13,10 @@ export class Internet implements Fabric {
   /** The public internet. */
   readonly core: Network;
 
-  constructor(seed: number | string = 1, options: { readonly clock?: VirtualClock; readonly captureLimit?: number } = {}) {
+  constructor(seed: number | string = 1, options: { readonly clock?: VirtualClock; readonly capture?: PacketCapture } = {}) {
     this.clock = options.clock ?? new VirtualClock();
     this.random = new SeededRandom(seed, 'internet');
-    this.capture = new PacketCapture(options.captureLimit);
+    this.capture = options.capture ?? new PacketCapture();
     this.core = new Network('internet', this);
   }
 

@@ -143,7 +143,8 @@ export class Network {
 
   #down(from: Attachment, packet: Packet, settle: (fate: Fate, at?: number) => void): void {
     const { clock } = this.#fabric;
-    const to = this.#owners.get(packet.destination.ip) ?? this.#gateway;
+    // what comes in through the gateway and finds nobody does not go out by it again
+    const to = this.#owners.get(packet.destination.ip) ?? (this.#gateway === from ? undefined : this.#gateway);
     if (to === undefined || this.#partitioned(from.station, to.station)) {
       settle(to === undefined ? 'no such host' : 'partitioned');
       return;

@@ -7,6 +7,7 @@ import { Peer, type PeerOptions } from './peer.ts';
 import { childPolicy, connectionPolicy, subnet } from './policies.ts';
 import type { RandomScript, Script } from './seeded.ts';
 import { KeyDirectory, type SimulatedIdentity } from './simulated-answers.ts';
+import { SimulatedPlane } from './simulated-plane.ts';
 import { compare, parseArrow, renderChart, Transcript, type TranscriptMessage } from './transcript.ts';
 import type { Settled } from './virtual-clock.ts';
 
@@ -37,7 +38,7 @@ export class Net {
       network: nat?.inside ?? this.internet.core,
       ...(link === undefined ? {} : { link }),
     });
-    const peer = new Peer(name, host, options, {
+    const around = {
       clock: this.internet.clock,
       transcript: this.transcript,
       directory: this.#directory,
@@ -45,8 +46,9 @@ export class Net {
       touch: () => {
         this.#lastActivity = this.now;
       },
-      nameOf: (ip) => this.#nameOf(ip),
-    });
+      nameOf: (ip: string) => this.#nameOf(ip),
+    };
+    const peer = new Peer(name, host, options, around, (random, observe) => new SimulatedPlane(random, observe, () => this.now));
     this.peers.push(peer);
     return peer;
   }

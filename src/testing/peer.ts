@@ -1,4 +1,4 @@
-import { type Address, formatAddress, utf8 } from '../core/bytes/index.ts';
+import { type Address, utf8 } from '../core/bytes/index.ts';
 import type { RandomSource } from '../core/crypto/index.ts';
 import {
   type Ask,
@@ -11,6 +11,7 @@ import {
   Endpoint,
   type EndpointLimits,
   type EndpointOptions,
+  type EndpointSnapshot,
   type IkeSaInfo,
   type Notice,
   type Observation,
@@ -21,7 +22,7 @@ import type { Packet } from './network.ts';
 import { DEFAULT_LIMITS, fqdn } from './policies.ts';
 import { type RandomScript, scriptedRandom } from './seeded.ts';
 import { type KeyDirectory, SimulatedAnswers, type SimulatedIdentity, SimulatedPool } from './simulated-answers.ts';
-import { SimulatedPlane } from './simulated-plane.ts';
+import type { PeerPlane, SimulatedPlane } from './simulated-plane.ts';
 import type { Transcript } from './transcript.ts';
 import type { VirtualClock, VirtualTimer } from './virtual-clock.ts';
 
@@ -47,29 +48,32 @@ export interface PeerOptions {
   readonly names?: Readonly<Record<string, string>>;
   /** Milliseconds that every answer takes. */
   readonly answerDelay?: number;
-  readonly endpoint?: Partial<
-    Pick<
-      EndpointOptions,
-      'hashes' | 'forceEncap' | 'certificateAuthorities' | 'ports' | 'redirect' | 'secret' | 'credentialsDigest' | 'epoch'
-    >
-  >;
+  readonly endpoint?: Partial<EndpointOptions>;
+  /** What runs in place of the endpoint itself: one with a fault that an invariant must notice. */
+  readonly makeEndpoint?: ((options: EndpointOptions) => Endpoint) | undefined;
 }
 
 export interface PeerSurroundings {
   readonly clock: VirtualClock;
-  readonly transcript: Transcript;
+  /** Who keeps what happened; nothing is kept for those who only watch. */
+  readonly transcript: Transcript | undefined;
   readonly directory: KeyDirectory;
   readonly seed: number | string;
   /** Something of substance happened: a new message, an Ask, a change of the data plane. */
   readonly touch: () => void;
   readonly nameOf: (ip: string) => string;
+  /** Sees every effect before it is performed. */
+  readonly watch?: (effect: Effect) => void;
 }
 
+/** A data plane of one's own, for `Peer`. */
+export type MakePlane<P extends PeerPlane> = (random: RandomSource, observe: (observation: Observation) => void) => P;
+
 /** A machine of the simulation: a real Endpoint, its sockets on a simulated host, a data plane in memory, and answers to what the core asks. */
-export class Peer {
+export class Peer<P extends PeerPlane = SimulatedPlane> {
   readonly name: string;
   readonly host: Host;
-  readonly plane: SimulatedPlane;
+  readonly plane: P;
   readonly pool: SimulatedPool;
   readonly notices: { readonly at: number; readonly notice: Notice }[] = [];
   /** Every datagram the core wanted sent, in order. */
@@ -83,15 +87,19 @@ export class Peer {
   readonly #answers: SimulatedAnswers;
   readonly #faults: { readonly fault: Fault; left: number }[] = [];
   readonly #open = new Map<number, VirtualTimer | undefined>();
+  #connections: readonly Connection[];
   #timer: VirtualTimer | undefined;
+  /** How far its monotonic clock is ahead of the world's. */
+  #ahead = 0;
 
-  constructor(name: string, host: Host, options: PeerOptions, around: PeerSurroundings) {
+  constructor(name: string, host: Host, options: PeerOptions, around: PeerSurroundings, makePlane: MakePlane<P>) {
     this.name = name;
     this.host = host;
     this.options = options;
+    this.#connections = options.connections;
     this.#around = around;
     this.#random = scriptedRandom(`${around.seed} ${name}`, options.script);
-    this.plane = new SimulatedPlane(this.#random, () => around.clock.now);
+    this.plane = makePlane(this.#random, (observation) => this.observe(observation));
     this.pool = new SimulatedPool(options.pool ?? []);
     const identity = { id: fqdn(`${name}.example`), psk: utf8('the simulated pre-shared key'), ...options.identity };
     this.#answers = new SimulatedAnswers(identity, around.directory, this.pool, this.plane, {
@@ -129,7 +137,12 @@ export class Peer {
     return this.notices.flatMap(({ notice }) => (notice.kind === kind ? [notice as Extract<Notice, { kind: K }>] : []));
   }
 
-  /** Octet counts of drops by cause. */
+  /** What its own clock says: the time of every call into the core. */
+  get now(): number {
+    return this.#around.clock.now + this.#ahead;
+  }
+
+  /** Datagrams dropped, by cause. */
   get drops(): Readonly<Record<string, number>> {
     const counts: Record<string, number> = {};
     for (const { cause } of this.heard('drop')) counts[cause] = (counts[cause] ?? 0) + 1;
@@ -174,14 +187,14 @@ export class Peer {
   }
 
   command(command: Command): number | undefined {
-    const result = this.endpoint.command(command, this.#around.clock.now);
+    const result = this.endpoint.command(command, this.now);
     this.#around.touch();
     this.drain();
     return result;
   }
 
   observe(observation: Observation): void {
-    this.endpoint.observe(observation, this.#around.clock.now);
+    this.endpoint.observe(observation, this.now);
     this.drain();
   }
 
@@ -190,31 +203,52 @@ export class Peer {
     this.#faults.push({ fault, left: fault.times ?? 1 });
   }
 
+  /** Whatever was to go wrong goes right from now on. */
+  clearFaults(): void {
+    this.#faults.length = 0;
+  }
+
   /** Hands a datagram to the core as if it had come in on port 500 or 4500. */
   inject(data: Uint8Array, remote: Address, encap = false): void {
     this.#receive({ local: { ip: this.host.addressFor(remote.ip), port: encap ? NAT_PORT : IKE_PORT }, remote, data, encap });
   }
 
-  /** The process dies and comes back: with what it knew, or with nothing. */
-  restart(memory: 'snapshot' | 'nothing'): void {
-    const snapshot = memory === 'snapshot' ? structuredClone(this.endpoint.snapshot(this.#around.clock.now)) : undefined;
+  /** The machine slept, or its clock was set forward: everything that was due meanwhile is due now. */
+  leap(milliseconds: number): void {
+    this.#ahead += milliseconds;
+    this.#expire();
+  }
+
+  /** From now on, and after every restart. */
+  setConnections(connections: readonly Connection[]): void {
+    this.#connections = connections;
+    this.endpoint.setConnections(connections);
+  }
+
+  /** What this process would leave to its next life. */
+  snapshot(): EndpointSnapshot {
+    return structuredClone(this.endpoint.snapshot(this.now));
+  }
+
+  /** The process dies and comes back: with what it knows now or knew then, or with nothing. */
+  restart(memory: 'snapshot' | 'nothing' | EndpointSnapshot): void {
+    const snapshot = memory === 'nothing' ? undefined : memory === 'snapshot' ? this.snapshot() : memory;
     for (const timer of this.#open.values()) timer?.cancel();
     this.#open.clear();
     this.plane.clear();
     this.endpoint = this.#newEndpoint();
     this.#tellAddresses();
-    if (snapshot !== undefined) this.endpoint.restore(snapshot, this.#around.clock.now);
+    if (snapshot !== undefined) this.endpoint.restore(snapshot, this.now);
     this.#around.touch();
     this.drain();
   }
 
   /** Sends one ESP packet with this payload on the SA that traffic leaves on. @returns false when there is none. */
-  sendTraffic(payload: Uint8Array, childName?: string): boolean {
+  sendTraffic(this: Peer, payload: Uint8Array, childName?: string): boolean {
     const child = this.plane.sendingChild(childName);
     if (child === undefined) return false;
     const data = this.plane.seal(child.id, payload);
     this.espSent.push(data);
-    this.#watchLimit(child.id);
     if (child.encap)
       return this.host.send({ protocol: 'udp', source: { ip: child.local.ip, port: NAT_PORT }, destination: child.remote, data });
     const [source, destination] = [child.local, child.remote].map(({ ip }) => ({ ip, port: 0 }));
@@ -229,9 +263,11 @@ export class Peer {
       if (++count > MOST_EFFECTS) throw new ScenarioFailure(`${this.name} wants more than ${MOST_EFFECTS} things done at one instant`);
       this.#perform(effect);
     }
-    this.#timer?.cancel();
     const deadline = this.endpoint.nextDeadline();
-    this.#timer = deadline === undefined ? undefined : clock.at(deadline, () => this.#expire());
+    const at = deadline === undefined ? undefined : deadline - this.#ahead;
+    if (this.#timer !== undefined && this.#timer.at === at) return;
+    this.#timer?.cancel();
+    this.#timer = at === undefined ? undefined : clock.at(at, () => this.#expire());
   }
 
   #tellAddresses(): void {
@@ -239,28 +275,31 @@ export class Peer {
   }
 
   #newEndpoint(): Endpoint {
-    const { connections, limits, endpoint } = this.options;
-    return new Endpoint({
-      connections,
+    const { limits, endpoint, makeEndpoint } = this.options;
+    const options: EndpointOptions = {
+      connections: this.#connections,
       limits: { ...DEFAULT_LIMITS, ...limits },
       random: this.#random,
       logKeys: true,
-      logMessages: true,
+      logMessages: this.#around.transcript !== undefined,
       ...endpoint,
-    });
+    };
+    return makeEndpoint?.(options) ?? new Endpoint(options);
   }
 
   #expire(): void {
-    this.endpoint.expire(this.#around.clock.now);
+    this.#timer = undefined;
+    this.endpoint.expire(this.now);
     this.drain();
   }
 
   #perform(effect: Effect): void {
-    const { clock, transcript, touch, nameOf } = this.#around;
+    const { clock, transcript, touch, nameOf, watch } = this.#around;
+    watch?.(effect);
     switch (effect.kind) {
       case 'transmit':
-        this.sent.push(effect.datagram);
-        transcript.sent(clock.now, this.name, nameOf(effect.datagram.remote.ip), effect.datagram.data);
+        if (transcript !== undefined) this.sent.push(effect.datagram);
+        transcript?.sent(clock.now, this.name, nameOf(effect.datagram.remote.ip), effect.datagram.data);
         touch();
         this.#transmit(effect.datagram);
         return;
@@ -282,6 +321,7 @@ export class Peer {
         this.pool.release(effect.ikeSa);
         return;
       case 'notice':
+        if (transcript === undefined) return;
         if (effect.notice.kind === 'message' && effect.notice.direction === 'out') transcript.announce(this.name, effect.notice.text);
         this.notices.push({ at: effect.at, notice: effect.notice });
         return;
@@ -311,7 +351,7 @@ export class Peer {
           ? { ok: false, error: new ScenarioFailure(`${effect.ask.kind} was made to fail`) }
           : this.#answers.answer(effect.ask, effect.ikeSa);
       this.#around.touch();
-      this.endpoint.answer(effect.id, result, clock.now);
+      this.endpoint.answer(effect.id, result, this.now);
       this.drain();
     };
     this.#open.set(effect.id, clock.after(wait, answer));
@@ -331,31 +371,12 @@ export class Peer {
   }
 
   #onEsp(packet: Packet): void {
-    const { source, destination, data } = packet;
-    const child = this.plane.receive(data);
-    if (child === undefined) {
-      const [local, remote, encap] = [destination, source, packet.protocol === 'udp'];
-      const spi = new DataView(data.buffer, data.byteOffset).getUint32(0);
-      const known = this.plane.children.some(({ spec }) => spec.inbound.spi === spi);
-      if (!known && data.length >= SHORTEST_STRAY) this.observe({ kind: 'unknown-spi', spi, local, remote, encap });
-      return;
-    }
-    const known = this.plane.children.find((one) => one.id === child)!;
-    const moved = known.encap ? formatAddress(known.remote) !== formatAddress(source) : known.remote.ip !== source.ip;
-    const elsewhere = moved || known.local.ip !== destination.ip;
-    this.observe({ kind: 'inbound-traffic', child, elsewhere });
-    this.#watchLimit(child);
-    if (known.encap && moved) this.observe({ kind: 'mapping-changed', child, remote: source });
-  }
-
-  #watchLimit(child: number): void {
-    const limit = this.plane.reachedLimit(child);
-    if (limit !== undefined) this.observe({ kind: limit === 'soft' ? 'soft-expire' : 'hard-expire', child });
+    this.plane.receive(packet);
   }
 
   #receive(datagram: Datagram): void {
     this.#around.touch();
-    this.endpoint.receive(datagram, this.#around.clock.now);
+    this.endpoint.receive(datagram, this.now);
     this.drain();
   }
 
@@ -377,5 +398,3 @@ export class Peer {
 const IKE_PORT = 500;
 const NAT_PORT = 4500;
 const MOST_EFFECTS = 10_000;
-/** Octets of ESP that are answered, as in the real data plane. */
-const SHORTEST_STRAY = 40;

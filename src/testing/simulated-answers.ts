@@ -12,7 +12,7 @@ import {
   PpkIdType,
 } from '../core/wire/index.ts';
 import { SeededRandom } from './seeded.ts';
-import type { SimulatedPlane } from './simulated-plane.ts';
+import type { PeerPlane } from './simulated-plane.ts';
 
 /** How a simulated host proves who it is. */
 export interface SimulatedIdentity {
@@ -86,7 +86,7 @@ export class SimulatedAnswers {
   readonly identity: SimulatedIdentity;
   readonly #directory: KeyDirectory;
   readonly #pool: SimulatedPool;
-  readonly #plane: SimulatedPlane;
+  readonly #plane: Pick<PeerPlane, 'install' | 'lastUse'>;
 
   readonly #paths: SimulatedPaths;
 
@@ -94,7 +94,7 @@ export class SimulatedAnswers {
     identity: SimulatedIdentity,
     directory: KeyDirectory,
     pool: SimulatedPool,
-    plane: SimulatedPlane,
+    plane: Pick<PeerPlane, 'install' | 'lastUse'>,
     paths: SimulatedPaths = NO_PATHS,
   ) {
     this.#paths = paths;

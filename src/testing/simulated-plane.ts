@@ -1,7 +1,23 @@
-import { type Address, DataPlaneError, toHex } from '../core/bytes/index.ts';
+import { type Address, DataPlaneError, sameAddress, toHex } from '../core/bytes/index.ts';
 import { createPacketCipher, type RandomSource } from '../core/crypto/index.ts';
 import { InboundSa, OpenedPacket, OutboundSa } from '../core/esp/index.ts';
-import type { ChildSaChange, ChildSaKeys, ChildSaSpec } from '../core/ike/index.ts';
+import type { ChildSaChange, ChildSaKeys, ChildSaSpec, Observation } from '../core/ike/index.ts';
+
+import type { Packet } from './network.ts';
+
+/** What a simulated machine asks of its data plane. */
+export interface PeerPlane {
+  /** @throws DataPlaneError */
+  install(spec: ChildSaSpec): void;
+  update(child: number, change: ChildSaChange): void;
+  remove(child: number): void;
+  /** The process died: everything goes. */
+  clear(): void;
+  /** When traffic last passed; undefined before the first packet, and for an unknown child. */
+  lastUse(child: number): number | undefined;
+  /** One ESP packet from the network. */
+  receive(packet: Packet): void;
+}
 
 /** A CHILD_SA as the simulated data plane holds it. */
 export interface PlaneChild {
@@ -36,7 +52,7 @@ export interface PlanePacket {
 }
 
 /** ESP in memory with the real ciphers: proves that both ends hold the same keys, and remembers every key and SPI that was ever installed. */
-export class SimulatedPlane {
+export class SimulatedPlane implements PeerPlane {
   /** Every key that was ever installed. */
   readonly history: UsedKey[] = [];
   readonly received: PlanePacket[] = [];
@@ -46,10 +62,12 @@ export class SimulatedPlane {
   readonly #now: () => number;
   readonly #children = new Map<number, Mutable>();
   readonly #opened = new OpenedPacket();
+  readonly #observe: (observation: Observation) => void;
 
   /** @param now of the virtual clock */
-  constructor(random: RandomSource, now: () => number) {
+  constructor(random: RandomSource, observe: (observation: Observation) => void, now: () => number) {
     this.#random = random;
+    this.#observe = observe;
     this.#now = now;
   }
 
@@ -122,30 +140,41 @@ export class SimulatedPlane {
     const { outbound } = child;
     child.usedAt = this.#now();
     const packet = new Uint8Array(outbound.sealedLength(payload.length));
-    return packet.subarray(0, outbound.seal(payload, IPV4, packet, 0));
+    const sealed = packet.subarray(0, outbound.seal(payload, IPV4, packet, 0));
+    this.#watchLimit(id);
+    return sealed;
   }
 
-  /** @returns the child it came for, or undefined when it was dropped. */
-  receive(packet: Uint8Array): number | undefined {
+  receive({ protocol, source, destination, data: packet }: Packet): void {
     const spi = packet.length < 8 ? 0 : new DataView(packet.buffer, packet.byteOffset).getUint32(0);
     const child = [...this.#children.values()].find((one) => one.spec.inbound.spi === spi);
     const verdict = child?.inbound.open(packet, this.#opened) ?? 'no-sa';
     if (child === undefined || verdict !== 'ok') {
       this.drops[verdict] = (this.drops[verdict] ?? 0) + 1;
-      return undefined;
+      if (child === undefined && packet.length >= SHORTEST_STRAY)
+        this.#observe({ kind: 'unknown-spi', spi, local: destination, remote: source, encap: protocol === 'udp' });
+      return;
     }
     const { start, length } = this.#opened;
     child.usedAt = this.#now();
     this.received.push({ child: child.id, payload: packet.slice(start, start + length) });
-    return child.id;
+    const moved = child.encap ? !sameAddress(child.remote, source) : child.remote.ip !== source.ip;
+    this.#observe({ kind: 'inbound-traffic', child: child.id, elsewhere: moved || child.local.ip !== destination.ip });
+    this.#watchLimit(child.id);
+    if (child.encap && moved) this.#observe({ kind: 'mapping-changed', child: child.id, remote: source });
   }
 
   lastUse(id: number): number | undefined {
     return this.#children.get(id)?.usedAt;
   }
 
+  #watchLimit(id: number): void {
+    const limit = this.#reachedLimit(id);
+    if (limit !== undefined) this.#observe({ kind: limit === 'soft' ? 'soft-expire' : 'hard-expire', child: id });
+  }
+
   /** The limit that the child reached just now, each told once. */
-  reachedLimit(id: number): 'soft' | 'hard' | undefined {
+  #reachedLimit(id: number): 'soft' | 'hard' | undefined {
     const child = this.#children.get(id);
     const limit = child?.nextLimit;
     if (child === undefined || limit === undefined) return undefined;
@@ -177,3 +206,5 @@ type Mutable = { -readonly [K in keyof PlaneChild]: PlaneChild[K] };
 const IPV4 = 4;
 /** More packets than any simulated life sends between two snapshots. */
 const RESUME_SKIP = 1_000_000;
+/** Octets of ESP that are answered, as in the real data plane. */
+const SHORTEST_STRAY = 40;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { fromUtf8, utf8 } from '../../src/core/bytes/index.ts';
+import { PacketCapture } from '../../src/testing/capture.ts';
 import type { Host } from '../../src/testing/host.ts';
 import { Internet } from '../../src/testing/internet.ts';
 import type { LinkConditions } from '../../src/testing/link.ts';
@@ -232,7 +233,7 @@ describe('interception', () => {
 });
 
 test('the capture forgets old packets beyond its limit and says so', () => {
-  const net = new Internet(1, { captureLimit: 10 });
+  const net = new Internet(1, { capture: new PacketCapture(10) });
   const a = net.host('a', { addresses: ['192.0.2.1'] });
   for (let i = 0; i < 25; i++)
     a.send({ protocol: 'udp', source: { ip: '192.0.2.1', port: 1 }, destination: { ip: '192.0.2.2', port: 1 }, data: Uint8Array.of(i) });

@@ -15,6 +15,10 @@ export class Asks {
     this.#emit = emit;
   }
 
+  get size(): number {
+    return this.#open.size;
+  }
+
   /** @returns a function that takes the Ask back. */
   put(ikeSa: number, ask: Ask, deadline: Millis, answered: (answer: AskResult) => void): () => void {
     const id = this.#next++;

@@ -27,6 +27,8 @@ export class ChildSa {
   /** What the peer had asked for, where we narrowed it: some peers go on believing in it (Windows), and take no other selectors in a rekeying. */
   readonly asked: SelectorPair | undefined;
   state: ChildSaState = 'installing';
+  /** A successor serves in its place. */
+  replaced = false;
   /** The IKE SA it hangs on now; an IKE rekey moves it. */
   ikeSa: number;
   /** A successor that the peer made while our own rekeying was under way. */
@@ -89,6 +91,8 @@ export class ChildSa {
     const from = this.state;
     if (!CHILD_SA_TRANSITIONS[from].includes(to)) throw new InternalError(`CHILD_SA ${this.id} cannot go from ${from} to ${to}`);
     this.state = to;
+    if (to === 'rekeyed') this.replaced = true;
+    else if (to === 'installed') this.replaced = false;
     return from;
   }
 

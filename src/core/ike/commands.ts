@@ -12,7 +12,7 @@ import { IkeSa } from './ike-sa.ts';
 import type { ChildPolicy, Connection } from './policy.ts';
 import { scheduleReconnect } from './reconnect.ts';
 import type { Routine } from './routine.ts';
-import { deleteChild, deleteHalf, protocolOf } from './tasks/child-delete.ts';
+import { deleteHalf, endChild, protocolOf } from './tasks/child-delete.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { rekeyIke } from './tasks/ike-rekey.ts';
 import { checkLiveness } from './tasks/mobike-update.ts';
@@ -57,6 +57,7 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
       const sa = needIkeSa(world, command.ikeSa);
       // a Delete that is under way is waited for; `forget-ike` is for who cannot wait
       if (sa.is('replaced', 'deleting', 'lingering')) return undefined;
+      sa.unwanted = true;
       if (!sa.isEstablished) giveUp(world, sa);
       else requestIkeDelete(world, sa, 'deleted by the operator');
       return undefined;
@@ -318,8 +319,7 @@ export function requestChildRekey(world: EndpointWorld, child: ChildSa): void {
 
 export function requestChildDelete(world: EndpointWorld, child: ChildSa, reason: string): void {
   const sa = world.ikeSas.get(child.ikeSa);
-  if (sa)
-    enqueueChildJob(world, sa, child, 'delete-child', `deleting CHILD_SA ${child.spec.name}`, () => deleteChild(world, child, reason));
+  if (sa) enqueueChildJob(world, sa, child, 'delete-child', `deleting CHILD_SA ${child.spec.name}`, () => endChild(world, child, reason));
 }
 
 /**

@@ -286,12 +286,14 @@ export class EndpointWorld implements World {
 
   removeChild(child: ChildSa, reason: string): void {
     if (child.state === 'dead') return;
+    const wasInstalling = child.state === 'installing';
     this.childTransition(child, 'dead');
     for (const timer of Object.values(child.timers)) this.clear(timer);
     this.ikeSas.get(child.ikeSa)?.children.delete(child.id);
     this.#children.delete(child.id);
     this.#childSpis.delete(child.inboundSpi);
-    child.forgetKeys();
+    // an open Ask still points at them: `notInstalled` overwrites them when it is over
+    if (!wasInstalling) child.forgetKeys();
     settleTakeOver(this, child);
     this.emit({ kind: 'child-remove', child: child.id, reason });
     this.notice({ kind: 'child-down', child: child.id, ikeSa: child.ikeSa, name: child.spec.name, reason });

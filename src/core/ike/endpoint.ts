@@ -1,5 +1,5 @@
 import { execute } from './commands.ts';
-import type { AskResult, Command, Datagram, Effect, IkeSaInfo, Millis, Observation } from './effects.ts';
+import type { AskResult, Command, Datagram, Effect, EndpointLoad, IkeSaInfo, Millis, Observation } from './effects.ts';
 import { EndpointWorld } from './endpoint-world.ts';
 import { observe } from './observations.ts';
 import type { Connection } from './policy.ts';
@@ -68,6 +68,31 @@ export class Endpoint {
   /** Of one IKE SA, without looking at the others. */
   infoOf(ikeSa: number): IkeSaInfo | undefined {
     return this.#world.ikeSas.get(ikeSa)?.info();
+  }
+
+  /** For gauges, and for whoever watches that nothing grows without end. */
+  load(): EndpointLoad {
+    const { ikeSas, halfOpen, timers, asks } = this.#world;
+    let fragmentOctets = 0;
+    let children = 0;
+    let requests = 0;
+    let waiting = 0;
+    for (const { reassembly, children: own, window, jobs, deferred, active } of ikeSas.values()) {
+      fragmentOctets += reassembly.requests.octets + reassembly.responses.octets;
+      children += own.size;
+      requests += window.size;
+      waiting += jobs.length + deferred.length + active.size;
+    }
+    return {
+      ikeSas: ikeSas.size,
+      halfOpen: halfOpen.size,
+      children,
+      timers: timers.size,
+      asks: asks.size,
+      requests,
+      jobs: waiting,
+      fragmentOctets,
+    };
   }
 
   /** Later connections use these; SAs that stand keep what they were made with. */

@@ -12,6 +12,11 @@ export class Reassembly {
   #head: Uint8Array | undefined;
   #parts: (Uint8Array | undefined)[] = [];
 
+  /** Kept of a message of which fragments are missing. */
+  get octets(): number {
+    return this.#octets;
+  }
+
   /** @returns the whole inner chain once its last piece is here. */
   add(
     messageId: number,

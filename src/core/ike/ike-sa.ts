@@ -115,6 +115,10 @@ export class IkeSa {
   ppk: PpkState | undefined;
   /** RFC 9370 §2.2.4: what the peer has begun by CREATE_CHILD_SA and follows up. */
   readonly halfMade = new HalfMadeSas();
+  /** Inbound SPIs that stand in requests of ours which are not answered yet. */
+  readonly offeredSpis = new Set<number>();
+  /** SPIs of the peer that it deleted before the answer came that would have told us of them (RFC 7296 §2.25). */
+  readonly deletedEarly = new Set<number>();
   readonly reassembly = { requests: new Reassembly(), responses: new Reassembly() };
   readonly timers: Readonly<
     Record<
@@ -142,6 +146,8 @@ export class IkeSa {
   leasedAs: number;
   /** Octets of the fragments of the message under reassembly. */
   fragmentOctets = 0;
+  /** The operator asked for its end: however it comes, nobody brings it back. */
+  unwanted = false;
   /** Why this SA is being deleted, when it is for a failure of its own. */
   failure: TunnelwrightError | undefined;
   /** The lowest nonce of the exchange that made this SA, for RFC 7296 §2.8.2. */

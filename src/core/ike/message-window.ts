@@ -45,10 +45,16 @@ export class MessageWindow {
   /** After a restart: a request with this id may have been answered in the former life, with an answer to something else. */
   readonly doubtful: number | undefined;
 
-  constructor(nextRequest = 0, nextExpected = 0, doubtful?: number) {
+  constructor(nextRequest = 0, nextExpected = 0, doubtful?: number, answers: Iterable<readonly [number, readonly Uint8Array[]]> = []) {
     this.#nextRequest = nextRequest;
     this.doubtful = doubtful;
     this.#nextExpected = nextExpected;
+    for (const [messageId, messages] of answers) this.#answers.set(messageId, messages);
+  }
+
+  /** What a repeated request brings, by Message ID. */
+  get answers(): readonly (readonly [number, readonly Uint8Array[]])[] {
+    return [...this.#answers];
   }
 
   get nextRequest(): number {
@@ -61,6 +67,11 @@ export class MessageWindow {
 
   get hasRoom(): boolean {
     return this.#outstanding.size < this.sendSize;
+  }
+
+  /** Requests of ours under way. */
+  get size(): number {
+    return this.#outstanding.size;
   }
 
   get outstanding(): Iterable<Outstanding> {

@@ -58,7 +58,8 @@ export function retransmit(world: World, sa: IkeSa): void {
   for (const request of [...sa.window.outstanding]) {
     // one that was given up may have taken the others with it
     if (request.nextAt > world.now || sa.window.awaiting(request.messageId) !== request) continue;
-    if (world.now - request.since >= request.giveUp) {
+    // the very sum that the timer is armed with: a difference may round to less, and the timer would be due for ever
+    if (world.now >= request.since + request.giveUp) {
       sa.window.answered(request.messageId);
       request.fail('timeout');
       continue;

@@ -51,7 +51,8 @@ export function scheduleReconnect(world: World, sa: IkeSa, error: TunnelwrightEr
   const { of: old, by: next } = sa.reauth;
   // another IKE SA stands in for this one: the one that was to be replaced, or the one that was to replace it
   const other = old?.heir.isEstablished || (next !== undefined && !next.is('lingering', 'dead'));
-  if (connection === undefined || sa.successor !== undefined || other || putOffReconnect(world, sa, error)) return;
+  const replaced = sa.successor !== undefined || other || standsOtherwise(world, sa);
+  if (connection === undefined || sa.unwanted || replaced || putOffReconnect(world, sa, error)) return;
   const wasUp = (sa.establishedAt ?? old?.establishedAt) !== undefined;
   const silent = error instanceof TimedOut;
   const wanted = connection.children.some((c) => (silent ? c.dpdAction : c.closeAction) === 'start');
@@ -60,6 +61,12 @@ export function scheduleReconnect(world: World, sa: IkeSa, error: TunnelwrightEr
   const stood = world.now - (sa.establishedAt ?? world.now);
   const { timer, at } = world.reconnects.failed(connection.name, world.now, stood);
   world.arm(timer, at);
+}
+
+/** Another IKE SA with the same peer took over (§2.4): to come back beside it would end that one in turn, and so on. */
+function standsOtherwise(world: World, { connection, remoteId }: IkeSa): boolean {
+  if (remoteId === undefined) return false;
+  return [...world.provenAs(remoteId)].some((other) => other.connection?.name === connection?.name && other.isEstablished);
 }
 
 const FIRST_DELAY: Millis = 500;

@@ -7,6 +7,8 @@ import { IkeSa, type PeerAbilities } from './ike-sa.ts';
 import type { ChildSuite, IkeKeys } from './keys.ts';
 import { armChildTimers, armIkeTimers } from './lifetimes.ts';
 import { MessageWindow } from './message-window.ts';
+import { deleteHalves } from './tasks/child-delete.ts';
+import { notInstalled } from './tasks/child-install.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
 import { catchUp, trafficPath } from './tasks/mobike-line.ts';
 import { resumeMobike } from './tasks/mobike-roam.ts';
@@ -35,6 +37,8 @@ interface IkeSaSnapshot {
   readonly ivCounter: bigint;
   readonly nextRequest: number;
   readonly nextExpected: number;
+  /** §2.1: the peer may not have heard the last one; without it its request would go unanswered for ever. */
+  readonly answers: readonly (readonly [number, readonly Uint8Array[]])[];
   readonly sendWindow: number;
   readonly peer: PeerAbilities;
   readonly floated?: boolean;
@@ -56,6 +60,8 @@ interface IkeSaSnapshot {
   /** The last authentication, which is older than an SA that was rekeyed. */
   readonly authentication?: { readonly age: Millis; readonly byUs: boolean; readonly endsIn: Millis | undefined } | undefined;
   readonly children: readonly ChildSaSnapshot[];
+  /** Inbound SPIs of what is in the making or on its way out: the peer may hold it, the next life will not. */
+  readonly unfinished: readonly { readonly protocol: 'ESP' | 'AH'; readonly spi: number }[];
 }
 
 interface ChildSaSnapshot {
@@ -75,7 +81,8 @@ export function snapshotEndpoint(world: EndpointWorld): EndpointSnapshot {
 
 /**
  * Children are installed again by the Ask `install`, under new ids. A request that was under way when the snapshot was made may have
- * reached the peer: its Message ID is used again with a liveness check, which the peer either answers anew or has answered already.
+ * reached the peer: its Message ID is used again with a liveness check, which the peer either answers anew or has answered already. What
+ * the peer may have made or kept on account of it is deleted then.
  */
 export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot): void {
   for (const saved of snapshot.ikeSas) {
@@ -87,6 +94,9 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
     world.notice({ kind: 'ike-up', ikeSa: sa.id, info: sa.info() });
     // the first thing to know: does the peer still have it?
     world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: (owner) => checkLiveness(world, owner) });
+    const { unfinished } = saved;
+    if (unfinished.length > 0)
+      world.enqueue(sa, { what: 'deleting what a former life began', key: 'delete-unfinished', start: () => deleteHalves(unfinished) });
     resumeMobike(world, sa);
   }
   restoreWallet(world, snapshot.tickets ?? []);
@@ -106,6 +116,7 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     ivCounter: sa.ivCounter,
     nextRequest: Math.min(sa.window.nextRequest, ...[...sa.window.outstanding].map((o) => o.messageId)),
     nextExpected: sa.window.nextExpected,
+    answers: sa.window.answers,
     sendWindow: sa.window.sendSize,
     peer: { ...sa.peer },
     floated: sa.floated,
@@ -127,9 +138,18 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
       byUs: sa.reauth.byUs,
       endsIn: sa.reauth.endsAt === undefined ? undefined : sa.reauth.endsAt - world.now,
     },
-    children: [...sa.children.values()].filter((c) => c.usable).map((c) => snapshotChild(world, c)),
+    children: [...sa.children.values()].filter(isKept).map((c) => snapshotChild(world, c)),
+    unfinished: [
+      ...[...sa.offeredSpis].map((spi) => ({ protocol: 'ESP' as const, spi })),
+      ...[...sa.children.values()]
+        .filter((c) => c.is('rekeyed', 'deleting') || (c.usable && !isKept(c)))
+        .map((c) => ({ protocol: c.spec.protocol, spi: c.inboundSpi })),
+    ],
   };
 }
+
+/** One that the peer replaced while a rekeying of ours was under way is not: that rekeying ends with this life. */
+const isKept = (child: ChildSa): boolean => child.usable && child.peerSuccessor?.usable !== true;
 
 function snapshotChild(world: EndpointWorld, child: ChildSa): ChildSaSnapshot {
   const half = (keys: ChildSaSpec['inbound']) => ({
@@ -163,7 +183,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   });
   // RFC 5282 §3.1: a counter IV must not repeat; what the former life sent after the snapshot is skipped
   sa.setKeys(copyKeys(saved.keys), saved.ivCounter + IV_SKIP);
-  sa.window = new MessageWindow(saved.nextRequest, saved.nextExpected, saved.nextRequest);
+  sa.window = new MessageWindow(saved.nextRequest, saved.nextExpected, saved.nextRequest, saved.answers);
   sa.window.sendSize = saved.sendWindow;
   Object.assign(sa.peer, saved.peer);
   Object.assign(sa.nat, saved.nat);
@@ -194,6 +214,7 @@ function restoreChild(world: EndpointWorld, sa: IkeSa, saved: ChildSaSnapshot): 
   if (policy === undefined) return;
   const spec: ChildSaSpec = {
     ...saved.spec,
+    // where the peer is now, not where it was when the child was made
     ...trafficPath(sa),
     id: world.nextChildId(),
     ikeSa: sa.id,
@@ -217,7 +238,7 @@ function restoreChild(world: EndpointWorld, sa: IkeSa, saved: ChildSaSnapshot): 
     })(),
     (answer) => {
       const { ok } = answer as { ok: boolean };
-      if (!ok) return world.removeChild(child, 'it could not be installed again');
+      if (!ok || !child.is('installing')) return notInstalled(world, child, 'it could not be installed again');
       world.childTransition(child, 'installed');
       catchUp(world, sa, spec);
       armChildTimers(world, child);

@@ -127,11 +127,12 @@ function endIke(world: EndpointWorld, sa: IkeSa, failure: TunnelwrightError): vo
 function livenessDue(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
   const delay = sa.connection?.liveness.delay ?? 0;
   if (!sa.isEstablished || delay === 0) return;
-  const quietSince = sa.lastInbound ?? world.now;
-  if (world.now - quietSince >= delay || isMappingDue(world, sa)) {
+  // one sum decides and is armed: a difference may round to the other side of it, and the timer would be due for ever
+  const dueAt = (sa.lastInbound ?? world.now) + delay;
+  if (world.now >= dueAt || isMappingDue(world, sa)) {
     world.arm(timer, world.now + delay);
     requestLivenessCheck(world, sa);
-  } else world.arm(timer, quietSince + delay);
+  } else world.arm(timer, dueAt);
 }
 
 const lifetimeOver = () =>

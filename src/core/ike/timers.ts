@@ -55,6 +55,10 @@ export const newTimer = (kind: TimerKind, owner: number | string): Timer => ({ k
 export class TimerQueue {
   readonly #heap: Timer[] = [];
 
+  get size(): number {
+    return this.#heap.length;
+  }
+
   next(): Millis | undefined {
     return this.#heap[0]?.at;
   }

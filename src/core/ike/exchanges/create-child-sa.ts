@@ -13,7 +13,7 @@ import { childAnswer, narrowedTo, offerChild, spiOctets, takeChildAnswer, takeCh
 import { activate, deleteChild, deleteHalf } from '../tasks/child-delete.ts';
 import { installChild } from '../tasks/child-install.ts';
 import { awaitDelete, giveUpRekey, noteRekeyed, rekeyTarget } from '../tasks/child-rekey.ts';
-import { respondIkeRekey } from '../tasks/ike-rekey.ts';
+import { respondIkeRekey, settleOn } from '../tasks/ike-rekey.ts';
 import { acceptKe, finishKe, InvalidKe, methodWanted, offerKe } from '../tasks/ke.ts';
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
 import { childRefusal } from '../tasks/pfs.ts';
@@ -44,6 +44,7 @@ export function* createChild(
   const known = rekeys?.suite.keyExchange;
   let method = offer.proposals.flatMap(keMethods).find((id) => id === known) ?? firstKeMethod(offer.proposals);
   let ke: { offer: KeyExchangeOffer; payload: Payload } | undefined;
+  sa.offeredSpis.add(offer.spi);
   try {
     for (;;) {
       if (method !== undefined) {
@@ -61,17 +62,20 @@ export function* createChild(
       return yield* finishCreate(world, sa, { offer, Ni, method, ke: ke?.offer, rekeys }, response);
     }
   } finally {
+    sa.offeredSpis.delete(offer.spi);
+    if (sa.offeredSpis.size === 0) sa.deletedEarly.clear();
     ke?.offer.destroy();
   }
 }
 
-export function enqueueCreate(world: World, sa: IkeSa, policy: ChildPolicy): void {
+/** @param stillWanted asked when it is its turn */
+export function enqueueCreate(world: World, sa: IkeSa, policy: ChildPolicy, stillWanted: () => boolean = () => true): void {
   world.enqueue(sa, {
     what: `CHILD_SA ${policy.name}`,
     key: createKey(policy.name),
     ofChild: true,
     start: function* (owner) {
-      yield* createChild(world, owner, policy);
+      if (stillWanted()) yield* createChild(world, owner, policy);
     },
   });
 }
@@ -96,8 +100,11 @@ function* finishCreate(
 ): Routine<ChildSa> {
   // until the last follow-up is answered there is nothing on the other side
   let madeThere = true;
+  let gone = false;
   try {
     const answered = takeChildAnswer(own.offer, response.payloads);
+    gone = sa.deletedEarly.has(answered.outboundSpi);
+    if (gone) throw deletedMeanwhile();
     const agreement = own.rekeys ? narrowedTo(answered, own.rekeys) : answered;
     const agreed = agreement.suite.keyExchange;
     if (agreed !== 0 && agreed !== own.method) {
@@ -119,10 +126,17 @@ function* finishCreate(
     return yield* installChild(world, sa, agreement, nonces, sharedSecrets, place);
   } catch (error) {
     // §1.4.1: the responder has installed it by now, so it must hear that we have not
-    if (madeThere) yield* deleteHalf(own.offer.proposals[0]?.protocol ?? ProtocolId.ESP, own.offer.spi);
+    if (madeThere && !gone) yield* deleteHalf(own.offer.proposals[0]?.protocol ?? ProtocolId.ESP, own.offer.spi);
     throw error;
   }
 }
+
+/** §2.25: its Delete overtook the answer that made it. */
+const deletedMeanwhile = () =>
+  new NegotiationFailure('the peer deleted the CHILD_SA before we heard that it stands', {
+    code: 'CHILD_SA_GONE',
+    section: 'RFC 7296 §2.25',
+  });
 
 function createRequest(offered: readonly Payload[], Ni: Uint8Array, ke: Payload | undefined, rekeys: ChildSa | undefined): Payload[] {
   const selectors = offered.filter((p) => p.kind === 'TSi' || p.kind === 'TSr');
@@ -179,6 +193,7 @@ function* createSuccessor(world: World, sa: IkeSa, old: ChildSa): Routine<ChildS
 /** The responder: three forms of one exchange, told apart by what is in it (§1.3). */
 export function* respondCreateChildSa(world: World, sa: IkeSa, request: Inbound): Routine<Reply> {
   const { payloads } = request;
+  settleOn(world, sa);
   if (need(payloads, 'SA').proposals[0]?.protocol === ProtocolId.IKE) return respondIkeRekey(world, sa, payloads);
   if (onChildRequest(sa.state) === 'TEMPORARY_FAILURE') return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
   const rekey = findNotify(payloads, NotifyType.REKEY_SA);

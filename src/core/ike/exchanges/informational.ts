@@ -7,7 +7,7 @@ import type { Inbound, Reply } from '../routine.ts';
 import { answerChildDeletes } from '../tasks/child-delete.ts';
 import { acceptToken } from '../tasks/crash-detection.ts';
 import { asksForIkeDelete } from '../tasks/ike-delete.ts';
-import { handOver } from '../tasks/ike-rekey.ts';
+import { handOver, settleOn } from '../tasks/ike-rekey.ts';
 import { answerMobike } from '../tasks/mobike.ts';
 import { heedAuthLifetime } from '../tasks/reauthentication.ts';
 import { heedSessionRedirect } from '../tasks/redirect.ts';
@@ -25,6 +25,7 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
     const error = refusedBy(failed, 'what we sent');
     return { payloads: [], afterwards: () => world.linger(sa, error.message, error) };
   }
+  settleOn(world, sa);
   heedAuthLifetime(world, sa, payloads);
   const { answers, closed } = answerChildDeletes(world, sa, payloads);
   const mobike = answerMobike(world, sa, request);

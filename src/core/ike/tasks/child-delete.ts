@@ -14,6 +14,15 @@ export function* deleteHalf(protocol: number, inboundSpi: number): Routine<void>
   yield* exchange(ExchangeType.INFORMATIONAL, [{ kind: 'D', protocol, spis: [spiOctets(inboundSpi)] }]);
 }
 
+/** Several at once, of which the peer may know some. */
+export function* deleteHalves(halves: readonly { readonly protocol: 'ESP' | 'AH'; readonly spi: number }[]): Routine<void> {
+  const payloads = (['ESP', 'AH'] as const).flatMap((name): Payload[] => {
+    const spis = halves.filter(({ protocol }) => protocol === name).map(({ spi }) => spiOctets(spi));
+    return spis.length === 0 ? [] : [{ kind: 'D', protocol: ProtocolId[name], spis }];
+  });
+  yield* exchange(ExchangeType.INFORMATIONAL, payloads);
+}
+
 /** Our decision to end a child. */
 export function* deleteChild(world: World, child: ChildSa, reason: string): Routine<void> {
   if (child.is('installing', 'deleting', 'retired', 'dead')) return;
@@ -21,6 +30,13 @@ export function* deleteChild(world: World, child: ChildSa, reason: string): Rout
   world.childTransition(child, 'deleting');
   yield* deleteHalf(protocolOf(child), child.inboundSpi);
   if (child.is('deleting')) finish(world, child, replaced, reason);
+}
+
+/** The operator, or a lifetime, ends a child: what it was just about to replace goes as well. */
+export function* endChild(world: World, child: ChildSa, reason: string): Routine<void> {
+  const old = child.spec.replaces === undefined ? undefined : world.child(child.spec.replaces);
+  yield* deleteChild(world, child, reason);
+  if (old?.is('rekeyed')) yield* deleteChild(world, old, reason);
 }
 
 /** The peer ends children; our answer carries the inbound SPIs of those halves that we had not asked to delete ourselves (§1.4.1, D51). @returns also those that the peer closed without having replaced them. */
@@ -32,8 +48,11 @@ export function answerChildDeletes(world: World, sa: IkeSa, payloads: readonly P
     const ours: Uint8Array[] = [];
     for (const spi of spis) {
       const child = spi.length === 4 ? byOutboundSpi(sa, protocol, spiNumber(spi)) : undefined;
-      if (child === undefined) continue;
-      if (child.is('installed') && replacedBy(world, sa, child) === undefined) closed.push(child);
+      if (child === undefined) {
+        if (spi.length === 4 && sa.offeredSpis.size > 0 && sa.deletedEarly.size < MOST_EARLY) sa.deletedEarly.add(spiNumber(spi));
+        continue;
+      }
+      if (child.is('installed') && !hasStandIn(world, sa, child)) closed.push(child);
       if (ON_CHILD_DELETE[child.state] === 'delete-and-answer') ours.push(spiOctets(child.inboundSpi));
       const abandoned = child.usable ? replacedBy(world, sa, child) : undefined;
       finishByPeer(world, child);
@@ -49,6 +68,14 @@ function replacedBy(world: World, sa: IkeSa, successor: ChildSa): ChildSa | unde
   const old = successor.spec.replaces === undefined ? undefined : world.child(successor.spec.replaces);
   const others = [...sa.children.values()].some((c) => c !== successor && c.spec.replaces === old?.id && c.usable);
   return old?.is('rekeyed') && !others ? old : undefined;
+}
+
+/** What this child was to replace still serves, or its rival does: a successor that a crossing made redundant leaves no gap (§2.8.1). */
+function hasStandIn(world: World, sa: IkeSa, successor: ChildSa): boolean {
+  const { replaces } = successor.spec;
+  if (replaces === undefined) return false;
+  const rival = [...sa.children.values()].some((c) => c !== successor && c.spec.replaces === replaces && c.usable);
+  return rival || world.child(replaces)?.is('installed', 'rekeying', 'rekeyed') === true;
 }
 
 /** The peer could not use what it had asked for and deleted it: the old SA serves on. */
@@ -95,5 +122,7 @@ const byOutboundSpi = (sa: IkeSa, protocol: number, spi: number): ChildSa | unde
 
 export const protocolOf = (child: ChildSa): number => (child.spec.protocol === 'AH' ? ProtocolId.AH : ProtocolId.ESP);
 
+/** One request of ours is under way at a time; who names more SPIs than any answer to it could is not listened to. */
+const MOST_EARLY = 64;
 /** Longer than packets linger in any path that TCP could use. */
 const RETIREMENT = 5_000;

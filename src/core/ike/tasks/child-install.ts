@@ -53,7 +53,7 @@ export function* installChild(
       });
     installed = true;
   } finally {
-    if (!installed && child.state !== 'dead') world.removeChild(child, 'it could not be installed');
+    if (!installed) notInstalled(world, child, 'it could not be installed');
   }
   world.childTransition(child, 'installed');
   catchUp(world, sa, spec);
@@ -61,6 +61,16 @@ export function* installChild(
   world.notice({ kind: 'child-up', child: child.id, ikeSa: sa.id, name: spec.name, suite: child.info().suite });
   awaitTakeOver(world, child);
   return child;
+}
+
+/**
+ * The Ask is over, and the child does not stand. One that was removed meanwhile (§1.4.1) kept its keys until now, since the data plane may
+ * have read them only at the end; what it installed then goes again.
+ */
+export function notInstalled(world: World, child: ChildSa, reason: string): void {
+  if (child.state === 'dead') world.emit({ kind: 'child-remove', child: child.id, reason });
+  else world.removeChild(child, reason);
+  child.forgetKeys();
 }
 
 /** With `ike-keys` the one place where keys leave, and only when the operator asked for it. */

@@ -16,6 +16,8 @@ export function rekeyTarget(sa: IkeSa, rekey: NotifyPayload): { old: ChildSa } |
   const spi = rekey.spi.length === 4 ? spiNumber(rekey.spi) : 0;
   const old = [...sa.children.values()].find((c) => c.outboundSpi === spi && c.spec.protocol === protocol && c.state !== 'dead');
   const decision = old === undefined ? 'CHILD_SA_NOT_FOUND' : ON_CHILD_REKEY[old.state];
+  // an answer that is still on its way to us may have made it: the peer, which sent that answer, knows more than we do
+  if (old === undefined && sa.offeredSpis.size > 0) return { refuse: notify(NotifyType.TEMPORARY_FAILURE) };
   if (old === undefined || decision === 'CHILD_SA_NOT_FOUND')
     return { refuse: { ...notify(NotifyType.CHILD_SA_NOT_FOUND), protocol: rekey.protocol, spi: rekey.spi } };
   // one rival is what a crossing makes; more than one is not a crossing

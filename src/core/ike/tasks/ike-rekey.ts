@@ -36,10 +36,11 @@ export function* rekeyIke(world: World, sa: IkeSa): Routine<void> {
     if (error instanceof Superseded) return;
     throw error;
   }
-  const rival = sa.peerSuccessor;
-  if (rival !== undefined && redundantOf(nonceHolder(successor), nonceHolder(rival)) === 'ours') {
+  const decided = sa.successor;
+  const rival = decided ?? sa.peerSuccessor;
+  if (rival !== undefined && (decided || redundantOf(nonceHolder(successor), nonceHolder(rival)) === 'ours')) {
     // §2.8.2: ours holds the lowest nonce; we delete it, the peer deletes the old one
-    handOver(world, sa, rival, false);
+    if (!decided) handOver(world, sa, rival, false);
     yieldTo(world, successor, rival);
     world.enqueue(successor, {
       what: 'redundant IKE SA',
@@ -129,7 +130,7 @@ export function respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payl
     const successor = successorOf(world, sa, 'responder', spis, suite, secrets, nonces);
     return {
       afterwards: () => {
-        if (sa.state === 'rekeying') sa.peerSuccessor = successor;
+        if (sa.state === 'rekeying') awaitDecision(sa, successor);
         else handOver(world, sa, successor, false);
       },
     };
@@ -217,12 +218,21 @@ export function handOver(world: World, old: IkeSa, successor: IkeSa, byUs: boole
   world.notice({ kind: 'ike-rekeyed', from: old.id, to: successor.id, byUs });
   // a peer that never sends its Delete must not keep the old SA alive for ever
   if (!byUs) world.arm(old.timers.linger, world.now + REPLACED_LIFE);
-  world.pump(successor);
+  world.pump(successor.heir);
+}
+
+/**
+ * The peer asks for something on the IKE SA that it made while our own rekeying was under way: so it has decided for it (§2.8.2), and its
+ * children are looked for there.
+ */
+export function settleOn(world: World, sa: IkeSa): void {
+  if (sa.predecessor?.peerSuccessor === sa) handOver(world, sa.predecessor, sa, false);
 }
 
 /** From here on an IKE SA only waits for its Delete. */
 function stepBack(world: World, sa: IkeSa, successor: IkeSa): void {
   sa.successor = successor;
+  successor.unwanted ||= sa.unwanted;
   sa.halfMade.clear();
   world.clear(sa.timers['follow-up']);
   if (sa.isEstablished) world.transition(sa, 'replaced');
@@ -232,13 +242,19 @@ function stepBack(world: World, sa: IkeSa, successor: IkeSa): void {
   world.clear(sa.timers.reauthenticate);
   if (sa.timers.superseded.slot >= 0) world.arm(successor.timers.superseded, sa.timers.superseded.at);
   world.clear(sa.timers.superseded);
-  world.moveChildren(sa, successor);
+  // the successor may have been rekeyed in its turn before its children came
+  world.moveChildren(sa, successor.heir);
 }
 
 function giveUpRekey(world: World, sa: IkeSa): void {
   if (sa.state !== 'rekeying') return;
   if (sa.peerSuccessor) handOver(world, sa, sa.peerSuccessor, false);
   else world.transition(sa, 'established');
+}
+
+function awaitDecision(sa: IkeSa, rival: IkeSa): void {
+  sa.peerSuccessor = rival;
+  rival.predecessor = sa;
 }
 
 const nonceHolder = (sa: IkeSa): { readonly lowestNonce: Uint8Array } => ({ lowestNonce: sa.lowestNonce ?? new Uint8Array(0) });

@@ -6,14 +6,14 @@ import type { World } from '../world.ts';
 
 /** RFC 7296 §3.4. A private value of ours that waits for the peer's public one. */
 export function offerKe(world: World, method: number): { offer: KeyExchangeOffer; payload: KePayload } {
-  const transform = methodOf(method);
+  const transform = methodOf(world, method);
   const offer = transform.offer(world.random.keySeed(method, transform.seedLength));
   return { offer, payload: { kind: 'KE', method, data: offer.publicValue } };
 }
 
 /** The responder's half in one step. */
 export function acceptKe(world: World, ke: KePayload): { payload: KePayload; sharedSecret: Uint8Array } {
-  const transform = methodOf(ke.method);
+  const transform = methodOf(world, ke.method);
   const { publicValue, sharedSecret } = transform.accept(ke.data, world.random.keySeed(ke.method, transform.seedLength));
   return { payload: { kind: 'KE', method: ke.method, data: publicValue }, sharedSecret };
 }
@@ -61,8 +61,8 @@ export function methodWanted(answer: NotifyPayload, offered: readonly Proposal[]
 
 export const methodName = (id: number): string => nameOf(KeyExchangeId, id);
 
-function methodOf(id: number): NonNullable<ReturnType<typeof keyExchange>> {
-  const transform = keyExchange(id);
+function methodOf(world: World, id: number): NonNullable<ReturnType<typeof keyExchange>> {
+  const transform = world.options.keyExchange?.(id) ?? keyExchange(id);
   if (transform === undefined) {
     throw new NegotiationFailure(`key exchange ${methodName(id)} is not implemented here`, {
       code: 'KE_METHOD_UNSUPPORTED',

@@ -1,0 +1,415 @@
+import type { ChildSaInfo, IkeSaInfo } from '../../core/ike/index.ts';
+import type { SeededRandom } from '../seeded.ts';
+import { ATTACKS } from './attacks.ts';
+import { askChild, quiet } from './quiet.ts';
+import type { Line, Side, WalkWorld } from './world.ts';
+
+/** One thing that an operator, the network or an attacker can do. */
+export interface WalkAction {
+  readonly name: string;
+  /** How often, beside the others. */
+  readonly weight: number;
+  /** Breaks what nobody could keep whole: left out of gentle walks. */
+  readonly harsh?: boolean;
+  /** @returns what was done, for the report; undefined when there was nothing to do it to */
+  run(world: WalkWorld, random: SeededRandom): string | undefined;
+}
+
+/** The operator of one end. A new action is one entry here, or in `NETWORK` or `ATTACKS`. */
+const OPERATOR: readonly WalkAction[] = [
+  onChild('rekey child', 7, (side, child) => side.peer.rekeyChild(child.id)),
+  onIkeSa('rekey IKE', 5, (side, sa) => side.peer.rekeyIke(sa.id)),
+  {
+    name: 'both rekey child',
+    weight: 3,
+    run(world, random) {
+      const line = random.pick(world.lines);
+      const [ours] = installed(line.client, line);
+      const theirs = ours && installed(line.hub, line).find(({ inboundSpi }) => inboundSpi === ours.outboundSpi);
+      if (ours === undefined || theirs === undefined) return undefined;
+      line.client.peer.rekeyChild(ours.id);
+      world.run(random.between(0, 40));
+      if (installed(line.hub, line).some(({ id }) => id === theirs.id)) line.hub.peer.rekeyChild(theirs.id);
+      return line.client.name;
+    },
+  },
+  {
+    name: 'both rekey IKE',
+    weight: 3,
+    run(world, random) {
+      const line = random.pick(world.lines);
+      const [ours] = up(line.client, line);
+      if (ours === undefined) return undefined;
+      line.client.peer.rekeyIke(ours.id);
+      world.run(random.between(0, 40));
+      const [theirs] = up(line.hub, line);
+      if (theirs !== undefined) line.hub.peer.rekeyIke(theirs.id);
+      return line.client.name;
+    },
+  },
+  {
+    name: 'create child',
+    weight: 2,
+    run(world, random) {
+      const { line, side } = pickEnd(world, random);
+      const [sa] = up(side, line);
+      if (sa === undefined || sa.children.length >= 4) return undefined;
+      const policy = random.pick(line.setting.children);
+      askChild(line, side, policy, sa.id);
+      return `${side.name} ${policy}`;
+    },
+  },
+  onIkeSa('check liveness', 3, (side, sa) => side.peer.checkLiveness(sa.id)),
+  {
+    name: 'up',
+    weight: 4,
+    run(world, random) {
+      const line = random.pick(world.lines);
+      if (line.wanted && world.setting.gentle) return undefined;
+      world.excuse([line], 'somebody asked for it to come up');
+      line.wanted = true;
+      line.client.peer.initiate('hub');
+      return line.client.name;
+    },
+  },
+  {
+    name: 'up from the hub',
+    weight: 1,
+    harsh: true,
+    run(world, random) {
+      const line = random.pick(world.lines);
+      if (line.setting.nat !== undefined || !line.client.peer.host.addresses.includes(line.setting.address)) return undefined;
+      world.excuse([line], 'somebody asked for it to come up');
+      line.wanted = true;
+      line.hub.peer.initiate(line.setting.hubConnection.name);
+      return line.client.name;
+    },
+  },
+  {
+    name: 'down',
+    weight: 1,
+    harsh: true,
+    run(world, random) {
+      const { line, side } = pickEnd(world, random);
+      world.excuse([line], `${side.name} asked for its end`);
+      // the client’s own trying ends with its own operator alone
+      if (side === line.client) {
+        line.wanted = false;
+        side.peer.command({ kind: 'terminate', connection: 'hub' });
+      } else for (const sa of up(side, line)) side.peer.deleteIke(sa.id);
+      return `${side.name} ${line.client.name}`;
+    },
+  },
+  { ...onIkeSa('forget IKE', 1, (side, sa) => side.peer.forgetIke(sa.id), 'an end forgot it'), harsh: true },
+  { ...onChild('delete child', 2, (side, child) => side.peer.deleteChild(child.id), 'a child was deleted'), harsh: true },
+  {
+    ...onChild(
+      'lifetime of child over',
+      1,
+      (side, child) => side.peer.observe({ kind: 'hard-expire', child: child.id }),
+      'a lifetime was over',
+    ),
+    harsh: true,
+  },
+  onChild('rekey limit of child', 1, (side, child) => side.peer.observe({ kind: 'soft-expire', child: child.id })),
+  {
+    name: 'acquire',
+    weight: 1,
+    harsh: true,
+    run(world, random) {
+      const line = random.pick(world.lines);
+      if (!line.wanted) return undefined;
+      world.excuse([line], 'traffic asked for a child');
+      const policy = random.pick(line.setting.children);
+      const count = line.children.get(policy) ?? { stood: 0, asked: 0 };
+      line.children.set(policy, { ...count, asked: count.asked + 1 });
+      line.client.peer.observe({ kind: 'acquire', connection: 'hub', child: policy });
+      return `${line.client.name} ${policy}`;
+    },
+  },
+  {
+    name: 'save',
+    weight: 2,
+    harsh: true,
+    run(world, random) {
+      const side = random.pick(world.sides);
+      side.saved = { core: side.peer.snapshot(), sequences: side.peer.plane.sequences() };
+      return side.name;
+    },
+  },
+  {
+    name: 'restart with what it knows',
+    weight: 2,
+    run(world, random) {
+      const side = random.pick(world.sides);
+      if (isBusy(side)) world.excuse(world.linesOf(side), `${side.name} was interrupted in an exchange`, true);
+      // what was under way on an SA that was replaced already finds nobody
+      world.leak(world.linesOf(side), world.now + 5000);
+      world.restart(side, 'snapshot');
+      return side.name;
+    },
+  },
+  {
+    name: 'restart with what it knew',
+    weight: 1,
+    harsh: true,
+    run(world, random) {
+      const side = random.pick(world.sides);
+      if (side.saved === undefined) return undefined;
+      world.excuse(world.linesOf(side), `${side.name} came back with old knowledge`, true);
+      world.restart(side, side.saved);
+      return side.name;
+    },
+  },
+  {
+    name: 'restart with nothing',
+    weight: 1,
+    harsh: true,
+    run(world, random) {
+      const side = random.pick(world.sides);
+      world.excuse(world.linesOf(side), `${side.name} came back with nothing`);
+      world.restart(side, 'nothing');
+      return side.name;
+    },
+  },
+  {
+    name: 'clock leaps',
+    weight: 1,
+    harsh: true,
+    run(world, random) {
+      const side = random.pick(world.sides);
+      const by = random.pick([5_000, 70_000, 3_600_000]);
+      world.excuse(world.linesOf(side), `the clock of ${side.name} leapt`);
+      side.peer.leap(by);
+      return `${side.name} by ${by / 1000} s`;
+    },
+  },
+  {
+    name: 'install fails',
+    weight: 2,
+    run(world, random) {
+      const side = random.pick(world.sides);
+      if (world.setting.gentle && world.linesOf(side).some((line) => line.excuse !== undefined)) return undefined;
+      // the other end sends on what it made until it hears that it is alone
+      world.leak(world.linesOf(side));
+      side.peer.fault({ ask: 'install', outcome: 'fail' });
+      return side.name;
+    },
+  },
+  {
+    name: 'late answers',
+    weight: 2,
+    run(world, random) {
+      const side = random.pick(world.sides);
+      const ask = random.pick(['install', 'verify', 'authenticate', 'authorise'] as const);
+      side.peer.fault({ ask, outcome: 'late', delay: random.between(1, 4000), times: random.between(1, 3) });
+      return `${side.name} ${ask}`;
+    },
+  },
+  {
+    name: 'no answer',
+    weight: 1,
+    harsh: true,
+    run(world, random) {
+      const side = random.pick(world.sides);
+      world.excuse(world.linesOf(side), `${side.name} got no answer`);
+      const ask = random.pick(['install', 'verify', 'authenticate', 'authorise'] as const);
+      side.peer.fault({ ask, outcome: random.pick(['never', 'fail']) });
+      return `${side.name} ${ask}`;
+    },
+  },
+];
+
+/** The network between them. */
+const NETWORK: readonly WalkAction[] = [
+  {
+    name: 'traffic',
+    weight: 30,
+    run(world, random) {
+      const line = random.pick(world.lines);
+      const from = random.pick(['client', 'hub'] as const);
+      const policy = random.pick(line.setting.children);
+      const packets = random.between(1, 3);
+      for (let i = 0; i < packets; i++) world.sendTraffic(line, from, policy, random.between(0, 60));
+      return `${line[from].name} ${policy} ×${packets}`;
+    },
+  },
+  {
+    name: 'link gets worse',
+    weight: 4,
+    run(world, random) {
+      const side = random.pick(world.sides);
+      const loss = random.chance(0.5) ? random.pick([0.05, 0.2, 0.4]) : 0;
+      const conditions = {
+        loss,
+        duplicate: random.pick([0, 0.1, 0.5]),
+        jitter: random.pick([0, 50, 400]),
+        delay: random.pick([1, 30, 300]),
+      };
+      if (loss > 0) lose(world, world.linesOf(side));
+      side.peer.host.setLink(conditions);
+      return `${side.name} ${JSON.stringify(conditions)}`;
+    },
+  },
+  {
+    name: 'link gets better',
+    weight: 3,
+    run(world, random) {
+      const side = random.pick(world.sides);
+      side.peer.host.setLink({ loss: 0, duplicate: 0, jitter: 0, delay: random.between(1, 30), cut: false });
+      return side.name;
+    },
+  },
+  {
+    name: 'link is cut',
+    weight: 1,
+    harsh: true,
+    run(world, random) {
+      const side = random.pick(world.sides);
+      world.excuse(world.linesOf(side), `the link of ${side.name} was cut`);
+      side.peer.host.setLink({ cut: true });
+      return side.name;
+    },
+  },
+  {
+    name: 'partition',
+    weight: 1,
+    harsh: true,
+    run(world, random) {
+      const line = random.pick(world.lines);
+      if (line.setting.nat !== undefined) return undefined;
+      world.excuse([line], 'the internet fell apart');
+      world.internet.core.partition(line.client.peer.host, line.hub.peer.host);
+      return line.client.name;
+    },
+  },
+  {
+    name: 'partition heals',
+    weight: 1,
+    harsh: true,
+    run(world) {
+      world.internet.core.heal();
+      return 'all';
+    },
+  },
+  {
+    name: 'NAT rebinds',
+    weight: 2,
+    run(world, random) {
+      const line = random.pick(world.lines);
+      if (line.client.nat === undefined) return undefined;
+      // until the client sends nobody knows where it is
+      world.leak([line]);
+      line.client.nat.rebind();
+      return line.client.name;
+    },
+  },
+  {
+    name: 'NAT reboots',
+    weight: 1,
+    harsh: true,
+    run(world, random) {
+      const line = random.pick(world.lines);
+      if (line.client.nat === undefined) return undefined;
+      world.excuse([line], 'its NAT rebooted');
+      line.client.nat.reboot();
+      return line.client.name;
+    },
+  },
+  {
+    name: 'client roams',
+    weight: 1,
+    harsh: true,
+    run(world, random) {
+      const line = random.pick(world.lines);
+      const { host } = line.client.peer;
+      const [before] = host.addresses;
+      const after = `${before!.slice(0, before!.lastIndexOf('.'))}.${100 + 50 * world.lines.indexOf(line) + random.between(0, 49)}`;
+      if (before === after) return undefined;
+      world.excuse([line], 'the client moved', true);
+      host.addAddress(after);
+      host.removeAddress(before!);
+      world.moved(line.client, after);
+      return `${line.client.name} to ${after}`;
+    },
+  },
+  {
+    name: 'time passes',
+    weight: 8,
+    run(world, random) {
+      const time = random.between(2, 60) * 1000;
+      world.run(time);
+      return `${time / 1000} s`;
+    },
+  },
+  {
+    name: 'quiet',
+    weight: 2,
+    run(world, random) {
+      const steady = random.chance(0.2);
+      quiet(world, steady);
+      return steady ? 'steady' : 'short';
+    },
+  },
+];
+
+export const ACTIONS: readonly WalkAction[] = [...OPERATOR, ...NETWORK, ...ATTACKS];
+
+function onIkeSa(name: string, weight: number, act: (side: Side, sa: IkeSaInfo) => void, excuse?: string): WalkAction {
+  return {
+    name,
+    weight,
+    run(world, random) {
+      const { line, side } = pickEnd(world, random);
+      const sas = up(side, line);
+      if (sas.length === 0) return undefined;
+      if (excuse !== undefined) world.excuse([line], excuse);
+      act(side, random.pick(sas));
+      return `${side.name} ${line.client.name}`;
+    },
+  };
+}
+
+function onChild(name: string, weight: number, act: (side: Side, child: ChildSaInfo) => void, excuse?: string): WalkAction {
+  return {
+    name,
+    weight,
+    run(world, random) {
+      const { line, side } = pickEnd(world, random);
+      const children = installed(side, line);
+      if (children.length === 0) return undefined;
+      if (excuse !== undefined) world.excuse([line], excuse);
+      const child = random.pick(children);
+      act(side, child);
+      return `${side.name} ${child.name}`;
+    },
+  };
+}
+
+function pickEnd(world: WalkWorld, random: SeededRandom): { readonly line: Line; readonly side: Side } {
+  const line = random.pick(world.lines);
+  return { line, side: line[random.pick(['client', 'hub'] as const)] };
+}
+
+/** IKE SAs of a line that can carry a request. */
+function up(side: Side, line: Line): readonly IkeSaInfo[] {
+  const name = side === line.client ? 'hub' : line.setting.hubConnection.name;
+  return side.peer.established.filter(({ connection, state }) => connection === name && (state === 'established' || state === 'rekeying'));
+}
+
+const installed = (side: Side, line: Line): readonly ChildSaInfo[] =>
+  up(side, line).flatMap(({ children }) => children.filter(({ state }) => state === 'installed'));
+
+/** In the middle of something that its next life will know nothing of. */
+function isBusy({ peer }: Side): boolean {
+  const { requests, asks, jobs } = peer.endpoint.load();
+  return (
+    requests + asks + jobs > 0 ||
+    peer.ikeSas.some((sa) => sa.state !== 'established' || sa.children.some(({ state }) => state !== 'installed'))
+  );
+}
+
+function lose(world: WalkWorld, lines: readonly Line[]): void {
+  for (const line of lines) line.lossy = true;
+  world.leak(lines);
+}

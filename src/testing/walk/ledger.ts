@@ -1,0 +1,142 @@
+import { toHex } from '../../core/bytes/index.ts';
+import type { ChildSaSpec, IkeKeyLog } from '../../core/ike/index.ts';
+import { type Fate, PacketCapture } from '../capture.ts';
+import type { Packet } from '../network.ts';
+import type { InvariantName } from './invariants.ts';
+import { holdsMark } from './plane.ts';
+
+/**
+ * The books of one walk: every key, SPI and IV that was ever used, every packet on every wire. What may never happen is noticed at the
+ * instant it does; the first such thing is kept.
+ */
+export class Ledger extends PacketCapture {
+  broken: { readonly invariant: InvariantName; readonly what: string } | undefined;
+  /** Grows with every octet that was sent and the instant at which it was: equal for equal histories. */
+  hash = 0x811c9dc5;
+  /** What an attacker on the path has seen, oldest first. */
+  readonly seen: Packet[] = [];
+  readonly fates: Partial<Record<Fate, number>> = {};
+  /** Packets whose fate is known. */
+  settled = 0;
+  recorded = 0;
+  /** ESP packets that were handed to a socket, by network and address. */
+  readonly espDelivered = new Map<string, number>();
+  readonly #keep: boolean;
+  readonly #keys = new Map<string, string>();
+  readonly #spis = new Set<string>();
+  /** SPIs of the IKE SA that each chosen IKE SPI is one half of. */
+  readonly #chosen = new Map<string, string>();
+  /** IVs of IKE messages, by sender and SPIs; what went out under them. */
+  readonly #ivs = new Map<string, Map<number, number>>();
+  /** Newest IV of ESP, by sender and SPI. */
+  readonly #newest = new Map<string, number>();
+
+  /** @param keep every packet stays, for the chart */
+  constructor(keep: boolean) {
+    super();
+    this.#keep = keep;
+  }
+
+  break(invariant: InvariantName, what: string): void {
+    this.broken ??= { invariant, what };
+  }
+
+  /** Every packet on every network. */
+  override record(at: number, network: string, packet: Packet): { readonly settle: (fate: Fate, at?: number) => void } {
+    this.recorded++;
+    this.#mix(at);
+    for (const octet of packet.data) this.#mix(octet);
+    this.#checkWire(packet);
+    if (network === 'internet') this.seen.push(packet);
+    if (this.seen.length > MOST_SEEN) this.seen.splice(0, MOST_SEEN / 2);
+    const kept = this.#keep ? super.record(at, network, packet) : undefined;
+    let open = true;
+    return {
+      settle: (fate, deliveredAt) => {
+        if (open) this.settled++;
+        open = false;
+        this.fates[fate] = (this.fates[fate] ?? 0) + 1;
+        if (fate === 'delivered' && isEsp(packet)) {
+          const place = `${network} ${packet.destination.ip}`;
+          this.espDelivered.set(place, (this.espDelivered.get(place) ?? 0) + 1);
+        }
+        kept?.settle(fate, deliveredAt);
+      },
+    };
+  }
+
+  /** RFC 7296 §2.14, §2.18: every IKE SA has keys of its own. @param initiator whether the peer is, so that it chose SPIi */
+  ikeKeys(peer: string, { spiI, spiR, SK_ei, SK_er }: IkeKeyLog, initiator: boolean): void {
+    const spis = `${toHex(spiI)} ${toHex(spiR)}`;
+    this.#key(toHex(SK_ei), `IKE ${spis} SK_ei`);
+    this.#key(toHex(SK_er), `IKE ${spis} SK_er`);
+    const chosen = `${peer} ${toHex(initiator ? spiI : spiR)}`;
+    const known = this.#chosen.get(chosen);
+    // an IKE SA that was restored is the same
+    if (known !== undefined && known !== spis) this.break('fresh', `the IKE SPI ${chosen} was chosen twice`);
+    this.#chosen.set(chosen, spis);
+  }
+
+  /** RFC 4303 §2.1, RFC 7296 §2.17: a CHILD_SA has SPIs and keys of its own. */
+  installing(peer: string, { inbound, outbound, resumed }: ChildSaSpec): void {
+    for (const { spi, encryptionKey, integrityKey } of [inbound, outbound])
+      this.#key(`${toHex(encryptionKey)}/${toHex(integrityKey)}`, `ESP ${spi.toString(16)}`);
+    if (!resumed) this.#spi(`${peer} ${inbound.spi}`);
+  }
+
+  /** RFC 4303 §3.3.3, RFC 4106 §3.1: neither sequence number nor IV comes twice; across restarts, too. */
+  esp(peer: string, packet: Uint8Array): void {
+    const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
+    const spi = `${peer} ${view.getUint32(0)}`;
+    const iv = view.getUint32(8) * 2 ** 32 + view.getUint32(12);
+    const newest = this.#newest.get(spi) ?? -1;
+    if (iv <= newest) this.break('fresh', `${peer} sealed ESP ${view.getUint32(0).toString(16)} with IV ${iv} after ${newest}`);
+    this.#newest.set(spi, iv);
+  }
+
+  /** RFC 5282 §3.1: under one key an IV goes with one message; a copy of it is the same octets (RFC 7296 §2.1). */
+  ike(peer: string, data: Uint8Array): void {
+    const first = data[16];
+    if (first !== SK && first !== SKF) return;
+    const at = first === SK ? 32 : 36;
+    const view = new DataView(data.buffer, data.byteOffset, data.length);
+    const iv = view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4);
+    const owner = peer + String.fromCharCode(...data.subarray(0, 16));
+    const used = this.#ivs.get(owner) ?? new Map<number, number>();
+    this.#ivs.set(owner, used);
+    let print = data.length;
+    for (const octet of data) print = Math.imul(print ^ octet, 0x01000193);
+    const known = used.get(iv);
+    if (known !== undefined && known !== print) this.break('fresh', `${peer} used the IV ${iv} for two IKE messages`);
+    used.set(iv, print);
+  }
+
+  #key(key: string, place: string): void {
+    const known = this.#keys.get(key);
+    if (known === undefined) this.#keys.set(key, place);
+    else if (known !== place) this.break('fresh', `one key serves ${known} and ${place}`);
+  }
+
+  #spi(spi: string): void {
+    if (this.#spis.has(spi)) this.break('fresh', `the SPI ${spi} was chosen twice`);
+    this.#spis.add(spi);
+  }
+
+  #checkWire({ data }: Packet): void {
+    if (holdsMark(data)) this.break('sealed', 'an inner packet stands on the wire in clear');
+  }
+
+  #mix(value: number): void {
+    this.hash = Math.imul(this.hash ^ value, 0x01000193) >>> 0;
+  }
+}
+
+/** On the NAT port, and not behind a non-ESP marker (RFC 3948 §2.2). */
+function isEsp({ data, destination }: Packet): boolean {
+  if (destination.port !== 4500 || (data.length === 1 && data[0] === 0xff)) return false;
+  return data.length < 4 || (data[0]! | data[1]! | data[2]! | data[3]!) !== 0;
+}
+
+const SK = 46;
+const SKF = 53;
+const MOST_SEEN = 64;

@@ -1,0 +1,133 @@
+import { SeededRandom } from '../seeded.ts';
+import { ACTIONS, type WalkAction } from './actions.ts';
+import type { InvariantName } from './invariants.ts';
+import { checkBounds, quiet } from './quiet.ts';
+import { WalkWorld, type WorldOptions } from './world.ts';
+
+export interface WalkOptions extends WorldOptions {
+  /** 200 unless given. */
+  readonly steps?: number | undefined;
+  /** Only these steps are taken, the others left out: each draws from a stream of its own, so the rest stays what it was. */
+  readonly only?: readonly number[] | undefined;
+}
+
+/** What one walk came to. */
+export interface WalkResult {
+  readonly seed: number | string;
+  /** Taken, and those among them that found something to do. */
+  readonly steps: readonly WalkStep[];
+  /** Of every octet on every wire and its time: equal for equal walks. */
+  readonly hash: number;
+  /** Virtual milliseconds. */
+  readonly took: number;
+  readonly broken: Breakage | undefined;
+  readonly world: WalkWorld;
+}
+
+export interface WalkStep {
+  readonly number: number;
+  readonly at: number;
+  readonly action: string;
+  /** Undefined where there was nothing to do it to. */
+  readonly done: string | undefined;
+}
+
+export interface Breakage {
+  readonly invariant: InvariantName;
+  readonly what: string;
+  /** During which step; the one past the last is the quiet at the end. */
+  readonly step: number;
+  readonly action: string;
+}
+
+/** One walk: some hundred steps drawn from everything that can happen, and what must hold at each of them. */
+export function runWalk(options: WalkOptions): WalkResult {
+  const world = new WalkWorld(options);
+  const count = options.steps ?? DEFAULT_STEPS;
+  const steps: WalkStep[] = [];
+  const only = options.only && new Set(options.only);
+  const take = (number: number, action: string, work: () => string | undefined): Breakage | undefined => {
+    const step = { number, at: world.now, action, done: undefined as string | undefined };
+    steps.push(step);
+    try {
+      step.done = work();
+      checkBounds(world);
+      world.checkTraffic();
+    } catch (error) {
+      world.ledger.break('calm', error instanceof Error ? (error.stack ?? error.message) : String(error));
+    }
+    const { broken } = world.ledger;
+    return broken && { ...broken, step: number, action };
+  };
+  let broken: Breakage | undefined;
+  for (let number = 0; number < count && broken === undefined; number++) {
+    if (only !== undefined && !only.has(number)) continue;
+    const random = new SeededRandom(options.seed, `step ${number}`);
+    const action = number === 0 ? FIRST : draw(world, random);
+    broken = take(number, action.name, () => {
+      const done = action.run(world, random);
+      world.run(pause(random));
+      return done;
+    });
+  }
+  broken ??= take(count, 'quiet at the end', () => {
+    quiet(world, true);
+    return '';
+  });
+  return { seed: options.seed, steps, hash: world.ledger.hash, took: world.now, broken, world };
+}
+
+/** Everybody is asked to come up; most walks wait until it is so. */
+const FIRST: WalkAction = {
+  name: 'begin',
+  weight: 0,
+  run(world, random) {
+    for (const line of world.lines) {
+      line.wanted = true;
+      line.client.peer.initiate('hub');
+    }
+    if (random.chance(0.8)) quiet(world, false);
+    return '';
+  },
+};
+
+function draw(world: WalkWorld, random: SeededRandom): WalkAction {
+  const { gentle } = world.setting;
+  const point = random.fraction();
+  // a line of which nothing is expected teaches little: quiet brings it back
+  const excused = world.lines.some((line) => line.excuse !== undefined);
+  if (excused && point < QUIET_AFTER_HARM) return QUIET;
+  return pickByWeight(gentle ? GENTLE : ALL, random.fraction());
+}
+
+interface Weighted {
+  readonly actions: readonly WalkAction[];
+  readonly total: number;
+}
+
+function weighted(actions: readonly WalkAction[]): Weighted {
+  return { actions, total: actions.reduce((sum, { weight }) => sum + weight, 0) };
+}
+
+function pickByWeight({ actions, total }: Weighted, fraction: number): WalkAction {
+  let left = fraction * total;
+  for (const action of actions) {
+    left -= action.weight;
+    if (left < 0) return action;
+  }
+  return actions.at(-1)!;
+}
+
+/** Milliseconds between two steps: mostly in the middle of something, sometimes behind it. */
+function pause(random: SeededRandom): number {
+  const kind = random.fraction();
+  if (kind < 0.5) return random.between(0, 60);
+  if (kind < 0.8) return random.between(0, 500);
+  return kind < 0.95 ? random.between(0, 4000) : random.between(0, 20_000);
+}
+
+const ALL = weighted(ACTIONS);
+const GENTLE = weighted(ACTIONS.filter(({ harsh }) => !harsh));
+const QUIET = ACTIONS.find(({ name }) => name === 'quiet')!;
+const QUIET_AFTER_HARM = 0.1;
+const DEFAULT_STEPS = 200;

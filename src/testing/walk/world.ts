@@ -1,0 +1,305 @@
+import type { Effect, Endpoint, EndpointOptions, EndpointSnapshot, Notice } from '../../core/ike/index.ts';
+import type { SequenceNumbers } from '../../host/dataplane/data-plane.ts';
+import { Internet } from '../internet.ts';
+import type { Nat } from '../nat.ts';
+import type { Attachment } from '../network.ts';
+import { Peer } from '../peer.ts';
+import { SeededRandom } from '../seeded.ts';
+import { KeyDirectory } from '../simulated-answers.ts';
+import { simulatedKeyExchange } from '../simulated-key-exchange.ts';
+import { Transcript } from '../transcript.ts';
+import { Ledger } from './ledger.ts';
+import { innerPacket, numberOf, type PlaneWatch, WalkPlane } from './plane.ts';
+import { type ClientSetting, drawSetting, type Setting } from './setting.ts';
+
+/** One machine of the walk. */
+export interface Side {
+  readonly name: string;
+  readonly peer: Peer<WalkPlane>;
+  readonly nat: Nat | undefined;
+  /** What it would come back with, should it die later. */
+  saved: Saved | undefined;
+}
+
+export interface Saved {
+  readonly core: EndpointSnapshot;
+  readonly sequences: ReadonlyMap<number, SequenceNumbers>;
+}
+
+/** A client, the hub, and what the operator expects of the two. */
+export interface Line {
+  readonly setting: ClientSetting;
+  readonly client: Side;
+  readonly hub: Side;
+  /** Somebody asked for it and nobody for its end. */
+  wanted: boolean;
+  /** Why nothing is expected of it until the next time of quiet. */
+  excuse: string | undefined;
+  /** Messages get lost, so a peer may seem silent; else SAs must outlive everything. */
+  lossy: boolean;
+  /** Until then single packets may go astray. */
+  leakyUntil: number;
+  /** Packets sent before are not asked for. */
+  trustedFrom: number;
+  /** Before that it is not known what still works. */
+  doubtfulUntil: number;
+  /** CHILD_SAs at the last time of quiet, and those asked for since, by policy. */
+  readonly children: Map<string, { stood: number; asked: number }>;
+  /** IKE SAs that stand or stood, by side. */
+  readonly established: Record<'client' | 'hub', Set<number>>;
+}
+
+/** An inner packet under way. */
+interface Traffic {
+  readonly line: Line;
+  readonly from: 'client' | 'hub';
+  readonly policy: string;
+  readonly at: number;
+  deliveries: number;
+}
+
+export interface WorldOptions {
+  readonly seed: number | string;
+  /** Keep what the chart of a failure needs. */
+  readonly record?: boolean | undefined;
+  readonly makeEndpoint?: ((name: string, options: EndpointOptions) => Endpoint) | undefined;
+}
+
+/** Everything one seed makes: machines, the network between them, an attacker, and the books. */
+export class WalkWorld {
+  readonly seed: number | string;
+  readonly setting: Setting;
+  readonly internet: Internet;
+  readonly ledger: Ledger;
+  readonly transcript: Transcript | undefined;
+  readonly sides: readonly Side[];
+  readonly hub: Side;
+  readonly lines: readonly Line[];
+  /** An attacker's place on the internet: packets leave it with any source. */
+  readonly attacker: Attachment;
+  /** Packets that a plane took, and those its host sent. */
+  readonly handed = { taken: 0, refused: 0 };
+  readonly #traffic: Traffic[] = [];
+  readonly #under: number[] = [];
+  readonly #addresses = new Map<Peer<WalkPlane>, Set<string>>();
+  readonly #options: WorldOptions;
+  readonly #directory = new KeyDirectory();
+
+  constructor(options: WorldOptions) {
+    this.#options = options;
+    this.seed = options.seed;
+    this.setting = drawSetting(new SeededRandom(options.seed, 'setting'));
+    this.ledger = new Ledger(options.record === true);
+    this.internet = new Internet(options.seed, { capture: this.ledger });
+    this.transcript = options.record === true ? new Transcript() : undefined;
+    const { hub, clients } = this.setting;
+    this.hub = this.#side(
+      hub.name,
+      hub.address,
+      clients.map(({ hubConnection }) => hubConnection),
+      undefined,
+    );
+    this.lines = clients.map((setting) => this.#line(setting));
+    this.sides = [this.hub, ...this.lines.map(({ client }) => client)];
+    this.attacker = this.internet.core.attach({ name: 'attacker', receive: () => 'delivered', tooBig: () => {} }, []);
+  }
+
+  get now(): number {
+    return this.internet.clock.now;
+  }
+
+  run(milliseconds: number): void {
+    this.internet.clock.run(this.now + milliseconds, MOST_EVENTS);
+  }
+
+  /**
+   * From here to the next time of quiet nothing is expected of these lines.
+   * @param doubtful both ends may believe in an SA that is of no use: only silence will tell
+   */
+  excuse(lines: readonly Line[], why: string, doubtful = false): void {
+    for (const line of lines) {
+      line.excuse ??= why;
+      if (doubtful) line.doubtfulUntil = this.now + SILENCE_TELLS;
+    }
+  }
+
+  /** Packets of these lines get lost from now on. */
+  leak(lines: readonly Line[], until = Number.POSITIVE_INFINITY): void {
+    for (const line of lines) line.leakyUntil = Math.max(line.leakyUntil, until);
+  }
+
+  /** A process dies and comes back. */
+  restart(side: Side, memory: Saved | 'snapshot' | 'nothing'): void {
+    // ids begin anew
+    for (const line of this.linesOf(side)) line.established[side === this.hub ? 'hub' : 'client'].clear();
+    const { peer } = side;
+    peer.clearFaults();
+    peer.plane.resume(memory === 'nothing' ? new Map() : memory === 'snapshot' ? peer.plane.sequences() : memory.sequences);
+    peer.restart(typeof memory === 'string' ? memory : memory.core);
+    // a snapshot serves one life: what that life used nobody has written down
+    side.saved = undefined;
+  }
+
+  /** A client has another address, and dials from there. */
+  moved(side: Side, ip: string): void {
+    const line = this.lines.find(({ client }) => client === side)!;
+    this.#addresses.get(side.peer)!.add(ip);
+    side.peer.setConnections([{ ...line.setting.connection, localAddresses: [ip] }]);
+  }
+
+  /** Every place that a machine ever had: its network and an address there. */
+  placesOf(peer: Peer<WalkPlane>): readonly string[] {
+    return [...this.#addresses.get(peer)!].map((ip) => `${peer.host.network.name} ${ip}`);
+  }
+
+  linesOf(side: Side): readonly Line[] {
+    return side === this.hub ? this.lines : this.lines.filter(({ client }) => client === side);
+  }
+
+  /** Real ESP through the real data plane. */
+  sendTraffic(line: Line, from: 'client' | 'hub', policy: string, filler: number): void {
+    const { children, name } = line.setting;
+    const i = children.indexOf(policy);
+    const net = 1 + 2 * this.setting.clients.findIndex((client) => client.name === name);
+    const ends = [
+      [10, net, i, 7],
+      [10, 100, i, 8],
+    ] as const;
+    const [source, destination] = from === 'client' ? ends : [ends[1], ends[0]];
+    const number = this.#traffic.length;
+    const expected = (line.children.get(policy)?.stood ?? 0) > 0 && line.wanted && line.excuse === undefined;
+    this.#traffic.push({ line, from, policy, at: this.now, deliveries: 0 });
+    const taken = line[from].peer.plane.send(innerPacket(source, destination, number, filler));
+    if (!taken && expected) this.ledger.break('usable', `${line[from].name} has no SA for its traffic of ${policy}`);
+    if (taken && expected && line.leakyUntil <= this.now) this.#under.push(number);
+  }
+
+  /** Packets that should have arrived by now and have not. */
+  checkTraffic(): void {
+    while (this.#under.length > 0) {
+      const packet = this.#traffic[this.#under[0]!]!;
+      if (packet.at + UNDER_WAY > this.now) return;
+      this.#under.shift();
+      const { line, from, policy, deliveries } = packet;
+      if (deliveries > 0 || line.excuse !== undefined || packet.at < Math.max(line.leakyUntil, line.trustedFrom)) continue;
+      this.ledger.break('usable', `a packet of ${policy} that ${line[from].name} sent at ${packet.at.toFixed(0)} ms never came out`);
+    }
+  }
+
+  #delivered(side: Side, packet: Uint8Array): void {
+    const number = numberOf(packet);
+    const traffic = this.#traffic[number];
+    if (traffic === undefined) return this.ledger.break('once', `${side.name} was given a packet that nobody sent`);
+    const other = traffic.from === 'client' ? traffic.line.hub : traffic.line.client;
+    if (other !== side) this.ledger.break('once', `${side.name} was given a packet that was meant for ${other.name}`);
+    if (++traffic.deliveries > 1) this.ledger.break('once', `packet ${number} came out ${traffic.deliveries} times at ${side.name}`);
+  }
+
+  #line(setting: ClientSetting): Line {
+    const client = this.#side(
+      setting.name,
+      setting.address,
+      [setting.connection],
+      setting.nat && this.internet.nat(`nat ${setting.name}`, setting.nat),
+    );
+    return {
+      setting,
+      client,
+      hub: this.hub,
+      wanted: false,
+      excuse: 'it was never up',
+      lossy: false,
+      leakyUntil: 0,
+      doubtfulUntil: 0,
+      trustedFrom: 0,
+      children: new Map(),
+      established: { client: new Set(), hub: new Set() },
+    };
+  }
+
+  #side(name: string, address: string, connections: Side['peer']['options']['connections'], nat: Nat | undefined): Side {
+    const { clock } = this.internet;
+    const host = this.internet.host(name, { addresses: [address], network: nat?.inside ?? this.internet.core, link: this.setting.link });
+    const { makeEndpoint } = this.#options;
+    const options = {
+      connections,
+      limits: LIMITS,
+      endpoint: { keyExchange: simulatedKeyExchange, forceEncap: true },
+      ...(makeEndpoint && { makeEndpoint: (given: EndpointOptions) => makeEndpoint(name, given) }),
+    };
+    const around = {
+      clock,
+      transcript: this.transcript,
+      directory: this.#directory,
+      seed: this.seed,
+      touch: () => {},
+      nameOf: (ip: string) => this.nameOf(ip),
+      watch: (effect: Effect) => {
+        if (effect.kind === 'transmit') this.ledger.ike(name, effect.datagram.data);
+        else if (effect.kind === 'notice') this.#noticed(side, effect.notice);
+      },
+    };
+    const watch: PlaneWatch = {
+      clock: {
+        now: () => clock.now,
+        wall: () => clock.now,
+        after: (delay, run) => clock.after(delay, run),
+        soon: (run) => void clock.after(0, run),
+      },
+      installing: (spec) => this.ledger.installing(name, spec),
+      delivered: (packet) => this.#delivered(side, packet),
+      send: (local, remote, packet) => {
+        this.ledger.esp(name, packet);
+        const sent = host.send({ protocol: 'udp', source: { ip: local.ip, port: 4500 }, destination: remote, data: packet.slice() });
+        this.handed[sent ? 'taken' : 'refused']++;
+        return sent;
+      },
+    };
+    const peer = new Peer<WalkPlane>(name, host, options, around, (random, observe) => new WalkPlane(random, observe, watch));
+    this.#addresses.set(peer, new Set([address]));
+    const side: Side = { name, peer, nat, saved: undefined };
+    return side;
+  }
+
+  /** RFC 7296 §2.4, §2.21: what ends an IKE SA is its operator, its peer, or silence. */
+  #noticed(side: Side, notice: Notice): void {
+    if (notice.kind === 'ike-keys')
+      this.ledger.ikeKeys(side.name, notice.keys, side.peer.endpoint.infoOf(notice.ikeSa)?.role === 'initiator');
+    else if (notice.kind === 'ike-up') this.#stands(side, notice.info.connection, notice.ikeSa);
+    else if (notice.kind === 'ike-down') {
+      const line = this.#lineOf(side, notice.connection);
+      if (line === undefined || !line.established[side === this.hub ? 'hub' : 'client'].delete(notice.ikeSa)) return;
+      const { error, reason } = notice;
+      if (error === undefined || line.excuse !== undefined || !line.wanted) return;
+      if (line.lossy && error.name === 'TimedOut') this.excuse([line], `an IKE SA of ${side.name} was given up while packets got lost`);
+      else this.ledger.break('proven', `an IKE SA of ${side.name} ended: ${reason} (${error.code})`);
+    } else if (notice.kind === 'ike-rekeyed') {
+      const line = this.lines.find((one) => one.established[side === this.hub ? 'hub' : 'client'].has(notice.from));
+      if (line !== undefined) line.established[side === this.hub ? 'hub' : 'client'].add(notice.to);
+    }
+  }
+
+  #stands(side: Side, connection: string | undefined, ikeSa: number): void {
+    this.#lineOf(side, connection)?.established[side === this.hub ? 'hub' : 'client'].add(ikeSa);
+  }
+
+  #lineOf(side: Side, connection: string | undefined): Line | undefined {
+    if (side !== this.hub) return this.lines.find(({ client }) => client === side);
+    return this.lines.find(({ setting }) => setting.hubConnection.name === connection);
+  }
+
+  nameOf(ip: string): string {
+    const owner = this.sides.find(({ peer }) => peer.host.addresses.includes(ip));
+    return owner?.name ?? this.lines.find(({ setting }) => setting.nat?.outside.includes(ip))?.client.name ?? ip;
+  }
+}
+
+/** Tight, so that a walk can reach them. */
+export const LIMITS = { halfOpen: 16, halfOpenPerAddress: 4, cookieThreshold: 6, ikeSas: 64 };
+
+/** Milliseconds after which a packet that is not there was lost: both links at their slowest, and the copies that wander. */
+const UNDER_WAY = 3000;
+/** A liveness check comes and is given up. */
+const SILENCE_TELLS = 110_000;
+/** Of one step. */
+const MOST_EVENTS = 50_000;

@@ -1,0 +1,214 @@
+import { describe, expect, test } from 'vitest';
+import {
+  establishedPair,
+  expectInvariants,
+  expectOneChild,
+  expectTrafficBothWays,
+  lowestIs,
+  type Pair,
+  type Peer,
+} from '../../src/testing/index.ts';
+
+/** What random walks found, each as the shortest story that shows it. */
+const START = { startAction: 'start', dpdAction: 'start', closeAction: 'start' } as const;
+
+describe('timers', () => {
+  test('a clock with fractions: what is due is due by the same sum that armed it', () => {
+    for (let seed = 1; seed <= 8; seed++) {
+      const { net, a, b } = establishedPair({
+        seed,
+        link: { delay: 7, jitter: 9 },
+        connection: { liveness: { delay: 40_000 }, retransmission: { initial: 500.3, base: 1.7, giveUp: 20_000.1 } },
+      });
+      net.run(300_000);
+      expectOneChild(a, b);
+      a.host.setLink({ cut: true });
+      net.until('both gave up', () => a.ikeSas.length + b.ikeSas.length === 0, 100_000);
+    }
+  });
+});
+
+describe('a CHILD_SA that is deleted while it is being made', () => {
+  test('its Delete comes while the data plane still installs it: the keys stay whole, and nothing of it is left', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 10 } });
+    a.fault({ ask: 'install', outcome: 'late', delay: 300 });
+    a.createChild('net');
+    net.until('b has it', () => b.children[1]?.state === 'installed');
+    b.deleteChild(b.children.at(-1)!.id);
+    net.settle();
+    expectOneChild(a, b);
+    expect(a.plane.history.filter(({ key }) => /^0+\//.test(key))).toEqual([]);
+    expectInvariants(net);
+  });
+
+  test.each([
+    ['the answer that made it', 0],
+    ['the answer that made its successor', 1],
+  ])('its Delete overtakes %s: neither end keeps it (RFC 7296 §2.25)', (_, rekey) => {
+    const { net, a, b } = establishedPair({ link: { delay: 60 } });
+    if (rekey) b.rekeyChild();
+    else b.createChild('net');
+    net.until('a has it', () => a.children[1]?.state === 'installed');
+    a.host.setLink({ delay: 1 });
+    a.deleteChild(a.children.at(-1)!.id);
+    net.settle({ quiet: 120_000 });
+    const left = rekey ? 0 : 1;
+    expect(
+      [a, b].map((peer) => [peer.children.length, peer.plane.children.length]),
+      net.describe(),
+    ).toEqual([
+      [left, left],
+      [left, left],
+    ]);
+  });
+});
+
+describe('rekeyings that cross', () => {
+  test('of a child whose making the peer has not heard of: TEMPORARY_FAILURE, and again later (RFC 7296 §2.25.1)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    b.rekeyChild();
+    net.until('a has the successor', () => a.children[1]?.state === 'installed');
+    a.rekeyChild(a.children.at(-1)!.id);
+    net.settle({ quiet: 120_000 });
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
+  });
+
+  test.each(['a.Ni', 'a.Nr', 'b.Ni', 'b.Nr'] as const)(
+    'one message of them lost, and the child is to come back when the peer closes it: it stays one (lowest is %s)',
+    (lowest) => {
+      for (let lost = 0; lost < 8; lost++) {
+        const { net, a, b } = establishedPair({ nonces: lowestIs(lowest), link: { delay: 10 }, a: { child: START } });
+        loseThe(lost, net);
+        a.rekeyChild();
+        net.run(3);
+        b.rekeyChild();
+        net.settle({ quiet: 120_000 });
+        expectOneChild(a, b);
+        expectInvariants(net);
+      }
+    },
+  );
+
+  test('the data plane is slow with the rival: it stays one', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, a: { child: START } });
+    a.fault({ ask: 'install', outcome: 'late', delay: 900 });
+    b.rekeyChild();
+    a.rekeyChild();
+    net.settle({ quiet: 120_000 });
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
+});
+
+describe('IKE rekeyings that cross', () => {
+  test('the peer rekeys its successor at once: the children follow to the last (RFC 7296 §2.8.2)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    // b’s own rekeying stays unanswered meanwhile
+    b.rekeyIke();
+    const undo = net.internet.core.intercept(({ source }) => (b.host.addresses.includes(source.ip) ? [] : undefined));
+    net.run(1);
+    undo();
+    a.rekeyIke();
+    net.until('a has the first', () => a.heard('ike-rekeyed').length === 1);
+    a.rekeyIke(a.established.find(({ state }) => state === 'established')!.id);
+    net.settle({ quiet: 120_000 });
+    expect([a.ikeSas.length, b.ikeSas.length], net.describe()).toEqual([1, 1]);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test.each([
+    ['rekeys', 1],
+    ['deletes', 0],
+  ])('the peer %s a child on its successor before ours is answered: it is found there', (what, left) => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    b.rekeyIke();
+    const undo = net.internet.core.intercept(({ source }) => (b.host.addresses.includes(source.ip) ? [] : undefined));
+    net.run(1);
+    undo();
+    a.rekeyIke();
+    net.until('a has it', () => a.heard('ike-rekeyed').length === 1);
+    if (what === 'rekeys') a.rekeyChild();
+    else a.deleteChild();
+    net.settle({ quiet: 120_000 });
+    expectAgreement({ net, a, b });
+    expect([a.children.length, a.ikeSas.length, b.ikeSas.length], net.describe()).toEqual([left, 1, 1]);
+    expect(a.heard('child-down').filter(({ reason }) => reason === 'the peer no longer knows it')).toEqual([]);
+  });
+});
+
+describe('restart with a snapshot in the middle of an exchange', () => {
+  const begin = {
+    'rekeying a child': (peer: Peer) => peer.rekeyChild(),
+    'making another child': (peer: Peer) => peer.createChild('net'),
+    'deleting a child': (peer: Peer) => peer.deleteChild(),
+  };
+  test.each(Object.keys(begin) as (keyof typeof begin)[])('%s: both ends hold the same in the end', (what) => {
+    for (const wait of [0, 5, 15, 25, 35, 45, 55]) {
+      const { net, a, b } = establishedPair({ link: { delay: 20 } });
+      begin[what](a);
+      net.run(wait);
+      a.restart('snapshot');
+      net.settle({ quiet: 120_000 });
+      expectAgreement({ net, a, b });
+    }
+  });
+
+  test('the answer of the former life is lost: the next one repeats it (RFC 7296 §2.1)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    a.rekeyChild();
+    net.until('b answered', () => b.children[1]?.state === 'installed');
+    const undo = net.internet.core.intercept(({ source }) => (b.host.addresses.includes(source.ip) ? [] : undefined));
+    net.run(1);
+    b.restart('snapshot');
+    net.run(100);
+    undo();
+    net.settle({ quiet: 120_000 });
+    expectAgreement({ net, a, b });
+    expect(a.heard('ike-down')).toEqual([]);
+    expectTrafficBothWays(net, a, b);
+  });
+});
+
+describe('coming back by itself', () => {
+  test('an IKE SA that a newer one replaced is not brought back: the two would end each other for ever', () => {
+    const { net, a, b } = establishedPair({ a: { child: START } });
+    net.skip();
+    a.initiate();
+    net.run(300_000);
+    expect([a.ikeSas.length, b.ikeSas.length]).toEqual([1, 1]);
+    expect(net.unread.filter(({ summary }) => summary.startsWith('IKE_SA_INIT request'))).toHaveLength(1);
+    expectOneChild(a, b);
+  });
+
+  test('an IKE SA that the operator ends while the peer is silent stays down', () => {
+    const { net, a, b } = establishedPair({ a: { child: START } });
+    a.host.setLink({ cut: true });
+    a.rekeyChild();
+    a.command({ kind: 'terminate', connection: 'net' });
+    net.run(120_000);
+    a.host.setLink({ cut: false });
+    net.run(120_000);
+    expect(a.ikeSas).toEqual([]);
+    expect(a.heard('ike-up')).toHaveLength(1);
+    expect(b.heard('ike-up')).toHaveLength(1);
+  });
+});
+
+/** Drops the n-th packet from here on. */
+function loseThe(n: number, net: Pair['net']): void {
+  let left = n;
+  net.internet.core.intercept(() => (left-- === 0 ? [] : undefined));
+}
+
+function expectAgreement({ net, a, b }: Pick<Pair, 'net' | 'a' | 'b'>): void {
+  const pairs = (peer: Peer, mirrored: boolean): string[] =>
+    peer.children
+      .map(({ inboundSpi, outboundSpi, state }) => `${mirrored ? `${outboundSpi}/${inboundSpi}` : `${inboundSpi}/${outboundSpi}`} ${state}`)
+      .sort();
+  expect(pairs(b, true), net.describe()).toEqual(pairs(a, false));
+  for (const peer of [a, b]) expect(peer.plane.children.length, net.describe()).toBe(peer.children.length);
+  expectInvariants(net);
+}
