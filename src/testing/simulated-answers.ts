@@ -161,6 +161,7 @@ export class SimulatedAnswers {
   }
 
   #verify(ask: Extract<Ask, { kind: 'verify' }>): AskAnswers['verify'] {
+    let why: string | undefined;
     for (const { connection, remote } of ask.candidates) {
       if (!matchIdentity(remote.id, ask.id)) continue;
       if (remote.auth === 'psk' && ask.method === AuthMethod.SHARED_KEY_MIC) {
@@ -169,10 +170,12 @@ export class SimulatedAnswers {
       }
       const publicKey = this.#directory.find(ask.id);
       if (remote.auth !== 'pubkey' || publicKey === undefined || ask.method === AuthMethod.SHARED_KEY_MIC) continue;
-      const verdict = verifyAuth({ method: ask.method, data: ask.data, publicKey, octets: ask.octets });
-      return verdict.ok ? { ok: true, connection, description: verdict.scheme } : refuse(verdict.reason);
+      const { method, data, octets } = ask;
+      const verdict = verifyAuth({ method, data, publicKey, octets, restrict: remote.schemes });
+      if (verdict.ok) return { ok: true, connection, description: verdict.scheme };
+      why ??= verdict.reason;
     }
-    return refuse('no connection is for this peer');
+    return refuse(why ?? 'no connection is for this peer');
   }
 
   #ppk(ask: Extract<Ask, { kind: 'ppk' }>): AskAnswers['ppk'] {

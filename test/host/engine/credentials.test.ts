@@ -360,6 +360,24 @@ describe('the certificate of a peer', () => {
     expect(verify(ask)).toMatchObject({ ok: true, connection: 'c1' });
   });
 
+  test('D08 of two connections under one identity the hash of the signature decides; a third hash fits none', () => {
+    const hashes = (...words: readonly string[]) => words.map((word) => remote('%any', { schemes: [word] }));
+    // alice signs with ECDSA over SHA2-256
+    expect(verify(signedAsk(alice, 'alice@example.com', hashes('sha512', 'sha256')))).toMatchObject({ ok: true, connection: 'c1' });
+    expect(verify(signedAsk(alice, 'alice@example.com', hashes('sha256', 'sha512')))).toMatchObject({ ok: true, connection: 'c0' });
+    expect(failed(verify(signedAsk(alice, 'alice@example.com', hashes('sha512', 'sha384')))).code).toBe('AUTH_SIGNATURE');
+  });
+
+  test.each([
+    ['the peer says it', 'vpn.east.example', '%any', 'IDENTITY_MISMATCH'],
+    ['we expect it, and the peer says it', 'vpn.east.example', 'vpn.east.example', 'IDENTITY_MISMATCH'],
+    ['we expect it, and the peer says what it holds', 'gw.west.example', 'vpn.east.example', 'IDENTITY_NOT_ALLOWED'],
+  ])('D42 a DNS name that stands in the CN alone, not in subjectAltName, proves nothing: %s', (_what, says, expected, code) => {
+    const holder = peer(sub, 'C=CH, O=lab, CN=vpn.east.example', ['gw.west.example'], { usages: GATEWAY_USAGES });
+    expect(failed(verify(signedAsk(holder, says, [remote(expected)]))).code).toBe(code);
+    expect(verify(signedAsk(holder, 'gw.west.example', [remote('gw.west.example')]))).toMatchObject({ ok: true });
+  });
+
   test('is judged anew when time goes by, and when what is trusted changes', () => {
     const changing = gatewayStore();
     const ask = signedAsk(alice, 'alice@example.com', [remote('%any')]);

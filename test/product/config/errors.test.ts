@@ -260,7 +260,7 @@ describe('what fits the schema but not itself', () => {
       /aes256gcm16-x25519/,
     ],
     [
-      'ESN without a window',
+      'D40 ESN without a window',
       child('esp_proposals: aes256gcm16-esn\nreplay_window: 0'),
       'tunnelwright.yaml:12:24 connections.road.children.net.replay_window: 0 does not go with extended sequence numbers',
       /noesn/,
