@@ -54,7 +54,6 @@ function expectHighWordCovered(a: Peer, b: Peer): void {
     spi: out.outbound.spi,
     cipher: createPacketCipher(out.outbound),
     esn: out.esn,
-    random: new SeededRandom('esn', 'iv'),
     resume: before,
   });
   const receiver = (resume: typeof before) =>
