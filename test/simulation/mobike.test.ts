@@ -89,8 +89,8 @@ describe('IKE_AUTH (RFC 4555 §3.1–§3.4)', () => {
     const auth = made.net.transcript.messages.filter(({ summary }) => summary.startsWith('IKE_AUTH'));
     expect(auth[0]!.summary).toMatch(/N\(MOBIKE_SUPPORTED\), N\(ADDITIONAL_IP4_ADDRESS\)/);
     expect(auth[1]!.summary).toMatch(/N\(MOBIKE_SUPPORTED\), N\(ADDITIONAL_IP4_ADDRESS\), N\(ADDITIONAL_IP6_ADDRESS\)/);
-    expect(made.a.ikeSas[0]!.mobike).toEqual({ decides: true, peerAddresses: [B2, '2001:db8::2'] });
-    expect(made.b.ikeSas[0]!.mobike).toEqual({ decides: false, peerAddresses: [A2] });
+    expect(made.a.ikeSas[0]!.mobike).toEqual({ decides: true, peerAddresses: [B2, '2001:db8::2'], echoes: true });
+    expect(made.b.ikeSas[0]!.mobike).toEqual({ decides: false, peerAddresses: [A2], echoes: true });
   });
 
   test('IKE goes to port 4500 even without a NAT, ESP stays outside of UDP (§3.3)', () => {
@@ -429,7 +429,7 @@ describe('several addresses (§3.6, §3.10)', () => {
     net.exchange('b → a  INFORMATIONAL request { N(NO_ADDITIONAL_ADDRESSES) }');
     net.run(3000);
     expectPath(made, A1, B2);
-    expect(a.ikeSas[0]!.mobike).toEqual({ decides: true, peerAddresses: [] });
+    expect(a.ikeSas[0]!.mobike).toEqual({ decides: true, peerAddresses: [], echoes: true });
     expectTrafficBothWays(net, a, b);
   });
 
@@ -734,6 +734,54 @@ describe('a restart in between', () => {
     net.run(5000);
     expectPath(made, A2, B1);
     expectTrafficBothWays(net, a, b);
+  });
+});
+
+describe('measuring a NAT (nat-echo)', () => {
+  const magic = utf8('tunnelwright nat echo');
+  const wish = (made: Pair, messageId: number, seconds: number): Uint8Array =>
+    new Insider(made.a).request(ExchangeType.INFORMATIONAL, messageId, [
+      notify(58_951, Uint8Array.of(...magic, seconds >> 8, seconds & 255)),
+    ]);
+
+  test('the answer comes at once, and the same octets again when they are due; nobody moves', () => {
+    const made = roamers();
+    const { net, a, b } = made;
+    a.command({ kind: 'ask-echo', ikeSa: a.ikeSas[0]!.id, local: { ip: A1, port: 50_000 }, seconds: 50 });
+    net.run(10_000);
+    const first = b.sent.at(-1)!;
+    net.run(60_000);
+    expect(b.sent.at(-1)).toEqual(first);
+    expect(b.sent.filter(({ data }) => equalBytes(data, first.data)).length).toBeGreaterThan(1);
+    expectPath(made, A1, B1);
+    expect(a.heard('moved')).toEqual([]);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('not to an address that has not shown that it receives, not after hours, and not for whoever did not agree', () => {
+    const made = roamers();
+    const { net, b } = made;
+    const sent = (): number => b.sent.length;
+    const before = sent();
+    b.inject(wish(made, 2, 20), { ip: VICTIM, port: 4500 }, true);
+    net.run(60_000);
+    expect(sent()).toBe(before + 1);
+    b.inject(wish(made, 3, 30_000), { ip: A1, port: 4500 }, true);
+    net.run(1_000);
+    expect(b.endpoint.nextDeadline()).toBeUndefined();
+    expect(sent()).toBe(before + 2);
+    const without = roamers({ connection: { mobike: false } });
+    const had = without.b.sent.length;
+    without.b.inject(wish(without, 2, 20), { ip: A1, port: 500 });
+    without.net.run(60_000);
+    expect(without.b.sent.length).toBe(had + 1);
+  });
+
+  test('a rekeyed IKE SA goes on knowing of it', () => {
+    const made = roamers();
+    made.a.rekeyIke();
+    made.net.run(5000);
+    expect(made.a.ikeSas.find(({ state }) => state === 'established')!.mobike?.echoes).toBe(true);
   });
 });
 

@@ -39,6 +39,7 @@ function ikeSaLines(sa: IkeSaDocument, now: number, paint: Paint, columns: numbe
   const features = [
     sa.fragmentation ? 'fragmentation' : '',
     sa.ppk === null ? '' : `ppk ${sa.ppk}`,
+    sa.keepalive === null ? '' : `keepalive ${formatDuration(sa.keepalive.seconds * 1000)}${sa.keepalive.measured ? ' (measured)' : ''}`,
     sa.mobike === null ? '' : `mobike${sa.mobike.peerAddresses.length === 0 ? '' : ` (also at ${sa.mobike.peerAddresses.join(' ')})`}`,
     sa.crashTokens.made || sa.crashTokens.held
       ? `crash token${sa.crashTokens.made && sa.crashTokens.held ? 's' : sa.crashTokens.made ? ' made' : ' held'}`

@@ -16,6 +16,7 @@ import { deleteHalf, endChild, protocolOf } from './tasks/child-delete.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { rekeyIke } from './tasks/ike-rekey.ts';
 import { checkLiveness } from './tasks/mobike-update.ts';
+import { requestEcho } from './tasks/nat-echo.ts';
 import { choosePpk, forgetPpk } from './tasks/ppk.ts';
 import { demandAuthentication, nextAuthentication, takePlace } from './tasks/reauthentication.ts';
 import { approachGateway, assertRedirectable, Redirected, redirectPeer } from './tasks/redirect.ts';
@@ -73,6 +74,12 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
     case 'forget-ike':
       world.kill(needIkeSa(world, command.ikeSa), 'forgotten by the operator');
       return undefined;
+    case 'ask-echo': {
+      // it may be gone by the time the port is open
+      const sa = world.ikeSas.get(command.ikeSa);
+      if (sa) requestEcho(world, sa, command.local, command.seconds);
+      return undefined;
+    }
     case 'check-liveness':
       requestLivenessCheck(world, needIkeSa(world, command.ikeSa));
       return undefined;

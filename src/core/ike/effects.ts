@@ -234,6 +234,8 @@ export type Command =
   /** Without a word to the peer. */
   | { readonly kind: 'forget-ike'; readonly ikeSa: number }
   | { readonly kind: 'check-liveness'; readonly ikeSa: number }
+  /** Asks the peer, from another port than that of the IKE SA, for an answer now and for the same once more later (`tasks/nat-echo.ts`). */
+  | { readonly kind: 'ask-echo'; readonly ikeSa: number; readonly local: Address; readonly seconds: number }
   /** Asks the peer to go to another gateway, an IP address or a DNS name (RFC 5685 §5). */
   | { readonly kind: 'redirect'; readonly ikeSa: number; readonly gateway: string };
 
@@ -292,7 +294,15 @@ export type Notice =
       readonly what: string;
       readonly error: TunnelwrightError;
     }
-  | { readonly kind: 'nat'; readonly ikeSa: number; readonly ours: boolean; readonly theirs: boolean; readonly forced: boolean }
+  | {
+      readonly kind: 'nat';
+      readonly ikeSa: number;
+      readonly ours: boolean;
+      readonly theirs: boolean;
+      readonly forced: boolean;
+      /** The NAT in front of us gave us another mapping than before (RFC 4555 §3.8). */
+      readonly remapped?: boolean;
+    }
   /** The IKE SA and its CHILD_SAs have other addresses (RFC 4555 §3.5). */
   | {
       readonly kind: 'moved';
@@ -430,6 +440,8 @@ export interface MobikeInfo {
   readonly decides: boolean;
   /** Addresses that the peer has besides the one in use, as it told. */
   readonly peerAddresses: readonly string[];
+  /** It helps to measure how long a NAT keeps its mappings. */
+  readonly echoes: boolean;
 }
 
 export interface ChildSaInfo {

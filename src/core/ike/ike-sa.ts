@@ -15,6 +15,7 @@ import type { Routine } from './routine.ts';
 import type { AuthMaterial } from './signed-octets.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
 import { type Mobike, mobikeInfo } from './tasks/mobike-state.ts';
+import type { PendingEcho } from './tasks/nat-echo.ts';
 import type { PpkState } from './tasks/ppk.ts';
 import { notAuthenticated } from './tasks/reauthentication.ts';
 import type { RedirectState } from './tasks/redirect.ts';
@@ -63,6 +64,8 @@ export class IkeSa {
   floated = false;
   /** RFC 4555, where both ends speak it; one record for a whole line of rekeyings. */
   mobike: Mobike | undefined;
+  /** An answer that is to be sent a second time. */
+  echo: PendingEcho | undefined;
   /** undefined until the responder knows who is calling. */
   connection: Connection | undefined;
   state: IkeSaState;
@@ -133,7 +136,8 @@ export class IkeSa {
       | 'retry'
       | 'redirect'
       | 'follow-up'
-      | 'paths',
+      | 'paths'
+      | 'echo',
       Timer
     >
   >;
@@ -202,6 +206,7 @@ export class IkeSa {
       redirect: timer('redirect'),
       'follow-up': timer('follow-up'),
       paths: timer('paths'),
+      echo: timer('echo'),
     };
   }
 

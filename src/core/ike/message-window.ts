@@ -19,6 +19,7 @@ export interface Outstanding {
   nextAt: Millis;
   readonly via?: Path | undefined;
   readonly anywhere?: boolean | undefined;
+  readonly aside?: boolean | undefined;
   /** Over which copies went besides the IKE SA's own, by key (RFC 4555 §3.10). */
   readonly probed: Map<string, Path>;
   readonly resume: (response: Inbound) => void;

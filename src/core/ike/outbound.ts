@@ -36,6 +36,7 @@ export function sendRequest(
     nextAt: world.now + initial,
     via: request.via,
     anywhere: request.anywhere,
+    aside: request.aside,
     probed: new Map(),
     resume: answered,
     fail: (reason) => {

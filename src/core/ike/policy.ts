@@ -36,6 +36,8 @@ export interface Connection {
   readonly retransmission: Retransmission;
   /** Interval of NAT keepalives while we are behind a NAT; 0 turns them off. */
   readonly natKeepalive: number;
+  /** Up to which it grows where it was measured that the NAT keeps mappings longer; `natKeepalive` unless it says otherwise. */
+  readonly natKeepaliveMost?: number;
   /**
    * What a second IKE SA between the same identities means: the old one goes, or both stay; with `never` INITIAL_CONTACT says nothing
    * either. A number: so many may stand, and one more is refused.

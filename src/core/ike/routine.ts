@@ -21,6 +21,8 @@ export interface Request {
   readonly via?: Path | undefined;
   /** RFC 4555 §3.6: a responder whose address is gone may send it over any pair of addresses. */
   readonly anywhere?: boolean | undefined;
+  /** What answers over `via` says nothing of the path that the IKE SA should be on. */
+  readonly aside?: boolean | undefined;
   /** Give up after this time where the policy would wait longer. */
   readonly patience?: Millis | undefined;
 }
@@ -53,7 +55,7 @@ export function* ask<K extends Ask['kind']>(request: Extract<Ask, { kind: K }>, 
 export function* exchange(
   exchangeType: number,
   payloads: readonly Payload[],
-  options: Pick<Request, 'via' | 'anywhere' | 'patience'> = {},
+  options: Pick<Request, 'via' | 'anywhere' | 'aside' | 'patience'> = {},
 ): Routine<Inbound> {
   return (yield { kind: 'exchange', request: { exchange: exchangeType, payloads, ...options } }) as Inbound;
 }

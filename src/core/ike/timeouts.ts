@@ -17,6 +17,7 @@ import { nextRekey } from './rekey-times.ts';
 import { activateSuccessors } from './tasks/child-delete.ts';
 import { idleDue } from './tasks/inactivity.ts';
 import { isMappingDue, pathsDue } from './tasks/mobike-update.ts';
+import { echo } from './tasks/nat-echo.ts';
 import { overdue, takeOver } from './tasks/reauthentication.ts';
 import { hasNewer, stillSuperseded } from './tasks/uniqueness.ts';
 import type { Timer } from './timers.ts';
@@ -107,6 +108,8 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
       return requestIkeDelete(world, sa.heir, 'it was redirected to another gateway');
     case 'follow-up':
       return expireHalfMade(world, sa);
+    case 'echo':
+      return echo(world, sa);
     case 'paths':
       return pathsDue(world, sa);
     case 'retry':

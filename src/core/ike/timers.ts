@@ -18,6 +18,8 @@ export type TimerKind =
   | 'superseded'
   /** A dead or replaced IKE SA still answers retransmissions for a while (RFC 7296 §2.1, §2.8.2). */
   | 'linger'
+  /** An answer is sent a second time (`tasks/nat-echo.ts`). */
+  | 'echo'
   /** Another path is tried, or one that was refused (RFC 4555 §3.9, §3.10). */
   | 'paths'
   /** A job that met TEMPORARY_FAILURE is tried again (RFC 7296 §2.25). */

@@ -1,8 +1,11 @@
+import type { Address } from '../../core/bytes/index.ts';
 import type { IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
+import type { Connection } from '../../core/ike/policy.ts';
 import { ChildOwners } from './child-owners.ts';
 import { Connected } from './connected.ts';
 import type { IkeCore } from './core.ts';
 import { Keepalives } from './keepalives.ts';
+import { MappingProbes, type ProbeSurroundings } from './mapping-probe.ts';
 
 /** What the engine keeps about SAs by listening to the notices, so that it need not ask the core for all of them at every turn. */
 export class Books {
@@ -10,12 +13,17 @@ export class Books {
   readonly keepalives = new Keepalives();
   readonly children = new ChildOwners();
   readonly #infoOf: IkeCore['infoOf'];
-  readonly #keepaliveOf: (connection: string) => Millis;
+  readonly #policyOf: (connection: string) => Pick<Connection, 'natKeepalive' | 'natKeepaliveMost'> | undefined;
+  readonly #probes: MappingProbes;
 
-  /** @param keepaliveOf the interval of NAT keepalives of a connection; 0 is off */
-  constructor(infoOf: IkeCore['infoOf'], keepaliveOf: (connection: string) => Millis) {
+  constructor(
+    infoOf: IkeCore['infoOf'],
+    policyOf: (connection: string) => Pick<Connection, 'natKeepalive' | 'natKeepaliveMost'> | undefined,
+    probing: ProbeSurroundings,
+  ) {
+    this.#probes = new MappingProbes(probing);
     this.#infoOf = infoOf;
-    this.#keepaliveOf = keepaliveOf;
+    this.#policyOf = policyOf;
   }
 
   note(notice: Notice, now: Millis): void {
@@ -31,7 +39,7 @@ export class Books {
         const successor = this.#infoOf(notice.to);
         if (successor?.connection !== undefined) this.connected.add(successor.connection, notice.to);
         this.keepalives.drop(notice.from);
-        this.#keepAlive(successor, now);
+        this.#keepAlive(successor, now, notice.from);
         break;
       }
       case 'redirected':
@@ -42,23 +50,55 @@ export class Books {
       case 'moved': {
         // Before an IKE SA stands there is nothing to keep alive; afterwards its addresses have changed (RFC 4555).
         const info = this.#infoOf(notice.ikeSa);
-        if (info !== undefined && isUp(info)) this.#keepAlive(info, now);
+        if (info === undefined || !isUp(info)) break;
+        if (notice.kind === 'nat' && notice.remapped === true) this.#probes.distrust(info.id);
+        this.#keepAlive(info, now);
         break;
       }
       case 'ike-down':
         this.connected.remove(notice.ikeSa);
         this.keepalives.drop(notice.ikeSa);
+        this.#probes.drop(notice.ikeSa);
         break;
       default:
     }
   }
 
-  #keepAlive(info: IkeSaInfo | undefined, now: Millis): void {
+  /** Of the NAT in front of us; undefined without one. */
+  keepaliveOf(ikeSa: number): { readonly interval: Millis; readonly measured: boolean } | undefined {
+    const interval = this.keepalives.intervalOf(ikeSa);
+    return interval === undefined ? undefined : { interval, measured: this.#probes.of(ikeSa)?.measured ?? false };
+  }
+
+  nextDeadline(): Millis | undefined {
+    return earliest(this.keepalives.nextDeadline(), this.#probes.nextDeadline());
+  }
+
+  /** @param lastUse when ESP was last sent for a child, @param send a keepalive */
+  expire(now: Millis, lastUse: (child: number) => Millis | undefined, send: (local: Address, remote: Address) => void): void {
+    this.#probes.expire(now);
+    for (const ikeSa of this.keepalives.tracked) {
+      const measured = this.#probes.of(ikeSa);
+      if (measured) this.keepalives.adjust(ikeSa, measured.interval);
+    }
+    this.keepalives.expire(now, (ikeSa) => this.children.lastSent(ikeSa, lastUse), send);
+  }
+
+  #keepAlive(info: IkeSaInfo | undefined, now: Millis, from?: number): void {
     if (info === undefined) return;
     const { id, local, remote, natOurs, connection } = info;
-    if (natOurs) this.keepalives.track(id, { local, remote, interval: this.#keepaliveOf(connection ?? '') }, now);
+    const { natKeepalive: least = 0, natKeepaliveMost: most = least } = this.#policyOf(connection ?? '') ?? {};
+    if (natOurs && least > 0 && info.mobike?.echoes && info.mobike.decides) this.#probes.track(id, { local, remote, least, most }, from);
+    else this.#probes.drop(from ?? id);
+    if (natOurs) this.keepalives.track(id, { local, remote, interval: this.#probes.of(id)?.interval ?? least }, now);
     else this.keepalives.drop(id);
   }
+}
+
+export function earliest(...times: readonly (Millis | undefined)[]): Millis | undefined {
+  let first: Millis | undefined;
+  for (const time of times) if (time !== undefined && (first === undefined || time < first)) first = time;
+  return first;
 }
 
 /** States of an IKE SA (`core/ike/ike-sa-state.ts`) by what they mean for whoever uses it. */

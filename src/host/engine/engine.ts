@@ -17,7 +17,7 @@ import type { Timer } from '../platform/clock.ts';
 import type { Platform } from '../platform/platform.ts';
 
 import { type Authorise, answerAsk, type Credentials } from './asks.ts';
-import { Books, isBeginning, isGone, isUp } from './books.ts';
+import { Books, earliest, isBeginning, isGone, isUp } from './books.ts';
 import type { IkeCore } from './core.ts';
 import { Counters } from './counters.ts';
 import { Emitter } from './events.ts';
@@ -63,6 +63,8 @@ export interface EngineSnapshot {
 
 /** An IKE SA with what its data plane counted. */
 export interface IkeSaStatus extends IkeSaInfo {
+  /** Of the NAT in front of us, where there is one. */
+  readonly keepalive?: { readonly interval: Millis; readonly measured: boolean } | undefined;
   readonly children: readonly (ChildSaInfo & { readonly counters: ChildCounters | undefined })[];
 }
 
@@ -129,7 +131,13 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     this.#connections = new Map(options.connections.map((connection) => [connection.name, connection]));
     this.#books = new Books(
       (ikeSa) => this.#core.infoOf(ikeSa),
-      (connection) => this.#connections.get(connection)?.natKeepalive ?? 0,
+      (connection) => this.#connections.get(connection),
+      {
+        now: () => options.platform.clock.now(),
+        open: (ip, onDatagram) => this.#local.sockets.openProbe(ip, onDatagram),
+        ask: (ikeSa, local, seconds) => this.#enter('echo', (now) => this.#core.command({ kind: 'ask-echo', ikeSa, local, seconds }, now)),
+        changed: () => this.#arm(),
+      },
     );
     this.#local = new LocalSide(
       options.platform,
@@ -230,7 +238,11 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   }
 
   #withCounters(ikeSa: IkeSaInfo): IkeSaStatus {
-    return { ...ikeSa, children: ikeSa.children.map((child) => ({ ...child, counters: this.#plane?.counters(child.id) })) };
+    return {
+      ...ikeSa,
+      keepalive: this.#books.keepaliveOf(ikeSa.id),
+      children: ikeSa.children.map((child) => ({ ...child, counters: this.#plane?.counters(child.id) })),
+    };
   }
 
   #living(): readonly IkeSaInfo[] {
@@ -326,7 +338,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   #perform(effect: Effect): void {
     switch (effect.kind) {
       case 'transmit':
-        if (this.#local.sockets.transmit(effect.datagram) && effect.datagram.encap) {
+        if (this.#local.sockets.transmit(effect.datagram) && effect.datagram.encap && !this.#local.sockets.isProbe(effect.datagram.local)) {
           this.#books.keepalives.transmitted(effect.datagram.local, effect.datagram.remote, this.#platform.clock.now());
         }
         break;
@@ -405,7 +417,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   #arm(): void {
     if (this.#closed) return;
-    const next = earliest(this.#core.nextDeadline(), this.#books.keepalives.nextDeadline(), this.#local.nextDeadline());
+    const next = earliest(this.#core.nextDeadline(), this.#books.nextDeadline(), this.#local.nextDeadline());
     if (next === undefined || next >= this.#timerAt) return; // a timer that fires early looks again
     this.#timer?.cancel();
     this.#timerAt = next;
@@ -418,9 +430,9 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     if (this.#closed) return;
     const now = this.#platform.clock.now();
     this.#local.expire(now);
-    this.#books.keepalives.expire(
+    this.#books.expire(
       now,
-      (ikeSa) => this.#books.children.lastSent(ikeSa, (child) => this.plane.counters(child)?.outbound.lastUse),
+      (child) => this.plane.counters(child)?.outbound.lastUse,
       (local, remote) => this.#local.sockets.keepalive(local, remote),
     );
     const due = this.#core.nextDeadline();
@@ -476,12 +488,6 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   #assertOpen(): void {
     if (this.#closed) throw new ApiMisuse('the engine was closed', { code: 'ENGINE_CLOSED' });
   }
-}
-
-function earliest(...times: readonly (Millis | undefined)[]): Millis | undefined {
-  let first: Millis | undefined;
-  for (const time of times) if (time !== undefined && (first === undefined || time < first)) first = time;
-  return first;
 }
 
 const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

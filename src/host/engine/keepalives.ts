@@ -31,6 +31,22 @@ export class Keepalives {
     if (this.#entries.size === 0) this.#next = undefined;
   }
 
+  get tracked(): Iterable<number> {
+    return this.#entries.keys();
+  }
+
+  intervalOf(ikeSa: number): Millis | undefined {
+    return this.#entries.get(ikeSa)?.interval;
+  }
+
+  /** Another interval, counted from what was sent last. */
+  adjust(ikeSa: number, interval: Millis): void {
+    const entry = this.#entries.get(ikeSa);
+    if (entry === undefined || entry.interval === interval) return;
+    entry.interval = interval;
+    this.#wakeAt(entry.sentAt + interval);
+  }
+
   tracks(ikeSa: number): boolean {
     return this.#entries.has(ikeSa);
   }
@@ -63,6 +79,7 @@ export class Keepalives {
   }
 }
 
-interface Entry extends KeepaliveTarget {
+interface Entry extends Omit<KeepaliveTarget, 'interval'> {
+  interval: Millis;
   sentAt: Millis;
 }

@@ -1,4 +1,4 @@
-import { type Address, isIpv6 } from '../../core/bytes/index.ts';
+import { type Address, formatAddress, isIpv6 } from '../../core/bytes/index.ts';
 import { classifyEncapsulated, KEEPALIVE, NON_ESP_MARKER_LENGTH } from '../../core/esp/index.ts';
 import type { Datagram } from '../../core/ike/effects.ts';
 import type { EspPath } from '../dataplane/data-plane.ts';
@@ -35,6 +35,8 @@ export class SocketSet {
   readonly #counters: Counters;
   readonly #sinks: SocketSinks;
   readonly #byIp = new Map<string, LocalSockets>();
+  /** Ports that serve one measurement (`mapping-probe.ts`). */
+  readonly #probes = new Map<string, UdpSocket>();
   /** Binding takes a moment; a second wish for the same address waits for the first. */
   readonly #opening = new Map<string, Promise<LocalSockets>>();
   #closed = false;
@@ -75,13 +77,15 @@ export class SocketSet {
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled(this.#opening.values());
-    await Promise.all([...this.#byIp.keys()].map((ip) => this.shut(ip)));
+    await Promise.all([...[...this.#byIp.keys()].map((ip) => this.shut(ip)), ...[...this.#probes.values()].map((probe) => probe.close())]);
+    this.#probes.clear();
   }
 
   /** Sends an IKE message. @returns false when no socket fits or its queue is full; retransmission heals both. */
   transmit(datagram: Datagram): boolean {
     const sockets = this.#byIp.get(datagram.local.ip);
-    const socket = datagram.encap ? sockets?.nat : sockets?.ike;
+    const probe = this.#probes.size === 0 ? undefined : this.#probes.get(formatAddress(datagram.local));
+    const socket = probe ?? (datagram.encap ? sockets?.nat : sockets?.ike);
     const { ip, port } = datagram.remote;
     if (socket === undefined) {
       this.#counters.add('datagrams', 'no socket for this address');
@@ -90,6 +94,32 @@ export class SocketSet {
     const sent = socket.send(datagram.encap ? behindMarker(datagram.data) : datagram.data, ip, port);
     this.#counters.add('datagrams', sent ? 'ike out' : 'send failed');
     return sent;
+  }
+
+  /** A port beside those of an address. @param onIke what comes in there; true passes it on like anything else. */
+  async openProbe(ip: string, onIke: (data: Uint8Array, from: Address) => boolean): Promise<{ readonly local: Address; close(): void }> {
+    const socket: UdpSocket = await this.#udp.bind({
+      ip,
+      port: 0,
+      onDatagram: (data, from, port) => {
+        if (classifyEncapsulated(data) !== 'ike') return;
+        const remote = { ip: from, port };
+        const message = data.subarray(NON_ESP_MARKER_LENGTH);
+        if (onIke(message, remote)) this.#sinks.onIke({ local: socket.local, remote, data: message, encap: true });
+      },
+    });
+    const key = formatAddress(socket.local);
+    this.#probes.set(key, socket);
+    const close = (): void => {
+      this.#probes.delete(key);
+      socket.close().catch(() => undefined);
+    };
+    if (this.#closed) close();
+    return { local: socket.local, close };
+  }
+
+  isProbe(local: Address): boolean {
+    return this.#probes.size > 0 && this.#probes.has(formatAddress(local));
   }
 
   /** RFC 3948 §2.3. */

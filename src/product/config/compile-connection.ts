@@ -77,6 +77,7 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
     retransmission: retransmission(connection),
     natKeepalive: connection.nat_keepalive ?? DEFAULTS.natKeepalive,
     unique: typeof connection.unique === 'number' ? connection.unique : UNIQUE[connection.unique ?? 'replace'],
+    natKeepaliveMost: connection.nat_keepalive_most ?? NAT_KEEPALIVE_MOST,
     mobike: connection.mobike ?? true,
     ppk: ppk(connection, path, around),
     mobikeReturnRoutability: connection.mobike_return_routability ?? true,
@@ -277,6 +278,7 @@ function retransmission(connection: ConnectionSettings): Connection['retransmiss
   };
 }
 
+const NAT_KEEPALIVE_MOST = 110_000;
 const MOBIKE_RESPONDER_GIVE_UP = 300_000;
 /** `keep` is one and no more; `no` lets both stand. */
 const UNIQUE: Readonly<Record<'replace' | 'never' | 'no' | 'keep', Connection['unique']>> = {

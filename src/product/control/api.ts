@@ -67,6 +67,8 @@ const ikeSa = z.object({
   fragmentation: z.boolean(),
   /** The id of the post-quantum pre-shared key in its keys (RFC 8784). */
   ppk: z.string().nullable(),
+  /** Of the NAT in front of us: seconds between keepalives, and whether they were measured; null without one. */
+  keepalive: z.object({ seconds: number, measured: z.boolean() }).nullable(),
   /** Addresses may change (RFC 4555); null where one end does not speak it. */
   mobike: z
     .object({

@@ -38,6 +38,8 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     suite: sa.suite,
     fragmentation: sa.fragmentation,
     ppk: sa.ppk ?? null,
+    keepalive:
+      'keepalive' in sa && sa.keepalive ? { seconds: Math.round(sa.keepalive.interval / 1000), measured: sa.keepalive.measured } : null,
     mobike: sa.mobike ? { decides: sa.mobike.decides, peerAddresses: [...sa.mobike.peerAddresses] } : null,
     crashTokens: { ...sa.crashTokens },
     resumed: sa.resumed,

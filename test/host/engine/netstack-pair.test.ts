@@ -82,12 +82,35 @@ describe('a tunnel in virtual time', () => {
     });
     const kept = await up({
       behindNat: true,
-      client: clientConfig({ connection: { dpd_delay: '0' } }),
+      client: clientConfig({ connection: { dpd_delay: '0', nat_keepalive_most: '20s' } }),
       gateway: gatewayConfig({ connection: { dpd_delay: '0' } }),
     });
     await kept.pass(60_000);
     expect((await kept.finish(kept.gateway.instance.inside.ping('10.66.0.2'))).from).toBe('10.66.0.2');
     expect(kept.gateway.instance.engine.counters.get('datagrams', 'keepalive in')).toBe(3);
+  });
+
+  test('how rarely keepalives are enough is measured beside the mapping in use', async () => {
+    const pair = await up({
+      behindNat: 100_000,
+      client: clientConfig({ connection: { dpd_delay: '0' } }),
+      gateway: gatewayConfig({ connection: { dpd_delay: '0' } }),
+    });
+    const keepalive = () => pair.client.instance.ikeSas()[0]!.keepalive;
+    const seen = pair.gateway.instance.ikeSas()[0]!.remote;
+    expect(keepalive()).toEqual({ interval: 20_000, measured: false });
+    await pair.pass(60_000);
+    expect(keepalive()).toEqual({ interval: 40_000, measured: true });
+    // the NAT forgets behind 100 s: with the margin 80 s are what it bears
+    await pair.pass(600_000);
+    expect(keepalive()).toEqual({ interval: 80_000, measured: true });
+    expect(pair.gateway.instance.ikeSas()[0]!.remote).toEqual(seen);
+    expect((await pair.finish(pair.gateway.instance.inside.ping('10.66.0.2'))).from).toBe('10.66.0.2');
+    // every port that was opened for it is closed, and rarely something is sent
+    const before = pair.gateway.instance.engine.counters.get('datagrams', 'keepalive in');
+    await pair.pass(800_000);
+    expect(pair.gateway.instance.engine.counters.get('datagrams', 'keepalive in') - before).toBeLessThanOrEqual(10);
+    expect(pair.gateway.instance.ikeSas()[0]!.remote).toEqual(seen);
   });
 
   test('traffic spares liveness checks', async () => {

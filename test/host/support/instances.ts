@@ -95,8 +95,8 @@ export interface PairOptions<Plane extends DataPlane> {
   readonly backend?: Backend<Plane>;
   readonly gatewayPlane?: Pick<DataPlaneOptions, 'addresses' | 'forward'>;
   readonly clientPlane?: Pick<DataPlaneOptions, 'addresses' | 'forward'>;
-  /** The client sits behind a NAT that forgets after 30 s. */
-  readonly behindNat?: boolean;
+  /** The client sits behind a NAT that forgets after 30 s, or after so many milliseconds. */
+  readonly behindNat?: boolean | number;
   readonly more?: Partial<InstanceOptions<Plane>>;
 }
 
@@ -106,7 +106,11 @@ export async function instancePair<Plane extends DataPlane = MemoryPlane>(option
   const internet = new Internet(1);
   const there = internet.host('gateway', { addresses: [GATEWAY], link: { delay: 10 } });
   const nat = options.behindNat
-    ? internet.nat('nat', { outside: ['192.0.2.99'], timeout: 30_000, filtering: 'address-and-port-dependent' })
+    ? internet.nat('nat', {
+        outside: ['192.0.2.99'],
+        timeout: typeof options.behindNat === 'number' ? options.behindNat : 30_000,
+        filtering: 'address-and-port-dependent',
+      })
     : undefined;
   const here = internet.host('client', { addresses: [CLIENT], link: { delay: 10 }, ...(nat ? { network: nat.inside } : {}) });
   const start = async (role: 'gateway' | 'client', host: Host, config: CompiledConfig): Promise<Running<Plane>> => {

@@ -57,6 +57,7 @@ describe('defaults', () => {
       liveness: { delay: 30_000 },
       retransmission: { initial: 1000, base: 1.8, giveUp: 165_000, responderGiveUp: 300_000 },
       natKeepalive: 20_000,
+      natKeepaliveMost: 110_000,
       unique: 'replace',
       mobike: true,
       mobikeReturnRoutability: true,

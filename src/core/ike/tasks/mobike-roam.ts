@@ -49,7 +49,7 @@ export function resumeMobike(world: World, sa: IkeSa): void {
 /** Authentic, and an answer to what also went over other paths: the one that it came over works, and that in use is in doubt (§3.10). */
 export function noteAnswer(world: World, sa: IkeSa, request: Outstanding, path: Path): void {
   const { heir } = sa;
-  if (heir.mobike === undefined || !heir.isEstablished || samePath(path, heir)) return;
+  if (request.aside || heir.mobike === undefined || !heir.isEstablished || samePath(path, heir)) return;
   const probed = request.probed.get(pathKey(path));
   if (probed === undefined) return;
   if (heir.mobike.decides) return changeTo(world, heir, probed, request.via ? 'a better path works' : 'the path was dead');

@@ -15,6 +15,8 @@ export interface Mobike {
   peerAddresses: readonly string[];
   /** Own additional addresses as the peer knows them. */
   told: readonly string[];
+  /** The peer knows `nat-echo.ts`. */
+  echoes: boolean;
   /** Counts changes of address: an answer to what was asked before the last one decides nothing. */
   generation: number;
   /** UPDATE_SA_ADDRESSES is owed (`pending_update` of RFC 4555 §3.5). */
@@ -45,6 +47,7 @@ export function newMobike(decides: boolean, primary: string, now: Millis): Mobik
     decides,
     peerAddresses: [primary],
     told: [],
+    echoes: false,
     generation: 0,
     updateDue: false,
     verified: new Set([primary]),
@@ -73,27 +76,33 @@ export function noteVerified(mobike: Mobike, ip: string): void {
   }
 }
 
-export const mobikeInfo = ({ decides, peerAddresses }: Mobike): MobikeInfo => ({ decides, peerAddresses: peerAddresses.slice(1) });
+export const mobikeInfo = ({ decides, peerAddresses, echoes }: Mobike): MobikeInfo => ({
+  decides,
+  peerAddresses: peerAddresses.slice(1),
+  echoes,
+});
 
 /** The facts that outlive a restart. */
 export interface MobikeSnapshot {
   readonly decides: boolean;
   readonly peerAddresses: readonly string[];
   readonly told: readonly string[];
+  readonly echoes: boolean;
   readonly verified: readonly string[];
   readonly traffic: Path | undefined;
 }
 
-export const snapshotMobike = ({ decides, peerAddresses, told, verified, traffic }: Mobike): MobikeSnapshot => ({
+export const snapshotMobike = ({ decides, peerAddresses, told, echoes, verified, traffic }: Mobike): MobikeSnapshot => ({
   decides,
   peerAddresses,
   told,
+  echoes,
   verified: [...verified],
   traffic,
 });
 
-export function restoreMobike({ decides, peerAddresses, told, verified, traffic }: MobikeSnapshot, now: Millis): Mobike {
-  return { ...newMobike(decides, '', now), peerAddresses, told, verified: new Set(verified), traffic };
+export function restoreMobike({ decides, peerAddresses, told, echoes, verified, traffic }: MobikeSnapshot, now: Millis): Mobike {
+  return { ...newMobike(decides, '', now), peerAddresses, told, echoes, verified: new Set(verified), traffic };
 }
 
 /** After it a better path that was dead is tried again, then ever later. */

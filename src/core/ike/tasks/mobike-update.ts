@@ -81,7 +81,7 @@ export function* checkLiveness(world: World, sa: IkeSa): Routine<void> {
   const { ours, theirs } = sa.nat;
   const moved = nat.ours && mobike.seenAs !== undefined && !equalBytes(nat.seenAs, mobike.seenAs);
   if (!moved && nat.ours === ours && nat.theirs === theirs) return;
-  world.notice({ kind: 'nat', ikeSa: sa.id, ours: nat.ours, theirs: nat.theirs, forced: sa.nat.forced });
+  world.notice({ kind: 'nat', ikeSa: sa.id, ours: nat.ours, theirs: nat.theirs, forced: sa.nat.forced, remapped: moved });
   mobike.updateDue = true;
   requestUpdate(world, sa);
 }

@@ -11,6 +11,7 @@ import { followUpdate } from './mobike-roam.ts';
 import { isNewer, newMobike } from './mobike-state.ts';
 import { reconsider } from './mobike-update.ts';
 import { natNotifies, natOn, speaksNatTraversal } from './nat-detection.ts';
+import { heedEcho, knowsEcho, offerEcho } from './nat-echo.ts';
 
 /** RFC 4555 is about tunnel mode alone (§1.2). */
 export const wantsMobike = ({ mobike, children }: Connection): boolean => mobike && children.every(({ mode }) => mode === 'tunnel');
@@ -22,7 +23,7 @@ export const floatsForMobike = (world: World, sa: IkeSa, connection: Connection,
 /** RFC 4555 §3.2, §3.4: beside the SA payload of IKE_AUTH. */
 export function offerMobike(world: World, sa: IkeSa, connection: Connection): Payload[] {
   if (!wantsMobike(connection)) return [];
-  return [notify(NotifyType.MOBIKE_SUPPORTED), ...ownList(world, sa), ...forbidNats(sa, sa)];
+  return [notify(NotifyType.MOBIKE_SUPPORTED), ...ownList(world, sa), ...forbidNats(sa, sa), offerEcho()];
 }
 
 /** The initiator reads the answer: only both together make MOBIKE. */
@@ -31,6 +32,7 @@ export function takeMobike(world: World, sa: IkeSa, connection: Connection, payl
   sa.mobike = newMobike(true, sa.remote.ip, world.now);
   sa.mobike.peerAddresses = [sa.remote.ip, ...(readAddressList(payloads) ?? [])];
   sa.mobike.told = additionalAddresses(world, sa);
+  sa.mobike.echoes = knowsEcho(payloads);
 }
 
 /** The responder reads the offer. Throws when the request shows that somebody changes addresses (RFC 4555 §3.9). */
@@ -40,7 +42,8 @@ export function answerMobikeOffer(world: World, sa: IkeSa, connection: Connectio
   sa.mobike = newMobike(false, sa.remote.ip, world.now);
   sa.mobike.peerAddresses = [sa.remote.ip, ...(readAddressList(request.payloads) ?? [])];
   sa.mobike.told = additionalAddresses(world, sa);
-  return [notify(NotifyType.MOBIKE_SUPPORTED), ...ownList(world, sa)];
+  sa.mobike.echoes = knowsEcho(request.payloads);
+  return [notify(NotifyType.MOBIKE_SUPPORTED), ...ownList(world, sa), ...(sa.mobike.echoes ? [offerEcho()] : [])];
 }
 
 /**
@@ -58,7 +61,7 @@ export function answerMobike(world: World, sa: IkeSa, request: Inbound): { paylo
   if ((update || list) && (contradictsHeader(payloads, path) || seesForbiddenNat(sa, request)))
     return { payloads: [notify(NotifyType.UNEXPECTED_NAT_DETECTED), ...cookie], afterwards: nothing };
   const ref = { ikeSa: sa.id, messageId: request.messageId };
-  const afterwards: (() => void)[] = [];
+  const afterwards = [() => heedEcho(world, sa, request)];
   if (update && isNewer(ref, mobike.newestUpdate)) {
     if (!isAcceptable(sa, path)) return { payloads: [notify(NotifyType.UNACCEPTABLE_ADDRESSES), ...cookie], afterwards: nothing };
     mobike.newestUpdate = ref;

@@ -178,6 +178,11 @@ export const connection = section({
   encap: key(flag, 'Put ESP into UDP even where no NAT is in the way.', 'no'),
   dpd_delay: key(duration, 'Silence after which the peer is asked whether it lives. 0 turns it off.', '30s'),
   nat_keepalive: key(duration, 'Interval of keepalives while we are behind a NAT. 0 turns them off.', '20s'),
+  nat_keepalive_most: key(
+    duration,
+    'Up to which the interval grows when measurements show that the NAT keeps mappings longer; they need Tunnelwright at the other end, and never touch the mapping in use. The same as nat_keepalive: nothing is measured.',
+    '110s',
+  ),
   fragmentation: key(
     z.enum(['yes', 'accept', 'force', 'no']),
     'IKE fragmentation (RFC 7383): yes sends and accepts, accept only accepts, force also fragments what would fit.',
