@@ -1,4 +1,4 @@
-import { type Address, utf8 } from '../core/bytes/index.ts';
+import { type Address, isIpv6, utf8 } from '../core/bytes/index.ts';
 import type { RandomSource } from '../core/crypto/index.ts';
 import {
   type Ask,
@@ -104,7 +104,7 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
     const identity = { id: fqdn(`${name}.example`), psk: utf8('the simulated pre-shared key'), ...options.identity };
     this.#answers = new SimulatedAnswers(identity, around.directory, this.pool, this.plane, {
       lookup: (gateway) => options.names?.[gateway],
-      from: (remoteIp) => this.host.addressFor(remoteIp),
+      from: (remoteIp) => this.host.addresses.find((ip) => isIpv6(ip) === isIpv6(remoteIp)),
     });
     this.endpoint = this.#newEndpoint();
     host.bind(IKE_PORT, (packet) => this.#onIkePort(packet));

@@ -77,8 +77,8 @@ export class SimulatedPool {
 /** How a simulated host finds a gateway it is redirected to. */
 export interface SimulatedPaths {
   lookup(name: string): string | undefined;
-  /** The own address from which a remote one is reached. */
-  from(remoteIp: string): string;
+  /** The own address from which a remote one is reached; undefined where there is no way. */
+  from(remoteIp: string): string | undefined;
 }
 
 /** Answers what the core asks, from memory and at once. */
@@ -131,7 +131,8 @@ export class SimulatedAnswers {
   #approach(gateway: string): AskAnswers['approach'] {
     const ip = tryParseIp(gateway) === undefined ? this.#paths.lookup(gateway) : gateway;
     if (ip === undefined) return refuse(`${gateway} has no address`);
-    return { ok: true, local: { ip: this.#paths.from(ip), port: 500 }, remote: { ip, port: 500 } };
+    const from = this.#paths.from(ip);
+    return from === undefined ? refuse(`no way to ${ip}`) : { ok: true, local: { ip: from, port: 500 }, remote: { ip, port: 500 } };
   }
 
   #authenticate(ask: Extract<Ask, { kind: 'authenticate' }>): AskAnswers['authenticate'] {
@@ -216,4 +217,4 @@ const ADDRESS_OCTETS: Readonly<Record<number, 4 | 16>> = {
   [ConfigAttributeType.INTERNAL_IP4_ADDRESS]: 4,
   [ConfigAttributeType.INTERNAL_IP6_ADDRESS]: 16,
 };
-const NO_PATHS: SimulatedPaths = { lookup: () => undefined, from: () => '0.0.0.0' };
+const NO_PATHS: SimulatedPaths = { lookup: () => undefined, from: () => undefined };

@@ -339,6 +339,18 @@ describe('the life of a ticket (RFC 5723 §6.2)', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test('where one IKE SA for each peer is permitted, the one that is resumed is not in the way', () => {
+    const { net, a, b } = ticketed({ b: { connection: { unique: 1 } } });
+    a.host.setLink({ cut: true });
+    a.checkLiveness();
+    net.until('the client gives up', () => a.ikeSas.every((sa) => sa.establishedAt === undefined), 60_000);
+    a.host.setLink({ cut: false });
+    net.until('it is back', () => established(a).length === 1);
+    net.settle();
+    expect([established(a), established(b)]).toMatchObject([[{ resumed: true }], [{ resumed: true }]]);
+    expect(a.heard('not-resumed')).toEqual([]);
+  });
+
   test('a client that restarts with a snapshot still has it', () => {
     const { net, a, b } = ticketed();
     a.restart('snapshot');

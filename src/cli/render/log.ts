@@ -64,11 +64,11 @@ function describe(event: EventLine, paint: Paint, verbose: number, name: string 
     case 'moved':
       return `moved  ${text(event.connection)}  ${sa}  ${text(event.local)} ⇄ ${text(event.remote)}  ${text(event.why)}`;
     case 'not-resumed':
-      return `again  ${text(event.connection)}  ${sa}  not resumed: ${text(event.reason)}; the whole handshake follows`;
+      return `again ${text(event.connection)}  ${sa}  not resumed: ${text(event.reason)}; the whole handshake follows`;
     case 'redirected':
       return event.byUs === true
-        ? `sent   ${text(event.connection)}  ${sa}  to ${text(event.gateway)}`
-        : `to     ${text(event.gateway)}  ${text(event.connection)}  the gateway of ${sa} sends us there`;
+        ? `sent  ${name ?? text(event.connection)}  ${sa}  to ${text(event.gateway)}`
+        : `sent  to ${text(event.gateway)} by ${name ?? 'the gateway'}  ${text(event.connection)}  ${sa}`;
     case 'failed':
       return `${paint.red('✗')}     ${text(event.connection)}  ${text(event.what)}: ${messageOf(event.error)}${hintOf(event.error)}`;
     case 'child-up':

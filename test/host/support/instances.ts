@@ -82,6 +82,8 @@ export interface Pair<Plane extends DataPlane> {
   readonly client: Running<Plane>;
   /** One more client in the same world. */
   addClient(ip: string, config: CompiledConfig): Promise<Running<Plane>>;
+  /** One more gateway, with the configuration of the first. */
+  addGateway(ip: string, more?: Partial<InstanceOptions<Plane>>): Promise<Running<Plane>>;
   /** The gateway’s process dies, and another one starts in its place. */
   restartGateway(): Promise<Running<Plane>>;
   /** Lets virtual time pass until the promise settles. */
@@ -98,6 +100,7 @@ export interface PairOptions<Plane extends DataPlane> {
   /** The client sits behind a NAT that forgets after 30 s, or after so many milliseconds. */
   readonly behindNat?: boolean | number;
   readonly more?: Partial<InstanceOptions<Plane>>;
+  readonly clientMore?: Partial<InstanceOptions<Plane>>;
 }
 
 /** A gateway and a client in virtual time, with the real core between them. */
@@ -113,7 +116,12 @@ export async function instancePair<Plane extends DataPlane = MemoryPlane>(option
       })
     : undefined;
   const here = internet.host('client', { addresses: [CLIENT], link: { delay: 10 }, ...(nat ? { network: nat.inside } : {}) });
-  const start = async (role: 'gateway' | 'client', host: Host, config: CompiledConfig): Promise<Running<Plane>> => {
+  const start = async (
+    role: 'gateway' | 'client',
+    host: Host,
+    config: CompiledConfig,
+    more = role === 'gateway' ? options.more : options.clientMore,
+  ): Promise<Running<Plane>> => {
     const instanceOptions: InstanceOptions<Plane> = {
       name: role,
       role,
@@ -124,7 +132,7 @@ export async function instancePair<Plane extends DataPlane = MemoryPlane>(option
       pools: config.pools,
       credentials: await credentialsOf(config),
       plane: (role === 'gateway' ? options.gatewayPlane : options.clientPlane) ?? {},
-      ...(role === 'gateway' ? options.more : {}),
+      ...more,
     };
     const instance = new Instance(await Instance.openEngine(instanceOptions), instanceOptions);
     const notices: Notice[] = [];
@@ -156,6 +164,11 @@ export async function instancePair<Plane extends DataPlane = MemoryPlane>(option
     await another.instance.listenOn({ addresses: [], ports: { ike: 500, nat: 4500 } });
     return another;
   };
+  const addGateway = async (ip: string, more: Partial<InstanceOptions<Plane>> = {}): Promise<Running<Plane>> => {
+    const another = await start('gateway', internet.host(`gateway ${ip}`, { addresses: [ip], link: { delay: 10 } }), gateway, more);
+    await another.instance.listenOn({ addresses: ['%any'], ports: { ike: 500, nat: 4500 } });
+    return another;
+  };
   const restartGateway = async (): Promise<Running<Plane>> => {
     there.setLink({ loss: 1 }); // its last words are lost
     await pair.gateway.instance.close(0);
@@ -165,5 +178,5 @@ export async function instancePair<Plane extends DataPlane = MemoryPlane>(option
     return again;
   };
   await settle(internet.clock);
-  return { internet, nat, ...pair, addClient, restartGateway, finish, pass: (span) => pass(internet.clock, span) };
+  return { internet, nat, ...pair, addClient, addGateway, restartGateway, finish, pass: (span) => pass(internet.clock, span) };
 }

@@ -160,6 +160,42 @@ describe('what is set is what holds', () => {
     ]);
   });
 
+  test('redirect: where to, when, and in which exchange; and whether a client follows', () => {
+    expect(compiled(MINIMAL).redirect).toBeUndefined();
+    expect(compiled(`${MINIMAL}redirect: {to: vpn2.example.com}`).redirect).toEqual({
+      to: ['vpn2.example.com'],
+      when: { kind: 'always' },
+      exchange: 'init',
+      grace: 30_000,
+    });
+    expect(compiled(`${MINIMAL}redirect: {to: "192.0.2.2, 2001:DB8::2", when: over 1000, exchange: auth, grace: 1m}`).redirect).toEqual({
+      to: ['192.0.2.2', '2001:db8::2'],
+      when: { kind: 'over', ikeSas: 1000 },
+      exchange: 'auth',
+      grace: 60_000,
+    });
+    for (const wrong of [
+      '{to: "a b"}',
+      '{to: 10.0.0.0/8}',
+      '{when: always}',
+      '{to: x.example, when: often}',
+      '{to: x.example, when: over}',
+    ])
+      expect(() => compiled(`${MINIMAL}redirect: ${wrong}`)).toThrow(/redirect/);
+    expect(connection('    redirect: refuse\n    max_redirects: 3\n    redirect_period: 1h').redirect).toEqual({
+      follow: false,
+      most: 3,
+      within: HOUR,
+    });
+  });
+
+  test('resumption is off and crash detection on; tokens that cannot be made are warned of where they were asked for', () => {
+    expect(connection('    resumption: yes\n    crash_detection: no')).toMatchObject({ resumption: true, crashDetection: false });
+    const asked = MINIMAL.replace('children:', 'crash_detection: yes, children:');
+    expect(compiled(asked).warnings.map(({ message }) => message)).toEqual([expect.stringContaining('no secret that outlives a restart')]);
+    expect(compiled(`${asked}state: kept`)).toMatchObject({ state: '/etc/tunnelwright/kept', warnings: [] });
+  });
+
   test('AH in the place of ESP, with a warning', () => {
     const config = compiled(MINIMAL.replace('net: {}', 'net: {ah_proposals: sha256-x25519, mode: transport}'));
     expect(config.connections[0]!.children[0]!.proposals).toMatchObject([{ protocol: 2 }]);

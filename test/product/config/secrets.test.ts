@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fromUtf8, toHex, utf8 } from '../../../src/core/bytes/index.ts';
 import { compile, decodeSecret, loadConfig, machineFiles, readCredentials } from '../../../src/product/config/index.ts';
+import { digestOf } from '../../../src/product/config/secrets.ts';
 
 describe('forms', () => {
   test.each([
@@ -28,6 +29,25 @@ describe('forms', () => {
     const secret = decodeSecret(utf8(text));
     expect(secret).toMatchObject({ ok: false, message });
     if (text.length > 3) expect(JSON.stringify(secret)).not.toContain(text.slice(2));
+  });
+});
+
+describe('the digest of credentials', () => {
+  const empty = { certificates: [], authorities: [], peers: [], psks: [], warnings: [] };
+  const psk = (name: string, secret: string) => ({ name, owners: [], secret: utf8(secret) });
+  const digest = (...psks: ReturnType<typeof psk>[]) => toHex(digestOf({ ...empty, psks }));
+
+  test('is another one when any of them changes, comes or goes, and the same otherwise', () => {
+    const digests = [
+      digest(),
+      digest(psk('a', 'one')),
+      digest(psk('a', 'two')),
+      digest(psk('b', 'one')),
+      digest(psk('a', 'one'), psk('b', 'two')),
+      digest(psk('ao', 'ne')),
+    ];
+    expect(new Set(digests).size).toBe(digests.length);
+    expect(digest(psk('a', 'one'))).toBe(digests[1]);
   });
 });
 

@@ -148,9 +148,10 @@ export function* respondIkeAuth(
   const mobike = answerMobikeOffer(world, sa, connection, request);
   const self = [...(yield* authenticateSelf(sa, connection, material)), ...mixed];
   heedInitialContact(world, sa, findNotify(payloads, NotifyType.INITIAL_CONTACT) !== undefined);
+  // before anybody is counted: the IKE SA that this one goes on from is over
+  settleResumption(world, sa);
   refuseExcess(world, sa);
   established(world, sa);
-  settleResumption(world, sa);
   acceptToken(sa, payloads);
   const elsewhere = redirectAuthenticated(world, sa, allowed.redirect);
   if (elsewhere.length > 0) return { payloads: [...self, ...elsewhere] };
