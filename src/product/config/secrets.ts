@@ -77,11 +77,12 @@ export async function readCredentials(sources: CredentialSources, files: Credent
 }
 
 /** Another one for other credentials: whoever was let in by some of these is not by some of those. */
-export function digestOf({ certificates, authorities, peers, psks }: RawCredentials): Uint8Array {
+export function digestOf({ certificates, authorities, peers, psks, ppks }: RawCredentials): Uint8Array {
   const parts = [
     ...certificates.flatMap((each) => [utf8(each.handle), ...each.certificates.map(({ data }) => data)]),
     ...[...authorities, ...peers].flatMap(({ handle, certificate }) => [utf8(handle), certificate.data]),
     ...psks.flatMap(({ name, owners, secret }) => [utf8(name), utf8(owners.map(formatIdentityPattern).join()), secret]),
+    ...ppks.flatMap(({ name, secret }) => [utf8(name), secret]),
   ];
   // lengths in between: what one part ends with is not what the next begins with
   return sha256(...parts.flatMap((part) => [utf8(`${part.length} `), part]));
