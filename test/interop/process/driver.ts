@@ -33,6 +33,9 @@ const METHODS: Readonly<Record<string, (request: Request) => Promise<unknown>>> 
   sas: async () => end.ikeSas().map(describe),
   rekeyChild: () => end.rekey({ child: onlyChild().id }),
   rekeyIke: () => end.rekey({ ikeSa: onlyIkeSa().id }),
+  reauthenticate: () => end.rekey({ ikeSa: onlyIkeSa().id, reauth: true }),
+  testRekey,
+  assigned: async () => onlyIkeSa().assigned,
   addresses: async () => [onlyIkeSa().local.ip, onlyIkeSa().remote.ip],
   redirect: ({ to = '' }) => end.redirect({ ikeSa: onlyIkeSa().id, to }),
   deleteChild: () => end.down({ child: onlyChild().id }),
@@ -87,6 +90,17 @@ async function ping({ to = '', count = 1 }: Request): Promise<number> {
     );
   }
   return answers;
+}
+
+async function testRekey(): Promise<object[]> {
+  const outcomes: object[] = [];
+  const off = end.onNotice(({ notice }) => {
+    if (notice.kind === 'rekey-tested')
+      outcomes.push({ what: notice.what, suite: notice.suite, error: notice.error && tell(notice.error) });
+  });
+  await end.up({ connection: CONNECTION, testRekey: true });
+  off();
+  return outcomes;
 }
 
 async function listen({ port = 0, octets = 0 }: Request): Promise<void> {

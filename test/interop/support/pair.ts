@@ -5,6 +5,7 @@ import type { End } from './end.ts';
 import { addInside, createNetwork, type Network } from './network.ts';
 import { type Identity, type SwanctlOptions, swanctlConf, swanctlFiles } from './profile.ts';
 import type { Scope } from './scope.ts';
+import type { Settings } from './settings.ts';
 import { Strongswan } from './strongswan.ts';
 import { type ConfigurationOptions, configuration, Tunnelwright } from './tunnelwright.ts';
 
@@ -29,6 +30,8 @@ export interface PairOptions {
   readonly theirs?: Partial<SwanctlOptions>;
   /** See `StrongswanOptions`. */
   readonly root?: string | undefined;
+  /** Of strongSwan's charon section. */
+  readonly charon?: Settings;
 }
 
 export async function startPair(scope: Scope, options: PairOptions): Promise<Pair> {
@@ -46,6 +49,7 @@ export async function startPair(scope: Scope, options: PairOptions): Promise<Pai
     swanctl: swanctlConf(theirs),
     root: options.root,
     files: swanctlFiles(theirs.identity),
+    ...(options.charon && { charon: options.charon }),
   });
   const ourConfiguration = configuration({ host: left, peer: right, identity: identities.left, ike, esp, ...options.ours });
   const we = await Tunnelwright.start(scope, {

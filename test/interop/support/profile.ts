@@ -63,6 +63,8 @@ export interface SwanctlOptions {
   /** Added to the connection, or replacing what stands there. */
   readonly connection?: Settings;
   readonly child?: Settings;
+  /** Added at the top, such as pools. */
+  readonly sections?: Settings;
 }
 
 /** swanctl.conf with one connection `net` and one child `net` between the protected networks of two hosts. */
@@ -93,6 +95,7 @@ export function swanctlConf(options: SwanctlOptions): Settings {
       },
     },
     secrets: identity.auth === 'psk' ? { 'ike-net': { secret: `"${identity.secret}"` } } : {},
+    ...options.sections,
   };
 }
 

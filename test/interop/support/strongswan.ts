@@ -44,7 +44,7 @@ export class Strongswan implements End {
     swan.#daemon = new Daemon(scope, 'strongSwan', 'ip', inNamespace, { env: swan.#environment });
     await eventually(
       'strongSwan opens its control socket',
-      () => existsSync(swan.#path('charon.vici')),
+      () => swan.#answers(),
       PATIENCE,
       () => swan.log(),
     );
@@ -81,6 +81,10 @@ export class Strongswan implements End {
   /** `swanctl --redirect`: sends the peer of `net` to another gateway (RFC 5685 §5). */
   async redirect(gateway: string): Promise<void> {
     await this.#swanctl(['--redirect', '--ike', 'net', '--gateway', gateway]);
+  }
+
+  async reauthenticate(): Promise<void> {
+    await this.#swanctl(['--rekey', '--ike', 'net', '--reauth']);
   }
 
   async deleteChild(): Promise<void> {
@@ -143,6 +147,13 @@ export class Strongswan implements End {
     } catch (error) {
       throw new Error(`${(error as Error).message}\n${this.log()}`);
     }
+  }
+
+  /** The socket is there a moment before anybody listens on it. */
+  async #answers(): Promise<boolean> {
+    if (!existsSync(this.#path('charon.vici'))) return false;
+    const asked = await run('swanctl', ['--stats', '--uri', `unix://${this.#path('charon.vici')}`], { env: this.#environment });
+    return asked.status === 0;
   }
 
   get #environment(): Record<string, string> {

@@ -127,6 +127,20 @@ export class Tunnelwright implements End {
     await this.#call('rekeyIke');
   }
 
+  async reauthenticate(): Promise<void> {
+    await this.#call('reauthenticate');
+  }
+
+  /** `up --test-rekey`: what came of rekeying the child and the IKE SA at once. */
+  async testRekey(): Promise<readonly { readonly what: string; readonly suite?: string; readonly error?: Told }[]> {
+    return (await this.#call('testRekey')) as Awaited<ReturnType<Tunnelwright['testRekey']>>;
+  }
+
+  /** Addresses that the peer assigned to us. */
+  async assigned(): Promise<readonly string[]> {
+    return (await this.#call('assigned')) as readonly string[];
+  }
+
   /** Outer addresses of the IKE SA that stands: ours and the peer's. */
   async addresses(): Promise<readonly string[]> {
     return (await this.#call('addresses')) as readonly string[];

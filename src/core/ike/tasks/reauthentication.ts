@@ -60,9 +60,10 @@ function reauthenticationDue(world: World, sa: IkeSa): Millis | undefined {
   return due === Number.POSITIVE_INFINITY ? undefined : due;
 }
 
-/** What we set aside of the time the peer gave us: a tenth, a minute at most, and the jitter of a tenth more. */
+/** A tenth of the time the peer gave us is set aside, a minute at most, yet enough for the old IKE SA to be gone by then; and as much for jitter. */
 function inTimeFor(world: World, endsAt: Millis): Millis {
-  const margin = Math.min((endsAt - world.now) / 10, LONGEST_MARGIN);
+  const left = endsAt - world.now;
+  const margin = Math.min(Math.max(left / 10, UNDER_WAY + PEER_INSTALLS), LONGEST_MARGIN, left / 2);
   return Math.floor(endsAt - margin - world.random.jitter() * margin);
 }
 
