@@ -280,6 +280,28 @@ describe('how long an authentication is good for (RFC 4478)', () => {
     expectMovedOver(made, before);
   });
 
+  test('a session that is resumed is as old as its authentication (RFC 5723)', () => {
+    const resumption = { resumption: true, retransmission: { initial: 1000, base: 1.8, giveUp: 5000 } };
+    const lifetimes = { ...never, reauth: 300_000, reauthGrace: 5000 };
+    const { net, a, b } = fresh({
+      connection: resumption,
+      a: { child: { dpdAction: 'start' } },
+      b: { connection: { ...resumption, lifetimes }, endpoint: { secret: new Uint8Array(32).fill(7) } },
+    });
+    const began = net.now;
+    net.run(120_000);
+    b.restart('nothing');
+    a.checkLiveness();
+    net.until('the client is back', () => standing(b).length === 1, 60_000);
+    expect(b.ikeSas[0]!.resumed).toBe(true);
+    net.until('a new authentication', () => a.heard('ike-reauthenticated').length === 1, 300_000);
+    expect(net.now - began).toBeLessThan(300_000);
+    net.settle({ quiet: 60_000 });
+    // whole, not by the ticket
+    expect([standing(a), standing(b)]).toMatchObject([[{ resumed: false }], [{ resumed: false }]]);
+    expectTrafficBothWays(net, a, b);
+  });
+
   test('the operator of a gateway demands one at once', () => {
     const made = establishedPair();
     const { net, a, b } = made;

@@ -59,6 +59,27 @@ describe('rekeying a CHILD_SA (RFC 7296 §1.3.3, §2.8)', () => {
     expectInvariants(net);
   });
 
+  test('D02 the old inbound SA goes after the grace and no sooner; what comes counts on the new SPI', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    const [old] = b.plane.children;
+    const late = a.plane.seal(a.plane.children[0]!.id, Uint8Array.of(7));
+    a.rekeyChild();
+    net.run(4000);
+    expect(b.plane.children.map(({ id, sending }) => [id === old!.id, sending])).toEqual([
+      [true, false],
+      [false, true],
+    ]);
+    // overtaken by the Delete, and still welcome
+    b.host.receive({ protocol: 'esp', source: { ip: '192.0.2.1', port: 0 }, destination: { ip: '198.51.100.2', port: 0 }, data: late });
+    expect(b.plane.received.map(({ child }) => child)).toEqual([old!.id]);
+    const counted = old!.inbound.packets;
+    expectTrafficBothWays(net, a, b);
+    const [successor] = b.plane.children.filter(({ id }) => id !== old!.id);
+    expect([old!.inbound.packets, successor!.inbound.packets]).toEqual([counted, 3]);
+    net.run(2000);
+    expectOneChild(a, b);
+  });
+
   test('PFS: another key exchange method than the responder takes is corrected by INVALID_KE_PAYLOAD (D32)', () => {
     const { net, a, b } = establishedPair({
       a: { child: { proposals: [espProposal('aes128gcm16-x25519-ecp256')], pfs: 'require' } },
