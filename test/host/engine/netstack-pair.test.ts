@@ -113,6 +113,36 @@ describe('a tunnel in virtual time', () => {
     expect(pair.gateway.instance.ikeSas()[0]!.remote).toEqual(seen);
   });
 
+  test('a client roams under a transfer: the same SAs, other addresses (RFC 4555)', async () => {
+    const pair = await up();
+    const { here, there } = await sockets(pair);
+    const got = counting(there);
+    const before = pair.gateway.instance.ikeSas()[0]!;
+    here.write(new Uint8Array(100_000));
+    await pair.pass(500);
+    pair.client.host.addAddress('192.0.2.77');
+    pair.client.host.removeAddress(CLIENT);
+    here.end(new Uint8Array(200_000));
+    await pair.finish(got.ended, 30_000);
+    expect(got.bytes).toBe(300_000);
+    const after = pair.gateway.instance.ikeSas()[0]!;
+    expect([after.id, after.remote.ip]).toEqual([before.id, '192.0.2.77']);
+    expect(after.children[0]!.inboundSpi).toBe(before.children[0]!.inboundSpi);
+    expect(pair.client.notices).toContainEqual(expect.objectContaining({ kind: 'moved', why: 'our addresses changed' }));
+  });
+
+  test('NATs are forbidden, and there is one: tried anew a few times, then said (RFC 4555 §3.9)', async () => {
+    const pair = await instancePair<NetstackPlane>({
+      backend: netstack,
+      behindNat: true,
+      client: clientConfig({ connection: { nats_allowed: 'no' } }),
+    });
+    await expect(pair.finish(pair.client.instance.up({ connection: 'road' }))).rejects.toMatchObject({
+      code: 'PEER_UNEXPECTED_NAT_DETECTED',
+    });
+    expect(pair.client.instance.engine.counters.get('exchanges', 'IKE_AUTH begun')).toBe(5);
+  });
+
   test('traffic spares liveness checks', async () => {
     const pair = await up({
       gateway: gatewayConfig({ connection: { dpd_delay: '5s' } }),

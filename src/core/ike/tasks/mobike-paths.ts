@@ -89,9 +89,10 @@ const namedAddresses = ({ connection, redirect }: IkeSa): readonly string[] =>
 function localsTowards(world: World, sa: IkeSa, remote: string): readonly string[] {
   const fitting = ownAddresses(world, sa).filter((ip) => isIpv6(ip) === isIpv6(remote) && scopeOf(ip) === scopeOf(remote));
   const patterns = sa.connection?.localAddresses ?? [];
-  const source = world.ownAddresses?.sources?.[remote];
-  const named = patterns.every((pattern) => pattern !== '%any' && !pattern.includes('/'));
-  return named || source === undefined || !fitting.includes(source) ? fitting : [source, ...fitting.filter((ip) => ip !== source)];
+  if (patterns.every((pattern) => pattern !== '%any' && !pattern.includes('/'))) return fitting;
+  // without a word from the machine there is no reason to leave the address in use
+  const first = world.ownAddresses?.sources?.[remote] ?? sa.local.ip;
+  return fitting.includes(first) ? [first, ...fitting.filter((ip) => ip !== first)] : fitting;
 }
 
 function ownEnd(world: World, sa: IkeSa, ip: string): Address {
