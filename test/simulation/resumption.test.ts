@@ -153,6 +153,7 @@ describe('session resumption (RFC 5723)', () => {
     ['the peer is no longer configured', () => undefined],
     ['resumption was turned off', (c) => ({ ...c, resumption: false })],
     ['another identity is wanted', (c) => ({ ...c, remote: [{ auth: 'psk', id: { kind: 'exact', id: fqdn('somebody.example') } }] })],
+    ['a post-quantum pre-shared key is wanted', (c) => ({ ...c, ppk: { id: { kind: 'any' }, required: true } })],
     ['another suite is wanted', (c) => ({ ...c, proposals: [ikeProposal('aes256gcm16-prfsha384-x25519')] })],
   ];
   test.each(changes)('%s: the ticket is not taken', (_, change) => {
@@ -221,6 +222,25 @@ describe('session resumption (RFC 5723)', () => {
     net.until('it is back', () => established(a).length === 1);
     net.settle();
     expect(established(b)).toMatchObject([{ resumed: true, natTheirs: true }]);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('additional key exchanges were in the first IKE SA, and are not repeated; the next rekeying has them again', () => {
+    const proposals = [ikeProposal('aes256gcm16-prfsha384-x25519-ke1_ecp256')];
+    const { net, a, b } = ticketed({ connection: { proposals } });
+    const { suite } = established(a)[0]!;
+    crash(net, a, b);
+    net.chart(`
+      a → b  IKE_SESSION_RESUME request  { Ni, N(TICKET_OPAQUE), ... }
+      b → a  IKE_SESSION_RESUME response { Nr, ... }
+      a → b  IKE_AUTH request { ... }
+    `);
+    net.settle();
+    expect([established(a)[0]!.suite, established(b)[0]!.suite]).toEqual([suite, suite]);
+    a.rekeyIke();
+    net.settle({ quiet: 60_000 });
+    expect(net.transcript.messages.some((m) => m.summary.startsWith('IKE_FOLLOWUP_KE'))).toBe(true);
+    expectOneChild(a, b);
     expectTrafficBothWays(net, a, b);
   });
 

@@ -101,8 +101,8 @@ export class TicketOffice {
 export const ticketId = (ticket: Uint8Array): string => toHex(sha256(ticket).subarray(0, 16));
 
 /** What a peer was authenticated against: with another answer to "who are you", or other suites, it has to come the long way. */
-export function policyDigest({ name, proposals, local, remote }: Connection): Uint8Array {
-  const text = JSON.stringify({ name, proposals, local, remote }, (_, value: unknown) =>
+export function policyDigest({ name, proposals, local, remote, ppk }: Connection): Uint8Array {
+  const text = JSON.stringify({ name, proposals, local, remote, ppk }, (_, value: unknown) =>
     value instanceof Uint8Array ? toHex(value) : value,
   );
   return sha256(utf8(text)).subarray(0, DIGEST);
@@ -114,9 +114,11 @@ function write(state: TicketState): Uint8Array {
   const w = new Writer();
   const octets = (data: Uint8Array) => w.u16(data.length).bytes(data);
   const identity = ({ idType, data }: Identification) => octets(concat(Uint8Array.of(idType), data));
-  const { encryption, keyLength, integrity, prf: f, keyExchange } = state.suite;
+  const { encryption, keyLength, integrity, prf: f, keyExchange, additional = [] } = state.suite;
   w.u64(BigInt(Math.round(state.expires))).u64(BigInt(Math.round(state.authenticatedAt)));
   for (const id of [encryption, keyLength ?? 0, integrity, f, keyExchange]) w.u16(id);
+  w.u8(additional.length);
+  for (const { type, method } of additional) w.u8(type).u16(method);
   w.bytes(state.policy).bytes(state.spiI).bytes(state.spiR);
   for (const text of [state.connection, state.takerAuth, state.giverAuth]) octets(utf8(text));
   identity(state.takerId);
@@ -136,7 +138,15 @@ function read(body: Uint8Array): TicketState | undefined {
     };
     const [expires, authenticatedAt] = [Number(r.u64('expires')), Number(r.u64('authenticated'))];
     const [encryption, keyLength, integrity, f, keyExchange] = [r.u16('ENCR'), r.u16('bits'), r.u16('INTEG'), r.u16('PRF'), r.u16('KE')];
-    const suite = { encryption, keyLength: keyLength === 0 ? undefined : keyLength, integrity, prf: f, keyExchange };
+    const additional = Array.from({ length: r.u8('additional') }, () => ({ type: r.u8('type'), method: r.u16('method') }));
+    const suite: IkeSuite = {
+      encryption,
+      keyLength: keyLength === 0 ? undefined : keyLength,
+      integrity,
+      prf: f,
+      keyExchange,
+      ...(additional.length > 0 ? { additional } : {}),
+    };
     const [policy, spiI, spiR] = [r.bytes(DIGEST, 'policy').slice(), r.bytes(8, 'SPIi').slice(), r.bytes(8, 'SPIr').slice()];
     const [connection, takerAuth, giverAuth] = [fromUtf8(octets()), fromUtf8(octets()), fromUtf8(octets())];
     const [takerId, giverId, SK_d] = [identity(), identity(), octets()];
