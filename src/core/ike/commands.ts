@@ -290,8 +290,7 @@ function* establish(
     world.transition(sa, 'authenticating');
     yield* initiateIntermediates(world, sa, material);
     const childless = goesChildless(sa, connection);
-    yield* initiateIkeAuth(world, sa, connection, childless ? undefined : policy, material);
-    return !childless;
+    return yield* initiateIkeAuth(world, sa, connection, childless ? undefined : policy, material);
   } finally {
     forgetPpk(sa);
   }

@@ -100,6 +100,10 @@ export interface ChildPolicy {
   readonly proposals: readonly Proposal[];
   readonly localTs: readonly (TrafficSelector | DynamicSelector)[];
   readonly remoteTs: readonly (TrafficSelector | DynamicSelector)[];
+  /** false: traffic that the two ends do not allow alike is no CHILD_SA, as initiator and as responder (RFC 7296 §2.9); true unless it says otherwise. */
+  readonly narrow?: boolean | undefined;
+  /** As responder: one pair of addresses for each CHILD_SA (SINGLE_PAIR_REQUIRED). */
+  readonly singlePair?: boolean | undefined;
   /** How a key exchange in CREATE_CHILD_SA is treated. */
   readonly pfs: 'require' | 'prefer' | 'off';
   readonly lifetimes: ChildLifetimes;

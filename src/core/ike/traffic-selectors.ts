@@ -41,6 +41,38 @@ export function containsSelector(outer: AddressRangeSelector, inner: AddressRang
   );
 }
 
+/** Whether everything in `inner` is in `outer`, if need be in several ranges of it that lie side by side. */
+export function covers(outer: readonly TrafficSelector[], inner: readonly TrafficSelector[]): boolean {
+  return inner.every((ts) => isRange(ts) && isCovered(ts, outer.filter(isRange)));
+}
+
+function isCovered(inner: AddressRangeSelector, outer: readonly AddressRangeSelector[]): boolean {
+  const holding = outer.filter((ts) => {
+    const both = intersectSelectors(ts, inner);
+    return (
+      both !== undefined && containsSelector({ ...ts, start: both.start, end: both.end }, { ...inner, start: both.start, end: both.end })
+    );
+  });
+  let missing: Uint8Array | undefined = inner.start;
+  for (const ts of holding.sort((a, b) => compareBytes(a.start, b.start))) {
+    if (compareBytes(ts.start, missing) > 0) return false;
+    if (compareBytes(ts.end, missing) < 0) continue;
+    missing = compareBytes(ts.end, inner.end) >= 0 ? undefined : nextAddress(ts.end);
+    if (missing === undefined) return true;
+  }
+  return false;
+}
+
+/** Undefined behind the last one. */
+function nextAddress(address: Uint8Array): Uint8Array | undefined {
+  const next = address.slice();
+  for (let i = next.length - 1; i >= 0; i--) {
+    next[i] = (next[i]! + 1) & 0xff;
+    if (next[i] !== 0) return next;
+  }
+  return undefined;
+}
+
 /** One address, any protocol and port. */
 function hostSelector(ip: string): AddressRangeSelector {
   const octets = parseIp(ip);
@@ -101,7 +133,7 @@ function intersectPorts(a: AddressRangeSelector, b: AddressRangeSelector): { sta
   return startPort <= endPort ? { startPort, endPort } : undefined;
 }
 
-const isRange = (ts: TrafficSelector): ts is AddressRangeSelector => 'start' in ts;
+export const isRange = (ts: TrafficSelector): ts is AddressRangeSelector => 'start' in ts;
 
 /** More would not fit what peers accept, and bounds the work on what a peer proposes. */
 const MAX_SELECTORS = 255;

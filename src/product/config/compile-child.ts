@@ -28,6 +28,8 @@ export function compileChild(name: string, child: ChildSettings, path: Path, leg
     proposals: replayWindow === 0 ? withoutEsn(proposals, path, context) : proposals,
     localTs: selectors(child.local_ts),
     remoteTs: selectors(child.remote_ts),
+    ...(child.narrow === false ? { narrow: false } : {}),
+    ...(child.single_pair === true ? { singlePair: true } : {}),
     pfs: pfs(child, proposals, path, context),
     lifetimes: childLifetimes(child, proposals, path, context),
     inactivity: child.inactivity ?? 0,

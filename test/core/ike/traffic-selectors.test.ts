@@ -1,6 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { parseIp } from '../../../src/core/bytes/index.ts';
-import { anySelector, containsSelector, isSubset, narrow, resolveDynamic, sameSelectors } from '../../../src/core/ike/traffic-selectors.ts';
+import {
+  anySelector,
+  containsSelector,
+  covers,
+  isSubset,
+  narrow,
+  resolveDynamic,
+  sameSelectors,
+} from '../../../src/core/ike/traffic-selectors.ts';
 import { type AddressRangeSelector, formatSelector } from '../../../src/core/wire/index.ts';
 
 function range(start: string, end = start, protocol = 0, startPort = 0, endPort = 65535): AddressRangeSelector {
@@ -65,6 +73,31 @@ test('the initiator accepts a subset and nothing else', () => {
   expect(isSubset([anySelector(4)], [lan])).toBe(false);
   expect(isSubset([], [lan])).toBe(false);
   expect(sameSelectors([lan], [lan])).toBe(true);
+});
+
+describe('covering', () => {
+  test.each([
+    ['one range', [lan], [range('10.1.0.7')], true],
+    ['ranges side by side', [range('10.1.0.100', '10.1.0.255'), range('10.1.0.0', '10.1.0.99')], [lan], true],
+    ['ranges that overlap', [range('10.1.0.0', '10.1.0.200'), range('10.1.0.5', '10.1.0.9'), range('10.1.0.150', '10.1.1.9')], [lan], true],
+    ['a gap of one address', [range('10.1.0.0', '10.1.0.99'), range('10.1.0.101', '10.1.0.255')], [lan], false],
+    ['the last address is missing', [range('10.1.0.0', '10.1.0.254')], [lan], false],
+    ['the first address is missing', [range('10.1.0.1', '10.1.0.255')], [lan], false],
+    ['one protocol of all', [range('10.1.0.0', '10.1.0.255', 6)], [lan], false],
+    ['one port of all', [range('10.1.0.0', '10.1.0.255', 6, 22, 22)], [range('10.1.0.0', '10.1.0.255', 6)], false],
+    [
+      'half with the protocol, half without',
+      [range('10.1.0.0', '10.1.0.99', 6), range('10.1.0.100', '10.1.0.255')],
+      [range('10.1.0.0', '10.1.0.255', 6)],
+      true,
+    ],
+    ['the end of the address space', [anySelector(4), anySelector(6)], [range('255.255.255.255'), anySelector(6)], true],
+    ['another family', [anySelector(4)], [range('::1')], false],
+    ['OPAQUE within any', [lan], [range('10.1.0.7', '10.1.0.7', 6, 65535, 0)], true],
+    ['nothing at all', [], [lan], false],
+  ])('%s', (_what, outer, inner, expected) => {
+    expect(covers(outer, inner)).toBe(expected);
+  });
 });
 
 test('dynamic stands for the addresses of the hour, of both families, or for nothing', () => {

@@ -196,6 +196,13 @@ describe('what is set is what holds', () => {
     expect(compiled(`${asked}state: kept`)).toMatchObject({ state: '/etc/tunnelwright/kept', warnings: [] });
   });
 
+  test('whether traffic may be narrowed, and comes in pairs', () => {
+    const [child] = connection('', 'narrow: no, single_pair: yes').children;
+    expect(child).toMatchObject({ narrow: false, singlePair: true });
+    const [usual] = connection('', 'narrow: yes, single_pair: no').children;
+    expect([usual!.narrow, usual!.singlePair]).toEqual([undefined, undefined]);
+  });
+
   test('AH in the place of ESP, with a warning', () => {
     const config = compiled(MINIMAL.replace('net: {}', 'net: {ah_proposals: sha256-x25519, mode: transport}'));
     expect(config.connections[0]!.children[0]!.proposals).toMatchObject([{ protocol: 2 }]);

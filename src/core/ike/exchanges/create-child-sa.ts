@@ -1,6 +1,6 @@
 import { NegotiationFailure, PeerRefused } from '../../bytes/errors.ts';
 import type { KeyExchangeOffer } from '../../crypto/index.ts';
-import { ExchangeType, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
+import { ExchangeType, type NotifyPayload, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
 import type { ChildSa, SelectorPair } from '../child-sa.ts';
 import { lowestOf, onChildRequest, redundantOf } from '../collisions.ts';
 import type { HalfMade } from '../half-made.ts';
@@ -9,10 +9,20 @@ import { errorNotify, find, findNotify, need, notify } from '../notifies.ts';
 import type { ChildPolicy } from '../policy.ts';
 import { firstKeMethod, keMethods } from '../proposals.ts';
 import { exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
-import { childAnswer, narrowedTo, offerChild, spiOctets, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
+import {
+  type ChildOffer,
+  childAnswer,
+  narrowedTo,
+  offerChild,
+  offeredTraffic,
+  spiOctets,
+  takeChildAnswer,
+  takeChildRequest,
+} from '../tasks/child-create.ts';
 import { activate, deleteChild, deleteHalf } from '../tasks/child-delete.ts';
 import { installChild } from '../tasks/child-install.ts';
 import { awaitDelete, giveUpRekey, noteRekeyed, rekeyTarget } from '../tasks/child-rekey.ts';
+import { singlePairOf } from '../tasks/child-selectors.ts';
 import { respondIkeRekey, settleOn } from '../tasks/ike-rekey.ts';
 import { acceptKe, finishKe, InvalidKe, methodWanted, offerKe } from '../tasks/ke.ts';
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
@@ -58,6 +68,8 @@ export function* createChild(
         ke?.offer.destroy();
         continue;
       }
+      const pair = refused && pairInstead(sa, refused, offer, selectors);
+      if (pair) return yield* createChild(world, sa, policy, undefined, pair);
       if (refused) throw childRefusal(refused, policy, offer.proposals, rekeys);
       return yield* finishCreate(world, sa, { offer, Ni, method, ke: ke?.offer, rekeys }, response);
     }
@@ -69,6 +81,10 @@ export function* createChild(
 }
 
 /** @param stillWanted asked when it is its turn */
+/** Once: what was asked for as a pair is not asked for again. */
+const pairInstead = (sa: IkeSa, refused: NotifyPayload, offer: ChildOffer, asked: SelectorPair | undefined): SelectorPair | undefined =>
+  refused.notify === NotifyType.SINGLE_PAIR_REQUIRED && asked === undefined ? singlePairOf(sa, offeredTraffic(offer)) : undefined;
+
 export function enqueueCreate(world: World, sa: IkeSa, policy: ChildPolicy, stillWanted: () => boolean = () => true): void {
   world.enqueue(sa, {
     what: `CHILD_SA ${policy.name}`,
@@ -102,7 +118,7 @@ function* finishCreate(
   let madeThere = true;
   let gone = false;
   try {
-    const answered = takeChildAnswer(own.offer, response.payloads);
+    const answered = takeChildAnswer(sa, own.offer, response.payloads);
     gone = sa.deletedEarly.has(answered.outboundSpi);
     if (gone) throw deletedMeanwhile();
     const agreement = own.rekeys ? narrowedTo(answered, own.rekeys) : answered;
@@ -249,10 +265,10 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
   return { payloads: [...answer, halfMake(world, sa, half)] };
 }
 
-const splitMode = (answer: readonly Payload[]): [Payload[], Payload[]] => [
-  answer.filter((p) => p.kind === 'N'),
-  answer.filter((p) => p.kind !== 'N'),
-];
+function splitMode(answer: readonly Payload[]): [readonly Payload[], readonly Payload[]] {
+  const at = answer.findIndex((p) => p.kind === 'SA');
+  return [answer.slice(0, at), answer.slice(at)];
+}
 
 /** A peer that is authenticated may still be broken: what it can make us keep is bounded. */
 const MAX_CHILDREN = 1024;

@@ -1,5 +1,5 @@
 import { NegotiationFailure, PeerRefused, PeerViolation, TunnelwrightError } from '../../bytes/errors.ts';
-import { ExchangeType, NotifyType, type Payload } from '../../wire/index.ts';
+import { ExchangeType, type NotifyPayload, NotifyType, type Payload } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { established } from '../lifetimes.ts';
 import { answerTo, errorNotify, find, findNotify, invalidSyntax, notify, refusedBy } from '../notifies.ts';
@@ -8,8 +8,9 @@ import { ask, exchange, type Inbound, type Reply, type Routine } from '../routin
 import type { AuthMaterial } from '../signed-octets.ts';
 import { authenticateSelf, candidatesFor, expectedId, verifyPeer } from '../tasks/authenticate.ts';
 import { certificateRequests, noteCertificateRequests } from '../tasks/certificates.ts';
-import { childAnswer, offerChild, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
+import { type ChildOffer, childAnswer, offerChild, offeredTraffic, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
 import { installChild } from '../tasks/child-install.ts';
+import { singlePairOf } from '../tasks/child-selectors.ts';
 import { configurationRequest, leaseAddresses, takeConfiguration } from '../tasks/configuration.ts';
 import { acceptToken, offerToken } from '../tasks/crash-detection.ts';
 import { methodName } from '../tasks/ke.ts';
@@ -28,6 +29,8 @@ import { pendingKes } from './ike-intermediate.ts';
  *     HDR, SK {IDi, [CERT,] [CERTREQ,] [IDr,] AUTH, SAi2, TSi, TSr}  -->  <--  HDR, SK {IDr, [CERT,] AUTH, SAr2, TSi, TSr}
  *
  * The IKE SA stands when the peer is proven; its first CHILD_SA may still fail on its own (§1.2, end).
+ *
+ * @returns whether the child was made; false where none was asked for, or it has to be asked for otherwise
  */
 export function* initiateIkeAuth(
   world: World,
@@ -35,7 +38,7 @@ export function* initiateIkeAuth(
   connection: Connection,
   policy: ChildPolicy | undefined,
   material: AuthMaterial,
-): Routine<void> {
+): Routine<boolean> {
   const ppk = yield* provePpk(sa, connection, material);
   const self = yield* authenticateSelf(sa, connection, material, ppk.keys);
   const [id, ...proof] = self as [Payload, ...Payload[]];
@@ -69,12 +72,17 @@ export function* initiateIkeAuth(
   heedAuthLifetime(world, sa, payloads);
   enforceUniqueness(world, sa);
   // whoever called deletes the IKE SA when the rest fails, and the child on the other side goes with it (§1.4.1)
-  if (child && refused) throw refusedBy(refused, `CHILD_SA ${child.offer.policy.name}`);
+  if (child && refused && !mayAskForPair(sa, child.offer, refused)) throw refusedBy(refused, `CHILD_SA ${child.offer.policy.name}`);
   takeConfiguration(world, sa, connection, payloads);
-  if (child === undefined) return;
-  const agreement = takeChildAnswer(child.offer, payloads);
+  if (child === undefined || refused) return false;
+  const agreement = takeChildAnswer(sa, child.offer, payloads);
   yield* installChild(world, sa, agreement, material.nonces, [], inPlaceOf(sa, agreement, []));
+  return true;
 }
+
+/** RFC 7296 §2.9: the child is asked for again, more narrowly, by CREATE_CHILD_SA. */
+const mayAskForPair = (sa: IkeSa, offer: ChildOffer, refused: NotifyPayload): boolean =>
+  refused.notify === NotifyType.SINGLE_PAIR_REQUIRED && singlePairOf(sa, offeredTraffic(offer)) !== undefined;
 
 /** The responder takes an answer that breaks the grammar for its best: it has an IKE SA, and must hear that we have none. */
 function* askPeer(request: readonly Payload[]): Routine<readonly Payload[]> {

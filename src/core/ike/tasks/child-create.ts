@@ -1,11 +1,10 @@
 import { NegotiationFailure, PeerViolation } from '../../bytes/errors.ts';
-import { isIpv6 } from '../../bytes/ip-address.ts';
-import { formatSelector, NotifyType, type Payload, type Proposal, type TrafficSelector } from '../../wire/index.ts';
+import { NotifyType, type Payload, type Proposal, type TrafficSelector } from '../../wire/index.ts';
 import type { ChildSa, SelectorPair } from '../child-sa.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { ChildSuite } from '../keys.ts';
 import { findNotify, need, notify } from '../notifies.ts';
-import type { ChildPolicy, Connection, DynamicSelector } from '../policy.ts';
+import type { ChildPolicy, Connection } from '../policy.ts';
 import {
   acceptChild,
   keMethods,
@@ -17,8 +16,9 @@ import {
   withoutKe,
   withPfs,
 } from '../proposals.ts';
-import { anySelector, asDynamic, isDynamic, isSubset, narrow, resolveDynamic, sameSelectors } from '../traffic-selectors.ts';
+import { narrow } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
+import { checkAnswer, fitTraffic, proposedTraffic, tsUnacceptable } from './child-selectors.ts';
 import { pfsDeclined, pfsMismatch } from './pfs.ts';
 
 /** A CHILD_SA we proposed, RFC 7296 §1.2 and §1.3.1. */
@@ -41,14 +41,15 @@ export function offerChild(
 ): { offer: ChildOffer; payloads: Payload[] } {
   const spi = world.allocateChildSpi();
   const proposals = offer(withKe ? withPfs(policy.proposals, policy.pfs) : withoutKe(policy.proposals), spiOctets(spi));
-  const tsi = like?.localTs ?? proposeSelectors(policy.localTs, ownAddresses(sa), requestedAddresses(sa));
-  const tsr = like?.remoteTs ?? proposeSelectors(policy.remoteTs, peerAddresses(sa));
+  const { localTs: tsi, remoteTs: tsr } = like ?? proposedTraffic(sa, policy);
   const mode: Payload[] = policy.mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : [];
   return {
     offer: { policy, spi, proposals, tsi, tsr, withKe },
     payloads: [...mode, { kind: 'SA', proposals }, { kind: 'TSi', selectors: tsi }, { kind: 'TSr', selectors: tsr }],
   };
 }
+
+export const offeredTraffic = ({ tsi, tsr }: ChildOffer): SelectorPair => ({ localTs: tsi, remoteTs: tsr });
 
 /** What both ends agreed on, from our point of view. */
 export interface ChildAgreement {
@@ -60,12 +61,14 @@ export interface ChildAgreement {
   readonly localTs: readonly TrafficSelector[];
   readonly remoteTs: readonly TrafficSelector[];
   readonly asked?: SelectorPair | undefined;
+  /** More of what the peer asked for would do, in a CHILD_SA of its own (RFC 7296 §2.9). */
+  readonly additional?: boolean;
   /** We began the exchange: decides whose keys come first (RFC 7296 §2.17). */
   readonly exchangeRole: 'initiator' | 'responder';
 }
 
 /** The initiator reads SA, TSi and TSr of the response. */
-export function takeChildAnswer(offered: ChildOffer, payloads: readonly Payload[]): ChildAgreement {
+export function takeChildAnswer(sa: IkeSa, offered: ChildOffer, payloads: readonly Payload[]): ChildAgreement {
   const answer = need(payloads, 'SA').proposals;
   const selected = acceptChild(offered.proposals, answer, offered.withKe);
   if (selected === undefined) {
@@ -79,8 +82,7 @@ export function takeChildAnswer(offered: ChildOffer, payloads: readonly Payload[
   }
   const tsi = need(payloads, 'TSi').selectors;
   const tsr = need(payloads, 'TSr').selectors;
-  if (!isSubset(tsi, offered.tsi) || !isSubset(tsr, offered.tsr))
-    throw tsUnacceptable('the peer widened the traffic selectors', offered.tsi, tsi);
+  checkAnswer(sa, offered.policy, offeredTraffic(offered), { localTs: tsi, remoteTs: tsr });
   const transport = findNotify(payloads, NotifyType.USE_TRANSPORT_MODE) !== undefined;
   if (offered.policy.mode === 'tunnel' && transport)
     throw new PeerViolation('the peer answered with transport mode, which we did not ask for', {
@@ -142,35 +144,6 @@ export function takeChildRequest(
     const selected = selectFor(policy, offered, create?.ke);
     return selected ? [{ policy, selected }] : [];
   });
-  const fitting = acceptable
-    .map((a) => ({
-      ...a,
-      localTs: narrow(tsr, resolveDynamic(a.policy.localTs, ownAddresses(sa))),
-      remoteTs: narrow(tsi, resolveDynamic(a.policy.remoteTs, peerAddresses(sa))),
-    }))
-    .filter((a) => a.localTs.length > 0 && a.remoteTs.length > 0);
-  // the policy that takes the selectors as they are comes before one that would narrow them
-  const best = fitting.find((a) => sameSelectors(a.localTs, tsr) && sameSelectors(a.remoteTs, tsi)) ?? fitting[0];
-  if (best) {
-    const { policy, selected, localTs, remoteTs } = best;
-    const narrowed = !sameSelectors(localTs, tsr) || !sameSelectors(remoteTs, tsi);
-    const inboundSpi = world.allocateChildSpi();
-    return {
-      proposal: { ...selected.proposal, spi: spiOctets(inboundSpi) },
-      agreement: {
-        policy,
-        suite: selected.suite,
-        // RFC 7296 §1.3.1: transport mode only when both want it; else the answer lacks the notify and the SA is a tunnel
-        mode: transport && policy.mode === 'transport' ? 'transport' : 'tunnel',
-        inboundSpi,
-        outboundSpi: spiNumber(selected.peerSpi),
-        localTs,
-        remoteTs,
-        asked: narrowed ? { localTs: tsr, remoteTs: tsi } : undefined,
-        exchangeRole: 'responder',
-      },
-    };
-  }
   const aboutPfs = acceptable.length === 0 && create ? pfsMismatch(policies, offered) : undefined;
   if (aboutPfs) throw aboutPfs;
   if (acceptable.length === 0)
@@ -179,11 +152,24 @@ export function takeChildRequest(
       policies.flatMap((p) => p.proposals),
       offered,
     );
-  throw tsUnacceptable(
-    'no policy allows the traffic the peer asked for',
-    [...tsi, ...tsr],
-    policies.flatMap((p) => [...resolveDynamic(p.remoteTs, peerAddresses(sa)), ...resolveDynamic(p.localTs, ownAddresses(sa))]),
-  );
+  const { chosen, traffic, asked, additional } = fitTraffic(sa, acceptable, { localTs: tsr, remoteTs: tsi });
+  const { policy, selected } = chosen;
+  const inboundSpi = world.allocateChildSpi();
+  return {
+    proposal: { ...selected.proposal, spi: spiOctets(inboundSpi) },
+    agreement: {
+      policy,
+      suite: selected.suite,
+      // RFC 7296 §1.3.1: transport mode only when both want it; else the answer lacks the notify and the SA is a tunnel
+      mode: transport && policy.mode === 'transport' ? 'transport' : 'tunnel',
+      inboundSpi,
+      outboundSpi: spiNumber(selected.peerSpi),
+      ...traffic,
+      asked,
+      additional,
+      exchangeRole: 'responder',
+    },
+  };
 }
 
 /** @param ke the method whose public value came; where several proposals would do, one that fits it saves a round trip (§1.3) */
@@ -208,39 +194,8 @@ export function childAnswer(agreement: ChildAgreement, proposal: Proposal): Payl
     { kind: 'SA', proposals: [proposal] },
     { kind: 'TSi', selectors: agreement.remoteTs },
     { kind: 'TSr', selectors: agreement.localTs },
+    ...(agreement.additional === true ? [notify(NotifyType.ADDITIONAL_TS_POSSIBLE)] : []),
   ];
-}
-
-/** With an address still to be assigned, the initiator proposes everything and lets the responder narrow (RFC 7296 §2.19). */
-function proposeSelectors(
-  selectors: readonly (TrafficSelector | DynamicSelector)[],
-  addresses: readonly string[],
-  asked: readonly string[] = [],
-): TrafficSelector[] {
-  const families = addresses.length === 0 ? [...new Set(asked.map((ip) => (isIpv6(ip) ? 6 : 4)))] : [];
-  const open = selectors.filter(isDynamic).flatMap((ts) => families.map((family) => asDynamic(ts, anySelector(family))));
-  return [...resolveDynamic(selectors, addresses), ...open];
-}
-
-/** Where our end of the traffic sits: the address assigned to us, none yet while one is asked for, else our own. */
-function ownAddresses(sa: IkeSa): readonly string[] {
-  if (sa.assignedToUs) return sa.assigned;
-  return requestedAddresses(sa).length > 0 ? [] : [sa.local.ip];
-}
-
-const peerAddresses = (sa: IkeSa): readonly string[] => (!sa.assignedToUs && sa.assigned.length > 0 ? sa.assigned : [sa.remote.ip]);
-
-const requestedAddresses = (sa: IkeSa): readonly string[] =>
-  sa.establishedAt === undefined && sa.originalRole === 'initiator' ? (sa.connection?.virtualIps ?? []) : [];
-
-function tsUnacceptable(what: string, wanted: readonly TrafficSelector[], allowed: readonly TrafficSelector[]): NegotiationFailure {
-  const list = (selectors: readonly TrafficSelector[]) => selectors.map(formatSelector).join(', ') || 'none';
-  return new NegotiationFailure(`${what}: wanted ${list(wanted)}; here ${list(allowed)}`, {
-    code: 'TS_UNACCEPTABLE',
-    notify: NotifyType.TS_UNACCEPTABLE,
-    section: 'RFC 7296 §2.9',
-    hint: 'Make local and remote traffic selectors of both ends overlap.',
-  });
 }
 
 export const spiOctets = (spi: number): Uint8Array => new Uint8Array([spi >>> 24, spi >>> 16, spi >>> 8, spi]);

@@ -30,6 +30,16 @@ export const child = section({
   ),
   local_ts: key(selectors, 'Traffic at our end. `dynamic` is our address, or the one we were given.', 'dynamic'),
   remote_ts: key(selectors, 'Traffic at the other end. `dynamic` is its address, or the one it was given.', 'dynamic'),
+  narrow: key(
+    flag,
+    'Whether traffic may come down to what both ends allow (RFC 7296 §2.9). With no, a peer that asks for more is refused, and an answer with less is not taken.',
+    'yes',
+  ),
+  single_pair: key(
+    flag,
+    'As responder, one pair of addresses for each CHILD_SA: a peer that asks for more is told so (SINGLE_PAIR_REQUIRED), or gets the pair it has a packet for.',
+    'no',
+  ),
   esp_proposals: key(proposals, 'ESP algorithms.', 'default'),
   ah_proposals: key(proposals, 'AH algorithms, in the place of ESP.'),
   pfs: key(
