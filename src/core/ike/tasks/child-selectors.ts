@@ -171,13 +171,13 @@ export function tsUnacceptable(
   what: string,
   wanted: readonly TrafficSelector[],
   allowed: readonly TrafficSelector[],
-  hint = 'Make local and remote traffic selectors of both ends overlap.',
+  hint?: string,
 ): NegotiationFailure {
   return new NegotiationFailure(`${what}: wanted ${listed(wanted)}; here ${listed(allowed)}`, {
     code: 'TS_UNACCEPTABLE',
     notify: NotifyType.TS_UNACCEPTABLE,
     section: 'RFC 7296 §2.9',
-    hint,
+    hint: hint ?? 'Make local and remote traffic selectors of both ends overlap.',
   });
 }
 
