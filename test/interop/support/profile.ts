@@ -65,6 +65,8 @@ export interface SwanctlOptions {
   readonly child?: Settings;
   /** Added at the top, such as pools. */
   readonly sections?: Settings;
+  /** Added to the sections of `secrets`. */
+  readonly secrets?: Settings;
 }
 
 /** swanctl.conf with one connection `net` and one child `net` between the protected networks of two hosts. */
@@ -96,6 +98,7 @@ export function swanctlConf(options: SwanctlOptions): Settings {
     },
     secrets: identity.auth === 'psk' ? { 'ike-net': { secret: `"${identity.secret}"` } } : {},
     ...options.sections,
+    secrets: { ...(identity.auth === 'psk' ? { 'ike-net': { secret: `"${identity.secret}"` } } : {}), ...options.secrets },
   };
 }
 

@@ -251,10 +251,12 @@ export interface ConfigurationOptions {
   /** Added to the connection, or replacing what stands there. */
   readonly connection?: object;
   readonly child?: object;
+  /** Added to the secrets. */
+  readonly secrets?: object;
 }
 
 /** Our configuration with one connection `net` and one child `net` between the protected networks of two hosts. */
-export function configuration({ host, peer, identity, ike, esp, connection = {}, child = {} }: ConfigurationOptions): object {
+export function configuration({ host, peer, identity, ike, esp, connection = {}, child = {}, secrets = {} }: ConfigurationOptions): object {
   const own = identity.auth === 'psk' ? {} : { certs: identity.certificate, key: identity.key };
   return {
     addresses: `${host.inside}/24`,
@@ -272,8 +274,8 @@ export function configuration({ host, peer, identity, ike, esp, connection = {},
       },
     },
     ...(identity.auth === 'psk'
-      ? { secrets: { net: { kind: 'psk', secret: identity.secret } } }
-      : { authorities: { net: { cacert: identity.authority } } }),
+      ? { secrets: { net: { kind: 'psk', secret: identity.secret }, ...secrets } }
+      : { authorities: { net: { cacert: identity.authority } }, secrets }),
   };
 }
 
