@@ -96,9 +96,8 @@ export function swanctlConf(options: SwanctlOptions): Settings {
         },
       },
     },
-    secrets: identity.auth === 'psk' ? { 'ike-net': { secret: `"${identity.secret}"` } } : {},
-    ...options.sections,
     secrets: { ...(identity.auth === 'psk' ? { 'ike-net': { secret: `"${identity.secret}"` } } : {}), ...options.secrets },
+    ...options.sections,
   };
 }
 
