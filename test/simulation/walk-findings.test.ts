@@ -91,15 +91,21 @@ describe('rekeyings that cross', () => {
     },
   );
 
-  test('the data plane is slow with the rival: it stays one', () => {
-    const { net, a, b } = establishedPair({ link: { delay: 20 }, a: { child: START } });
-    a.fault({ ask: 'install', outcome: 'late', delay: 900 });
-    b.rekeyChild();
-    a.rekeyChild();
-    net.settle({ quiet: 120_000 });
-    expectOneChild(a, b);
-    expectTrafficBothWays(net, a, b);
-  });
+  test.each(['a.Ni', 'a.Nr', 'b.Ni', 'b.Nr'] as const)(
+    'the data plane is slow with the rival: both find the same one redundant (lowest is %s)',
+    (lowest) => {
+      for (const slow of ['a', 'b'] as const) {
+        const pair = establishedPair({ nonces: lowestIs(lowest), link: { delay: 20 }, a: { child: START } });
+        const { net, a, b } = pair;
+        pair[slow].fault({ ask: 'install', outcome: 'late', delay: 900 });
+        a.rekeyChild();
+        b.rekeyChild();
+        net.settle({ quiet: 120_000 });
+        expectOneChild(a, b);
+        expectTrafficBothWays(net, a, b);
+      }
+    },
+  );
 });
 
 describe('IKE rekeyings that cross', () => {
@@ -144,6 +150,7 @@ describe('restart with a snapshot in the middle of an exchange', () => {
     'rekeying a child': (peer: Peer) => peer.rekeyChild(),
     'making another child': (peer: Peer) => peer.createChild('net'),
     'deleting a child': (peer: Peer) => peer.deleteChild(),
+    'ending a child whose lifetime is over': (peer: Peer) => peer.observe({ kind: 'hard-expire', child: peer.children[0]!.id }),
   };
   test.each(Object.keys(begin) as (keyof typeof begin)[])('%s: both ends hold the same in the end', (what) => {
     for (const wait of [0, 5, 15, 25, 35, 45, 55]) {
@@ -170,6 +177,29 @@ describe('restart with a snapshot in the middle of an exchange', () => {
     expect(a.heard('ike-down')).toEqual([]);
     expectTrafficBothWays(net, a, b);
   });
+});
+
+test('what an IKE SA is to take over goes while its own is being installed: the new one sends at once', () => {
+  const { net, a, b } = establishedPair({ link: { delay: 20 } });
+  b.fault({ ask: 'install', outcome: 'late', delay: 1500 });
+  a.initiate();
+  net.run(200);
+  b.deleteChild(b.children.find(({ state }) => state === 'installed')!.id);
+  net.settle({ quiet: 120_000 });
+  expectOneChild(a, b);
+  expectTrafficBothWays(net, a, b);
+});
+
+test('a peer that shows up behind another mapping gets at once what was lost on the way to the old one (RFC 7296 §2.23)', () => {
+  const { net, a, b, nat } = establishedPair({ nat: {}, connection: { retransmission: { initial: 1000, base: 1.8, giveUp: 40_000 } } });
+  nat!.rebind();
+  b.rekeyChild();
+  // the last copy but one is out, the next would be too late
+  net.run(35_000);
+  a.checkLiveness();
+  net.settle({ quiet: 60_000 });
+  expect(b.heard('ike-down')).toEqual([]);
+  expectOneChild(a, b).bornIn('b');
 });
 
 describe('coming back by itself', () => {

@@ -344,6 +344,7 @@ export function endOfLife(world: EndpointWorld, child: ChildSa): void {
     what: `deleting CHILD_SA ${spec.name}`,
     key: `delete-child ${child.id}`,
     ofChild: true,
+    owes: { protocol: spec.protocol, spi: spec.inbound.spi },
     start: () => deleteHalf(protocol, spec.inbound.spi),
   });
   if (child.wantedBack && !rekeying) enqueueCreate(world, sa, policy);

@@ -10,7 +10,7 @@ import { respondInformational } from './exchanges/informational.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { isFirst, logMessage, open, seal, transmit } from './messenger.ts';
 import { answerTo, findNotify, invalidSyntax, notify } from './notifies.ts';
-import { armRetransmission } from './outbound.ts';
+import { armRetransmission, repeatAtOnce } from './outbound.ts';
 import { outcomeOf } from './outcome.ts';
 import { type Path, pathOf } from './path.ts';
 import type { Inbound, Reply, Routine } from './routine.ts';
@@ -262,7 +262,9 @@ function heed(world: World, sa: IkeSa): void {
 function followPeer(world: World, sa: IkeSa, { local, remote, encap }: Datagram, stranger: boolean): void {
   if (sameAddress(sa.remote, remote) && sameAddress(sa.local, local) && sa.encap === encap) return;
   // RFC 4555 §3.8: with MOBIKE only UPDATE_SA_ADDRESSES moves an IKE SA
-  if (stranger || (sa.mobike === undefined && sa.nat.theirs && !sa.nat.ours)) world.moved(sa, { local, remote, encap });
+  if (!stranger && (sa.mobike !== undefined || !sa.nat.theirs || sa.nat.ours)) return;
+  world.moved(sa, { local, remote, encap });
+  repeatAtOnce(world, sa);
 }
 
 /**

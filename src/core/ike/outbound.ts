@@ -101,6 +101,12 @@ function sendCopies(world: World, sa: IkeSa, request: Outstanding): void {
   }
 }
 
+/** The peer shows up elsewhere: what went to where it was is lost, and by now the next copy may be due too late (§2.23). */
+export function repeatAtOnce(world: World, sa: IkeSa): void {
+  for (const request of sa.window.outstanding) request.nextAt = world.now;
+  armRetransmission(world, sa);
+}
+
 export function armRetransmission(world: World, sa: IkeSa): void {
   let at = Number.POSITIVE_INFINITY;
   for (const request of sa.window.outstanding) at = Math.min(at, request.nextAt);

@@ -10,6 +10,7 @@ import { MessageWindow } from './message-window.ts';
 import { deleteHalves } from './tasks/child-delete.ts';
 import { notInstalled } from './tasks/child-install.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
+import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { catchUp, trafficPath } from './tasks/mobike-line.ts';
 import { resumeMobike } from './tasks/mobike-roam.ts';
 import { type MobikeSnapshot, restoreMobike, snapshotMobike } from './tasks/mobike-state.ts';
@@ -59,6 +60,8 @@ interface IkeSaSnapshot {
   readonly age: Millis;
   /** The last authentication, which is older than an SA that was rekeyed. */
   readonly authentication?: { readonly age: Millis; readonly byUs: boolean; readonly endsIn: Millis | undefined } | undefined;
+  /** The operator asked for its end, which has not come yet. */
+  readonly unwanted: boolean;
   readonly children: readonly ChildSaSnapshot[];
   /** Inbound SPIs of what is in the making or on its way out: the peer may hold it, the next life will not. */
   readonly unfinished: readonly { readonly protocol: 'ESP' | 'AH'; readonly spi: number }[];
@@ -94,7 +97,9 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
     world.notice({ kind: 'ike-up', ikeSa: sa.id, info: sa.info() });
     // the first thing to know: does the peer still have it?
     world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: (owner) => checkLiveness(world, owner) });
-    const { unfinished } = saved;
+    const { unfinished, unwanted } = saved;
+    sa.unwanted = unwanted;
+    if (unwanted) world.enqueue(sa, { what: 'deleting the IKE SA', key: 'delete-ike', start: (owner) => deleteIkeSa(world, owner, ENDED) });
     if (unfinished.length > 0)
       world.enqueue(sa, { what: 'deleting what a former life began', key: 'delete-unfinished', start: () => deleteHalves(unfinished) });
     resumeMobike(world, sa);
@@ -138,9 +143,11 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
       byUs: sa.reauth.byUs,
       endsIn: sa.reauth.endsAt === undefined ? undefined : sa.reauth.endsAt - world.now,
     },
+    unwanted: sa.unwanted,
     children: [...sa.children.values()].filter(isKept).map((c) => snapshotChild(world, c)),
     unfinished: [
       ...[...sa.offeredSpis].map((spi) => ({ protocol: 'ESP' as const, spi })),
+      ...[...sa.jobs, ...sa.deferred, ...sa.active].flatMap(({ owes }) => owes ?? []),
       ...[...sa.children.values()]
         .filter((c) => c.is('rekeyed', 'deleting') || (c.usable && !isKept(c)))
         .map((c) => ({ protocol: c.spec.protocol, spi: c.inboundSpi })),
@@ -263,6 +270,7 @@ function copyKeys(keys: IkeKeys): IkeKeys {
   };
 }
 
+const ENDED = 'deleted by the operator';
 /** Far more messages than a life sends between two snapshots. */
 const IV_SKIP = 1n << 20n;
 const INSTALL_DEADLINE: Millis = 30_000;

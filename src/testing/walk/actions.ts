@@ -1,7 +1,7 @@
 import type { ChildSaInfo, IkeSaInfo } from '../../core/ike/index.ts';
 import type { SeededRandom } from '../seeded.ts';
 import { ATTACKS } from './attacks.ts';
-import { askChild, quiet } from './quiet.ts';
+import { allowOneMore, askChild, quiet } from './quiet.ts';
 import type { Line, Side, WalkWorld } from './world.ts';
 
 /** One thing that an operator, the network or an attacker can do. */
@@ -55,6 +55,8 @@ const OPERATOR: readonly WalkAction[] = [
       const [sa] = up(side, line);
       if (sa === undefined || sa.children.length >= 4) return undefined;
       const policy = random.pick(line.setting.children);
+      // its responder may send on it before the initiator has heard that it stands
+      world.leak([line], world.now + 10_000);
       askChild(line, side, policy, sa.id);
       return `${side.name} ${policy}`;
     },
@@ -95,6 +97,8 @@ const OPERATOR: readonly WalkAction[] = [
       // the client’s own trying ends with its own operator alone
       if (side === line.client) {
         line.wanted = false;
+        // nobody brings back what was saved before
+        side.saved = undefined;
         side.peer.command({ kind: 'terminate', connection: 'hub' });
       } else for (const sa of up(side, line)) side.peer.deleteIke(sa.id);
       return `${side.name} ${line.client.name}`;
@@ -106,7 +110,11 @@ const OPERATOR: readonly WalkAction[] = [
     ...onChild(
       'lifetime of child over',
       1,
-      (side, child) => side.peer.observe({ kind: 'hard-expire', child: child.id }),
+      (side, child, line) => {
+        // both ends may make it anew, one for its lifetime, the other for CHILD_SA_NOT_FOUND (RFC 7296 §2.25.1)
+        allowOneMore(line, child.name);
+        side.peer.observe({ kind: 'hard-expire', child: child.id });
+      },
       'a lifetime was over',
     ),
     harsh: true,
@@ -121,8 +129,7 @@ const OPERATOR: readonly WalkAction[] = [
       if (!line.wanted) return undefined;
       world.excuse([line], 'traffic asked for a child');
       const policy = random.pick(line.setting.children);
-      const count = line.children.get(policy) ?? { stood: 0, asked: 0 };
-      line.children.set(policy, { ...count, asked: count.asked + 1 });
+      allowOneMore(line, policy);
       line.client.peer.observe({ kind: 'acquire', connection: 'hub', child: policy });
       return `${line.client.name} ${policy}`;
     },
@@ -370,7 +377,7 @@ function onIkeSa(name: string, weight: number, act: (side: Side, sa: IkeSaInfo) 
   };
 }
 
-function onChild(name: string, weight: number, act: (side: Side, child: ChildSaInfo) => void, excuse?: string): WalkAction {
+function onChild(name: string, weight: number, act: (side: Side, child: ChildSaInfo, line: Line) => void, excuse?: string): WalkAction {
   return {
     name,
     weight,
@@ -380,7 +387,7 @@ function onChild(name: string, weight: number, act: (side: Side, child: ChildSaI
       if (children.length === 0) return undefined;
       if (excuse !== undefined) world.excuse([line], excuse);
       const child = random.pick(children);
-      act(side, child);
+      act(side, child, line);
       return `${side.name} ${child.name}`;
     },
   };

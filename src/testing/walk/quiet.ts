@@ -101,9 +101,13 @@ function restoreWanted(world: WalkWorld): boolean {
 
 /** The operator of one end wants one more CHILD_SA. */
 export function askChild(line: Line, side: Side, policy: string, ikeSa: number): void {
+  allowOneMore(line, policy);
+  side.peer.createChild(policy, ikeSa);
+}
+
+export function allowOneMore(line: Line, policy: string): void {
   const { stood, asked } = line.children.get(policy) ?? { stood: 0, asked: 0 };
   line.children.set(policy, { stood, asked: asked + 1 });
-  side.peer.createChild(policy, ikeSa);
 }
 
 /** How many of everything stand now, and how many may. */

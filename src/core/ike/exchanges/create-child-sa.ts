@@ -240,15 +240,17 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
   const [mode, rest] = splitMode(childAnswer(agreement, proposal));
   const [sap, ...selectors] = rest as [Payload, ...Payload[]];
   const answer: Payload[] = [...mode, sap, { kind: 'Nonce', data: nonces.Nr }, ...(accepted ? [accepted.payload] : []), ...selectors];
-  const complete = function* (secrets: readonly Uint8Array[]): Routine<void> {
+  const complete = function* (secrets: readonly Uint8Array[]): Routine<ChildSa> {
     const place = old ? { replaces: old, outboundActive: false } : inPlaceOf(sa, agreement, twins(world, sa));
     const child = yield* installChild(world, sa, agreement, nonces, secrets, place);
     if (old) noteRekeyed(world, old, child);
+    return child;
   };
   const { additional } = agreement.suite;
   if (additional === undefined) {
-    yield* complete(sharedSecrets);
-    return { payloads: answer };
+    const child = yield* complete(sharedSecrets);
+    // not before the answer that tells of it is on its way
+    return { payloads: answer, afterwards: () => settleLateRival(world, sa, child) };
   }
   const half: HalfMade = {
     replaces: old,
@@ -263,6 +265,24 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
     },
   };
   return { payloads: [...answer, halfMake(world, sa, half)] };
+}
+
+/** Our own rekeying of the same child was over before the peer's was installed: which of the two is redundant is decided now (§2.8.1). */
+function settleLateRival(world: World, sa: IkeSa, theirs: ChildSa): void {
+  const { replaces } = theirs.spec;
+  if (replaces === undefined) return;
+  const ours = [...sa.children.values()].find((c) => c.createdByUs && c.spec.replaces === replaces && c.usable);
+  const old = world.child(replaces);
+  if (ours === undefined || !theirs.usable || old?.is('installed', 'rekeying') === true) return;
+  if (redundantOf(ours, theirs) === 'theirs') return awaitDelete(world, theirs);
+  awaitDelete(world, ours);
+  activate(world, theirs);
+  world.enqueue(sa, {
+    what: `deleting CHILD_SA ${ours.spec.name}`,
+    key: `delete-child ${ours.id}`,
+    ofChild: true,
+    start: () => deleteChild(world, ours, 'made redundant by a crossing rekey'),
+  });
 }
 
 function splitMode(answer: readonly Payload[]): [readonly Payload[], readonly Payload[]] {

@@ -74,7 +74,9 @@ function replacedBy(world: World, sa: IkeSa, successor: ChildSa): ChildSa | unde
 function hasStandIn(world: World, sa: IkeSa, successor: ChildSa): boolean {
   const { replaces } = successor.spec;
   if (replaces === undefined) return false;
-  const rival = [...sa.children.values()].some((c) => c !== successor && c.spec.replaces === replaces && c.usable);
+  const rival = [...sa.children.values()].some(
+    (c) => c !== successor && c.spec.replaces === replaces && c.is('installing', 'installed', 'rekeying'),
+  );
   return rival || world.child(replaces)?.is('installed', 'rekeying', 'rekeyed') === true;
 }
 

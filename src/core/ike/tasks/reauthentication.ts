@@ -139,8 +139,11 @@ export function inPlaceOf(
 
 /** The child stands, and waits for the traffic of one that hangs on another IKE SA. */
 export function awaitTakeOver(world: World, child: ChildSa): void {
-  const old = child.spec.replaces === undefined ? undefined : world.child(child.spec.replaces);
-  if (old === undefined || old.ikeSa === child.ikeSa || child.spec.outboundActive) return;
+  if (child.spec.replaces === undefined || child.spec.outboundActive) return;
+  const old = world.child(child.spec.replaces);
+  // it went while this one was being installed: nothing else would set it going
+  if (old === undefined) return activate(world, child);
+  if (old.ikeSa === child.ikeSa) return;
   const sa = world.ikeSas.get(child.ikeSa);
   const known = [...(sa?.children.values() ?? [])].some((other) => other.takesOverFrom?.ikeSa === old.ikeSa);
   if (!known) world.notice({ kind: 'ike-reauthenticated', from: old.ikeSa, to: child.ikeSa, byUs: false });
