@@ -2,9 +2,6 @@
  * Random walks: a seed makes a small world of real endpoints on a simulated internet, and draws some hundred steps from everything that
  * an operator, a network or an attacker can do. The invariants hold at each of them, or the walk says why not and how to replay it.
  */
-export { ACTIONS, type WalkAction } from './actions.ts';
 export { INVARIANTS, type InvariantName } from './invariants.ts';
 export { explainWalk } from './report.ts';
-export { type Breakage, runWalk, type WalkOptions, type WalkResult, type WalkStep } from './runner.ts';
-export { shrink } from './shrink.ts';
-export { WalkWorld } from './world.ts';
+export { runWalk, type WalkOptions } from './runner.ts';
