@@ -402,6 +402,29 @@ describe('several addresses (§3.6, §3.10)', () => {
     expectInvariants(net);
   });
 
+  test('a better path is tested in vain: the present one stays, whatever else there is', () => {
+    const made = roamers({ more: { b: [B2, '198.51.100.4'] }, connection: { liveness: { delay: 5000 } } });
+    const { net, a, b } = made;
+    let present: string | undefined;
+    let lose = false;
+    net.internet.core.intercept((packet) => {
+      if (packet.destination.ip === B1) lose = true;
+      if (packet.destination.ip === B1 || packet.source.ip === B1) return [];
+      if (!lose || packet.destination.ip !== present) return undefined;
+      lose = false;
+      return [];
+    });
+    net.run(9000);
+    expect(a.heard('moved')).toHaveLength(1);
+    // a test of B1 falls back to the path in use, where the first copy is lost: that alone is no reason to ask everywhere
+    present = a.ikeSas[0]!.remote.ip;
+    net.run(200_000);
+    expect(a.sent.filter(({ remote }) => remote.ip === B1).length).toBeGreaterThan(5);
+    expect(a.heard('moved')).toHaveLength(1);
+    expectPath(made, A1, present);
+    expectTrafficBothWays(net, a, b);
+  });
+
   test('the link of a dies silently, it has another: the same', () => {
     const made = roamers({ more: { a: [A2] }, connection: { liveness: { delay: 5000 } } });
     const { net, a, b } = made;
@@ -554,6 +577,24 @@ describe('who may move what (§3.7, §5)', () => {
     expect(b.ikeSas).toEqual([]);
     expect(b.heard('ike-down')[0]!.error?.code).toBe('COOKIE2_MISMATCH');
     expect(b.plane.children).toEqual([]);
+  });
+
+  test('the responder at its new address does not return the cookie of the update: the IKE SA is closed (§3.7)', () => {
+    const made = roamers({ more: { b: [B2] } });
+    const { net, a, b } = made;
+    const insider = new Insider(a, 'responder');
+    net.internet.core.intercept((packet) => {
+      if (packet.source.ip !== B2 || packet.protocol !== 'udp') return undefined;
+      const message = packet.data.subarray(4);
+      if ((message[19]! & 0x20) === 0) return undefined;
+      const messageId = new DataView(message.buffer, message.byteOffset).getUint32(20);
+      const flags = { initiator: false, response: true, version: false };
+      return [{ ...packet, data: Uint8Array.of(0, 0, 0, 0, ...insider.request(ExchangeType.INFORMATIONAL, messageId, [], { flags })) }];
+    });
+    b.host.removeAddress(B1);
+    net.run(2000);
+    expect(a.heard('ike-down')[0]!.error?.code).toBe('COOKIE2_MISMATCH');
+    expect(a.plane.children).toEqual([]);
   });
 
   test('an update from the end that does not decide is answered, and is not followed', () => {

@@ -94,7 +94,8 @@ function sendCopies(world: World, sa: IkeSa, request: Outstanding): void {
     return transmit(world, messages, via);
   }
   transmit(world, messages, sa);
-  if (attempts < SUSPICIOUS || !(sa.mobike?.decides || request.anywhere)) return;
+  const suspicious = via === undefined ? SUSPICIOUS : TESTS + SUSPICIOUS;
+  if (attempts < suspicious || !(sa.mobike?.decides || request.anywhere)) return;
   for (const path of otherPaths(world, sa)) {
     request.probed.set(pathKey(path), path);
     transmit(world, messages, path);
