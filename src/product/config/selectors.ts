@@ -8,7 +8,7 @@ export interface SelectorSetting {
   readonly addresses: AddressRange | 'dynamic';
   /** 0 is any. */
   readonly protocol: number;
-  /** 0–65535 is any; 65535–0 is OPAQUE (RFC 7296 §3.13.1). For ICMP type << 8 | code. */
+  /** 0–65535 is any; 65535–0 is OPAQUE (RFC 7296 §3.13.1). For ICMP type << 8 | code (RFC 7296 §3.13.1). */
   readonly startPort: number;
   readonly endPort: number;
 }
@@ -58,8 +58,15 @@ function parsePorts(input: string, protocol: number): Parsed<{ startPort: number
   const [first, last = first, more] = input.split('-').map((part) => portNumber(part.trim()));
   if (first === undefined || last === undefined || more !== undefined)
     return invalid(`${quoted(input)} is not a port or a range of ports`, 'Write 443, 8000-8099 or opaque.');
+  if (first <= last && TYPED.has(protocol)) return valid(icmpRange(first, last));
   return first <= last ? valid({ startPort: first, endPort: last }) : invalid(`the range of ports ${quoted(input)} ends before it begins`);
 }
+
+/** As swanctl.conf has it: below 256 a type with every code, from there on type << 8 | code. */
+const icmpRange = (first: number, last: number): { startPort: number; endPort: number } => ({
+  startPort: first < 256 ? first << 8 : first,
+  endPort: last < 256 ? (last << 8) | 0xff : last,
+});
 
 function portNumber(input: string): number | undefined {
   const number = /^\d{1,5}$/.test(input) ? Number(input) : SERVICES.get(input.toLowerCase());
@@ -98,6 +105,8 @@ const WITH_PORTS = new Set<number>([
   IpProtocol.UDPLITE,
   IpProtocol.MH,
 ]);
+
+const TYPED = new Set<number>([IpProtocol.ICMP, IpProtocol.ICMPv6]);
 
 /** The services one is likely to name in a selector. */
 const SERVICES: ReadonlyMap<string, number> = new Map(

@@ -5,7 +5,7 @@ import { key, section } from './section.ts';
 
 const selectors = words(
   'TrafficSelectors',
-  'Prefixes, ranges FIRST-LAST, addresses or `dynamic`, each with [PROTOCOL/PORT] behind it if wanted.',
+  'Prefixes, ranges FIRST-LAST, addresses or `dynamic`, each with [PROTOCOL/PORT] behind it if wanted; for ICMP a type, or type × 256 + code.',
   ['10.0.0.0/24', 'dynamic', '10.1.0.0/16[tcp/443]', '10.0.0.1-10.0.0.9[udp/8000-8099]'],
   parseSelector,
 );

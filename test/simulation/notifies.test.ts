@@ -1,0 +1,124 @@
+import { describe, expect, test } from 'vitest';
+import { concat, fromHex, utf8 } from '../../src/core/bytes/index.ts';
+import { ExchangeType, NotifyType, type Payload } from '../../src/core/wire/index.ts';
+import { espProposal, establishedPair, expectInvariants, expectTrafficBothWays, pair, subnet } from '../../src/testing/index.ts';
+import { Insider, RawInitiator } from './insider.ts';
+
+const CHILD = { proposals: [espProposal('aes128gcm16-noesn')] };
+const status = (notify: number, data: Uint8Array = new Uint8Array(0)): Payload => ({
+  kind: 'N',
+  notify,
+  protocol: 0,
+  spi: new Uint8Array(0),
+  data,
+});
+const notifiesOf = (payloads: readonly Payload[]) => payloads.flatMap((payload) => (payload.kind === 'N' ? [payload.notify] : []));
+const ofChild = (...notifies: readonly Payload[]): Payload[] => [
+  ...notifies,
+  { kind: 'SA', proposals: [{ ...CHILD.proposals[0]!, spi: Uint8Array.of(0xc0, 0, 0, 9) }] },
+  { kind: 'Nonce', data: new Uint8Array(32).fill(7) },
+  { kind: 'TSi', selectors: [subnet('10.1.0.0/24')] },
+  { kind: 'TSr', selectors: [subnet('10.2.0.0/24')] },
+];
+
+/** A request in the name of `a`, what `b` answers, and what the log of `b` says of the request. */
+function ask(payloads: readonly Payload[]) {
+  const world = establishedPair({ child: CHILD });
+  const { net, a, b } = world;
+  const insider = new Insider(a);
+  const [before, heard] = [b.sent.length, b.heard('message').length];
+  b.inject(insider.request(ExchangeType.CREATE_CHILD_SA, 2, payloads), { ip: '192.0.2.1', port: 500 });
+  net.run(10);
+  const answer = b.sent[before];
+  return {
+    ...world,
+    answer: answer === undefined ? [] : insider.open(concat(answer.data)),
+    log: b
+      .heard('message')
+      .slice(heard)
+      .filter((notice) => notice.direction === 'in')[0]!.text,
+  };
+}
+
+describe('NON_FIRST_FRAGMENTS_ALSO (RFC 7296 §1.3.1)', () => {
+  // without stateful checks of fragments (RFC 4301 §7.3) nobody here wants them
+  test('asked for, it is left out of the answer, and the child is made all the same', () => {
+    const { b, answer, log } = ask(ofChild(status(NotifyType.NON_FIRST_FRAGMENTS_ALSO)));
+    expect(notifiesOf(answer)).toEqual([]);
+    expect(answer.map(({ kind }) => kind)).toEqual(['SA', 'Nonce', 'TSi', 'TSr']);
+    expect(b.plane.children).toHaveLength(2);
+    expect(log).toContain('NON_FIRST_FRAGMENTS_ALSO');
+  });
+
+  test('it is not asked for', () => {
+    const { net } = establishedPair({ child: CHILD });
+    expect(net.transcript.messages.some(({ summary }) => summary.includes('NON_FIRST_FRAGMENTS_ALSO'))).toBe(false);
+  });
+});
+
+describe('ESP_TFC_PADDING_NOT_SUPPORTED (RFC 7296 §1.3.1)', () => {
+  test('a peer that says so gets packets without padding, and is not told so itself', () => {
+    const { b, answer, log } = ask(ofChild(status(NotifyType.ESP_TFC_PADDING_NOT_SUPPORTED)));
+    expect(notifiesOf(answer)).toEqual([]);
+    expect(log).toContain('ESP_TFC_PADDING_NOT_SUPPORTED');
+    const payload = utf8('as long as it is');
+    const child = b.plane.children.at(-1)!;
+    // header, IV, payload, trailer to a multiple of four, ICV
+    expect(b.plane.seal(child.id, payload)).toHaveLength(8 + 8 + 20 + 16);
+  });
+});
+
+describe('HTTP_CERT_LOOKUP_SUPPORTED (RFC 7296 §3.6)', () => {
+  test('is named in the log, and not said back: nothing here fetches certificates', () => {
+    const { net, b } = pair({ child: CHILD });
+    const peer = new RawInitiator(net, b, {
+      authPayloads: (payloads) => [...payloads, status(NotifyType.HTTP_CERT_LOOKUP_SUPPORTED)],
+    });
+    peer.init();
+    const answer = peer.auth() ?? [];
+    expect(b.established).toHaveLength(1);
+    expect(notifiesOf(answer)).not.toContain(NotifyType.HTTP_CERT_LOOKUP_SUPPORTED);
+    expect(b.heard('message').some(({ direction, text }) => direction === 'in' && text.includes('HTTP_CERT_LOOKUP_SUPPORTED'))).toBe(true);
+  });
+});
+
+describe('small notifies that are malformed', () => {
+  test.each([
+    NotifyType.NON_FIRST_FRAGMENTS_ALSO,
+    NotifyType.ESP_TFC_PADDING_NOT_SUPPORTED,
+    NotifyType.HTTP_CERT_LOOKUP_SUPPORTED,
+    NotifyType.ADDITIONAL_TS_POSSIBLE,
+  ])('%i with data, twice, and where it has no place, changes nothing', (type) => {
+    const { net, a, b, answer } = ask(ofChild(status(type, fromHex('00ff00ff')), status(type)));
+    expect(notifiesOf(answer)).toEqual([]);
+    expect(b.plane.children).toHaveLength(2);
+    b.deleteChild(b.plane.children.at(-1)!.id);
+    net.settle();
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
+  });
+});
+
+describe('Vendor IDs (RFC 7296 §3.12)', () => {
+  const strongSwan = fromHex('882fe56d6fd20dbc2251613b2ebe5beb');
+  const vendor = (data: Uint8Array): Payload => ({ kind: 'V', data });
+
+  test('those that are known are named in the log, visible text stands in quotes, the rest as octets', () => {
+    const { b, log } = ask([vendor(strongSwan), ...ofChild(), vendor(utf8('Lab VPN 3.1')), vendor(fromHex('00010203'))]);
+    expect(log).toContain('strongSwan');
+    expect(log).toContain('"Lab VPN 3.1"');
+    expect(log).toContain('00010203');
+    expect(b.plane.children).toHaveLength(2);
+  });
+
+  test('in IKE_SA_INIT, any number of them and of any length, they change nothing', () => {
+    const { net, b } = pair({ child: CHILD });
+    const many = Array.from({ length: 60 }, (_, i) => vendor(i % 2 === 0 ? strongSwan : new Uint8Array(i).fill(0x0a)));
+    const peer = new RawInitiator(net, b, { initPayloads: (payloads) => [...many, ...payloads, ...many] });
+    expect(peer.init()).toBe(true);
+    peer.auth();
+    expect(b.established).toHaveLength(1);
+    // what a peer writes cannot break the lines of a log
+    for (const { text } of b.heard('message')) expect(text).not.toContain('\n\n');
+  });
+});
