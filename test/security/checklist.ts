@@ -346,7 +346,16 @@ export const RULES: readonly (Omit<Row, 'names' | 'wrong'> & { readonly rule: st
     rule: 'NAT detection is a hint; only authentic traffic moves an address.',
     tests: { 'simulation/nat.test.ts': ['b does not follow what is not authentic'] },
   },
-  { rule: 'Redirects end.', waits: { room: /redirect/, reason: 'nobody is redirected, and no redirect is followed' } },
+  {
+    rule: 'Redirects end.',
+    tests: {
+      'simulation/redirect.test.ts': [
+        'a circle of gateways ends after max_redirects with one clear error (§7)',
+        'two full gateways do not play ball with a client',
+        'redirects of a session count for the limit too',
+      ],
+    },
+  },
   {
     rule: 'INVALID_SPI in clear leads to a liveness check at most.',
     tests: { 'security/spoofed.test.ts': ['at most a question whether the peer lives'] },
