@@ -8,7 +8,7 @@ export const B1 = '198.51.100.2';
 export const B2 = '198.51.100.3';
 export const VICTIM = '203.0.113.66';
 
-export type Roamers = Pair & { readonly insideNat: (nat: Nat, address: string) => void };
+type Roamers = Pair & { readonly insideNat: (nat: Nat, address: string) => void };
 
 /** `a` may be anywhere and has more than one address if told so; so has `b`. MOBIKE on both, and established. */
 export function roamers(
