@@ -1,7 +1,7 @@
 import { concat, EMPTY, toHex } from '../bytes/bytes.ts';
 import { ApiMisuse, TunnelwrightError } from '../bytes/errors.ts';
 import type { RandomSource } from '../crypto/index.ts';
-import { type Identification, type Message, parseMessage } from '../wire/index.ts';
+import { type Identification, isAddressRange, type Message, parseMessage, type TrafficSelector } from '../wire/index.ts';
 import { Asks } from './asks.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
@@ -50,6 +50,7 @@ export class EndpointWorld implements World {
   readonly #byPeer = new Map<string, Set<IkeSa>>();
   readonly #children = new Map<number, ChildSa>();
   readonly #childSpis = new Set<number>();
+  readonly #childrenByPlace = new Map<string, Set<ChildSa>>();
   #lastIkeSaId = 0;
   #lastChildId = 0;
 
@@ -278,6 +279,14 @@ export class EndpointWorld implements World {
     sa.children.set(child.id, child);
     this.#children.set(child.id, child);
     this.#childSpis.add(child.inboundSpi);
+    const place = placeOf(child.remoteTs);
+    const there = this.#childrenByPlace.get(place);
+    if (there === undefined) this.#childrenByPlace.set(place, new Set([child]));
+    else there.add(child);
+  }
+
+  childrenTowards(remoteTs: readonly TrafficSelector[]): Iterable<ChildSa> {
+    return this.#childrenByPlace.get(placeOf(remoteTs)) ?? [];
   }
 
   child(id: number): ChildSa | undefined {
@@ -292,6 +301,10 @@ export class EndpointWorld implements World {
     this.ikeSas.get(child.ikeSa)?.children.delete(child.id);
     this.#children.delete(child.id);
     this.#childSpis.delete(child.inboundSpi);
+    const place = placeOf(child.remoteTs);
+    const there = this.#childrenByPlace.get(place);
+    there?.delete(child);
+    if (there?.size === 0) this.#childrenByPlace.delete(place);
     // an open Ask still points at them: `notInstalled` overwrites them when it is over
     if (!wasInstalling) child.forgetKeys();
     settleTakeOver(this, child);
@@ -361,6 +374,9 @@ class EffectQueue {
 /** A platform may hand over a subclass whose `slice` is a view; here it copies. */
 const plainView = (data: Uint8Array): Uint8Array =>
   data.constructor === Uint8Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+
+/** Where the traffic of a child goes, well enough told to find one among thousands. */
+const placeOf = ([first]: readonly TrafficSelector[]): string => (first !== undefined && isAddressRange(first) ? toHex(first.start) : '');
 
 const peerKey = (id: Identification): string => `${id.idType}:${toHex(canonicalOctets(id))}`;
 

@@ -51,13 +51,12 @@ export function scheduleReconnect(world: World, sa: IkeSa, error: TunnelwrightEr
   const { of: old, by: next } = sa.reauth;
   // another IKE SA stands in for this one: the one that was to be replaced, or the one that was to replace it
   const other = old?.heir.isEstablished || (next !== undefined && !next.is('lingering', 'dead'));
-  const replaced = sa.successor !== undefined || other || standsOtherwise(world, sa);
-  if (connection === undefined || sa.unwanted || replaced || putOffReconnect(world, sa, error)) return;
+  if (connection === undefined || sa.unwanted || sa.successor !== undefined || other || putOffReconnect(world, sa, error)) return;
   const wasUp = (sa.establishedAt ?? old?.establishedAt) !== undefined;
   const silent = error instanceof TimedOut;
   const wanted = connection.children.some((c) => (silent ? c.dpdAction : c.closeAction) === 'start');
   const retries = !wasUp && sa.originalRole === 'initiator' && world.reconnects.pending(connection.name);
-  if (!(wasUp && wanted) && !retries) return;
+  if ((!(wasUp && wanted) && !retries) || standsOtherwise(world, sa)) return;
   const stood = world.now - (sa.establishedAt ?? world.now);
   const { timer, at } = world.reconnects.failed(connection.name, world.now, stood);
   world.arm(timer, at);

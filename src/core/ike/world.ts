@@ -1,5 +1,5 @@
 import type { KeyExchangeMethod, RandomSource } from '../crypto/index.ts';
-import type { Identification } from '../wire/index.ts';
+import type { Identification, TrafficSelector } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
 import type { Effect, Millis, Notice, Observation } from './effects.ts';
@@ -102,6 +102,8 @@ export interface World {
   linger(sa: IkeSa, reason: string, error?: unknown): void;
 
   addChild(sa: IkeSa, child: ChildSa): void;
+  /** Children whose remote traffic begins at the same address, of whatever IKE SA. */
+  childrenTowards(remoteTs: readonly TrafficSelector[]): Iterable<ChildSa>;
   child(id: number): ChildSa | undefined;
   removeChild(child: ChildSa, reason: string): void;
   /** Puts all children under another IKE SA (RFC 7296 §2.18). */

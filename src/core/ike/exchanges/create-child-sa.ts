@@ -28,7 +28,6 @@ import { acceptKe, finishKe, InvalidKe, methodWanted, offerKe } from '../tasks/k
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
 import { childRefusal } from '../tasks/pfs.ts';
 import { inPlaceOf } from '../tasks/reauthentication.ts';
-import { twins } from '../tasks/uniqueness.ts';
 import type { World } from '../world.ts';
 import { followUp, halfMadeByPeer, halfMake } from './followup-ke.ts';
 
@@ -138,7 +137,7 @@ function* finishCreate(
     // §2.8: the responder accepts on the new SA before it answers, so we may send at once; unless a crossing rekey may make ours redundant
     const place = own.rekeys
       ? { replaces: own.rekeys, outboundActive: own.rekeys.peerSuccessor === undefined }
-      : inPlaceOf(sa, agreement, []);
+      : inPlaceOf(world, sa, agreement);
     return yield* installChild(world, sa, agreement, nonces, sharedSecrets, place);
   } catch (error) {
     // §1.4.1: the responder has installed it by now, so it must hear that we have not
@@ -241,7 +240,7 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
   const [sap, ...selectors] = rest as [Payload, ...Payload[]];
   const answer: Payload[] = [...mode, sap, { kind: 'Nonce', data: nonces.Nr }, ...(accepted ? [accepted.payload] : []), ...selectors];
   const complete = function* (secrets: readonly Uint8Array[]): Routine<ChildSa> {
-    const place = old ? { replaces: old, outboundActive: false } : inPlaceOf(sa, agreement, twins(world, sa));
+    const place = old ? { replaces: old, outboundActive: false } : inPlaceOf(world, sa, agreement);
     const child = yield* installChild(world, sa, agreement, nonces, secrets, place);
     if (old) noteRekeyed(world, old, child);
     return child;

@@ -19,7 +19,7 @@ import { adoptPpk, blamePpk, judgePpk, type PpkJudgement, type PpkProof, provePp
 import { authLifetime, heedAuthLifetime, inPlaceOf } from '../tasks/reauthentication.ts';
 import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
 import { acceptTicket, grantTicket, settleResumption, ticketRequest } from '../tasks/resumption.ts';
-import { enforceUniqueness, heedInitialContact, initialContact, refuseExcess, twins } from '../tasks/uniqueness.ts';
+import { enforceUniqueness, heedInitialContact, initialContact, refuseExcess } from '../tasks/uniqueness.ts';
 import type { World } from '../world.ts';
 import { pendingKes } from './ike-intermediate.ts';
 
@@ -76,7 +76,7 @@ export function* initiateIkeAuth(
   takeConfiguration(world, sa, connection, payloads);
   if (child === undefined || refused) return false;
   const agreement = takeChildAnswer(sa, child.offer, payloads);
-  yield* installChild(world, sa, agreement, material.nonces, [], inPlaceOf(sa, agreement, []));
+  yield* installChild(world, sa, agreement, material.nonces, [], inPlaceOf(world, sa, agreement));
   return true;
 }
 
@@ -207,7 +207,7 @@ function* firstChild(
     const configuration = yield* leaseAddresses(world, sa, connection, payloads, childless);
     if (childless) return configuration;
     const { agreement, proposal } = takeChildRequest(world, sa, connection, payloads);
-    yield* installChild(world, sa, agreement, material.nonces, [], inPlaceOf(sa, agreement, twins(world, sa)));
+    yield* installChild(world, sa, agreement, material.nonces, [], inPlaceOf(world, sa, agreement));
     return [...configuration, ...childAnswer(agreement, proposal)];
   } catch (error) {
     if (!(error instanceof TunnelwrightError)) throw error;

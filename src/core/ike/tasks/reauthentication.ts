@@ -2,6 +2,7 @@ import { TimedOut } from '../../bytes/errors.ts';
 import { ExchangeType, NotifyType, type Payload } from '../../wire/index.ts';
 import type { ChildSa } from '../child-sa.ts';
 import type { Millis } from '../effects.ts';
+import { sameEnds } from '../identity.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { findNotify, notify } from '../notifies.ts';
 import type { IkeLifetimes } from '../policy.ts';
@@ -117,23 +118,31 @@ export const begunAlike = (a: IkeSa, b: IkeSa): boolean => a.reauth.byUs === b.r
 /**
  * Which child of another IKE SA a new one takes over from, and whether we send on it at once. As responder we do not: the peer installs its
  * half when it has our answer, so we wait for its traffic, or for a moment (RFC 7296 §2.8).
- * @param others IKE SAs between the same identities
  */
 export function inPlaceOf(
+  world: World,
   sa: IkeSa,
   agreement: ChildAgreement,
-  others: readonly IkeSa[],
 ): { readonly replaces: ChildSa | undefined; readonly outboundActive: boolean } {
   const { policy, localTs, remoteTs } = agreement;
   if (sa.reauth.byUs) {
     const own = [...(sa.reauth.of?.heir.children.values() ?? [])].find((c) => c.usable && c.policy.name === policy.name);
     return { replaces: own, outboundActive: true };
   }
-  const old = others
-    .filter((other) => begunAlike(sa, other))
-    .flatMap((other) => [...other.children.values()])
-    .filter((c) => c.usable && c.policy.name === policy.name && c.takenOverBy === undefined)
-    .find((c) => sameSelectors(c.localTs, localTs) && sameSelectors(c.remoteTs, remoteTs));
+  if (agreement.exchangeRole === 'initiator') return { replaces: undefined, outboundActive: true };
+  const olderOfPeer = (id: number): boolean => {
+    const other = world.ikeSas.get(id);
+    return other !== undefined && other !== sa && other.isEstablished && sameEnds(sa, other) && begunAlike(sa, other);
+  };
+  const old = [...world.childrenTowards(remoteTs)].find(
+    (c) =>
+      c.usable &&
+      c.policy.name === policy.name &&
+      c.takenOverBy === undefined &&
+      sameSelectors(c.localTs, localTs) &&
+      sameSelectors(c.remoteTs, remoteTs) &&
+      olderOfPeer(c.ikeSa),
+  );
   return { replaces: old, outboundActive: old === undefined };
 }
 

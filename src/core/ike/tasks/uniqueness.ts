@@ -2,7 +2,7 @@ import { compareBytes } from '../../bytes/bytes.ts';
 import { AuthenticationFailure } from '../../bytes/errors.ts';
 import { ExchangeType, formatIdentification, NotifyType, type Payload } from '../../wire/index.ts';
 import type { Millis } from '../effects.ts';
-import { sameIdentity } from '../identity.ts';
+import { sameEnds } from '../identity.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { notify } from '../notifies.ts';
 import type { Connection } from '../policy.ts';
@@ -40,8 +40,9 @@ export function heedInitialContact(world: World, sa: IkeSa, present: boolean): v
  */
 export function refuseExcess(world: World, sa: IkeSa): void {
   const { connection, remoteId } = sa;
+  if (typeof connection?.unique !== 'number' || remoteId === undefined) return;
   const others = siblings(world, sa);
-  if (typeof connection?.unique !== 'number' || others.length < connection.unique || remoteId === undefined) return;
+  if (others.length < connection.unique) return;
   if (others.some((other) => isRepeated(sa, other))) return;
   for (const other of others) suspectDead(world, other);
   throw new AuthenticationFailure(
@@ -79,10 +80,8 @@ export const hasNewer = (world: World, sa: IkeSa): boolean => newer(world, sa).l
 
 /** IKE SAs between the same two identities (RFC 7296 §2.4). */
 export function twins(world: World, sa: IkeSa): IkeSa[] {
-  const { localId, remoteId } = sa;
-  if (localId === undefined || remoteId === undefined) return [];
-  const samePair = (other: IkeSa) => other.localId !== undefined && sameIdentity(other.localId, localId);
-  return [...world.provenAs(remoteId)].filter((other) => other !== sa && other.isEstablished && samePair(other));
+  if (sa.remoteId === undefined) return [];
+  return [...world.provenAs(sa.remoteId)].filter((other) => other !== sa && other.isEstablished && sameEnds(sa, other));
 }
 
 const newer = (world: World, sa: IkeSa): IkeSa[] => siblings(world, sa).filter((other) => byAge(sa, other) < 0);
