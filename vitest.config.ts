@@ -7,6 +7,9 @@ import { defineConfig } from 'vitest/config';
  */
 const NODE = { environment: 'node' as const, globals: false, retry: 0, testTimeout: 180_000, hookTimeout: 180_000 };
 
+/** These watch the whole process, its memory or what any module writes: each gets one of its own. The others share what they import. */
+const ALONE = ['test/security/redaction.test.ts', 'test/security/soak.test.ts', 'test/security/fragments.test.ts'];
+
 export default defineConfig({
   test: {
     // one worker fewer than cores is the default: on two cores that leaves one idle
@@ -16,12 +19,14 @@ export default defineConfig({
         test: {
           ...NODE,
           name: 'unit',
+          isolate: false,
           include: ['test/**/*.test.ts'],
-          exclude: ['test/simulation/**', 'test/e2e/**', 'test/interop/**', 'test/fuzz/**', 'test/bench/**'],
+          exclude: [...ALONE, 'test/simulation/**', 'test/e2e/**', 'test/interop/**', 'test/fuzz/**', 'test/bench/**'],
         },
       },
-      { test: { ...NODE, name: 'simulation', include: ['test/simulation/**/*.test.ts'] } },
-      { test: { ...NODE, name: 'e2e', include: ['test/e2e/**/*.test.ts'], fileParallelism: false } },
+      { test: { ...NODE, name: 'alone', include: ALONE } },
+      { test: { ...NODE, isolate: false, name: 'simulation', include: ['test/simulation/**/*.test.ts'] } },
+      { test: { ...NODE, name: 'e2e', include: ['test/e2e/**/*.test.ts'] } },
       {
         test: {
           ...NODE,
