@@ -5,7 +5,6 @@ import { BlockCcmPacketCipher } from './packet-ciphers/block-ccm.ts';
 import { createBodyCipher } from './packet-ciphers/body.ts';
 import { EncryptThenMacPacketCipher } from './packet-ciphers/encrypt-then-mac.ts';
 import { GmacPacketCipher } from './packet-ciphers/gmac.ts';
-import { ImplicitIvPacketCipher } from './packet-ciphers/implicit-iv.ts';
 import {
   type EncryptionTransform,
   effectiveKeyLength,
@@ -40,7 +39,6 @@ export function createPacketCipher(keys: CipherKeys): PacketCipher {
 
 function createAead(transform: EncryptionTransform, keyLength: number, key: Uint8Array, salt: Uint8Array): PacketCipher {
   const [cipherName] = transform.cipherNames(keyLength);
-  if (transform.ivKind === 'implicit') return new ImplicitIvPacketCipher(transform, cipherName, key, salt);
   switch (transform.mode) {
     case 'gmac':
       return new GmacPacketCipher(transform, cipherName, key, salt);

@@ -3,6 +3,7 @@ import { ApiMisuse } from '../../bytes/errors.ts';
 import { equalSecrets } from '../constant-time.ts';
 import type { PacketCipher } from '../packet-cipher.ts';
 import type { EncryptionTransform } from '../transforms.ts';
+import { CipherKey, ESN_HEAD, esnHead } from './keyed.ts';
 
 /** CCM (RFC 3610) over a block cipher of which OpenSSL has CTR and CBC alone; Camellia is the one (RFC 5528, RFC 5529). */
 export class BlockCcmPacketCipher implements PacketCipher {
@@ -12,11 +13,11 @@ export class BlockCcmPacketCipher implements PacketCipher {
   readonly ivKind = 'counter';
   readonly #ctr: string;
   readonly #cbc: string;
-  #key: Uint8Array | undefined;
+  readonly #key: CipherKey;
   /** A_0: flags | salt | IV | block counter, zero (RFC 3610 §2.3). */
   readonly #counter = new Uint8Array(BLOCK);
   readonly #saltLength: number;
-  readonly #esnAad = new Uint8Array(12);
+  readonly #esnAad = new Uint8Array(ESN_HEAD);
   /** What the CBC-MAC runs over: B_0, the AAD with its length in front, the plaintext; each padded with zeros. */
   #blocks = new Uint8Array(2048);
 
@@ -29,7 +30,7 @@ export class BlockCcmPacketCipher implements PacketCipher {
     this.icvLength = transform.icvLength;
     this.#ctr = ctr;
     this.#cbc = cbc;
-    this.#key = key.slice();
+    this.#key = new CipherKey(key);
     this.#saltLength = salt.length;
     this.#counter[0] = COUNTER_OCTETS - 1;
     this.#counter.set(salt, 1);
@@ -41,7 +42,7 @@ export class BlockCcmPacketCipher implements PacketCipher {
     this.#takeIv(buffer, ivAt);
     const tag = this.#mac(this.#aad(buffer, start, ivAt, esnHigh), body);
     // RFC 3610 §2.3: S_0 hides the tag, S_1 and on the body.
-    const stream = createCipheriv(this.#ctr, this.#liveKey(), this.#counter);
+    const stream = createCipheriv(this.#ctr, this.#key.octets, this.#counter);
     const sealed = stream.update(tag);
     buffer.set(stream.update(body), ivAt + this.ivLength);
     for (let i = 0; i < this.icvLength; i++) buffer[end + i] = sealed[i]!;
@@ -54,7 +55,7 @@ export class BlockCcmPacketCipher implements PacketCipher {
     const bodyEnd = end - this.icvLength;
     if (bodyEnd < bodyAt || end > buffer.length) return -1;
     this.#takeIv(buffer, ivAt);
-    const stream = createCipheriv(this.#ctr, this.#liveKey(), this.#counter);
+    const stream = createCipheriv(this.#ctr, this.#key.octets, this.#counter);
     const mask = stream.update(ZEROS);
     const plaintext = stream.update(buffer.subarray(bodyAt, bodyEnd));
     const tag = this.#mac(this.#aad(buffer, start, ivAt, esnHigh), plaintext);
@@ -68,8 +69,7 @@ export class BlockCcmPacketCipher implements PacketCipher {
   }
 
   destroy(): void {
-    this.#key?.fill(0);
-    this.#key = undefined;
+    this.#key.destroy();
     this.#counter.fill(0);
     this.#blocks.fill(0);
   }
@@ -78,16 +78,8 @@ export class BlockCcmPacketCipher implements PacketCipher {
     for (let i = 0; i < this.ivLength; i++) this.#counter[1 + this.#saltLength + i] = buffer[ivAt + i]!;
   }
 
-  /** With an extended sequence number: SPI | high | low, though the packet holds SPI | low (RFC 4309 §5). */
   #aad(buffer: Uint8Array, start: number, ivAt: number, esnHigh: number | undefined): Uint8Array {
-    if (esnHigh === undefined) return buffer.subarray(start, ivAt);
-    const aad = this.#esnAad;
-    for (let i = 0; i < 4; i++) {
-      aad[i] = buffer[start + i]!;
-      aad[4 + i] = esnHigh >>> (24 - 8 * i);
-      aad[8 + i] = buffer[start + 4 + i]!;
-    }
-    return aad;
+    return esnHigh === undefined ? buffer.subarray(start, ivAt) : esnHead(this.#esnAad, buffer, start, esnHigh);
   }
 
   /** RFC 3610 §2.2: the whole last block of the CBC-MAC. */
@@ -104,13 +96,8 @@ export class BlockCcmPacketCipher implements PacketCipher {
     if (prefix > 0) writeNumber(blocks, BLOCK + (prefix === 6 ? 2 : 0), prefix === 6 ? 4 : 2, aad.length);
     blocks.set(aad, BLOCK + prefix);
     blocks.set(plaintext, bodyAt);
-    const chain = createCipheriv(this.#cbc, this.#liveKey(), ZEROS).setAutoPadding(false).update(blocks);
+    const chain = createCipheriv(this.#cbc, this.#key.octets, ZEROS).setAutoPadding(false).update(blocks);
     return chain.subarray(length - BLOCK);
-  }
-
-  #liveKey(): Uint8Array {
-    if (this.#key === undefined) throw new ApiMisuse('this packet cipher was destroyed', { code: 'CIPHER_DESTROYED' });
-    return this.#key;
   }
 }
 

@@ -1,7 +1,7 @@
 import { type CipherGCMTypes, createCipheriv, createDecipheriv } from 'node:crypto';
-import { ApiMisuse } from '../../bytes/errors.ts';
 import type { PacketCipher } from '../packet-cipher.ts';
 import type { EncryptionTransform } from '../transforms.ts';
+import { CipherKey, ESN_HEAD, esnHead } from './keyed.ts';
 
 /** ENCR_NULL_AUTH_AES_GMAC (RFC 4543 §3): head, IV and body are authenticated, and the body stays as it is. */
 export class GmacPacketCipher implements PacketCipher {
@@ -11,18 +11,18 @@ export class GmacPacketCipher implements PacketCipher {
   readonly ivKind = 'counter';
   readonly #name: CipherGCMTypes;
   readonly #options: { readonly authTagLength: number };
-  #key: Uint8Array | undefined;
+  readonly #key: CipherKey;
   /** Salt and IV (RFC 4543 §3.2). */
   readonly #nonce: Uint8Array;
   readonly #saltLength: number;
-  readonly #esnHead = new Uint8Array(12);
+  readonly #esnHead = new Uint8Array(ESN_HEAD);
 
   constructor(transform: EncryptionTransform, cipherName: string, key: Uint8Array, salt: Uint8Array) {
     this.ivLength = transform.ivLength;
     this.icvLength = transform.icvLength;
     this.#name = cipherName as CipherGCMTypes;
     this.#options = { authTagLength: transform.icvLength };
-    this.#key = key.slice();
+    this.#key = new CipherKey(key);
     this.#saltLength = salt.length;
     this.#nonce = new Uint8Array(salt.length + transform.ivLength);
     this.#nonce.set(salt);
@@ -31,8 +31,8 @@ export class GmacPacketCipher implements PacketCipher {
   seal(buffer: Uint8Array, start: number, headLength: number, end: number, esnHigh?: number): number {
     const ivAt = start + headLength;
     this.#takeIv(buffer, ivAt);
-    const cipher = createCipheriv(this.#name, this.#liveKey(), this.#nonce, this.#options);
-    if (esnHigh !== undefined) cipher.setAAD(this.#headWith(buffer, start, esnHigh));
+    const cipher = createCipheriv(this.#name, this.#key.octets, this.#nonce, this.#options);
+    if (esnHigh !== undefined) cipher.setAAD(esnHead(this.#esnHead, buffer, start, esnHigh));
     cipher.setAAD(buffer.subarray(esnHigh === undefined ? start : ivAt, end));
     cipher.final();
     buffer.set(cipher.getAuthTag(), end);
@@ -44,9 +44,9 @@ export class GmacPacketCipher implements PacketCipher {
     const bodyEnd = end - this.icvLength;
     if (bodyEnd < ivAt + this.ivLength || end > buffer.length) return -1;
     this.#takeIv(buffer, ivAt);
-    const decipher = createDecipheriv(this.#name, this.#liveKey(), this.#nonce, this.#options);
+    const decipher = createDecipheriv(this.#name, this.#key.octets, this.#nonce, this.#options);
     decipher.setAuthTag(buffer.subarray(bodyEnd, end));
-    if (esnHigh !== undefined) decipher.setAAD(this.#headWith(buffer, start, esnHigh));
+    if (esnHigh !== undefined) decipher.setAAD(esnHead(this.#esnHead, buffer, start, esnHigh));
     decipher.setAAD(buffer.subarray(esnHigh === undefined ? start : ivAt, bodyEnd));
     try {
       decipher.final();
@@ -57,28 +57,11 @@ export class GmacPacketCipher implements PacketCipher {
   }
 
   destroy(): void {
-    this.#key?.fill(0);
-    this.#key = undefined;
+    this.#key.destroy();
     this.#nonce.fill(0);
   }
 
   #takeIv(buffer: Uint8Array, ivAt: number): void {
     for (let i = 0; i < this.ivLength; i++) this.#nonce[this.#saltLength + i] = buffer[ivAt + i]!;
-  }
-
-  /** RFC 4543 §3.3: SPI | high | low, though the packet holds SPI | low. */
-  #headWith(buffer: Uint8Array, start: number, esnHigh: number): Uint8Array {
-    const head = this.#esnHead;
-    for (let i = 0; i < 4; i++) {
-      head[i] = buffer[start + i]!;
-      head[4 + i] = esnHigh >>> (24 - 8 * i);
-      head[8 + i] = buffer[start + 4 + i]!;
-    }
-    return head;
-  }
-
-  #liveKey(): Uint8Array {
-    if (this.#key === undefined) throw new ApiMisuse('this packet cipher was destroyed', { code: 'CIPHER_DESTROYED' });
-    return this.#key;
   }
 }
