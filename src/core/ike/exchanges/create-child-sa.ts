@@ -79,11 +79,11 @@ export function* createChild(
   }
 }
 
-/** @param stillWanted asked when it is its turn */
 /** Once: what was asked for as a pair is not asked for again. */
 const pairInstead = (sa: IkeSa, refused: NotifyPayload, offer: ChildOffer, asked: SelectorPair | undefined): SelectorPair | undefined =>
   refused.notify === NotifyType.SINGLE_PAIR_REQUIRED && asked === undefined ? singlePairOf(sa, offeredTraffic(offer)) : undefined;
 
+/** @param stillWanted asked when it is its turn */
 export function enqueueCreate(world: World, sa: IkeSa, policy: ChildPolicy, stillWanted: () => boolean = () => true): void {
   world.enqueue(sa, {
     what: `CHILD_SA ${policy.name}`,
