@@ -5,13 +5,13 @@ import { type Identification, isAddressRange, type Message, parseMessage, type T
 import { Asks } from './asks.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
-import { follow } from './commands.ts';
 import type { ChildSaChange, Datagram, Effect, Millis, Notice } from './effects.ts';
 import { HalfOpen } from './half-open.ts';
 import { canonicalOctets } from './identity.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { IkeSaState } from './ike-sa-state.ts';
 import { drop, receiveForSa, refuseVersion, suspect } from './inbound.ts';
+import { follow } from './initiation.ts';
 import { armChildTimers } from './lifetimes.ts';
 import { isFirst } from './messenger.ts';
 import { pumpJobs, sendRequest } from './outbound.ts';

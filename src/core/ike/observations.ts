@@ -1,10 +1,11 @@
 import { sameAddress } from '../bytes/ip-address.ts';
-import { endOfLife, execute, requestChildRekey } from './commands.ts';
+import { execute } from './commands.ts';
 import type { Observation } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { isBeingMade } from './exchanges/create-child-sa.ts';
 import { pathOf } from './path.ts';
 import { nextRekey } from './rekey-times.ts';
+import { endOfLife, requestChildRekey } from './requests.ts';
 import { activateSuccessors } from './tasks/child-delete.ts';
 import { awaitDelete } from './tasks/child-rekey.ts';
 import { answerUnknownChild } from './tasks/crash-detection.ts';

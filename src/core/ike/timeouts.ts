@@ -1,19 +1,12 @@
 import { TimedOut, TunnelwrightError } from '../bytes/errors.ts';
-import {
-  endOfLife,
-  execute,
-  reauthenticate,
-  requestChildDelete,
-  requestChildRekey,
-  requestIkeDelete,
-  requestIkeRekey,
-  requestLivenessCheck,
-} from './commands.ts';
+import { execute } from './commands.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { expireHalfMade } from './exchanges/followup-ke.ts';
 import type { IkeSa } from './ike-sa.ts';
+import { reauthenticate } from './initiation.ts';
 import { retransmit } from './outbound.ts';
 import { nextRekey } from './rekey-times.ts';
+import { endOfLife, requestChildDelete, requestChildRekey, requestIkeDelete, requestIkeRekey, requestLivenessCheck } from './requests.ts';
 import { activateSuccessors } from './tasks/child-delete.ts';
 import { idleDue } from './tasks/inactivity.ts';
 import { isMappingDue, pathsDue } from './tasks/mobike-update.ts';

@@ -1,0 +1,228 @@
+import { NegotiationFailure, TunnelwrightError } from '../bytes/errors.ts';
+import type { Address } from '../bytes/ip-address.ts';
+import type { EndpointWorld } from './endpoint-world.ts';
+import { enqueueCreate } from './exchanges/create-child-sa.ts';
+import { initiateIkeAuth } from './exchanges/ike-auth.ts';
+import { initiateIntermediates } from './exchanges/ike-intermediate.ts';
+import { initiateIkeSaInit } from './exchanges/ike-sa-init.ts';
+import { initiateSessionResume } from './exchanges/ike-session-resume.ts';
+import { IkeSa } from './ike-sa.ts';
+import type { ChildPolicy, Connection } from './policy.ts';
+import { scheduleReconnect } from './reconnect.ts';
+import { requestIkeDelete } from './requests.ts';
+import type { Routine } from './routine.ts';
+import { choosePpk, forgetPpk } from './tasks/ppk.ts';
+import { nextAuthentication, takePlace } from './tasks/reauthentication.ts';
+import { approachGateway, Redirected } from './tasks/redirect.ts';
+import { ticketFor } from './tasks/resumption.ts';
+
+/** Where a gateway sends us (RFC 5685). */
+interface Detour {
+  readonly gateway: string;
+  /** The IKE SA on which we were told. */
+  readonly via: IkeSa;
+  /** The one that carries the traffic until the new one does. */
+  readonly away: IkeSa | undefined;
+}
+
+/**
+ * Begins an IKE SA with its children: IKE_SA_INIT or a ticket, IKE_AUTH, then what is left of the children by CREATE_CHILD_SA.
+ * @param of the IKE SA whose place the new one is to take
+ */
+export function begin(
+  world: EndpointWorld,
+  connection: Connection,
+  path: { readonly local: Address; readonly remote: Address; readonly encap: boolean },
+  policies: readonly ChildPolicy[],
+  {
+    detour,
+    of,
+    whole = of !== undefined,
+  }: { readonly detour?: Detour | undefined; readonly of?: IkeSa | undefined; readonly whole?: boolean } = {},
+): IkeSa {
+  const sa = new IkeSa({
+    id: world.nextIkeSaId(),
+    originalRole: 'initiator',
+    spiI: world.random.ikeSpi(),
+    spiR: new Uint8Array(8),
+    ...path,
+    connection,
+    state: 'connecting',
+    bornAt: world.now,
+  });
+  sa.reauth.of = of;
+  world.add(sa);
+  if (detour) setOut(world, detour, sa);
+  const [first, ...others] = policies;
+  sa.firstChild = first?.name;
+  sa.running++;
+  world.run(
+    sa,
+    establish(world, sa, connection, first, detour?.gateway, whole),
+    (made) => {
+      sa.running--;
+      sa.firstChild = undefined;
+      for (const policy of first && !made ? [first, ...others] : others) enqueueCreate(world, sa, policy);
+      if (detour) enqueueArrival(world, sa, detour);
+      // behind its children: what was asked for first runs first
+      if (of) world.enqueue(sa, { what: 'taking over', key: 'take-place', start: (owner) => doneAtOnce(() => takePlace(world, owner)) });
+      world.pump(sa);
+    },
+    (error) => {
+      if (notResumed(sa, error)) return startWhole(world, sa, error, policies, detour);
+      if (error instanceof Redirected) return redirected(world, sa, error.gateway, policies, detour?.away ?? of);
+      if (error instanceof TunnelwrightError) {
+        const what = of ? `authenticating ${connection.name} anew` : `connecting ${connection.name}`;
+        world.notice({ kind: 'failed', ikeSa: sa.id, connection: connection.name, what, error });
+      }
+      abandon(world, sa, error);
+      if (detour) strayed(world, detour);
+    },
+  );
+  return sa;
+}
+
+/** The new IKE SA comes first, the old one serves until that one carries its children (RFC 7296 §2.8.3). Failing that, it is tried again. */
+export function reauthenticate(world: EndpointWorld, old: IkeSa): void {
+  const { connection, reauth } = old;
+  if (connection === undefined || !old.isEstablished) return;
+  world.arm(old.timers.reauthenticate, nextAuthentication(world, old));
+  // what is under way is waited for: an earlier attempt, or a rekeying that is about to put another IKE SA into this place
+  if (old.is('rekeying') || (reauth.by !== undefined && !reauth.by.is('deleting', 'lingering', 'dead'))) return;
+  const { local, remote, encap } = old;
+  const standing = new Set([...old.children.values()].filter((child) => child.usable).map((child) => child.policy));
+  reauth.by = begin(world, connection, { local, remote, encap }, standing.size > 0 ? [...standing] : wanted(connection), { of: old });
+}
+
+// biome-ignore lint/correctness/useYield: a routine that needs nobody else
+function* doneAtOnce(act: () => void): Routine<void> {
+  act();
+}
+
+/** RFC 5723 §4.3.2: a ticket that is not taken, for whatever reason, costs no more than the time until we know. */
+const notResumed = (sa: IkeSa, error: unknown): error is TunnelwrightError =>
+  sa.resumption?.session !== undefined &&
+  sa.establishedAt === undefined &&
+  error instanceof TunnelwrightError &&
+  !(error instanceof Redirected);
+
+function startWhole(
+  world: EndpointWorld,
+  sa: IkeSa,
+  { message: reason }: TunnelwrightError,
+  children: readonly ChildPolicy[],
+  detour: Detour | undefined,
+): void {
+  const { connection } = sa;
+  sa.running--;
+  if (connection) {
+    const encap = connection.remotePort === connection.remoteNatPort;
+    const remote = { ip: sa.remote.ip, port: connection.remotePort };
+    const to = begin(world, connection, { local: { ip: sa.local.ip, port: world.ownPort(encap) }, remote, encap }, children, {
+      detour,
+      whole: true,
+    }).id;
+    world.notice({ kind: 'not-resumed', ikeSa: sa.id, connection: connection.name, reason, to });
+  }
+  world.kill(sa, reason);
+}
+
+/** RFC 5685 §5: the same connection with another gateway, and the children that stand. The new IKE SA comes first, then the old one goes. */
+export function follow(world: EndpointWorld, sa: IkeSa, gateway: string): void {
+  const { connection, local, remote, encap } = sa;
+  if (connection === undefined) return;
+  const standing = [...new Set([...sa.children.values()].filter((child) => child.usable).map((child) => child.policy))];
+  begin(world, connection, { local, remote, encap }, standing, { detour: { gateway, via: sa, away: sa } });
+}
+
+/** RFC 5685 §3, §6: sent away before there was a child. */
+function redirected(world: EndpointWorld, sa: IkeSa, gateway: string, children: readonly ChildPolicy[], away: IkeSa | undefined): void {
+  const { connection, local, remote, encap } = sa;
+  sa.running--;
+  if (connection) {
+    const next = begin(world, connection, { local, remote, encap }, children, { detour: { gateway, via: sa, away } });
+    if (away) away.reauth.by = next;
+  }
+  const reason = `redirected to ${gateway}`;
+  if (sa.isEstablished) requestIkeDelete(world, sa, reason);
+  else world.kill(sa, reason);
+}
+
+function setOut(world: EndpointWorld, { gateway, via, away }: Detour, sa: IkeSa): void {
+  sa.redirect = { peerFollows: false, weFollow: true, from: via.remote.ip, nonce: undefined };
+  if (away?.redirect) away.redirect.follower = sa.id;
+  world.notice({ kind: 'redirected', ikeSa: via.id, connection: via.connection?.name, gateway, byUs: false, to: sa.id });
+}
+
+/** Behind the children that are still to be made: the old gateway is left when the new one carries them. */
+function enqueueArrival(world: EndpointWorld, sa: IkeSa, { gateway, away }: Detour): void {
+  world.enqueue(sa, {
+    what: 'leaving the gateway that redirected us',
+    key: 'arrived',
+    // biome-ignore lint/correctness/useYield: it only waits for its turn
+    start: function* () {
+      const old = away?.heir;
+      if (old?.isEstablished) requestIkeDelete(world, old, `redirected to ${gateway}`);
+    },
+  });
+}
+
+/** The other gateway was not reached. Where the first one has closed meanwhile, its end counts now. */
+function strayed(world: EndpointWorld, { away }: Detour): void {
+  if (away?.redirect === undefined) return;
+  const { ended } = away.redirect;
+  away.redirect.follower = undefined;
+  if (ended) scheduleReconnect(world, away, ended);
+}
+
+/** @returns whether the first child was made along with the IKE SA. */
+function* establish(
+  world: EndpointWorld,
+  sa: IkeSa,
+  connection: Connection,
+  policy: ChildPolicy | undefined,
+  gateway: string | undefined,
+  whole: boolean,
+): Routine<boolean> {
+  if (gateway !== undefined) yield* approachGateway(world, sa, connection, gateway);
+  const ticket = whole ? undefined : ticketFor(world, sa, connection);
+  try {
+    // RFC 8784 §3: a resumed IKE SA has the PPK in it already
+    if (ticket === undefined) yield* choosePpk(world, sa, connection);
+    const material = ticket ? yield* initiateSessionResume(world, sa, connection, ticket) : yield* initiateIkeSaInit(world, sa, connection);
+    if (world.options.logKeys) world.logKeys(sa);
+    world.transition(sa, 'authenticating');
+    yield* initiateIntermediates(world, sa, material);
+    const childless = goesChildless(sa, connection);
+    return yield* initiateIkeAuth(world, sa, connection, childless ? undefined : policy, material);
+  } finally {
+    forgetPpk(sa);
+  }
+}
+
+/** RFC 6023: the first child comes by CREATE_CHILD_SA, with a key exchange of its own. */
+function goesChildless(sa: IkeSa, { name, childless }: Connection): boolean {
+  if (childless === 'force' && !sa.peer.childless) {
+    throw new NegotiationFailure(`the peer does not make IKE SAs without a child, which ${name} insists on`, {
+      code: 'CHILDLESS_NOT_SUPPORTED',
+      section: 'RFC 6023 §3',
+      hint: 'Set childless: prefer.',
+    });
+  }
+  return sa.peer.childless && (childless === 'prefer' || childless === 'force');
+}
+
+/** An IKE SA without the traffic it was made for is of no use; one that stands is deleted so that the peer frees it as well. */
+function abandon(world: EndpointWorld, sa: IkeSa, error: unknown): void {
+  sa.running--;
+  if (!sa.isEstablished) return world.kill(sa, error instanceof Error ? error.message : 'failed', error);
+  sa.failure = error instanceof TunnelwrightError ? error : undefined;
+  requestIkeDelete(world, sa, error instanceof Error ? error.message : 'failed');
+  if (!(error instanceof TunnelwrightError)) throw error;
+}
+
+/** `up` without a child's name brings up what is meant to be up; with nothing marked so, everything. */
+export function wanted({ children }: Connection): readonly ChildPolicy[] {
+  const marked = children.filter((c) => c.startAction === 'start');
+  return marked.length > 0 ? marked : children;
+}
