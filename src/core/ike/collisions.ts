@@ -1,55 +1,135 @@
 import { compareBytes } from '../bytes/bytes.ts';
-import type { ChildSaState } from './child-sa-state.ts';
-import type { IkeSaState } from './ike-sa-state.ts';
+import type { ChildSa } from './child-sa.ts';
+import type { IkeSa } from './ike-sa.ts';
 import type { Nonces } from './keys.ts';
 
 /**
- * What a request of the peer meets when something of ours is under way, RFC 7296 §2.25, as pure decisions over tables: what the table
- * does not say does not happen. docs/reference/ike-states.md is printed from them.
+ * What a request of the peer meets when something of ours is under way, RFC 7296 §2.8, §2.25, as data: `childMet` and `ikeMet` say which
+ * row it is, the row says what is done. docs/reference/ike-states.md is printed from it.
  */
-export type ChildRekeyDecision = 'proceed' | 'proceed-and-compare' | 'TEMPORARY_FAILURE' | 'CHILD_SA_NOT_FOUND';
-export type ChildDeleteDecision = 'delete-and-answer' | 'answer-without-delete';
-export type IkeRequestDecision = 'proceed' | 'proceed-and-compare' | 'TEMPORARY_FAILURE';
-
-/** §2.25.1: the peer asks to rekey a child that is in this state here; undefined means that we know no such child. */
-export const ON_CHILD_REKEY: Readonly<Record<ChildSaState, ChildRekeyDecision>> = {
-  installing: 'TEMPORARY_FAILURE',
-  installed: 'proceed',
-  rekeying: 'proceed-and-compare',
-  rekeyed: 'CHILD_SA_NOT_FOUND',
-  deleting: 'TEMPORARY_FAILURE',
-  retired: 'CHILD_SA_NOT_FOUND',
-  dead: 'CHILD_SA_NOT_FOUND',
-};
-
-/** §1.4.1, §2.25.1: the peer deletes a child that is in this state here. */
-export const ON_CHILD_DELETE: Readonly<Record<ChildSaState, ChildDeleteDecision>> = {
-  installing: 'delete-and-answer',
-  installed: 'delete-and-answer',
-  rekeying: 'delete-and-answer',
-  rekeyed: 'delete-and-answer',
-  deleting: 'answer-without-delete',
-  retired: 'answer-without-delete',
-  dead: 'answer-without-delete',
-};
-
-/** §2.25.2: the peer asks to rekey the IKE SA. `childBusy`: a create, rekey or delete of a child of ours is under way. */
-export function onIkeRekey(state: IkeSaState, childBusy: boolean): IkeRequestDecision {
-  if (state === 'rekeying') return 'proceed-and-compare';
-  if (state !== 'established' || childBusy) return 'TEMPORARY_FAILURE';
-  return 'proceed';
+export interface Collisions {
+  /** REKEY_SA names a child (§2.25.1). */
+  readonly rekeyChild: Readonly<Record<ChildMet, ChildRekeyDecision>>;
+  /** A Delete names a child (§1.4.1, §2.25.1). */
+  readonly deleteChild: Readonly<Record<ChildMet, ChildDeleteDecision>>;
+  /** CREATE_CHILD_SA for the IKE SA (§2.25.1, §2.25.2). */
+  readonly rekeyIke: Readonly<Record<IkeMet, IkeRequestDecision>>;
+  /** CREATE_CHILD_SA for a child, new or rekeyed (§2.25.2). */
+  readonly makeChild: Readonly<Record<IkeMet, IkeRequestDecision>>;
+  /** Whose of two SAs made at once is redundant: whoever made that one deletes it, the other one deletes what both replaced (§2.8.1, §2.8.2). */
+  readonly redundant: Readonly<Record<RivalsMet, 'ours' | 'theirs'>>;
 }
 
-/** §2.25.2: the peer asks to create or rekey a child. */
-export const onChildRequest = (state: IkeSaState): IkeRequestDecision => (state === 'established' ? 'proceed' : 'TEMPORARY_FAILURE');
+/**
+ * What the child that the peer names is to us.
+ *
+ * - `installing`, `installed`, `rekeyed`, `deleting` as in its state
+ * - `rekeying` we have asked for its successor
+ * - `crossed`  so we have, and there is a rival already, or ours is past the exchange in which it could get one
+ * - `awaited`  we know none, but an answer under way to us may have made it
+ * - `unknown`  there is none, or no longer
+ */
+export const CHILD_MET = ['installing', 'installed', 'rekeying', 'crossed', 'rekeyed', 'deleting', 'awaited', 'unknown'] as const;
+export type ChildMet = (typeof CHILD_MET)[number];
+
+/**
+ * What the IKE SA is to us on which the peer asks.
+ *
+ * - `established`
+ * - `busy`     a create, rekey or delete of a child of ours is under way
+ * - `trailing` the one that it replaced still waits for the peer’s Delete
+ * - `rekeying` we have asked for its successor
+ * - `crossed`  so we have, and there is no room for a rival: one is there already, ours is too far, or it trails
+ * - `replaced`, `deleting` as in its state
+ */
+export const IKE_MET = ['established', 'busy', 'trailing', 'rekeying', 'crossed', 'replaced', 'deleting'] as const;
+export type IkeMet = (typeof IKE_MET)[number];
+
+/** Two SAs in place of one: whose exchange held the lowest nonce, unless the peer has decided already by using its own. */
+export const RIVALS_MET = ['ours is lowest', 'theirs is lowest', 'theirs is used'] as const;
+export type RivalsMet = (typeof RIVALS_MET)[number];
+
+export type ChildRekeyDecision = 'proceed' | 'TEMPORARY_FAILURE' | 'CHILD_SA_NOT_FOUND';
+export type ChildDeleteDecision = 'delete-and-answer' | 'answer-without-delete' | 'remember';
+export type IkeRequestDecision = 'proceed' | 'TEMPORARY_FAILURE';
+
+export const COLLISIONS: Collisions = {
+  rekeyChild: {
+    installing: 'TEMPORARY_FAILURE',
+    installed: 'proceed',
+    rekeying: 'proceed',
+    // one rival is what a crossing makes; more than one is not a crossing
+    crossed: 'TEMPORARY_FAILURE',
+    rekeyed: 'CHILD_SA_NOT_FOUND',
+    deleting: 'TEMPORARY_FAILURE',
+    // the peer, which sent that answer, knows more than we do
+    awaited: 'TEMPORARY_FAILURE',
+    unknown: 'CHILD_SA_NOT_FOUND',
+  },
+  deleteChild: {
+    installing: 'delete-and-answer',
+    installed: 'delete-and-answer',
+    rekeying: 'delete-and-answer',
+    crossed: 'delete-and-answer',
+    rekeyed: 'delete-and-answer',
+    deleting: 'answer-without-delete',
+    awaited: 'remember',
+    unknown: 'answer-without-delete',
+  },
+  rekeyIke: {
+    established: 'proceed',
+    busy: 'TEMPORARY_FAILURE',
+    // our own bound: whoever rekeys without end leaves no trail
+    trailing: 'TEMPORARY_FAILURE',
+    rekeying: 'proceed',
+    crossed: 'TEMPORARY_FAILURE',
+    replaced: 'TEMPORARY_FAILURE',
+    deleting: 'TEMPORARY_FAILURE',
+  },
+  makeChild: {
+    established: 'proceed',
+    busy: 'proceed',
+    trailing: 'proceed',
+    rekeying: 'TEMPORARY_FAILURE',
+    crossed: 'TEMPORARY_FAILURE',
+    replaced: 'TEMPORARY_FAILURE',
+    deleting: 'TEMPORARY_FAILURE',
+  },
+  redundant: {
+    'ours is lowest': 'ours',
+    'theirs is lowest': 'theirs',
+    'theirs is used': 'ours',
+  },
+};
+
+export function childMet(sa: IkeSa, child: ChildSa | undefined): ChildMet {
+  if (child === undefined) return sa.offeredSpis.size > 0 ? 'awaited' : 'unknown';
+  const { state } = child;
+  if (state === 'retired' || state === 'dead') return 'unknown';
+  if (state === 'rekeying' && (child.peerSuccessor?.usable || sa.halfMade.following === child)) return 'crossed';
+  return state;
+}
+
+export function ikeMet(sa: IkeSa): IkeMet {
+  if (sa.state === 'replaced' || sa.state === 'deleting') return sa.state;
+  const full = sa.predecessor?.is('replaced') || sa.peerSuccessor !== undefined || sa.halfMade.following === 'ike';
+  if (sa.state === 'rekeying') return full ? 'crossed' : 'rekeying';
+  if (full) return 'trailing';
+  return isBusy(sa) ? 'busy' : 'established';
+}
+
+const isBusy = (sa: IkeSa): boolean =>
+  sa.halfMade.anyOfChildren ||
+  [...sa.active].some((job) => job.ofChild) ||
+  [...sa.children.values()].some((child) => child.is('rekeying', 'deleting', 'installing'));
+
+/** By the lowest nonces of the exchanges that made them. */
+export const rivalsMet = (ours: Made, theirs: Made): RivalsMet =>
+  compareBytes(ours.lowestNonce, theirs.lowestNonce) < 0 ? 'ours is lowest' : 'theirs is lowest';
+
+interface Made {
+  readonly lowestNonce: Uint8Array;
+}
 
 /** Of the two nonces of one exchange. */
 export const lowestOf = ({ Ni, Nr }: Nonces): Uint8Array => (compareBytes(Ni, Nr) < 0 ? Ni : Nr);
-
-/**
- * §2.8.1, §2.8.2: of two SAs made at once the one with the lowest of the four nonces is redundant, and whoever created it deletes it.
- * The survivor's creator deletes the SA that both replaced.
- */
-export function redundantOf(ours: { readonly lowestNonce: Uint8Array }, theirs: { readonly lowestNonce: Uint8Array }): 'ours' | 'theirs' {
-  return compareBytes(ours.lowestNonce, theirs.lowestNonce) < 0 ? 'ours' : 'theirs';
-}

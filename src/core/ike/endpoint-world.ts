@@ -5,6 +5,7 @@ import { type Identification, isAddressRange, type Message, parseMessage, type T
 import { Asks } from './asks.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
+import { COLLISIONS, type Collisions } from './collisions.ts';
 import type { ChildSaChange, Datagram, Effect, Millis, Notice } from './effects.ts';
 import { HalfOpen } from './half-open.ts';
 import { canonicalOctets } from './identity.ts';
@@ -34,6 +35,7 @@ export class EndpointWorld implements World {
   now: Millis = 0;
   connections: readonly Connection[];
   readonly options: EndpointOptions;
+  readonly collisions: Collisions = COLLISIONS;
   readonly ikeSas = new Map<number, IkeSa>();
   readonly timers = new TimerQueue();
   readonly effects = new EffectQueue();

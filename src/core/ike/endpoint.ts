@@ -20,8 +20,9 @@ import type { EndpointOptions } from './world.ts';
 export class Endpoint {
   readonly #world: EndpointWorld;
 
-  constructor(options: EndpointOptions) {
-    this.#world = new EndpointWorld(options);
+  /** @param world one that a simulation watches, or that errs on purpose */
+  constructor(options: EndpointOptions, world = new EndpointWorld(options)) {
+    this.#world = world;
   }
 
   /** A datagram of IKE, its non-ESP marker taken off. Never throws for what is in it. */

@@ -1,18 +1,10 @@
 /** IKEv2 without IO: RFC 7296 chapters 1 and 2. */
 
 export { CHILD_SA_STATES, CHILD_SA_TRANSITIONS, type ChildSaState } from './child-sa-state.ts';
-export {
-  type ChildDeleteDecision,
-  type ChildRekeyDecision,
-  type IkeRequestDecision,
-  ON_CHILD_DELETE,
-  ON_CHILD_REKEY,
-  onChildRequest,
-  onIkeRekey,
-  redundantOf,
-} from './collisions.ts';
+export { CHILD_MET, COLLISIONS, type Collisions, IKE_MET, RIVALS_MET } from './collisions.ts';
 export type * from './effects.ts';
 export { Endpoint } from './endpoint.ts';
+export { EndpointWorld } from './endpoint-world.ts';
 export { sameIdentity } from './identity.ts';
 export { IKE_SA_STATES, IKE_SA_TRANSITIONS, type IkeSaState } from './ike-sa-state.ts';
 export type { ChildSuite, IkeKeys, IkeSuite } from './keys.ts';

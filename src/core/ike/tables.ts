@@ -1,5 +1,5 @@
 import { CHILD_SA_STATES, CHILD_SA_TRANSITIONS } from './child-sa-state.ts';
-import { ON_CHILD_DELETE, ON_CHILD_REKEY, onChildRequest, onIkeRekey } from './collisions.ts';
+import { CHILD_MET, COLLISIONS, IKE_MET, RIVALS_MET } from './collisions.ts';
 import { IKE_SA_STATES, IKE_SA_TRANSITIONS } from './ike-sa-state.ts';
 
 /** The state machines and the collision rules as Markdown, for docs/reference/ike-states.md: what is printed is what decides. */
@@ -14,14 +14,19 @@ export function printTables(): string {
     '## A request of the peer meets a CHILD_SA (RFC 7296 §1.4.1, §2.25.1)',
     table(
       ['the child is', 'rekey it', 'delete it'],
-      CHILD_SA_STATES.map((state) => [state, ON_CHILD_REKEY[state], ON_CHILD_DELETE[state]]),
+      CHILD_MET.map((met) => [met, COLLISIONS.rekeyChild[met], COLLISIONS.deleteChild[met]]),
     ),
-    '## A request of the peer meets an IKE SA (RFC 7296 §2.25.2)',
+    '## A request of the peer meets an IKE SA (RFC 7296 §2.25.1, §2.25.2)',
     table(
-      ['the IKE SA is', 'rekey it', 'rekey it while a child of ours is busy', 'create or rekey a child'],
-      IKE_SA_STATES.map((state) => [state, onIkeRekey(state, false), onIkeRekey(state, true), onChildRequest(state)]),
+      ['the IKE SA is', 'rekey it', 'create or rekey a child'],
+      IKE_MET.map((met) => [met, COLLISIONS.rekeyIke[met], COLLISIONS.makeChild[met]]),
     ),
-    '`proceed-and-compare`: of the two SAs made at once, the one with the lowest of the four nonces is deleted by whoever created it; the creator of the other one deletes the SA that both replaced (RFC 7296 §2.8.1, §2.8.2).',
+    '## Two SAs were made at once in place of one (RFC 7296 §2.8.1, §2.8.2)',
+    table(
+      ['of the four nonces', 'redundant is'],
+      RIVALS_MET.map((met) => [met, COLLISIONS.redundant[met]]),
+    ),
+    'Whoever made the redundant SA deletes it; whoever made the other one deletes the SA that both replaced.',
     '',
   ].join('\n\n');
 }

@@ -2,6 +2,7 @@ import type { KeyExchangeMethod, RandomSource } from '../crypto/index.ts';
 import type { Identification, TrafficSelector } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
+import type { Collisions } from './collisions.ts';
 import type { Effect, Millis, Notice, Observation } from './effects.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { IkeSaState } from './ike-sa-state.ts';
@@ -52,6 +53,7 @@ export interface World {
   readonly options: EndpointOptions;
   readonly connections: readonly Connection[];
   readonly ikeSas: ReadonlyMap<number, IkeSa>;
+  readonly collisions: Collisions;
 
   readonly reconnects: Reconnects;
   readonly redirects: Redirects;

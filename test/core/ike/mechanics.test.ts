@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../../src/core/bytes/index.ts';
 import { systemRandom } from '../../../src/core/crypto/index.ts';
 import { CHILD_SA_STATES, CHILD_SA_TRANSITIONS } from '../../../src/core/ike/child-sa-state.ts';
-import { ON_CHILD_DELETE, ON_CHILD_REKEY, onIkeRekey, redundantOf } from '../../../src/core/ike/collisions.ts';
+import { COLLISIONS, rivalsMet } from '../../../src/core/ike/collisions.ts';
 import { messageOctets, Reassembly } from '../../../src/core/ike/fragments.ts';
 import { sameIdentity } from '../../../src/core/ike/identity.ts';
 import { IKE_SA_STATES, IKE_SA_TRANSITIONS } from '../../../src/core/ike/ike-sa-state.ts';
@@ -154,30 +154,30 @@ describe('tables', () => {
   });
 
   test('RFC 7296 §2.25.1: a child that is rekeyed, deleted or unknown', () => {
-    expect(ON_CHILD_REKEY).toMatchObject({
+    expect(COLLISIONS.rekeyChild).toMatchObject({
       installed: 'proceed',
-      rekeying: 'proceed-and-compare',
+      rekeying: 'proceed',
       deleting: 'TEMPORARY_FAILURE',
-      dead: 'CHILD_SA_NOT_FOUND',
+      unknown: 'CHILD_SA_NOT_FOUND',
     });
-    expect(ON_CHILD_DELETE).toMatchObject({
+    expect(COLLISIONS.deleteChild).toMatchObject({
       installed: 'delete-and-answer',
       rekeying: 'delete-and-answer',
       deleting: 'answer-without-delete',
+      unknown: 'answer-without-delete',
     });
+    expect(COLLISIONS.rekeyIke.busy).toBe('TEMPORARY_FAILURE');
   });
 
   test('RFC 7296 §2.25.2: the IKE SA', () => {
-    expect(onIkeRekey('established', false)).toBe('proceed');
-    expect(onIkeRekey('established', true)).toBe('TEMPORARY_FAILURE');
-    expect(onIkeRekey('rekeying', false)).toBe('proceed-and-compare');
-    expect(onIkeRekey('deleting', false)).toBe('TEMPORARY_FAILURE');
+    expect(COLLISIONS.rekeyIke).toMatchObject({ established: 'proceed', rekeying: 'proceed', deleting: 'TEMPORARY_FAILURE' });
+    expect(COLLISIONS.makeChild.rekeying).toBe('TEMPORARY_FAILURE');
   });
 
   test('RFC 7296 §2.8.1: the SA with the lowest nonce is redundant', () => {
     const [low, high] = [{ lowestNonce: new Uint8Array([1, 9]) }, { lowestNonce: new Uint8Array([2, 0]) }];
-    expect(redundantOf(low, high)).toBe('ours');
-    expect(redundantOf(high, low)).toBe('theirs');
+    expect(COLLISIONS.redundant[rivalsMet(low, high)]).toBe('ours');
+    expect(COLLISIONS.redundant[rivalsMet(high, low)]).toBe('theirs');
   });
 });
 

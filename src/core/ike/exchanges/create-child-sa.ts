@@ -2,7 +2,7 @@ import { NegotiationFailure, PeerRefused } from '../../bytes/errors.ts';
 import type { KeyExchangeOffer } from '../../crypto/index.ts';
 import { ExchangeType, type NotifyPayload, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
 import type { ChildSa, SelectorPair } from '../child-sa.ts';
-import { lowestOf, onChildRequest, redundantOf } from '../collisions.ts';
+import { ikeMet, lowestOf, rivalsMet } from '../collisions.ts';
 import type { HalfMade } from '../half-made.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { errorNotify, find, findNotify, need, notify } from '../notifies.ts';
@@ -182,7 +182,7 @@ export function* rekeyChild(world: World, sa: IkeSa, old: ChildSa): Routine<void
   const rival = old.peerSuccessor?.usable ? old.peerSuccessor : undefined;
   if (old.is('rekeying')) awaitDelete(world, old);
   // §2.8.1: with two successors the one with the lowest nonce is redundant; its creator deletes it, the other deletes the old SA
-  if (rival && redundantOf(successor, rival) === 'ours') {
+  if (rival && world.collisions.redundant[rivalsMet(successor, rival)] === 'ours') {
     // ours may have been sending already
     if (successor.spec.outboundActive) activate(world, rival);
     world.childTransition(successor, 'rekeyed');
@@ -210,9 +210,9 @@ export function* respondCreateChildSa(world: World, sa: IkeSa, request: Inbound)
   const { payloads } = request;
   settleOn(world, sa);
   if (need(payloads, 'SA').proposals[0]?.protocol === ProtocolId.IKE) return respondIkeRekey(world, sa, payloads);
-  if (onChildRequest(sa.state) === 'TEMPORARY_FAILURE') return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
+  if (world.collisions.makeChild[ikeMet(sa)] === 'TEMPORARY_FAILURE') return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
   const rekey = findNotify(payloads, NotifyType.REKEY_SA);
-  const target = rekey && rekeyTarget(sa, rekey);
+  const target = rekey && rekeyTarget(world, sa, rekey);
   if (target && 'refuse' in target) return { payloads: [target.refuse] };
   return yield* respondChild(world, sa, payloads, target?.old);
 }
@@ -258,7 +258,7 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
     sharedSecrets,
     *complete(secrets) {
       // a Delete, or another rekeying, may have overtaken it
-      if (onChildRequest(sa.state) === 'TEMPORARY_FAILURE' || (old && !old.is('installed', 'rekeying'))) return undefined;
+      if (world.collisions.makeChild[ikeMet(sa)] === 'TEMPORARY_FAILURE' || (old && !old.is('installed', 'rekeying'))) return undefined;
       yield* complete(secrets);
       return {};
     },
@@ -273,7 +273,7 @@ function settleLateRival(world: World, sa: IkeSa, theirs: ChildSa): void {
   const ours = [...sa.children.values()].find((c) => c.createdByUs && c.spec.replaces === replaces && c.usable);
   const old = world.child(replaces);
   if (ours === undefined || !theirs.usable || old?.is('installed', 'rekeying') === true) return;
-  if (redundantOf(ours, theirs) === 'theirs') return awaitDelete(world, theirs);
+  if (world.collisions.redundant[rivalsMet(ours, theirs)] === 'theirs') return awaitDelete(world, theirs);
   awaitDelete(world, ours);
   activate(world, theirs);
   world.enqueue(sa, {

@@ -1,7 +1,7 @@
 import { NegotiationFailure, PeerRefused, PeerViolation } from '../../bytes/errors.ts';
 import { zeroise } from '../../crypto/index.ts';
 import { ExchangeType, NotifyType, type Payload } from '../../wire/index.ts';
-import { lowestOf, redundantOf } from '../collisions.ts';
+import { lowestOf, rivalsMet } from '../collisions.ts';
 import type { Millis } from '../effects.ts';
 import type { HalfMade, Replaced } from '../half-made.ts';
 import type { IkeSa } from '../ike-sa.ts';
@@ -33,7 +33,7 @@ export function* followUp(
   const { halfMade } = sa;
   let complete = false;
   try {
-    yieldToRival(sa, replaces, nonces);
+    yieldToRival(world, sa, replaces, nonces);
     halfMade.following = replaces;
     let link = linkOf(response.payloads);
     for (const { method } of additional) {
@@ -128,12 +128,12 @@ export class Superseded extends NegotiationFailure {
  * RFC 7296 §2.8.1, §2.8.2: rekeyings that cross are compared by their lowest nonces, which both ends know once CREATE_CHILD_SA is
  * answered both ways. Deciding there spares the follow-ups of the one that goes; an SA that needs none is made by then, and stays.
  */
-function yieldToRival(sa: IkeSa, replaces: Replaced, nonces: Nonces): void {
+function yieldToRival(world: World, sa: IkeSa, replaces: Replaced, nonces: Nonces): void {
   const made = replaces === 'ike' ? sa.peerSuccessor !== undefined : replaces?.peerSuccessor?.usable === true;
   if (made) throw new Superseded();
   const rival = sa.halfMade.rivalOf(replaces);
   if (rival === undefined) return;
-  if (redundantOf({ lowestNonce: lowestOf(nonces) }, rival) === 'ours') throw new Superseded();
+  if (world.collisions.redundant[rivalsMet({ lowestNonce: lowestOf(nonces) }, rival)] === 'ours') throw new Superseded();
   sa.halfMade.forget(replaces);
 }
 

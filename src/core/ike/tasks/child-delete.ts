@@ -1,6 +1,6 @@
 import { ExchangeType, type Payload, ProtocolId } from '../../wire/index.ts';
 import type { ChildSa } from '../child-sa.ts';
-import { ON_CHILD_DELETE } from '../collisions.ts';
+import { childMet } from '../collisions.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { findAll } from '../notifies.ts';
 import { nextRekey } from '../rekey-times.ts';
@@ -47,13 +47,13 @@ export function answerChildDeletes(world: World, sa: IkeSa, payloads: readonly P
     if (protocol === ProtocolId.IKE) continue;
     const ours: Uint8Array[] = [];
     for (const spi of spis) {
-      const child = spi.length === 4 ? byOutboundSpi(sa, protocol, spiNumber(spi)) : undefined;
-      if (child === undefined) {
-        if (spi.length === 4 && sa.offeredSpis.size > 0 && sa.deletedEarly.size < MOST_EARLY) sa.deletedEarly.add(spiNumber(spi));
-        continue;
-      }
+      if (spi.length !== 4) continue;
+      const child = byOutboundSpi(sa, protocol, spiNumber(spi));
+      const decision = world.collisions.deleteChild[childMet(sa, child)];
+      if (decision === 'remember' && sa.deletedEarly.size < MOST_EARLY) sa.deletedEarly.add(spiNumber(spi));
+      if (child === undefined) continue;
       if (child.is('installed') && !hasStandIn(world, sa, child)) closed.push(child);
-      if (ON_CHILD_DELETE[child.state] === 'delete-and-answer') ours.push(spiOctets(child.inboundSpi));
+      if (decision === 'delete-and-answer') ours.push(spiOctets(child.inboundSpi));
       const abandoned = child.usable ? replacedBy(world, sa, child) : undefined;
       finishByPeer(world, child);
       if (abandoned) reinstate(world, abandoned);
@@ -119,7 +119,7 @@ export function activate(world: World, child: ChildSa): void {
   world.emit({ kind: 'child-update', child: child.id, change: { kind: 'activate-outbound' } });
 }
 
-const byOutboundSpi = (sa: IkeSa, protocol: number, spi: number): ChildSa | undefined =>
+export const byOutboundSpi = (sa: IkeSa, protocol: number, spi: number): ChildSa | undefined =>
   [...sa.children.values()].find((c) => c.outboundSpi === spi && protocolOf(c) === protocol && c.state !== 'dead');
 
 export const protocolOf = (child: ChildSa): number => (child.spec.protocol === 'AH' ? ProtocolId.AH : ProtocolId.ESP);

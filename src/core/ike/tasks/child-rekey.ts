@@ -1,28 +1,22 @@
 import { PeerRefused } from '../../bytes/errors.ts';
-import { type NotifyPayload, NotifyType, ProtocolId } from '../../wire/index.ts';
+import { type NotifyPayload, NotifyType } from '../../wire/index.ts';
 import type { ChildSa } from '../child-sa.ts';
-import { ON_CHILD_REKEY } from '../collisions.ts';
+import { childMet } from '../collisions.ts';
 import type { Millis } from '../effects.ts';
 import { Superseded } from '../exchanges/followup-ke.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { notify } from '../notifies.ts';
 import type { World } from '../world.ts';
 import { spiNumber } from './child-create.ts';
-import { activate, activateSuccessors } from './child-delete.ts';
+import { activate, activateSuccessors, byOutboundSpi } from './child-delete.ts';
 
 /** Which child the peer means by REKEY_SA, and whether it may (§2.25.1). */
-export function rekeyTarget(sa: IkeSa, rekey: NotifyPayload): { old: ChildSa } | { refuse: NotifyPayload } {
-  const protocol = rekey.protocol === ProtocolId.AH ? 'AH' : 'ESP';
-  const spi = rekey.spi.length === 4 ? spiNumber(rekey.spi) : 0;
-  const old = [...sa.children.values()].find((c) => c.outboundSpi === spi && c.spec.protocol === protocol && c.state !== 'dead');
-  const decision = old === undefined ? 'CHILD_SA_NOT_FOUND' : ON_CHILD_REKEY[old.state];
-  // an answer that is still on its way to us may have made it: the peer, which sent that answer, knows more than we do
-  if (old === undefined && sa.offeredSpis.size > 0) return { refuse: notify(NotifyType.TEMPORARY_FAILURE) };
+export function rekeyTarget(world: World, sa: IkeSa, { protocol, spi }: NotifyPayload): { old: ChildSa } | { refuse: NotifyPayload } {
+  const old = spi.length === 4 ? byOutboundSpi(sa, protocol, spiNumber(spi)) : undefined;
+  const decision = world.collisions.rekeyChild[childMet(sa, old)];
+  if (decision === 'TEMPORARY_FAILURE') return { refuse: notify(NotifyType.TEMPORARY_FAILURE) };
   if (old === undefined || decision === 'CHILD_SA_NOT_FOUND')
-    return { refuse: { ...notify(NotifyType.CHILD_SA_NOT_FOUND), protocol: rekey.protocol, spi: rekey.spi } };
-  // one rival is what a crossing makes; more than one is not a crossing
-  if (decision === 'TEMPORARY_FAILURE' || old.peerSuccessor?.usable || sa.halfMade.following === old)
-    return { refuse: notify(NotifyType.TEMPORARY_FAILURE) };
+    return { refuse: { ...notify(NotifyType.CHILD_SA_NOT_FOUND), protocol, spi } };
   return { old };
 }
 

@@ -1,7 +1,7 @@
 import { PeerViolation } from '../../bytes/errors.ts';
 import { type KeyExchangeOffer, zeroise } from '../../crypto/index.ts';
 import { ExchangeType, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
-import { lowestOf, onIkeRekey, redundantOf } from '../collisions.ts';
+import { ikeMet, lowestOf, rivalsMet } from '../collisions.ts';
 import { followUp, halfMadeByPeer, halfMake, Superseded } from '../exchanges/followup-ke.ts';
 import type { HalfMade } from '../half-made.ts';
 import { IkeSa } from '../ike-sa.ts';
@@ -38,7 +38,8 @@ export function* rekeyIke(world: World, sa: IkeSa): Routine<void> {
   }
   const decided = sa.successor;
   const rival = decided ?? sa.peerSuccessor;
-  if (rival !== undefined && (decided || redundantOf(nonceHolder(successor), nonceHolder(rival)) === 'ours')) {
+  const met = rival && (decided ? 'theirs is used' : rivalsMet(nonceHolder(successor), nonceHolder(rival)));
+  if (rival !== undefined && met && world.collisions.redundant[met] === 'ours') {
     // §2.8.2: ours holds the lowest nonce; we delete it, the peer deletes the old one
     if (!decided) handOver(world, sa, rival, false);
     yieldTo(world, successor, rival);
@@ -109,13 +110,7 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
 
 /** The responder. The children move only once the answer is on its way, since it is sent under the old keys. */
 export function respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payload[]): Reply {
-  const childBusy =
-    sa.halfMade.anyOfChildren ||
-    [...sa.active].some((job) => job.ofChild) ||
-    [...sa.children.values()].some((c) => c.is('rekeying', 'deleting', 'installing'));
-  // our own bound: one SA that waits for the peer's Delete, one rival; whoever rekeys without end leaves no trail
-  const trails = sa.predecessor?.is('replaced') || sa.peerSuccessor !== undefined || sa.halfMade.following === 'ike';
-  if (trails || onIkeRekey(sa.state, childBusy) === 'TEMPORARY_FAILURE') return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
+  if (world.collisions.rekeyIke[ikeMet(sa)] === 'TEMPORARY_FAILURE') return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
   const connection = sa.connection;
   const offered = need(payloads, 'SA').proposals;
   if (connection === undefined || offered.some((p) => p.spi.length !== 8 || p.spi.every((octet) => octet === 0)))
