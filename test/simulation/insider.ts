@@ -76,6 +76,8 @@ export interface RawOptions {
   readonly authHeader?: Partial<IkeHeader>;
   readonly proposal?: Proposal;
   readonly psk?: Uint8Array;
+  /** NULL authentication under ID_NULL (RFC 7619). */
+  readonly anonymous?: boolean;
   readonly localTs?: readonly TrafficSelector[];
   readonly remoteTs?: readonly TrafficSelector[];
 }
@@ -209,15 +211,22 @@ export class RawInitiator {
 
   /** The payloads of a correct IKE_AUTH request. */
   authPayloads(): readonly Payload[] {
-    const id = { idType: IdType.ID_FQDN, data: new TextEncoder().encode('raw.example') };
+    const { anonymous = false } = this.#options;
+    const id = anonymous
+      ? { idType: IdType.ID_NULL, data: new Uint8Array(0) }
+      : { idType: IdType.ID_FQDN, data: new TextEncoder().encode('raw.example') };
     const nonce = this.#initResponse!.payloads.find((payload) => payload.kind === 'Nonce')!;
     const hash = prf(PRF_SHA2_256)!;
     // RFC 7296 §2.15.
     const macedId = hash.compute(this.#log!.SK_pi, concat(Uint8Array.of(id.idType, 0, 0, 0), id.data));
-    const psk = this.#options.psk ?? new TextEncoder().encode('the simulated pre-shared key');
+    const psk = anonymous ? this.#log!.SK_pi : (this.#options.psk ?? new TextEncoder().encode('the simulated pre-shared key'));
     const payloads: readonly Payload[] = [
       { kind: 'IDi', ...id },
-      { kind: 'AUTH', method: 2, data: pskAuth(hash, psk, concat(this.#init, nonce.data, macedId, this.#intAuthOctets())) },
+      {
+        kind: 'AUTH',
+        method: anonymous ? 13 : 2,
+        data: pskAuth(hash, psk, concat(this.#init, nonce.data, macedId, this.#intAuthOctets())),
+      },
       { kind: 'SA', proposals: [{ ...this.#inner, spi: Uint8Array.of(0xc0, 0, 0, 1), transforms: this.#inner.transforms }] },
       { kind: 'TSi', selectors: this.#options.localTs ?? [subnet('10.1.0.0/24')] },
       { kind: 'TSr', selectors: this.#options.remoteTs ?? [subnet('10.2.0.0/24')] },

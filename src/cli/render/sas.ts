@@ -74,7 +74,11 @@ function ends(sa: IkeSaDocument, columns: number): string[] {
 }
 
 /** A certificate by whatever signature is a certificate. */
-const authWord = (auth: string): string => (auth === 'SHARED_KEY_MIC' ? 'psk' : AUTH_BY_CERTIFICATE.test(auth) ? 'cert' : auth);
+const authWord = (auth: string): string => AUTH_WORDS.get(auth) ?? (AUTH_BY_CERTIFICATE.test(auth) ? 'cert' : auth);
+const AUTH_WORDS = new Map([
+  ['SHARED_KEY_MIC', 'psk'],
+  ['NULL_AUTHENTICATION', 'anonymous'],
+]);
 const AUTH_BY_CERTIFICATE = /SIGNATURE|ECDSA|RSA/;
 
 function childLines(child: ChildSaDocument, now: number, paint: Paint, columns: number): string[] {

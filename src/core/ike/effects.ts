@@ -80,6 +80,8 @@ export type Ask =
       readonly connection: string;
       readonly remoteId: Identification;
       readonly remote: Address;
+      /** It proved no identity (RFC 7619): `remoteId` is what it calls itself. */
+      readonly anonymous?: boolean | undefined;
       /** It proved itself by a ticket (RFC 5723), in an earlier IKE SA by what this connection wants. */
       readonly resumed: boolean;
     }
@@ -90,6 +92,8 @@ export type Ask =
       readonly pools: readonly string[];
       readonly remoteId: Identification;
       readonly requested: readonly ConfigurationAttribute[];
+      /** It proved no identity: nothing is remembered of it, and it does not choose. */
+      readonly anonymous?: boolean | undefined;
       /** IKE SAs of the same peer: an address that one of them holds is lent again to whoever asks for that very one (it authenticates anew). */
       readonly alongside?: readonly number[] | undefined;
     }

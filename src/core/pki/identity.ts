@@ -18,6 +18,7 @@ import { looksLikeName, parseNameText } from './name-text.ts';
  * | `@#0a1b2c` | ID_KEY_ID, in hex |
  * | `ipv4:` `ipv6:` `fqdn:` `dns:` `email:` `rfc822:` `userfqdn:` `dn:` `asn1dn:` `asn1gn:` `keyid:` | the type it names; `#` and hex behind it give the octets |
  * | `{12}:#0a1b` | ID type 12 |
+ * | `%null` | ID_NULL: nobody (RFC 7619) |
  *
  * Throws `ConfigError` for a text that is none of these, or that matches many identities.
  */
@@ -30,6 +31,7 @@ export function parseIdentity(text: string): Identification {
   }
   if (trimmed === '' || trimmed === '%any' || trimmed === '*')
     throw notAnIdentity(text, 'it stands for any identity', 'Name one identity here.');
+  if (trimmed === NOBODY) return { idType: IdType.ID_NULL, data: new Uint8Array(0) };
   if (looksLikeName(trimmed)) return { idType: IdType.ID_DER_ASN1_DN, data: parseNameText(trimmed).der };
   if (trimmed.startsWith('@#')) return { idType: IdType.ID_KEY_ID, data: hexOctets(trimmed.slice(2), text) };
   if (trimmed.startsWith('@@')) return { idType: IdType.ID_RFC822_ADDR, data: utf8(trimmed.slice(2)) };
@@ -120,6 +122,8 @@ function plainForm({ idType, data }: Identification): string | undefined {
     }
     case IdType.ID_DER_ASN1_GN:
       return undefined;
+    case IdType.ID_NULL:
+      return data.length === 0 ? NOBODY : undefined;
     default: {
       const text = fromUtf8(data);
       return /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(text) ? text : undefined;
@@ -147,6 +151,8 @@ function hexOctets(hex: string, text: string): Uint8Array {
 export function notAnIdentity(text: string, reason: string, hint: string): ConfigError {
   return new ConfigError(`"${text.trim().slice(0, 80)}" is not an identity: ${reason}`, { code: 'NOT_AN_IDENTITY', hint });
 }
+
+const NOBODY = '%null';
 
 const TYPE_NAMES: Readonly<Record<number, string>> = {
   [IdType.ID_IPV4_ADDR]: 'ipv4',

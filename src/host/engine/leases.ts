@@ -62,7 +62,7 @@ export class LeaseTable {
     const held = this.#held.get(ikeSa) ?? [];
     for (const wanted of families) {
       if (held.some((h) => h.family === wanted.family)) continue;
-      const granted = this.#share(wanted, ask.alongside ?? []) ?? this.#grant(pools, ask.remoteId, wanted);
+      const granted = this.#share(wanted, ask.alongside ?? []) ?? this.#grant(pools, ask, wanted);
       if (granted !== undefined) held.push(granted);
     }
     if (families.length > 0 && held.length === 0) return { ok: false, error: exhausted(ask.pools, pools.length) };
@@ -75,6 +75,7 @@ export class LeaseTable {
     for (const held of this.#held.get(ikeSa) ?? []) {
       if (this.#stillHeld(held.ip)) continue;
       this.#pools.get(held.pool)?.giveBack(held.ip);
+      if (held.anonymous) continue;
       const key = memoryKey(held.pool, held.family, held.identity);
       this.#remembered.delete(key);
       this.#remembered.set(key, held);
@@ -140,15 +141,16 @@ export class LeaseTable {
     return others > 0;
   }
 
-  #grant(pools: readonly Pool[], identity: Identification, wanted: Wanted): Held | undefined {
+  /** RFC 7619 §2.5: who is nobody in particular takes what is free; an address that it names may be what somebody else is known by. */
+  #grant(pools: readonly Pool[], { remoteId: identity, anonymous = false }: LeaseAsk, wanted: Wanted): Held | undefined {
     for (const pool of pools) {
       const name = pool.policy.name;
-      const last = this.#remembered.get(memoryKey(name, wanted.family, identity));
+      const last = anonymous ? undefined : this.#remembered.get(memoryKey(name, wanted.family, identity));
       const ip =
         (last !== undefined && pool.takeExactly(last.ip) ? last.ip : undefined) ??
-        (wanted.ip !== undefined && pool.takeExactly(wanted.ip) ? wanted.ip : undefined) ??
+        (!anonymous && wanted.ip !== undefined && pool.takeExactly(wanted.ip) ? wanted.ip : undefined) ??
         pool.take(wanted.family);
-      if (ip !== undefined) return { pool: name, ip, family: wanted.family, identity };
+      if (ip !== undefined) return { pool: name, ip, family: wanted.family, identity, anonymous };
     }
     return undefined;
   }
@@ -165,6 +167,7 @@ interface Held {
   readonly ip: string;
   readonly family: 4 | 6;
   readonly identity: Identification;
+  readonly anonymous?: boolean;
 }
 
 interface Wanted {

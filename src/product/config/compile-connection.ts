@@ -6,6 +6,7 @@ import { IdType } from '../../core/wire/iana.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
 import { compileChild } from './compile-child.ts';
 import type { CompileContext } from './compile-context.ts';
+import { anonymousPeer, anonymousSelf } from './compile-null.ts';
 import type { AuthoritySource, CompiledConnection, FileReference, PpkSource, PskSource, TrustedSource } from './compiled.ts';
 import { CLIENT_RETRANSMISSION, DEFAULTS, SITE_RETRANSMISSION } from './defaults.ts';
 import { parseProposals } from './proposals.ts';
@@ -63,7 +64,9 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
     local: oneRound(connection.local, [...path, 'local'], context).map((round, i) =>
       localAuth(round, [...path, 'local', i], name, connection, around),
     ),
-    remote: oneRound(connection.remote, [...path, 'remote'], context).map((round, i) => remoteAuth(round, [...path, 'remote', i], around)),
+    remote: oneRound(connection.remote, [...path, 'remote'], context).map((round, i) =>
+      remoteAuth(round, [...path, 'remote', i], connection, around),
+    ),
     children: children.map(([child, settings]) => compileChild(child, settings, [...path, 'children', child], legacy, context)),
     pools: connection.pools ?? [],
     virtualIps: (connection.vips ?? []).map(formatIp),
@@ -147,12 +150,19 @@ function localAuth(
       });
       return { auth: 'pubkey', id: round.id, credential, ...schemes };
     }
+    case 'null':
+      return anonymousSelf(round, path, context);
     default:
       throw notSpoken(round.auth, path, context);
   }
 }
 
-function remoteAuth(round: RemoteRoundSettings, path: Path, { context, authorities, psks }: Surroundings): RemoteAuth {
+function remoteAuth(
+  round: RemoteRoundSettings,
+  path: Path,
+  connection: ConnectionSettings,
+  { settings, context, authorities, psks }: Surroundings,
+): RemoteAuth {
   const common = { id: round.id ?? { kind: 'any' as const }, ...(round.schemes === undefined ? {} : { schemes: round.schemes }) };
   switch (round.auth) {
     case 'psk':
@@ -181,6 +191,8 @@ function remoteAuth(round: RemoteRoundSettings, path: Path, { context, authoriti
         );
       return { auth: 'pubkey', ...common, authorities: handles };
     }
+    case 'null':
+      return anonymousPeer(round, path, { connection, dialable: isDialable(connection.remote_addrs) }, settings, context);
     default:
       throw notSpoken(round.auth, path, context);
   }
@@ -239,7 +251,7 @@ function oneRound<T>(rounds: readonly T[], path: Path, context: CompileContext):
 }
 
 const notSpoken = (auth: string, path: Path, context: CompileContext) =>
-  context.error([...path, 'auth'], `auth: ${auth} is not carried out`, 'Use psk or pubkey.', 'CONFIG_UNSUPPORTED');
+  context.error([...path, 'auth'], `auth: ${auth} is not carried out`, 'Use psk, pubkey or null.', 'CONFIG_UNSUPPORTED');
 
 function ikeLifetimes(connection: ConnectionSettings, path: Path, context: CompileContext): IkeLifetimes {
   const rekey = connection.rekey_time ?? DEFAULTS.ikeRekey;

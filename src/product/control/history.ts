@@ -32,9 +32,9 @@ export class PeerHistory {
         if (notice.initiator && notice.retransmissions === 0) remember(this.#rtt, notice.ikeSa, notice.took);
         return;
       case 'ike-up': {
-        const { connection, remoteId } = notice.info;
+        const { connection } = notice.info;
         if (connection === undefined) return;
-        const id = remoteId === undefined ? null : formatIdentity(remoteId);
+        const id = shownId(notice.info);
         remember(this.#up, notice.ikeSa, { connection, id, since: notice.info.establishedAt });
         remember(this.#connections, notice.ikeSa, connection);
         this.#gone.delete(keyOf(connection, id));
@@ -91,7 +91,7 @@ export class PeerHistory {
     const rekeyAt = rekeys.length > 0 ? Math.min(...rekeys) : sa.rekeyAt;
     return {
       connection: sa.connection!,
-      id: sa.remoteId === undefined ? null : formatIdentity(sa.remoteId),
+      id: shownId(sa),
       state: up ? 'up' : 'connecting',
       since: since === undefined ? null : toIso(since),
       addresses: [...sa.assigned],
@@ -116,6 +116,15 @@ export class PeerHistory {
     remember(this.#gone, key, { connection, id, at, reason, wasUp: peer !== undefined });
   }
 }
+
+/** RFC 7619 §3.1: whoever proved no identity is shown by its address, so that it cannot stand in the place of somebody who did. */
+function shownId({ remoteId, remoteAuth, remote }: Pick<IkeSaStatus, 'remoteId' | 'remoteAuth' | 'remote'>): string | null {
+  if (remoteId === undefined) return null;
+  if (remoteAuth !== ANONYMOUS) return formatIdentity(remoteId);
+  return `anonymous ${remote.ip}${remoteId.data.length === 0 ? '' : ` (says ${formatIdentity(remoteId)})`}`;
+}
+
+const ANONYMOUS = 'NULL_AUTHENTICATION';
 
 const absent = (connection: string, id: string | null, since: string | null, reason: string | null): PeerStatus => ({
   connection,

@@ -83,7 +83,7 @@ describe('identities for people', () => {
     [{ idType: 11, data: fromHex('00ff') }, 'keyid:#00ff'],
     [{ idType: 11, data: utf8('#x') }, 'keyid:#2378'],
     [{ idType: 12, data: utf8('x') }, '{12}:x'],
-    [{ idType: 13, data: new Uint8Array() }, '{13}:#'],
+    [{ idType: 13, data: new Uint8Array() }, '%null'],
     [{ idType: 2, data: utf8('evil\u001b[2J') }, 'fqdn:#6576696c1b5b324a'],
     [{ idType: 1, data: fromHex('0102') }, 'ipv4:#0102'],
   ])('%j is shown as %s', (id, text) => expect(formatIdentity(id)).toBe(text));

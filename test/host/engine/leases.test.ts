@@ -278,3 +278,26 @@ describe('CFG_REPLY', () => {
     ]);
   });
 });
+
+describe('peers that proved no identity (RFC 7619)', () => {
+  const anonymous = (leases: LeaseTable, ikeSa: number, requested?: readonly ConfigurationAttribute[]) => {
+    const answer = leases.lease(ikeSa, { ...ask('alice', requested), anonymous: true });
+    return answer.ok ? answer.addresses : [];
+  };
+
+  test('an address that somebody is known by is not theirs for the asking', () => {
+    const leases = table();
+    expect(granted(leases, 1, 'bob')).toEqual(['10.66.0.2']);
+    expect(granted(leases, 2, 'alice')).toEqual(['10.66.0.3']);
+    leases.release(2);
+    expect(anonymous(leases, 3, [{ type: 1, value: parseIp('10.66.0.3') }])).toEqual(['10.66.0.4']);
+    expect(granted(leases, 4, 'alice')).toEqual(['10.66.0.3']);
+  });
+
+  test('and nothing is remembered of them', () => {
+    const leases = table();
+    expect(anonymous(leases, 1)).toEqual(['10.66.0.2']);
+    leases.release(1);
+    expect(leases.list()).toEqual([]);
+  });
+});

@@ -15,6 +15,7 @@ import { configurationRequest, leaseAddresses, takeConfiguration } from '../task
 import { acceptToken, offerToken } from '../tasks/crash-detection.ts';
 import { methodName } from '../tasks/ke.ts';
 import { answerMobikeOffer, offerMobike, takeMobike } from '../tasks/mobike.ts';
+import { isSomebody } from '../tasks/null-authentication.ts';
 import { adoptPpk, blamePpk, judgePpk, type PpkJudgement, type PpkProof, provePpk, settlePpk } from '../tasks/ppk.ts';
 import { authLifetime, heedAuthLifetime, inPlaceOf } from '../tasks/reauthentication.ts';
 import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
@@ -150,6 +151,7 @@ export function* respondIkeAuth(
     connection: connection.name,
     remoteId: sa.remoteId!,
     remote: sa.remote,
+    anonymous: !isSomebody(sa),
     resumed: sa.resumption?.session !== undefined,
   });
   if (!allowed.ok) throw allowed.error;

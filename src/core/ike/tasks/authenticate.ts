@@ -10,6 +10,7 @@ import { ask, type Routine } from '../routine.ts';
 import { type AuthMaterial, signedOctets } from '../signed-octets.ts';
 import type { World } from '../world.ts';
 import { DEFAULT_HASHES } from './certificates.ts';
+import { proveNull, verifyNull } from './null-authentication.ts';
 import { proveResumed, verifyResumed } from './resumption.ts';
 
 /** RFC 7296 §2.15: our ID, CERT and AUTH payloads. The key is elsewhere; we hand over what must be covered. */
@@ -18,6 +19,7 @@ export function* authenticateSelf(sa: IkeSa, connection: Connection, material: A
   if (session) return proveResumed(sa, session, material);
   const auth = connection.local[0];
   if (auth === undefined) throw noAuthentication(connection, 'local');
+  if (auth.auth === 'null') return proveNull(sa, auth.id, material, keys);
   const { peer, originalRole } = sa;
   const answer = yield* ask({
     kind: 'authenticate',
@@ -62,6 +64,8 @@ export function* verifyPeer(
   // copies: the identity outlives the datagram
   const id: Identification = { idType, data: data.slice(), ...(reserved ? { reserved: reserved.slice() } : {}) };
   const auth = need(payloads, 'AUTH');
+  const proof = made.data ?? auth.data;
+  if (auth.method === AuthMethod.NULL_AUTHENTICATION) return verifyNull(world, sa, candidates, material, { id, data: proof, keys });
   const possible = candidates.flatMap((c) => (c.remote[0] === undefined ? [] : [{ connection: c.name, remote: c.remote[0] }]));
   const answer: AskAnswers['verify'] = yield* ask({
     kind: 'verify',
@@ -69,7 +73,7 @@ export function* verifyPeer(
     id,
     localId: sa.localId,
     method: auth.method,
-    data: made.data ?? auth.data,
+    data: proof,
     octets: signedOctets(peerRole, keys, material, id),
     prf: keys.suite.prf,
     certificates: findAll(payloads, 'CERT'),

@@ -18,7 +18,7 @@ import {
 } from '../proposals.ts';
 import { narrow } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
-import { checkAnswer, fitTraffic, proposedTraffic, tsUnacceptable } from './child-selectors.ts';
+import { checkAnswer, fitTraffic, proposedTraffic, refuseTaken, tsUnacceptable } from './child-selectors.ts';
 import { pfsDeclined, pfsMismatch } from './pfs.ts';
 
 /** A CHILD_SA we proposed, RFC 7296 §1.2 and §1.3.1. */
@@ -153,6 +153,7 @@ export function takeChildRequest(
       offered,
     );
   const { chosen, traffic, asked, additional } = fitTraffic(sa, acceptable, { localTs: tsr, remoteTs: tsi });
+  refuseTaken(world, sa, traffic.remoteTs);
   const { policy, selected } = chosen;
   const inboundSpi = world.allocateChildSpi();
   return {

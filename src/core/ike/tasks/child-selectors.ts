@@ -17,6 +17,8 @@ import {
   resolveDynamic,
   sameSelectors,
 } from '../traffic-selectors.ts';
+import type { World } from '../world.ts';
+import { isUnproven, speaksForItself } from './null-authentication.ts';
 
 /** What we propose for a policy as things stand. */
 export const proposedTraffic = (sa: IkeSa, policy: ChildPolicy): SelectorPair => ({
@@ -83,6 +85,23 @@ export function fitTraffic<T extends { readonly policy: ChildPolicy }>(
     : tsUnacceptable('no policy allows the traffic the peer asked for', wanted, here);
 }
 
+/** RFC 7619 §3.3: nobody in particular takes over what goes to somebody. @throws NegotiationFailure TS_UNACCEPTABLE */
+export function refuseTaken(world: World, sa: IkeSa, wanted: readonly TrafficSelector[]): void {
+  if (!speaksForItself(sa)) return;
+  for (const other of world.ikeSas.values()) {
+    if (other === sa || !other.isEstablished || isUnproven(other)) continue;
+    for (const child of other.children.values()) {
+      if (!child.usable || narrow(wanted, child.remoteTs).length === 0) continue;
+      throw tsUnacceptable(
+        'a peer that proved no identity asks for traffic that goes to one which did',
+        wanted,
+        child.remoteTs,
+        'Give peers without authentication a pool of their own, so that each has an address that nobody else uses.',
+      );
+    }
+  }
+}
+
 function fitPolicy(sa: IkeSa, policy: ChildPolicy, asked: SelectorPair): Fit | 'none' | 'too wide' | 'single pair' {
   const permitted = permittedTraffic(sa, policy);
   const traffic = { localTs: narrow(asked.localTs, permitted.localTs), remoteTs: narrow(asked.remoteTs, permitted.remoteTs) };
@@ -140,7 +159,7 @@ const isHost = ({ start, end }: AddressRangeSelector): boolean => equalBytes(sta
 /** What a policy allows as things stand. */
 const permittedTraffic = (sa: IkeSa, policy: ChildPolicy): SelectorPair => ({
   localTs: resolveDynamic(policy.localTs, ownAddresses(sa)),
-  remoteTs: resolveDynamic(policy.remoteTs, peerAddresses(sa)),
+  remoteTs: resolveDynamic(speaksForItself(sa) ? policy.remoteTs.filter(isDynamic) : policy.remoteTs, peerAddresses(sa)),
 });
 
 /** With an address still to be assigned, the initiator proposes everything and lets the responder narrow (RFC 7296 §2.19). */

@@ -15,6 +15,7 @@ import type { Connection } from '../policy.ts';
 import { ask, type Routine } from '../routine.ts';
 import { isDynamic } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
+import { isSomebody } from './null-authentication.ts';
 import { begunAlike } from './reauthentication.ts';
 import { twins } from './uniqueness.ts';
 
@@ -86,6 +87,7 @@ export function* leaseAddresses(
     pools: connection.pools,
     remoteId: sa.remoteId,
     requested: request.attributes,
+    anonymous: !isSomebody(sa),
     alongside: twins(world, sa).flatMap((other) => (begunAlike(sa, other) && other.leased ? [other.leasedAs] : [])),
   });
   if (!answer.ok) {

@@ -12,6 +12,7 @@ import { isNewer, newMobike } from './mobike-state.ts';
 import { reconsider } from './mobike-update.ts';
 import { natNotifies, natOn, speaksNatTraversal } from './nat-detection.ts';
 import { heedEcho, knowsEcho, offerEcho } from './nat-echo.ts';
+import { mayRoam } from './null-authentication.ts';
 
 /** RFC 4555 is about tunnel mode alone (§1.2). */
 export const wantsMobike = ({ mobike, children }: Connection): boolean => mobike && children.every(({ mode }) => mode === 'tunnel');
@@ -38,7 +39,8 @@ export function takeMobike(world: World, sa: IkeSa, connection: Connection, payl
 /** The responder reads the offer. Throws when the request shows that somebody changes addresses (RFC 4555 §3.9). */
 export function answerMobikeOffer(world: World, sa: IkeSa, connection: Connection, request: Inbound): Payload[] {
   if (contradictsHeader(request.payloads, request.path) || isForbiddenNat(sa, connection)) throw unexpectedNat();
-  if (!wantsMobike(connection) || findNotify(request.payloads, NotifyType.MOBIKE_SUPPORTED) === undefined) return [];
+  if (!mayRoam(connection) || !wantsMobike(connection) || findNotify(request.payloads, NotifyType.MOBIKE_SUPPORTED) === undefined)
+    return [];
   sa.mobike = newMobike(false, sa.remote.ip, world.now);
   sa.mobike.peerAddresses = [sa.remote.ip, ...(readAddressList(request.payloads) ?? [])];
   sa.mobike.told = additionalAddresses(world, sa);

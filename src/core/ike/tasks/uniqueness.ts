@@ -10,15 +10,17 @@ import { exchange, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 import { expectedId } from './authenticate.ts';
 import { deleteIkeSa } from './ike-delete.ts';
+import { isSomebody, likelyStale } from './null-authentication.ts';
 import { begunAlike } from './reauthentication.ts';
 
 /** RFC 7296 §2.4: says that we know of no other IKE SA with this peer, so it may drop what it still keeps of us. */
 export function initialContact(world: World, sa: IkeSa, connection: Connection): Payload[] {
-  if (connection.unique === 'never') return [];
+  // RFC 7619 §2.3: of somebody whom the peer cannot know again it says nothing
+  if (connection.unique === 'never' || connection.local[0]?.auth === 'null') return [];
   const peer = expectedId(connection);
   // a policy that names nobody in particular may have the same peer on any of its IKE SAs
   const known = peer === undefined ? [...world.ikeSas.values()].filter((other) => other.connection === connection) : world.provenAs(peer);
-  return [...known].some((other) => other !== sa && other.isEstablished) ? [] : [notify(NotifyType.INITIAL_CONTACT)];
+  return [...known].some((other) => other !== sa && other.isEstablished && isSomebody(other)) ? [] : [notify(NotifyType.INITIAL_CONTACT)];
 }
 
 /**
@@ -26,6 +28,7 @@ export function initialContact(world: World, sa: IkeSa, connection: Connection):
  * identity; each of them speaks for itself alone, that is for its address.
  */
 export function heedInitialContact(world: World, sa: IkeSa, present: boolean): void {
+  for (const other of likelyStale(world, sa)) suspectDead(world, other);
   const unique = sa.connection?.unique;
   if (!present || unique === 'never') return;
   for (const other of twins(world, sa)) {
@@ -78,10 +81,12 @@ export function stillSuperseded(world: World, sa: IkeSa): string | undefined {
 /** The peer of this IKE SA has authenticated again, and has another one now. */
 export const hasNewer = (world: World, sa: IkeSa): boolean => newer(world, sa).length > 0;
 
-/** IKE SAs between the same two identities (RFC 7296 §2.4). */
+/** IKE SAs between the same two identities (RFC 7296 §2.4), none where the peer has shown none. */
 export function twins(world: World, sa: IkeSa): IkeSa[] {
-  if (sa.remoteId === undefined) return [];
-  return [...world.provenAs(sa.remoteId)].filter((other) => other !== sa && other.isEstablished && sameEnds(sa, other));
+  if (sa.remoteId === undefined || !isSomebody(sa)) return [];
+  return [...world.provenAs(sa.remoteId)].filter(
+    (other) => other !== sa && other.isEstablished && isSomebody(other) && sameEnds(sa, other),
+  );
 }
 
 const newer = (world: World, sa: IkeSa): IkeSa[] => siblings(world, sa).filter((other) => byAge(sa, other) < 0);

@@ -45,9 +45,10 @@ export const proposalList = listOf(z.string().min(1)).meta({
   samples: ['aes256gcm16-prfsha384-x25519', 'aes256gcm16-prfsha384-x25519-ke1_mlkem768', 'default'],
 });
 
-const auth = z.enum(['psk', 'pubkey', 'eap', 'null']);
+// a bare null is no text in YAML
+const auth = z.union([z.enum(['psk', 'pubkey', 'eap', 'null']), z.null().transform(() => 'null' as const)]);
 const AUTH =
-  'psk: a pre-shared key; pubkey: a certificate or raw key and its private key; eap: an EAP method; null: nobody proves anything (RFC 7619).';
+  'psk: a pre-shared key; pubkey: a certificate or raw key and its private key; eap: an EAP method; null: nothing is proven (RFC 7619).';
 const schemes = key(
   words(
     'SignatureSchemes',
