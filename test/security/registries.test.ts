@@ -171,7 +171,10 @@ const PUBLIC_VALUE = new Uint8Array(32).fill(9);
 /** Whoever comes from anywhere, and much of it. */
 const responder = (): End =>
   sober(
-    new End({ connections: [connection('right')], limits: { ...LIMITS, cookieThreshold: 1e6, halfOpen: 1e6, halfOpenPerAddress: 1e6 } }),
+    new End({
+      connections: [connection('right')],
+      limits: { ...LIMITS, cookieThreshold: 1e6, halfOpen: 1e6, halfOpenPerAddress: 1e6, refusals: { perSource: 1e6, inAll: 1e6 } },
+    }),
   );
 
 /** Messages that differ in one 16-bit number alone, without the cost of writing each. */

@@ -15,6 +15,8 @@ export function digest(name: DigestName, ...parts: readonly Uint8Array[]): Uint8
 export const sha1 = (...parts: readonly Uint8Array[]): Uint8Array =>
   // Four times for each IKE_SA_INIT: without an object of its own, and as text, which node:crypto makes faster than a Buffer.
   fromLatin1(hashAtOnce('sha1', parts.length === 1 ? parts[0]! : concat(...parts), 'binary'));
+/** SHA-256 whose digest everybody may see, such as a cookie: four times as quick, since it comes as text. */
+export const publicSha256 = (data: Uint8Array): Uint8Array => fromLatin1(hashAtOnce('sha256', data, 'binary'));
 export const sha256 = (...parts: readonly Uint8Array[]): Uint8Array => digest('sha256', ...parts);
 export const sha384 = (...parts: readonly Uint8Array[]): Uint8Array => digest('sha384', ...parts);
 export const sha512 = (...parts: readonly Uint8Array[]): Uint8Array => digest('sha512', ...parts);

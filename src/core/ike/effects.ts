@@ -215,7 +215,9 @@ export type Observation =
       /** From which address the machine itself would send, by address of the peer. */
       readonly sources?: Readonly<Record<string, string>>;
     }
-  | { readonly kind: 'path-mtu'; readonly remote: Address; readonly mtu: number };
+  | { readonly kind: 'path-mtu'; readonly remote: Address; readonly mtu: number }
+  /** Asks wait longer than they should: until told otherwise strangers have to show a cookie first. */
+  | { readonly kind: 'pressure'; readonly high: boolean };
 
 export type Command =
   | {
@@ -393,6 +395,19 @@ export interface EndpointLoad {
   readonly jobs: number;
   /** Octets of messages of which fragments are still missing. */
   readonly fragmentOctets: number;
+  readonly strangers: StrangerCounts;
+}
+
+/** What became of datagrams that belong to no IKE SA, since the start. */
+export interface StrangerCounts {
+  /** Cookies that were demanded. */
+  readonly cookies: number;
+  /** Other answers that leave nothing behind. */
+  readonly refusals: number;
+  /** Answers that were not sent, because there were too many. */
+  readonly silenced: number;
+  /** From sources that are not among the known peers. */
+  readonly unknown: number;
 }
 
 /** What `status` and `sas` show of an IKE SA. */

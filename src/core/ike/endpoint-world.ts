@@ -21,13 +21,15 @@ import type { Connection, EndpointLimits } from './policy.ts';
 import { Reconnects, scheduleReconnect } from './reconnect.ts';
 import type { Routine } from './routine.ts';
 import { runRoutine } from './routine-runner.ts';
-import { answerUnknownIkeSa, Bucket, complainedOf, TokenMaker } from './tasks/crash-detection.ts';
+import { Strangers } from './strangers.ts';
+import { answerUnknownIkeSa, complainedOf, TokenMaker } from './tasks/crash-detection.ts';
 import { espInUdp } from './tasks/nat-detection.ts';
 import { settleTakeOver } from './tasks/reauthentication.ts';
 import { Redirects } from './tasks/redirect.ts';
 import { retireTicket, TicketWallet } from './tasks/resumption.ts';
 import { TicketOffice } from './tasks/tickets.ts';
 import { type Timer, TimerQueue } from './timers.ts';
+import { TokenBucket } from './token-bucket.ts';
 import type { EndpointOptions, World } from './world.ts';
 
 /** The endpoint as exchanges and tasks see it. */
@@ -47,7 +49,9 @@ export class EndpointWorld implements World {
   readonly tickets: TicketOffice;
   readonly wallet = new TicketWallet();
   readonly tokens: TokenMaker | undefined;
-  readonly complaints = new Bucket(10, 5);
+  readonly complaints = new TokenBucket(10, 5);
+  readonly strangers: Strangers;
+  pressed = false;
   readonly #bySpi = new Map<string, IkeSa>();
   readonly #byPeer = new Map<string, Set<IkeSa>>();
   readonly #children = new Map<number, ChildSa>();
@@ -61,6 +65,7 @@ export class EndpointWorld implements World {
     this.connections = options.connections;
     this.asks = new Asks(this.timers, (effect) => this.emit(effect));
     this.halfOpen = new HalfOpen(this);
+    this.strangers = new Strangers(options.limits);
     this.tokens = options.secret && new TokenMaker(options.secret);
     this.tickets = new TicketOffice(options.random, options.secret && concat(options.secret, options.credentialsDigest ?? EMPTY));
   }
@@ -74,6 +79,7 @@ export class EndpointWorld implements World {
   }
 
   receive(received: Datagram): void {
+    if (this.halfOpen.turnsAway(this, received)) return;
     const datagram = { ...received, data: plainView(received.data) };
     let message: Message;
     try {
@@ -106,6 +112,7 @@ export class EndpointWorld implements World {
 
   /** For no IKE SA that is here: one that a life before had, or a complaint about our ESP. */
   #receiveStray(message: Message, datagram: Datagram, own: Uint8Array): void {
+    if (!this.strangers.isKnown(this.connections, datagram.remote.ip)) return drop(this, datagram, 'unknown-source', datagram.remote.ip);
     const complaint = complainedOf(this, message, datagram.remote);
     if (complaint) return suspect(this, complaint.sa, message, datagram, complaint.crashed);
     answerUnknownIkeSa(this, message, datagram);

@@ -73,7 +73,7 @@ export class Endpoint {
 
   /** For gauges, and for whoever watches that nothing grows without end. */
   load(): EndpointLoad {
-    const { ikeSas, halfOpen, timers, asks } = this.#world;
+    const { ikeSas, halfOpen, timers, asks, strangers } = this.#world;
     let fragmentOctets = 0;
     let children = 0;
     let requests = 0;
@@ -93,6 +93,7 @@ export class Endpoint {
       requests,
       jobs: waiting,
       fragmentOctets,
+      strangers: strangers.counts,
     };
   }
 

@@ -5,10 +5,14 @@ import {
   checkMessage,
   ExchangeType,
   type IkeHeader,
+  isFirstRequest,
+  isPlausibleFirst,
+  lookAtFirstRequest,
   type Message,
   NotifyType,
   type Payload,
   summarise,
+  writeCookieDemand,
   writeMessage,
 } from '../wire/index.ts';
 import { bestMatch } from './address-patterns.ts';
@@ -29,11 +33,13 @@ import { nonceOf } from './tasks/nonce.ts';
 import { redirectInit } from './tasks/redirect.ts';
 import { openTicket } from './tasks/resumption.ts';
 import { selectForInit } from './tasks/select-ike.ts';
+import { sourceOf } from './token-bucket.ts';
 import type { World } from './world.ts';
 
 /**
- * Strangers. What an IKE_SA_INIT request may cost before its sender is authenticated is decided here: nothing at all until the message
- * is plausible, a cookie when there are many (RFC 7296 §2.6), and a bounded number of half-open IKE SAs in all and per address.
+ * Strangers. What an IKE_SA_INIT request may cost before its sender is authenticated is decided here: a look at its address where only
+ * known peers are heard, a look at its octets and a cookie when there are many (RFC 7296 §2.6), nothing more until the message is
+ * plausible, and a bounded number of half-open IKE SAs in all and per source.
  */
 export class HalfOpen {
   readonly #cookies: CookieJar;
@@ -43,7 +49,7 @@ export class HalfOpen {
   /** Requests whose IKE SA is past IKE_SA_INIT, and until when a late copy of them is ignored. */
   readonly #past = new Map<string, Millis>();
   #sweepPastAt: Millis = 0;
-  readonly #perAddress = new Map<string, number>();
+  readonly #perSource = new Map<string, number>();
 
   constructor(world: Pick<World, 'random'>) {
     this.#cookies = new CookieJar(world.random);
@@ -52,6 +58,42 @@ export class HalfOpen {
   get size(): number {
     return this.#byRequest.size;
   }
+
+  /**
+   * The part of a flood that is as cheap as it gets: no parse, no state, and nothing allocated but what goes out.
+   * @returns true when the datagram is done with; false: it is no first request, or its sender has shown that it is worth a parse
+   */
+  turnsAway(world: World, datagram: Datagram): boolean {
+    const { local, remote, data, encap } = datagram;
+    if (!isFirstRequest(data)) return false;
+    if (!world.strangers.isKnown(world.connections, remote.ip)) {
+      drop(world, datagram, 'unknown-source', remote.ip);
+      return true;
+    }
+    // whoever wants to see every message gets them parsed
+    if (!this.#demandsCookies(world) || world.options.logMessages) return false;
+    const spiI = data.subarray(0, 8);
+    const key = keyOf(remote, spiI);
+    if (this.#byRequest.has(key) || this.#past.has(key)) return false;
+    const look = isPlausibleFirst(data) ? lookAtFirstRequest(data) : undefined;
+    if (look === undefined) {
+      drop(world, datagram, 'implausible-init', 'flags, Message ID, SPIs, lengths or nonce do not fit a first request');
+      return true;
+    }
+    const Ni = data.subarray(look.nonceStart, look.nonceEnd);
+    if (look.cookieEnd > 0) {
+      if (this.#cookies.check(data.subarray(look.cookieStart, look.cookieEnd), remote.ip, spiI, Ni, world.now)) return false;
+      drop(world, datagram, 'bad-cookie', 'the cookie is not one of ours, or too old');
+    }
+    if (!world.strangers.mayDemandCookie(remote.ip, world.now)) return true;
+    const answer = writeCookieDemand(data, this.#cookies.bake(remote.ip, spiI, Ni, world.now));
+    if (answer.length > data.length) drop(world, datagram, 'answer-too-large', `${answer.length} octets`);
+    else world.emit({ kind: 'transmit', datagram: { local, remote, data: answer, encap } });
+    return true;
+  }
+
+  /** §2.6: enough of them are half-open, or whoever does the work for us does not keep up. */
+  #demandsCookies = (world: World): boolean => this.size >= world.limits.cookieThreshold || world.pressed;
 
   receive(world: World, message: Message, datagram: Datagram): void {
     const { header, payloads } = message;
@@ -85,10 +127,10 @@ export class HalfOpen {
     this.#byRequest.delete(key);
     if (served) this.#past.set(key, now + COPIES_WANDER);
     this.#forgetPast(now);
-    const ip = key.slice(0, key.indexOf('|'));
-    const left = (this.#perAddress.get(ip) ?? 1) - 1;
-    if (left > 0) this.#perAddress.set(ip, left);
-    else this.#perAddress.delete(ip);
+    const source = sourceOf(key.slice(0, key.indexOf('|')));
+    const left = (this.#perSource.get(source) ?? 1) - 1;
+    if (left > 0) this.#perSource.set(source, left);
+    else this.#perSource.delete(source);
   }
 
   /** In batches: a Map whose oldest entries go one by one is searched from its dead end each time. */
@@ -111,14 +153,14 @@ export class HalfOpen {
     const { limits } = world;
     const demandsCookie = (due: boolean): boolean => {
       if (!due || this.#returnsCookie(world, message, datagram, Ni)) return false;
-      const cookie = this.#cookies.bake(datagram.remote, header.spiI, Ni, world.now);
-      this.#refuse(world, message, datagram, [notify(NotifyType.COOKIE, cookie)]);
+      this.#demandCookie(world, message, datagram, Ni);
       return true;
     };
-    if (demandsCookie(this.size >= limits.cookieThreshold)) return;
-    const perAddress = this.#perAddress.get(datagram.remote.ip) ?? 0;
-    if (this.size >= limits.halfOpen || perAddress >= limits.halfOpenPerAddress || world.ikeSas.size >= limits.ikeSas) {
-      return drop(world, datagram, 'too-many-half-open', `${this.size} in all, ${perAddress} from ${datagram.remote.ip}`);
+    if (demandsCookie(this.#demandsCookies(world))) return;
+    const source = sourceOf(datagram.remote.ip);
+    const perSource = this.#perSource.get(source) ?? 0;
+    if (this.size >= limits.halfOpen || perSource >= limits.halfOpenPerAddress || world.ikeSas.size >= limits.ikeSas) {
+      return drop(world, datagram, 'too-many-half-open', `${this.size} in all, ${perSource} from ${source}`);
     }
     const connections = connectionsFor(world.connections, datagram.local.ip, datagram.remote.ip);
     if (connections.length === 0)
@@ -135,7 +177,7 @@ export class HalfOpen {
     const request: Inbound = { exchange: header.exchange, messageId: 0, payloads, raw: message.raw.slice(), path: pathOf(datagram) };
     this.#byRequest.set(key, { sa, request: request.raw });
     this.#keys.set(sa, key);
-    this.#perAddress.set(datagram.remote.ip, perAddress + 1);
+    this.#perSource.set(source, perSource + 1);
     sa.window.begin(0);
     world.run(
       sa,
@@ -184,13 +226,23 @@ export class HalfOpen {
   #returnsCookie(world: World, { header, payloads }: Message, { remote }: Datagram, Ni: Uint8Array): boolean {
     const [first] = payloads;
     if (first?.kind !== 'N' || first.notify !== NotifyType.COOKIE) return false;
-    const good = this.#cookies.check(first.data, remote, header.spiI, Ni, world.now);
+    const good = this.#cookies.check(first.data, remote.ip, header.spiI, Ni, world.now);
     if (!good) world.notice({ kind: 'drop', cause: 'bad-cookie', remote, detail: 'the cookie is not one of ours, or too old' });
     return good;
   }
 
+  #demandCookie(world: World, message: Message, datagram: Datagram, Ni: Uint8Array): void {
+    if (!world.strangers.mayDemandCookie(datagram.remote.ip, world.now)) return;
+    const cookie = this.#cookies.bake(datagram.remote.ip, message.header.spiI, Ni, world.now);
+    this.#answer(world, message, datagram, [notify(NotifyType.COOKIE, cookie)]);
+  }
+
+  #refuse(world: World, message: Message, datagram: Datagram, payloads: readonly Payload[]): void {
+    if (world.strangers.mayRefuse(datagram.remote.ip, world.now)) this.#answer(world, message, datagram, payloads);
+  }
+
   /** Stateless and never larger than the question (an amplifier is of no use to an attacker). */
-  #refuse(world: World, { header, raw }: Message, { local, remote, encap }: Datagram, payloads: readonly Payload[]): void {
+  #answer(world: World, { header, raw }: Message, { local, remote, encap }: Datagram, payloads: readonly Payload[]): void {
     const answer: IkeHeader = {
       ...header,
       spiR: new Uint8Array(8),

@@ -24,10 +24,11 @@ import type { World } from './world.ts';
 /** RFC 7296 §2.5: a request of a higher major version is dropped, and its sender told which one we speak; never more octets than it sent. */
 export function refuseVersion(world: World, { local, remote, encap, data }: Datagram): void {
   const { header } = parseHeader(data);
-  if (header.majorVersion < 3 || header.flags.response) return;
+  if (header.majorVersion < 3 || header.flags.response || !world.strangers.isKnown(world.connections, remote.ip)) return;
   const flags = { initiator: !header.flags.initiator, response: true, version: false };
   const answer = writeMessage({ ...header, majorVersion: 2, minorVersion: 0, flags }, [notify(NotifyType.INVALID_MAJOR_VERSION)]);
-  if (answer.length <= data.length) world.emit({ kind: 'transmit', datagram: { local, remote, data: answer, encap } });
+  if (answer.length <= data.length && world.strangers.mayRefuse(remote.ip, world.now))
+    world.emit({ kind: 'transmit', datagram: { local, remote, data: answer, encap } });
 }
 
 /** A datagram for an IKE SA we know. Nothing is believed, and no address is followed, before its ICV has verified. */

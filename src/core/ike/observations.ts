@@ -40,6 +40,9 @@ export function observe(world: EndpointWorld, observation: Observation): void {
       if (child) endOfLife(world, child);
       return;
     }
+    case 'pressure':
+      world.pressed = observation.high;
+      return;
     case 'unknown-spi':
       return answerUnknownChild(world, observation);
     case 'inbound-traffic':

@@ -183,4 +183,24 @@ export interface EndpointLimits {
   /** How long an IKE SA may stay unauthenticated. */
   readonly halfOpenLife: number;
   readonly ikeSas: number;
+  /** Who may begin an IKE SA; whoever else does is not answered, and costs nothing but the look at its address. Absent: anybody. */
+  readonly knownPeers?: KnownPeers | undefined;
+  /** Answers to strangers that leave nothing behind: refusals, INVALID_IKE_SPI, INVALID_MAJOR_VERSION, crash tokens. */
+  readonly refusals?: AnswerRates | undefined;
+  /** Demands for a cookie. */
+  readonly cookies?: AnswerRates | undefined;
+}
+
+export interface KnownPeers {
+  /** Literals and prefixes. */
+  readonly addresses: readonly string[];
+  /** And whoever a connection names as its peer. */
+  readonly connections: boolean;
+}
+
+/** Each second; twice as many at once. */
+export interface AnswerRates {
+  /** To one IPv4 address, or one IPv6 /64. */
+  readonly perSource: number;
+  readonly inAll: number;
 }

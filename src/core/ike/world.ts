@@ -10,11 +10,13 @@ import type { Path } from './path.ts';
 import type { Connection, EndpointLimits, RedirectPolicy } from './policy.ts';
 import type { Reconnects } from './reconnect.ts';
 import type { Routine } from './routine.ts';
-import type { Bucket, TokenMaker } from './tasks/crash-detection.ts';
+import type { Strangers } from './strangers.ts';
+import type { TokenMaker } from './tasks/crash-detection.ts';
 import type { Redirects } from './tasks/redirect.ts';
 import type { TicketWallet } from './tasks/resumption.ts';
 import type { TicketOffice } from './tasks/tickets.ts';
 import type { Timer } from './timers.ts';
+import type { TokenBucket } from './token-bucket.ts';
 
 /** What an endpoint is built with. */
 export interface EndpointOptions {
@@ -65,7 +67,10 @@ export interface World {
   /** Makes crash tokens (RFC 6290), where there is a secret that outlives us. */
   readonly tokens: TokenMaker | undefined;
   /** How often strangers may make us look for an SA. */
-  readonly complaints: Bucket;
+  readonly complaints: TokenBucket;
+  readonly strangers: Strangers;
+  /** Work waits longer than it should. */
+  pressed: boolean;
 
   /** Milliseconds since 1970. */
   wall(): number;

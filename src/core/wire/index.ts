@@ -1,5 +1,6 @@
 /** The wire format of IKEv2: RFC 7296 chapter 3, RFC 7383, and the registries of IANA. No IO, no state, no cryptography. */
 export * from './describe.ts';
+export * from './first-request.ts';
 export * from './forms.ts';
 export * from './grammar.ts';
 export * from './header.ts';

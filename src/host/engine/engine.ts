@@ -12,6 +12,7 @@ import type {
   Observation,
 } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
+import { TokenBucket } from '../../core/ike/token-bucket.ts';
 import type { Backend, ChildCounters, DataPlane, DataPlaneOptions, SequenceNumbers } from '../dataplane/data-plane.ts';
 import type { Timer } from '../platform/clock.ts';
 import type { Platform } from '../platform/platform.ts';
@@ -25,7 +26,6 @@ import { addressesOf, type Lookup } from './gateway-names.ts';
 import { LeaseTable, type PoolPolicy } from './leases.ts';
 import { type ListenOptions, LocalSide, type OwnAddresses } from './local-side.ts';
 import type { LocalSockets } from './sockets.ts';
-import { Throttle } from './throttle.ts';
 import { trapsOf } from './traps.ts';
 
 export interface EngineOptions<Plane extends DataPlane = DataPlane> {
@@ -93,7 +93,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   #timerAt: Millis = Number.POSITIVE_INFINITY;
   #draining = false;
   #closed = false;
-  readonly #shownDrops = new Throttle(DROPS_SHOWN_AT_ONCE, DROPS_SHOWN_PER_SECOND);
+  readonly #shownDrops = new TokenBucket(DROPS_SHOWN_AT_ONCE, DROPS_SHOWN_PER_SECOND);
   #blamingListener = false;
 
   /** @throws DataPlaneError when the backend cannot be opened, ConfigError for a pool that is none. */

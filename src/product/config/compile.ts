@@ -120,8 +120,23 @@ function compileLimits({ limits = {} }: Settings): EndpointLimits {
     halfOpen: limits.half_open ?? DEFAULT_LIMITS.halfOpen,
     halfOpenLife: limits.half_open_life ?? DEFAULT_LIMITS.halfOpenLife,
     ikeSas: limits.ike_sas ?? DEFAULT_LIMITS.ikeSas,
+    knownPeers: limits.known_peers && {
+      addresses: limits.known_peers.filter((word) => word !== CONNECTIONS),
+      connections: limits.known_peers.includes(CONNECTIONS),
+    },
+    refusals: {
+      perSource: limits.refusals_per_address ?? DEFAULT_LIMITS.refusals.perSource,
+      inAll: limits.refusals ?? DEFAULT_LIMITS.refusals.inAll,
+    },
+    cookies: {
+      perSource: limits.cookies_per_address ?? DEFAULT_LIMITS.cookies.perSource,
+      inAll: limits.cookies ?? DEFAULT_LIMITS.cookies.inAll,
+    },
   };
 }
+
+/** In `known_peers`: whoever a connection names. */
+const CONNECTIONS = 'connections';
 
 function compileRedirect({ redirect }: Settings): RedirectPolicy | undefined {
   if (redirect === undefined) return undefined;

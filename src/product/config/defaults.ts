@@ -28,10 +28,12 @@ export const DEFAULTS = {
 export const CLIENT_RETRANSMISSION: Retransmission = { initial: 1000, base: 1.8, giveUp: 60_000 };
 export const SITE_RETRANSMISSION: Retransmission = { initial: 1000, base: 1.8, giveUp: 165_000 };
 
-export const DEFAULT_LIMITS: EndpointLimits = {
+export const DEFAULT_LIMITS = {
   cookieThreshold: 32,
   halfOpenPerAddress: 5,
   halfOpen: 4096,
   halfOpenLife: 10_000,
   ikeSas: 65_536,
-};
+  refusals: { perSource: 50, inAll: 2000 },
+  cookies: { perSource: 1000, inAll: 100_000 },
+} as const satisfies EndpointLimits;

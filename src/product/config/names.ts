@@ -21,7 +21,10 @@ export async function resolveNames(
       remoteAddresses: await resolveAll(connection.remoteAddresses, lookup, needed(connection) ? connection.name : undefined),
     })),
   );
-  return { ...config, connections };
+  const { knownPeers } = config.limits;
+  if (knownPeers === undefined) return { ...config, connections };
+  const addresses = await resolveAll(knownPeers.addresses, lookup, 'limits.known_peers');
+  return { ...config, connections, limits: { ...config.limits, knownPeers: { ...knownPeers, addresses } } };
 }
 
 export const isName = (address: string): boolean =>

@@ -37,7 +37,11 @@ export async function prepareInstance(
 ): Promise<{ readonly options: InstanceOptions; readonly warnings: readonly ConfigWarning[] }> {
   const { config, lookup = systemLookup } = request;
   // a gateway waits for peers whose names nobody knows now; a client cannot dial them
-  const { connections } = await resolveNames(config, lookup, role === 'gateway' ? undefined : ({ name }) => needed?.includes(name) ?? true);
+  const { connections, limits } = await resolveNames(
+    config,
+    lookup,
+    role === 'gateway' ? undefined : ({ name }) => needed?.includes(name) ?? true,
+  );
   const warnings = [...config.warnings];
   let { credentials } = request;
   let credentialsDigest: Uint8Array | undefined;
@@ -56,7 +60,7 @@ export async function prepareInstance(
     backend: await chooseBackend(config.plane),
     plane: { addresses: config.addresses, ...(config.mtu === undefined ? {} : { mtu: config.mtu }) },
     connections,
-    limits: config.limits,
+    limits,
     pools: config.pools,
     credentials,
     lookup,

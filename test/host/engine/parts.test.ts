@@ -3,7 +3,6 @@ import { ChildOwners } from '../../../src/host/engine/child-owners.ts';
 import { Counters } from '../../../src/host/engine/counters.ts';
 import { Emitter } from '../../../src/host/engine/events.ts';
 import { Keepalives } from '../../../src/host/engine/keepalives.ts';
-import { Throttle } from '../../../src/host/engine/throttle.ts';
 
 describe('events', () => {
   const emitter = (errors: unknown[] = []): Emitter<{ tick: number }> => new Emitter((error) => errors.push(error));
@@ -99,12 +98,6 @@ describe('which child belongs to whom', () => {
     owners.forget(10);
     expect(owners.lastSent(1, (child) => uses.get(child))).toBeUndefined();
   });
-});
-
-test('a throttle lets a burst through, then its rate', () => {
-  const throttle = new Throttle(3, 10);
-  const passed = (now: number, tries: number): number => Array.from({ length: tries }, () => throttle.take(now)).filter(Boolean).length;
-  expect([passed(0, 5), passed(50, 5), passed(100, 5), passed(10_000, 5)]).toEqual([3, 0, 1, 3]);
 });
 
 describe('keepalives', () => {

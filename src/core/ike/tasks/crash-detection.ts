@@ -22,6 +22,7 @@ import { logMessage } from '../messenger.ts';
 import { findAll, findNotify, notify } from '../notifies.ts';
 import type { Connection } from '../policy.ts';
 import { exchange, type Routine } from '../routine.ts';
+import { TokenBucket } from '../token-bucket.ts';
 import type { World } from '../world.ts';
 
 /** What an IKE SA remembers of quick crash detection (RFC 6290). */
@@ -38,7 +39,7 @@ export interface CrashState {
 /** Makes tokens that another life of this process makes again (§5.1): all that they hang on is the secret and the SPIs. */
 export class TokenMaker {
   readonly #key: Uint8Array;
-  readonly #answers = new Bucket(50, 20);
+  readonly #answers = new TokenBucket(50, 20);
 
   constructor(secret: Uint8Array) {
     this.#key = hash.compute(secret, utf8('tokens of IKEv2 quick crash detection'));
@@ -108,7 +109,7 @@ export function answerUnknownIkeSa(world: World, { header, payloads, raw }: Mess
   const both = [notify(NotifyType.INVALID_IKE_SPI), token];
   const told = writeMessage(answer, both).length <= raw.length ? both : [token];
   const data = writeMessage(answer, told);
-  if (data.length > raw.length) return;
+  if (data.length > raw.length || !world.strangers.mayRefuse(remote.ip, world.now)) return;
   logMessage(world, undefined, 'out', answer, told);
   world.emit({ kind: 'transmit', datagram: { local, remote, data, encap } });
 }
@@ -116,6 +117,7 @@ export function answerUnknownIkeSa(world: World, { header, payloads, raw }: Mess
 /** RFC 7296 §1.5: ESP came for an SA that is not here, from somebody with whom we have no IKE SA: a hint, which may cost it one question. */
 export function answerUnknownChild(world: World, { spi, local, remote, encap }: Extract<Observation, { kind: 'unknown-spi' }>): void {
   if (!isWanted(world) || [...world.ikeSas.values()].some((sa) => sa.remote.ip === remote.ip)) return;
+  if (!world.strangers.mayRefuse(remote.ip, world.now)) return;
   const flags = { initiator: true, response: false, version: false };
   const none = { spiI: new Uint8Array(8), spiR: new Uint8Array(8) };
   const header = { ...none, majorVersion: 2, minorVersion: 0, exchange: ExchangeType.INFORMATIONAL, flags, messageId: 0 };
@@ -190,28 +192,6 @@ const isWanted = (world: World): boolean => world.connections.some((connection) 
 function stateOf(sa: IkeSa): CrashState {
   sa.crash ??= { made: false, held: [], compared: 0, since: 0 };
   return sa.crash;
-}
-
-/** So many at once, then so many each second. */
-export class Bucket {
-  readonly #most: number;
-  readonly #perSecond: number;
-  #left: number;
-  #at: Millis = 0;
-
-  constructor(most: number, perSecond: number) {
-    this.#most = most;
-    this.#left = most;
-    this.#perSecond = perSecond;
-  }
-
-  take(now: Millis): boolean {
-    this.#left = Math.min(this.#most, this.#left + ((now - this.#at) / 1000) * this.#perSecond);
-    this.#at = now;
-    if (this.#left < 1) return false;
-    this.#left--;
-    return true;
-  }
 }
 
 const IKE_PORT = 500;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { formatIp, tryParseIp } from '../../../core/bytes/ip-address.ts';
-import { count, duration, flag, listOf, path, port, text, words } from '../formats.ts';
-import { invalid, isHostName, quoted, valid } from '../values.ts';
+import { count, duration, flag, integer, listOf, path, port, text, words } from '../formats.ts';
+import { formatRange, invalid, isHostName, parseAddressRange, quoted, valid } from '../values.ts';
 import { key, required, section } from './section.ts';
 
 const ownAddress = text('OwnAddress', 'An address of this machine, or %any.', ['%any', '192.0.2.1', '2001:db8::1'], (input) => {
@@ -49,12 +49,34 @@ export const control = section({
   ),
 });
 
+const knownPeer = words(
+  'KnownPeers',
+  'Addresses, prefixes and DNS names; `connections` stands for the peers that connections name.',
+  ['connections', 'connections, 203.0.113.0/24, branch.example.com'],
+  (input) => {
+    if (input === 'connections' || isHostName(input)) return valid(input);
+    const range = input.includes('-') ? undefined : parseAddressRange(input);
+    if (range?.ok === true) return valid(formatRange(range.value));
+    return invalid(`${quoted(input)} is neither an address, a prefix nor a DNS name`, 'Write 203.0.113.7, 203.0.113.0/24 or connections.');
+  },
+);
+const rate = integer('Rate', 1, 1_000_000, 'Each second; twice as many at once.');
+
 export const limits = section({
   cookie_threshold: key(count, 'Half-open IKE SAs from which on a COOKIE is demanded.', 32),
-  half_open_per_address: key(count, 'Half-open IKE SAs of one address.', 5),
+  half_open_per_address: key(count, 'Half-open IKE SAs of one IPv4 address or one IPv6 /64.', 5),
   half_open: key(count, 'Half-open IKE SAs altogether.', 4096),
   half_open_life: key(duration, 'How long an IKE SA may stay unauthenticated.', '10s'),
   ike_sas: key(count, 'IKE SAs altogether.', 65536),
+  known_peers: key(
+    knownPeer,
+    'Who may begin an IKE SA; datagrams of anybody else are dropped unread. SAs that stand go wherever their peers do.',
+    'anybody',
+  ),
+  refusals: key(rate, 'Refusals and other answers to strangers that leave nothing behind.', 2000),
+  refusals_per_address: key(rate, 'Those to one IPv4 address or one IPv6 /64.', 50),
+  cookies: key(rate, 'Demands for a COOKIE.', 100_000),
+  cookies_per_address: key(rate, 'Those to one IPv4 address or one IPv6 /64.', 1000),
 });
 
 const gateways = words('Gateways', 'IP addresses and DNS names.', ['vpn2.example.com', '192.0.2.2, 192.0.2.3'], (input) => {
