@@ -101,6 +101,12 @@ export class ChildSa {
     return states.includes(this.state);
   }
 
+  /** Itself and what it replaced: as long as a rekeying of either is under way, nobody knows which successor stays (RFC 7296 §2.8.1). */
+  get line(): readonly number[] {
+    const { replaces } = this.spec;
+    return replaces === undefined ? [this.id] : [this.id, replaces];
+  }
+
   get usable(): boolean {
     return this.state === 'installed' || this.state === 'rekeying';
   }

@@ -443,6 +443,8 @@ export interface IkeSaInfo {
   readonly redirectedFrom: string | undefined;
   /** Undefined where addresses cannot change (RFC 4555). */
   readonly mobike?: MobikeInfo | undefined;
+  /** Requests that may be under way at once, ours and the peer's (RFC 7296 §2.3); absent while both are 1. */
+  readonly window?: { readonly ours: number; readonly theirs: number };
   readonly establishedAt: Millis | undefined;
   readonly rekeyAt: Millis | undefined;
   /** When the initiator authenticates anew; for a responder, when it ends the IKE SA unless that has happened. */

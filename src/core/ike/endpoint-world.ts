@@ -329,7 +329,7 @@ export class EndpointWorld implements World {
     }
     from.children.clear();
     // what was about the old SA itself is done with it
-    const waiting = [...from.jobs.splice(0), ...from.deferred.splice(0)].filter((job) => job.key !== 'rekey-ike' && job.key !== 'liveness');
+    const waiting = [...from.jobs.splice(0), ...from.deferred.splice(0)].filter((job) => !OF_THE_OLD.has(job.key));
     this.clear(from.timers.retry);
     for (const job of waiting) if (![...to.jobs, ...to.deferred].some((j) => j.key === job.key)) to.jobs.push(job);
   }
@@ -389,6 +389,8 @@ const placeOf = ([first]: readonly TrafficSelector[]): string => (first !== unde
 
 const peerKey = (id: Identification): string => `${id.idType}:${toHex(canonicalOctets(id))}`;
 
+/** Jobs that are of no use on the IKE SA that replaced theirs. */
+const OF_THE_OLD: ReadonlySet<string> = new Set(['rekey-ike', 'liveness', 'restored']);
 const STANDARD_PORTS = { ike: 500, nat: 4500 };
 /** RFC 4303 §2.1: 1–255 are reserved by IANA, 0 is for local use. */
 const RESERVED_SPIS = 255;

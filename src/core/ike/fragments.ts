@@ -3,59 +3,92 @@ import type { Millis } from './effects.ts';
 
 /** Reassembly of one direction's encrypted fragments, RFC 7383 §2.6. Only fragments whose ICV verified come in here. */
 export class Reassembly {
-  #messageId = -1;
-  #total = 0;
-  #octets = 0;
-  #inner = 0;
-  #startedAt: Millis = 0;
-  /** What its caller wants to keep of the first fragment. */
-  #head: Uint8Array | undefined;
-  #parts: (Uint8Array | undefined)[] = [];
+  /** So many messages at once, as many as the window lets come. */
+  most = 1;
+  readonly #sets = new Map<number, FragmentSet>();
 
-  /** Kept of a message of which fragments are missing. */
+  /** Kept of messages of which fragments are missing. */
   get octets(): number {
-    return this.#octets;
+    let octets = 0;
+    for (const set of this.#sets.values()) octets += set.octets;
+    return octets;
   }
 
   /** @returns the whole inner chain once its last piece is here. */
-  add(
-    messageId: number,
-    piece: { fragment: number; total: number; inner: number; plaintext: Uint8Array; head?: Uint8Array | undefined },
-    now: Millis,
-  ): { inner: number; plaintext: Uint8Array; head: Uint8Array | undefined } | undefined {
+  add(messageId: number, piece: Piece, now: Millis): Whole | undefined {
     if (piece.fragment < 1 || piece.fragment > piece.total || piece.total > MAX_FRAGMENTS) return undefined;
-    if (messageId !== this.#messageId || piece.total > this.#total || now - this.#startedAt > LIFETIME) {
-      // §2.6: a larger Total Fragments means that the sender cut the message anew, into smaller pieces
-      this.#begin(messageId, piece.total, now);
-    }
-    if (piece.total < this.#total || this.#parts[piece.fragment - 1] !== undefined) return undefined;
-    this.#octets += piece.plaintext.length;
-    if (this.#octets > MAX_OCTETS) {
-      this.clear();
-      return undefined;
-    }
-    this.#parts[piece.fragment - 1] = piece.plaintext.slice();
-    if (piece.fragment === 1) {
-      this.#inner = piece.inner;
-      this.#head = piece.head;
-    }
-    if (this.#parts.includes(undefined)) return undefined;
-    const whole = { inner: this.#inner, plaintext: concat(...(this.#parts as Uint8Array[])), head: this.#head };
-    this.clear();
+    const known = this.#sets.get(messageId);
+    // §2.6: a larger Total Fragments means that the sender cut the message anew, into smaller pieces
+    const set = known && piece.total <= known.total && now - known.startedAt <= LIFETIME ? known : this.#begin(messageId, piece.total, now);
+    const whole = set.add(piece);
+    if (whole !== undefined || set.octets > MAX_OCTETS) this.#drop(messageId);
     return whole;
   }
 
   clear(): void {
-    this.#begin(-1, 0, 0);
+    for (const messageId of this.#sets.keys()) this.#drop(messageId);
   }
 
-  #begin(messageId: number, total: number, now: Millis): void {
-    for (const part of this.#parts) (part ?? EMPTY).fill(0);
-    this.#messageId = messageId;
-    this.#total = total;
-    this.#octets = 0;
-    this.#startedAt = now;
+  #begin(messageId: number, total: number, now: Millis): FragmentSet {
+    this.#drop(messageId);
+    // the oldest first, as they were put in
+    for (const old of this.#sets.keys()) if (this.#sets.size >= this.most) this.#drop(old);
+    const set = new FragmentSet(total, now);
+    this.#sets.set(messageId, set);
+    return set;
+  }
+
+  #drop(messageId: number): void {
+    this.#sets.get(messageId)?.wipe();
+    this.#sets.delete(messageId);
+  }
+}
+
+interface Piece {
+  readonly fragment: number;
+  readonly total: number;
+  readonly inner: number;
+  readonly plaintext: Uint8Array;
+  /** What the caller wants to keep of the first fragment. */
+  readonly head?: Uint8Array | undefined;
+}
+
+interface Whole {
+  readonly inner: number;
+  readonly plaintext: Uint8Array;
+  readonly head: Uint8Array | undefined;
+}
+
+class FragmentSet {
+  readonly total: number;
+  readonly startedAt: Millis;
+  octets = 0;
+  #missing: number;
+  #inner = 0;
+  #head: Uint8Array | undefined;
+  readonly #parts: (Uint8Array | undefined)[];
+
+  constructor(total: number, now: Millis) {
+    this.total = total;
+    this.startedAt = now;
+    this.#missing = total;
     this.#parts = new Array<Uint8Array | undefined>(total).fill(undefined);
+  }
+
+  add({ fragment, total, inner, plaintext, head }: Piece): Whole | undefined {
+    if (total < this.total || this.#parts[fragment - 1] !== undefined) return undefined;
+    this.octets += plaintext.length;
+    if (this.octets > MAX_OCTETS) return undefined;
+    this.#parts[fragment - 1] = plaintext.slice();
+    if (fragment === 1) {
+      this.#inner = inner;
+      this.#head = head;
+    }
+    return --this.#missing > 0 ? undefined : { inner: this.#inner, plaintext: concat(...(this.#parts as Uint8Array[])), head: this.#head };
+  }
+
+  wipe(): void {
+    for (const part of this.#parts) (part ?? EMPTY).fill(0);
   }
 }
 

@@ -20,6 +20,7 @@ import type { PpkState } from './tasks/ppk.ts';
 import { notAuthenticated } from './tasks/reauthentication.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import type { ResumptionState } from './tasks/resumption.ts';
+import { windowInfo } from './tasks/window-size.ts';
 import { newTimer, type Timer } from './timers.ts';
 
 /** One exchange that waits for its turn, or one that runs. */
@@ -31,6 +32,8 @@ export interface Job {
   readonly key: string;
   /** It creates, rekeys or deletes a child: meanwhile the peer may not rekey the IKE SA (RFC 7296 §2.25.1). */
   readonly ofChild?: boolean;
+  /** The child that it rekeys or deletes, and what that one replaced: one after the other, however large the window. */
+  readonly about?: readonly number[];
   /** The IKE SA it runs on is the one that carries it by then: a rekeying hands waiting jobs over. */
   readonly start: (sa: IkeSa) => Routine<void>;
   /** How often it met TEMPORARY_FAILURE. */
@@ -333,6 +336,7 @@ export class IkeSa {
       redirectable: this.redirect?.peerFollows ?? false,
       redirectedFrom: this.redirect?.from,
       mobike: this.mobike && mobikeInfo(this.mobike),
+      ...windowInfo(this.window),
       establishedAt: this.establishedAt,
       rekeyAt: this.rekeyAt,
       ...(this.reauthAt === undefined ? {} : { reauthAt: this.reauthAt }),

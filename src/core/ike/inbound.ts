@@ -79,10 +79,10 @@ function receiveRequest(world: World, sa: IkeSa, request: Inbound, datagram: Dat
     return drop(world, datagram, verdict === 'in-progress' ? 'request-in-progress' : 'outside-window', `message ${request.messageId}`);
   const routine = dispatch(world, sa, request);
   if (routine === undefined) return drop(world, datagram, 'wrong-state', `exchange ${request.exchange} in state ${sa.state}`);
-  sa.window.begin(request.messageId);
+  const newest = sa.window.begin(request.messageId);
   heed(world, sa);
   const octets = takeOctets(sa, datagram);
-  followPeer(world, sa, datagram, sa.state === 'half-open');
+  if (newest) followPeer(world, sa, datagram, sa.state === 'half-open');
   world.run(
     sa,
     routine,
@@ -200,7 +200,7 @@ function receiveInitResponse(world: World, sa: IkeSa, message: Message, datagram
 function receiveResponse(world: World, sa: IkeSa, response: Inbound, datagram: Datagram): void {
   const outstanding = sa.window.awaiting(response.messageId);
   // any authentic answer completes the probe of an SA that was restored: the former life may have asked something else under this id
-  const fits = outstanding?.exchange === response.exchange || response.messageId === sa.window.doubtful;
+  const fits = outstanding?.exchange === response.exchange || sa.window.isDoubtful(response.messageId);
   if (outstanding === undefined || !fits) return drop(world, datagram, 'unexpected-response', `message ${response.messageId}`);
   sa.window.answered(response.messageId);
   armRetransmission(world, sa);
@@ -220,9 +220,11 @@ function receiveResponse(world: World, sa: IkeSa, response: Inbound, datagram: D
     retransmissions: outstanding.attempts,
     summary: outcomeOf(response.exchange, response.payloads),
   });
+  sa.window.release();
   const fault = faultOf(response);
   if (fault) outstanding.fail(fault);
   else outstanding.resume(response);
+  world.pump(sa);
 }
 
 /** §2.5: a response that breaks the grammar, or holds something critical that we do not know, cannot be acted upon. */

@@ -28,29 +28,46 @@ export interface Outstanding {
 
 export type RequestVerdict = 'new' | 'in-progress' | 'repeat' | 'outside';
 
+/** What a former life knew (snapshot.ts). */
+export interface WindowMemory {
+  readonly nextRequest: number;
+  /** So many requests from `nextRequest` on the former life may have sent, about something else. */
+  readonly doubtful?: number;
+  readonly nextExpected: number;
+  readonly answers?: Iterable<readonly [number, readonly Uint8Array[]]>;
+  readonly receiveSize?: number | undefined;
+}
+
 /**
  * Message IDs and the two halves of reliability (RFC 7296 §2.1–§2.3): the requester repeats until it is answered, the responder repeats
  * its answer and never acts twice. Both directions have a window of their own.
  */
 export class MessageWindow {
-  /** How many requests of ours may be under way: the peer's SET_WINDOW_SIZE, 1 until it says more (§2.3). */
+  /** How many requests of ours may be under way: 1 until the peer says more by SET_WINDOW_SIZE (§2.3). */
   sendSize = 1;
-  /** How many of the peer's requests we keep answers for. */
-  readonly receiveSize = 1;
+  /** How many of the peer's requests we take at once and keep answers for: 1 until we have said more. */
+  receiveSize: number;
   #nextRequest: number;
+  /** The lowest Message ID that is not answered yet; some above it may be. */
   #nextExpected: number;
+  /** The highest Message ID that a new request came with. */
+  #newest: number;
+  readonly #doubtful: { readonly from: number; readonly to: number } | undefined;
   readonly #outstanding = new Map<number, Outstanding>();
   readonly #inProgress = new Set<number>();
   readonly #answers = new Map<number, readonly Uint8Array[]>();
+  /** Requests that are made and wait until the window moves on. */
+  readonly #waiting = new Set<() => void>();
 
-  /** After a restart: a request with this id may have been answered in the former life, with an answer to something else. */
-  readonly doubtful: number | undefined;
-
-  constructor(nextRequest = 0, nextExpected = 0, doubtful?: number, answers: Iterable<readonly [number, readonly Uint8Array[]]> = []) {
+  constructor(
+    { nextRequest, doubtful = 0, nextExpected, answers = [], receiveSize = 1 }: WindowMemory = { nextRequest: 0, nextExpected: 0 },
+  ) {
     this.#nextRequest = nextRequest;
-    this.doubtful = doubtful;
+    this.#doubtful = doubtful > 0 ? { from: nextRequest, to: nextRequest + doubtful } : undefined;
     this.#nextExpected = nextExpected;
+    this.receiveSize = receiveSize;
     for (const [messageId, messages] of answers) this.#answers.set(messageId, messages);
+    this.#newest = Math.max(nextExpected - 1, ...this.#answers.keys());
   }
 
   /** What a repeated request brings, by Message ID. */
@@ -66,8 +83,14 @@ export class MessageWindow {
     return this.#nextExpected;
   }
 
+  /** The oldest request under way, or the next one. */
+  get oldest(): number {
+    return Math.min(this.#nextRequest, ...this.#outstanding.keys());
+  }
+
+  /** §2.3: request X waits for the responses to all up through X − N, however many of those behind are answered. */
   get hasRoom(): boolean {
-    return this.#outstanding.size < this.sendSize;
+    return this.#waiting.size === 0 && this.#nextRequest < this.oldest + this.sendSize;
   }
 
   /** Requests of ours under way. */
@@ -77,6 +100,28 @@ export class MessageWindow {
 
   get outstanding(): Iterable<Outstanding> {
     return this.#outstanding.values();
+  }
+
+  /** After a restart: this request may have been answered in the former life, with an answer to something else. */
+  isDoubtful(messageId: number): boolean {
+    return this.#doubtful !== undefined && messageId >= this.#doubtful.from && messageId < this.#doubtful.to;
+  }
+
+  /** Calls `send` when the window has room, in the order of the calls. @returns what takes it back */
+  whenRoom(send: () => void): () => void {
+    this.#waiting.add(send);
+    return () => {
+      this.#waiting.delete(send);
+    };
+  }
+
+  /** The window may have moved on: what waits goes out. */
+  release(): void {
+    for (const send of this.#waiting) {
+      if (this.#nextRequest >= this.oldest + this.sendSize) return;
+      this.#waiting.delete(send);
+      send();
+    }
   }
 
   /** Takes the next Message ID. The IKE SA must be rekeyed long before 2^32 (§2.2). */
@@ -105,6 +150,7 @@ export class MessageWindow {
   drop(reason: 'timeout' | 'cancelled'): void {
     const all = [...this.#outstanding.values()];
     this.#outstanding.clear();
+    this.#waiting.clear();
     for (const request of all) request.fail(reason);
   }
 
@@ -114,16 +160,21 @@ export class MessageWindow {
     return messageId >= this.#nextExpected && messageId < this.#nextExpected + this.receiveSize ? 'new' : 'outside';
   }
 
-  begin(messageId: number): void {
+  /** @returns whether the peer sent it last of all that are here: with a window, requests overtake one another */
+  begin(messageId: number): boolean {
     this.#inProgress.add(messageId);
+    if (messageId <= this.#newest) return false;
+    this.#newest = messageId;
+    return true;
   }
 
-  /** Keeps the answer until the window has moved past it (§2.3). */
+  /** Keeps as many answers as were promised, those to the latest requests (§2.1, §2.3). */
   answer(messageId: number, messages: readonly Uint8Array[]): void {
     this.#inProgress.delete(messageId);
     this.#answers.set(messageId, messages);
-    if (messageId >= this.#nextExpected) this.#nextExpected = messageId + 1;
-    for (const id of this.#answers.keys()) if (id < this.#nextExpected - this.receiveSize) this.#answers.delete(id);
+    while (this.#answers.has(this.#nextExpected)) this.#nextExpected++;
+    const latest = Math.max(...this.#answers.keys());
+    for (const id of this.#answers.keys()) if (id <= latest - this.receiveSize) this.#answers.delete(id);
   }
 
   answerTo(messageId: number): readonly Uint8Array[] | undefined {

@@ -11,7 +11,10 @@ import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { otherPaths } from './tasks/mobike-paths.ts';
 import type { World } from './world.ts';
 
-/** Sends a request of ours and repeats it until it is answered or given up (RFC 7296 §2.1). */
+/**
+ * Sends a request of ours, once the window has room, and repeats it until it is answered or given up (RFC 7296 §2.1, §2.3).
+ * @returns what takes it back
+ */
 export function sendRequest(
   world: World,
   sa: IkeSa,
@@ -21,6 +24,24 @@ export function sendRequest(
 ): () => void {
   // §2.2: IKE_SA_INIT sent anew, with a cookie or another method, keeps Message ID 0
   if (isFirst(request.exchange)) sa.window.reuse(0);
+  if (sa.window.hasRoom) return sendAtOnce(world, sa, request, answered, failed);
+  let takeBack = sa.window.whenRoom(() => {
+    try {
+      takeBack = sendAtOnce(world, sa, request, answered, failed);
+    } catch (error) {
+      failed(error);
+    }
+  });
+  return () => takeBack();
+}
+
+function sendAtOnce(
+  world: World,
+  sa: IkeSa,
+  request: Request,
+  answered: (response: Inbound) => void,
+  failed: (error: unknown) => void,
+): () => void {
   const messageId = sa.window.allocate();
   const messages = seal(world, sa, request.exchange, messageId, false, request.payloads);
   if (isFirst(request.exchange)) sa.initRequest = messages[0];
@@ -117,22 +138,39 @@ export function armRetransmission(world: World, sa: IkeSa): void {
 
 /** Starts waiting exchanges while the window has room (§2.3). */
 export function pumpJobs(world: World, sa: IkeSa): void {
-  while (sa.running < sa.window.sendSize && sa.jobs.length > 0) {
-    if (!sa.isEstablished && sa.state !== 'replaced') return;
-    const job = sa.jobs.shift()!;
+  for (let job = takeNext(sa); job !== undefined; job = takeNext(sa)) {
+    const started = job;
     sa.running++;
-    sa.active.add(job);
+    sa.active.add(started);
     const ended = () => {
       sa.running--;
-      sa.active.delete(job);
+      sa.active.delete(started);
       if (sa.state !== 'dead') world.pump(sa);
     };
-    world.run(sa, job.start(sa), ended, (error) => {
-      jobFailed(world, sa, job, error);
+    world.run(sa, started.start(sa), ended, (error) => {
+      jobFailed(world, sa, started, error);
       ended();
     });
   }
 }
+
+/** First come, first served; what is about the same as a job under way waits for its end, and what has to be alone for the end of all. */
+function takeNext(sa: IkeSa): Job | undefined {
+  const { jobs, active, running, window } = sa;
+  // §2.3: the window is one until the initial exchanges are complete
+  const begun = running === active.size;
+  if (!(sa.isEstablished || sa.state === 'replaced') || !begun || running >= window.sendSize || !window.hasRoom) return undefined;
+  if ([...active].some(isAlone)) return undefined;
+  for (const [at, job] of jobs.entries()) {
+    if (isAlone(job)) return running === 0 ? jobs.splice(at, 1)[0] : undefined;
+    if (![...active].some((other) => isAboutTheSame(job, other))) return jobs.splice(at, 1)[0];
+  }
+  return undefined;
+}
+
+const isAlone = ({ key }: Job): boolean => ALONE.has(key);
+
+const isAboutTheSame = (a: Job, b: Job): boolean => a.key === b.key || a.about?.some((child) => b.about?.includes(child)) === true;
 
 /** What a failed exchange of ours means for the IKE SA it ran on. */
 function jobFailed(world: World, sa: IkeSa, job: Job, error: unknown): void {
@@ -191,6 +229,11 @@ function noAnswer(sa: IkeSa, exchange: number, after: number): TimedOut {
   });
 }
 
+/**
+ * Exchanges beside which nothing of ours is under way, however large the window: those that replace or end the IKE SA, those that answer for
+ * what a former life sent, and steps that stand for the end of everything before them.
+ */
+const ALONE: ReadonlySet<string> = new Set(['rekey-ike', 'delete-ike', 'restored', 'take-place', 'arrived']);
 const DEFAULT_RETRANSMISSION: Retransmission = { initial: 1000, base: 1.8, giveUp: 165_000 };
 /** Copies after which the path is in doubt (RFC 4555 §3.5). */
 const SUSPICIOUS = 2;

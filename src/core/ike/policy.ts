@@ -31,6 +31,8 @@ export interface Connection {
   readonly encap: boolean;
   readonly sendCert: 'always' | 'ifasked' | 'never';
   readonly sendCertreq: boolean;
+  /** Requests that each end may have under way at once, as far as the other allows (RFC 7296 §2.3); 1 unless it says otherwise. */
+  readonly windowSize?: number | undefined;
   readonly lifetimes: IkeLifetimes;
   readonly liveness: Liveness;
   readonly retransmission: Retransmission;

@@ -35,6 +35,7 @@ export function endOfLife(world: EndpointWorld, child: ChildSa): void {
     what: `deleting CHILD_SA ${spec.name}`,
     key: `delete-child ${child.id}`,
     ofChild: true,
+    about: child.line,
     owes: { protocol: spec.protocol, spi: spec.inbound.spi },
     start: () => deleteHalf(protocol, spec.inbound.spi),
   });
@@ -61,5 +62,5 @@ function enqueueChildJob(
   what: string,
   start: (owner: IkeSa) => Routine<void>,
 ): void {
-  world.enqueue(sa, { what, key: `${kind} ${child.id}`, ofChild: true, start });
+  world.enqueue(sa, { what, key: `${kind} ${child.id}`, ofChild: true, about: child.line, start });
 }

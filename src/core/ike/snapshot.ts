@@ -1,5 +1,5 @@
 import type { Address } from '../bytes/ip-address.ts';
-import type { Identification } from '../wire/index.ts';
+import { ExchangeType, type Identification } from '../wire/index.ts';
 import { ChildSa } from './child-sa.ts';
 import type { ChildSaSpec, Millis } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
@@ -7,6 +7,7 @@ import { IkeSa, type PeerAbilities } from './ike-sa.ts';
 import type { ChildSuite, IkeKeys } from './keys.ts';
 import { armChildTimers, armIkeTimers } from './lifetimes.ts';
 import { MessageWindow } from './message-window.ts';
+import { exchange, type Routine } from './routine.ts';
 import { deleteHalves } from './tasks/child-delete.ts';
 import { notInstalled } from './tasks/child-install.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
@@ -17,6 +18,7 @@ import { type MobikeSnapshot, restoreMobike, snapshotMobike } from './tasks/mobi
 import { checkLiveness } from './tasks/mobike-update.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import { type ResumptionState, restoreWallet, snapshotWallet, type WalletSnapshot } from './tasks/resumption.ts';
+import { openWindow, widen } from './tasks/window-size.ts';
 
 /** Everything an endpoint needs to go on after a restart, as plain data. It holds keys: whoever stores it protects it. */
 export interface EndpointSnapshot {
@@ -37,10 +39,13 @@ interface IkeSaSnapshot {
   readonly keys: IkeKeys;
   readonly ivCounter: bigint;
   readonly nextRequest: number;
+  /** Requests from `nextRequest` on that were under way, or are answered behind one that was. */
+  readonly underWay?: number;
   readonly nextExpected: number;
   /** §2.1: the peer may not have heard the last one; without it its request would go unanswered for ever. */
   readonly answers: readonly (readonly [number, readonly Uint8Array[]])[];
   readonly sendWindow: number;
+  readonly receiveWindow?: number;
   readonly peer: PeerAbilities;
   readonly floated?: boolean;
   readonly mobike?: MobikeSnapshot | undefined;
@@ -96,7 +101,7 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
     armIkeTimers(world, sa);
     world.notice({ kind: 'ike-up', ikeSa: sa.id, info: sa.info() });
     // the first thing to know: does the peer still have it?
-    world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: (owner) => checkLiveness(world, owner) });
+    world.enqueue(sa, { what: 'liveness check', key: 'restored', start: (owner) => probe(world, owner, probesOf(saved)) });
     const { unfinished, unwanted } = saved;
     sa.unwanted = unwanted;
     if (unwanted) world.enqueue(sa, { what: 'deleting the IKE SA', key: 'delete-ike', start: (owner) => deleteIkeSa(world, owner, ENDED) });
@@ -105,6 +110,15 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
     resumeMobike(world, sa);
   }
   restoreWallet(world, snapshot.tickets ?? []);
+}
+
+/** Even where nothing was under way, a request may have left after the snapshot. */
+const probesOf = ({ underWay = 0 }: IkeSaSnapshot): number => Math.max(1, underWay);
+
+/** One after the other, so that every Message ID that the former life may have used has its answer before anything else is asked. */
+function* probe(world: EndpointWorld, sa: IkeSa, times: number): Routine<void> {
+  yield* checkLiveness(world, sa);
+  for (let more = 1; more < times; more++) yield* exchange(ExchangeType.INFORMATIONAL, []);
 }
 
 function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
@@ -119,10 +133,12 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     encap: sa.encap,
     keys: copyKeys(keys),
     ivCounter: sa.ivCounter,
-    nextRequest: Math.min(sa.window.nextRequest, ...[...sa.window.outstanding].map((o) => o.messageId)),
+    nextRequest: sa.window.oldest,
+    underWay: sa.window.nextRequest - sa.window.oldest,
     nextExpected: sa.window.nextExpected,
     answers: sa.window.answers,
     sendWindow: sa.window.sendSize,
+    receiveWindow: sa.window.receiveSize,
     peer: { ...sa.peer },
     floated: sa.floated,
     mobike: sa.mobike && snapshotMobike(sa.mobike),
@@ -190,8 +206,10 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   });
   // RFC 5282 §3.1: a counter IV must not repeat; what the former life sent after the snapshot is skipped
   sa.setKeys(copyKeys(saved.keys), saved.ivCounter + IV_SKIP);
-  sa.window = new MessageWindow(saved.nextRequest, saved.nextExpected, saved.nextRequest, saved.answers);
-  sa.window.sendSize = saved.sendWindow;
+  const { nextRequest, nextExpected, answers, receiveWindow: receiveSize } = saved;
+  sa.window = new MessageWindow({ nextRequest, doubtful: probesOf(saved), nextExpected, answers, receiveSize });
+  widen(sa, saved.sendWindow);
+  openWindow(sa);
   Object.assign(sa.peer, saved.peer);
   Object.assign(sa.nat, saved.nat);
   if (saved.crash) sa.crash = { ...saved.crash, compared: 0, since: world.now };

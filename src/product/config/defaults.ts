@@ -14,6 +14,7 @@ export const DEFAULTS = {
   natKeepalive: 20_000,
   /** What every IPv6 link carries (RFC 8200 §5), and IPv4 paths do. */
   fragmentSize: 1280,
+  windowSize: 1,
   replayWindow: 1024,
   ikePort: 500,
   natPort: 4500,

@@ -41,6 +41,7 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     keepalive:
       'keepalive' in sa && sa.keepalive ? { seconds: Math.round(sa.keepalive.interval / 1000), measured: sa.keepalive.measured } : null,
     mobike: sa.mobike ? { decides: sa.mobike.decides, peerAddresses: [...sa.mobike.peerAddresses] } : null,
+    window: sa.window ?? null,
     crashTokens: { ...sa.crashTokens },
     resumed: sa.resumed,
     resumable: sa.resumable,

@@ -61,6 +61,54 @@ describe('the message window (RFC 7296 §2.1–2.3)', () => {
     expect(window.judge(2)).toBe('repeat');
     expect(window.judge(4)).toBe('outside');
   });
+
+  test('within the window requests come in any order, and the answers to as many as were promised are kept', () => {
+    const window = new MessageWindow({ nextRequest: 0, nextExpected: 10, receiveSize: 3 });
+    expect([9, 10, 11, 12, 13].map((id) => window.judge(id))).toEqual(['outside', 'new', 'new', 'new', 'outside']);
+    expect([12, 10, 11].map((id) => window.begin(id))).toEqual([true, false, false]);
+    window.answer(12, answer);
+    window.answer(10, answer);
+    // 11 is still worked on: the window stands at it
+    expect([10, 11, 12, 13, 14].map((id) => window.judge(id))).toEqual(['repeat', 'in-progress', 'repeat', 'new', 'outside']);
+    window.answer(11, answer);
+    expect(window.nextExpected).toBe(13);
+    window.begin(13);
+    window.answer(13, answer);
+    expect(window.answers.map(([id]) => id).sort()).toEqual([11, 12, 13]);
+    expect(window.judge(10)).toBe('outside');
+  });
+
+  test('what a former life answered out of order is a repeat, and what it did not is new', () => {
+    const answers = [[7, answer]] as const;
+    const window = new MessageWindow({ nextRequest: 4, doubtful: 2, nextExpected: 5, receiveSize: 3, answers });
+    expect([4, 5, 6, 7, 8].map((id) => window.judge(id))).toEqual(['outside', 'new', 'new', 'repeat', 'outside']);
+    expect([3, 4, 5, 6].map((id) => window.isDoubtful(id))).toEqual([false, true, true, false]);
+    expect(window.begin(6)).toBe(false);
+  });
+
+  test('ours go out in the order in which they were made, when the oldest lets them', () => {
+    const window = new MessageWindow();
+    window.sendSize = 2;
+    const sent: string[] = [];
+    const send = (what: string) => () => {
+      sent.push(what);
+      window.sent({ messageId: window.allocate() } as Parameters<MessageWindow['sent']>[0]);
+    };
+    send('first')();
+    send('second')();
+    expect(window.hasRoom).toBe(false);
+    window.whenRoom(send('third'));
+    const takeBack = window.whenRoom(send('fourth'));
+    window.whenRoom(send('fifth'));
+    window.answered(1);
+    window.release();
+    expect(sent).toEqual(['first', 'second']);
+    takeBack();
+    window.answered(0);
+    window.release();
+    expect(sent).toEqual(['first', 'second', 'third', 'fifth']);
+    expect([window.oldest, window.nextRequest, window.hasRoom]).toEqual([2, 4, false]);
+  });
 });
 
 describe('fragments (RFC 7383 §2.6)', () => {
@@ -86,6 +134,20 @@ describe('fragments (RFC 7383 §2.6)', () => {
     expect(set.add(1, piece(2, 2, 'old'), 0)).toBeUndefined();
     set.add(1, piece(2, 3, 'b'), 0);
     expect(set.add(1, piece(3, 3, 'c'), 0)?.plaintext).toEqual(utf8('abc'));
+  });
+
+  test('of several messages at once, as many as there may be, the oldest goes for one more', () => {
+    const set = new Reassembly();
+    set.most = 2;
+    for (const id of [1, 2]) set.add(id, piece(1, 2, `${id}`), 0);
+    expect(set.octets).toBe(2);
+    expect(set.add(2, piece(2, 2, 'b'), 0)?.plaintext).toEqual(utf8('2b'));
+    for (const id of [3, 4]) set.add(id, piece(1, 2, `${id}`), 0);
+    expect(set.octets).toBe(2);
+    expect(set.add(1, piece(2, 2, 'b'), 0)).toBeUndefined();
+    expect(set.add(4, piece(2, 2, 'b'), 0)?.plaintext).toEqual(utf8('4b'));
+    set.clear();
+    expect(set.octets).toBe(0);
   });
 
   test.each([

@@ -280,6 +280,7 @@ function settleLateRival(world: World, sa: IkeSa, theirs: ChildSa): void {
     what: `deleting CHILD_SA ${ours.spec.name}`,
     key: `delete-child ${ours.id}`,
     ofChild: true,
+    about: ours.line,
     start: () => deleteChild(world, ours, 'made redundant by a crossing rekey'),
   });
 }

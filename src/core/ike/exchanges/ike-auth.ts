@@ -21,6 +21,7 @@ import { authLifetime, heedAuthLifetime, inPlaceOf } from '../tasks/reauthentica
 import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
 import { acceptTicket, grantTicket, settleResumption, ticketRequest } from '../tasks/resumption.ts';
 import { enforceUniqueness, heedInitialContact, initialContact, refuseExcess } from '../tasks/uniqueness.ts';
+import { heedWindow, offerWindow, openWindow } from '../tasks/window-size.ts';
 import type { World } from '../world.ts';
 import { pendingKes } from './ike-intermediate.ts';
 
@@ -55,6 +56,7 @@ export function* initiateIkeAuth(
     ...offerToken(world, sa, connection),
     ...configurationRequest(connection, sa.reauth.of?.heir.assigned),
     ...offerMobike(world, sa, connection),
+    ...offerWindow(connection),
     ...(child?.payloads ?? []),
     ...ticketRequest(connection),
     ...ppk.notifies,
@@ -65,6 +67,8 @@ export function* initiateIkeAuth(
 
   yield* provePeer(world, sa, connection, material, payloads, ppk);
   takeMobike(world, sa, connection, payloads);
+  openWindow(sa);
+  heedWindow(sa, payloads);
   established(world, sa);
   settleResumption(world, sa);
   acceptToken(sa, payloads);
@@ -173,9 +177,14 @@ export function* respondIkeAuth(
       ...authLifetime(world, sa),
       ...child,
       ...mobike,
+      ...offerWindow(connection),
       ...grantTicket(world, sa, payloads),
     ],
-    afterwards: () => enforceUniqueness(world, sa),
+    afterwards: () => {
+      openWindow(sa);
+      heedWindow(sa, payloads);
+      enforceUniqueness(world, sa);
+    },
   };
 }
 

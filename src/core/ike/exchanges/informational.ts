@@ -12,6 +12,7 @@ import { answerMobike } from '../tasks/mobike.ts';
 import { heedAuthLifetime } from '../tasks/reauthentication.ts';
 import { heedSessionRedirect } from '../tasks/redirect.ts';
 import { grantTicket } from '../tasks/resumption.ts';
+import { heedWindow } from '../tasks/window-size.ts';
 import type { World } from '../world.ts';
 import { enqueueCreate } from './create-child-sa.ts';
 
@@ -27,6 +28,7 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
   }
   settleOn(world, sa);
   heedAuthLifetime(world, sa, payloads);
+  heedWindow(sa, payloads);
   const { answers, closed } = answerChildDeletes(world, sa, payloads);
   const mobike = answerMobike(world, sa, request);
   return {

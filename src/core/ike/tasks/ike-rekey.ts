@@ -17,6 +17,7 @@ import { acceptKe, finishKe, methodWanted, offerKe } from './ke.ts';
 import { newNonce, nonceOf } from './nonce.ts';
 import { promiseTicket, renewTicket } from './resumption.ts';
 import { selectForInit } from './select-ike.ts';
+import { announcedWindow, offerWindow, openWindow, widen } from './window-size.ts';
 
 /**
  * RFC 7296 §1.3.2 and §2.18: a new IKE SA with new SPIs and keys; Message IDs begin at 0 and the children move over.
@@ -82,6 +83,7 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
         { kind: 'SA', proposals },
         { kind: 'Nonce', data: Ni },
         ke.payload,
+        ...offerWindow(connection),
       ]);
       const refused = errorNotify(response.payloads);
       if (refused?.notify === NotifyType.INVALID_KE_PAYLOAD) {
@@ -95,11 +97,13 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
       const nonces = { Ni, Nr: nonceOf(response.payloads) };
       const first = finishKe(ke.offer, method, need(response.payloads, 'KE'));
       const { additional } = selected.suite;
+      const window = announcedWindow(response.payloads);
       // copies: follow-ups outlive the datagram
       const spis = { spiI, spiR: selected.peerSpi.slice() };
       const sharedSecrets = yield* followUp(world, sa, 'ike', response, { nonces, first, additional });
       const successor = successorOf(world, sa, 'initiator', spis, selected.suite, sharedSecrets, nonces);
       acceptToken(successor, response.payloads);
+      widen(successor, window);
       return successor;
     }
   } finally {
@@ -121,8 +125,10 @@ export function respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payl
   const spiR = world.random.ikeSpi();
   const spis = { spiI: selected.peerSpi.slice(), spiR };
   const { suite, proposal } = selected;
+  const window = announcedWindow(payloads);
   const complete = (secrets: readonly Uint8Array[]): Pick<Reply, 'afterwards'> => {
     const successor = successorOf(world, sa, 'responder', spis, suite, secrets, nonces);
+    widen(successor, window);
     return {
       afterwards: () => {
         if (sa.state === 'rekeying') awaitDecision(sa, successor);
@@ -136,6 +142,7 @@ export function respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payl
     ke,
     ...tokenFor(world, connection, spis, 'responder'),
     ...promiseTicket(payloads),
+    ...offerWindow(connection),
   ];
   if (suite.additional === undefined) return { payloads: answer, ...complete([sharedSecret]) };
   const half: HalfMade = {
@@ -196,6 +203,7 @@ function successorOf(
   successor.establishedAt = world.now;
   successor.lastInbound = world.now;
   successor.lowestNonce = lowestOf(nonces);
+  openWindow(successor);
   world.add(successor);
   world.noteProven(successor);
   armIkeTimers(world, successor);

@@ -194,6 +194,11 @@ export const connection = section({
     'Octets of the IP datagram that carries a fragment, headers included.',
     1280,
   ),
+  window_size: key(
+    integer('WindowSize', 1, 32, 'A number of requests from 1 to 32.'),
+    'Requests that each end may have under way at once (SET_WINDOW_SIZE, RFC 7296 §2.3): so many we take and announce, and as many of ours we send at most where the peer takes them. Few peers take more than 1.',
+    1,
+  ),
   send_cert: key(z.enum(['always', 'ifasked', 'never']), 'When to send our certificates. Apple devices want them unasked.', 'always'),
   send_certreq: key(flag, 'Tell the peer which authorities we trust.', 'yes'),
   unique: key(
