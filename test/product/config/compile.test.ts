@@ -50,6 +50,7 @@ describe('defaults', () => {
       virtualIps: [],
       fragmentation: 'yes',
       fragmentSize: 1280,
+      windowSize: 1,
       encap: false,
       sendCert: 'always',
       sendCertreq: true,
