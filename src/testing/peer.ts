@@ -21,7 +21,7 @@ import type { Host } from './host.ts';
 import type { Packet } from './network.ts';
 import { DEFAULT_LIMITS, fqdn } from './policies.ts';
 import { type RandomScript, scriptedRandom } from './seeded.ts';
-import { type KeyDirectory, SimulatedAnswers, type SimulatedIdentity, SimulatedPool } from './simulated-answers.ts';
+import { type KeyDirectory, SimulatedAnswers, type SimulatedIdentity, type SimulatedPaths, SimulatedPool } from './simulated-answers.ts';
 import type { PeerPlane, SimulatedPlane } from './simulated-plane.ts';
 import type { Transcript } from './transcript.ts';
 import type { VirtualClock, VirtualTimer } from './virtual-clock.ts';
@@ -102,10 +102,11 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
     this.plane = makePlane(this.#random, (observation) => this.observe(observation));
     this.pool = new SimulatedPool(options.pool ?? []);
     const identity = { id: fqdn(`${name}.example`), psk: utf8('the simulated pre-shared key'), ...options.identity };
-    this.#answers = new SimulatedAnswers(identity, around.directory, this.pool, this.plane, {
+    const paths: SimulatedPaths = {
       lookup: (gateway) => options.names?.[gateway],
       from: (remoteIp) => this.host.addresses.find((ip) => isIpv6(ip) === isIpv6(remoteIp)),
-    });
+    };
+    this.#answers = new SimulatedAnswers(identity, around.directory, this.pool, this.plane, paths, options.endpoint?.primitives);
     this.endpoint = this.#newEndpoint();
     host.bind(IKE_PORT, (packet) => this.#onIkePort(packet));
     host.bind(NAT_PORT, (packet) => this.#onNatPort(packet));

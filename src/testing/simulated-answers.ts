@@ -1,5 +1,15 @@
 import { AuthenticationFailure, concat, formatIp, parseIp, toHex, tryParseIp, utf8 } from '../core/bytes/index.ts';
-import { chooseScheme, equalSecrets, type KeyObject, prf, pskAuth, publicKeyOf, signAuth, verifyAuth } from '../core/crypto/index.ts';
+import {
+  chooseScheme,
+  equalSecrets,
+  type KeyObject,
+  PRIMITIVES,
+  type Primitives,
+  pskAuth,
+  publicKeyOf,
+  signAuth,
+  verifyAuth,
+} from '../core/crypto/index.ts';
 import type { Ask, AskAnswers, AskResult } from '../core/ike/index.ts';
 import { matchIdentity } from '../core/pki/index.ts';
 import {
@@ -89,6 +99,7 @@ export class SimulatedAnswers {
   readonly #plane: Pick<PeerPlane, 'install' | 'lastUse'>;
 
   readonly #paths: SimulatedPaths;
+  readonly #prf: Primitives['prf'];
 
   constructor(
     identity: SimulatedIdentity,
@@ -96,7 +107,9 @@ export class SimulatedAnswers {
     pool: SimulatedPool,
     plane: Pick<PeerPlane, 'install' | 'lastUse'>,
     paths: SimulatedPaths = NO_PATHS,
+    { prf }: Primitives = PRIMITIVES,
   ) {
+    this.#prf = prf;
     this.#paths = paths;
     this.identity = identity;
     this.#directory = directory;
@@ -149,7 +162,7 @@ export class SimulatedAnswers {
             },
           ];
     if (ask.auth.auth === 'psk')
-      return { ok: true, id, method: AuthMethod.SHARED_KEY_MIC, data: pskAuth(prf(ask.prf)!, psk, octets), certificates };
+      return { ok: true, id, method: AuthMethod.SHARED_KEY_MIC, data: pskAuth(this.#prf(ask.prf)!, psk, octets), certificates };
     if (privateKey === undefined) return refuse('this host has no private key');
     // RSASSA-PSS and ECDSA draw randomness of their own, which no seed replays.
     const scheme = chooseScheme({
@@ -166,7 +179,7 @@ export class SimulatedAnswers {
     for (const { connection, remote } of ask.candidates) {
       if (!matchIdentity(remote.id, ask.id)) continue;
       if (remote.auth === 'psk' && ask.method === AuthMethod.SHARED_KEY_MIC) {
-        const good = equalSecrets(pskAuth(prf(ask.prf)!, this.identity.psk, ask.octets), ask.data);
+        const good = equalSecrets(pskAuth(this.#prf(ask.prf)!, this.identity.psk, ask.octets), ask.data);
         return good ? { ok: true, connection, description: 'psk' } : refuse('the PSK is another one');
       }
       const publicKey = this.#directory.find(ask.id);

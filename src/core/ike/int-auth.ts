@@ -24,7 +24,7 @@ export class IntAuth {
    * @param request as `octetsOfSent` and `octetsOfReceived` give it, the response likewise
    */
   add(keys: IkeKeys, request: Uint8Array, response: Uint8Array, keyExchange = false): void {
-    const f = prfOf(keys.suite.prf);
+    const f = prfOf(keys);
     this.#initiator = f.compute(keys.SK_pi, this.#initiator, request);
     this.#responder = f.compute(keys.SK_pr, this.#responder, response);
     this.#exchanges++;

@@ -1,12 +1,12 @@
 import { concat, EMPTY, utf8 } from '../bytes/bytes.ts';
 import { InternalError } from '../bytes/errors.ts';
 import {
-  createPacketCipher,
   encryptionKeyOctets,
   integrity,
   type PacketCipher,
+  PRIMITIVES,
   type PrfTransform,
-  prf,
+  type Primitives,
   prfPlus,
   zeroise,
 } from '../crypto/index.ts';
@@ -54,6 +54,8 @@ export interface IkeKeys {
   readonly SK_er: Uint8Array;
   readonly SK_pi: Uint8Array;
   readonly SK_pr: Uint8Array;
+  /** Who computes with them; absent, `core/crypto` does. No part of a snapshot. */
+  readonly primitives?: Primitives;
 }
 
 export interface Nonces {
@@ -67,12 +69,18 @@ export interface IkeSpis {
 }
 
 /** SKEYSEED = prf(Ni | Nr, g^ir), RFC 7296 §2.14. */
-export function initialKeys(suite: IkeSuite, sharedSecret: Uint8Array, { Ni, Nr }: Nonces, spis: IkeSpis): IkeKeys {
-  const f = prfOf(suite.prf);
+export function initialKeys(
+  suite: IkeSuite,
+  sharedSecret: Uint8Array,
+  { Ni, Nr }: Nonces,
+  spis: IkeSpis,
+  primitives?: Primitives,
+): IkeKeys {
+  const f = prfOf({ suite, primitives });
   // §2.14: two PRFs whose keys were once of fixed size take the first 64 bits of each nonce here (and only here)
   const half = f.fixedKeyLength ? f.keyLength / 2 : Number.POSITIVE_INFINITY;
   const key = concat(Ni.subarray(0, half), Nr.subarray(0, half));
-  return expand(suite, f.compute(key, sharedSecret), { Ni, Nr }, spis);
+  return expand(suite, f.compute(key, sharedSecret), { Ni, Nr }, spis, primitives);
 }
 
 /**
@@ -86,19 +94,25 @@ export function rekeyedKeys(
   { Ni, Nr }: Nonces,
   spis: IkeSpis,
 ): IkeKeys {
-  const SKEYSEED = prfOf(old.suite.prf).compute(old.SK_d, first, Ni, Nr, ...additional);
-  return expand(suite, SKEYSEED, { Ni, Nr }, spis);
+  const SKEYSEED = prfOf(old).compute(old.SK_d, first, Ni, Nr, ...additional);
+  return expand(suite, SKEYSEED, { Ni, Nr }, spis, old.primitives);
 }
 
 /** SKEYSEED = prf(SK_d (old), "Resumption" | Ni | Nr), RFC 5723 §5.1; the PRF is that of the ticket. */
-export function resumedKeys(suite: IkeSuite, SK_d: Uint8Array, { Ni, Nr }: Nonces, spis: IkeSpis): IkeKeys {
-  const SKEYSEED = prfOf(suite.prf).compute(SK_d, utf8('Resumption'), Ni, Nr);
-  return expand(suite, SKEYSEED, { Ni, Nr }, spis);
+export function resumedKeys(suite: IkeSuite, SK_d: Uint8Array, { Ni, Nr }: Nonces, spis: IkeSpis, primitives?: Primitives): IkeKeys {
+  const SKEYSEED = prfOf({ suite, primitives }).compute(SK_d, utf8('Resumption'), Ni, Nr);
+  return expand(suite, SKEYSEED, { Ni, Nr }, spis, primitives);
 }
 
 /** {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr), RFC 7296 §2.14. */
-function expand(suite: IkeSuite, SKEYSEED: Uint8Array, { Ni, Nr }: Nonces, { spiI, spiR }: IkeSpis): IkeKeys {
-  const f = prfOf(suite.prf);
+function expand(
+  suite: IkeSuite,
+  SKEYSEED: Uint8Array,
+  { Ni, Nr }: Nonces,
+  { spiI, spiR }: IkeSpis,
+  primitives: Primitives | undefined,
+): IkeKeys {
+  const f = prfOf({ suite, primitives });
   const authentication = suite.integrity === 0 ? 0 : integrityKeyOctets(suite.integrity);
   const encryptionOctets = encryptionKeyOctets(suite.encryption, suite.keyLength);
   const lengths = [f.keyLength, authentication, authentication, encryptionOctets, encryptionOctets, f.keyLength, f.keyLength];
@@ -113,7 +127,7 @@ function expand(suite: IkeSuite, SKEYSEED: Uint8Array, { Ni, Nr }: Nonces, { spi
     Uint8Array,
   ];
   zeroise(SKEYSEED, stream);
-  return { suite, SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr };
+  return { suite, SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr, ...(primitives && { primitives }) };
 }
 
 export interface ChildKeys {
@@ -133,7 +147,7 @@ export function childKeys(
   const authentication = suite.integrity === 0 ? 0 : integrityKeyOctets(suite.integrity);
   const lengths = [encryptionOctets, authentication, encryptionOctets, authentication];
   const seed = concat(first, Ni, Nr, ...additional);
-  const KEYMAT = prfPlus(prfOf(ike.suite.prf), ike.SK_d, seed, sum(lengths));
+  const KEYMAT = prfPlus(prfOf(ike), ike.SK_d, seed, sum(lengths));
   const [ei, ai, er, ar] = cut(KEYMAT, lengths) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
   zeroise(seed, KEYMAT);
   return { initiator: { encryptionKey: ei, integrityKey: ai }, responder: { encryptionKey: er, integrityKey: ar } };
@@ -142,6 +156,7 @@ export function childKeys(
 /** Ciphers for the SK payloads of the original initiator and of the original responder. */
 export function ikeCiphers(keys: IkeKeys): { initiator: PacketCipher; responder: PacketCipher } {
   const { encryption: id, keyLength, integrity: mac } = keys.suite;
+  const { createPacketCipher } = keys.primitives ?? PRIMITIVES;
   return {
     initiator: createPacketCipher({ encryption: id, keyLength, encryptionKey: keys.SK_ei, integrity: mac, integrityKey: keys.SK_ai }),
     responder: createPacketCipher({ encryption: id, keyLength, encryptionKey: keys.SK_er, integrity: mac, integrityKey: keys.SK_ar }),
@@ -152,9 +167,16 @@ export function zeroiseKeys(keys: IkeKeys): void {
   zeroise(keys.SK_d, keys.SK_ai, keys.SK_ar, keys.SK_ei, keys.SK_er, keys.SK_pi, keys.SK_pr);
 }
 
-export function prfOf(id: number): PrfTransform {
-  const f = prf(id);
-  if (f === undefined) throw new InternalError(`PRF ${id} was negotiated but is not implemented`);
+/** The PRF of an IKE SA with these keys. */
+export function prfOf({
+  suite,
+  primitives = PRIMITIVES,
+}: {
+  readonly suite: IkeSuite;
+  readonly primitives?: Primitives | undefined;
+}): PrfTransform {
+  const f = primitives.prf(suite.prf);
+  if (f === undefined) throw new InternalError(`PRF ${suite.prf} was negotiated but is not implemented`);
   return f;
 }
 

@@ -18,7 +18,7 @@ export interface AuthMaterial {
  *   ResponderSignedOctets = RealMessage2 | NonceIData | MACedIDForR [| IntAuth]      MACedIDForR = prf(SK_pr, RestOfRespIDPayload)
  */
 export function signedOctets(signer: 'initiator' | 'responder', keys: IkeKeys, material: AuthMaterial, id: Identification): Uint8Array {
-  const f = prfOf(keys.suite.prf);
+  const f = prfOf(keys);
   const rest = concat(new Uint8Array([id.idType]), id.reserved ?? new Uint8Array(3), id.data);
   return signer === 'initiator'
     ? concat(material.initRequest, material.nonces.Nr, f.compute(keys.SK_pi, rest), material.intAuth.octets)

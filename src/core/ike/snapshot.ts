@@ -36,7 +36,7 @@ interface IkeSaSnapshot {
   readonly local: Address;
   readonly remote: Address;
   readonly encap: boolean;
-  readonly keys: IkeKeys;
+  readonly keys: Omit<IkeKeys, 'primitives'>;
   readonly ivCounter: bigint;
   readonly nextRequest: number;
   /** Requests from `nextRequest` on that were under way, or are answered behind one that was. */
@@ -205,7 +205,8 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
     bornAt: world.now,
   });
   // RFC 5282 §3.1: a counter IV must not repeat; what the former life sent after the snapshot is skipped
-  sa.setKeys(copyKeys(saved.keys), saved.ivCounter + IV_SKIP);
+  const { primitives } = world.options;
+  sa.setKeys({ ...copyKeys(saved.keys), ...(primitives && { primitives }) }, saved.ivCounter + IV_SKIP);
   const { nextRequest, nextExpected, answers, receiveWindow: receiveSize } = saved;
   sa.window = new MessageWindow({ nextRequest, doubtful: probesOf(saved), nextExpected, answers, receiveSize });
   widen(sa, saved.sendWindow);
@@ -274,7 +275,7 @@ function restoreChild(world: EndpointWorld, sa: IkeSa, saved: ChildSaSnapshot): 
   );
 }
 
-function copyKeys(keys: IkeKeys): IkeKeys {
+function copyKeys(keys: IkeSaSnapshot['keys']): IkeSaSnapshot['keys'] {
   const { suite, SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr } = keys;
   return {
     suite,

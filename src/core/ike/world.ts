@@ -1,4 +1,4 @@
-import type { KeyExchangeMethod, RandomSource } from '../crypto/index.ts';
+import type { KeyExchangeMethod, Primitives, RandomSource } from '../crypto/index.ts';
 import type { Identification, TrafficSelector } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
@@ -41,6 +41,8 @@ export interface EndpointOptions {
   readonly epoch?: number | undefined;
   /** Who computes key exchanges in place of `core/crypto`: a simulation, whose own are quick and replay from a seed. Undefined for a method leaves it there. */
   readonly keyExchange?: (method: number) => KeyExchangeMethod | undefined;
+  /** Who computes ciphers and PRFs in place of `core/crypto`, likewise. */
+  readonly primitives?: Primitives | undefined;
   /** Raises `ike-keys` notices. Off unless the operator asks for a key log by an explicit command. */
   readonly logKeys?: boolean;
   /** Raises `message` notices. */

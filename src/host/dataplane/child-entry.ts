@@ -1,6 +1,6 @@
 import { type Address, DataPlaneError, TunnelwrightError } from '../../core/bytes/index.ts';
 import type { PacketCipher } from '../../core/crypto/packet-cipher.ts';
-import { createPacketCipher } from '../../core/crypto/packet-ciphers.ts';
+import { PRIMITIVES, type Primitives } from '../../core/crypto/primitives.ts';
 import type { RandomSource } from '../../core/crypto/random.ts';
 import { InboundSa, OutboundSa } from '../../core/esp/index.ts';
 import type { ChildSaKeys, ChildSaSpec, Millis } from '../../core/ike/effects.ts';
@@ -18,6 +18,13 @@ export type EntryDrop =
   | 'expired'
   /** The socket did not take it. */
   | 'send';
+
+/** What all of one data plane share. */
+export interface EntryOptions {
+  readonly random: RandomSource;
+  readonly backend: string;
+  readonly createPacketCipher?: Primitives['createPacketCipher'] | undefined;
+}
 
 /** One CHILD_SA as user space keeps it: both ESP SAs, their selectors, the way to the peer, and what was counted. */
 export class ChildEntry {
@@ -48,23 +55,29 @@ export class ChildEntry {
   readonly #limits: ChildSaSpec['limits'];
 
   /** @throws DataPlaneError `CIPHER_UNSUPPORTED`, `TRANSPORT_SELECTORS`; no key stays behind */
-  constructor(spec: ChildSaSpec, path: EspPath, random: RandomSource, backend: string, resume?: SequenceNumbers) {
+  constructor(spec: ChildSaSpec, path: EspPath, options: EntryOptions, resume?: SequenceNumbers) {
     this.id = spec.id;
     this.connection = spec.connection;
-    this.transport = transportOf(spec, backend);
+    this.transport = transportOf(spec, options.backend);
     this.replaces = spec.replaces;
     this.selectors = new ChildSelectors(spec.localTs, spec.remoteTs);
-    const inboundCipher = cipherOf(spec.inbound, backend);
+    const inboundCipher = cipherOf(spec.inbound, options);
     let outboundCipher: PacketCipher;
     try {
-      outboundCipher = cipherOf(spec.outbound, backend);
+      outboundCipher = cipherOf(spec.outbound, options);
     } catch (error) {
       inboundCipher.destroy();
       throw error;
     }
     const { esn, replayWindow } = spec;
     this.inbound = new InboundSa({ spi: spec.inbound.spi, cipher: inboundCipher, esn, replayWindow, resume: resume?.inbound });
-    this.outbound = new OutboundSa({ spi: spec.outbound.spi, cipher: outboundCipher, esn, random, resume: resume?.outbound });
+    this.outbound = new OutboundSa({
+      spi: spec.outbound.spi,
+      cipher: outboundCipher,
+      esn,
+      random: options.random,
+      resume: resume?.outbound,
+    });
     // RFC 4303 §3.3.3, RFC 4106 §3.1: neither a sequence number nor an IV may come twice under one key.
     if (spec.resumed === true) this.outbound.skipAhead(SKIPPED_AFTER_RESTART);
     this.path = path;
@@ -141,7 +154,7 @@ function transportOf(spec: ChildSaSpec, backend: string): TransportMode | undefi
   });
 }
 
-function cipherOf(keys: ChildSaKeys, backend: string): PacketCipher {
+function cipherOf(keys: ChildSaKeys, { backend, createPacketCipher = PRIMITIVES.createPacketCipher }: EntryOptions): PacketCipher {
   try {
     return createPacketCipher(keys);
   } catch (error) {

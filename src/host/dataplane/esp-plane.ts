@@ -1,4 +1,5 @@
 import { type Address, DataPlaneError } from '../../core/bytes/index.ts';
+import type { Primitives } from '../../core/crypto/primitives.ts';
 import { EXHAUSTED, OpenedPacket, spiOf } from '../../core/esp/index.ts';
 import type { ChildSaChange, ChildSaSpec, Millis } from '../../core/ike/effects.ts';
 import { IpProtocol, IpView } from '../../core/packet/index.ts';
@@ -20,6 +21,8 @@ export type PlaneDrop =
 
 export interface EspPlaneOptions extends Pick<DataPlaneOptions, 'clock' | 'random' | 'openPath' | 'onObservation'> {
   readonly backend: string;
+  /** Makes ciphers in place of `core/crypto`: a simulation. */
+  readonly createPacketCipher?: Primitives['createPacketCipher'] | undefined;
   /** Takes one authentic inner packet that lies within the selectors; valid during the call only. */
   readonly deliver: (packet: Uint8Array) => void;
 }
@@ -56,7 +59,7 @@ export class EspPlane {
   install(spec: ChildSaSpec, resume?: SequenceNumbers): ChildEntry {
     this.#refuse(spec);
     const path = this.#options.openPath(spec.local, spec.remote, spec.encap);
-    const entry = new ChildEntry(spec, path, this.#options.random, this.#options.backend, resume);
+    const entry = new ChildEntry(spec, path, this.#options, resume);
     this.#children.set(entry.id, entry);
     this.#bySpi.set(entry.inbound.spi, entry);
     this.#countMtu(entry.mtu, 1);

@@ -6,6 +6,7 @@ import { EspPlane } from '../../host/dataplane/esp-plane.ts';
 import type { Clock } from '../../host/platform/clock.ts';
 import type { Packet } from '../network.ts';
 import type { PeerPlane } from '../simulated-plane.ts';
+import { simulatedPrimitives } from '../simulated-primitives.ts';
 
 /** What a plane tells whoever keeps the books. */
 export interface PlaneWatch {
@@ -137,6 +138,7 @@ export class WalkPlane implements PeerPlane {
       backend: 'simulated',
       clock: watch.clock,
       random: this.#random,
+      createPacketCipher: simulatedPrimitives.createPacketCipher,
       openPath: (local, remote) => ({ mtu: 1500, overhead: 28, send: (packet) => watch.send(local, remote, packet) }),
       onObservation: this.#observe,
       deliver: (packet) => {

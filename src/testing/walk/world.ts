@@ -7,6 +7,7 @@ import { Peer } from '../peer.ts';
 import { SeededRandom } from '../seeded.ts';
 import { KeyDirectory } from '../simulated-answers.ts';
 import { simulatedKeyExchange } from '../simulated-key-exchange.ts';
+import { simulatedPrimitives } from '../simulated-primitives.ts';
 import { Transcript } from '../transcript.ts';
 import { Ledger } from './ledger.ts';
 import { innerPacket, numberOf, type PlaneWatch, WalkPlane } from './plane.ts';
@@ -224,7 +225,7 @@ export class WalkWorld {
     const options = {
       connections,
       limits: LIMITS,
-      endpoint: { keyExchange: simulatedKeyExchange, forceEncap: true },
+      endpoint: { keyExchange: simulatedKeyExchange, primitives: simulatedPrimitives, forceEncap: true },
       ...(makeEndpoint && { makeEndpoint: (given: EndpointOptions) => makeEndpoint(name, given) }),
     };
     const around = {

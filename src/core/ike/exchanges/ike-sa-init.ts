@@ -104,7 +104,7 @@ function finish(
   if (selected.suite.additional !== undefined && !sa.peer.intermediate) throw noIntermediate();
   const nonces = { Ni: own.Ni, Nr: nonceOf(payloads) };
   const sharedSecret = finishKe(own.offer, own.method, need(payloads, 'KE'));
-  sa.setKeys(initialKeys(selected.suite, sharedSecret, nonces, sa));
+  sa.setKeys(initialKeys(selected.suite, sharedSecret, nonces, sa, world.options.primitives));
   zeroise(sharedSecret);
   detectNat(world, sa, payloads);
   floatToNatPort(world, sa, connection, payloads);
@@ -130,7 +130,7 @@ export function* respondIkeSaInit(
   const { payloads } = request;
   const nonces = { Ni: nonceOf(payloads), Nr: newNonce(world) };
   const { payload: ke, sharedSecret } = acceptKe(world, need(payloads, 'KE'));
-  sa.setKeys(initialKeys(selected.suite, sharedSecret, nonces, sa));
+  sa.setKeys(initialKeys(selected.suite, sharedSecret, nonces, sa, world.options.primitives));
   zeroise(sharedSecret);
   const [connection] = candidates;
   if (connection) noteAbilities(sa, connection, payloads);

@@ -55,7 +55,7 @@ export function* initiateSessionResume(world: World, sa: IkeSa, connection: Conn
       if (refused) throw refusedBy(refused, 'IKE_SESSION_RESUME');
       if (findNotify(payloads, NotifyType.TICKET_NACK)) throw ticketRefused();
       const nonces = { Ni, Nr: nonceOf(payloads) };
-      sa.setKeys(resumedKeys(held.suite, held.SK_d, nonces, sa));
+      sa.setKeys(resumedKeys(held.suite, held.SK_d, nonces, sa, world.options.primitives));
       noteAbilities(sa, connection, payloads);
       detectNat(world, sa, payloads);
       floatToNatPort(world, sa, connection, payloads);
@@ -87,7 +87,7 @@ export function* respondSessionResume(
     session: { localId: giverId, remoteId: takerId, localAuth: giverAuth, remoteAuth: takerAuth, spiI, spiR, ticket: { id, expires } },
     authenticatedAt,
   };
-  sa.setKeys(resumedKeys(suite, SK_d, nonces, sa));
+  sa.setKeys(resumedKeys(suite, SK_d, nonces, sa, world.options.primitives));
   zeroise(SK_d);
   noteAbilities(sa, connection, payloads);
   noteRedirectSupport(sa, payloads);

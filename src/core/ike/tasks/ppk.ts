@@ -168,7 +168,7 @@ export function blamePpk(
 
 /** RFC 8784 §3: SK_d = prf+ (PPK, SK_d'), SK_pi and SK_pr likewise; the keys that protect messages stay. */
 export function mixPpk(keys: IkeKeys, ppk: Uint8Array): IkeKeys {
-  const f = prfOf(keys.suite.prf);
+  const f = prfOf(keys);
   const mix = (key: Uint8Array): Uint8Array => prfPlus(f, ppk, key, key.length);
   return { ...keys, SK_d: mix(keys.SK_d), SK_pi: mix(keys.SK_pi), SK_pr: mix(keys.SK_pr) };
 }

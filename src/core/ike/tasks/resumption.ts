@@ -216,7 +216,7 @@ export function proveResumed(sa: IkeSa, session: ResumedSession, material: AuthM
   sa.localId = id;
   sa.localAuth = session.localAuth;
   const key = role === 'initiator' ? keys.SK_pi : keys.SK_pr;
-  const data = prfOf(keys.suite.prf).compute(key, signedOctets(role, keys, material, id));
+  const data = prfOf(keys).compute(key, signedOctets(role, keys, material, id));
   return [
     { kind: role === 'initiator' ? 'IDi' : 'IDr', ...id },
     { kind: 'AUTH', method: AuthMethod.SHARED_KEY_MIC, data },
@@ -236,7 +236,7 @@ export function verifyResumed(
   const id = need(payloads, role === 'initiator' ? 'IDi' : 'IDr');
   const auth = need(payloads, 'AUTH');
   const { keys } = sa;
-  const expected = prfOf(keys.suite.prf).compute(role === 'initiator' ? keys.SK_pi : keys.SK_pr, signedOctets(role, keys, material, id));
+  const expected = prfOf(keys).compute(role === 'initiator' ? keys.SK_pi : keys.SK_pr, signedOctets(role, keys, material, id));
   const [connection] = candidates;
   const proven = auth.method === AuthMethod.SHARED_KEY_MIC && equalSecrets(auth.data, expected);
   if (!proven || connection === undefined || !sameIdentity(id, session.remoteId) || find(payloads, 'CERT') !== undefined) throw unproven();
