@@ -82,7 +82,7 @@ export function* likelyStale(world: World, sa: IkeSa): Iterable<IkeSa> {
 
 function nullAuth(signer: 'initiator' | 'responder', material: AuthMaterial, keys: IkeKeys, id: Identification): Uint8Array {
   const secret = signer === 'initiator' ? keys.SK_pi : keys.SK_pr;
-  return pskAuth(prfOf(keys.suite.prf), secret, signedOctets(signer, keys, material, id));
+  return pskAuth(prfOf(keys), secret, signedOctets(signer, keys, material, id));
 }
 
 function notAllowed(candidates: readonly Connection[]): AuthenticationFailure {
