@@ -108,6 +108,46 @@ describe('rekeyings that cross', () => {
   );
 });
 
+describe('rekeyings that cross, with a slow data plane', () => {
+  test.each(['b.Ni', 'b.Nr'] as const)(
+    'the Delete of what is redundant comes before the answer that made the other: the child stays one (lowest is %s)',
+    (lowest) => {
+      const { net, a, b } = establishedPair({ nonces: lowestIs(lowest), link: { delay: 20 }, a: { child: START } });
+      b.fault({ ask: 'install', outcome: 'late', delay: 400 });
+      a.rekeyChild();
+      b.rekeyChild();
+      net.until('b has the one that a asked for', () => b.children.some(({ id, state }) => id === 2 && state === 'installed'));
+      // its answer is on its way, and gets lost
+      loseAnswers(net, b, 10);
+      net.settle({ quiet: 120_000 });
+      expectOneChild(a, b);
+      expectTrafficBothWays(net, a, b);
+      expectAgreement({ net, a, b });
+    },
+  );
+
+  test.each([
+    ['has been', 100, 'b.Ni'],
+    ['is being', 840, 'b.Ni'],
+    ['is being', 840, 'a.Ni'],
+  ] as const)(
+    'the successor %s rekeyed in its turn when the peer’s is installed: that one has nothing to replace (RFC 7296 §2.25.1)',
+    (_, wait, lowest) => {
+      const { net, a, b } = establishedPair({ nonces: lowestIs(lowest), link: { delay: 20 } });
+      b.fault({ ask: 'install', outcome: 'late', delay: 900 });
+      a.rekeyChild();
+      b.rekeyChild();
+      net.until('b has the first of its own', () => b.heard('child-rekeyed').length === 1);
+      net.run(wait);
+      b.rekeyChild(b.children.find(({ state }) => state === 'installed')!.id);
+      net.settle({ quiet: 120_000 });
+      expectOneChild(a, b);
+      expectTrafficBothWays(net, a, b);
+      expectAgreement({ net, a, b });
+    },
+  );
+});
+
 describe('IKE rekeyings that cross', () => {
   test('the peer rekeys its successor at once: the children follow to the last (RFC 7296 §2.8.2)', () => {
     const { net, a, b } = establishedPair({ link: { delay: 20 } });
@@ -123,6 +163,23 @@ describe('IKE rekeyings that cross', () => {
     expect([a.ikeSas.length, b.ikeSas.length], net.describe()).toEqual([1, 1]);
     expectOneChild(a, b);
     expectTrafficBothWays(net, a, b);
+  });
+
+  test('the peer’s successor is not rekeyed before it is decided whether it stays: the children follow (RFC 7296 §2.8.2)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    b.rekeyIke();
+    const undo = net.internet.core.intercept(({ source }) => (b.host.addresses.includes(source.ip) ? [] : undefined));
+    net.run(1);
+    undo();
+    a.rekeyIke();
+    net.until('b has the successor that a asked for', () => b.ikeSas.length === 2);
+    b.rekeyIke(b.established.find(({ state }) => state === 'established')!.id);
+    net.until('a has it', () => a.heard('ike-rekeyed').length === 1);
+    a.rekeyChild();
+    net.settle({ quiet: 120_000 });
+    expectAgreement({ net, a, b });
+    expectOneChild(a, b);
+    expect(a.heard('child-down').filter(({ reason }) => reason === 'the peer no longer knows it')).toEqual([]);
   });
 
   test.each([
@@ -158,6 +215,54 @@ describe('restart with a snapshot in the middle of an exchange', () => {
       begin[what](a);
       net.run(wait);
       a.restart('snapshot');
+      net.settle({ quiet: 120_000 });
+      expectAgreement({ net, a, b });
+    }
+  });
+
+  test.each(['a.Ni', 'a.Nr', 'b.Ni', 'b.Nr'] as const)(
+    'both ends rekey the IKE SA: the children are found on the one that the peer decides for (lowest is %s)',
+    (lowest) => {
+      for (const wait of [15, 25, 35, 45, 65]) {
+        const { net, a, b } = establishedPair({
+          nonces: lowestIs(lowest),
+          link: { delay: 20 },
+          a: { child: START },
+          connection: { liveness: { delay: 30_000 }, retransmission: { initial: 500, base: 1.8, giveUp: 15_000 } },
+        });
+        a.rekeyIke();
+        net.run(3);
+        b.rekeyIke();
+        net.run(wait);
+        b.restart('snapshot');
+        net.run(180_000);
+        expectAgreement({ net, a, b });
+        expect([a.ikeSas.length, a.children.length], net.describe()).toEqual([1, 1]);
+      }
+    },
+  );
+
+  test('it restarts once more before the peer heard what the first life left: that is not forgotten', () => {
+    for (const wait of [0, 10, 30, 50]) {
+      const { net, a, b } = establishedPair({ link: { delay: 20 } });
+      a.rekeyChild();
+      net.until('b has the successor', () => b.children.length === 2);
+      a.restart('snapshot');
+      net.run(wait);
+      a.restart('snapshot');
+      net.settle({ quiet: 120_000 });
+      expectAgreement({ net, a, b });
+    }
+  });
+
+  test('the peer rekeys the IKE SA while it deletes what the former life began: not now (RFC 7296 §2.25.2)', () => {
+    for (const wait of [5, 15, 25, 35, 45, 55]) {
+      const { net, a, b } = establishedPair({ link: { delay: 20 } });
+      a.rekeyChild();
+      net.until('b has the successor', () => b.children.length === 2);
+      a.restart('snapshot');
+      net.run(wait);
+      b.rekeyIke();
       net.settle({ quiet: 120_000 });
       expectAgreement({ net, a, b });
     }
@@ -232,6 +337,18 @@ function loseThe(n: number, net: Pair['net']): void {
   let left = n;
   net.internet.core.intercept(() => (left-- === 0 ? [] : undefined));
 }
+
+/** Of one machine, for so many milliseconds. */
+function loseAnswers(net: Pair['net'], from: Peer, milliseconds: number): void {
+  const undo = net.internet.core.intercept((packet) =>
+    from.host.addresses.includes(packet.source.ip) && isAnswer(packet.data) ? [] : undefined,
+  );
+  net.run(milliseconds);
+  undo();
+}
+
+/** Flag R of the IKE header, behind the non-ESP marker or not. */
+const isAnswer = (data: Uint8Array): boolean => (data[data[0] === 0 && data[1] === 0 ? 23 : 19]! & 0x20) !== 0;
 
 function expectAgreement({ net, a, b }: Pick<Pair, 'net' | 'a' | 'b'>): void {
   const pairs = (peer: Peer, mirrored: boolean): string[] =>

@@ -33,6 +33,8 @@ export class ChildSa {
   ikeSa: number;
   /** A successor that the peer made while our own rekeying was under way. */
   peerSuccessor: ChildSa | undefined;
+  /** What took its place here, ours or the peer's. */
+  successor: ChildSa | undefined;
   /** The child of an older authentication whose traffic this one waits for, and the other way round. */
   takesOverFrom: ChildSa | undefined;
   takenOverBy: ChildSa | undefined;
@@ -105,6 +107,17 @@ export class ChildSa {
   get line(): readonly number[] {
     const { replaces } = this.spec;
     return replaces === undefined ? [this.id] : [this.id, replaces];
+  }
+
+  /** The child at the end of the line of rekeyings: this one, where nothing replaced it. */
+  get heir(): ChildSa {
+    return this.successor?.heir ?? this;
+  }
+
+  /** What the peer put in its place while our own rekeying was under way, or what has replaced that since. */
+  get rival(): ChildSa | undefined {
+    const heir = this.peerSuccessor?.heir;
+    return heir?.usable ? heir : undefined;
   }
 
   get usable(): boolean {

@@ -23,6 +23,7 @@ import type { Routine } from './routine.ts';
 import { runRoutine } from './routine-runner.ts';
 import { Strangers } from './strangers.ts';
 import { answerUnknownIkeSa, complainedOf, TokenMaker } from './tasks/crash-detection.ts';
+import { lineOf } from './tasks/mobike-line.ts';
 import { espInUdp } from './tasks/nat-detection.ts';
 import { settleTakeOver } from './tasks/reauthentication.ts';
 import { Redirects } from './tasks/redirect.ts';
@@ -265,6 +266,8 @@ export class EndpointWorld implements World {
 
   #end(sa: IkeSa, to: 'dead' | 'lingering', reason: string): void {
     this.transition(sa, to);
+    // the peer decided against its own
+    if (sa.predecessor?.peerSuccessor === sa) sa.predecessor.peerSuccessor = undefined;
     sa.window.drop('cancelled');
     for (const cancel of [...sa.cancels]) cancel();
     sa.jobs.length = 0;
@@ -339,8 +342,11 @@ export class EndpointWorld implements World {
   }
 
   moved(sa: IkeSa, path: Path): void {
-    this.moveIke(sa, path);
-    this.moveTraffic(sa, { ...path, encap: espInUdp(sa) });
+    // one peer, one mapping: a successor that is made already, or the SA that it replaces, is there as well
+    for (const one of lineOf(sa)) {
+      this.moveIke(one, path);
+      this.moveTraffic(one, { ...path, encap: espInUdp(one) });
+    }
   }
 
   moveIke(sa: IkeSa, { local, remote, encap }: Path): void {

@@ -26,8 +26,8 @@ import { newTimer, type Timer } from './timers.ts';
 /** One exchange that waits for its turn, or one that runs. */
 export interface Job {
   readonly what: string;
-  /** The child that it deletes, of which nothing else is left here: a next life has to delete it, too. */
-  readonly owes?: { readonly protocol: 'ESP' | 'AH'; readonly spi: number };
+  /** Children that it deletes, of which nothing else is left here: a next life has to delete them, too. */
+  readonly owes?: readonly { readonly protocol: 'ESP' | 'AH'; readonly spi: number }[];
   /** Jobs of one kind for one object are queued once. */
   readonly key: string;
   /** It creates, rekeys or deletes a child: meanwhile the peer may not rekey the IKE SA (RFC 7296 §2.25.1). */

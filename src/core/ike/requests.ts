@@ -36,7 +36,7 @@ export function endOfLife(world: EndpointWorld, child: ChildSa): void {
     key: `delete-child ${child.id}`,
     ofChild: true,
     about: child.line,
-    owes: { protocol: spec.protocol, spi: spec.inbound.spi },
+    owes: [{ protocol: spec.protocol, spi: spec.inbound.spi }],
     start: () => deleteHalf(protocol, spec.inbound.spi),
   });
   if (child.wantedBack && !rekeying) enqueueCreate(world, sa, policy);

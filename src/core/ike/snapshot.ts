@@ -12,6 +12,7 @@ import { deleteHalves } from './tasks/child-delete.ts';
 import { notInstalled } from './tasks/child-install.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
+import { awaitDecision } from './tasks/ike-rekey.ts';
 import { catchUp, trafficPath } from './tasks/mobike-line.ts';
 import { resumeMobike } from './tasks/mobike-roam.ts';
 import { type MobikeSnapshot, restoreMobike, snapshotMobike } from './tasks/mobike-state.ts';
@@ -67,6 +68,8 @@ interface IkeSaSnapshot {
   readonly authentication?: { readonly age: Millis; readonly byUs: boolean; readonly endsIn: Millis | undefined } | undefined;
   /** The operator asked for its end, which has not come yet. */
   readonly unwanted: boolean;
+  /** Our SPI of the successor that the peer made while a rekeying of ours was under way: it may have decided for that one (§2.8.2). */
+  readonly rival?: Uint8Array | undefined;
   readonly children: readonly ChildSaSnapshot[];
   /** Inbound SPIs of what is in the making or on its way out: the peer may hold it, the next life will not. */
   readonly unfinished: readonly { readonly protocol: 'ESP' | 'AH'; readonly spi: number }[];
@@ -93,6 +96,7 @@ export function snapshotEndpoint(world: EndpointWorld): EndpointSnapshot {
  * the peer may have made or kept on account of it is deleted then.
  */
 export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot): void {
+  const rivals: [IkeSa, Uint8Array][] = [];
   for (const saved of snapshot.ikeSas) {
     const connection = world.connections.find((c) => c.name === saved.connection);
     if (connection === undefined) continue;
@@ -106,8 +110,19 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
     sa.unwanted = unwanted;
     if (unwanted) world.enqueue(sa, { what: 'deleting the IKE SA', key: 'delete-ike', start: (owner) => deleteIkeSa(world, owner, ENDED) });
     if (unfinished.length > 0)
-      world.enqueue(sa, { what: 'deleting what a former life began', key: 'delete-unfinished', start: () => deleteHalves(unfinished) });
+      world.enqueue(sa, {
+        what: 'deleting what a former life began',
+        key: 'delete-unfinished',
+        owes: unfinished,
+        ofChild: true,
+        start: () => deleteHalves(unfinished),
+      });
     resumeMobike(world, sa);
+    if (saved.rival) rivals.push([sa, saved.rival]);
+  }
+  for (const [sa, spi] of rivals) {
+    const rival = world.bySpi(spi);
+    if (rival) awaitDecision(sa, rival);
   }
   restoreWallet(world, snapshot.tickets ?? []);
 }
@@ -160,6 +175,7 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
       endsIn: sa.reauth.endsAt === undefined ? undefined : sa.reauth.endsAt - world.now,
     },
     unwanted: sa.unwanted,
+    rival: sa.peerSuccessor?.isEstablished ? sa.peerSuccessor.ownSpi.slice() : undefined,
     children: [...sa.children.values()].filter(isKept).map((c) => snapshotChild(world, c)),
     unfinished: [
       ...[...sa.offeredSpis].map((spi) => ({ protocol: 'ESP' as const, spi })),
@@ -172,7 +188,7 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
 }
 
 /** One that the peer replaced while a rekeying of ours was under way is not: that rekeying ends with this life. */
-const isKept = (child: ChildSa): boolean => child.usable && child.peerSuccessor?.usable !== true;
+const isKept = (child: ChildSa): boolean => child.usable && child.rival === undefined;
 
 function snapshotChild(world: EndpointWorld, child: ChildSa): ChildSaSnapshot {
   const half = (keys: ChildSaSpec['inbound']) => ({

@@ -80,12 +80,12 @@ export class ChildEntry {
     });
     // RFC 4303 §3.3.3, RFC 4106 §3.1: neither a sequence number nor an IV may come twice under one key.
     if (spec.resumed === true) this.outbound.skipAhead(SKIPPED_AFTER_RESTART);
+    this.#limits = spec.resumed === true && !esn ? roomForOneMore(spec.limits, this.outbound.sequence) : spec.limits;
     this.path = path;
     this.local = spec.local;
     this.remote = spec.remote;
     this.encap = spec.encap;
     this.sends = spec.outboundActive;
-    this.#limits = spec.limits;
     this.#nextLimit = 'soft';
   }
 
@@ -136,6 +136,12 @@ export class ChildEntry {
     this.inbound.destroy();
     this.outbound.destroy();
   }
+}
+
+/** Without ESN one more restart must not take the last sequence numbers: there is a successor before (RFC 4303 §3.3.3). */
+function roomForOneMore(limits: ChildSaSpec['limits'], used: number): ChildSaSpec['limits'] {
+  const left = Math.max(1, 2 ** 32 - SKIPPED_AFTER_RESTART - used);
+  return { ...limits, softPackets: limits.softPackets === 0 ? left : Math.min(limits.softPackets, left) };
 }
 
 type Limit = 'soft' | 'hard' | undefined;

@@ -100,6 +100,9 @@ const OPERATOR: readonly WalkAction[] = [
         // nobody brings back what was saved before
         side.saved = undefined;
         side.peer.command({ kind: 'terminate', connection: 'hub' });
+        // what the hub began by itself would come up behind it: its operator takes that back
+        for (const sa of line.hub.peer.ikeSas)
+          if (sa.connection === line.setting.hubConnection.name && sa.establishedAt === undefined) line.hub.peer.deleteIke(sa.id);
       } else for (const sa of up(side, line)) side.peer.deleteIke(sa.id);
       return `${side.name} ${line.client.name}`;
     },
@@ -140,7 +143,7 @@ const OPERATOR: readonly WalkAction[] = [
     harsh: true,
     run(world, random) {
       const side = random.pick(world.sides);
-      side.saved = { core: side.peer.snapshot(), sequences: side.peer.plane.sequences() };
+      side.saved = { at: world.now, core: side.peer.snapshot(), sequences: side.peer.plane.sequences() };
       return side.name;
     },
   },
@@ -150,6 +153,8 @@ const OPERATOR: readonly WalkAction[] = [
     run(world, random) {
       const side = random.pick(world.sides);
       if (isBusy(side)) world.excuse(world.linesOf(side), `${side.name} was interrupted in an exchange`, true);
+      // nobody restarts four times between two packets
+      if (side.peer.plane.wornOut) world.excuse(world.linesOf(side), `${side.name} restarted too often`);
       // what was under way on an SA that was replaced already finds nobody
       world.leak(world.linesOf(side), world.now + 5000);
       world.restart(side, 'snapshot');
@@ -164,6 +169,7 @@ const OPERATOR: readonly WalkAction[] = [
       const side = random.pick(world.sides);
       if (side.saved === undefined) return undefined;
       world.excuse(world.linesOf(side), `${side.name} came back with old knowledge`, true);
+      for (const line of world.linesOf(side)) outdate(line);
       world.restart(side, side.saved);
       return side.name;
     },
@@ -414,6 +420,15 @@ function isBusy({ peer }: Side): boolean {
     requests + asks + jobs > 0 ||
     peer.ikeSas.some((sa) => sa.state !== 'established' || sa.children.some(({ state }) => state !== 'installed'))
   );
+}
+
+/** It lacks what the other end made since, and the other end lacks what it deleted: each may make anew what the other does not find (RFC 7296 §2.25.1). */
+function outdate(line: Line): void {
+  line.outdated = true;
+  for (const policy of line.setting.children) {
+    const { stood, asked } = line.children.get(policy) ?? { stood: 0, asked: 0 };
+    line.children.set(policy, { stood, asked: asked + Math.max(1, stood + asked) });
+  }
 }
 
 function lose(world: WalkWorld, lines: readonly Line[]): void {

@@ -102,6 +102,14 @@ export class WalkPlane implements PeerPlane {
     return new Map([...this.#children.values()].map(({ id, inbound }) => [inbound.spi, this.#esp.sequenceNumbers(id)!]));
   }
 
+  /** An SA without ESN that was restored so often that one more time takes its last sequence numbers. */
+  get wornOut(): boolean {
+    return [...this.#children.values()].some(({ id, esn }) => {
+      const { outbound } = this.#esp.sequenceNumbers(id) ?? {};
+      return !esn && outbound !== undefined && outbound.sequenceLow >= 2 ** 32 - 2 ** 30;
+    });
+  }
+
   /** What the SAs of a snapshot go on with. */
   resume(sequences: ReadonlyMap<number, SequenceNumbers>): void {
     this.#resumable = sequences;

@@ -1,9 +1,9 @@
-import { runWalk, type WalkOptions, type WalkResult } from './runner.ts';
+import { type Breakage, runWalk, type WalkOptions, type WalkResult } from './runner.ts';
 
 /** Fewer steps that break the same invariant, found by leaving out ever smaller pieces (Zeller’s delta debugging). @param tries walks at most */
 export function shrink(options: WalkOptions, first: WalkResult, tries = 400): WalkResult {
-  const invariant = first.broken?.invariant;
-  if (invariant === undefined) return first;
+  if (first.broken === undefined) return first;
+  const kind = kindOf(first.broken);
   let best = first;
   let kept = first.steps.map(({ number }) => number);
   let left = tries;
@@ -12,11 +12,15 @@ export function shrink(options: WalkOptions, first: WalkResult, tries = 400): Wa
       const without = [...kept.slice(0, Math.max(0, at - size)), ...kept.slice(at)];
       left--;
       const result = runWalk({ ...options, only: without });
-      if (result.broken?.invariant !== invariant) continue;
+      if (result.broken === undefined || kindOf(result.broken) !== kind) continue;
       best = result;
       // what came behind the breakage is gone as well
-      kept = without.filter((number) => number <= result.broken!.step);
+      const { step } = result.broken;
+      kept = without.filter((number) => number <= step);
     }
   }
   return best;
 }
+
+/** The same words, whatever the numbers: one invariant can be broken in many ways. */
+const kindOf = ({ invariant, what }: Breakage): string => `${invariant} ${what.replace(/:.*/s, '').replace(/\d+/g, '#')}`;

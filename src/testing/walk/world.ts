@@ -23,6 +23,7 @@ export interface Side {
 }
 
 export interface Saved {
+  readonly at: number;
   readonly core: EndpointSnapshot;
   readonly sequences: ReadonlyMap<number, SequenceNumbers>;
 }
@@ -36,6 +37,8 @@ export interface Line {
   wanted: boolean;
   /** Why nothing is expected of it until the next time of quiet. */
   excuse: string | undefined;
+  /** An end came back with a memory that is older than the IKE SA. */
+  outdated: boolean;
   /** Messages get lost, so a peer may seem silent; else SAs must outlive everything. */
   lossy: boolean;
   /** Until then single packets may go astray. */
@@ -57,6 +60,7 @@ interface Traffic {
   readonly policy: string;
   readonly at: number;
   deliveries: number;
+  deliveredAt: number;
 }
 
 export interface WorldOptions {
@@ -137,8 +141,17 @@ export class WalkWorld {
     peer.clearFaults();
     peer.plane.resume(memory === 'nothing' ? new Map() : memory === 'snapshot' ? peer.plane.sequences() : memory.sequences);
     peer.restart(typeof memory === 'string' ? memory : memory.core);
+    if (typeof memory !== 'string') this.#forget(side, memory.at);
     // a snapshot serves one life: what that life used nobody has written down
     side.saved = undefined;
+  }
+
+  /** RFC 4303 §3.4.3: a replay window that is older than a packet takes it for a new one. */
+  #forget(side: Side, since: number): void {
+    for (const traffic of this.#traffic) {
+      const to = traffic.from === 'client' ? traffic.line.hub : traffic.line.client;
+      if (to === side && traffic.deliveredAt >= since) traffic.deliveries = 0;
+    }
   }
 
   /** A client has another address, and dials from there. */
@@ -169,7 +182,7 @@ export class WalkWorld {
     const [source, destination] = from === 'client' ? ends : [ends[1], ends[0]];
     const number = this.#traffic.length;
     const expected = (line.children.get(policy)?.stood ?? 0) > 0 && line.wanted && line.excuse === undefined;
-    this.#traffic.push({ line, from, policy, at: this.now, deliveries: 0 });
+    this.#traffic.push({ line, from, policy, at: this.now, deliveries: 0, deliveredAt: 0 });
     const taken = line[from].peer.plane.send(innerPacket(source, destination, number, filler));
     if (!taken && expected) this.ledger.break('usable', `${line[from].name} has no SA for its traffic of ${policy}`);
     if (taken && expected && line.leakyUntil <= this.now) this.#under.push(number);
@@ -193,6 +206,7 @@ export class WalkWorld {
     if (traffic === undefined) return this.ledger.break('once', `${side.name} was given a packet that nobody sent`);
     const other = traffic.from === 'client' ? traffic.line.hub : traffic.line.client;
     if (other !== side) this.ledger.break('once', `${side.name} was given a packet that was meant for ${other.name}`);
+    traffic.deliveredAt = this.now;
     if (++traffic.deliveries > 1) this.ledger.break('once', `packet ${number} came out ${traffic.deliveries} times at ${side.name}`);
   }
 
@@ -209,6 +223,7 @@ export class WalkWorld {
       hub: this.hub,
       wanted: false,
       excuse: 'it was never up',
+      outdated: false,
       lossy: false,
       leakyUntil: 0,
       doubtfulUntil: 0,
@@ -275,7 +290,7 @@ export class WalkWorld {
       if (line.lossy && error.name === 'TimedOut') this.excuse([line], `an IKE SA of ${side.name} was given up while packets got lost`);
       else this.ledger.break('proven', `an IKE SA of ${side.name} ended: ${reason} (${error.code})`);
     } else if (notice.kind === 'ike-rekeyed') {
-      const line = this.lines.find((one) => one.established[side === this.hub ? 'hub' : 'client'].has(notice.from));
+      const line = this.linesOf(side).find((one) => one.established[side === this.hub ? 'hub' : 'client'].has(notice.from));
       if (line !== undefined) line.established[side === this.hub ? 'hub' : 'client'].add(notice.to);
     }
   }

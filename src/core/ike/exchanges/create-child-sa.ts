@@ -21,7 +21,7 @@ import {
 } from '../tasks/child-create.ts';
 import { activate, deleteChild, deleteHalf } from '../tasks/child-delete.ts';
 import { installChild } from '../tasks/child-install.ts';
-import { awaitDelete, giveUpRekey, noteRekeyed, rekeyTarget } from '../tasks/child-rekey.ts';
+import { awaitDelete, giveUpRekey, isOvertaken, noteRekeyed, rekeyTarget } from '../tasks/child-rekey.ts';
 import { singlePairOf } from '../tasks/child-selectors.ts';
 import { respondIkeRekey, settleOn } from '../tasks/ike-rekey.ts';
 import { acceptKe, finishKe, InvalidKe, methodWanted, offerKe } from '../tasks/ke.ts';
@@ -99,6 +99,9 @@ export function enqueueCreate(world: World, sa: IkeSa, policy: ChildPolicy, stil
 export const isBeingMade = (sa: IkeSa, child: string): boolean =>
   sa.firstChild === child || [...sa.active, ...sa.jobs, ...sa.deferred].some((job) => job.key === createKey(child));
 
+/** A rekeying of ours is under way for it, of which the peer may have heard or not. */
+export const isBeingRekeyed = (sa: IkeSa, child: number): boolean => [...sa.active].some((job) => job.key === `rekey-child ${child}`);
+
 const createKey = (child: string): string => `create-child ${child}`;
 
 function* finishCreate(
@@ -153,6 +156,13 @@ const deletedMeanwhile = () =>
     section: 'RFC 7296 §2.25',
   });
 
+const overtaken = () =>
+  new NegotiationFailure('the CHILD_SA that the peer rekeys has been replaced meanwhile', {
+    code: 'CHILD_SA_REPLACED',
+    notify: NotifyType.CHILD_SA_NOT_FOUND,
+    section: 'RFC 7296 §2.25.1',
+  });
+
 function createRequest(offered: readonly Payload[], Ni: Uint8Array, ke: Payload | undefined, rekeys: ChildSa | undefined): Payload[] {
   const selectors = offered.filter((p) => p.kind === 'TSi' || p.kind === 'TSr');
   const others = offered.filter((p) => p.kind !== 'TSi' && p.kind !== 'TSr');
@@ -172,17 +182,17 @@ export function* rekeyChild(world: World, sa: IkeSa, old: ChildSa): Routine<void
     successor = yield* createSuccessor(world, sa, old);
   } catch (error) {
     const outcome = giveUpRekey(world, old, error);
-    // its hard lifetime ended meanwhile, and nothing took its place
-    if (old.wantedBack && !old.peerSuccessor?.usable) enqueueCreate(world, sa.heir, old.policy);
+    // its hard lifetime ended meanwhile, or the peer deleted what it had put there: nothing took its place
+    if ((old.wantedBack && !old.rival) || old.peerSuccessor?.wantedBack) enqueueCreate(world, sa.heir, old.policy);
     if (outcome === 'anew') yield* createChild(world, sa, old.policy);
     if (outcome === 'failed') throw error;
     return;
   }
   world.notice({ kind: 'child-rekeyed', from: old.id, to: successor.id, byUs: true });
-  const rival = old.peerSuccessor?.usable ? old.peerSuccessor : undefined;
+  const { peerSuccessor, rival } = old;
   if (old.is('rekeying')) awaitDelete(world, old);
   // §2.8.1: with two successors the one with the lowest nonce is redundant; its creator deletes it, the other deletes the old SA
-  if (rival && world.collisions.redundant[rivalsMet(successor, rival)] === 'ours') {
+  if (peerSuccessor && rival && world.collisions.redundant[rivalsMet(successor, peerSuccessor)] === 'ours') {
     // ours may have been sending already
     if (successor.spec.outboundActive) activate(world, rival);
     world.childTransition(successor, 'rekeyed');
@@ -191,6 +201,7 @@ export function* rekeyChild(world: World, sa: IkeSa, old: ChildSa): Routine<void
   }
   if (rival) awaitDelete(world, rival);
   activate(world, successor);
+  old.successor = successor;
   yield* deleteChild(world, old, 'rekeyed');
 }
 
@@ -242,6 +253,10 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
   const complete = function* (secrets: readonly Uint8Array[]): Routine<ChildSa> {
     const place = old ? { replaces: old, outboundActive: false } : inPlaceOf(world, sa, agreement);
     const child = yield* installChild(world, sa, agreement, nonces, secrets, place);
+    if (old && isOvertaken(old)) {
+      world.removeChild(child, 'what it was to replace has gone');
+      throw overtaken();
+    }
     if (old) noteRekeyed(world, old, child);
     return child;
   };

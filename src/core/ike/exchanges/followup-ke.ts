@@ -129,7 +129,7 @@ export class Superseded extends NegotiationFailure {
  * answered both ways. Deciding there spares the follow-ups of the one that goes; an SA that needs none is made by then, and stays.
  */
 function yieldToRival(world: World, sa: IkeSa, replaces: Replaced, nonces: Nonces): void {
-  const made = replaces === 'ike' ? sa.peerSuccessor !== undefined : replaces?.peerSuccessor?.usable === true;
+  const made = replaces === 'ike' ? sa.peerSuccessor !== undefined : replaces?.rival !== undefined;
   if (made) throw new Superseded();
   const rival = sa.halfMade.rivalOf(replaces);
   if (rival === undefined) return;

@@ -14,7 +14,7 @@ import { heedSessionRedirect } from '../tasks/redirect.ts';
 import { grantTicket } from '../tasks/resumption.ts';
 import { heedWindow } from '../tasks/window-size.ts';
 import type { World } from '../world.ts';
-import { enqueueCreate } from './create-child-sa.ts';
+import { enqueueCreate, isBeingRekeyed } from './create-child-sa.ts';
 
 /** INFORMATIONAL, RFC 7296 §1.4: whatever is in the request, there is an answer; an empty request asks whether we live. */
 export function respondInformational(world: World, sa: IkeSa, request: Inbound): Reply {
@@ -44,13 +44,21 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
 
 /** What the policy wants when the peer closes a child and the IKE SA stays. */
 function reopen(world: World, sa: IkeSa, closed: readonly ChildSa[]): void {
-  for (const { policy } of closed) if (policy.closeAction === 'start') enqueueCreate(world, sa, policy);
+  for (const child of closed) {
+    if (child.policy.closeAction !== 'start') continue;
+    // §2.8.1: it may have been redundant; whether a successor of ours stands in its place is known when that is answered
+    const { replaces } = child.spec;
+    if (replaces !== undefined && isBeingRekeyed(sa, replaces)) child.wantedBack = true;
+    else enqueueCreate(world, sa, child.policy);
+  }
 }
 
 /** §2.25.2: a Delete wins over a rekeying of ours, unless the peer has made a successor that we keep. */
 function closeByPeer(world: World, sa: IkeSa): void {
   if (sa.peerSuccessor) handOver(world, sa, sa.peerSuccessor, false);
   if (sa.successor) world.linger(sa, 'rekeyed');
+  // §2.8.2: the peer has both answers, and keeps the SA that we asked for
+  else if (sa.predecessor?.peerSuccessor === sa) world.linger(sa, 'made redundant by a crossing rekey');
   // a Delete that crosses ours: it ends for our reason, not for the peer's
   else if (sa.is('deleting')) world.linger(sa, sa.failure?.message ?? 'deleted by both ends', sa.failure);
   else world.linger(sa, 'deleted by the peer', sa.failure ?? closedByPeer());

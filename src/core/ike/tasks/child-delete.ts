@@ -90,7 +90,7 @@ function reinstate(world: World, old: ChildSa): void {
 }
 
 function finishByPeer(world: World, child: ChildSa): void {
-  const replaced = child.is('rekeyed') || child.peerSuccessor?.usable === true;
+  const replaced = child.is('rekeyed') || child.rival !== undefined;
   // the peer is done with the old SA, so it has the new one: our traffic may move over (§2.8)
   if (replaced) activateSuccessors(world, child);
   if (replaced && child.is('rekeying')) world.childTransition(child, 'rekeyed');

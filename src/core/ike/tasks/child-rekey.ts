@@ -34,9 +34,21 @@ function isUndecided(sa: IkeSa, { id, createdByUs, spec: { replaces } }: ChildSa
 export function noteRekeyed(world: World, old: ChildSa, successor: ChildSa): void {
   world.notice({ kind: 'child-rekeyed', from: old.id, to: successor.id, byUs: false });
   if (old.state === 'rekeying') old.peerSuccessor = successor;
-  else if (old.state === 'installed') world.childTransition(old, 'rekeyed');
+  else if (old.state === 'installed') {
+    old.successor = successor;
+    world.childTransition(old, 'rekeyed');
+  }
   // the old one went while the new one was being installed: nothing else would set it going
   else if (!old.is('rekeyed')) activate(world, successor);
+}
+
+/**
+ * While the data plane took its time with the peer's successor, what we put there ourselves is rekeyed in its turn: there is nothing left
+ * that the peer's could replace, or compete with (§2.25.1).
+ */
+export function isOvertaken(old: ChildSa): boolean {
+  const { successor, heir } = old;
+  return successor !== undefined && (heir === successor ? successor.is('rekeying') : heir.usable);
 }
 
 /** The peer has the successor and is to delete this one; should that never come, we do it ourselves. */
@@ -54,7 +66,7 @@ export function giveUpRekey(world: World, old: ChildSa, error: unknown): 'settle
   const settled = unknown || error instanceof Superseded;
   // the peer deleted it while our request was under way, so there is nothing to rekey
   if (old.state !== 'rekeying') return settled ? 'settled' : 'failed';
-  if (old.peerSuccessor?.usable) {
+  if (old.rival) {
     world.childTransition(old, 'rekeyed');
     activateSuccessors(world, old);
     return settled ? 'settled' : 'failed';

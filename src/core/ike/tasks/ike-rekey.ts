@@ -27,6 +27,8 @@ import { announcedWindow, offerWindow, openWindow, widen } from './window-size.t
 export function* rekeyIke(world: World, sa: IkeSa): Routine<void> {
   const { connection } = sa;
   if (sa.state !== 'established' || connection === undefined) return;
+  // the peer's, beside which ours is not answered yet: whether it stays is decided then, and what it is to carry comes then
+  if (sa.predecessor?.peerSuccessor === sa) return;
   if (sa.halfMade.rivalOf('ike') || sa.halfMade.anyOfChildren) throw halfMadeByPeer();
   world.transition(sa, 'rekeying');
   let successor: IkeSa;
@@ -255,7 +257,8 @@ function giveUpRekey(world: World, sa: IkeSa): void {
   else world.transition(sa, 'established');
 }
 
-function awaitDecision(sa: IkeSa, rival: IkeSa): void {
+/** Which of two successors stays is decided once ours is answered, or by what the peer does (§2.8.2). */
+export function awaitDecision(sa: IkeSa, rival: IkeSa): void {
   sa.peerSuccessor = rival;
   rival.predecessor = sa;
 }
