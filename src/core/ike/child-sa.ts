@@ -6,7 +6,7 @@ import type { ChildSaInfo, ChildSaSpec, Millis } from './effects.ts';
 import type { ChildSuite } from './keys.ts';
 import type { ChildPolicy } from './policy.ts';
 import { childSuiteText } from './proposals.ts';
-import { newTimer, type Timer } from './timers.ts';
+import { timerSet } from './timers.ts';
 
 /** Traffic selectors from our point of view. */
 export interface SelectorPair {
@@ -43,7 +43,7 @@ export class ChildSa {
   busyAt: Millis | undefined;
   /** It is to come back when its end was not wanted: what is meant to be up always. */
   wantedBack = false;
-  readonly timers: Readonly<Record<'rekey' | 'expire' | 'retire' | 'idle' | 'takeOver', Timer>>;
+  readonly timers: InstanceType<typeof ChildSaTimers>;
 
   constructor(fields: {
     spec: ChildSaSpec;
@@ -63,13 +63,7 @@ export class ChildSa {
     this.lowestNonce = fields.lowestNonce;
     this.createdByUs = fields.createdByUs;
     this.asked = fields.asked;
-    this.timers = {
-      rekey: newTimer('rekey-child', this.id),
-      expire: newTimer('expire-child', this.id),
-      retire: newTimer('retire-child', this.id),
-      idle: newTimer('idle-child', this.id),
-      takeOver: newTimer('take-over', this.id),
-    };
+    this.timers = new ChildSaTimers(this.id);
   }
 
   get inboundSpi(): number {
@@ -147,3 +141,11 @@ export class ChildSa {
     };
   }
 }
+
+const ChildSaTimers = timerSet({
+  rekey: 'rekey-child',
+  expire: 'expire-child',
+  retire: 'retire-child',
+  idle: 'idle-child',
+  takeOver: 'take-over',
+});

@@ -103,7 +103,7 @@ export const COLLISIONS: Collisions = {
 };
 
 export function childMet(sa: IkeSa, child: ChildSa | undefined): ChildMet {
-  if (child === undefined) return sa.offeredSpis.size > 0 ? 'awaited' : 'unknown';
+  if (child === undefined) return sa.offeredSpis.length > 0 ? 'awaited' : 'unknown';
   const { state } = child;
   if (state === 'retired' || state === 'dead') return 'unknown';
   if (state === 'rekeying' && (child.peerSuccessor?.usable || sa.halfMade.following === child)) return 'crossed';
@@ -120,7 +120,7 @@ export function ikeMet(sa: IkeSa): IkeMet {
 
 const isBusy = (sa: IkeSa): boolean =>
   sa.halfMade.anyOfChildren ||
-  [...sa.active].some((job) => job.ofChild) ||
+  sa.active.some((job) => job.ofChild) ||
   [...sa.children.values()].some((child) => child.is('rekeying', 'deleting', 'installing'));
 
 /** By the lowest nonces of the exchanges that made them. */

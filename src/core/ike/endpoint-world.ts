@@ -272,7 +272,7 @@ export class EndpointWorld implements World {
     for (const cancel of [...sa.cancels]) cancel();
     sa.jobs.length = 0;
     sa.deferred.length = 0;
-    for (const timer of Object.values(sa.timers)) if (timer.kind !== 'linger') this.clear(timer);
+    for (const timer of sa.timers.made) if (timer.kind !== 'linger') this.clear(timer);
     for (const child of [...sa.children.values()]) this.removeChild(child, reason);
     if (sa.successor === undefined && sa.leased) this.emit({ kind: 'lease-release', ikeSa: sa.leasedAs });
     sa.leased = false;
@@ -309,7 +309,7 @@ export class EndpointWorld implements World {
     if (child.state === 'dead') return;
     const wasInstalling = child.state === 'installing';
     this.childTransition(child, 'dead');
-    for (const timer of Object.values(child.timers)) this.clear(timer);
+    for (const timer of child.timers.made) this.clear(timer);
     this.ikeSas.get(child.ikeSa)?.children.delete(child.id);
     this.#children.delete(child.id);
     this.#childSpis.delete(child.inboundSpi);

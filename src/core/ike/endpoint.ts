@@ -79,10 +79,10 @@ export class Endpoint {
     let requests = 0;
     let waiting = 0;
     for (const { reassembly, children: own, window, jobs, deferred, active } of ikeSas.values()) {
-      fragmentOctets += reassembly.requests.octets + reassembly.responses.octets;
+      if (reassembly) fragmentOctets += reassembly.requests.octets + reassembly.responses.octets;
       children += own.size;
       requests += window.size;
-      waiting += jobs.length + deferred.length + active.size;
+      waiting += jobs.length + deferred.length + active.length;
     }
     return {
       ikeSas: ikeSas.size,

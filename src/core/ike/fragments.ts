@@ -3,8 +3,6 @@ import type { Millis } from './effects.ts';
 
 /** Reassembly of one direction's encrypted fragments, RFC 7383 §2.6. Only fragments whose ICV verified come in here. */
 export class Reassembly {
-  /** So many messages at once, as many as the window lets come. */
-  most = 1;
   readonly #sets = new Map<number, FragmentSet>();
 
   /** Kept of messages of which fragments are missing. */
@@ -14,12 +12,16 @@ export class Reassembly {
     return octets;
   }
 
-  /** @returns the whole inner chain once its last piece is here. */
-  add(messageId: number, piece: Piece, now: Millis): Whole | undefined {
+  /**
+   * @param atOnce so many messages may be incomplete, as many as the window lets come
+   * @returns the whole inner chain once its last piece is here
+   */
+  add(messageId: number, piece: Piece, now: Millis, atOnce = 1): Whole | undefined {
     if (piece.fragment < 1 || piece.fragment > piece.total || piece.total > MAX_FRAGMENTS) return undefined;
     const known = this.#sets.get(messageId);
     // §2.6: a larger Total Fragments means that the sender cut the message anew, into smaller pieces
-    const set = known && piece.total <= known.total && now - known.startedAt <= LIFETIME ? known : this.#begin(messageId, piece.total, now);
+    const set =
+      known && piece.total <= known.total && now - known.startedAt <= LIFETIME ? known : this.#begin(messageId, piece.total, now, atOnce);
     const whole = set.add(piece);
     if (whole !== undefined || set.octets > MAX_OCTETS) this.#drop(messageId);
     return whole;
@@ -29,10 +31,10 @@ export class Reassembly {
     for (const messageId of this.#sets.keys()) this.#drop(messageId);
   }
 
-  #begin(messageId: number, total: number, now: Millis): FragmentSet {
+  #begin(messageId: number, total: number, now: Millis, atOnce: number): FragmentSet {
     this.#drop(messageId);
     // the oldest first, as they were put in
-    for (const old of this.#sets.keys()) if (this.#sets.size >= this.most) this.#drop(old);
+    for (const old of this.#sets.keys()) if (this.#sets.size >= atOnce) this.#drop(old);
     const set = new FragmentSet(total, now);
     this.#sets.set(messageId, set);
     return set;

@@ -4,7 +4,7 @@ import { type PacketCipher, zeroise } from '../crypto/index.ts';
 import type { Identification, IkeHeader } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { IkeSaInfo, Millis } from './effects.ts';
-import { Reassembly } from './fragments.ts';
+import type { Reassembly } from './fragments.ts';
 import { HalfMadeSas } from './half-made.ts';
 import { IKE_SA_TRANSITIONS, type IkeSaState } from './ike-sa-state.ts';
 import { type IkeKeys, ikeCiphers, zeroiseKeys } from './keys.ts';
@@ -21,7 +21,7 @@ import { notAuthenticated } from './tasks/reauthentication.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import type { ResumptionState } from './tasks/resumption.ts';
 import { windowInfo } from './tasks/window-size.ts';
-import { newTimer, type Timer } from './timers.ts';
+import { timerSet } from './timers.ts';
 
 /** One exchange that waits for its turn, or one that runs. */
 export interface Job {
@@ -114,38 +114,22 @@ export class IkeSa {
   /** Jobs that met TEMPORARY_FAILURE and wait for the retry timer. */
   readonly deferred: Job[] = [];
   /** Jobs under way. */
-  readonly active = new Set<Job>();
+  readonly active: Job[] = [];
   running = 0;
   /** The child that is being made along with this IKE SA. */
   firstChild: string | undefined;
-  readonly cancels = new Set<() => void>();
+  readonly cancels: (() => void)[] = [];
   /** RFC 8784; undefined where nobody speaks of one. */
   ppk: PpkState | undefined;
   /** RFC 9370 §2.2.4: what the peer has begun by CREATE_CHILD_SA and follows up. */
   readonly halfMade = new HalfMadeSas();
   /** Inbound SPIs that stand in requests of ours which are not answered yet. */
-  readonly offeredSpis = new Set<number>();
+  readonly offeredSpis: number[] = [];
   /** SPIs of the peer that it deleted before the answer came that would have told us of them (RFC 7296 §2.25). */
-  readonly deletedEarly = new Set<number>();
-  readonly reassembly = { requests: new Reassembly(), responses: new Reassembly() };
-  readonly timers: Readonly<
-    Record<
-      | 'retransmit'
-      | 'half-open'
-      | 'liveness'
-      | 'rekey-ike'
-      | 'expire-ike'
-      | 'reauthenticate'
-      | 'superseded'
-      | 'linger'
-      | 'retry'
-      | 'redirect'
-      | 'follow-up'
-      | 'paths'
-      | 'echo',
-      Timer
-    >
-  >;
+  readonly deletedEarly: number[] = [];
+  /** Of encrypted fragments; made with the first of them. */
+  reassembly: { readonly requests: Reassembly; readonly responses: Reassembly } | undefined;
+  readonly timers: InstanceType<typeof IkeSaTimers>;
 
   /** Our first IKE_SA_INIT as sent, for AUTH; the responder keeps the one it received. */
   initRequest: Uint8Array | undefined;
@@ -197,22 +181,7 @@ export class IkeSa {
     this.encap = fields.encap;
     this.connection = fields.connection;
     this.state = fields.state;
-    const timer = (kind: Timer['kind']) => newTimer(kind, fields.id);
-    this.timers = {
-      retransmit: timer('retransmit'),
-      'half-open': timer('half-open'),
-      liveness: timer('liveness'),
-      'rekey-ike': timer('rekey-ike'),
-      'expire-ike': timer('expire-ike'),
-      reauthenticate: timer('reauthenticate'),
-      superseded: timer('superseded'),
-      linger: timer('linger'),
-      retry: timer('retry'),
-      redirect: timer('redirect'),
-      'follow-up': timer('follow-up'),
-      paths: timer('paths'),
-      echo: timer('echo'),
-    };
+    this.timers = new IkeSaTimers(fields.id);
   }
 
   /** The IKE SA at the end of the line of rekeyings: this one, where nothing replaced it. */
@@ -307,8 +276,9 @@ export class IkeSa {
     this.#ciphers = undefined;
     this.#keys = undefined;
     this.halfMade.clear();
-    this.reassembly.requests.clear();
-    this.reassembly.responses.clear();
+    this.reassembly?.requests.clear();
+    this.reassembly?.responses.clear();
+    this.reassembly = undefined;
   }
 
   info(): IkeSaInfo {
@@ -352,3 +322,19 @@ export class IkeSa {
     return this.#ciphers;
   }
 }
+
+const IkeSaTimers = timerSet({
+  retransmit: 'retransmit',
+  'half-open': 'half-open',
+  liveness: 'liveness',
+  'rekey-ike': 'rekey-ike',
+  'expire-ike': 'expire-ike',
+  reauthenticate: 'reauthenticate',
+  superseded: 'superseded',
+  linger: 'linger',
+  retry: 'retry',
+  redirect: 'redirect',
+  'follow-up': 'follow-up',
+  paths: 'paths',
+  echo: 'echo',
+});

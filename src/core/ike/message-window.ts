@@ -1,4 +1,5 @@
 import type { TunnelwrightError } from '../bytes/errors.ts';
+import { takeOut } from '../bytes/lists.ts';
 import type { Millis } from './effects.ts';
 import type { Path } from './path.ts';
 import type { Inbound } from './routine.ts';
@@ -53,11 +54,12 @@ export class MessageWindow {
   /** The highest Message ID that a new request came with. */
   #newest: number;
   readonly #doubtful: { readonly from: number; readonly to: number } | undefined;
-  readonly #outstanding = new Map<number, Outstanding>();
-  readonly #inProgress = new Set<number>();
-  readonly #answers = new Map<number, readonly Uint8Array[]>();
+  // lists, since there are thousands of windows and few messages in each
+  readonly #outstanding: Outstanding[] = [];
+  readonly #inProgress: number[] = [];
+  #answers: (readonly [messageId: number, messages: readonly Uint8Array[]])[] = [];
   /** Requests that are made and wait until the window moves on. */
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting: (() => void)[] = [];
 
   constructor(
     { nextRequest, doubtful = 0, nextExpected, answers = [], receiveSize = 1 }: WindowMemory = { nextRequest: 0, nextExpected: 0 },
@@ -66,8 +68,8 @@ export class MessageWindow {
     this.#doubtful = doubtful > 0 ? { from: nextRequest, to: nextRequest + doubtful } : undefined;
     this.#nextExpected = nextExpected;
     this.receiveSize = receiveSize;
-    for (const [messageId, messages] of answers) this.#answers.set(messageId, messages);
-    this.#newest = Math.max(nextExpected - 1, ...this.#answers.keys());
+    this.#answers = [...answers];
+    this.#newest = Math.max(nextExpected - 1, ...this.#answers.map(([id]) => id));
   }
 
   /** What a repeated request brings, by Message ID. */
@@ -85,21 +87,21 @@ export class MessageWindow {
 
   /** The oldest request under way, or the next one. */
   get oldest(): number {
-    return Math.min(this.#nextRequest, ...this.#outstanding.keys());
+    return Math.min(this.#nextRequest, ...this.#outstanding.map(({ messageId }) => messageId));
   }
 
   /** §2.3: request X waits for the responses to all up through X − N, however many of those behind are answered. */
   get hasRoom(): boolean {
-    return this.#waiting.size === 0 && this.#nextRequest < this.oldest + this.sendSize;
+    return this.#waiting.length === 0 && this.#nextRequest < this.oldest + this.sendSize;
   }
 
   /** Requests of ours under way. */
   get size(): number {
-    return this.#outstanding.size;
+    return this.#outstanding.length;
   }
 
   get outstanding(): Iterable<Outstanding> {
-    return this.#outstanding.values();
+    return this.#outstanding;
   }
 
   /** After a restart: this request may have been answered in the former life, with an answer to something else. */
@@ -109,17 +111,15 @@ export class MessageWindow {
 
   /** Calls `send` when the window has room, in the order of the calls. @returns what takes it back */
   whenRoom(send: () => void): () => void {
-    this.#waiting.add(send);
-    return () => {
-      this.#waiting.delete(send);
-    };
+    this.#waiting.push(send);
+    return () => takeOut(this.#waiting, send);
   }
 
   /** The window may have moved on: what waits goes out. */
   release(): void {
-    for (const send of this.#waiting) {
-      if (this.#nextRequest >= this.oldest + this.sendSize) return;
-      this.#waiting.delete(send);
+    while (this.#nextRequest < this.oldest + this.sendSize) {
+      const send = this.#waiting.shift();
+      if (send === undefined) return;
       send();
     }
   }
@@ -135,34 +135,33 @@ export class MessageWindow {
   }
 
   sent(request: Outstanding): void {
-    this.#outstanding.set(request.messageId, request);
+    this.#outstanding.push(request);
   }
 
   awaiting(messageId: number): Outstanding | undefined {
-    return this.#outstanding.get(messageId);
+    return this.#outstanding.find((request) => request.messageId === messageId);
   }
 
   answered(messageId: number): void {
-    this.#outstanding.delete(messageId);
+    const request = this.awaiting(messageId);
+    if (request !== undefined) takeOut(this.#outstanding, request);
   }
 
   /** Gives up everything under way. */
   drop(reason: 'timeout' | 'cancelled'): void {
-    const all = [...this.#outstanding.values()];
-    this.#outstanding.clear();
-    this.#waiting.clear();
-    for (const request of all) request.fail(reason);
+    this.#waiting.length = 0;
+    for (const request of this.#outstanding.splice(0)) request.fail(reason);
   }
 
   judge(messageId: number): RequestVerdict {
-    if (this.#inProgress.has(messageId)) return 'in-progress';
-    if (this.#answers.has(messageId)) return 'repeat';
+    if (this.#inProgress.includes(messageId)) return 'in-progress';
+    if (this.answerTo(messageId) !== undefined) return 'repeat';
     return messageId >= this.#nextExpected && messageId < this.#nextExpected + this.receiveSize ? 'new' : 'outside';
   }
 
   /** @returns whether the peer sent it last of all that are here: with a window, requests overtake one another */
   begin(messageId: number): boolean {
-    this.#inProgress.add(messageId);
+    this.#inProgress.push(messageId);
     if (messageId <= this.#newest) return false;
     this.#newest = messageId;
     return true;
@@ -170,14 +169,14 @@ export class MessageWindow {
 
   /** Keeps as many answers as were promised, those to the latest requests (§2.1, §2.3). */
   answer(messageId: number, messages: readonly Uint8Array[]): void {
-    this.#inProgress.delete(messageId);
-    this.#answers.set(messageId, messages);
-    while (this.#answers.has(this.#nextExpected)) this.#nextExpected++;
-    const latest = Math.max(...this.#answers.keys());
-    for (const id of this.#answers.keys()) if (id <= latest - this.receiveSize) this.#answers.delete(id);
+    takeOut(this.#inProgress, messageId);
+    this.#answers.push([messageId, messages]);
+    while (this.answerTo(this.#nextExpected) !== undefined) this.#nextExpected++;
+    const latest = Math.max(...this.#answers.map(([id]) => id));
+    this.#answers = this.#answers.filter(([id]) => id > latest - this.receiveSize);
   }
 
   answerTo(messageId: number): readonly Uint8Array[] | undefined {
-    return this.#answers.get(messageId);
+    return this.#answers.find(([id]) => id === messageId)?.[1];
   }
 }

@@ -15,7 +15,7 @@ import {
   summarise,
   writeMessage,
 } from '../wire/index.ts';
-import { messageOctets } from './fragments.ts';
+import { messageOctets, Reassembly } from './fragments.ts';
 import type { IkeSa } from './ike-sa.ts';
 import type { Path } from './path.ts';
 import type { World } from './world.ts';
@@ -73,9 +73,12 @@ export function open(world: World, sa: IkeSa, message: Message, fresh: boolean):
   const piece = openFragment(message, cipher);
   if (piece === undefined) return { kind: 'bad-icv' };
   if (!fresh) return { kind: 'known' };
-  const reassembly = message.header.flags.response ? sa.reassembly.responses : sa.reassembly.requests;
+  sa.reassembly ??= { requests: new Reassembly(), responses: new Reassembly() };
+  const [reassembly, atOnce] = message.header.flags.response
+    ? [sa.reassembly.responses, sa.window.sendSize]
+    : [sa.reassembly.requests, sa.window.receiveSize];
   const head = isIntermediate(message) ? headOf(message) : undefined;
-  const whole = reassembly.add(message.header.messageId, { fragment: last.fragment, total: last.total, head, ...piece }, world.now);
+  const whole = reassembly.add(message.header.messageId, { fragment: last.fragment, total: last.total, head, ...piece }, world.now, atOnce);
   if (whole === undefined) return { kind: 'partial' };
   const payloads = parseProtected(whole.inner, whole.plaintext);
   logMessage(world, sa, 'in', message.header, payloads);

@@ -1,5 +1,6 @@
 import { PeerRefused, TimedOut, TunnelwrightError } from '../bytes/errors.ts';
 import { formatAddress } from '../bytes/ip-address.ts';
+import { takeOut } from '../bytes/lists.ts';
 import { ExchangeType, NotifyType, nameOf } from '../wire/index.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { Outstanding } from './message-window.ts';
@@ -141,10 +142,10 @@ export function pumpJobs(world: World, sa: IkeSa): void {
   for (let job = takeNext(sa); job !== undefined; job = takeNext(sa)) {
     const started = job;
     sa.running++;
-    sa.active.add(started);
+    sa.active.push(started);
     const ended = () => {
       sa.running--;
-      sa.active.delete(started);
+      takeOut(sa.active, started);
       if (sa.state !== 'dead') world.pump(sa);
     };
     world.run(sa, started.start(sa), ended, (error) => {
@@ -158,12 +159,12 @@ export function pumpJobs(world: World, sa: IkeSa): void {
 function takeNext(sa: IkeSa): Job | undefined {
   const { jobs, active, running, window } = sa;
   // §2.3: the window is one until the initial exchanges are complete
-  const begun = running === active.size;
+  const begun = running === active.length;
   if (!(sa.isEstablished || sa.state === 'replaced') || !begun || running >= window.sendSize || !window.hasRoom) return undefined;
-  if ([...active].some(isAlone)) return undefined;
+  if (active.some(isAlone)) return undefined;
   for (const [at, job] of jobs.entries()) {
     if (isAlone(job)) return running === 0 ? jobs.splice(at, 1)[0] : undefined;
-    if (![...active].some((other) => isAboutTheSame(job, other))) return jobs.splice(at, 1)[0];
+    if (!active.some((other) => isAboutTheSame(job, other))) return jobs.splice(at, 1)[0];
   }
   return undefined;
 }

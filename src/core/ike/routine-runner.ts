@@ -1,3 +1,4 @@
+import { takeOut } from '../bytes/lists.ts';
 import type { Ask, AskResult, Millis } from './effects.ts';
 import type { IkeSa } from './ike-sa.ts';
 import type { Inbound, Request, Routine, Wish } from './routine.ts';
@@ -26,7 +27,7 @@ export function runRoutine<T>(
 
   const close = () => {
     finished = true;
-    sa.cancels.delete(cancel);
+    takeOut(sa.cancels, cancel);
     routine.return(undefined as T);
   };
 
@@ -47,7 +48,7 @@ export function runRoutine<T>(
       result = resume();
     } catch (error) {
       finished = true;
-      sa.cancels.delete(cancel);
+      takeOut(sa.cancels, cancel);
       failed(error);
       return;
     } finally {
@@ -55,7 +56,7 @@ export function runRoutine<T>(
     }
     if (result.done) {
       finished = true;
-      sa.cancels.delete(cancel);
+      takeOut(sa.cancels, cancel);
       done(result.value);
     } else if (cancelled) close();
     else grantOrFail(result.value);
@@ -83,6 +84,6 @@ export function runRoutine<T>(
     }
   };
 
-  sa.cancels.add(cancel);
+  sa.cancels.push(cancel);
   step(() => routine.next());
 }

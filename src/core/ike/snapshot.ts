@@ -178,7 +178,7 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     rival: sa.peerSuccessor?.isEstablished ? sa.peerSuccessor.ownSpi.slice() : undefined,
     children: [...sa.children.values()].filter(isKept).map((c) => snapshotChild(world, c)),
     unfinished: [
-      ...[...sa.offeredSpis].map((spi) => ({ protocol: 'ESP' as const, spi })),
+      ...sa.offeredSpis.map((spi) => ({ protocol: 'ESP' as const, spi })),
       ...[...sa.jobs, ...sa.deferred, ...sa.active].flatMap(({ owes }) => owes ?? []),
       ...[...sa.children.values()]
         .filter((c) => c.is('rekeyed', 'deleting') || (c.usable && !isKept(c)))

@@ -53,6 +53,37 @@ export interface Timer {
 
 export const newTimer = (kind: TimerKind, owner: number | string): Timer => ({ kind, owner, at: 0, slot: -1 });
 
+/** The timers of one owner by name. Each is made when it is first spoken of: most never are, and there are many owners. */
+export type TimerSet<K extends string> = Readonly<Record<K, Timer>> & {
+  /** Those that were spoken of. */
+  readonly made: readonly Timer[];
+};
+
+/** @returns a class whose instances have these timers: what an owner calls each of them, and its kind */
+export function timerSet<K extends string>(kinds: Readonly<Record<K, TimerKind>>): new (owner: number) => TimerSet<K> {
+  class Owned {
+    readonly owner: number;
+    readonly made: Timer[] = [];
+
+    constructor(owner: number) {
+      this.owner = owner;
+    }
+  }
+  for (const [name, kind] of Object.entries<TimerKind>(kinds)) {
+    const get = function (this: Owned): Timer {
+      const known = this.made.find((timer) => timer.kind === kind);
+      if (known !== undefined) return known;
+      const timer = newTimer(kind, this.owner);
+      this.made.push(timer);
+      return timer;
+    };
+    Object.defineProperty(Owned.prototype, name, { get });
+  }
+  return Owned as unknown as new (
+    owner: number,
+  ) => TimerSet<K>;
+}
+
 /** A binary heap of timers that know their place: arming, moving and clearing cost O(log n) and leave nothing behind. */
 export class TimerQueue {
   readonly #heap: Timer[] = [];

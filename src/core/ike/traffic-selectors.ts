@@ -115,10 +115,16 @@ function intersectSelectors(a: AddressRangeSelector, b: AddressRangeSelector): A
   if (a.type !== b.type) return undefined;
   if (a.protocol !== 0 && b.protocol !== 0 && a.protocol !== b.protocol) return undefined;
   const ports = intersectPorts(a, b);
-  const start = compareBytes(a.start, b.start) >= 0 ? a.start : b.start;
-  const end = compareBytes(a.end, b.end) <= 0 ? a.end : b.end;
-  if (ports === undefined || compareBytes(start, end) > 0) return undefined;
-  return { type: a.type, protocol: a.protocol || b.protocol, ...ports, start, end };
+  const start = compareBytes(a.start, b.start) > 0 ? a.start : b.start;
+  const end = compareBytes(a.end, b.end) < 0 ? a.end : b.end;
+  if (ports === undefined) return undefined;
+  const order = compareBytes(start, end);
+  if (order > 0) return undefined;
+  const protocol = a.protocol || b.protocol;
+  // mostly it is all of one of the two: then no other object is kept for thousands of children
+  for (const whole of [b, a])
+    if (whole.start === start && whole.end === end && whole.protocol === protocol && samePorts(whole, ports)) return whole;
+  return { type: a.type, protocol, ...ports, start, end: order === 0 ? start : end };
 }
 
 /** RFC 7296 §3.13.1: 65535–0 is OPAQUE, which only `any` and OPAQUE itself contain. */
@@ -132,6 +138,9 @@ function intersectPorts(a: AddressRangeSelector, b: AddressRangeSelector): { sta
   const endPort = Math.min(a.endPort, b.endPort);
   return startPort <= endPort ? { startPort, endPort } : undefined;
 }
+
+const samePorts = (a: { startPort: number; endPort: number }, b: { startPort: number; endPort: number }): boolean =>
+  a.startPort === b.startPort && a.endPort === b.endPort;
 
 export const isRange = (ts: TrafficSelector): ts is AddressRangeSelector => 'start' in ts;
 

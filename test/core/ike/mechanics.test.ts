@@ -138,14 +138,13 @@ describe('fragments (RFC 7383 §2.6)', () => {
 
   test('of several messages at once, as many as there may be, the oldest goes for one more', () => {
     const set = new Reassembly();
-    set.most = 2;
-    for (const id of [1, 2]) set.add(id, piece(1, 2, `${id}`), 0);
+    for (const id of [1, 2]) set.add(id, piece(1, 2, `${id}`), 0, 2);
     expect(set.octets).toBe(2);
-    expect(set.add(2, piece(2, 2, 'b'), 0)?.plaintext).toEqual(utf8('2b'));
-    for (const id of [3, 4]) set.add(id, piece(1, 2, `${id}`), 0);
+    expect(set.add(2, piece(2, 2, 'b'), 0, 2)?.plaintext).toEqual(utf8('2b'));
+    for (const id of [3, 4]) set.add(id, piece(1, 2, `${id}`), 0, 2);
     expect(set.octets).toBe(2);
-    expect(set.add(1, piece(2, 2, 'b'), 0)).toBeUndefined();
-    expect(set.add(4, piece(2, 2, 'b'), 0)?.plaintext).toEqual(utf8('4b'));
+    expect(set.add(1, piece(2, 2, 'b'), 0, 2)).toBeUndefined();
+    expect(set.add(4, piece(2, 2, 'b'), 0, 2)?.plaintext).toEqual(utf8('4b'));
     set.clear();
     expect(set.octets).toBe(0);
   });

@@ -1,4 +1,5 @@
 import { NegotiationFailure, PeerRefused } from '../../bytes/errors.ts';
+import { takeOut } from '../../bytes/lists.ts';
 import type { KeyExchangeOffer } from '../../crypto/index.ts';
 import { ExchangeType, type NotifyPayload, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
 import type { ChildSa, SelectorPair } from '../child-sa.ts';
@@ -53,7 +54,7 @@ export function* createChild(
   const known = rekeys?.suite.keyExchange;
   let method = offer.proposals.flatMap(keMethods).find((id) => id === known) ?? firstKeMethod(offer.proposals);
   let ke: { offer: KeyExchangeOffer; payload: Payload } | undefined;
-  sa.offeredSpis.add(offer.spi);
+  sa.offeredSpis.push(offer.spi);
   try {
     for (;;) {
       if (method !== undefined) {
@@ -73,8 +74,8 @@ export function* createChild(
       return yield* finishCreate(world, sa, { offer, Ni, method, ke: ke?.offer, rekeys }, response);
     }
   } finally {
-    sa.offeredSpis.delete(offer.spi);
-    if (sa.offeredSpis.size === 0) sa.deletedEarly.clear();
+    takeOut(sa.offeredSpis, offer.spi);
+    if (sa.offeredSpis.length === 0) sa.deletedEarly.length = 0;
     ke?.offer.destroy();
   }
 }
@@ -121,7 +122,7 @@ function* finishCreate(
   let gone = false;
   try {
     const answered = takeChildAnswer(sa, own.offer, response.payloads);
-    gone = sa.deletedEarly.has(answered.outboundSpi);
+    gone = sa.deletedEarly.includes(answered.outboundSpi);
     if (gone) throw deletedMeanwhile();
     const agreement = own.rekeys ? narrowedTo(answered, own.rekeys) : answered;
     const agreed = agreement.suite.keyExchange;

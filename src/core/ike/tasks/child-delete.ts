@@ -50,7 +50,7 @@ export function answerChildDeletes(world: World, sa: IkeSa, payloads: readonly P
       if (spi.length !== 4) continue;
       const child = byOutboundSpi(sa, protocol, spiNumber(spi));
       const decision = world.collisions.deleteChild[childMet(sa, child)];
-      if (decision === 'remember' && sa.deletedEarly.size < MOST_EARLY) sa.deletedEarly.add(spiNumber(spi));
+      if (decision === 'remember' && sa.deletedEarly.length < MOST_EARLY) sa.deletedEarly.push(spiNumber(spi));
       if (child === undefined) continue;
       if (child.is('installed') && !hasStandIn(world, sa, child)) closed.push(child);
       if (decision === 'delete-and-answer') ours.push(spiOctets(child.inboundSpi));

@@ -17,7 +17,6 @@ export function offerWindow({ windowSize = 1 }: Connection): Payload[] {
 export function openWindow(sa: IkeSa): void {
   const { windowSize = 1 } = sa.connection ?? {};
   sa.window.receiveSize = Math.max(sa.window.receiveSize, windowSize);
-  sa.reassembly.requests.most = sa.window.receiveSize;
 }
 
 /** What the peer takes at once. A window never gets smaller, and nonsense changes nothing. */
@@ -30,9 +29,8 @@ export function announcedWindow(payloads: readonly Payload[]): number {
 }
 
 /** We have no more under way than we would take ourselves. */
-export function widen({ window, reassembly, connection }: IkeSa, size: number): void {
+export function widen({ window, connection }: IkeSa, size: number): void {
   window.sendSize = Math.max(window.sendSize, Math.min(size, connection?.windowSize ?? 1));
-  reassembly.responses.most = window.sendSize;
 }
 
 export function windowInfo({ sendSize, receiveSize }: MessageWindow): Pick<IkeSaInfo, 'window'> {
