@@ -1,3 +1,4 @@
+import { EMPTY } from '../bytes/bytes.ts';
 import { ApiMisuse } from '../bytes/errors.ts';
 import type { PacketCipher } from '../crypto/packet-cipher.ts';
 import type { RandomSource } from '../crypto/random.ts';
@@ -39,7 +40,7 @@ export class OutboundSa {
   #high: number;
   #low: number;
   /** IVs drawn in advance; each is used once. */
-  #ivs = new Uint8Array(0);
+  #ivs: Uint8Array = EMPTY;
   #ivAt = 0;
 
   constructor(options: OutboundSaOptions) {

@@ -5,7 +5,8 @@
 export class ReplayWindow {
   /** Sequence numbers that may lie behind the newest one, itself included; 0 turns the check off. */
   readonly size: number;
-  readonly #blocks: Uint32Array;
+  /** Made with the first packet: until then nothing lies behind the newest number. */
+  #blocks = NO_BLOCKS;
   readonly #mask: number;
   #high = 0;
   #low = 0;
@@ -16,7 +17,6 @@ export class ReplayWindow {
     // RFC 6479 §3: one block more than the window needs, so that the oldest block can be cleared while it is still partly inside.
     let blocks = 1;
     while (blocks * BITS < this.size + BITS) blocks *= 2;
-    this.#blocks = new Uint32Array(blocks);
     this.#mask = blocks - 1;
   }
 
@@ -42,6 +42,7 @@ export class ReplayWindow {
 
   /** Marks a sequence number as seen; only after its packet proved authentic, and only one that `check` let through. */
   update(high: number, low: number): void {
+    if (this.#blocks === NO_BLOCKS) this.#blocks = new Uint32Array(this.#mask + 1);
     const ahead = this.#ahead(high, low);
     if (ahead > 0) {
       this.#advance(ahead, low);
@@ -55,7 +56,7 @@ export class ReplayWindow {
   restore(high: number, low: number): void {
     this.#high = high;
     this.#low = low;
-    this.#blocks.fill(0xffffffff);
+    this.#blocks = new Uint32Array(this.#mask + 1).fill(0xffffffff);
     // The blocks ahead of the edge are cleared when the window reaches them; of the edge's own block, the numbers beyond it are new.
     this.#blocks[(low >>> SHIFT) & this.#mask] = 0xffffffff >>> (31 - (low & 31));
   }
@@ -77,6 +78,7 @@ export class ReplayWindow {
 /** RFC 4303 §3.4.3 asks for 32 and suggests 64; fast links reorder more. */
 export const DEFAULT_REPLAY_WINDOW = 1024;
 export const LARGEST_REPLAY_WINDOW = 2 ** 20;
+const NO_BLOCKS = new Uint32Array(0);
 const BITS = 32;
 const SHIFT = 5;
 const BLOCK_NUMBER_MASK = 2 ** 27 - 1;

@@ -7,7 +7,7 @@ import type { IkeSaInfo, Millis } from './effects.ts';
 import type { Reassembly } from './fragments.ts';
 import { HalfMadeSas } from './half-made.ts';
 import { IKE_SA_TRANSITIONS, type IkeSaState } from './ike-sa-state.ts';
-import { type IkeKeys, ikeCiphers, zeroiseKeys } from './keys.ts';
+import { type IkeKeys, ikeCiphers, withoutProof, zeroiseKeys } from './keys.ts';
 import { MessageWindow } from './message-window.ts';
 import type { Connection } from './policy.ts';
 import { suiteText } from './proposals.ts';
@@ -237,6 +237,11 @@ export class IkeSa {
     const { keys } = this;
     this.#keys = { ...keys, SK_d, SK_pi, SK_pr };
     zeroise(keys.SK_d, keys.SK_pi, keys.SK_pr);
+  }
+
+  /** It is authenticated, or was made by one that is. */
+  forgetProofKeys(): void {
+    this.#keys = withoutProof(this.keys);
   }
 
   get ivCounter(): bigint {

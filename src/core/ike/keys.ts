@@ -163,6 +163,12 @@ export function ikeCiphers(keys: IkeKeys): { initiator: PacketCipher; responder:
   };
 }
 
+/** RFC 7296 §2.15: SK_pi and SK_pr prove who made the IKE SA, once. What they proved stays, so they need not. */
+export function withoutProof(keys: IkeKeys): IkeKeys {
+  zeroise(keys.SK_pi, keys.SK_pr);
+  return { ...keys, SK_pi: EMPTY, SK_pr: EMPTY };
+}
+
 export function zeroiseKeys(keys: IkeKeys): void {
   zeroise(keys.SK_d, keys.SK_ai, keys.SK_ar, keys.SK_ei, keys.SK_er, keys.SK_pi, keys.SK_pr);
 }
@@ -192,7 +198,7 @@ const sum = (lengths: readonly number[]): number => lengths.reduce((a, b) => a +
 function cut(stream: Uint8Array, lengths: readonly number[]): Uint8Array[] {
   let at = 0;
   return lengths.map((length) => {
-    const key = stream.slice(at, at + length);
+    const key = length === 0 ? EMPTY : stream.slice(at, at + length);
     at += length;
     return key;
   });

@@ -15,6 +15,7 @@ export function established(world: World, sa: IkeSa): void {
   sa.establishedAt = world.now;
   sa.lastInbound = world.now;
   sa.initRequest = undefined;
+  sa.forgetProofKeys();
   noteAuthenticated(world, sa);
   armIkeTimers(world, sa);
   world.notice({ kind: 'ike-up', ikeSa: sa.id, info: sa.info() });

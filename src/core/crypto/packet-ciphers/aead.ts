@@ -14,14 +14,10 @@ export class AeadPacketCipher implements PacketCipher {
   readonly blockLength = 1;
   readonly ivKind: 'counter' | 'implicit';
   readonly #name: 'aes-128-ccm';
-  readonly #options: { readonly authTagLength: number };
   readonly #key: CipherKey;
-  /** Salt and IV; the salt stays, the IV is that of the packet at hand. */
-  readonly #nonce: Uint8Array;
+  /** Up to four octets, the first of them in the highest place. */
+  #salt = 0;
   readonly #saltLength: number;
-  readonly #esnAad = new Uint8Array(ESN_HEAD);
-  /** CCM must know the length beforehand; the others pass over it. */
-  readonly #aadOptions = { plaintextLength: 0 };
 
   constructor(transform: EncryptionTransform, cipherName: string, key: Uint8Array, salt: Uint8Array) {
     this.ivLength = transform.ivLength;
@@ -29,20 +25,17 @@ export class AeadPacketCipher implements PacketCipher {
     this.ivKind = transform.ivKind === 'implicit' ? 'implicit' : 'counter';
     // All three modes answer to the calls of CCM, whose types are the strictest.
     this.#name = cipherName as 'aes-128-ccm';
-    this.#options = { authTagLength: transform.icvLength };
     this.#key = new CipherKey(key);
     this.#saltLength = salt.length;
-    this.#nonce = new Uint8Array(salt.length + (this.ivKind === 'implicit' ? SEQUENCE_NUMBER : transform.ivLength));
-    this.#nonce.set(salt);
+    for (let i = 0; i < salt.length; i++) this.#salt |= salt[i]! << (24 - 8 * i);
   }
 
   seal(buffer: Uint8Array, start: number, headLength: number, end: number, esnHigh?: number): number {
     const ivAt = start + headLength;
     const bodyAt = ivAt + this.ivLength;
-    this.#takeIv(buffer, start, ivAt, esnHigh);
-    const cipher = createCipheriv(this.#name, this.#key.octets, this.#nonce, this.#options);
-    this.#aadOptions.plaintextLength = end - bodyAt;
-    cipher.setAAD(this.#aad(buffer, start, ivAt, esnHigh), this.#aadOptions);
+    const cipher = createCipheriv(this.#name, this.#key.octets, this.#nonce(buffer, start, ivAt, esnHigh), this.#tagLength());
+    AAD_OPTIONS.plaintextLength = end - bodyAt;
+    cipher.setAAD(aad(buffer, start, ivAt, esnHigh), AAD_OPTIONS);
     buffer.set(cipher.update(buffer.subarray(bodyAt, end)), bodyAt);
     cipher.final();
     buffer.set(cipher.getAuthTag(), end);
@@ -54,11 +47,10 @@ export class AeadPacketCipher implements PacketCipher {
     const bodyAt = ivAt + this.ivLength;
     const bodyEnd = end - this.icvLength;
     if (bodyEnd < bodyAt || end > buffer.length) return -1;
-    this.#takeIv(buffer, start, ivAt, esnHigh);
-    const decipher = createDecipheriv(this.#name, this.#key.octets, this.#nonce, this.#options);
+    const decipher = createDecipheriv(this.#name, this.#key.octets, this.#nonce(buffer, start, ivAt, esnHigh), this.#tagLength());
     decipher.setAuthTag(buffer.subarray(bodyEnd, end));
-    this.#aadOptions.plaintextLength = bodyEnd - bodyAt;
-    decipher.setAAD(this.#aad(buffer, start, ivAt, esnHigh), this.#aadOptions);
+    AAD_OPTIONS.plaintextLength = bodyEnd - bodyAt;
+    decipher.setAAD(aad(buffer, start, ivAt, esnHigh), AAD_OPTIONS);
     let plaintext: Uint8Array | undefined;
     try {
       plaintext = decipher.update(buffer.subarray(bodyAt, bodyEnd));
@@ -74,29 +66,48 @@ export class AeadPacketCipher implements PacketCipher {
 
   destroy(): void {
     this.#key.destroy();
-    this.#nonce.fill(0);
+    this.#salt = 0;
   }
 
-  #takeIv(buffer: Uint8Array, start: number, ivAt: number, esnHigh: number | undefined): void {
-    if (this.ivKind === 'implicit') return this.#takeSequence(buffer, start, ivAt, esnHigh);
-    for (let i = 0; i < this.ivLength; i++) this.#nonce[this.#saltLength + i] = buffer[ivAt + i]!;
+  /** Salt | IV of the packet at hand. */
+  #nonce(buffer: Uint8Array, start: number, ivAt: number, esnHigh: number | undefined): Uint8Array {
+    const saltLength = this.#saltLength;
+    const nonce = saltLength === 4 ? NONCE_12 : NONCE_11;
+    for (let i = 0; i < saltLength; i++) nonce[i] = this.#salt >>> (24 - 8 * i);
+    if (this.ivKind === 'implicit') takeSequence(nonce, saltLength, buffer, start, ivAt, esnHigh);
+    else for (let i = 0; i < IV; i++) nonce[saltLength + i] = buffer[ivAt + i]!;
+    return nonce;
   }
 
-  /** RFC 8750 §4: high half, zero without ESN | low half. An IKE message has nothing in its head that never comes twice (§7). */
-  #takeSequence(buffer: Uint8Array, start: number, ivAt: number, esnHigh = 0): void {
-    if (ivAt - start !== ESP_HEADER)
-      throw new ApiMisuse('an implicit IV is that of an ESP packet, whose head has 8 octets', { code: 'ESP_ONLY', section: 'RFC 8750 §7' });
-    for (let i = 0; i < 4; i++) {
-      this.#nonce[this.#saltLength + i] = esnHigh >>> (24 - 8 * i);
-      this.#nonce[this.#saltLength + 4 + i] = buffer[start + 4 + i]!;
-    }
-  }
-
-  #aad(buffer: Uint8Array, start: number, ivAt: number, esnHigh: number | undefined): Uint8Array {
-    return esnHigh === undefined ? buffer.subarray(start, ivAt) : esnHead(this.#esnAad, buffer, start, esnHigh);
+  #tagLength(): { readonly authTagLength: number } {
+    return this.icvLength === 16 ? TAG_16 : this.icvLength === 12 ? TAG_12 : TAG_8;
   }
 }
 
+/** RFC 8750 §4: high half, zero without ESN | low half. An IKE message has nothing in its head that never comes twice (§7). */
+function takeSequence(nonce: Uint8Array, at: number, buffer: Uint8Array, start: number, ivAt: number, esnHigh = 0): void {
+  if (ivAt - start !== ESP_HEADER)
+    throw new ApiMisuse('an implicit IV is that of an ESP packet, whose head has 8 octets', { code: 'ESP_ONLY', section: 'RFC 8750 §7' });
+  for (let i = 0; i < 4; i++) {
+    nonce[at + i] = esnHigh >>> (24 - 8 * i);
+    nonce[at + 4 + i] = buffer[start + 4 + i]!;
+  }
+}
+
+const aad = (buffer: Uint8Array, start: number, ivAt: number, esnHigh: number | undefined): Uint8Array =>
+  esnHigh === undefined ? buffer.subarray(start, ivAt) : esnHead(ESN_AAD, buffer, start, esnHigh);
+
+// Written anew for each packet, and of no use after it: one for all ciphers, of which a gateway has tens of thousands.
+const NONCE_11 = new Uint8Array(11);
+const NONCE_12 = new Uint8Array(12);
+const ESN_AAD = new Uint8Array(ESN_HEAD);
+/** CCM must know the length beforehand; the others pass over it. */
+const AAD_OPTIONS = { plaintextLength: 0 };
+const TAG_8 = { authTagLength: 8 };
+const TAG_12 = { authTagLength: 12 };
+const TAG_16 = { authTagLength: 16 };
+/** Octets, on the wire or made of the sequence number. */
+const IV = 8;
+
 /** SPI and sequence number. */
 const ESP_HEADER = 8;
-const SEQUENCE_NUMBER = 8;

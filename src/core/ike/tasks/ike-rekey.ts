@@ -5,7 +5,7 @@ import { ikeMet, lowestOf, rivalsMet } from '../collisions.ts';
 import { followUp, halfMadeByPeer, halfMake, Superseded } from '../exchanges/followup-ke.ts';
 import type { HalfMade } from '../half-made.ts';
 import { IkeSa } from '../ike-sa.ts';
-import { type IkeSuite, type Nonces, rekeyedKeys } from '../keys.ts';
+import { type IkeSuite, type Nonces, rekeyedKeys, withoutProof } from '../keys.ts';
 import { armIkeTimers } from '../lifetimes.ts';
 import { errorNotify, need, notify, refusedBy } from '../notifies.ts';
 import { acceptIke, firstKeMethod, keMethods, noProposalChosen, offer } from '../proposals.ts';
@@ -182,7 +182,7 @@ function successorOf(
     bornAt: world.now,
   });
   try {
-    successor.setKeys(rekeyedKeys(sa.keys, suite, sharedSecrets, nonces, spis));
+    successor.setKeys(withoutProof(rekeyedKeys(sa.keys, suite, sharedSecrets, nonces, spis)));
   } finally {
     zeroise(...sharedSecrets);
   }
