@@ -11,6 +11,11 @@ export async function openCredentials(config: CompiledConfig, now: number, out: 
   loadCredentials(store, raw);
   for (const credential of store.loaded(now)) {
     if (credential.kind === 'pre-shared key' || credential.kind === 'post-quantum pre-shared key') continue;
+    if ('fingerprint' in credential) {
+      if (credential.kind === 'public key')
+        out.note(`our public key is ${credential.key}, for pubkeys at the peer: ${credential.fingerprint}`);
+      continue;
+    }
     const what = `${credential.kind === 'certificate' ? 'our certificate' : `the ${credential.kind}`} ${credential.subject}`;
     const day = new Date(credential.notAfter).toISOString().slice(0, 10);
     if (credential.notAfter < now) out.warn(`${what} expired on ${day}`, 'Renew it, and put the new one in its place.');

@@ -2,6 +2,7 @@ import { AuthenticationFailure, concat, formatIp, parseIp, toHex, tryParseIp, ut
 import {
   chooseScheme,
   equalSecrets,
+  exportSpki,
   type KeyObject,
   PRIMITIVES,
   type Primitives,
@@ -11,7 +12,7 @@ import {
   verifyAuth,
 } from '../core/crypto/index.ts';
 import type { Ask, AskAnswers, AskResult } from '../core/ike/index.ts';
-import { matchIdentity } from '../core/pki/index.ts';
+import { keyIdentity, matchIdentity } from '../core/pki/index.ts';
 import {
   AuthMethod,
   CertEncoding,
@@ -30,6 +31,8 @@ export interface SimulatedIdentity {
   readonly psk: Uint8Array;
   /** Post-quantum pre-shared keys by their ids (RFC 8784). */
   readonly ppks?: Readonly<Record<string, Uint8Array>> | undefined;
+  /** Peers that sign are known by their keys, whatever they call themselves (RFC 7670). */
+  readonly pinsKeys?: boolean | undefined;
   /** Signs instead of using the PSK where the policy says `pubkey`. */
   readonly privateKey?: KeyObject | undefined;
   /** Octets of certificates that go along with AUTH: nobody reads them, but they make the message long. */
@@ -186,7 +189,8 @@ export class SimulatedAnswers {
       if (remote.auth !== 'pubkey' || publicKey === undefined || ask.method === AuthMethod.SHARED_KEY_MIC) continue;
       const { method, data, octets } = ask;
       const verdict = verifyAuth({ method, data, publicKey, octets, restrict: remote.schemes });
-      if (verdict.ok) return { ok: true, connection, description: verdict.scheme };
+      const id = this.identity.pinsKeys ? { id: keyIdentity(exportSpki(publicKey)) } : {};
+      if (verdict.ok) return { ok: true, connection, description: verdict.scheme, ...id };
       why ??= verdict.reason;
     }
     return refuse(why ?? 'no connection is for this peer');

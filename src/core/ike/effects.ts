@@ -48,6 +48,8 @@ export type Ask =
       /** CERTREQ authorities of the peer (20-octet hashes), to choose among several certificates. */
       readonly certificateAuthorities: readonly Uint8Array[];
       readonly sendCertificates: boolean;
+      /** Likewise the public key, where it goes without certificate (RFC 7670). */
+      readonly sendRawKey?: boolean | undefined;
     }
   /** Is the peer who it says, and is that one of these connections' peers? Path validation happens here. */
   | {
@@ -111,6 +113,8 @@ export interface AskAnswers {
   }>;
   readonly verify: Answer<{
     readonly connection: string;
+    /** Who it is proven to be, where that is not what it calls itself: the holder of a raw public key (RFC 7670 §1). */
+    readonly id?: Identification | undefined;
     /** What to show: certificate subject, issuer, days left; or `psk`. */
     readonly description: string;
   }>;

@@ -52,6 +52,8 @@ export interface PeerAbilities {
   /** CERTREQ: SHA-1 of the SubjectPublicKeyInfo of authorities it trusts (RFC 7296 §3.7). */
   authorities: readonly Uint8Array[];
   certificatesWanted: boolean;
+  /** CERTREQ for raw public keys (RFC 7670 §3). */
+  rawKeysWanted: boolean;
 }
 
 /** An IKE SA: keys, windows and children under one pair of SPIs. It holds state; what happens to it is written in exchanges/. */
@@ -83,6 +85,7 @@ export class IkeSa {
     hashes: undefined,
     authorities: [],
     certificatesWanted: false,
+    rawKeysWanted: false,
   };
   readonly nat = { ours: false, theirs: false, forced: false };
   localId: Identification | undefined;

@@ -88,6 +88,8 @@ export interface RemoteAuth {
   readonly id: IdentityPattern;
   /** Handles of the authorities that may have issued the peer's certificate; empty means all that are loaded. */
   readonly authorities?: readonly string[] | undefined;
+  /** Handles of public keys that the peer may have (RFC 7670). Where there are some, no authorities means that no certificate counts. */
+  readonly publicKeys?: readonly string[] | undefined;
   readonly schemes?: readonly string[] | undefined;
 }
 

@@ -3,7 +3,7 @@
  * certificates. Pure: time, randomness and private keys are arguments.
  */
 export { type CertificateSigner, certificateSigner, generateKey, type KeyKind, type NewKey } from '../crypto/certificate-signing.ts';
-export { type AlgorithmPolicy, DEFAULT_ALGORITHMS } from './algorithm-policy.ts';
+export { type AlgorithmPolicy, DEFAULT_ALGORITHMS, keyWeakness } from './algorithm-policy.ts';
 export { type Certificate, certificateTitle, isSelfIssued, parseCertificate, sameCertificate, serialText } from './certificate.ts';
 export { certificateIdentities, type IdentityMatchOptions, identityMatchesCertificate, identityMismatch } from './certificate-identity.ts';
 export {
@@ -47,5 +47,14 @@ export { certificateKey } from './path-check.ts';
 export { formatPem, type PemBlock, parsePem } from './pem.ts';
 export type { PolicyInputs } from './policy-graph.ts';
 export { describePublicKey, type PublicKeyInfo, parsePublicKeyInfo } from './public-key.ts';
+export {
+  describeRawKey,
+  isInlineKey,
+  keyFingerprint,
+  keyIdentity,
+  type PinnedKey,
+  parsePinnedKey,
+  readPublicKey,
+} from './raw-public-key.ts';
 export type { RevocationSource } from './revocation.ts';
 export { formatTime } from './time.ts';

@@ -1,5 +1,5 @@
 import type { KeyObject } from '../../core/crypto/index.ts';
-import type { AlgorithmPolicy, Certificate, RevocationSource } from '../../core/pki/index.ts';
+import type { AlgorithmPolicy, Certificate, PinnedKey, RevocationSource } from '../../core/pki/index.ts';
 import type { CertificateCache } from './credentials-cache.ts';
 import type { PostQuantumKeys } from './credentials-ppk.ts';
 import type { SharedSecrets } from './credentials-secrets.ts';
@@ -20,6 +20,13 @@ export interface OwnCertificate {
   readonly key: KeyObject | undefined;
 }
 
+/** A key of our own that no certificate vouches for (RFC 7670). */
+export interface OwnRawKey {
+  readonly handle: string;
+  readonly spki: Uint8Array;
+  readonly key: KeyObject;
+}
+
 export interface TrustedCertificate {
   readonly handle: string;
   readonly certificate: Certificate;
@@ -29,6 +36,8 @@ export interface TrustedCertificate {
 export interface Keyring {
   readonly options: CredentialOptions;
   readonly own: readonly OwnCertificate[];
+  readonly rawKeys: readonly OwnRawKey[];
+  readonly pinned: readonly (PinnedKey & { readonly handle: string })[];
   readonly authorities: readonly TrustedCertificate[];
   readonly peers: readonly TrustedCertificate[];
   /** What was loaded along with certificates of our own; helps to build paths, trusted for nothing. */

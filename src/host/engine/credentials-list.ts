@@ -4,6 +4,8 @@ import {
   describePublicKey,
   formatIdentity,
   formatName,
+  keyFingerprint,
+  parsePublicKeyInfo,
   serialText,
 } from '../../core/pki/index.ts';
 import type { Keyring } from './credentials-keyring.ts';
@@ -17,8 +19,17 @@ export type LoadedCredential =
       readonly hasPrivateKey: boolean;
     } & CertificateSummary)
   | ({ readonly kind: 'authority' | 'peer certificate'; readonly handle: string } & CertificateSummary)
+  | ({ readonly kind: 'public key' | 'peer public key'; readonly handle: string } & RawKeySummary)
   | { readonly kind: 'pre-shared key'; readonly handle: string; readonly owners: string }
   | { readonly kind: 'post-quantum pre-shared key'; readonly handle: string; readonly id: string };
+
+/** A key that no certificate vouches for (RFC 7670). */
+export interface RawKeySummary {
+  /** `sha256:` and hex. */
+  readonly fingerprint: string;
+  /** `Ed25519`; empty where nothing but the fingerprint is known. */
+  readonly key: string;
+}
 
 export interface CertificateSummary {
   readonly subject: string;
@@ -46,10 +57,24 @@ export function listLoaded(keyring: Keyring, at: number): LoadedCredential[] {
     })),
     ...keyring.authorities.map(({ handle, certificate }) => ({ kind: 'authority' as const, handle, ...summary(certificate, at) })),
     ...keyring.peers.map(({ handle, certificate }) => ({ kind: 'peer certificate' as const, handle, ...summary(certificate, at) })),
+    ...keyring.rawKeys.map(({ handle, spki }) => ({
+      kind: 'public key' as const,
+      handle,
+      fingerprint: keyFingerprint(spki),
+      key: kindOf(spki),
+    })),
+    ...keyring.pinned.map(({ handle, fingerprint, spki }) => ({
+      kind: 'peer public key' as const,
+      handle,
+      fingerprint,
+      key: spki === undefined ? '' : kindOf(spki),
+    })),
     ...keyring.secrets.all.map(({ handle, owners }) => ({ kind: 'pre-shared key' as const, handle, owners: formatOwners(owners) })),
     ...keyring.postQuantum.all.map(({ handle, id }) => ({ kind: 'post-quantum pre-shared key' as const, handle, id: formatIdentity(id) })),
   ];
 }
+
+const kindOf = (spki: Uint8Array): string => describePublicKey(parsePublicKeyInfo(spki));
 
 export const daysLeft = (certificate: Certificate, at: number): number => Math.floor((certificate.notAfter - at) / DAY);
 

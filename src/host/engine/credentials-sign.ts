@@ -10,11 +10,12 @@ import {
   formatTime,
   identityMatchesCertificate,
   isSelfIssued,
+  keyIdentity,
   sameName,
 } from '../../core/pki/index.ts';
 import { AuthMethod, CertEncoding, IdType } from '../../core/wire/iana.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
-import type { Keyring, OwnCertificate } from './credentials-keyring.ts';
+import type { Keyring, OwnCertificate, OwnRawKey } from './credentials-keyring.ts';
 import { authWithSecret } from './credentials-secrets.ts';
 
 type AuthenticateAsk = Extract<Ask, { kind: 'authenticate' }>;
@@ -26,9 +27,11 @@ export function authenticate(keyring: Keyring, ask: AuthenticateAsk, at: number)
     case 'psk':
       return withSecret(keyring, ask);
     case 'pubkey':
-      return withCertificate(keyring, ask, at);
+      return withKey(keyring, ask, at);
     case 'any':
-      return ownCandidates(keyring, ask).length > 0 ? withCertificate(keyring, ask, at) : withSecret(keyring, ask);
+      return ownCandidates(keyring, ask).length > 0 || rawKeyFor(keyring, ask) !== undefined
+        ? withKey(keyring, ask, at)
+        : withSecret(keyring, ask);
     default:
       throw new AuthenticationFailure(
         `connection ${ask.connection} authenticates us by ${ask.auth.auth}, for which no stored credential serves`,
@@ -65,6 +68,32 @@ export function prfOf(id: number) {
   const transform = prf(id);
   if (transform === undefined) throw new InternalError(`PRF ${id} was negotiated and is not known`);
   return transform;
+}
+
+/** A raw key where the connection names one, or where there is no certificate to go before it. */
+function withKey(keyring: Keyring, ask: AuthenticateAsk, at: number): Made {
+  const raw = rawKeyFor(keyring, ask);
+  return raw === undefined ? withCertificate(keyring, ask, at) : withRawKey(raw, keyring, ask);
+}
+
+function rawKeyFor(keyring: Keyring, ask: AuthenticateAsk): OwnRawKey | undefined {
+  const { credential } = ask.auth;
+  if (credential !== undefined) return keyring.rawKeys.find(({ handle }) => handle === credential);
+  return keyring.own.length > 0 ? undefined : keyring.rawKeys[0];
+}
+
+/** RFC 7670: without an identity that was set, we are our key. */
+function withRawKey({ key, spki }: OwnRawKey, keyring: Keyring, ask: AuthenticateAsk): Made {
+  const scheme = chooseScheme({ key, peerHashes: ask.peerHashes, restrict: ask.auth.schemes });
+  if (scheme === undefined || isUnwantedSha1(scheme, keyring, ask)) throw noScheme(ask, { key });
+  const id = ask.auth.id ?? ask.localId ?? keyIdentity(spki);
+  return {
+    ok: true,
+    id,
+    method: scheme.authMethod,
+    data: signAuth(key, scheme, ask.octets(id)),
+    certificates: ask.sendRawKey ? [{ encoding: CertEncoding.RAW_PUBLIC_KEY, data: spki }] : [],
+  };
 }
 
 function withCertificate(keyring: Keyring, ask: AuthenticateAsk, at: number): Made {
@@ -167,7 +196,7 @@ function noCertificate(keyring: Keyring, ask: AuthenticateAsk): AuthenticationFa
   });
 }
 
-function noScheme(ask: AuthenticateAsk, own: Choice['own']): AuthenticationFailure {
+function noScheme(ask: AuthenticateAsk, own: Pick<Choice['own'], 'key'>): AuthenticationFailure {
   const kind = keyInfo(own.key)?.kind ?? 'unknown';
   const peer = ask.peerHashes === undefined ? 'announced no hash algorithms (RFC 7427)' : 'announced none of its hash algorithms';
   return new AuthenticationFailure(
@@ -177,8 +206,8 @@ function noScheme(ask: AuthenticateAsk, own: Choice['own']): AuthenticationFailu
       section: 'RFC 7427 §4',
       hint:
         ask.peerHashes === undefined && kind === 'rsa'
-          ? 'What is left is SHA-1: use an ECDSA P-256 certificate, or allow legacy algorithms.'
-          : 'Use a certificate with an ECDSA P-256 key, or allow more schemes.',
+          ? 'What is left is SHA-1: use an ECDSA P-256 key, or allow legacy algorithms.'
+          : 'Use an ECDSA P-256 key, or allow more schemes.',
     },
   );
 }

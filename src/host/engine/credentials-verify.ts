@@ -14,6 +14,7 @@ import {
   formatName,
   identityMatchesCertificate,
   identityMismatch,
+  keyFingerprint,
   matchStrength,
   Oid,
   sameCertificate,
@@ -21,6 +22,7 @@ import {
 import { AuthMethod, CertEncoding, nameOf } from '../../core/wire/iana.ts';
 import type { Keyring, TrustedCertificate } from './credentials-keyring.ts';
 import { daysLeft } from './credentials-list.ts';
+import { isPinned, trustsPaths, verifyPinned } from './credentials-raw.ts';
 import { formatOwners, verifyShared } from './credentials-secrets.ts';
 import { missingSecret, prfOf } from './credentials-sign.ts';
 
@@ -35,12 +37,23 @@ type Verified = Extract<AskAnswers['verify'], { ok: true }>;
 export function verify(keyring: Keyring, ask: VerifyAsk, at: number): Verified {
   const able = ask.candidates.filter(({ remote }) => methodFits(remote.auth, ask.method));
   if (able.length === 0) throw wrongMethod(ask);
-  return ask.method === AuthMethod.SHARED_KEY_MIC ? bySecret(keyring, ask, able) : new SignatureCheck(keyring, ask, at).run(able);
+  return ask.method === AuthMethod.SHARED_KEY_MIC ? bySecret(keyring, ask, able) : bySignature(keyring, ask, able, at);
 }
 
 function methodFits(auth: Candidate['remote']['auth'], method: number): boolean {
   if (auth !== 'any' && auth !== (method === AuthMethod.SHARED_KEY_MIC ? 'psk' : 'pubkey')) return false;
   return method === AuthMethod.SHARED_KEY_MIC || SIGNATURES.has(method);
+}
+
+/** By a pinned key first, then by a path of certificates; a peer that sent its key raw hears about the key. */
+function bySignature(keyring: Keyring, ask: VerifyAsk, able: readonly Candidate[], at: number): Verified {
+  const pinned = able.filter(isPinned);
+  const outcome = pinned.length === 0 ? undefined : verifyPinned(keyring, ask, pinned);
+  if (outcome !== undefined && !(outcome instanceof AuthenticationFailure)) return outcome;
+  const paths = able.filter(trustsPaths);
+  const raw = ask.certificates[0]?.encoding === CertEncoding.RAW_PUBLIC_KEY;
+  if (outcome !== undefined && (raw || paths.length === 0)) throw outcome;
+  return new SignatureCheck(keyring, ask, at).run(paths);
 }
 
 function bySecret(keyring: Keyring, ask: VerifyAsk, able: readonly Candidate[]): Verified {
@@ -208,6 +221,14 @@ class SignatureCheck {
   #noCertificate(): CertificateFailure {
     const encodings = this.#ask.certificates.map(({ encoding }) => nameOf(CertEncoding, encoding));
     const who = formatIdentity(this.#ask.id);
+    const raw = this.#ask.certificates.find(({ encoding }) => encoding === CertEncoding.RAW_PUBLIC_KEY);
+    if (raw !== undefined)
+      return certificateFailure(
+        'CERTIFICATE_MISSING',
+        `${who} sent a raw public key, ${keyFingerprint(raw.data)}, where a certificate is expected`,
+        'Compare the fingerprint with that which the peer shows of its own key; if they are the same, add it to pubkeys of the remote section.',
+        'RFC 7670 §4',
+      );
     return encodings.length > 0
       ? certificateFailure(
           'CERTIFICATE_MISSING',

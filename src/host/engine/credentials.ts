@@ -6,16 +6,20 @@ import {
   certificateTitle,
   formatName,
   type IdentityPattern,
+  keyFingerprint,
+  type PinnedKey,
   parseCertificate,
   parseIdentity,
   parseIdentityPattern,
   parsePem,
+  parsePinnedKey,
+  readPublicKey,
   sameCertificate,
 } from '../../core/pki/index.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
 import type { Credentials } from './asks.ts';
 import { CertificateCache } from './credentials-cache.ts';
-import type { CredentialOptions, OwnCertificate, TrustedCertificate } from './credentials-keyring.ts';
+import type { CredentialOptions, OwnCertificate, OwnRawKey, TrustedCertificate } from './credentials-keyring.ts';
 import { type LoadedCredential, listLoaded } from './credentials-list.ts';
 import { PostQuantumKeys } from './credentials-ppk.ts';
 import { SharedSecrets } from './credentials-secrets.ts';
@@ -46,6 +50,8 @@ export class CredentialStore implements Credentials {
   #keys: { readonly spki: Uint8Array; readonly key: KeyObject }[] = [];
   #authorities: TrustedCertificate[] = [];
   #peers: TrustedCertificate[] = [];
+  #rawKeys: OwnRawKey[] = [];
+  #pinned: (PinnedKey & { readonly handle: string })[] = [];
   #intermediates: { readonly handle: string; readonly certificate: Certificate }[] = [];
   #unnamed = 0;
 
@@ -83,6 +89,29 @@ export class CredentialStore implements Credentials {
     const spki = exportSpki(key);
     this.#keys.push({ spki, key });
     this.#own = this.#own.map((each) => (equalBytes(each.certificate.spki, spki) ? { ...each, key } : each));
+  }
+
+  /** A private key of our own that goes without certificate (RFC 7670). Returns the handle: the fingerprint, unless there is another. */
+  addRawKey(source: CredentialSource, options: HandleOption & { readonly passphrase?: string } = {}): string {
+    const key = importPrivateKey(source, options.passphrase);
+    const spki = exportSpki(key);
+    const handle = options.handle ?? keyFingerprint(spki);
+    this.#rawKeys = [...this.#rawKeys.filter((each) => !(each.handle === handle && equalBytes(each.spki, spki))), { handle, spki, key }];
+    return handle;
+  }
+
+  /**
+   * Trusts whoever holds the private half of this key (RFC 7670): a text as `parsePinnedKey` reads it, or the octets of a PEM or DER file.
+   * Returns the handle: the fingerprint, unless there is another.
+   */
+  addPeerKey(source: CredentialSource, options: HandleOption = {}): string {
+    const pinned = typeof source === 'string' ? parsePinnedKey(source) : readPublicKey(source);
+    const handle = options.handle ?? pinned.fingerprint;
+    this.#pinned = [
+      ...this.#pinned.filter((each) => each.handle !== handle || each.fingerprint !== pinned.fingerprint),
+      { ...pinned, handle },
+    ];
+    return handle;
   }
 
   /** Trusts one peer's certificate as it is, whoever issued it. Also found by identity where the peer sends no certificate. */
@@ -129,16 +158,19 @@ export class CredentialStore implements Credentials {
   remove(handle: string): boolean {
     const others = <T extends { readonly handle: string }>(list: readonly T[]): T[] => list.filter((each) => each.handle !== handle);
     const gone = this.#own.filter((each) => each.handle === handle);
-    const before = this.#own.length + this.#authorities.length + this.#peers.length;
+    const count = () => this.#own.length + this.#authorities.length + this.#peers.length + this.#rawKeys.length + this.#pinned.length;
+    const before = count();
     this.#own = others(this.#own);
     this.#authorities = others(this.#authorities);
     this.#peers = others(this.#peers);
+    this.#rawKeys = others(this.#rawKeys);
+    this.#pinned = others(this.#pinned);
     this.#intermediates = others(this.#intermediates);
     this.#keys = this.#keys.filter(({ spki }) => holdsKey(this.#own, spki) || !holdsKey(gone, spki));
     this.#cache.forgetPaths();
     const secretGone = this.#secrets.remove(handle);
     const ppkGone = this.#postQuantum.remove(handle);
-    return secretGone || ppkGone || this.#own.length + this.#authorities.length + this.#peers.length < before;
+    return secretGone || ppkGone || count() < before;
   }
 
   clear(): void {
@@ -148,6 +180,8 @@ export class CredentialStore implements Credentials {
     this.#keys = [];
     this.#authorities = [];
     this.#peers = [];
+    this.#rawKeys = [];
+    this.#pinned = [];
     this.#intermediates = [];
     this.#cache.forgetPaths();
   }
@@ -179,6 +213,8 @@ export class CredentialStore implements Credentials {
       options: this.#options,
       own: this.#own,
       authorities: this.#authorities,
+      rawKeys: this.#rawKeys,
+      pinned: this.#pinned,
       peers: this.#peers,
       intermediates: this.#intermediates.map(({ certificate }) => certificate),
       secrets: this.#secrets,

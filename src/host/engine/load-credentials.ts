@@ -1,4 +1,5 @@
-import { fromUtf8, TunnelwrightError } from '../../core/bytes/index.ts';
+import { ConfigError, fromUtf8, TunnelwrightError } from '../../core/bytes/index.ts';
+import { type PinnedKey, parsePinnedKey, readPublicKey } from '../../core/pki/index.ts';
 import type { CredentialStore } from './credentials.ts';
 
 /** Credentials as octets, however they were read (`readCredentials` of product/config makes this of a configuration). */
@@ -7,10 +8,14 @@ export interface CredentialMaterial {
     readonly handle: string;
     readonly certificates: readonly NamedOctets[];
     readonly key: (NamedOctets & { readonly passphrase: Uint8Array | undefined }) | undefined;
+    /** Without certificates: of which one has to be the public half of the key (RFC 7670). */
+    readonly publicKeys?: readonly (string | NamedOctets)[] | undefined;
   }[];
   readonly authorities: readonly { readonly handle: string; readonly certificate: NamedOctets }[];
   /** Certificates of peers that are trusted as they are. */
   readonly peers?: readonly { readonly handle: string; readonly certificate: NamedOctets }[];
+  /** Public keys of peers that are trusted as they are (RFC 7670): text as `parsePinnedKey` reads it, or what a file holds. */
+  readonly peerKeys?: readonly { readonly handle: string; readonly key: string | NamedOctets }[];
   readonly psks: readonly {
     readonly name: string;
     readonly owners: Parameters<CredentialStore['addPsk']>[0];
@@ -33,12 +38,22 @@ export function loadCredentials(store: CredentialStore, material: CredentialMate
     for (const { handle, certificate } of material.authorities) about(certificate, () => store.addAuthority(certificate.data, { handle }));
     for (const { handle, certificate } of material.peers ?? [])
       about(certificate, () => store.addPeerCertificate(certificate.data, { handle }));
-    for (const { handle, certificates, key } of material.certificates) {
+    for (const { handle, key } of material.peerKeys ?? []) {
+      if (typeof key === 'string') store.addPeerKey(key, { handle });
+      else about(key, () => store.addPeerKey(key.data, { handle }));
+    }
+    for (const { handle, certificates, key, publicKeys = [] } of material.certificates) {
+      if (certificates.length === 0 && key !== undefined) {
+        about(key, () => {
+          store.addRawKey(key.data, { handle, ...phrase(key.passphrase) });
+          checkHalves(store, handle, publicKeys);
+        });
+        continue;
+      }
       for (const certificate of certificates) about(certificate, () => store.addCertificate(certificate.data, { handle }));
       // A key that is not named stands in the file of its certificate.
       for (const file of key === undefined ? certificates : [key]) {
-        const passphrase = key?.passphrase;
-        about(file, () => store.addPrivateKey(file.data, passphrase === undefined ? {} : { passphrase: fromUtf8(passphrase) }));
+        about(file, () => store.addPrivateKey(file.data, phrase(key?.passphrase)));
       }
     }
     for (const { name, owners, secret } of material.psks) store.addPsk(owners, secret, { handle: name });
@@ -51,6 +66,19 @@ export function loadCredentials(store: CredentialStore, material: CredentialMate
     for (const { secret } of [...material.psks, ...(material.ppks ?? [])]) secret.fill(0);
   }
 }
+
+function checkHalves(store: CredentialStore, handle: string, publicKeys: readonly (string | NamedOctets)[]): void {
+  const fits = ({ fingerprint }: PinnedKey) =>
+    store.loaded(0).some((each) => each.kind === 'public key' && each.handle === handle && each.fingerprint === fingerprint);
+  const pins = publicKeys.map((key) => (typeof key === 'string' ? parsePinnedKey(key) : readPublicKey(key.data)));
+  if (pins.length === 0 || pins.some(fits)) return;
+  throw new ConfigError('the private key is not that of pubkeys', {
+    code: 'KEY_MISMATCH',
+    hint: 'Leave pubkeys out of the local section: the public key follows from the private one.',
+  });
+}
+
+const phrase = (passphrase: Uint8Array | undefined) => (passphrase === undefined ? {} : { passphrase: fromUtf8(passphrase) });
 
 function about(file: NamedOctets, load: () => void): void {
   try {

@@ -7,6 +7,7 @@ import type { Identification } from '../../core/wire/payloads/types.ts';
 import { compileChild } from './compile-child.ts';
 import type { CompileContext } from './compile-context.ts';
 import { anonymousPeer, anonymousSelf } from './compile-null.ts';
+import { ownRawKey, peerKeys } from './compile-raw-keys.ts';
 import type { AuthoritySource, CompiledConnection, FileReference, PpkSource, PskSource, TrustedSource } from './compiled.ts';
 import { CLIENT_RETRANSMISSION, DEFAULTS, SITE_RETRANSMISSION } from './defaults.ts';
 import { parseProposals } from './proposals.ts';
@@ -136,13 +137,18 @@ function localAuth(
       return { auth: 'psk', id, ...schemes };
     }
     case 'pubkey': {
-      if (round.certs === undefined)
-        throw context.error(
-          [...path, 'certs'],
-          'is missing: with auth: pubkey we prove who we are with a certificate',
-          'Add certs and key, or use auth: psk.',
-        );
       const credential = `${name}.local[0]`;
+      if (round.certs === undefined) {
+        if (round.key === undefined)
+          throw context.error(
+            [...path, 'certs'],
+            'is missing: with auth: pubkey we prove who we are with a certificate, or with a raw key',
+            'Add certs and key, or key alone for a raw public key (RFC 7670), or use auth: psk.',
+          );
+        return ownRawKey(round, path, credential, context);
+      }
+      if (round.pubkeys !== undefined)
+        throw context.error([...path, 'pubkeys'], 'a key goes with its certificate or raw, not both', 'Leave out certs or pubkeys.');
       const certificates = round.certs.map((file, i) => context.file([...path, 'certs', i], file));
       context.certificates.push({
         handle: credential,
@@ -178,19 +184,20 @@ function remoteAuth(
     case 'pubkey': {
       const issuers = round.cacerts?.map((file, i) => trusted(context.authorities, context.file([...path, 'cacerts', i], file)));
       const peers = round.certs?.map((file, i) => trusted(context.peers, context.file([...path, 'certs', i], file)));
+      const publicKeys = peerKeys(round, path, context);
       // Whoever is named here is trusted alone; an empty list would mean everybody that any connection trusts.
       const handles =
-        issuers === undefined && peers === undefined
+        issuers === undefined && peers === undefined && publicKeys.length === 0
           ? authorities.map((authority) => authority.handle)
           : [...(issuers ?? []), ...(peers ?? [])];
-      if (handles.length === 0)
+      if (handles.length === 0 && publicKeys.length === 0)
         throw context.error(
           path,
           'no authority is trusted for this peer, so no certificate of it would be',
-          'Add cacerts here, or authorities at the top.',
+          'Add cacerts here, or authorities at the top; or pubkeys here for a peer without certificate.',
           'AUTHORITY_MISSING',
         );
-      return { auth: 'pubkey', ...common, authorities: handles };
+      return { auth: 'pubkey', ...common, authorities: handles, ...(publicKeys.length === 0 ? {} : { publicKeys }) };
     }
     case 'null':
       return anonymousPeer(round, path, { connection, dialable: isDialable(connection.remote_addrs) }, settings, context);

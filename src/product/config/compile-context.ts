@@ -1,6 +1,6 @@
 import type { ConfigError } from '../../core/bytes/errors.ts';
 import type { Proposal } from '../../core/wire/payloads/types.ts';
-import type { CertificateSource, ConfigWarning, FileReference, TrustedSource } from './compiled.ts';
+import type { CertificateSource, ConfigWarning, CredentialSources, FileReference, TrustedSource } from './compiled.ts';
 import { optInWarnings } from './proposals.ts';
 import { errorAt, type Path, type Source } from './source.ts';
 import { unsupportedAt } from './unsupported.ts';
@@ -14,6 +14,8 @@ export class CompileContext {
   readonly authorities = new Map<string, TrustedSource>();
   /** Certificates of peers that are trusted as they are, likewise. */
   readonly peers = new Map<string, TrustedSource>();
+  /** Public keys of peers, likewise. */
+  readonly peerKeys = new Map<string, CredentialSources['peerKeys'][number]>();
   readonly #source: Source;
   readonly #resolve: (path: string) => string;
 

@@ -34,6 +34,7 @@ export function compile(config: LoadedConfig): CompiledConfig {
       certificates: context.certificates,
       authorities: [...authorities, ...[...context.authorities.values()].map((named) => ({ ...named, crlUris: [], ocspUris: [] }))],
       peers: [...context.peers.values()],
+      peerKeys: [...context.peerKeys.values()],
       psks,
       ppks,
       passphrases: compilePassphrases(settings, context),

@@ -67,6 +67,8 @@ export interface CredentialSources {
   readonly authorities: readonly AuthoritySource[];
   /** Certificates of peers that are trusted as they are, whoever issued them; handles are used like those of authorities. */
   readonly peers: readonly TrustedSource[];
+  /** Public keys of peers (RFC 7670): text as `parsePinnedKey` reads it, or a file. `RemoteAuth.publicKeys` holds the handles. */
+  readonly peerKeys: readonly { readonly handle: string; readonly key: string | FileReference }[];
   readonly psks: readonly PskSource[];
   readonly ppks: readonly PpkSource[];
   readonly passphrases: readonly { readonly file: string; readonly secret: SecretSource }[];
@@ -74,10 +76,12 @@ export interface CredentialSources {
 
 export interface CertificateSource {
   readonly handle: string;
-  /** Candidates; each file may hold a chain behind its first certificate. */
+  /** Candidates; each file may hold a chain behind its first certificate. None: the key goes without (RFC 7670). */
   readonly certificates: readonly FileReference[];
   /** Undefined: the key stands in the file of the certificate. */
   readonly key: FileReference | undefined;
+  /** Of which one has to be the public half of the key. */
+  readonly publicKeys?: readonly (string | FileReference)[] | undefined;
 }
 
 export interface TrustedSource {

@@ -19,6 +19,7 @@ export interface RawCredentials {
     readonly handle: string;
     readonly certificates: readonly RawFile[];
     readonly key: (RawFile & { readonly passphrase: Uint8Array | undefined }) | undefined;
+    readonly publicKeys: readonly (string | RawFile)[];
   }[];
   readonly authorities: readonly {
     readonly handle: string;
@@ -27,6 +28,7 @@ export interface RawCredentials {
     readonly ocspUris: readonly string[];
   }[];
   readonly peers: readonly { readonly handle: string; readonly certificate: RawFile }[];
+  readonly peerKeys: readonly { readonly handle: string; readonly key: string | RawFile }[];
   readonly psks: readonly {
     readonly name: string;
     readonly owners: CredentialSources['psks'][number]['owners'];
@@ -53,7 +55,9 @@ export async function readCredentials(sources: CredentialSources, files: Credent
       source.key === undefined
         ? undefined
         : { ...(await read(source.key, (path) => files.readSecretFile(path))), passphrase: passphrases.get(source.key.path) };
-    certificates.push({ handle: source.handle, certificates: candidates, key });
+    const publicKeys: (string | RawFile)[] = [];
+    for (const each of source.publicKeys ?? []) publicKeys.push(await readKey(each, files));
+    certificates.push({ handle: source.handle, certificates: candidates, key, publicKeys });
   }
   const authorities: RawCredentials['authorities'][number][] = [];
   for (const source of sources.authorities)
@@ -61,6 +65,8 @@ export async function readCredentials(sources: CredentialSources, files: Credent
   const peers: RawCredentials['peers'][number][] = [];
   for (const { handle, certificate } of sources.peers)
     peers.push({ handle, certificate: await read(certificate, (path) => files.readFile(path)) });
+  const peerKeys: RawCredentials['peerKeys'][number][] = [];
+  for (const { handle, key } of sources.peerKeys) peerKeys.push({ handle, key: await readKey(key, files) });
   const psks: RawCredentials['psks'][number][] = [];
   for (const { name, owners, secret } of sources.psks) {
     const octets = await readSecret(secret, files);
@@ -73,14 +79,15 @@ export async function readCredentials(sources: CredentialSources, files: Credent
     if (octets.length < SHORT_PPK) warnings.push(shortPpk(secret.place, octets.length));
     ppks.push({ name, ids, secret: octets });
   }
-  return { certificates, authorities, peers, psks, ppks, warnings };
+  return { certificates, authorities, peers, peerKeys, psks, ppks, warnings };
 }
 
 /** Another one for other credentials: whoever was let in by some of these is not by some of those. */
-export function digestOf({ certificates, authorities, peers, psks, ppks }: RawCredentials): Uint8Array {
+export function digestOf({ certificates, authorities, peers, peerKeys, psks, ppks }: RawCredentials): Uint8Array {
   const parts = [
     ...certificates.flatMap((each) => [utf8(each.handle), ...each.certificates.map(({ data }) => data)]),
     ...[...authorities, ...peers].flatMap(({ handle, certificate }) => [utf8(handle), certificate.data]),
+    ...peerKeys.flatMap(({ handle, key }) => [utf8(handle), typeof key === 'string' ? utf8(key) : key.data]),
     ...psks.flatMap(({ name, owners, secret }) => [utf8(name), utf8(owners.map(formatIdentityPattern).join()), secret]),
     ...ppks.flatMap(({ name, secret }) => [utf8(name), secret]),
   ];
@@ -127,6 +134,9 @@ function decoded(data: Uint8Array, place: Place): Uint8Array {
   if (!secret.ok) throw errorAt(place, secret.message, secret.hint, 'SECRET_FORM');
   return secret.value;
 }
+
+const readKey = (key: string | FileReference, files: CredentialFiles): string | Promise<RawFile> =>
+  typeof key === 'string' ? key : read(key, (path) => files.readFile(path));
 
 /** A certificate is public, unless its private key stands beside it in the same file. */
 async function readCertificate(file: FileReference, files: CredentialFiles): Promise<RawFile> {

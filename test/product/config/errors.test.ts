@@ -214,7 +214,7 @@ describe('what fits the schema but not itself', () => {
     [
       'no certificate',
       road('').replace('local: {auth: psk, id: us}', 'local: {auth: pubkey}'),
-      'tunnelwright.yaml:5:5 connections.road.local.certs: is missing: with auth: pubkey we prove who we are with a certificate',
+      'tunnelwright.yaml:5:5 connections.road.local.certs: is missing: with auth: pubkey we prove who we are with a certificate, or with a raw key',
       /^Add certs and key/,
     ],
     [

@@ -33,7 +33,7 @@ describe('forms', () => {
 });
 
 describe('the digest of credentials', () => {
-  const empty = { certificates: [], authorities: [], peers: [], psks: [], ppks: [], warnings: [] };
+  const empty = { certificates: [], authorities: [], peers: [], peerKeys: [], psks: [], ppks: [], warnings: [] };
   const psk = (name: string, secret: string) => ({ name, owners: [], secret: utf8(secret) });
   const digest = (...psks: ReturnType<typeof psk>[]) => toHex(digestOf({ ...empty, psks }));
 

@@ -31,7 +31,8 @@ export function* authenticateSelf(sa: IkeSa, connection: Connection, material: A
     prf: keys.suite.prf,
     peerHashes: peer.hashes,
     certificateAuthorities: peer.authorities,
-    sendCertificates: connection.sendCert === 'always' || (connection.sendCert === 'ifasked' && peer.certificatesWanted),
+    sendCertificates: sends(connection, peer.certificatesWanted),
+    sendRawKey: sends(connection, peer.rawKeysWanted),
   });
   if (!answer.ok) throw answer.error;
   sa.localId = answer.id;
@@ -82,11 +83,13 @@ export function* verifyPeer(
   if (!answer.ok) throw answer.error;
   const connection = candidates.find((c) => c.name === answer.connection);
   if (connection === undefined) throw noAuthentication({ name: answer.connection }, 'remote');
-  sa.remoteId = id;
+  sa.remoteId = answer.id ?? id;
   sa.remoteAuth = nameOf(AuthMethod, auth.method);
-  world.notice({ kind: 'peer', ikeSa: sa.id, id, method: auth.method, description: answer.description });
+  world.notice({ kind: 'peer', ikeSa: sa.id, id: sa.remoteId, method: auth.method, description: answer.description });
   return connection;
 }
+
+const sends = ({ sendCert }: Connection, wanted: boolean): boolean => sendCert === 'always' || (sendCert === 'ifasked' && wanted);
 
 /** The responder keeps those connections whose own identity is the one the initiator asked for in IDr, if it asked (RFC 7296 §1.2). */
 export function candidatesFor(connections: readonly Connection[], payloads: readonly Payload[]): Connection[] {

@@ -1,20 +1,31 @@
-import { concat } from '../../bytes/bytes.ts';
+import { concat, EMPTY } from '../../bytes/bytes.ts';
 import { CertEncoding, type CertreqPayload, NotifyType, type Payload } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { findAll, findNotify, notify } from '../notifies.ts';
-import type { Connection } from '../policy.ts';
+import type { Connection, RemoteAuth } from '../policy.ts';
 import type { World } from '../world.ts';
 
-/** RFC 7296 §3.7: the authorities we trust, as SHA-1 hashes of their public keys; sent only when a certificate is wanted. */
+/**
+ * RFC 7296 §3.7: the authorities we trust, as SHA-1 hashes of their public keys; sent only when a certificate is wanted. Where keys are
+ * pinned, a request for those, which names nobody (RFC 7670 §3).
+ */
 export function certificateRequests(world: World, connections: readonly Connection[]): CertreqPayload[] {
-  const wanted = connections.some((c) => c.sendCertreq && c.remote.some((r) => r.auth === 'pubkey' || r.auth === 'any'));
-  const authorities = world.options.certificateAuthorities ?? [];
-  if (!wanted || authorities.length === 0) return [];
-  return [{ kind: 'CERTREQ', encoding: CertEncoding.X509_SIGNATURE, authorities: concat(...authorities) }];
+  const asking = connections.flatMap((c) => (c.sendCertreq ? c.remote.filter((r) => r.auth === 'pubkey' || r.auth === 'any') : []));
+  const authorities = asking.some(takesCertificates) ? (world.options.certificateAuthorities ?? []) : [];
+  return [
+    ...(authorities.length === 0 ? [] : [request(CertEncoding.X509_SIGNATURE, concat(...authorities))]),
+    ...(asking.some(hasPinnedKeys) ? [request(CertEncoding.RAW_PUBLIC_KEY, EMPTY)] : []),
+  ];
 }
 
+const request = (encoding: number, authorities: Uint8Array): CertreqPayload => ({ kind: 'CERTREQ', encoding, authorities });
+const hasPinnedKeys = ({ publicKeys = [] }: RemoteAuth): boolean => publicKeys.length > 0;
+const takesCertificates = (remote: RemoteAuth): boolean => !hasPinnedKeys(remote) || (remote.authorities?.length ?? 0) > 0;
+
 export function noteCertificateRequests(sa: IkeSa, payloads: readonly Payload[]): void {
-  const requests = findAll(payloads, 'CERTREQ').filter((p) => p.encoding === CertEncoding.X509_SIGNATURE);
+  const all = findAll(payloads, 'CERTREQ');
+  if (all.some((p) => p.encoding === CertEncoding.RAW_PUBLIC_KEY)) sa.peer.rawKeysWanted = true;
+  const requests = all.filter((p) => p.encoding === CertEncoding.X509_SIGNATURE);
   if (requests.length === 0) return;
   sa.peer.certificatesWanted = true;
   sa.peer.authorities = requests.flatMap((p) => hashesOf(p.authorities)).slice(0, MAX_AUTHORITIES);

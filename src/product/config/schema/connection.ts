@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { schemeWords } from '../../../core/crypto/signatures/schemes.ts';
 import { count, duration, flag, integer, listOf, path, port, quantity, text, words } from '../formats.ts';
 import { identity, identityPattern } from '../identities.ts';
+import { publicKey } from '../public-keys.ts';
 import { type AddressRange, invalid, isHostName, type Parsed, parseAddressRange, quoted, valid } from '../values.ts';
 import { child } from './child.ts';
 import { key, named, nearest, orEmpty, required, section } from './section.ts';
@@ -73,14 +74,21 @@ const localRound = section({
   id: key(
     identity,
     'Who we say we are: a DNS name, user@domain, an IP address, a distinguished name, or TYPE:value.',
-    'the subject of the certificate, else our address',
+    'the subject of the certificate, the fingerprint of a raw public key, else our address',
   ),
   certs: key(
     listOf(path),
     'Certificates to choose from, by the authorities the peer asks for; a PEM file may hold the chain behind the first.',
   ),
-  key: key(path, 'The private key of these certificates, readable by its owner alone.', 'a key that stands in the same file'),
-  pubkeys: key(listOf(path), 'Raw public keys to choose from (RFC 7670).'),
+  key: key(
+    path,
+    'The private key of these certificates, readable by its owner alone. Without certs it goes as a raw public key (RFC 7670).',
+    'a key that stands in the same file',
+  ),
+  pubkeys: key(
+    listOf(publicKey),
+    'The raw public key that goes with key (RFC 7670). It may be left out; where it is given, it has to fit.',
+  ),
   schemes,
   eap_method: key(z.string(), 'The EAP method to use.', 'what the server asks for'),
   eap_id: key(z.string(), 'The EAP-Identity.', 'id'),
@@ -104,7 +112,10 @@ const remoteRound = section({
   ),
   cacerts: key(listOf(path), 'Certificates of the authorities that may have issued the certificate of the peer.', 'all of `authorities`'),
   certs: key(listOf(path), 'Accept exactly these certificates.'),
-  pubkeys: key(listOf(path), 'Accept exactly these raw public keys (RFC 7670).'),
+  pubkeys: key(
+    listOf(publicKey),
+    'Accept exactly these public keys, whatever the peer calls itself (RFC 7670): raw or in a certificate that nobody else vouches for.',
+  ),
   ca_id: key(identityPattern, 'The subject that a CA on the path must have.'),
   cert_policy: key(
     listOf(z.string().regex(/^\d+(\.\d+)+$/, { error: 'is not an object identifier' })),
