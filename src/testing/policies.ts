@@ -78,7 +78,6 @@ export const connectionPolicy = (changes: Partial<Connection> = {}): Connection 
   redirect: { follow: false, most: 5, within: 300_000 },
   resumption: false,
   crashDetection: false,
-
   ...changes,
 });
 

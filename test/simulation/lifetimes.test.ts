@@ -274,6 +274,13 @@ describe('PFS is told where it shows', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test('additional key exchanges are named along with the first (RFC 9370)', () => {
+    const [hybrid, plain] = ['aes128gcm16-x25519-ke1_ecp256', 'aes128gcm16-x25519'].map((words) => [espProposal(words)]);
+    const { a, b } = rekey({ proposals: hybrid!, pfs: 'require' }, { proposals: plain!, pfs: 'require' });
+    expect(b.heard('failed')[0]!.error.message).toContain('the peer offers x25519-ke1_ecp256; we accept x25519');
+    expect(a.heard('failed')[0]!.error.message).toContain('we offered x25519-ke1_ecp256');
+  });
+
   test.each([
     ['prefer and off', { proposals: X, pfs: 'prefer' }, { proposals: X, pfs: 'off' }, ''],
     ['off and prefer', { proposals: X, pfs: 'off' }, { proposals: X, pfs: 'prefer' }, ''],

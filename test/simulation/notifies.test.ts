@@ -63,6 +63,7 @@ describe('ESP_TFC_PADDING_NOT_SUPPORTED (RFC 7296 §1.3.1)', () => {
     expect(log).toContain('ESP_TFC_PADDING_NOT_SUPPORTED');
     const payload = utf8('as long as it is');
     const child = b.plane.children.at(-1)!;
+    expect(b.plane.children.map(({ spec }) => spec.unpadded)).toEqual([undefined, true]);
     // header, IV, payload, trailer to a multiple of four, ICV
     expect(b.plane.seal(child.id, payload)).toHaveLength(8 + 8 + 20 + 16);
   });

@@ -39,6 +39,8 @@ export class OutboundSa {
   /** Last sequence number used. */
   #high: number;
   #low: number;
+  /** Added to the upper half of counter IVs: another in every life that goes on under the same keys. */
+  #epoch = 0;
   /** IVs drawn in advance; each is used once. */
   #ivs: Uint8Array = EMPTY;
   #ivAt = 0;
@@ -121,6 +123,15 @@ export class OutboundSa {
     this.#low = over ? 0xffffffff : low % 2 ** 32;
   }
 
+  /**
+   * Counter IVs go on in a range of their own, so that they differ even from those of a life that the snapshot knows nothing of. IVs that are the
+   * sequence number (RFC 8750) cannot.
+   * @param epoch 32 bits, drawn by chance
+   */
+  beginEpoch(epoch: number): void {
+    this.#epoch = epoch >>> 0;
+  }
+
   snapshot(): OutboundSnapshot {
     return { sequenceHigh: this.#high, sequenceLow: this.#low };
   }
@@ -149,8 +160,8 @@ export class OutboundSa {
   #writeIv(out: Uint8Array, at: number): void {
     switch (this.#cipher.ivKind) {
       case 'counter':
-        // RFC 4106 §3.1, RFC 4309 §3.1, RFC 3686 §3.1: unique under the key; the 64-bit sequence number is.
-        writeU32(out, at, this.#high);
+        // RFC 4106 §3.1, RFC 4309 §3.1, RFC 3686 §3.1: unique under the key; the 64-bit sequence number is, in one life.
+        writeU32(out, at, (this.#high + this.#epoch) >>> 0);
         writeU32(out, at + 4, this.#low);
         return;
       case 'random':

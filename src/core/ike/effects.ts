@@ -163,6 +163,8 @@ export interface ChildSaSpec {
   readonly remote: Address;
   /** ESP in UDP (RFC 3948). */
   readonly encap: boolean;
+  /** true: the peer takes no TFC padding (ESP_TFC_PADDING_NOT_SUPPORTED, RFC 7296 §1.3.1); whoever would pad leaves it. */
+  readonly unpadded?: boolean;
   /** false: accept on the inbound SA, but keep sending on the SA it replaces until an update says so. */
   readonly outboundActive: boolean;
   /** The child this one takes over from, by a rekeying or by a new authentication: traffic moves over, counters are kept apart. */

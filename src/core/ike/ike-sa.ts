@@ -247,10 +247,6 @@ export class IkeSa {
     this.#keys = withoutProof(this.keys);
   }
 
-  get ivCounter(): bigint {
-    return this.#iv;
-  }
-
   counterIv(length: number): Uint8Array {
     const iv = new Uint8Array(length);
     new DataView(iv.buffer).setBigUint64(length - 8, this.#iv++);

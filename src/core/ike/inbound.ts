@@ -146,6 +146,7 @@ function answer(world: World, sa: IkeSa, request: Inbound, reply: Reply, request
     summary: outcomeOf(request.exchange, reply.payloads),
   });
   reply.afterwards?.();
+  world.pump(sa);
 }
 
 /** What cannot be sent, say a chain of certificates without fragmentation, ends the IKE SA: the peer cannot go on without the answer. */

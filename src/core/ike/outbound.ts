@@ -164,7 +164,10 @@ function takeNext(sa: IkeSa): Job | undefined {
   if (active.some(isAlone)) return undefined;
   for (const [at, job] of jobs.entries()) {
     if (isAlone(job)) return running === 0 ? jobs.splice(at, 1)[0] : undefined;
-    if (!active.some((other) => isAboutTheSame(job, other))) return jobs.splice(at, 1)[0];
+    const [child] = job.about ?? [];
+    // what is asked of a child that is still being installed waits for that
+    const early = child !== undefined && sa.children.get(child)?.is('installing');
+    if (!early && !active.some((other) => isAboutTheSame(job, other))) return jobs.splice(at, 1)[0];
   }
   return undefined;
 }
@@ -225,9 +228,15 @@ function noAnswer(sa: IkeSa, exchange: number, after: number): TimedOut {
     code: 'PEER_SILENT',
     section: 'RFC 7296 §2.4',
     hint: connecting
-      ? 'Is the address right, is the gateway running, and do firewalls let UDP 500 and 4500 through?'
+      ? `Is the address right, is the gateway running, and do firewalls let ${portsOf(sa)} through?`
       : 'The path or the peer is down; the connection comes back when it answers again.',
   });
+}
+
+/** UDP ports of the peer, as configured: the one we begin with, and the one we go on with where there is a NAT. */
+function portsOf({ remote, connection }: IkeSa): string {
+  const ports = new Set([remote.port, connection?.remoteNatPort ?? remote.port]);
+  return `UDP ${[...ports].join(' and ')}`;
 }
 
 /**

@@ -1,4 +1,5 @@
-import { TimedOut, type TunnelwrightError } from '../bytes/errors.ts';
+import { NegotiationFailure, PeerRefused, TimedOut, type TunnelwrightError } from '../bytes/errors.ts';
+import { NotifyType } from '../wire/index.ts';
 import type { Millis } from './effects.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { putOffReconnect } from './tasks/redirect.ts';
@@ -11,13 +12,14 @@ export class Reconnects {
 
   /**
    * @param stood how long the IKE SA that ended was up: one that ends as soon as it stands is no success
+   * @param least not before
    * @returns when to try next: soon the first time, then ever later.
    */
-  failed(connection: string, now: Millis, stood: Millis): { readonly timer: Timer; readonly at: Millis } {
+  failed(connection: string, now: Millis, stood: Millis, least: Millis): { readonly timer: Timer; readonly at: Millis } {
     const entry = this.#entries.get(connection) ?? { timer: newTimer('reconnect', connection), failures: 0, trying: true };
     this.#entries.set(connection, entry);
     if (stood >= STEADY) entry.failures = 0;
-    const delay = Math.min(FIRST_DELAY * 2 ** entry.failures, LONGEST_DELAY);
+    const delay = Math.max(least, Math.min(FIRST_DELAY * 2 ** entry.failures, LONGEST_DELAY));
     entry.failures++;
     entry.trying = true;
     return { timer: entry.timer, at: now + delay };
@@ -58,7 +60,7 @@ export function scheduleReconnect(world: World, sa: IkeSa, error: TunnelwrightEr
   const retries = !wasUp && sa.originalRole === 'initiator' && world.reconnects.pending(connection.name);
   if ((!(wasUp && wanted) && !retries) || standsOtherwise(world, sa)) return;
   const stood = world.now - (sa.establishedAt ?? world.now);
-  const { timer, at } = world.reconnects.failed(connection.name, world.now, stood);
+  const { timer, at } = world.reconnects.failed(connection.name, world.now, stood, lacksAddress(error) ? ADDRESS_DELAY : 0);
   world.arm(timer, at);
 }
 
@@ -68,6 +70,13 @@ function standsOtherwise(world: World, { connection, remoteId }: IkeSa): boolean
   return [...world.provenAs(remoteId)].some((other) => other.connection?.name === connection?.name && other.isEstablished);
 }
 
+/** A pool that is used up, or a gateway that assigns nothing. */
+const lacksAddress = (error: TunnelwrightError): boolean =>
+  (error instanceof PeerRefused || error instanceof NegotiationFailure) &&
+  (error.notify === NotifyType.INTERNAL_ADDRESS_FAILURE || error.notify === NotifyType.FAILED_CP_REQUIRED);
+
 const FIRST_DELAY: Millis = 500;
 const LONGEST_DELAY: Millis = 30_000;
+/** RFC 7296 §3.15.4: several minutes, as only other clients give addresses back. */
+const ADDRESS_DELAY: Millis = 180_000;
 const STEADY: Millis = 60_000;

@@ -1,5 +1,5 @@
 import type { Address } from '../bytes/ip-address.ts';
-import { ExchangeType, type Identification } from '../wire/index.ts';
+import { EncryptionId, ExchangeType, type Identification } from '../wire/index.ts';
 import { ChildSa } from './child-sa.ts';
 import type { ChildSaSpec, Millis } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
@@ -27,6 +27,8 @@ export interface EndpointSnapshot {
   readonly ikeSas: readonly IkeSaSnapshot[];
   /** Tickets to resume with (RFC 5723). */
   readonly tickets?: readonly WalletSnapshot[] | undefined;
+  /** Tickets of ours that may not be used again, with when they expire (wall clock). */
+  readonly spent?: readonly (readonly [id: string, expires: number])[] | undefined;
 }
 
 interface IkeSaSnapshot {
@@ -38,7 +40,6 @@ interface IkeSaSnapshot {
   readonly remote: Address;
   readonly encap: boolean;
   readonly keys: Omit<IkeKeys, 'primitives'>;
-  readonly ivCounter: bigint;
   readonly nextRequest: number;
   /** Requests from `nextRequest` on that were under way, or are answered behind one that was. */
   readonly underWay?: number;
@@ -87,7 +88,7 @@ interface ChildSaSnapshot {
 /** Only what is established and not about to be replaced: exchanges under way are begun anew by the next life. */
 export function snapshotEndpoint(world: EndpointWorld): EndpointSnapshot {
   const stable = [...world.ikeSas.values()].filter((sa) => sa.isEstablished && sa.connection !== undefined);
-  return { version: 1, ikeSas: stable.map((sa) => snapshotIkeSa(world, sa)), tickets: snapshotWallet(world) };
+  return { version: 1, ikeSas: stable.map((sa) => snapshotIkeSa(world, sa)), tickets: snapshotWallet(world), spent: world.tickets.spent };
 }
 
 /**
@@ -125,6 +126,7 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
     if (rival) awaitDecision(sa, rival);
   }
   restoreWallet(world, snapshot.tickets ?? []);
+  for (const [id, expires] of snapshot.spent ?? []) world.tickets.spend(id, expires, world.wall());
 }
 
 /** Even where nothing was under way, a request may have left after the snapshot. */
@@ -147,7 +149,6 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     remote: sa.remote,
     encap: sa.encap,
     keys: copyKeys(keys),
-    ivCounter: sa.ivCounter,
     nextRequest: sa.window.oldest,
     underWay: sa.window.nextRequest - sa.window.oldest,
     nextExpected: sa.window.nextExpected,
@@ -220,9 +221,8 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
     state: 'established',
     bornAt: world.now,
   });
-  // RFC 5282 §3.1: a counter IV must not repeat; what the former life sent after the snapshot is skipped
   const { primitives } = world.options;
-  sa.setKeys({ ...copyKeys(saved.keys), ...(primitives && { primitives }) }, saved.ivCounter + IV_SKIP);
+  sa.setKeys({ ...copyKeys(saved.keys), ...(primitives && { primitives }) }, firstIv(world));
   const { nextRequest, nextExpected, answers, receiveWindow: receiveSize } = saved;
   sa.window = new MessageWindow({ nextRequest, doubtful: probesOf(saved), nextExpected, answers, receiveSize });
   widen(sa, saved.sendWindow);
@@ -249,6 +249,16 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   world.add(sa);
   world.noteProven(sa);
   return sa;
+}
+
+/**
+ * RFC 5282 §3.1: a counter IV must not come twice under one key, neither after what the former life sent behind its snapshot, nor where one
+ * snapshot is restored twice. So each life counts in a range that it draws; the first one counts from 0.
+ */
+function firstIv({ random }: EndpointWorld): bigint {
+  let epoch = 0n;
+  while (epoch === 0n) epoch = random.secret(EPOCH).reduce((sum, octet) => (sum << 8n) | BigInt(octet), 0n);
+  return epoch << MESSAGES;
 }
 
 function restoreChild(world: EndpointWorld, sa: IkeSa, saved: ChildSaSnapshot): void {
@@ -284,11 +294,23 @@ function restoreChild(world: EndpointWorld, sa: IkeSa, saved: ChildSaSnapshot): 
       world.childTransition(child, 'installed');
       catchUp(world, sa, spec);
       armChildTimers(world, child);
+      renewSoon(world, child);
     },
     (error) => {
       throw error;
     },
   );
+}
+
+/**
+ * A restart skips sequence numbers by the thousand million, of which there are four without ESN, and an implicit IV is nothing else (RFC 8750):
+ * new keys are due, at some time of the next half minute, since a gateway restores many children at once.
+ */
+function renewSoon(world: EndpointWorld, child: ChildSa): void {
+  if (child.suite.esn && !isImplicit(child.suite.encryption)) return;
+  const { rekey } = child.timers;
+  const at = world.now + RENEWAL / 2 + Math.floor((world.random.jitter() * RENEWAL) / 2);
+  if (rekey.slot < 0 || rekey.at > at) world.arm(rekey, at);
 }
 
 function copyKeys(keys: IkeSaSnapshot['keys']): IkeSaSnapshot['keys'] {
@@ -305,7 +327,14 @@ function copyKeys(keys: IkeSaSnapshot['keys']): IkeSaSnapshot['keys'] {
   };
 }
 
+const isImplicit = (encryption: number): boolean =>
+  [EncryptionId.ENCR_AES_CCM_8_IIV, EncryptionId.ENCR_AES_GCM_16_IIV, EncryptionId.ENCR_CHACHA20_POLY1305_IIV].some(
+    (id) => id === encryption,
+  );
+
+const RENEWAL: Millis = 30_000;
 const ENDED = 'deleted by the operator';
-/** Far more messages than a life sends between two snapshots. */
-const IV_SKIP = 1n << 20n;
+/** Of the 64 bits of a counter IV, those that count the messages of one life. */
+const MESSAGES = 24n;
+const EPOCH = 5;
 const INSTALL_DEADLINE: Millis = 30_000;

@@ -79,7 +79,10 @@ export class ChildEntry {
       resume: resume?.outbound,
     });
     // RFC 4303 §3.3.3, RFC 4106 §3.1: neither a sequence number nor an IV may come twice under one key.
-    if (spec.resumed === true) this.outbound.skipAhead(SKIPPED_AFTER_RESTART);
+    if (spec.resumed === true) {
+      this.outbound.skipAhead(SKIPPED_AFTER_RESTART);
+      this.outbound.beginEpoch(options.random.childSpi());
+    }
     this.#limits = spec.resumed === true && !esn ? roomForOneMore(spec.limits, this.outbound.sequence) : spec.limits;
     this.path = path;
     this.local = spec.local;

@@ -27,9 +27,9 @@ export class Ledger extends PacketCapture {
   /** SPIs of the IKE SA that each chosen IKE SPI is one half of. */
   readonly #chosen = new Map<string, string>();
   /** IVs of IKE messages, by sender and SPIs; what went out under them. */
-  readonly #ivs = new Map<string, Map<number, number>>();
-  /** Newest IV of ESP, by sender and SPI. */
-  readonly #newest = new Map<string, number>();
+  readonly #ivs = new Map<string, Map<bigint, number>>();
+  /** Of ESP, by sender and SPI: the newest sequence number, and every IV. */
+  readonly #sealed = new Map<string, { newest: number; readonly ivs: Set<bigint> }>();
 
   /** @param keep every packet stays, for the chart */
   constructor(keep: boolean) {
@@ -88,10 +88,13 @@ export class Ledger extends PacketCapture {
   esp(peer: string, packet: Uint8Array): void {
     const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
     const spi = `${peer} ${view.getUint32(0)}`;
-    const iv = view.getUint32(8) * 2 ** 32 + view.getUint32(12);
-    const newest = this.#newest.get(spi) ?? -1;
-    if (iv <= newest) this.break('fresh', `${peer} sealed ESP ${view.getUint32(0).toString(16)} with IV ${iv} after ${newest}`);
-    this.#newest.set(spi, iv);
+    const [sequence, iv] = [view.getUint32(4), view.getBigUint64(8)];
+    const before = this.#sealed.get(spi) ?? { newest: -1, ivs: new Set<bigint>() };
+    this.#sealed.set(spi, before);
+    if (sequence <= before.newest || before.ivs.has(iv))
+      this.break('fresh', `${peer} sealed ESP ${view.getUint32(0).toString(16)} ${sequence} after ${before.newest}, with IV ${iv}`);
+    before.newest = sequence;
+    before.ivs.add(iv);
   }
 
   /** RFC 5282 §3.1: under one key an IV goes with one message; a copy of it is the same octets (RFC 7296 §2.1). */
@@ -100,9 +103,9 @@ export class Ledger extends PacketCapture {
     if (first !== SK && first !== SKF) return;
     const at = first === SK ? 32 : 36;
     const view = new DataView(data.buffer, data.byteOffset, data.length);
-    const iv = view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4);
+    const iv = view.getBigUint64(at);
     const owner = peer + String.fromCharCode(...data.subarray(0, 16));
-    const used = this.#ivs.get(owner) ?? new Map<number, number>();
+    const used = this.#ivs.get(owner) ?? new Map<bigint, number>();
     this.#ivs.set(owner, used);
     let print = data.length;
     for (const octet of data) print = Math.imul(print ^ octet, 0x01000193);

@@ -196,6 +196,27 @@ describe('outbound SA', () => {
     expect(second.sequence).toBe(0xfffffff0 + 10 + 1000 + 40);
   });
 
+  test('two lives that go on from one snapshot use no counter IV twice, whatever they skip', () => {
+    for (const esn of [false, true]) {
+      const make = (epoch: number) => {
+        const sa = new OutboundSa({
+          spi: SPI,
+          cipher: clearCipher({ ivKind: 'counter', ivLength: 8 }),
+          esn,
+          resume: { sequenceHigh: 0, sequenceLow: 7 },
+        });
+        sa.beginEpoch(epoch);
+        return sa;
+      };
+      const ivs = [0, 0xc0ffee00, 0xffffffff].flatMap((epoch) => {
+        const sa = make(epoch);
+        return Array.from({ length: 5 }, () => seal(sa, payloadOf(4)).subarray(8, 16).join());
+      });
+      expect(new Set(ivs).size).toBe(15);
+      expect(make(0xffffffff).sequence).toBe(7);
+    }
+  });
+
   test('skipping beyond the end ends the SA', () => {
     const short = new OutboundSa({ spi: SPI, cipher: clearCipher(), esn: false, resume: { sequenceHigh: 0, sequenceLow: 0xfffffff0 } });
     short.skipAhead(100);

@@ -61,6 +61,8 @@ export interface ChildAgreement {
   readonly localTs: readonly TrafficSelector[];
   readonly remoteTs: readonly TrafficSelector[];
   readonly asked?: SelectorPair | undefined;
+  /** ESP_TFC_PADDING_NOT_SUPPORTED (RFC 7296 §1.3.1). */
+  readonly unpadded: boolean;
   /** More of what the peer asked for would do, in a CHILD_SA of its own (RFC 7296 §2.9). */
   readonly additional?: boolean;
   /** We began the exchange: decides whose keys come first (RFC 7296 §2.17). */
@@ -101,6 +103,7 @@ export function takeChildAnswer(sa: IkeSa, offered: ChildOffer, payloads: readon
     policy: offered.policy,
     suite: selected.suite,
     mode: offered.policy.mode,
+    unpadded: isUnpadded(payloads),
     inboundSpi: offered.spi,
     outboundSpi: spiNumber(selected.peerSpi),
     localTs: tsi,
@@ -163,6 +166,7 @@ export function takeChildRequest(
       suite: selected.suite,
       // RFC 7296 §1.3.1: transport mode only when both want it; else the answer lacks the notify and the SA is a tunnel
       mode: transport && policy.mode === 'transport' ? 'transport' : 'tunnel',
+      unpadded: isUnpadded(payloads),
       inboundSpi,
       outboundSpi: spiNumber(selected.peerSpi),
       ...traffic,
@@ -198,6 +202,8 @@ export function childAnswer(agreement: ChildAgreement, proposal: Proposal): Payl
     ...(agreement.additional === true ? [notify(NotifyType.ADDITIONAL_TS_POSSIBLE)] : []),
   ];
 }
+
+const isUnpadded = (payloads: readonly Payload[]): boolean => findNotify(payloads, NotifyType.ESP_TFC_PADDING_NOT_SUPPORTED) !== undefined;
 
 export const spiOctets = (spi: number): Uint8Array => new Uint8Array([spi >>> 24, spi >>> 16, spi >>> 8, spi]);
 export const spiNumber = (spi: Uint8Array): number => ((spi[0]! << 24) | (spi[1]! << 16) | (spi[2]! << 8) | spi[3]!) >>> 0;

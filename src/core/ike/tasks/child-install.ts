@@ -113,6 +113,7 @@ function specOf(
     inbound: half(inboundSpi, inbound),
     outbound: half(outboundSpi, outbound),
     esn: suite.esn,
+    ...(agreement.unpadded && { unpadded: true }),
     replayWindow: policy.replayWindow,
     localTs,
     remoteTs,

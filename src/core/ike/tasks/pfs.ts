@@ -1,6 +1,7 @@
 import { NegotiationFailure, PeerRefused } from '../../bytes/errors.ts';
 import { keywordOf } from '../../crypto/index.ts';
 import { type NotifyPayload, NotifyType, type Proposal, TransformType } from '../../wire/index.ts';
+import { isAdditionalKe } from '../additional-ke.ts';
 import type { ChildSa } from '../child-sa.ts';
 import { refusedBy } from '../notifies.ts';
 import type { ChildPolicy } from '../policy.ts';
@@ -61,9 +62,10 @@ export function childRefusal(
   if (answer.notify !== NotifyType.NO_PROPOSAL_CHOSEN || rekeys === undefined) return refusedBy(answer, what);
   const ours = methods(offered);
   const tried = ours.length === 0 ? 'no key exchange' : policy.pfs === 'require' ? list(ours) : `${list(ours)}, or none`;
-  const agreed = rekeys.suite.keyExchange;
+  const { keyExchange, additional = [] } = rekeys.suite;
+  const agreed = [methodName(keyExchange), ...additional.map(({ type, method: id }) => keywordOf({ type, id }))].join('-');
   const before =
-    agreed === 0 ? 'the same algorithms stand since IKE_AUTH, where no key exchange is asked' : `${methodName(agreed)} was good before`;
+    keyExchange === 0 ? 'the same algorithms stand since IKE_AUTH, where no key exchange is asked' : `${agreed} was good before`;
   return new PeerRefused(`the peer refused ${what}: ${before}, so it differs about PFS; we offered ${tried}`, {
     code: 'PFS_REFUSED',
     notify: answer.notify,
@@ -79,11 +81,22 @@ const ADVICE: Readonly<Record<ChildPolicy['pfs'], (child: string) => string>> = 
   require: (child) => `The peer has PFS off or another group: set it there, or set pfs: prefer for ${child} here.`,
 };
 
-const methods = (proposals: readonly Proposal[]): number[] => [...new Set(proposals.flatMap(keMethods))];
+/** As esp_proposals has them, with the additional key exchanges that a proposal wants behind the first (RFC 9370). */
+function methods(proposals: readonly Proposal[]): string[] {
+  const all = proposals.flatMap((proposal) => {
+    const more = proposal.transforms
+      .filter(({ type, id }) => isAdditionalKe(type) && id !== NONE)
+      .map(({ type, id }) => keywordOf({ type, id }));
+    return keMethods(proposal).map((id) => [methodName(id), ...more].join('-'));
+  });
+  return [...new Set(all)];
+}
+
 /** By the word that esp_proposals knows it under. */
 const methodName = (id: number): string => keywordOf({ type: TransformType.KE, id });
-const list = (ids: readonly number[]): string => ids.slice(0, MOST_SHOWN).map(methodName).join(', ');
-const oneOf = (ids: readonly number[]): string => (ids.length > 1 ? `one of ${list(ids)}` : list(ids));
+const list = (words: readonly string[]): string => words.slice(0, MOST_SHOWN).join(', ');
+const oneOf = (words: readonly string[]): string => (words.length > 1 ? `one of ${list(words)}` : list(words));
 
 const COMMON = { notify: NotifyType.NO_PROPOSAL_CHOSEN, section: 'RFC 7296 §1.3' } as const;
 const MOST_SHOWN = 8;
+const NONE = 0;

@@ -74,6 +74,11 @@ export class TicketOffice {
     return undefined;
   }
 
+  /** For the next life: what it may not take either. */
+  get spent(): readonly (readonly [id: string, expires: number])[] {
+    return [...this.#spent];
+  }
+
   /** §4.3.1, §9.8: it was used, or the IKE SA it belongs to was deleted. */
   spend(id: string, expires: number, wall: number): void {
     this.#spent.delete(id);
