@@ -2,14 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { toHex } from '../../src/core/bytes/index.ts';
 import type { Connection } from '../../src/core/ike/index.ts';
 import { ExchangeType } from '../../src/core/wire/index.ts';
-import {
-  espProposal,
-  establishedPair,
-  expectInvariants,
-  expectTrafficBothWays,
-  type Peer,
-  pair,
-} from '../../src/testing/index.ts';
+import { espProposal, establishedPair, expectInvariants, expectTrafficBothWays, type Peer, pair } from '../../src/testing/index.ts';
 
 /** Of SK and SKF messages: their eight octets of IV, and the whole. */
 const sealed = (peer: Peer): { readonly iv: string; readonly whole: string }[] =>
