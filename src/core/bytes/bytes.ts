@@ -29,9 +29,20 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
 }
 
 export function toHex(data: Uint8Array, separator = ''): string {
+  if (separator === '' && data.length <= SHORT) return hexOfShort(data);
   let text = '';
   for (let i = 0; i < data.length; i++) text += (i > 0 ? separator : '') + HEX[data[i]!]!;
   return text;
+}
+
+/** In one piece: it is the key of many a Map, which would keep every part that it was put together from. */
+function hexOfShort(data: Uint8Array): string {
+  const codes = new Array<number>(2 * data.length);
+  for (let i = 0; i < data.length; i++) {
+    codes[2 * i] = HEX_DIGITS.charCodeAt(data[i]! >> 4);
+    codes[2 * i + 1] = HEX_DIGITS.charCodeAt(data[i]! & 15);
+  }
+  return String.fromCharCode(...codes);
 }
 
 /** Accepts blanks and colons between octets. */
@@ -61,3 +72,6 @@ export function printable(text: string): string {
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+
+const HEX_DIGITS = '0123456789abcdef';
+const SHORT = 64;

@@ -101,6 +101,16 @@ export function encryptionKeyOctets(id: number, keyLength?: number): number {
 }
 
 const AES_KEYS = [128, 192, 256] as const;
+/** The same text for every SA that uses it. */
+function named(name: (keyLength: number) => string): EncryptionTransform['cipherNames'] {
+  const names = new Map<number, readonly [string]>();
+  return (keyLength) => {
+    const known = names.get(keyLength) ?? ([name(keyLength)] as const);
+    names.set(keyLength, known);
+    return known;
+  };
+}
+
 const AES_128 = ['aes-128-cbc', 'aes-128-ecb'];
 
 const aesGcm = (id: number, icvLength: number): EncryptionTransform => ({
@@ -117,7 +127,7 @@ const aesGcm = (id: number, icvLength: number): EncryptionTransform => ({
   ivKind: 'counter',
   forIke: true,
   mode: 'gcm',
-  cipherNames: (bits) => [`aes-${bits}-gcm`],
+  cipherNames: named((bits) => `aes-${bits}-gcm`),
 });
 
 const aesCcm = (id: number, icvLength: number): EncryptionTransform => ({
@@ -134,7 +144,7 @@ const aesCcm = (id: number, icvLength: number): EncryptionTransform => ({
   ivKind: 'counter',
   forIke: true,
   mode: 'ccm',
-  cipherNames: (bits) => [`aes-${bits}-ccm`],
+  cipherNames: named((bits) => `aes-${bits}-ccm`),
 });
 
 /** RFC 5529 §2: as AES in the same mode (RFC 4309), over another block cipher. */
@@ -282,7 +292,7 @@ const ENCRYPTION = byId<EncryptionTransform>(
     ivKind: 'random',
     forIke: true,
     mode: 'cbc',
-    cipherNames: (bits) => [`aes-${bits}-cbc`],
+    cipherNames: named((bits) => `aes-${bits}-cbc`),
   },
   {
     id: 13,

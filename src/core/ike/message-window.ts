@@ -170,10 +170,9 @@ export class MessageWindow {
   /** Keeps as many answers as were promised, those to the latest requests (§2.1, §2.3). */
   answer(messageId: number, messages: readonly Uint8Array[]): void {
     takeOut(this.#inProgress, messageId);
-    this.#answers.push([messageId, messages]);
+    const latest = Math.max(messageId, ...this.#answers.map(([id]) => id));
+    this.#answers = [...this.#answers, [messageId, messages] as const].filter(([id]) => id > latest - this.receiveSize);
     while (this.answerTo(this.#nextExpected) !== undefined) this.#nextExpected++;
-    const latest = Math.max(...this.#answers.map(([id]) => id));
-    this.#answers = this.#answers.filter(([id]) => id > latest - this.receiveSize);
   }
 
   answerTo(messageId: number): readonly Uint8Array[] | undefined {

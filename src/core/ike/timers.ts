@@ -63,7 +63,7 @@ export type TimerSet<K extends string> = Readonly<Record<K, Timer>> & {
 export function timerSet<K extends string>(kinds: Readonly<Record<K, TimerKind>>): new (owner: number) => TimerSet<K> {
   class Owned {
     readonly owner: number;
-    readonly made: Timer[] = [];
+    made: readonly Timer[] = NONE_MADE;
 
     constructor(owner: number) {
       this.owner = owner;
@@ -74,7 +74,7 @@ export function timerSet<K extends string>(kinds: Readonly<Record<K, TimerKind>>
       const known = this.made.find((timer) => timer.kind === kind);
       if (known !== undefined) return known;
       const timer = newTimer(kind, this.owner);
-      this.made.push(timer);
+      this.made = [...this.made, timer];
       return timer;
     };
     Object.defineProperty(Owned.prototype, name, { get });
@@ -154,3 +154,5 @@ export class TimerQueue {
     timer.slot = slot;
   }
 }
+
+const NONE_MADE: readonly Timer[] = [];

@@ -8,13 +8,12 @@ import type { DynamicSelector } from './policy.ts';
  * selector contributes its intersection; what lies inside another result is left out.
  */
 export function narrow(proposed: readonly TrafficSelector[], permitted: readonly TrafficSelector[]): AddressRangeSelector[] {
-  const result: AddressRangeSelector[] = [];
+  let result: AddressRangeSelector[] = [];
   for (const mine of permitted.filter(isRange)) {
     for (const theirs of proposed.filter(isRange)) {
       const both = intersectSelectors(theirs, mine);
       if (both === undefined || result.some((r) => containsSelector(r, both))) continue;
-      const rest = result.filter((r) => !containsSelector(both, r));
-      result.splice(0, result.length, ...rest, both);
+      result = result.length === 0 ? [both] : [...result.filter((r) => !containsSelector(both, r)), both];
       if (result.length >= MAX_SELECTORS) return result;
     }
   }

@@ -129,11 +129,8 @@ function compareAddress(data: Uint8Array, at: number, bound: readonly number[]):
   return 0;
 }
 
-function words(address: Uint8Array): number[] {
-  const result: number[] = [];
-  for (let i = 0; i + 3 < address.length; i += 4) result.push(getU32(address, i));
-  return result;
-}
+const words = (address: Uint8Array): readonly number[] =>
+  address.length === 4 ? [getU32(address, 0)] : [getU32(address, 0), getU32(address, 4), getU32(address, 8), getU32(address, 12)];
 
 function hashWords(address: readonly number[]): number {
   if (address.length === 1) return address[0]!;

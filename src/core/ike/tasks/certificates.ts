@@ -40,10 +40,8 @@ export const hashNotify = (world: World): Payload[] => {
 export function noteHashes(sa: IkeSa, payloads: readonly Payload[]): void {
   const announced = findNotify(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS);
   if (announced === undefined || announced.data.length % 2 !== 0) return;
-  const hashes: number[] = [];
-  for (let i = 0; i < announced.data.length && hashes.length < MAX_HASHES; i += 2)
-    hashes.push((announced.data[i]! << 8) | announced.data[i + 1]!);
-  sa.peer.hashes = hashes;
+  const { data } = announced;
+  sa.peer.hashes = Array.from({ length: Math.min(data.length / 2, MAX_HASHES) }, (_, i) => (data[2 * i]! << 8) | data[2 * i + 1]!);
 }
 
 /** SHA2-256, SHA2-384, SHA2-512 and Identity (for EdDSA, RFC 8420). SHA-1 is not asked for. */

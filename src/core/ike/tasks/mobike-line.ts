@@ -107,4 +107,4 @@ export function first(world: World, owner: IkeSa, job: Job): void {
 }
 
 const isUnproven = (sa: IkeSa, { remote }: Path): boolean =>
-  sa.connection?.mobikeReturnRoutability !== false && sa.mobike?.verified.has(remote.ip) === false;
+  sa.connection?.mobikeReturnRoutability !== false && sa.mobike?.verified.includes(remote.ip) === false;

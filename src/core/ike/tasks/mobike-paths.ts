@@ -27,7 +27,7 @@ function pathsTo(world: World, sa: IkeSa, addresses: readonly string[]): readonl
 export const acceptablePaths = (world: World, sa: IkeSa): readonly Path[] => unrefused(world, sa, pathsTo(world, sa, toldAddresses(sa)));
 
 function unrefused(world: World, { mobike }: IkeSa, paths: readonly Path[]): readonly Path[] {
-  return paths.filter((path) => (mobike?.refused.get(pathKey(path)) ?? Number.NEGATIVE_INFINITY) <= world.now);
+  return paths.filter((path) => (mobike?.refused?.get(pathKey(path)) ?? Number.NEGATIVE_INFINITY) <= world.now);
 }
 
 /**

@@ -98,7 +98,7 @@ function* checkReachability(world: World, sa: IkeSa): Routine<void> {
   const { mobike } = sa;
   let through = false;
   try {
-    while (mobike?.traffic !== undefined && !mobike.verified.has(sa.remote.ip)) {
+    while (mobike?.traffic !== undefined && !mobike.verified.includes(sa.remote.ip)) {
       const { generation } = mobike;
       const cookie = world.random.secret(COOKIE2_LENGTH);
       const response = yield* exchange(ExchangeType.INFORMATIONAL, [cookie2(cookie)]);

@@ -22,7 +22,7 @@ export interface Mobike {
   /** UPDATE_SA_ADDRESSES is owed (`pending_update` of RFC 4555 §3.5). */
   updateDue: boolean;
   /** Addresses at which the peer has shown that it receives (§3.7), oldest first. */
-  readonly verified: Set<string>;
+  verified: readonly string[];
   /** Where the children's traffic goes while it is not where the IKE SA is; `encap` is of ESP. */
   traffic: Path | undefined;
   /** How the peer saw our address when it was asked last: NAT_DETECTION_DESTINATION_IP (§3.8). */
@@ -32,7 +32,7 @@ export interface Mobike {
   newestUpdate: MessageRef;
   newestList: MessageRef;
   /** Paths that the peer refuses, and until when we believe it. */
-  readonly refused: Map<string, Millis>;
+  refused: Map<string, Millis> | undefined;
   /** Answers UNEXPECTED_NAT_DETECTED in a row (§3.9). */
   natRetries: number;
   /** How long the next test of a better path waits. */
@@ -50,13 +50,13 @@ export function newMobike(decides: boolean, primary: string, now: Millis): Mobik
     echoes: false,
     generation: 0,
     updateDue: false,
-    verified: new Set([primary]),
+    verified: [primary],
     traffic: undefined,
     seenAs: undefined,
     seenAt: now,
     newestUpdate: NONE,
     newestList: NONE,
-    refused: new Map(),
+    refused: undefined,
     natRetries: 0,
     testAfter: FIRST_TEST,
     turn: 0,
@@ -68,12 +68,7 @@ export const isNewer = (message: MessageRef, than: MessageRef): boolean =>
   message.ikeSa > than.ikeSa || (message.ikeSa === than.ikeSa && message.messageId > than.messageId);
 
 export function noteVerified(mobike: Mobike, ip: string): void {
-  mobike.verified.delete(ip);
-  mobike.verified.add(ip);
-  for (const oldest of mobike.verified) {
-    if (mobike.verified.size <= MOST_VERIFIED) return;
-    mobike.verified.delete(oldest);
-  }
+  mobike.verified = [...mobike.verified.filter((known) => known !== ip), ip].slice(-MOST_VERIFIED);
 }
 
 export const mobikeInfo = ({ decides, peerAddresses, echoes }: Mobike): MobikeInfo => ({
@@ -97,12 +92,12 @@ export const snapshotMobike = ({ decides, peerAddresses, told, echoes, verified,
   peerAddresses,
   told,
   echoes,
-  verified: [...verified],
+  verified,
   traffic,
 });
 
 export function restoreMobike({ decides, peerAddresses, told, echoes, verified, traffic }: MobikeSnapshot, now: Millis): Mobike {
-  return { ...newMobike(decides, '', now), peerAddresses, told, echoes, verified: new Set(verified), traffic };
+  return { ...newMobike(decides, '', now), peerAddresses, told, echoes, verified, traffic };
 }
 
 /** After it a better path that was dead is tried again, then ever later. */

@@ -132,7 +132,7 @@ function settleUpdate(world: World, owner: IkeSa, mobike: Mobike, response: Inbo
   if (refused) throw refusedBy(refused, 'UPDATE_SA_ADDRESSES');
   if (cookie && !returnsCookie(response.payloads, cookie)) return closeForCookie(world, sa);
   mobike.natRetries = 0;
-  mobike.refused.clear();
+  mobike.refused = undefined;
   if (cookie) noteVerified(mobike, sa.remote.ip);
   const before = espInUdp(sa);
   const nat = natOn(owner, response.payloads, sa);
@@ -162,6 +162,7 @@ function tryAgain(world: World, sa: IkeSa, mobike: Mobike): false {
 function giveUpPath(world: World, sa: IkeSa, why: string): false {
   const { mobike } = sa;
   if (mobike === undefined) return false;
+  mobike.refused ??= new Map();
   mobike.refused.set(pathKey(sa), world.now + REFUSED_FOR);
   const used = trafficPath(sa);
   const paths = acceptablePaths(world, sa);

@@ -43,7 +43,7 @@ function* askForEcho(sa: IkeSa, local: Address, seconds: number): Routine<void> 
 export function heedEcho(world: World, sa: IkeSa, { messageId, payloads, path }: Inbound): void {
   const wish = findNotify(payloads, NAT_ECHO);
   const { mobike } = sa;
-  if (wish === undefined || !mobike?.echoes || mobike.decides || !mobike.verified.has(path.remote.ip)) return;
+  if (wish === undefined || !mobike?.echoes || mobike.decides || !mobike.verified.includes(path.remote.ip)) return;
   const seconds = (wish.data[MAGIC.length] ?? 0) * 256 + (wish.data[MAGIC.length + 1] ?? 0);
   if (wish.data.length !== MAGIC.length + 2 || !equalBytes(wish.data.subarray(0, MAGIC.length), MAGIC) || seconds > MOST_SECONDS) return;
   sa.echo = { messages: sa.window.answerTo(messageId) ?? [], path: pathOf(path) };
