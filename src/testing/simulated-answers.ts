@@ -4,6 +4,7 @@ import {
   equalSecrets,
   exportSpki,
   type KeyObject,
+  keyExchange,
   PRIMITIVES,
   type Primitives,
   pskAuth,
@@ -131,6 +132,8 @@ export class SimulatedAnswers {
         return this.#ppk(ask);
       case 'authorise':
         return { ok: true };
+      case 'key-exchange':
+        return { ok: true, ...keyExchange(ask.method)!.accept(ask.peerPublic, ask.seed) };
       case 'approach':
         return this.#approach(ask.gateway);
       case 'lease':

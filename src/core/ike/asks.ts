@@ -1,6 +1,6 @@
 import { TimedOut } from '../bytes/errors.ts';
 import { zeroise } from '../crypto/index.ts';
-import type { Ask, AskResult, Effect, Millis } from './effects.ts';
+import type { Ask, AskRank, AskResult, Effect, Millis } from './effects.ts';
 import { newTimer, type Timer, type TimerQueue } from './timers.ts';
 
 /** Asks under way: each has a deadline, a default outcome and a way back. */
@@ -20,12 +20,12 @@ export class Asks {
   }
 
   /** @returns a function that takes the Ask back. */
-  put(ikeSa: number, ask: Ask, deadline: Millis, answered: (answer: AskResult) => void): () => void {
+  put(ikeSa: number, rank: AskRank, ask: Ask, deadline: Millis, answered: (answer: AskResult) => void): () => void {
     const id = this.#next++;
     const timer = newTimer('ask', id);
     this.#open.set(id, { timer, kind: ask.kind, answered });
     this.#timers.arm(timer, deadline);
-    this.#emit({ kind: 'ask', id, ikeSa, ask, deadline });
+    this.#emit({ kind: 'ask', id, ikeSa, rank, ask, deadline });
     return () => {
       if (this.#take(id)) this.#emit({ kind: 'cancel', id });
     };
@@ -37,6 +37,7 @@ export class Asks {
     if (open) open.answered(result);
     else if (result.ok && 'data' in result) zeroise(result.data);
     else if (result.ok && 'secret' in result) zeroise(result.secret);
+    else if (result.ok && 'sharedSecret' in result) zeroise(result.sharedSecret);
     return open !== undefined;
   }
 

@@ -18,7 +18,14 @@ export interface Datagram {
 /** What the core wants done, pulled by `poll()` in order. */
 export type Effect =
   | { readonly kind: 'transmit'; readonly datagram: Datagram }
-  | { readonly kind: 'ask'; readonly id: number; readonly ikeSa: number; readonly ask: Ask; readonly deadline: Millis }
+  | {
+      readonly kind: 'ask';
+      readonly id: number;
+      readonly ikeSa: number;
+      readonly rank: AskRank;
+      readonly ask: Ask;
+      readonly deadline: Millis;
+    }
   /** The answer no longer matters; a late one is dropped. */
   | { readonly kind: 'cancel'; readonly id: number }
   | { readonly kind: 'child-update'; readonly child: number; readonly change: ChildSaChange }
@@ -26,6 +33,12 @@ export type Effect =
   /** Addresses leased with the Ask `lease` go back. */
   | { readonly kind: 'lease-release'; readonly ikeSa: number }
   | { readonly kind: 'notice'; readonly at: Millis; readonly notice: Notice };
+
+/**
+ * Whose Ask goes first where there are more than can be worked on: a peer that is proven, or that we called ourselves; one that has shown that
+ * it receives at its address; anybody.
+ */
+export type AskRank = 'trusted' | 'reachable' | 'stranger';
 
 /**
  * Everything slow or outside. The exchange parks until `answer(id, …)`; a retransmitted request meanwhile is counted and dropped.
@@ -76,6 +89,16 @@ export type Ask =
       /** Whose it is to be, as far as that is known; nobody has proven anything yet. */
       readonly remoteId: Identification | undefined;
     }
+  /** The responder's half of a key exchange; asked only where `asksKeyExchange` says so. The core overwrites the secret that it is given. */
+  | {
+      readonly kind: 'key-exchange';
+      readonly method: number;
+      readonly peerPublic: Uint8Array;
+      /** For simulations alone (`RandomSource.keySeed`). */
+      readonly seed: Uint8Array | undefined;
+      /** Nothing has been promised yet: refused with code `OVERLOADED`, it costs the peer another try. */
+      readonly refusable: boolean;
+    }
   /** May this authenticated peer come in? The operator's hook. */
   | {
       readonly kind: 'authorise';
@@ -118,6 +141,7 @@ export interface AskAnswers {
     /** What to show: certificate subject, issuer, days left; or `psk`. */
     readonly description: string;
   }>;
+  readonly 'key-exchange': Answer<{ readonly publicValue: Uint8Array; readonly sharedSecret: Uint8Array }>;
   readonly approach: Answer<{ readonly local: Address; readonly remote: Address }>;
   readonly ppk: Answer<{
     /** PPK_ID, its type in front. */

@@ -152,7 +152,7 @@ export class EndpointWorld implements World {
   run<T>(sa: IkeSa, routine: Routine<T>, done: (value: T) => void, failed: (error: unknown) => void): void {
     runRoutine(
       {
-        ask: (owner, ask, within, answered) => this.asks.put(owner.id, ask, this.now + within, answered),
+        ask: (owner, ask, within, answered) => this.asks.put(owner.id, owner.rank, ask, this.now + within, answered),
         request: (owner, request, answered, refused) => sendRequest(this, owner, request, answered, refused),
       },
       sa,

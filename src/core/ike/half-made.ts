@@ -36,6 +36,10 @@ export class HalfMadeSas {
     return true;
   }
 
+  find(link: Uint8Array): HalfMade | undefined {
+    return this.#entries.find((entry) => equalBytes(entry.link, link))?.half;
+  }
+
   /** It is taken out: whoever goes on with it puts it in again. */
   take(link: Uint8Array): HalfMade | undefined {
     const at = this.#entries.findIndex((entry) => equalBytes(entry.link, link));

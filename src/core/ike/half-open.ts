@@ -9,6 +9,7 @@ import {
   isPlausibleFirst,
   lookAtFirstRequest,
   type Message,
+  type NotifyPayload,
   NotifyType,
   type Payload,
   summarise,
@@ -29,6 +30,7 @@ import type { Connection } from './policy.ts';
 import type { Inbound } from './routine.ts';
 import { certificateRequests } from './tasks/certificates.ts';
 import { CookieJar } from './tasks/cookie.ts';
+import { isNotComputed } from './tasks/ke.ts';
 import { nonceOf } from './tasks/nonce.ts';
 import { redirectInit } from './tasks/redirect.ts';
 import { openTicket } from './tasks/resumption.ts';
@@ -151,8 +153,10 @@ export class HalfOpen {
     logMessage(world, undefined, 'in', header, payloads);
     const Ni = nonceOf(payloads);
     const { limits } = world;
+    const returned = this.#returnsCookie(world, message, datagram.remote, Ni);
     const demandsCookie = (due: boolean): boolean => {
-      if (!due || this.#returnsCookie(world, message, datagram, Ni)) return false;
+      if (!due || returned) return false;
+      if (hasCookie(payloads)) drop(world, datagram, 'bad-cookie', 'the cookie is not one of ours, or too old');
       this.#demandCookie(world, message, datagram, Ni);
       return true;
     };
@@ -174,6 +178,7 @@ export class HalfOpen {
     const authorities = certificateRequests(world, candidates).reduce((octets, { authorities }) => octets + authorities.length, 0);
     if (chosen && demandsCookie(authorities > message.raw.length)) return;
     const sa = this.#open(world, header, datagram, candidates);
+    sa.reachable = returned;
     const request: Inbound = { exchange: header.exchange, messageId: 0, payloads, raw: message.raw.slice(), path: pathOf(datagram) };
     this.#byRequest.set(key, { sa, request: request.raw });
     this.#keys.set(sa, key);
@@ -198,6 +203,7 @@ export class HalfOpen {
         // nothing has been promised yet: the answer is stateless and the SA was never there
         world.kill(sa, 'IKE_SA_INIT failed');
         if (!(error instanceof TunnelwrightError)) throw error;
+        if (isNotComputed(error)) return this.#putOff(world, message, datagram, Ni, returned, error);
         world.notice({ kind: 'failed', ikeSa: undefined, connection: undefined, what: `IKE_SA_INIT from ${datagram.remote.ip}`, error });
         this.#refuse(world, message, datagram, answerTo(error));
       },
@@ -222,13 +228,21 @@ export class HalfOpen {
     return sa;
   }
 
-  /** §2.6: the cookie comes back as the first payload of the repeated request. */
-  #returnsCookie(world: World, { header, payloads }: Message, { remote }: Datagram, Ni: Uint8Array): boolean {
-    const [first] = payloads;
-    if (first?.kind !== 'N' || first.notify !== NotifyType.COOKIE) return false;
-    const good = this.#cookies.check(first.data, remote.ip, header.spiI, Ni, world.now);
-    if (!good) world.notice({ kind: 'drop', cause: 'bad-cookie', remote, detail: 'the cookie is not one of ours, or too old' });
-    return good;
+  #returnsCookie(world: World, { header, payloads }: Message, { ip }: Address, Ni: Uint8Array): boolean {
+    return hasCookie(payloads) && this.#cookies.check(payloads[0].data, ip, header.spiI, Ni, world.now);
+  }
+
+  /** Whoever has not shown a cookie may come back with one; the others come back anyway, since they hear nothing. */
+  #putOff(
+    world: World,
+    message: Message,
+    datagram: Datagram,
+    Ni: Uint8Array,
+    returned: boolean,
+    { code, message: why }: TunnelwrightError,
+  ): void {
+    drop(world, datagram, code.toLowerCase().replaceAll('_', '-'), why);
+    if (!returned) this.#demandCookie(world, message, datagram, Ni);
   }
 
   #demandCookie(world: World, message: Message, datagram: Datagram, Ni: Uint8Array): void {
@@ -265,6 +279,10 @@ function connectionsFor(connections: readonly Connection[], localIp: string, rem
   });
   return ranked.sort((a, b) => b.rank - a.rank).map((r) => r.connection);
 }
+
+/** §2.6: it comes back as the first payload of the repeated request. */
+const hasCookie = (payloads: readonly Payload[]): payloads is readonly [NotifyPayload, ...Payload[]] =>
+  payloads[0]?.kind === 'N' && payloads[0].notify === NotifyType.COOKIE;
 
 const keyOf = (remote: Address, spiI: Uint8Array): string => `${remote.ip}|${remote.port}|${toHex(spiI)}`;
 

@@ -3,7 +3,7 @@ import type { Address } from '../bytes/ip-address.ts';
 import { type PacketCipher, zeroise } from '../crypto/index.ts';
 import type { Identification, IkeHeader } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
-import type { IkeSaInfo, Millis } from './effects.ts';
+import type { AskRank, IkeSaInfo, Millis } from './effects.ts';
 import type { Reassembly } from './fragments.ts';
 import { HalfMadeSas } from './half-made.ts';
 import { IKE_SA_TRANSITIONS, type IkeSaState } from './ike-sa-state.ts';
@@ -98,6 +98,8 @@ export class IkeSa {
   /** We asked for a lease on the peer's behalf: it is released once, by the last IKE SA of the line. */
   leased = false;
   readonly bornAt: Millis;
+  /** The peer has shown that it receives where it sends from: by a cookie, or by what only the keys could protect. */
+  reachable = false;
   establishedAt: Millis | undefined;
   rekeyAt: Millis | undefined;
   readonly reauth = notAuthenticated();
@@ -199,6 +201,12 @@ export class IkeSa {
   get keys(): IkeKeys {
     if (this.#keys === undefined) throw new InternalError(`IKE SA ${this.id} has no keys in state ${this.state}`);
     return this.#keys;
+  }
+
+  /** Whose turn it is where there is more to compute than can be computed. */
+  get rank(): AskRank {
+    if (this.establishedAt !== undefined || this.originalRole === 'initiator') return 'trusted';
+    return this.reachable ? 'reachable' : 'stranger';
   }
 
   get hasKeys(): boolean {

@@ -80,6 +80,7 @@ function receiveRequest(world: World, sa: IkeSa, request: Inbound, datagram: Dat
   const routine = dispatch(world, sa, request);
   if (routine === undefined) return drop(world, datagram, 'wrong-state', `exchange ${request.exchange} in state ${sa.state}`);
   const newest = sa.window.begin(request.messageId);
+  sa.reachable = true;
   heed(world, sa);
   const octets = takeOctets(sa, datagram);
   if (newest) followPeer(world, sa, datagram, sa.state === 'half-open');

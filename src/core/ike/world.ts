@@ -43,6 +43,8 @@ export interface EndpointOptions {
   readonly keyExchange?: (method: number) => KeyExchangeMethod | undefined;
   /** Who computes ciphers and PRFs in place of `core/crypto`, likewise. */
   readonly primitives?: Primitives | undefined;
+  /** The responder's half of key exchanges is an Ask: somebody computes it beside us. */
+  readonly asksKeyExchange?: boolean;
   /** Raises `ike-keys` notices. Off unless the operator asks for a key log by an explicit command. */
   readonly logKeys?: boolean;
   /** Raises `message` notices. */

@@ -4,15 +4,19 @@ import type { ChildCounters, DataPlane } from '../dataplane/data-plane.ts';
 import type { Clock } from '../platform/clock.ts';
 import { unknownPpk } from './credentials-ppk.ts';
 import type { LeaseTable } from './leases.ts';
+import { type Computer, compute } from './workers/work.ts';
 
 type Awaitable<T> = T | Promise<T>;
 type AskOf<Kind extends Ask['kind']> = Extract<Ask, { kind: Kind }>;
 
 /** Whoever holds the keys and trust anchors. It may live in this thread, a worker or another process. */
 export interface Credentials {
-  /** @param wallClockMs for the validity of certificates */
-  authenticate(ask: AskOf<'authenticate'>, wallClockMs: number): Awaitable<AskAnswers['authenticate']>;
-  verify(ask: AskOf<'verify'>, wallClockMs: number): Awaitable<AskAnswers['verify']>;
+  /**
+   * @param wallClockMs for the validity of certificates
+   * @param computer where signatures are made and judged, if not in this thread
+   */
+  authenticate(ask: AskOf<'authenticate'>, wallClockMs: number, computer?: Computer): Awaitable<AskAnswers['authenticate']>;
+  verify(ask: AskOf<'verify'>, wallClockMs: number, computer?: Computer): Awaitable<AskAnswers['verify']>;
   /** A post-quantum pre-shared key (RFC 8784), a copy of it: the core overwrites what it is given. Absent: there are none. */
   ppk?(ask: AskOf<'ppk'>): Awaitable<AskAnswers['ppk']>;
 }
@@ -31,6 +35,8 @@ export interface AskContext {
   readonly install: DataPlane['install'];
   readonly counters: DataPlane['counters'];
   readonly approach: (connection: string, gateway: string) => Promise<{ readonly local: Address; readonly remote: Address }>;
+  /** Who computes key exchanges and signatures; undefined: this thread, at once. */
+  readonly computer?: Computer | undefined;
 }
 
 /** Answers what the core asks of the world. Whatever goes wrong becomes a refusal: nothing is thrown. */
@@ -44,12 +50,14 @@ export function answerAsk(ask: Ask, ikeSa: number, context: AskContext): Awaitab
 }
 
 function dispatch(ask: Ask, ikeSa: number, context: AskContext): Awaitable<AskResult> {
-  const { clock, credentials, authorise, leases, install, approach } = context;
+  const { clock, credentials, authorise, leases, install, approach, computer } = context;
   switch (ask.kind) {
     case 'authenticate':
-      return credentials.authenticate(ask, clock.wall());
+      return credentials.authenticate(ask, clock.wall(), computer);
     case 'verify':
-      return credentials.verify(ask, clock.wall());
+      return credentials.verify(ask, clock.wall(), computer);
+    case 'key-exchange':
+      return then((computer ?? compute)<'key-exchange'>(ask), (made) => ({ ok: true, ...made }));
     case 'approach':
       return then(approach(ask.connection, ask.gateway), ({ local, remote }) => ({ ok: true, local, remote }));
     case 'ppk':

@@ -1,4 +1,4 @@
-import type { AskResult, Command, Datagram, Effect, IkeSaInfo, Millis, Observation } from '../../core/ike/effects.ts';
+import type { AskResult, Command, Datagram, Effect, EndpointLoad, IkeSaInfo, Millis, Observation } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
 
 /**
@@ -19,6 +19,7 @@ export interface IkeCore {
   poll(): Effect | undefined;
   info(): readonly IkeSaInfo[];
   infoOf(ikeSa: number): IkeSaInfo | undefined;
+  load(): EndpointLoad;
   setConnections(connections: readonly Connection[]): void;
   /** IKE SAs and their children as plain data; holds keys. */
   snapshot(now: Millis): unknown;

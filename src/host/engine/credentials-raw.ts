@@ -1,5 +1,5 @@
 import { AuthenticationFailure, TunnelwrightError } from '../../core/bytes/index.ts';
-import { importPublicKey, type KeyObject, verifyAuth } from '../../core/crypto/index.ts';
+import { type AuthVerdict, importPublicKey, type KeyObject } from '../../core/crypto/index.ts';
 import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
 import {
   DEFAULT_ALGORITHMS,
@@ -14,6 +14,7 @@ import {
 } from '../../core/pki/index.ts';
 import { CertEncoding } from '../../core/wire/iana.ts';
 import type { Keyring } from './credentials-keyring.ts';
+import type { SignatureSteps } from './workers/work.ts';
 
 type VerifyAsk = Extract<Ask, { kind: 'verify' }>;
 type Candidate = VerifyAsk['candidates'][number];
@@ -28,7 +29,11 @@ export const trustsPaths = (candidate: Candidate): boolean => !isPinned(candidat
  * Whether the peer signs with a key that is pinned for one of these connections (RFC 7670). It may have sent that key raw, in a certificate,
  * which then is nothing but its envelope, or not at all. Who it is follows from the key, unless the policy gives the key a name.
  */
-export function verifyPinned(keyring: Keyring, ask: VerifyAsk, candidates: readonly Candidate[]): Verified | AuthenticationFailure {
+export function* verifyPinned(
+  keyring: Keyring,
+  ask: VerifyAsk,
+  candidates: readonly Candidate[],
+): SignatureSteps<Verified | AuthenticationFailure> {
   const able = candidates
     .map((candidate) => ({ ...candidate, strength: matchStrength(candidate.remote.id, ask.id) }))
     .filter(({ strength }) => strength > 0)
@@ -41,7 +46,7 @@ export function verifyPinned(keyring: Keyring, ask: VerifyAsk, candidates: reado
     const pins = keyring.pinned.filter(({ handle }) => remote.publicKeys!.includes(handle));
     for (const spki of keysToTry(pins, sent)) {
       if (++tried > MOST_TRIED) break;
-      const reason = signatureProblem(keyring, ask, spki, remote.schemes ?? []);
+      const reason = yield* signatureProblem(keyring, ask, spki, remote.schemes ?? []);
       if (reason !== undefined) {
         failure ??= wrongSignature(ask, spki, reason);
         continue;
@@ -75,7 +80,12 @@ function sentKey({ cache }: Keyring, { certificates }: VerifyAsk): Uint8Array | 
   }
 }
 
-function signatureProblem(keyring: Keyring, ask: VerifyAsk, spki: Uint8Array, restrict: readonly string[]): string | undefined {
+function* signatureProblem(
+  keyring: Keyring,
+  ask: VerifyAsk,
+  spki: Uint8Array,
+  restrict: readonly string[],
+): SignatureSteps<string | undefined> {
   let publicKey: KeyObject;
   try {
     const weakness = keyWeakness(parsePublicKeyInfo(spki), keyring.options.algorithms ?? DEFAULT_ALGORITHMS);
@@ -87,7 +97,7 @@ function signatureProblem(keyring: Keyring, ask: VerifyAsk, spki: Uint8Array, re
   }
   const { method, data, octets } = ask;
   const allowSha1 = keyring.options.allowSha1 === true || restrict.includes('sha1');
-  const verdict = verifyAuth({ method, data, publicKey, octets, restrict, allowSha1 });
+  const verdict = (yield { kind: 'verify', method, data, publicKey, octets, restrict, allowSha1 }) as AuthVerdict;
   return verdict.ok ? undefined : verdict.reason;
 }
 

@@ -1,5 +1,5 @@
 import { AuthenticationFailure, InternalError, toHex } from '../../core/bytes/index.ts';
-import { chooseScheme, HashAlgorithm, keyInfo, prf, type SignatureScheme, sha1, signAuth } from '../../core/crypto/index.ts';
+import { chooseScheme, HashAlgorithm, keyInfo, prf, type SignatureScheme, sha1 } from '../../core/crypto/index.ts';
 import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
 import {
   type Certificate,
@@ -17,20 +17,21 @@ import { AuthMethod, CertEncoding, IdType } from '../../core/wire/iana.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
 import type { Keyring, OwnCertificate, OwnRawKey } from './credentials-keyring.ts';
 import { authWithSecret } from './credentials-secrets.ts';
+import type { SignatureSteps } from './workers/work.ts';
 
 type AuthenticateAsk = Extract<Ask, { kind: 'authenticate' }>;
 type Made = Extract<AskAnswers['authenticate'], { ok: true }>;
 
 /** Makes our AUTH payload (RFC 7296 §2.15, RFC 7427 §3) and picks the certificates that go with it. Throws `AuthenticationFailure`. */
-export function authenticate(keyring: Keyring, ask: AuthenticateAsk, at: number): Made {
+export function* authenticate(keyring: Keyring, ask: AuthenticateAsk, at: number): SignatureSteps<Made> {
   switch (ask.auth.auth) {
     case 'psk':
       return withSecret(keyring, ask);
     case 'pubkey':
-      return withKey(keyring, ask, at);
+      return yield* withKey(keyring, ask, at);
     case 'any':
       return ownCandidates(keyring, ask).length > 0 || rawKeyFor(keyring, ask) !== undefined
-        ? withKey(keyring, ask, at)
+        ? yield* withKey(keyring, ask, at)
         : withSecret(keyring, ask);
     default:
       throw new AuthenticationFailure(
@@ -71,9 +72,9 @@ export function prfOf(id: number) {
 }
 
 /** A raw key where the connection names one, or where there is no certificate to go before it. */
-function withKey(keyring: Keyring, ask: AuthenticateAsk, at: number): Made {
+function* withKey(keyring: Keyring, ask: AuthenticateAsk, at: number): SignatureSteps<Made> {
   const raw = rawKeyFor(keyring, ask);
-  return raw === undefined ? withCertificate(keyring, ask, at) : withRawKey(raw, keyring, ask);
+  return raw === undefined ? yield* withCertificate(keyring, ask, at) : yield* withRawKey(raw, keyring, ask);
 }
 
 function rawKeyFor(keyring: Keyring, ask: AuthenticateAsk): OwnRawKey | undefined {
@@ -83,7 +84,7 @@ function rawKeyFor(keyring: Keyring, ask: AuthenticateAsk): OwnRawKey | undefine
 }
 
 /** RFC 7670: without an identity that was set, we are our key. */
-function withRawKey({ key, spki }: OwnRawKey, keyring: Keyring, ask: AuthenticateAsk): Made {
+function* withRawKey({ key, spki }: OwnRawKey, keyring: Keyring, ask: AuthenticateAsk): SignatureSteps<Made> {
   const scheme = chooseScheme({ key, peerHashes: ask.peerHashes, restrict: ask.auth.schemes });
   if (scheme === undefined || isUnwantedSha1(scheme, keyring, ask)) throw noScheme(ask, { key });
   const id = ask.auth.id ?? ask.localId ?? keyIdentity(spki);
@@ -91,19 +92,20 @@ function withRawKey({ key, spki }: OwnRawKey, keyring: Keyring, ask: Authenticat
     ok: true,
     id,
     method: scheme.authMethod,
-    data: signAuth(key, scheme, ask.octets(id)),
+    data: (yield { kind: 'sign', key, scheme, octets: ask.octets(id) }) as Uint8Array,
     certificates: ask.sendRawKey ? [{ encoding: CertEncoding.RAW_PUBLIC_KEY, data: spki }] : [],
   };
 }
 
-function withCertificate(keyring: Keyring, ask: AuthenticateAsk, at: number): Made {
+function* withCertificate(keyring: Keyring, ask: AuthenticateAsk, at: number): SignatureSteps<Made> {
   const { own, scheme } = chooseOwn(keyring, ask, at);
   const id = identityFor(own.certificate, ask.auth.id ?? ask.localId);
+  const data = (yield { kind: 'sign', key: own.key, scheme, octets: ask.octets(id) }) as Uint8Array;
   return {
     ok: true,
     id,
     method: scheme.authMethod,
-    data: signAuth(own.key, scheme, ask.octets(id)),
+    data,
     certificates: ask.sendCertificates
       ? chainOf(keyring, own.certificate).map(({ der }) => ({ encoding: CertEncoding.X509_SIGNATURE, data: der }))
       : [],

@@ -1,5 +1,5 @@
 import { AuthenticationFailure, type CertificateFailure, printable, TunnelwrightError } from '../../core/bytes/index.ts';
-import { type KeyObject, verifyAuth } from '../../core/crypto/index.ts';
+import type { AuthVerdict, KeyObject } from '../../core/crypto/index.ts';
 import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
 import {
   attributeTexts,
@@ -25,6 +25,7 @@ import { daysLeft } from './credentials-list.ts';
 import { isPinned, trustsPaths, verifyPinned } from './credentials-raw.ts';
 import { formatOwners, verifyShared } from './credentials-secrets.ts';
 import { missingSecret, prfOf } from './credentials-sign.ts';
+import type { SignatureSteps } from './workers/work.ts';
 
 type VerifyAsk = Extract<Ask, { kind: 'verify' }>;
 type Candidate = VerifyAsk['candidates'][number];
@@ -34,10 +35,10 @@ type Verified = Extract<AskAnswers['verify'], { ok: true }>;
  * Whether a peer is who it says (RFC 7296 §2.15), and for which of the connections that may be meant: the one whose remote identity
  * fits most closely goes first (RFC 4945 §3.1.10), among equals the order of the Ask. Throws `AuthenticationFailure`.
  */
-export function verify(keyring: Keyring, ask: VerifyAsk, at: number): Verified {
+export function* verify(keyring: Keyring, ask: VerifyAsk, at: number): SignatureSteps<Verified> {
   const able = ask.candidates.filter(({ remote }) => methodFits(remote.auth, ask.method));
   if (able.length === 0) throw wrongMethod(ask);
-  return ask.method === AuthMethod.SHARED_KEY_MIC ? bySecret(keyring, ask, able) : bySignature(keyring, ask, able, at);
+  return ask.method === AuthMethod.SHARED_KEY_MIC ? bySecret(keyring, ask, able) : yield* bySignature(keyring, ask, able, at);
 }
 
 function methodFits(auth: Candidate['remote']['auth'], method: number): boolean {
@@ -46,14 +47,14 @@ function methodFits(auth: Candidate['remote']['auth'], method: number): boolean 
 }
 
 /** By a pinned key first, then by a path of certificates; a peer that sent its key raw hears about the key. */
-function bySignature(keyring: Keyring, ask: VerifyAsk, able: readonly Candidate[], at: number): Verified {
+function* bySignature(keyring: Keyring, ask: VerifyAsk, able: readonly Candidate[], at: number): SignatureSteps<Verified> {
   const pinned = able.filter(isPinned);
-  const outcome = pinned.length === 0 ? undefined : verifyPinned(keyring, ask, pinned);
+  const outcome = pinned.length === 0 ? undefined : yield* verifyPinned(keyring, ask, pinned);
   if (outcome !== undefined && !(outcome instanceof AuthenticationFailure)) return outcome;
   const paths = able.filter(trustsPaths);
   const raw = ask.certificates[0]?.encoding === CertEncoding.RAW_PUBLIC_KEY;
   if (outcome !== undefined && (raw || paths.length === 0)) throw outcome;
-  return new SignatureCheck(keyring, ask, at).run(paths);
+  return yield* new SignatureCheck(keyring, ask, at).run(paths);
 }
 
 function bySecret(keyring: Keyring, ask: VerifyAsk, able: readonly Candidate[]): Verified {
@@ -88,7 +89,7 @@ class SignatureCheck {
     this.#sent = ask.certificates.filter(({ encoding }) => encoding === CertEncoding.X509_SIGNATURE).map(({ data }) => data);
   }
 
-  run(able: readonly Candidate[]): Verified {
+  *run(able: readonly Candidate[]): SignatureSteps<Verified> {
     const { id } = this.#ask;
     let failure: TunnelwrightError | undefined;
     for (const leaf of this.#endEntities()) {
@@ -100,7 +101,7 @@ class SignatureCheck {
       );
       if (candidates.length === 0) failure ??= notAllowed(this.#ask, able);
       for (const candidate of candidates) {
-        const outcome = this.#try(leaf, candidate);
+        const outcome = yield* this.#try(leaf, candidate);
         if (!(outcome instanceof TunnelwrightError)) return outcome;
         failure ??= outcome;
       }
@@ -128,12 +129,12 @@ class SignatureCheck {
     }
   }
 
-  #try(leaf: Certificate, { connection, remote }: Candidate): Verified | TunnelwrightError {
+  *#try(leaf: Certificate, { connection, remote }: Candidate): SignatureSteps<Verified | TunnelwrightError> {
     const { id } = this.#ask;
     const path = this.#path(leaf, connection, remote.authorities ?? []);
     if (path instanceof TunnelwrightError) return path;
     if (!identityMatchesCertificate(id, leaf)) return identityMismatch(id, leaf);
-    const reason = this.#signature(leaf, remote.schemes ?? []);
+    const reason = yield* this.#signature(leaf, remote.schemes ?? []);
     if (reason === undefined) return { ok: true, connection, description: describe(path, this.#at) };
     return new AuthenticationFailure(
       `the signature of ${formatIdentity(id)} does not prove the certificate ${certificateTitle(leaf)}: ${reason}`,
@@ -206,13 +207,14 @@ class SignatureCheck {
   }
 
   /** Why AUTH does not hold; undefined where it does. */
-  #signature(leaf: Certificate, schemes: readonly string[]): string | undefined {
+  *#signature(leaf: Certificate, schemes: readonly string[]): SignatureSteps<string | undefined> {
     const restrict = schemes.join();
     if (this.#signatures.has(restrict)) return this.#signatures.get(restrict);
     const publicKey: KeyObject | undefined = certificateKey(leaf);
     const { method, data, octets } = this.#ask;
     const allowSha1 = this.#keyring.options.allowSha1 === true || schemes.includes('sha1');
-    const verdict = publicKey === undefined ? undefined : verifyAuth({ method, data, publicKey, octets, restrict: schemes, allowSha1 });
+    const check = publicKey && ({ kind: 'verify', method, data, publicKey, octets, restrict: schemes, allowSha1 } as const);
+    const verdict = check && ((yield check) as AuthVerdict);
     const reason = verdict === undefined ? 'its key cannot be read' : verdict.ok ? undefined : verdict.reason;
     this.#signatures.set(restrict, reason);
     return reason;

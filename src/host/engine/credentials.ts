@@ -25,6 +25,7 @@ import { PostQuantumKeys } from './credentials-ppk.ts';
 import { SharedSecrets } from './credentials-secrets.ts';
 import { authenticate } from './credentials-sign.ts';
 import { verify } from './credentials-verify.ts';
+import { type Computer, compute, follow } from './workers/work.ts';
 
 export type { CredentialOptions } from './credentials-keyring.ts';
 export type { LoadedCredential } from './credentials-list.ts';
@@ -196,12 +197,16 @@ export class CredentialStore implements Credentials {
     return listLoaded(this.#keyring(), wallClockMs);
   }
 
-  authenticate(ask: Extract<Ask, { kind: 'authenticate' }>, wallClockMs: number): AskAnswers['authenticate'] {
-    return answer(() => authenticate(this.#keyring(), ask, wallClockMs));
+  authenticate(ask: AuthenticateAsk, wallClockMs: number): AskAnswers['authenticate'];
+  authenticate(ask: AuthenticateAsk, wallClockMs: number, computer: Computer | undefined): Awaitable<AskAnswers['authenticate']>;
+  authenticate(ask: AuthenticateAsk, wallClockMs: number, computer: Computer = compute): Awaitable<AskAnswers['authenticate']> {
+    return answer(() => follow(authenticate(this.#keyring(), ask, wallClockMs), computer));
   }
 
-  verify(ask: Extract<Ask, { kind: 'verify' }>, wallClockMs: number): AskAnswers['verify'] {
-    return answer(() => verify(this.#keyring(), ask, wallClockMs));
+  verify(ask: VerifyAsk, wallClockMs: number): AskAnswers['verify'];
+  verify(ask: VerifyAsk, wallClockMs: number, computer: Computer | undefined): Awaitable<AskAnswers['verify']>;
+  verify(ask: VerifyAsk, wallClockMs: number, computer: Computer = compute): Awaitable<AskAnswers['verify']> {
+    return answer(() => follow(verify(this.#keyring(), ask, wallClockMs), computer));
   }
 
   ppk(ask: Extract<Ask, { kind: 'ppk' }>): AskAnswers['ppk'] {
@@ -224,17 +229,28 @@ export class CredentialStore implements Credentials {
   }
 }
 
-function answer<T>(make: () => T & { readonly ok: true }): Answer<T> {
+function answer<T>(make: () => T & { readonly ok: true }): Answer<T>;
+function answer<T>(make: () => Awaitable<T & { readonly ok: true }>): Awaitable<Answer<T>>;
+function answer<T>(make: () => Awaitable<T & { readonly ok: true }>): Awaitable<Answer<T>> {
   try {
-    return make();
+    const made = make();
+    return made instanceof Promise ? made.catch(refusal) : made;
   } catch (error) {
-    if (error instanceof TunnelwrightError) return { ok: false, error };
-    return {
-      ok: false,
-      error: new InternalError(`unexpected: ${error instanceof Error ? error.message : String(error)}`, { cause: error }),
-    };
+    return refusal(error);
   }
 }
+
+function refusal(error: unknown): { readonly ok: false; readonly error: TunnelwrightError } {
+  if (error instanceof TunnelwrightError) return { ok: false, error };
+  return {
+    ok: false,
+    error: new InternalError(`unexpected: ${error instanceof Error ? error.message : String(error)}`, { cause: error }),
+  };
+}
+
+type Awaitable<T> = T | Promise<T>;
+type AuthenticateAsk = Extract<Ask, { kind: 'authenticate' }>;
+type VerifyAsk = Extract<Ask, { kind: 'verify' }>;
 
 /** At least one certificate; other blocks of a PEM file, such as the private key, are not ours to read here. */
 function readCertificates(source: CredentialSource): Certificate[] {

@@ -6,6 +6,7 @@ import type {
   Command,
   Datagram,
   Effect,
+  EndpointLoad,
   IkeSaInfo,
   Millis,
   Notice,
@@ -27,6 +28,7 @@ import { LeaseTable, type PoolPolicy } from './leases.ts';
 import { type ListenOptions, LocalSide, type OwnAddresses } from './local-side.ts';
 import type { LocalSockets } from './sockets.ts';
 import { trapsOf } from './traps.ts';
+import { lend, type PoolLoad, WorkerPool } from './workers/pool.ts';
 
 export interface EngineOptions<Plane extends DataPlane = DataPlane> {
   readonly platform: Platform;
@@ -41,6 +43,10 @@ export interface EngineOptions<Plane extends DataPlane = DataPlane> {
   readonly authorise?: Authorise | undefined;
   /** For gateways that are named, to which a peer redirects us (RFC 5685). */
   readonly lookup?: Lookup | undefined;
+  /** Threads that compute key exchanges and signatures; 0, unless given, computes them here, which is least work in all. */
+  readonly workers?: number | undefined;
+  /** What runs in them, for a test. */
+  readonly workerModule?: URL | undefined;
 }
 
 /** What the core wants to know of where it runs (`EndpointOptions`). */
@@ -49,6 +55,8 @@ interface CoreHints {
   readonly ports: { readonly ike: number; readonly nat: number };
   /** The data plane can carry ESP only inside UDP. */
   readonly forceEncap: boolean;
+  /** There are threads beside us to compute them. */
+  readonly asksKeyExchange: boolean;
 }
 
 export interface EngineEvents {
@@ -59,6 +67,12 @@ export interface EngineEvents {
 export interface EngineSnapshot {
   readonly core: unknown;
   readonly sequences: readonly { readonly inboundSpi: number; readonly numbers: SequenceNumbers | undefined }[];
+}
+
+/** How much there is to do, and what became of those who had no claim to it. */
+export interface EngineLoad extends EndpointLoad {
+  /** Undefined: all is computed in this thread. */
+  readonly workers: PoolLoad | undefined;
 }
 
 /** An IKE SA with what its data plane counted. */
@@ -88,7 +102,8 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   #plane: Plane | undefined;
   #connections = new Map<string, Connection>();
   /** Asks under way, so that an install that was cancelled is undone. */
-  readonly #asked = new Map<number, { cancelled: boolean }>();
+  readonly #asked = new Map<number, { cancelled: boolean; takeBack: (() => void) | undefined }>();
+  #pool: WorkerPool | undefined;
   #timer: Timer | undefined;
   #timerAt: Millis = Number.POSITIVE_INFINITY;
   #draining = false;
@@ -107,6 +122,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       ...options.plane,
     });
     engine.#plane.setTraps(trapsOf(options.connections));
+    engine.#hire(options);
     return engine;
   }
 
@@ -123,6 +139,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         },
       },
       forceEncap: !options.backend.bareEsp,
+      asksKeyExchange: hires(options),
     });
     this.#credentials = options.credentials;
     this.#authorise = options.authorise;
@@ -152,6 +169,17 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         onFailure: (what, error) => this.#fail(undefined, what, error),
       },
     );
+  }
+
+  #hire(options: Pick<EngineOptions, 'platform' | 'workers' | 'workerModule'>): void {
+    if (!hires(options)) return;
+    this.#pool = new WorkerPool({
+      threads: options.platform.threads!,
+      workers: options.workers!,
+      module: options.workerModule,
+      onPressure: (high) => this.#enter('pressure', (now) => this.#core.observe({ kind: 'pressure', high }, now)),
+      onCrash: (error) => this.#fail(undefined, 'a worker', error),
+    });
   }
 
   get plane(): Plane {
@@ -249,6 +277,10 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     return this.#core.info().filter((sa) => !isGone(sa));
   }
 
+  load(): EngineLoad {
+    return { ...this.#core.load(), workers: this.#pool?.load() };
+  }
+
   /** Of the engine's clock, as `IkeSaInfo` uses it. */
   now(): Millis {
     return this.#platform.clock.now();
@@ -281,6 +313,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     this.#timer?.cancel();
     await this.#plane?.close();
     await this.#local.sockets.close();
+    await this.#pool?.close();
   }
 
   #onDatagram(datagram: Datagram): void {
@@ -347,7 +380,11 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         break;
       case 'cancel': {
         const asked = this.#asked.get(effect.id);
-        if (asked !== undefined) asked.cancelled = true;
+        if (asked === undefined) break;
+        asked.cancelled = true;
+        if (asked.takeBack === undefined) break;
+        asked.takeBack();
+        this.#asked.delete(effect.id);
         break;
       }
       case 'child-update':
@@ -367,10 +404,13 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     }
   }
 
-  #ask({ id, ikeSa, ask }: Extract<Effect, { kind: 'ask' }>): void {
+  #ask({ id, ikeSa, rank, ask }: Extract<Effect, { kind: 'ask' }>): void {
     this.counters.add('asks', ask.kind);
     if (ask.kind === 'install') this.#books.children.own(ask.spec.id, ask.spec.ikeSa);
+    const asked = { cancelled: false, takeBack: undefined as (() => void) | undefined };
+    const pool = this.#pool;
     const context = {
+      computer: pool && lend(pool, { rank, refusable: ask.kind === 'key-exchange' && ask.refusable }, asked),
       clock: this.#platform.clock,
       credentials: this.#credentials,
       authorise: this.#authorise,
@@ -384,7 +424,6 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       this.#core.answer(id, result, this.#platform.clock.now()); // inside a drain, which goes on
       return;
     }
-    const asked = { cancelled: false };
     this.#asked.set(id, asked);
     result
       .then((late: AskResult) => {
@@ -489,6 +528,9 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     if (this.#closed) throw new ApiMisuse('the engine was closed', { code: 'ENGINE_CLOSED' });
   }
 }
+
+const hires = ({ platform, workers = 0 }: Pick<EngineOptions, 'platform' | 'workers'>): boolean =>
+  workers > 0 && platform.threads !== undefined;
 
 const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

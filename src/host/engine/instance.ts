@@ -8,7 +8,7 @@ import type { Backend, DataPlane, DataPlaneOptions } from '../dataplane/data-pla
 import type { Platform } from '../platform/platform.ts';
 import type { Authorise, Credentials } from './asks.ts';
 import { isBeginning, isUp } from './books.ts';
-import { Engine, type IkeSaStatus } from './engine.ts';
+import { Engine, type EngineLoad, type IkeSaStatus } from './engine.ts';
 import type { Unsubscribe } from './events.ts';
 import type { Lookup } from './gateway-names.ts';
 import { resolveInside } from './inner-dns.ts';
@@ -38,6 +38,10 @@ export interface InstanceOptions<Plane extends DataPlane = DataPlane> {
   readonly credentialsDigest?: Uint8Array | undefined;
   /** Sends clients to other gateways (RFC 5685). */
   readonly redirect?: RedirectPolicy | undefined;
+  /** Threads that compute key exchanges and signatures; `auto`: one fewer than processors. 0 unless given: all is computed here. */
+  readonly workers?: number | 'auto' | undefined;
+  /** What runs in them, for a test. */
+  readonly workerModule?: URL | undefined;
   /** Raises `ike-keys` notices: whoever has them reads everything. */
   readonly logKeys?: boolean | undefined;
   /** Raises `message` notices. */
@@ -84,13 +88,14 @@ export class Instance<Plane extends DataPlane = DataPlane> {
       credentials,
       connections,
       backend: options.backend,
-      core: ({ ports, forceEncap }) =>
+      core: ({ ports, forceEncap, asksKeyExchange }) =>
         new Endpoint({
           connections,
           limits,
           random: platform.random,
           ports,
           forceEncap,
+          asksKeyExchange,
           certificateAuthorities: credentials.authorityHashes(),
           redirect: options.redirect,
           secret: options.secret,
@@ -103,6 +108,8 @@ export class Instance<Plane extends DataPlane = DataPlane> {
       ...(options.pools === undefined ? {} : { pools: options.pools }),
       authorise: options.authorise,
       lookup: options.lookup,
+      workers: options.workers === 'auto' ? Math.max(0, (platform.threads?.cores ?? 1) - 1) : options.workers,
+      workerModule: options.workerModule,
     });
   }
 
@@ -148,6 +155,11 @@ export class Instance<Plane extends DataPlane = DataPlane> {
 
   ikeSas(): readonly IkeSaStatus[] {
     return this.engine.info();
+  }
+
+  /** How much there is to do, and what became of strangers. */
+  load(): EngineLoad {
+    return this.engine.load();
   }
 
   now(): { readonly monotonic: Millis; readonly wall: number } {

@@ -1,10 +1,13 @@
 import type { RandomSource } from '../../core/crypto/random.ts';
 import type { Clock } from './clock.ts';
 import type { UdpNetwork } from './udp.ts';
+import type { Threads } from './worker-threads.ts';
 
 /** All that the engine takes from the machine. The simulator hands it another one: virtual time, a network in memory, seeded luck. */
 export interface Platform {
   readonly clock: Clock;
   readonly udp: UdpNetwork;
   readonly random: RandomSource;
+  /** Absent: everything is computed in this thread. */
+  readonly threads?: Threads | undefined;
 }

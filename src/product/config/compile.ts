@@ -28,6 +28,7 @@ export function compile(config: LoadedConfig): CompiledConfig {
     name: settings.name,
     connections,
     limits: compileLimits(settings),
+    workers: settings.workers ?? 0,
     redirect: compileRedirect(settings),
     pools,
     credentials: {

@@ -10,6 +10,8 @@ export interface CompiledConfig {
   readonly name: string | undefined;
   readonly connections: readonly CompiledConnection[];
   readonly limits: EndpointLimits;
+  /** Threads that compute key exchanges and signatures. */
+  readonly workers: number | 'auto';
   /** Undefined: everybody may stay. */
   readonly redirect: RedirectPolicy | undefined;
   readonly pools: readonly PoolPolicy[];

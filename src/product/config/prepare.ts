@@ -61,6 +61,7 @@ export async function prepareInstance(
     plane: { addresses: config.addresses, ...(config.mtu === undefined ? {} : { mtu: config.mtu }) },
     connections,
     limits,
+    workers: config.workers,
     pools: config.pools,
     credentials,
     lookup,

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { integer, path } from './formats.ts';
 import { connection } from './schema/connection.ts';
 import { authority, pool, secret } from './schema/credentials.ts';
-import { control, limits, listen, ownAddresses, redirect, transfer } from './schema/daemon.ts';
+import { control, limits, listen, ownAddresses, redirect, transfer, workers } from './schema/daemon.ts';
 import { key, name, named, section } from './schema/section.ts';
 
 /**
@@ -38,6 +38,11 @@ export const configuration = section({
     'the first address of every prefix in `pools`',
   ),
   limits: key(limits, 'Protection against floods of half-open IKE SAs.'),
+  workers: key(
+    workers,
+    'Threads that compute key exchanges and signatures, peers that are proven first; `auto` is one fewer than there are processors. 0 computes everything in one thread: less work in all, but a flood then delays packets.',
+    0,
+  ),
   redirect: key(redirect, 'Sends clients to other gateways (RFC 5685); those that do not follow may stay.', 'everybody may stay'),
   transfer: key(transfer, 'What `send` and `get` of the peers may reach here.'),
   connections: key(named(connection), 'Whom to connect to or to accept, by name.'),

@@ -4,6 +4,7 @@ import type {
   Command,
   Datagram,
   Effect,
+  EndpointLoad,
   IkeSaInfo,
   Millis,
   Notice,
@@ -42,7 +43,7 @@ export class FakeCore implements IkeCore {
 
   ask(ask: Extract<Effect, { kind: 'ask' }>['ask'], ikeSa = 1): number {
     const id = ++this.#asks;
-    this.wish({ kind: 'ask', id, ikeSa, ask, deadline: 1e9 });
+    this.wish({ kind: 'ask', id, ikeSa, rank: 'stranger', ask, deadline: 1e9 });
     return id;
   }
 
@@ -84,6 +85,11 @@ export class FakeCore implements IkeCore {
 
   infoOf(ikeSa: number): IkeSaInfo | undefined {
     return this.sas.find(({ id }) => id === ikeSa);
+  }
+
+  load(): EndpointLoad {
+    const strangers = { cookies: 0, refusals: 0, silenced: 0, unknown: 0 };
+    return { ikeSas: this.sas.length, halfOpen: 0, children: 0, timers: 0, asks: 0, requests: 0, jobs: 0, fragmentOctets: 0, strangers };
   }
 
   setConnections(connections: readonly Connection[]): void {

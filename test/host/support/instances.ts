@@ -4,6 +4,7 @@ import type { Backend, DataPlane, DataPlaneOptions } from '../../../src/host/dat
 import { CredentialStore } from '../../../src/host/engine/credentials.ts';
 import { Instance, type InstanceOptions } from '../../../src/host/engine/instance.ts';
 import { loadCredentials } from '../../../src/host/engine/load-credentials.ts';
+import type { Threads } from '../../../src/host/platform/worker-threads.ts';
 import { type CompiledConfig, compile, configFrom, machineFiles, readCredentials } from '../../../src/product/config/index.ts';
 import type { Host } from '../../../src/testing/host.ts';
 import { Internet } from '../../../src/testing/internet.ts';
@@ -101,6 +102,8 @@ export interface PairOptions<Plane extends DataPlane> {
   readonly behindNat?: boolean | number;
   readonly more?: Partial<InstanceOptions<Plane>>;
   readonly clientMore?: Partial<InstanceOptions<Plane>>;
+  /** Of the gateway; with `more: { workers }` it uses them. */
+  readonly threads?: (internet: Internet) => Threads;
 }
 
 /** A gateway and a client in virtual time, with the real core between them. */
@@ -125,7 +128,7 @@ export async function instancePair<Plane extends DataPlane = MemoryPlane>(option
     const instanceOptions: InstanceOptions<Plane> = {
       name: role,
       role,
-      platform: virtualPlatform(internet, host, host.name),
+      platform: { ...virtualPlatform(internet, host, host.name), threads: role === 'gateway' ? options.threads?.(internet) : undefined },
       backend,
       connections: config.connections,
       limits: config.limits,

@@ -1,6 +1,6 @@
 import { NegotiationFailure, PeerRefused } from '../../bytes/errors.ts';
 import { takeOut } from '../../bytes/lists.ts';
-import type { KeyExchangeOffer } from '../../crypto/index.ts';
+import { type KeyExchangeOffer, zeroise } from '../../crypto/index.ts';
 import { ExchangeType, type NotifyPayload, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
 import type { ChildSa, SelectorPair } from '../child-sa.ts';
 import { ikeMet, lowestOf, rivalsMet } from '../collisions.ts';
@@ -221,12 +221,20 @@ function* createSuccessor(world: World, sa: IkeSa, old: ChildSa): Routine<ChildS
 export function* respondCreateChildSa(world: World, sa: IkeSa, request: Inbound): Routine<Reply> {
   const { payloads } = request;
   settleOn(world, sa);
-  if (need(payloads, 'SA').proposals[0]?.protocol === ProtocolId.IKE) return respondIkeRekey(world, sa, payloads);
-  if (world.collisions.makeChild[ikeMet(sa)] === 'TEMPORARY_FAILURE') return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
+  if (need(payloads, 'SA').proposals[0]?.protocol === ProtocolId.IKE) return yield* respondIkeRekey(world, sa, payloads);
+  const target = targetOf(world, sa, payloads);
+  return 'refuse' in target ? { payloads: [target.refuse] } : yield* respondChild(world, sa, payloads, target.old);
+}
+
+/** What the request meets, and which child it is to replace. */
+function targetOf(
+  world: World,
+  sa: IkeSa,
+  payloads: readonly Payload[],
+): { readonly refuse: Payload } | { readonly old: ChildSa | undefined } {
+  if (world.collisions.makeChild[ikeMet(sa)] === 'TEMPORARY_FAILURE') return { refuse: notify(NotifyType.TEMPORARY_FAILURE) };
   const rekey = findNotify(payloads, NotifyType.REKEY_SA);
-  const target = rekey && rekeyTarget(world, sa, rekey);
-  if (target && 'refuse' in target) return { payloads: [target.refuse] };
-  return yield* respondChild(world, sa, payloads, target?.old);
+  return rekey ? rekeyTarget(world, sa, rekey) : { old: undefined };
 }
 
 function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], old: ChildSa | undefined): Routine<Reply> {
@@ -246,8 +254,14 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
   const nonces = { Ni: nonceOf(payloads), Nr: newNonce(world) };
   const agreed = agreement.suite.keyExchange;
   if (agreed !== 0 && ke?.method !== agreed) throw new InvalidKe(agreed, ke?.method ?? 0);
-  const accepted = agreed !== 0 && ke ? acceptKe(world, ke) : undefined;
+  const accepted = agreed !== 0 && ke ? yield* acceptKe(world, sa, ke) : undefined;
   const sharedSecrets = accepted ? [accepted.sharedSecret] : [];
+  // while it was computed something of ours may have begun or ended
+  const target = targetOf(world, sa, payloads);
+  if ('refuse' in target) {
+    zeroise(...sharedSecrets);
+    return { payloads: [target.refuse] };
+  }
   const [mode, rest] = splitMode(childAnswer(agreement, proposal));
   const [sap, ...selectors] = rest as [Payload, ...Payload[]];
   const answer: Payload[] = [...mode, sap, { kind: 'Nonce', data: nonces.Nr }, ...(accepted ? [accepted.payload] : []), ...selectors];

@@ -76,22 +76,28 @@ export function halfMake(world: World, sa: IkeSa, half: HalfMade): Payload {
 
 export function* respondFollowupKe(world: World, sa: IkeSa, { payloads }: Inbound): Routine<Reply> {
   const link = linkOf(payloads)!;
-  const half = sa.isEstablished ? sa.halfMade.take(link) : undefined;
+  const half = sa.isEstablished ? sa.halfMade.find(link) : undefined;
   if (half === undefined) return stateNotFound();
   const { owed, sharedSecrets } = half;
   const ke = need(payloads, 'KE');
   const [due] = owed;
-  let answer: Payload;
+  let accepted: { readonly payload: Payload; readonly sharedSecret: Uint8Array };
   try {
     if (ke.method !== due?.method)
       throw invalidSyntax(`a key exchange by ${methodName(ke.method)} where ${methodName(due?.method ?? 0)} is due`, 'RFC 9370 §2.2.4');
-    const accepted = acceptKe(world, ke);
-    sharedSecrets.push(accepted.sharedSecret);
-    answer = accepted.payload;
+    accepted = yield* acceptKe(world, sa, ke);
   } catch (error) {
-    zeroise(...sharedSecrets);
+    if (sa.halfMade.take(link)) zeroise(...sharedSecrets);
     throw error;
   }
+  // while it was computed it may have been given up, or gone on by another request
+  if (sa.halfMade.find(link) !== half || owed[0] !== due) {
+    zeroise(accepted.sharedSecret);
+    return stateNotFound();
+  }
+  sa.halfMade.take(link);
+  sharedSecrets.push(accepted.sharedSecret);
+  const answer = accepted.payload;
   owed.shift();
   if (owed.length > 0) {
     keep(world, sa, link, half);

@@ -53,7 +53,7 @@ export function* respondIntermediate(world: World, sa: IkeSa, material: AuthMate
     const due = wanted === undefined ? 'none is due' : `${methodName(wanted.method)} is due`;
     throw invalidSyntax(`a key exchange by ${methodName(ke.method)} where ${due}`, 'RFC 9370 §2.2.2');
   }
-  const accepted = ke && acceptKe(world, ke);
+  const accepted = ke && (yield* acceptKe(world, sa, ke));
   const answer: Payload[] = accepted ? [accepted.payload] : [];
   material.intAuth.add(sa.keys, request.authenticated!, authenticatedOfOurs(sa, messageId, true, answer), accepted !== undefined);
   return {

@@ -119,7 +119,6 @@ export function floatToNatPort(world: World, sa: IkeSa, connection: Connection, 
 }
 
 /** The responder's half, once the initiator has shown that it is worth state. */
-// biome-ignore lint/correctness/useYield: a worker pool for key exchange will be asked here
 export function* respondIkeSaInit(
   world: World,
   sa: IkeSa,
@@ -129,7 +128,7 @@ export function* respondIkeSaInit(
 ): Routine<{ payloads: Payload[]; nonces: AuthMaterial['nonces'] }> {
   const { payloads } = request;
   const nonces = { Ni: nonceOf(payloads), Nr: newNonce(world) };
-  const { payload: ke, sharedSecret } = acceptKe(world, need(payloads, 'KE'));
+  const { payload: ke, sharedSecret } = yield* acceptKe(world, sa, need(payloads, 'KE'));
   sa.setKeys(initialKeys(selected.suite, sharedSecret, nonces, sa, world.options.primitives));
   zeroise(sharedSecret);
   const [connection] = candidates;

@@ -115,15 +115,21 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
 }
 
 /** The responder. The children move only once the answer is on its way, since it is sent under the old keys. */
-export function respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payload[]): Reply {
-  if (world.collisions.rekeyIke[ikeMet(sa)] === 'TEMPORARY_FAILURE') return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
+export function* respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Payload[]): Routine<Reply> {
+  const refuses = () => world.collisions.rekeyIke[ikeMet(sa)] === 'TEMPORARY_FAILURE';
+  if (refuses()) return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
   const connection = sa.connection;
   const offered = need(payloads, 'SA').proposals;
   if (connection === undefined || offered.some((p) => p.spi.length !== 8 || p.spi.every((octet) => octet === 0)))
     throw noProposalChosen('IKE', [], offered);
   const { selected } = selectForInit([connection], payloads);
   const nonces = { Ni: nonceOf(payloads), Nr: newNonce(world) };
-  const { payload: ke, sharedSecret } = acceptKe(world, need(payloads, 'KE'));
+  const { payload: ke, sharedSecret } = yield* acceptKe(world, sa, need(payloads, 'KE'));
+  // while it was computed something of ours may have begun
+  if (refuses()) {
+    zeroise(sharedSecret);
+    return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
+  }
   const spiR = world.random.ikeSpi();
   const spis = { spiI: selected.peerSpi.slice(), spiR };
   const { suite, proposal } = selected;

@@ -1,7 +1,9 @@
-import { NegotiationFailure, PeerViolation } from '../../bytes/errors.ts';
+import { NegotiationFailure, PeerViolation, TunnelwrightError } from '../../bytes/errors.ts';
 import { type KeyExchangeOffer, keyExchange } from '../../crypto/index.ts';
 import { type KePayload, KeyExchangeId, type NotifyPayload, NotifyType, nameOf, type Proposal } from '../../wire/index.ts';
+import type { IkeSa } from '../ike-sa.ts';
 import { keMethods } from '../proposals.ts';
+import { ask, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 
 /** RFC 7296 §3.4. A private value of ours that waits for the peer's public one. */
@@ -11,12 +13,27 @@ export function offerKe(world: World, method: number): { offer: KeyExchangeOffer
   return { offer, payload: { kind: 'KE', method, data: offer.publicValue } };
 }
 
-/** The responder's half in one step. */
-export function acceptKe(world: World, ke: KePayload): { payload: KePayload; sharedSecret: Uint8Array } {
-  const transform = methodOf(world, ke.method);
-  const { publicValue, sharedSecret } = transform.accept(ke.data, world.random.keySeed(ke.method, transform.seedLength));
-  return { payload: { kind: 'KE', method: ke.method, data: publicValue }, sharedSecret };
+/**
+ * The responder's half in one step. Where somebody computes it beside us the routine parks: whatever the caller has seen of the state of SAs
+ * it has to look at again.
+ */
+export function* acceptKe(world: World, sa: IkeSa, { method, data }: KePayload): Routine<{ payload: KePayload; sharedSecret: Uint8Array }> {
+  const transform = methodOf(world, method);
+  const seed = world.random.keySeed(method, transform.seedLength);
+  if (world.options.asksKeyExchange !== true) {
+    const { publicValue, sharedSecret } = transform.accept(data, seed);
+    return { payload: { kind: 'KE', method, data: publicValue }, sharedSecret };
+  }
+  // what no peer sends is not worth a place in a queue
+  if (data.length !== transform.initiatorLength) transform.accept(data, seed);
+  const answer = yield* ask<'key-exchange'>({ kind: 'key-exchange', method, peerPublic: data.slice(), seed, refusable: !sa.hasKeys });
+  if (!answer.ok) throw answer.error;
+  return { payload: { kind: 'KE', method, data: answer.publicValue }, sharedSecret: answer.sharedSecret };
 }
+
+/** Nobody had the time to compute it, or whoever computed it ended: no fault of the peer, and nothing is promised yet. */
+export const isNotComputed = (error: unknown): boolean =>
+  error instanceof TunnelwrightError && (error.code === 'OVERLOADED' || error.code === 'WORKER_CRASHED' || error.code === 'ASK_TIMEOUT');
 
 export function finishKe(offer: KeyExchangeOffer, method: number, answer: KePayload): Uint8Array {
   if (answer.method !== method) {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { formatIp, tryParseIp } from '../../../core/bytes/ip-address.ts';
-import { count, duration, flag, integer, listOf, path, port, text, words } from '../formats.ts';
+import { count, duration, flag, integer, listOf, path, port, quantity, text, words } from '../formats.ts';
 import { formatRange, invalid, isHostName, parseAddressRange, quoted, valid } from '../values.ts';
 import { key, required, section } from './section.ts';
 
@@ -78,6 +78,14 @@ export const limits = section({
   cookies: key(rate, 'Demands for a COOKIE.', 100_000),
   cookies_per_address: key(rate, 'Those to one IPv4 address or one IPv6 /64.', 1000),
 });
+
+export const workers = quantity<number | 'auto'>('Workers', 'A whole number from 0 to 64, or `auto`.', ['auto', 2], (input) => {
+  if (input === 'auto') return valid('auto');
+  return /^\d{1,2}$/.test(input) && Number(input) <= MOST_WORKERS
+    ? valid(Number(input))
+    : invalid(`${quoted(input)} is neither auto nor a number from 0 to ${MOST_WORKERS}`);
+});
+const MOST_WORKERS = 64;
 
 const gateways = words('Gateways', 'IP addresses and DNS names.', ['vpn2.example.com', '192.0.2.2, 192.0.2.3'], (input) => {
   const octets = tryParseIp(input);

@@ -1,0 +1,55 @@
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+
+/** Another thread of this process that runs a module of ours. What it is told goes through memory alone, never through argv or the environment. */
+export interface Thread {
+  /** Structured clone: octets are copied, a `KeyObject` is shared without its octets being seen. Nothing is thrown for a thread that has ended. */
+  post(message: unknown): void;
+  /** Ends it at once, whatever it is doing. */
+  end(): Promise<void>;
+}
+
+export interface ThreadEvents {
+  onMessage(message: unknown): void;
+  /** It ended without being asked to. Told once. */
+  onExit(why: string): void;
+}
+
+export interface Threads {
+  /** How many can really run at the same time. */
+  readonly cores: number;
+  start(module: URL, events: ThreadEvents): Thread;
+}
+
+export const systemThreads: Threads = { cores: availableParallelism(), start };
+
+function start(module: URL, { onMessage, onExit }: ThreadEvents): Thread {
+  // flags of this process, a debugger's for instance, and its environment are not the thread's affair
+  const worker = new Worker(module, { argv: [], execArgv: [], env: {}, stdin: false });
+  let ended = false;
+  const exited = new Promise<void>((resolve) => {
+    let why = 'it ended by itself';
+    worker.on('message', onMessage);
+    worker.on('error', (error) => {
+      why = error instanceof Error ? error.message : String(error);
+    });
+    worker.on('exit', () => {
+      resolve();
+      if (ended) return;
+      ended = true;
+      onExit(why);
+    });
+  });
+  // sockets keep a gateway alive, not those who work for it
+  worker.unref();
+  return {
+    post: (message) => {
+      if (!ended) worker.postMessage(message);
+    },
+    end: async () => {
+      ended = true;
+      await worker.terminate();
+      await exited;
+    },
+  };
+}
