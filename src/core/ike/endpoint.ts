@@ -1,6 +1,7 @@
 import { execute } from './commands.ts';
-import type { AskResult, Command, Datagram, Effect, EndpointLoad, IkeSaInfo, Millis, Observation } from './effects.ts';
+import type { AskResult, Command, Datagram, Effect, IkeSaInfo, Millis, Observation } from './effects.ts';
 import { EndpointWorld } from './endpoint-world.ts';
+import type { EndpointLoad } from './load.ts';
 import { observe } from './observations.ts';
 import type { Connection } from './policy.ts';
 import { type EndpointSnapshot, restoreEndpoint, snapshotEndpoint } from './snapshot.ts';

@@ -8,6 +8,7 @@ export { EndpointWorld } from './endpoint-world.ts';
 export { sameIdentity } from './identity.ts';
 export { IKE_SA_STATES, IKE_SA_TRANSITIONS, type IkeSaState } from './ike-sa-state.ts';
 export type { ChildSuite, IkeKeys, IkeSuite } from './keys.ts';
+export type * from './load.ts';
 export type * from './policy.ts';
 export type { EndpointSnapshot } from './snapshot.ts';
 export { printTables } from './tables.ts';

@@ -1,5 +1,6 @@
-import type { Millis, StrangerCounts } from './effects.ts';
+import type { Millis } from './effects.ts';
 import { KnownSources } from './known-sources.ts';
+import type { StrangerCounts } from './load.ts';
 import type { AnswerRates, Connection, EndpointLimits } from './policy.ts';
 import { SourceBuckets, sourceOf, TokenBucket } from './token-bucket.ts';
 

@@ -1,4 +1,5 @@
-import type { AskResult, Command, Datagram, Effect, EndpointLoad, IkeSaInfo, Millis, Observation } from '../../core/ike/effects.ts';
+import type { AskResult, Command, Datagram, Effect, IkeSaInfo, Millis, Observation } from '../../core/ike/effects.ts';
+import type { EndpointLoad } from '../../core/ike/load.ts';
 import type { Connection } from '../../core/ike/policy.ts';
 
 /**

@@ -1,34 +1,25 @@
 import { type Address, ApiMisuse, InternalError, TunnelwrightError } from '../../core/bytes/index.ts';
-import type {
-  AskResult,
-  ChildSaInfo,
-  ChildSaSpec,
-  Command,
-  Datagram,
-  Effect,
-  EndpointLoad,
-  IkeSaInfo,
-  Millis,
-  Notice,
-  Observation,
-} from '../../core/ike/effects.ts';
+import type { Command, Datagram, Effect, IkeSaInfo, Millis, Notice, Observation } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
 import { TokenBucket } from '../../core/ike/token-bucket.ts';
-import type { Backend, ChildCounters, DataPlane, DataPlaneOptions, SequenceNumbers } from '../dataplane/data-plane.ts';
+import type { Backend, DataPlane, DataPlaneOptions, SequenceNumbers } from '../dataplane/data-plane.ts';
 import type { Timer } from '../platform/clock.ts';
 import type { Platform } from '../platform/platform.ts';
 
-import { type Authorise, answerAsk, type Credentials } from './asks.ts';
+import type { Authorise, Credentials } from './asks.ts';
 import { Books, earliest, isBeginning, isGone, isUp } from './books.ts';
 import type { IkeCore } from './core.ts';
 import { Counters } from './counters.ts';
+import { Desk, hires } from './desk.ts';
 import { Emitter } from './events.ts';
 import { addressesOf, type Lookup } from './gateway-names.ts';
 import { LeaseTable, type PoolPolicy } from './leases.ts';
 import { type ListenOptions, LocalSide, type OwnAddresses } from './local-side.ts';
 import type { LocalSockets } from './sockets.ts';
+import type { EngineLoad, EngineSnapshot, IkeSaStatus } from './status.ts';
 import { trapsOf } from './traps.ts';
-import { lend, type PoolLoad, WorkerPool } from './workers/pool.ts';
+
+export type { EngineLoad, EngineSnapshot, IkeSaStatus } from './status.ts';
 
 export interface EngineOptions<Plane extends DataPlane = DataPlane> {
   readonly platform: Platform;
@@ -64,24 +55,6 @@ export interface EngineEvents {
   notice: { readonly at: number; readonly notice: Notice };
 }
 
-export interface EngineSnapshot {
-  readonly core: unknown;
-  readonly sequences: readonly { readonly inboundSpi: number; readonly numbers: SequenceNumbers | undefined }[];
-}
-
-/** How much there is to do, and what became of those who had no claim to it. */
-export interface EngineLoad extends EndpointLoad {
-  /** Undefined: all is computed in this thread. */
-  readonly workers: PoolLoad | undefined;
-}
-
-/** An IKE SA with what its data plane counted. */
-export interface IkeSaStatus extends IkeSaInfo {
-  /** Of the NAT in front of us, where there is one. */
-  readonly keepalive?: { readonly interval: Millis; readonly measured: boolean } | undefined;
-  readonly children: readonly (ChildSaInfo & { readonly counters: ChildCounters | undefined })[];
-}
-
 /**
  * The only loop: hands datagrams, time and answers to the core, does what the core wishes, keeps one timer. Nothing that comes from the
  * network makes it throw.
@@ -92,8 +65,6 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   readonly leases: LeaseTable;
   readonly #platform: Platform;
   readonly #core: IkeCore;
-  readonly #credentials: Credentials;
-  readonly #authorise: Authorise | undefined;
   readonly #lookup: Lookup | undefined;
   readonly #local: LocalSide;
   readonly #books: Books;
@@ -102,8 +73,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   #plane: Plane | undefined;
   #connections = new Map<string, Connection>();
   /** Asks under way, so that an install that was cancelled is undone. */
-  readonly #asked = new Map<number, { cancelled: boolean; takeBack: (() => void) | undefined }>();
-  #pool: WorkerPool | undefined;
+  readonly #desk: Desk;
   #timer: Timer | undefined;
   #timerAt: Millis = Number.POSITIVE_INFINITY;
   #draining = false;
@@ -122,7 +92,10 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       ...options.plane,
     });
     engine.#plane.setTraps(trapsOf(options.connections));
-    engine.#hire(options);
+    engine.#desk.hire(options, {
+      onPressure: (high) => engine.#enter('pressure', (now) => engine.#core.observe({ kind: 'pressure', high }, now)),
+      onCrash: (error) => engine.#fail(undefined, 'a worker', error),
+    });
     return engine;
   }
 
@@ -141,10 +114,24 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       forceEncap: !options.backend.bareEsp,
       asksKeyExchange: hires(options),
     });
-    this.#credentials = options.credentials;
-    this.#authorise = options.authorise;
     this.#lookup = options.lookup;
     this.leases = new LeaseTable(options.pools);
+    this.#desk = new Desk({
+      context: {
+        clock: options.platform.clock,
+        credentials: options.credentials,
+        authorise: options.authorise,
+        leases: this.leases,
+        counters: (child) => this.plane.counters(child),
+        approach: (connection, gateway) => this.#approach(connection, gateway),
+        install: (spec) => this.plane.install(spec, spec.resumed ? this.#resumable.get(spec.inbound.spi) : undefined),
+      },
+      onAnswer: (id, result, what) => {
+        if (!this.#closed) this.#enter(`the answer to ${what}`, (now) => this.#core.answer(id, result, now));
+      },
+      onOrphan: (child) => this.plane.remove(child),
+      onDefect: (what, error) => this.#defect(what, error),
+    });
     this.#connections = new Map(options.connections.map((connection) => [connection.name, connection]));
     this.#books = new Books(
       (ikeSa) => this.#core.infoOf(ikeSa),
@@ -169,17 +156,6 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         onFailure: (what, error) => this.#fail(undefined, what, error),
       },
     );
-  }
-
-  #hire(options: Pick<EngineOptions, 'platform' | 'workers' | 'workerModule'>): void {
-    if (!hires(options)) return;
-    this.#pool = new WorkerPool({
-      threads: options.platform.threads!,
-      workers: options.workers!,
-      module: options.workerModule,
-      onPressure: (high) => this.#enter('pressure', (now) => this.#core.observe({ kind: 'pressure', high }, now)),
-      onCrash: (error) => this.#fail(undefined, 'a worker', error),
-    });
   }
 
   get plane(): Plane {
@@ -278,7 +254,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   }
 
   load(): EngineLoad {
-    return { ...this.#core.load(), workers: this.#pool?.load() };
+    return { ...this.#core.load(), workers: this.#desk.load() };
   }
 
   /** Of the engine's clock, as `IkeSaInfo` uses it. */
@@ -313,7 +289,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     this.#timer?.cancel();
     await this.#plane?.close();
     await this.#local.sockets.close();
-    await this.#pool?.close();
+    await this.#desk.close();
   }
 
   #onDatagram(datagram: Datagram): void {
@@ -378,15 +354,9 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       case 'ask':
         this.#ask(effect);
         break;
-      case 'cancel': {
-        const asked = this.#asked.get(effect.id);
-        if (asked === undefined) break;
-        asked.cancelled = true;
-        if (asked.takeBack === undefined) break;
-        asked.takeBack();
-        this.#asked.delete(effect.id);
+      case 'cancel':
+        this.#desk.cancel(effect.id);
         break;
-      }
       case 'child-update':
         if (effect.change.kind === 'owner') this.#books.children.own(effect.child, effect.change.ikeSa);
         this.plane.update(effect.child, effect.change);
@@ -404,35 +374,12 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     }
   }
 
-  #ask({ id, ikeSa, rank, ask }: Extract<Effect, { kind: 'ask' }>): void {
+  #ask(effect: Extract<Effect, { kind: 'ask' }>): void {
+    const { id, ask } = effect;
     this.counters.add('asks', ask.kind);
     if (ask.kind === 'install') this.#books.children.own(ask.spec.id, ask.spec.ikeSa);
-    const asked = { cancelled: false, takeBack: undefined as (() => void) | undefined };
-    const pool = this.#pool;
-    const context = {
-      computer: pool && lend(pool, { rank, refusable: ask.kind === 'key-exchange' && ask.refusable }, asked),
-      clock: this.#platform.clock,
-      credentials: this.#credentials,
-      authorise: this.#authorise,
-      leases: this.leases,
-      counters: (child: number) => this.plane.counters(child),
-      approach: (connection: string, gateway: string) => this.#approach(connection, gateway),
-      install: (spec: ChildSaSpec) => this.plane.install(spec, spec.resumed ? this.#resumable.get(spec.inbound.spi) : undefined),
-    };
-    const result = answerAsk(ask, ikeSa, context);
-    if (!(result instanceof Promise)) {
-      this.#core.answer(id, result, this.#platform.clock.now()); // inside a drain, which goes on
-      return;
-    }
-    this.#asked.set(id, asked);
-    result
-      .then((late: AskResult) => {
-        this.#asked.delete(id);
-        if (asked.cancelled && ask.kind === 'install' && late.ok) this.plane.remove(ask.spec.id);
-        if (asked.cancelled || this.#closed) return;
-        this.#enter(`the answer to ${ask.kind}`, (now) => this.#core.answer(id, late, now));
-      })
-      .catch((error: unknown) => this.#defect(`the answer to ${ask.kind}`, error));
+    const result = this.#desk.ask(effect);
+    if (result !== undefined) this.#core.answer(id, result, this.#platform.clock.now()); // inside a drain, which goes on
   }
 
   /** Where a connection is redirected to. */
@@ -528,9 +475,6 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     if (this.#closed) throw new ApiMisuse('the engine was closed', { code: 'ENGINE_CLOSED' });
   }
 }
-
-const hires = ({ platform, workers = 0 }: Pick<EngineOptions, 'platform' | 'workers'>): boolean =>
-  workers > 0 && platform.threads !== undefined;
 
 const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

@@ -4,12 +4,12 @@ import type {
   Command,
   Datagram,
   Effect,
-  EndpointLoad,
   IkeSaInfo,
   Millis,
   Notice,
   Observation,
 } from '../../../src/core/ike/effects.ts';
+import type { EndpointLoad } from '../../../src/core/ike/load.ts';
 import type { Connection } from '../../../src/core/ike/policy.ts';
 import type { IkeCore } from '../../../src/host/engine/core.ts';
 import { connectionPolicy, subnet } from '../../../src/testing/policies.ts';
