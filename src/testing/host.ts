@@ -18,6 +18,7 @@ export class Host implements Station {
   readonly #sockets = new Map<number, SocketHandler>();
   #attachment: Attachment;
   #onEsp: SocketHandler | undefined;
+  #onTcp: SocketHandler | undefined;
   #onTooBig: ((destination: Address, mtu: number) => void) | undefined;
   #onAddresses: ((addresses: readonly string[]) => void) | undefined;
 
@@ -54,6 +55,11 @@ export class Host implements Station {
   /** ESP that arrives straight on IP. */
   onEsp(handler: SocketHandler): void {
     this.#onEsp = handler;
+  }
+
+  /** Whatever comes for streams. */
+  onTcp(handler: SocketHandler): void {
+    this.#onTcp = handler;
   }
 
   onTooBig(handler: (destination: Address, mtu: number) => void): void {
@@ -102,7 +108,8 @@ export class Host implements Station {
   }
 
   receive(packet: Packet): Fate {
-    const handler = packet.protocol === 'esp' ? this.#onEsp : this.#sockets.get(packet.destination.port);
+    const handler =
+      packet.protocol === 'udp' ? this.#sockets.get(packet.destination.port) : packet.protocol === 'tcp' ? this.#onTcp : this.#onEsp;
     if (handler === undefined || !this.#attachment.addresses.has(packet.destination.ip)) return 'no socket';
     handler({ ...packet, data: packet.data.slice() });
     return 'delivered';

@@ -29,7 +29,7 @@ export * from './seeded.ts';
 export * from './seeded-keys.ts';
 export * from './simulated-answers.ts';
 export * from './simulated-plane.ts';
+export * from './streams.ts';
 export * from './transcript.ts';
-export * from './udp-relay.ts';
 export * from './udp-relay.ts';
 export * from './virtual-clock.ts';

@@ -41,7 +41,7 @@ export interface NatCounters {
   readonly dropped: number;
 }
 
-/** A NAT as RFC 4787 names its kinds: UDP only, as a box without an ESP helper (RFC 3715 §2). */
+/** A NAT as RFC 4787 names its kinds: UDP and TCP, as a box without an ESP helper (RFC 3715 §2). */
 export class Nat {
   readonly name: string;
   /** Attach the hosts behind it here. */
@@ -110,7 +110,7 @@ export class Nat {
   }
 
   #outbound(packet: Packet): Fate {
-    if (packet.protocol !== 'udp') return this.#drop('not translatable');
+    if (packet.protocol === 'esp') return this.#drop('not translatable');
     const mapping = this.#mappingFor(packet.source, packet.destination);
     if (mapping === undefined) return this.#drop('no ports left');
     mapping.lastUsed = this.#fabric.clock.now;
@@ -127,7 +127,7 @@ export class Nat {
   }
 
   #inbound(packet: Packet): Fate {
-    if (packet.protocol !== 'udp') return this.#drop('not translatable');
+    if (packet.protocol === 'esp') return this.#drop('not translatable');
     const mapping = this.#byOutside.get(formatAddress(packet.destination));
     if (mapping === undefined || this.#timedOut(mapping)) return this.#drop('no mapping');
     if (!this.#allows(mapping, packet.source)) return this.#drop('filtered');

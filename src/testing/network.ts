@@ -4,9 +4,9 @@ import { Link, type LinkConditions } from './link.ts';
 import type { SeededRandom } from './seeded.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
-/** An IP packet: UDP, or ESP straight on IP (ports are 0 then). */
+/** An IP packet: UDP, a piece of a stream (`streams.ts`), or ESP straight on IP (ports are 0 then). */
 export interface Packet {
-  readonly protocol: 'udp' | 'esp';
+  readonly protocol: 'udp' | 'tcp' | 'esp';
   readonly source: Address;
   readonly destination: Address;
   /** Behind the UDP header, or behind the IP header for ESP. */
@@ -169,7 +169,7 @@ export class Network {
 /** Octets of the IP packet and of its IP header. */
 function sizes(packet: Packet): [octets: number, header: number] {
   const header = isIpv6(packet.source.ip) ? 40 : 20;
-  return [header + (packet.protocol === 'udp' ? 8 : 0) + packet.data.length, header];
+  return [header + { udp: 8, tcp: 20, esp: 0 }[packet.protocol] + packet.data.length, header];
 }
 
 /** `192.0.2.1:500 → 198.51.100.7:500 udp 412`, for failure messages. */

@@ -16,6 +16,8 @@ import {
   type Notice,
   type Observation,
 } from '../core/ike/index.ts';
+import { Counters } from '../host/engine/counters.ts';
+import { Streams } from '../host/engine/streams.ts';
 import { ScenarioFailure } from './failure.ts';
 import type { Host } from './host.ts';
 import type { Packet } from './network.ts';
@@ -23,6 +25,7 @@ import { DEFAULT_LIMITS, fqdn } from './policies.ts';
 import { type RandomScript, scriptedRandom } from './seeded.ts';
 import { type KeyDirectory, SimulatedAnswers, type SimulatedIdentity, type SimulatedPaths, SimulatedPool } from './simulated-answers.ts';
 import type { PeerPlane, SimulatedPlane } from './simulated-plane.ts';
+import { SimulatedTcp } from './streams.ts';
 import type { Transcript } from './transcript.ts';
 import type { VirtualClock, VirtualTimer } from './virtual-clock.ts';
 
@@ -74,6 +77,7 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
   readonly name: string;
   readonly host: Host;
   readonly plane: P;
+  readonly tcp: SimulatedTcp;
   readonly pool: SimulatedPool;
   readonly notices: { readonly at: number; readonly notice: Notice }[] = [];
   /** Every datagram the core wanted sent, in order. */
@@ -87,6 +91,7 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
   readonly #answers: SimulatedAnswers;
   readonly #faults: { readonly fault: Fault; left: number }[] = [];
   readonly #open = new Map<number, VirtualTimer | undefined>();
+  #streams: Streams;
   #connections: readonly Connection[];
   #timer: VirtualTimer | undefined;
   /** How far its monotonic clock is ahead of the world's. */
@@ -108,6 +113,8 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
     };
     this.#answers = new SimulatedAnswers(identity, around.directory, this.pool, this.plane, paths, options.endpoint?.primitives);
     this.endpoint = this.#newEndpoint();
+    this.tcp = new SimulatedTcp(host, around.clock);
+    this.#streams = this.#newStreams();
     host.bind(IKE_PORT, (packet) => this.#onIkePort(packet));
     host.bind(NAT_PORT, (packet) => this.#onNatPort(packet));
     host.onEsp((packet) => this.#onEsp(packet));
@@ -236,6 +243,9 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
     const snapshot = memory === 'nothing' ? undefined : memory === 'snapshot' ? this.snapshot() : memory;
     for (const timer of this.#open.values()) timer?.cancel();
     this.#open.clear();
+    this.#streams.close();
+    this.tcp.abortAll();
+    this.#streams = this.#newStreams();
     this.plane.clear();
     this.endpoint = this.#newEndpoint();
     this.#tellAddresses();
@@ -250,6 +260,7 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
     if (child === undefined) return false;
     const data = this.plane.seal(child.id, payload);
     this.espSent.push(data);
+    if (child.transport === 'tcp') return this.#streams.path(child.local, child.remote).send(data);
     if (child.encap)
       return this.host.send({ protocol: 'udp', source: { ip: child.local.ip, port: NAT_PORT }, destination: child.remote, data });
     const [source, destination] = [child.local, child.remote].map(({ ip }) => ({ ip, port: 0 }));
@@ -318,6 +329,9 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
       case 'child-remove':
         this.plane.remove(effect.child);
         return;
+      case 'stream':
+        this.#streams.change(effect.change, effect.local, effect.remote);
+        return;
       case 'lease-release':
         this.pool.release(effect.ikeSa);
         return;
@@ -329,7 +343,12 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
     }
   }
 
-  #transmit({ local, remote, data, encap }: Datagram): void {
+  #transmit(datagram: Datagram): void {
+    const { local, remote, data, encap, transport } = datagram;
+    if (transport === 'tcp') {
+      this.#streams.transmit(datagram);
+      return;
+    }
     // RFC 7296 §2.23: four zero octets tell IKE from ESP.
     const marked = encap && data.length > 1 ? Uint8Array.of(0, 0, 0, 0, ...data) : data.slice();
     this.host.send({ protocol: 'udp', source: { ip: local.ip, port: encap ? NAT_PORT : IKE_PORT }, destination: remote, data: marked });
@@ -340,6 +359,7 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
     const planned = this.#faults.find((one) => one.left > 0 && one.fault.ask === effect.ask.kind);
     if (planned !== undefined) planned.left--;
     const { outcome, delay = 0 } = planned?.fault ?? { outcome: undefined };
+    if (effect.ask.kind === 'connect' && outcome === undefined) return this.#connect(effect.id, effect.ask);
     if (outcome === 'never') {
       this.#open.set(effect.id, undefined);
       return;
@@ -356,6 +376,47 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
       this.drain();
     };
     this.#open.set(effect.id, clock.after(wait, answer));
+  }
+
+  /** As the engine does it: what comes too late is closed. */
+  #connect(id: number, { localIp, remote, within }: Extract<Ask, { kind: 'connect' }>): void {
+    this.#open.set(id, undefined);
+    this.tcp.open(localIp, remote, within, (result) => {
+      const awaited = this.#open.delete(id);
+      if (!(result instanceof Error)) {
+        if (!awaited) return result.abort();
+        this.#streams.adopt(result);
+      }
+      this.#around.touch();
+      const answer: AskResult = result instanceof Error ? { ok: false, error: result } : { ok: true, local: result.local };
+      this.endpoint.answer(id, answer, this.now);
+      this.drain();
+    });
+  }
+
+  /** The engine's own streams (`host/engine`), on this machine. */
+  #newStreams(): Streams {
+    const { clock } = this.#around;
+    const time = {
+      now: () => clock.now,
+      wall: () => clock.now,
+      after: (delay: number, run: () => void) => clock.after(delay, run),
+      soon: (run: () => void) => void clock.after(0, run),
+    };
+    const streams = new Streams(this.tcp.asNetwork(), time, new Counters(), {
+      onIke: (datagram) => {
+        this.#receive(datagram);
+        return true;
+      },
+      onEsp: (data, destination, ip, port) => {
+        this.#onEsp({ protocol: 'tcp', source: { ip, port }, destination, data });
+        return true;
+      },
+      onStreamClosed: (local, remote) => this.observe({ kind: 'stream-closed', local, remote }),
+    });
+    this.tcp.unlisten(NAT_PORT);
+    void streams.listen('0.0.0.0', NAT_PORT);
+    return streams;
   }
 
   #onIkePort({ source, destination, data }: Packet): void {

@@ -136,6 +136,8 @@ export class SimulatedAnswers {
         return { ok: true, ...keyExchange(ask.method)!.accept(ask.peerPublic, ask.seed) };
       case 'approach':
         return this.#approach(ask.gateway);
+      case 'connect':
+        return refuse('this machine opens no streams');
       case 'lease':
         return this.#lease(ask, ikeSa);
       case 'install':

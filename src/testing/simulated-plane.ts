@@ -1,7 +1,7 @@
 import { type Address, DataPlaneError, sameAddress, toHex } from '../core/bytes/index.ts';
 import { createPacketCipher, type RandomSource } from '../core/crypto/index.ts';
 import { InboundSa, OpenedPacket, OutboundSa } from '../core/esp/index.ts';
-import type { ChildSaChange, ChildSaKeys, ChildSaSpec, Observation } from '../core/ike/index.ts';
+import type { ChildSaChange, ChildSaKeys, ChildSaSpec, Observation, Transport } from '../core/ike/index.ts';
 
 import type { Packet } from './network.ts';
 
@@ -29,6 +29,7 @@ export interface PlaneChild {
   readonly local: Address;
   readonly remote: Address;
   readonly encap: boolean;
+  readonly transport: Transport | undefined;
   /** Sends; otherwise it only receives. */
   readonly sending: boolean;
   /** Virtual time of the last packet, either way. */
@@ -101,6 +102,7 @@ export class SimulatedPlane implements PeerPlane {
       local: spec.local,
       remote: spec.remote,
       encap: spec.encap,
+      transport: spec.transport,
       sending: spec.outboundActive,
       usedAt: undefined,
       nextLimit: 'soft',
@@ -115,7 +117,7 @@ export class SimulatedPlane implements PeerPlane {
       child.sending = true;
       this.#stopSending(child.spec.replaces);
     } else if (change.kind === 'owner') child.ikeSa = change.ikeSa;
-    else Object.assign(child, { local: change.local, remote: change.remote, encap: change.encap });
+    else Object.assign(child, { local: change.local, remote: change.remote, encap: change.encap, transport: change.transport });
   }
 
   remove(id: number): void {
@@ -151,7 +153,7 @@ export class SimulatedPlane implements PeerPlane {
     const verdict = child?.inbound.open(packet, this.#opened) ?? 'no-sa';
     if (child === undefined || verdict !== 'ok') {
       this.drops[verdict] = (this.drops[verdict] ?? 0) + 1;
-      if (child === undefined && packet.length >= SHORTEST_STRAY)
+      if (child === undefined && packet.length >= SHORTEST_STRAY && protocol !== 'tcp')
         this.#observe({ kind: 'unknown-spi', spi, local: destination, remote: source, encap: protocol === 'udp' });
       return;
     }
@@ -159,9 +161,12 @@ export class SimulatedPlane implements PeerPlane {
     child.usedAt = this.#now();
     this.received.push({ child: child.id, payload: packet.slice(start, start + length) });
     const moved = child.encap ? !sameAddress(child.remote, source) : child.remote.ip !== source.ip;
-    this.#observe({ kind: 'inbound-traffic', child: child.id, elsewhere: moved || child.local.ip !== destination.ip });
+    const overTcp = protocol === 'tcp';
+    const sameTransport = overTcp === (child.transport === 'tcp');
+    this.#observe({ kind: 'inbound-traffic', child: child.id, elsewhere: !sameTransport || moved || child.local.ip !== destination.ip });
     this.#watchLimit(child.id);
-    if (child.encap && moved) this.#observe({ kind: 'mapping-changed', child: child.id, remote: source });
+    if (child.encap && moved && sameTransport)
+      this.#observe({ kind: 'mapping-changed', child: child.id, remote: source, ...(overTcp ? { stream: destination } : {}) });
   }
 
   lastUse(id: number): number | undefined {

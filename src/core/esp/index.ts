@@ -28,4 +28,5 @@ export { type CipherKeys, createPacketCipher, type PacketCipher } from '../crypt
 export * from './inbound.ts';
 export * from './outbound.ts';
 export * from './replay-window.ts';
+export * from './tcp-encap.ts';
 export * from './udp-encap.ts';

@@ -11,6 +11,7 @@ import { requestChildDelete, requestChildRekey, requestIkeDelete, requestIkeReke
 import { requestEcho } from './tasks/nat-echo.ts';
 import { demandAuthentication } from './tasks/reauthentication.ts';
 import { assertRedirectable, redirectPeer } from './tasks/redirect.ts';
+import { endRival } from './tasks/tcp-fallback.ts';
 
 /** What an operator, or a timer on the operator's behalf, wants of an endpoint. */
 export function execute(world: EndpointWorld, command: Command): number | undefined {
@@ -91,6 +92,7 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
 function giveUp(world: EndpointWorld, sa: IkeSa): void {
   const waiting = sa.connection && world.reconnects.settled(sa.connection.name);
   if (waiting) world.clear(waiting);
+  endRival(world, sa);
   world.kill(sa, 'given up by the operator');
 }
 

@@ -1,7 +1,12 @@
 import type { TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
 import type { CertPayload, ConfigurationAttribute, Identification, TrafficSelector } from '../wire/payloads/types.ts';
+import type { IkeSaInfo } from './info.ts';
+import type { Transport } from './path.ts';
 import type { LocalAuth, PpkPolicy, RemoteAuth } from './policy.ts';
+
+export type { ChildSaInfo, IkeSaInfo, MobikeInfo } from './info.ts';
+export type { Transport } from './path.ts';
 
 /** Milliseconds of a monotonic clock that the caller owns. */
 export type Millis = number;
@@ -11,8 +16,10 @@ export interface Datagram {
   readonly local: Address;
   readonly remote: Address;
   readonly data: Uint8Array;
-  /** Through a UDP-encapsulating socket (port 4500 by role, whatever its number). */
+  /** Through a UDP-encapsulating socket (port 4500 by role, whatever its number), or a stream. */
   readonly encap: boolean;
+  /** UDP unless it says otherwise. Over TCP the two ends name the stream (RFC 9329). */
+  readonly transport?: Transport | undefined;
 }
 
 /** What the core wants done, pulled by `poll()` in order. */
@@ -32,7 +39,17 @@ export type Effect =
   | { readonly kind: 'child-remove'; readonly child: number; readonly reason: string }
   /** Addresses leased with the Ask `lease` go back. */
   | { readonly kind: 'lease-release'; readonly ikeSa: number }
+  /** What becomes of a stream (RFC 9329 §6.1). */
+  | { readonly kind: 'stream'; readonly change: StreamChange; readonly local: Address; readonly remote: Address }
   | { readonly kind: 'notice'; readonly at: Millis; readonly notice: Notice };
+
+export type StreamChange =
+  /** Somebody has authenticated on it. */
+  | 'keep'
+  /** Nothing of ours is on it any more: its peer gets a moment to close it. */
+  | 'release'
+  /** Nothing of ours is on it any more, and it is ours to close. */
+  | 'close';
 
 /**
  * Whose Ask goes first where there are more than can be worked on: a peer that is proven, or that we called ourselves; one that has shown that
@@ -80,6 +97,8 @@ export type Ask =
     }
   /** Where is this gateway (an IP address or a DNS name), and from where is it reached? For a connection that was redirected (RFC 5685). */
   | { readonly kind: 'approach'; readonly connection: string; readonly gateway: string }
+  /** Open a TCP stream from an own address (RFC 9329 §6.1); the prefix is sent by whoever opens it. */
+  | { readonly kind: 'connect'; readonly localIp: string; readonly remote: Address; readonly within: Millis }
   /** A post-quantum pre-shared key (RFC 8784). The core overwrites the secret that it is given. */
   | {
       readonly kind: 'ppk';
@@ -143,6 +162,7 @@ export interface AskAnswers {
   }>;
   readonly 'key-exchange': Answer<{ readonly publicValue: Uint8Array; readonly sharedSecret: Uint8Array }>;
   readonly approach: Answer<{ readonly local: Address; readonly remote: Address }>;
+  readonly connect: Answer<{ readonly local: Address }>;
   readonly ppk: Answer<{
     /** PPK_ID, its type in front. */
     readonly id: Uint8Array;
@@ -185,10 +205,12 @@ export interface ChildSaSpec {
   readonly remoteTs: readonly TrafficSelector[];
   readonly local: Address;
   readonly remote: Address;
-  /** ESP in UDP (RFC 3948). */
+  /** ESP in UDP (RFC 3948), or in a stream. */
   readonly encap: boolean;
   /** true: the peer takes no TFC padding (ESP_TFC_PADDING_NOT_SUPPORTED, RFC 7296 §1.3.1); whoever would pad leaves it. */
   readonly unpadded?: boolean;
+  /** UDP or nothing around ESP unless it says otherwise. */
+  readonly transport?: Transport | undefined;
   /** false: accept on the inbound SA, but keep sending on the SA it replaces until an update says so. */
   readonly outboundActive: boolean;
   /** The child this one takes over from, by a rekeying or by a new authentication: traffic moves over, counters are kept apart. */
@@ -216,7 +238,13 @@ export interface ChildSaKeys {
 export type ChildSaChange =
   /** Start sending on this SA; what it replaces only receives from now on. */
   | { readonly kind: 'activate-outbound' }
-  | { readonly kind: 'addresses'; readonly local: Address; readonly remote: Address; readonly encap: boolean }
+  | {
+      readonly kind: 'addresses';
+      readonly local: Address;
+      readonly remote: Address;
+      readonly encap: boolean;
+      readonly transport?: Transport | undefined;
+    }
   /** An IKE rekey handed the child to another IKE SA. */
   | { readonly kind: 'owner'; readonly ikeSa: number };
 
@@ -235,7 +263,15 @@ export type Observation =
       readonly elsewhere?: boolean;
     }
   /** Authenticated ESP came from another address or port (RFC 7296 §2.23). */
-  | { readonly kind: 'mapping-changed'; readonly child: number; readonly remote: Address }
+  | {
+      readonly kind: 'mapping-changed';
+      readonly child: number;
+      readonly remote: Address;
+      /** It came over another stream than the one in use: ours of its two ends. */
+      readonly stream?: Address | undefined;
+    }
+  /** Neither end can send on it any more. */
+  | { readonly kind: 'stream-closed'; readonly local: Address; readonly remote: Address }
   | {
       readonly kind: 'local-addresses';
       /** Those from which we can send, sockets included; in order of preference where nothing below says more. */
@@ -384,6 +420,30 @@ export type Notice =
       readonly to: number | undefined;
     }
   | { readonly kind: 'retransmit'; readonly ikeSa: number; readonly exchange: number; readonly messageId: number; readonly attempt: number }
+  /** UDP got no answer, so the same is tried over TCP: the IKE SA `to` is on its way, beside the one that still asks over UDP (RFC 9329 §5.1). */
+  | {
+      readonly kind: 'trying-tcp';
+      readonly ikeSa: number;
+      readonly connection: string | undefined;
+      readonly remote: Address;
+      readonly to: number;
+    }
+  /** One of the two was answered; the other one ends. */
+  | {
+      readonly kind: 'transport-chosen';
+      readonly ikeSa: number;
+      readonly connection: string | undefined;
+      readonly transport: Transport;
+      readonly to: number;
+    }
+  /** The stream of an IKE SA that stands is gone; `opened`: there is a new one. */
+  | {
+      readonly kind: 'stream';
+      readonly ikeSa: number;
+      readonly connection: string | undefined;
+      readonly remote: Address;
+      readonly change: 'lost' | 'opened';
+    }
   /** A datagram was dropped; `cause` is a stable word, and is counted. */
   | { readonly kind: 'drop'; readonly cause: string; readonly remote: Address; readonly detail: string }
   /** Only after `logKeys` was asked for: the one place where keys leave. */
@@ -409,74 +469,4 @@ export interface IkeKeyLog {
   readonly SK_er: Uint8Array;
   readonly SK_ai: Uint8Array;
   readonly SK_ar: Uint8Array;
-}
-
-/** What `status` and `sas` show of an IKE SA. */
-export interface IkeSaInfo {
-  readonly id: number;
-  readonly connection: string | undefined;
-  readonly state: string;
-  readonly role: 'initiator' | 'responder';
-  readonly spiI: Uint8Array;
-  readonly spiR: Uint8Array;
-  readonly local: Address;
-  readonly remote: Address;
-  readonly localId: Identification | undefined;
-  readonly remoteId: Identification | undefined;
-  readonly localAuth: string;
-  readonly remoteAuth: string;
-  readonly natOurs: boolean;
-  readonly natTheirs: boolean;
-  /** Keywords, `aes256gcm16/prfsha384/x25519`. */
-  readonly suite: string;
-  readonly fragmentation: boolean;
-  /** RFC 6290: whether the peer would hear at once that we crashed, and we that it did. */
-  readonly crashTokens: { readonly made: boolean; readonly held: boolean };
-  /** It goes on from an earlier IKE SA, by a ticket (RFC 5723). */
-  readonly resumed: boolean;
-  /** A ticket for it is out, by which it can go on should it be lost. */
-  readonly resumable: boolean;
-  /** The id of the post-quantum pre-shared key that is in its keys (RFC 8784). */
-  readonly ppk?: string | undefined;
-  /** The peer follows redirects (RFC 5685). */
-  readonly redirectable: boolean;
-  /** The gateway that sent the initiator here. */
-  readonly redirectedFrom: string | undefined;
-  /** Undefined where addresses cannot change (RFC 4555). */
-  readonly mobike?: MobikeInfo | undefined;
-  /** Requests that may be under way at once, ours and the peer's (RFC 7296 §2.3); absent while both are 1. */
-  readonly window?: { readonly ours: number; readonly theirs: number };
-  readonly establishedAt: Millis | undefined;
-  readonly rekeyAt: Millis | undefined;
-  /** When the initiator authenticates anew; for a responder, when it ends the IKE SA unless that has happened. */
-  readonly reauthAt?: Millis;
-  readonly lastInbound: Millis | undefined;
-  /** Inner addresses that were assigned, by the peer to us or by us to the peer; who began the IKE SA does not tell, since either end rekeys. */
-  readonly assigned: readonly string[];
-  readonly assignedToUs: boolean;
-  readonly children: readonly ChildSaInfo[];
-}
-
-export interface MobikeInfo {
-  /** We choose the addresses: we began the first IKE SA of the line. */
-  readonly decides: boolean;
-  /** Addresses that the peer has besides the one in use, as it told. */
-  readonly peerAddresses: readonly string[];
-  /** It helps to measure how long a NAT keeps its mappings. */
-  readonly echoes: boolean;
-}
-
-export interface ChildSaInfo {
-  readonly id: number;
-  readonly name: string;
-  readonly state: string;
-  readonly protocol: 'ESP' | 'AH';
-  readonly mode: 'tunnel' | 'transport';
-  readonly inboundSpi: number;
-  readonly outboundSpi: number;
-  readonly suite: string;
-  readonly localTs: readonly TrafficSelector[];
-  readonly remoteTs: readonly TrafficSelector[];
-  readonly establishedAt: Millis;
-  readonly rekeyAt: Millis | undefined;
 }

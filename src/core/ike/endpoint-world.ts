@@ -14,9 +14,10 @@ import type { IkeSaState } from './ike-sa-state.ts';
 import { drop, receiveForSa, refuseVersion, suspect } from './inbound.ts';
 import { follow } from './initiation.ts';
 import { armChildTimers } from './lifetimes.ts';
+import type { Outstanding } from './message-window.ts';
 import { isFirst } from './messenger.ts';
 import { pumpJobs, sendRequest } from './outbound.ts';
-import type { Path } from './path.ts';
+import { isOverTcp, type Path, pathOf } from './path.ts';
 import type { Connection, EndpointLimits } from './policy.ts';
 import { Reconnects, scheduleReconnect } from './reconnect.ts';
 import type { Routine } from './routine.ts';
@@ -28,6 +29,8 @@ import { espInUdp } from './tasks/nat-detection.ts';
 import { settleTakeOver } from './tasks/reauthentication.ts';
 import { Redirects } from './tasks/redirect.ts';
 import { retireTicket, TicketWallet } from './tasks/resumption.ts';
+import { endStreams, noteStreams } from './tasks/tcp-leaving.ts';
+import { openAgain, probeTcp } from './tasks/tcp-streams.ts';
 import { TicketOffice } from './tasks/tickets.ts';
 import { type Timer, TimerQueue } from './timers.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -241,6 +244,7 @@ export class EndpointWorld implements World {
     this.#end(sa, 'dead', reason);
     this.ikeSas.delete(sa.id);
     this.#bySpi.delete(toHex(sa.ownSpi));
+    endStreams(this, sa);
     this.clear(sa.timers.linger);
     this.#forgetPeer(sa);
     if (sa.successor?.predecessor === sa) sa.successor.predecessor = undefined;
@@ -341,23 +345,35 @@ export class EndpointWorld implements World {
     follow(this, sa, gateway);
   }
 
+  openStream(sa: IkeSa): void {
+    openAgain(this, sa);
+  }
+
+  probeTcp(sa: IkeSa, request: Outstanding): void {
+    probeTcp(this, sa, request);
+  }
+
   moved(sa: IkeSa, path: Path): void {
     // one peer, one mapping: a successor that is made already, or the SA that it replaces, is there as well
     for (const one of lineOf(sa)) {
       this.moveIke(one, path);
-      this.moveTraffic(one, { ...path, encap: espInUdp(one) });
+      this.moveTraffic(one, { ...pathOf(path), encap: espInUdp(one) });
     }
   }
 
-  moveIke(sa: IkeSa, { local, remote, encap }: Path): void {
+  moveIke(sa: IkeSa, { local, remote, encap, transport }: Path): void {
+    const before = pathOf(sa);
     sa.local = local;
     sa.remote = remote;
-    if (encap && !sa.encap) sa.floated = true;
+    // RFC 9329 §7.1: behind a stream, too, ESP is in UDP only where a NAT asks for it
+    if (encap && (!before.encap || (isOverTcp(before) && transport !== 'tcp'))) sa.floated = true;
     sa.encap = encap;
+    sa.transport = transport;
+    noteStreams(this, sa, before);
   }
 
-  moveTraffic(sa: IkeSa, { local, remote, encap }: Path): void {
-    for (const child of sa.children.values()) this.#update(child, { kind: 'addresses', local, remote, encap });
+  moveTraffic(sa: IkeSa, path: Path): void {
+    for (const child of sa.children.values()) this.#update(child, { kind: 'addresses', ...pathOf(path) });
   }
 
   #update(child: ChildSa, change: ChildSaChange): void {

@@ -25,8 +25,8 @@ import { drop, rejectUnknownCritical } from './inbound.ts';
 import { IntAuth } from './int-auth.ts';
 import { logMessage, seal, transmit } from './messenger.ts';
 import { answerTo, notify } from './notifies.ts';
-import { pathOf } from './path.ts';
-import type { Connection } from './policy.ts';
+import { isOverTcp, pathOf } from './path.ts';
+import { type Connection, takesTransport } from './policy.ts';
 import type { Inbound } from './routine.ts';
 import { certificateRequests } from './tasks/certificates.ts';
 import { CookieJar } from './tasks/cookie.ts';
@@ -35,6 +35,7 @@ import { nonceOf } from './tasks/nonce.ts';
 import { redirectInit } from './tasks/redirect.ts';
 import { openTicket } from './tasks/resumption.ts';
 import { selectForInit } from './tasks/select-ike.ts';
+import { newTcpLine } from './tasks/tcp-state.ts';
 import { sourceOf } from './token-bucket.ts';
 import type { World } from './world.ts';
 
@@ -73,7 +74,7 @@ export class HalfOpen {
       return true;
     }
     // whoever wants to see every message gets them parsed
-    if (!this.#demandsCookies(world) || world.options.logMessages) return false;
+    if (!this.#demandsCookies(world) || world.options.logMessages || isOverTcp(datagram)) return false;
     const spiI = data.subarray(0, 8);
     const key = keyOf(remote, spiI);
     if (this.#byRequest.has(key) || this.#past.has(key)) return false;
@@ -155,7 +156,8 @@ export class HalfOpen {
     const { limits } = world;
     const returned = this.#returnsCookie(world, message, datagram.remote, Ni);
     const demandsCookie = (due: boolean): boolean => {
-      if (!due || returned) return false;
+      // RFC 9329 §6.3: over TCP the handshake has shown that the peer listens at its address
+      if (!due || returned || isOverTcp(datagram)) return false;
       if (hasCookie(payloads)) drop(world, datagram, 'bad-cookie', 'the cookie is not one of ours, or too old');
       this.#demandCookie(world, message, datagram, Ni);
       return true;
@@ -166,7 +168,11 @@ export class HalfOpen {
     if (this.size >= limits.halfOpen || perSource >= limits.halfOpenPerAddress || world.ikeSas.size >= limits.ikeSas) {
       return drop(world, datagram, 'too-many-half-open', `${this.size} in all, ${perSource} from ${source}`);
     }
-    const connections = connectionsFor(world.connections, datagram.local.ip, datagram.remote.ip);
+    const connections = connectionsFor(
+      world.connections.filter((connection) => takesTransport(connection, datagram)),
+      datagram.local.ip,
+      datagram.remote.ip,
+    );
     if (connections.length === 0)
       return drop(world, datagram, 'no-connection-for-address', `${datagram.remote.ip} to ${datagram.local.ip}`);
     const redirect = redirectInit(world, payloads, Ni, world.ikeSas.size - this.size);
@@ -178,7 +184,7 @@ export class HalfOpen {
     const authorities = certificateRequests(world, candidates).reduce((octets, { authorities }) => octets + authorities.length, 0);
     if (chosen && demandsCookie(authorities > message.raw.length)) return;
     const sa = this.#open(world, header, datagram, candidates);
-    sa.reachable = returned;
+    sa.reachable = returned || isOverTcp(datagram);
     const request: Inbound = { exchange: header.exchange, messageId: 0, payloads, raw: message.raw.slice(), path: pathOf(datagram) };
     this.#byRequest.set(key, { sa, request: request.raw });
     this.#keys.set(sa, key);
@@ -210,19 +216,18 @@ export class HalfOpen {
     );
   }
 
-  #open(world: World, header: IkeHeader, { local, remote, encap }: Datagram, candidates: readonly Connection[]): IkeSa {
+  #open(world: World, header: IkeHeader, datagram: Datagram, candidates: readonly Connection[]): IkeSa {
     const sa = new IkeSa({
       id: world.nextIkeSaId(),
       originalRole: 'responder',
       spiI: header.spiI.slice(),
       spiR: world.random.ikeSpi(),
-      local,
-      remote,
-      encap,
+      ...pathOf(datagram),
       connection: candidates.length === 1 ? candidates[0] : undefined,
       state: 'half-open',
       bornAt: world.now,
     });
+    if (isOverTcp(sa)) sa.tcp = newTcpLine(false);
     world.add(sa);
     world.arm(sa.timers['half-open'], world.now + world.limits.halfOpenLife);
     return sa;
@@ -256,7 +261,7 @@ export class HalfOpen {
   }
 
   /** Stateless and never larger than the question (an amplifier is of no use to an attacker). */
-  #answer(world: World, { header, raw }: Message, { local, remote, encap }: Datagram, payloads: readonly Payload[]): void {
+  #answer(world: World, { header, raw }: Message, datagram: Datagram, payloads: readonly Payload[]): void {
     const answer: IkeHeader = {
       ...header,
       spiR: new Uint8Array(8),
@@ -264,9 +269,9 @@ export class HalfOpen {
       flags: { initiator: false, response: true, version: false },
     };
     const data = writeMessage(answer, payloads);
-    if (data.length > raw.length) return drop(world, { remote }, 'answer-too-large', `${data.length} octets`);
+    if (data.length > raw.length) return drop(world, datagram, 'answer-too-large', `${data.length} octets`);
     logMessage(world, undefined, 'out', answer, payloads);
-    world.emit({ kind: 'transmit', datagram: { local, remote, data, encap } });
+    transmit(world, [data], datagram);
   }
 }
 

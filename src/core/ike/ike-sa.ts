@@ -9,6 +9,7 @@ import { HalfMadeSas } from './half-made.ts';
 import { IKE_SA_TRANSITIONS, type IkeSaState } from './ike-sa-state.ts';
 import { type IkeKeys, ikeCiphers, withoutProof, zeroiseKeys } from './keys.ts';
 import { MessageWindow } from './message-window.ts';
+import type { Transport } from './path.ts';
 import type { Connection } from './policy.ts';
 import { suiteText } from './proposals.ts';
 import type { Routine } from './routine.ts';
@@ -20,6 +21,7 @@ import type { PpkState } from './tasks/ppk.ts';
 import { notAuthenticated } from './tasks/reauthentication.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import type { ResumptionState } from './tasks/resumption.ts';
+import type { TcpLine } from './tasks/tcp-state.ts';
 import { windowInfo } from './tasks/window-size.ts';
 import { timerSet } from './timers.ts';
 
@@ -67,6 +69,9 @@ export class IkeSa {
   remote: Address;
   /** IKE goes through the UDP-encapsulating socket. */
   encap: boolean;
+  transport: Transport | undefined;
+  /** RFC 9329; undefined as long as TCP is out of the question, shared by a whole line of rekeyings. */
+  tcp: TcpLine | undefined;
   /** It began outside of UDP encapsulation and moved into it: then ESP is in UDP only where a NAT asks for it. */
   floated = false;
   /** RFC 4555, where both ends speak it; one record for a whole line of rekeyings. */
@@ -171,6 +176,7 @@ export class IkeSa {
     local: Address;
     remote: Address;
     encap: boolean;
+    transport?: Transport | undefined;
     connection: Connection | undefined;
     state: IkeSaState;
     bornAt: Millis;
@@ -184,6 +190,7 @@ export class IkeSa {
     this.local = fields.local;
     this.remote = fields.remote;
     this.encap = fields.encap;
+    this.transport = fields.transport;
     this.connection = fields.connection;
     this.state = fields.state;
     this.timers = new IkeSaTimers(fields.id);
@@ -309,6 +316,7 @@ export class IkeSa {
       remoteAuth: this.remoteAuth,
       natOurs: this.nat.ours,
       natTheirs: this.nat.theirs,
+      ...(this.transport === 'tcp' ? { transport: this.transport, transportReason: this.tcp?.why } : {}),
       suite: this.#keys ? suiteText(this.#keys.suite) : '',
       fragmentation: this.peer.fragmentation,
       crashTokens: { made: this.crash?.made ?? false, held: (this.crash?.held.length ?? 0) > 0 },
@@ -349,4 +357,5 @@ const IkeSaTimers = timerSet({
   'follow-up': 'follow-up',
   paths: 'paths',
   echo: 'echo',
+  stream: 'stream',
 });

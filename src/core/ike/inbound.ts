@@ -1,5 +1,5 @@
 import { MalformedMessage, PeerViolation, TunnelwrightError } from '../bytes/errors.ts';
-import { type Address, sameAddress } from '../bytes/ip-address.ts';
+import type { Address } from '../bytes/ip-address.ts';
 import { checkMessage, ExchangeType, type Message, NotifyType, type Payload, parseHeader, summarise, writeMessage } from '../wire/index.ts';
 import type { Datagram } from './effects.ts';
 import { respondCreateChildSa } from './exchanges/create-child-sa.ts';
@@ -12,23 +12,24 @@ import { isFirst, logMessage, open, seal, transmit } from './messenger.ts';
 import { answerTo, findNotify, invalidSyntax, notify } from './notifies.ts';
 import { armRetransmission, repeatAtOnce } from './outbound.ts';
 import { outcomeOf } from './outcome.ts';
-import { type Path, pathOf } from './path.ts';
+import { isOverTcp, type Path, pathOf, samePath } from './path.ts';
 import type { Inbound, Reply, Routine } from './routine.ts';
 import { isCookie } from './tasks/cookie.ts';
 import { clearTokens, crashed, provesCrash } from './tasks/crash-detection.ts';
 import { noteAnswer } from './tasks/mobike-roam.ts';
 import { checkLiveness } from './tasks/mobike-update.ts';
 import { checkInitRedirect } from './tasks/redirect.ts';
+import { followStream, settleProbes } from './tasks/tcp-streams.ts';
 import type { World } from './world.ts';
 
 /** RFC 7296 §2.5: a request of a higher major version is dropped, and its sender told which one we speak; never more octets than it sent. */
-export function refuseVersion(world: World, { local, remote, encap, data }: Datagram): void {
+export function refuseVersion(world: World, datagram: Datagram): void {
+  const { data, remote } = datagram;
   const { header } = parseHeader(data);
   if (header.majorVersion < 3 || header.flags.response || !world.strangers.isKnown(world.connections, remote.ip)) return;
   const flags = { initiator: !header.flags.initiator, response: true, version: false };
   const answer = writeMessage({ ...header, majorVersion: 2, minorVersion: 0, flags }, [notify(NotifyType.INVALID_MAJOR_VERSION)]);
-  if (answer.length <= data.length && world.strangers.mayRefuse(remote.ip, world.now))
-    world.emit({ kind: 'transmit', datagram: { local, remote, data: answer, encap } });
+  if (answer.length <= data.length && world.strangers.mayRefuse(remote.ip, world.now)) transmit(world, [answer], datagram);
 }
 
 /** A datagram for an IKE SA we know. Nothing is believed, and no address is followed, before its ICV has verified. */
@@ -209,6 +210,7 @@ function receiveResponse(world: World, sa: IkeSa, response: Inbound, datagram: D
   heed(world, sa);
   if (sa.isEstablished) followPeer(world, sa, datagram, false);
   noteAnswer(world, sa, outstanding, response.path);
+  settleProbes(world, sa, outstanding);
   world.notice({
     kind: 'exchange',
     ikeSa: sa.id,
@@ -258,17 +260,20 @@ function refuseMalformed(world: World, sa: IkeSa, { header }: Message, path: Pat
 /** §2.4: an authentic message proves that the peer lives, if it is fresh; anybody can repeat an old one. */
 function heed(world: World, sa: IkeSa): void {
   sa.lastInbound = world.now;
+  if (sa.tcp) sa.tcp.failures = 0;
 }
 
 /**
  * §2.23: as long as nobody is authenticated the answer goes where the request came from; later an end that is not behind a NAT itself
  * follows a peer that is. Only a message that is new moves anything: a replayed one is older than what we know.
  */
-function followPeer(world: World, sa: IkeSa, { local, remote, encap }: Datagram, stranger: boolean): void {
-  if (sameAddress(sa.remote, remote) && sameAddress(sa.local, local) && sa.encap === encap) return;
+function followPeer(world: World, sa: IkeSa, datagram: Datagram, stranger: boolean): void {
+  if (samePath(datagram, sa) || followStream(world, sa, datagram)) return;
   // RFC 4555 §3.8: with MOBIKE only UPDATE_SA_ADDRESSES moves an IKE SA
   if (!stranger && (sa.mobike !== undefined || !sa.nat.theirs || sa.nat.ours)) return;
-  world.moved(sa, { local, remote, encap });
+  // RFC 9329 §5: it stays on its transport, unless MOBIKE moves it
+  if (!stranger && (isOverTcp(datagram) || isOverTcp(sa))) return;
+  world.moved(sa, pathOf(datagram));
   repeatAtOnce(world, sa);
 }
 

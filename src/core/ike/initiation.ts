@@ -1,5 +1,4 @@
 import { NegotiationFailure, TunnelwrightError } from '../bytes/errors.ts';
-import type { Address } from '../bytes/ip-address.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { enqueueCreate } from './exchanges/create-child-sa.ts';
 import { initiateIkeAuth } from './exchanges/ike-auth.ts';
@@ -7,6 +6,7 @@ import { initiateIntermediates } from './exchanges/ike-intermediate.ts';
 import { initiateIkeSaInit } from './exchanges/ike-sa-init.ts';
 import { initiateSessionResume } from './exchanges/ike-session-resume.ts';
 import { IkeSa } from './ike-sa.ts';
+import { isOverTcp, type Path } from './path.ts';
 import type { ChildPolicy, Connection } from './policy.ts';
 import { scheduleReconnect } from './reconnect.ts';
 import { requestIkeDelete } from './requests.ts';
@@ -15,6 +15,18 @@ import { choosePpk, forgetPpk } from './tasks/ppk.ts';
 import { nextAuthentication, takePlace } from './tasks/reauthentication.ts';
 import { approachGateway, Redirected } from './tasks/redirect.ts';
 import { ticketFor } from './tasks/resumption.ts';
+import { afresh, decideTransport, watchForAnswer, withOtherTransport, yieldsTo } from './tasks/tcp-fallback.ts';
+import { openFirstStream } from './tasks/tcp-streams.ts';
+
+interface Beginning {
+  readonly detour?: Detour | undefined;
+  /** The IKE SA whose place the new one is to take. */
+  readonly of?: IkeSa | undefined;
+  /** Without a ticket. */
+  readonly whole?: boolean;
+  /** The one that asks for the same over UDP. */
+  readonly beside?: IkeSa | undefined;
+}
 
 /** Where a gateway sends us (RFC 5685). */
 interface Detour {
@@ -32,13 +44,9 @@ interface Detour {
 export function begin(
   world: EndpointWorld,
   connection: Connection,
-  path: { readonly local: Address; readonly remote: Address; readonly encap: boolean },
+  path: Path,
   policies: readonly ChildPolicy[],
-  {
-    detour,
-    of,
-    whole = of !== undefined,
-  }: { readonly detour?: Detour | undefined; readonly of?: IkeSa | undefined; readonly whole?: boolean } = {},
+  { detour, of, whole = of !== undefined, beside }: Beginning = {},
 ): IkeSa {
   const sa = new IkeSa({
     id: world.nextIkeSaId(),
@@ -52,13 +60,15 @@ export function begin(
   });
   sa.reauth.of = of;
   world.add(sa);
-  if (detour) setOut(world, detour, sa);
+  if (beside) sa.redirect = beside.redirect;
+  else if (detour) setOut(world, detour, sa);
+  watchForAnswer(world, sa, connection, (over) => begin(world, connection, over, policies, { detour, of, whole: true, beside: sa }));
   const [first, ...others] = policies;
   sa.firstChild = first?.name;
   sa.running++;
   world.run(
     sa,
-    establish(world, sa, connection, first, detour?.gateway, whole),
+    establish(world, sa, connection, first, beside ? undefined : detour?.gateway, whole),
     (made) => {
       sa.running--;
       sa.firstChild = undefined;
@@ -68,7 +78,9 @@ export function begin(
       if (of) world.enqueue(sa, { what: 'taking over', key: 'take-place', start: (owner) => doneAtOnce(() => takePlace(world, owner)) });
       world.pump(sa);
     },
-    (error) => {
+    (failure) => {
+      if (yieldsTo(world, sa, failure)) return;
+      const error = withOtherTransport(sa, failure);
       if (notResumed(sa, error)) return startWhole(world, sa, error, policies, detour);
       if (error instanceof Redirected) return redirected(world, sa, error.gateway, policies, detour?.away ?? of);
       if (error instanceof TunnelwrightError) {
@@ -89,9 +101,9 @@ export function reauthenticate(world: EndpointWorld, old: IkeSa): void {
   world.arm(old.timers.reauthenticate, nextAuthentication(world, old));
   // what is under way is waited for: an earlier attempt, or a rekeying that is about to put another IKE SA into this place
   if (old.is('rekeying') || (reauth.by !== undefined && !reauth.by.is('deleting', 'lingering', 'dead'))) return;
-  const { local, remote, encap } = old;
   const standing = new Set([...old.children.values()].filter((child) => child.usable).map((child) => child.policy));
-  reauth.by = begin(world, connection, { local, remote, encap }, standing.size > 0 ? [...standing] : wanted(connection), { of: old });
+  const children = standing.size > 0 ? [...standing] : wanted(connection);
+  reauth.by = begin(world, connection, afresh(world, old, connection), children, { of: old });
 }
 
 // biome-ignore lint/correctness/useYield: a routine that needs nobody else
@@ -129,18 +141,18 @@ function startWhole(
 
 /** RFC 5685 §5: the same connection with another gateway, and the children that stand. The new IKE SA comes first, then the old one goes. */
 export function follow(world: EndpointWorld, sa: IkeSa, gateway: string): void {
-  const { connection, local, remote, encap } = sa;
+  const { connection } = sa;
   if (connection === undefined) return;
   const standing = [...new Set([...sa.children.values()].filter((child) => child.usable).map((child) => child.policy))];
-  begin(world, connection, { local, remote, encap }, standing, { detour: { gateway, via: sa, away: sa } });
+  begin(world, connection, afresh(world, sa, connection), standing, { detour: { gateway, via: sa, away: sa } });
 }
 
 /** RFC 5685 §3, §6: sent away before there was a child. */
 function redirected(world: EndpointWorld, sa: IkeSa, gateway: string, children: readonly ChildPolicy[], away: IkeSa | undefined): void {
-  const { connection, local, remote, encap } = sa;
+  const { connection } = sa;
   sa.running--;
   if (connection) {
-    const next = begin(world, connection, { local, remote, encap }, children, { detour: { gateway, via: sa, away } });
+    const next = begin(world, connection, afresh(world, sa, connection), children, { detour: { gateway, via: sa, away } });
     if (away) away.reauth.by = next;
   }
   const reason = `redirected to ${gateway}`;
@@ -185,11 +197,13 @@ function* establish(
   whole: boolean,
 ): Routine<boolean> {
   if (gateway !== undefined) yield* approachGateway(world, sa, connection, gateway);
+  if (isOverTcp(sa) || connection.transport === 'tcp') yield* openFirstStream(world, sa, connection);
   const ticket = whole ? undefined : ticketFor(world, sa, connection);
   try {
     // RFC 8784 §3: a resumed IKE SA has the PPK in it already
     if (ticket === undefined) yield* choosePpk(world, sa, connection);
     const material = ticket ? yield* initiateSessionResume(world, sa, connection, ticket) : yield* initiateIkeSaInit(world, sa, connection);
+    decideTransport(world, sa);
     if (world.options.logKeys) world.logKeys(sa);
     world.transition(sa, 'authenticating');
     yield* initiateIntermediates(world, sa, material);

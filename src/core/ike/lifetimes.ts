@@ -5,6 +5,7 @@ import type { ChildLifetimes } from './policy.ts';
 import { soften } from './rekey-times.ts';
 import { watchActivity } from './tasks/inactivity.ts';
 import { armReauthentication, noteAuthenticated } from './tasks/reauthentication.ts';
+import { keepStream } from './tasks/tcp-leaving.ts';
 import type { World } from './world.ts';
 
 /** The IKE SA stands: from here on it may carry CREATE_CHILD_SA and INFORMATIONAL. */
@@ -17,6 +18,7 @@ export function established(world: World, sa: IkeSa): void {
   sa.initRequest = undefined;
   sa.forgetProofKeys();
   noteAuthenticated(world, sa);
+  keepStream(world, sa);
   armIkeTimers(world, sa);
   world.notice({ kind: 'ike-up', ikeSa: sa.id, info: sa.info() });
 }

@@ -17,7 +17,7 @@ import {
 } from '../wire/index.ts';
 import { messageOctets, Reassembly } from './fragments.ts';
 import type { IkeSa } from './ike-sa.ts';
-import type { Path } from './path.ts';
+import { isOverTcp, type Path, pathOf } from './path.ts';
 import type { World } from './world.ts';
 
 /** Seals a message of this SA: one datagram, or as many fragments as the path needs (RFC 7383 §2.5). */
@@ -35,6 +35,8 @@ export function seal(
   const cipher = sa.sendCipher;
   const protection = { cipher, iv: (length: number) => (cipher.ivKind === 'counter' ? sa.counterIv(length) : world.random.cbcIv(length)) };
   const whole = sealMessage(header, payloads, protection);
+  // RFC 9329 §7.5: a stream needs no fragments; those of others are taken all the same
+  if (isOverTcp(sa)) return [whole];
   const room = messageOctets(sa.connection?.fragmentSize ?? DEFAULT_FRAGMENT_SIZE, isIpv6(sa.remote.ip), sa.encap);
   const mayFragment = sa.peer.fragmentation && sa.connection?.fragmentation !== 'accept';
   const mustFragment = whole.length > room || sa.connection?.fragmentation === 'force';
@@ -95,8 +97,8 @@ export const authenticatedOfOurs = (sa: IkeSa, messageId: number, response: bool
 
 const isIntermediate = ({ header }: Message): boolean => header.exchange === ExchangeType.IKE_INTERMEDIATE;
 
-export function transmit(world: World, messages: readonly Uint8Array[], { local, remote, encap }: Path): void {
-  for (const data of messages) world.emit({ kind: 'transmit', datagram: { local, remote, data, encap } });
+export function transmit(world: World, messages: readonly Uint8Array[], path: Path): void {
+  for (const data of messages) world.emit({ kind: 'transmit', datagram: { ...pathOf(path), data } });
 }
 
 /** Clear messages are logged by whoever parsed them; protected ones where they are opened and sealed. */

@@ -3,7 +3,7 @@ import { execute } from './commands.ts';
 import type { Observation } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { isBeingMade } from './exchanges/create-child-sa.ts';
-import { pathOf } from './path.ts';
+import { isOverTcp, pathOf } from './path.ts';
 import { nextRekey } from './rekey-times.ts';
 import { endOfLife, requestChildRekey } from './requests.ts';
 import { activateSuccessors } from './tasks/child-delete.ts';
@@ -12,6 +12,7 @@ import { answerUnknownChild } from './tasks/crash-detection.ts';
 import { followTraffic } from './tasks/mobike-line.ts';
 import { localAddressesChanged } from './tasks/mobike-roam.ts';
 import { takeOver } from './tasks/reauthentication.ts';
+import { followStream, streamClosed } from './tasks/tcp-streams.ts';
 
 /** What the world tells: the enumerated list of effects.ts. Ids that are gone by now are ignored: the report crossed a removal. */
 export function observe(world: EndpointWorld, observation: Observation): void {
@@ -49,6 +50,11 @@ export function observe(world: EndpointWorld, observation: Observation): void {
       return inboundTraffic(world, observation.child, observation.elsewhere === true);
     case 'mapping-changed': {
       const sa = world.ikeSas.get(world.child(observation.child)?.ikeSa ?? -1);
+      if (sa && (observation.stream || isOverTcp(sa))) {
+        const { stream: local, remote } = observation;
+        if (local) followStream(world, sa, { local, remote, encap: true, transport: 'tcp' });
+        return;
+      }
       // RFC 7296 §2.23: an end that is not behind a NAT follows the one that is, on authenticated packets alone
       if (!sa?.nat.theirs || sa.nat.ours) return;
       if (sa.mobike) followTraffic(world, sa, observation.remote);
@@ -59,6 +65,8 @@ export function observe(world: EndpointWorld, observation: Observation): void {
       world.ownAddresses = observation;
       for (const sa of [...world.ikeSas.values()]) localAddressesChanged(world, sa);
       return;
+    case 'stream-closed':
+      return streamClosed(world, observation.local, observation.remote);
     case 'path-mtu':
       return;
   }

@@ -5,7 +5,7 @@ import { ExchangeType, NotifyType, nameOf } from '../wire/index.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { Outstanding } from './message-window.ts';
 import { isFirst, seal, transmit } from './messenger.ts';
-import { pathKey, samePath } from './path.ts';
+import { isOverTcp, pathKey, samePath } from './path.ts';
 import type { Retransmission } from './policy.ts';
 import type { Inbound, Request } from './routine.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
@@ -90,7 +90,14 @@ export function retransmit(world: World, sa: IkeSa): void {
     request.attempts++;
     // at least a millisecond on: whatever the policy says, a timer that fires leaves time to pass
     request.nextAt = Math.min(world.now + Math.max(1, initial * base ** request.attempts), request.since + request.giveUp);
-    world.notice({ kind: 'retransmit', ikeSa: sa.id, exchange: request.exchange, messageId: request.messageId, attempt: request.attempts });
+    if (!isOverTcp(sa))
+      world.notice({
+        kind: 'retransmit',
+        ikeSa: sa.id,
+        exchange: request.exchange,
+        messageId: request.messageId,
+        attempt: request.attempts,
+      });
     sendCopies(world, sa, request);
   }
   if (sa.state !== 'dead') armRetransmission(world, sa);
@@ -115,7 +122,11 @@ function sendCopies(world: World, sa: IkeSa, request: Outstanding): void {
     request.probed.set(pathKey(via), via);
     return transmit(world, messages, via);
   }
-  transmit(world, messages, sa);
+  // RFC 9329 §6.2: a stream loses nothing, so what went into it is not repeated
+  const first = via === undefined || samePath(via, sa) ? 0 : TESTS;
+  if (!isOverTcp(sa) || attempts === first) transmit(world, messages, sa);
+  else if (attempts > first && (attempts - first) % STREAM_DOUBT === 0 && sa.isEstablished) world.openStream(sa);
+  world.probeTcp(sa, request);
   const suspicious = via === undefined ? SUSPICIOUS : TESTS + SUSPICIOUS;
   if (attempts < suspicious || !(sa.mobike?.decides || request.anywhere)) return;
   for (const path of otherPaths(world, sa)) {
@@ -247,6 +258,8 @@ const ALONE: ReadonlySet<string> = new Set(['rekey-ike', 'delete-ike', 'restored
 const DEFAULT_RETRANSMISSION: Retransmission = { initial: 1000, base: 1.8, giveUp: 165_000 };
 /** Copies after which the path is in doubt (RFC 4555 §3.5). */
 const SUSPICIOUS = 2;
+/** Waits for an answer on a stream before it is taken for dead, some twelve seconds, and another one is opened. */
+const STREAM_DOUBT = 4;
 /** Copies that test a path before the present one is used again. */
 const TESTS = 3;
 const RETRY_AFTER = 1000;

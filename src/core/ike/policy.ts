@@ -15,6 +15,12 @@ export interface Connection {
   /** UDP ports; 500 and 4500 unless the operator says otherwise. `remoteNatPort` is where we float to after NAT detection. */
   readonly remotePort: number;
   readonly remoteNatPort: number;
+  /** RFC 9329. As initiator: UDP alone where nothing is said; `auto` tries TCP where UDP gets no answer. As responder both are taken unless one is named. */
+  readonly transport?: 'auto' | 'udp' | 'tcp' | undefined;
+  /** `remoteNatPort` unless it says otherwise. */
+  readonly remoteTcpPort?: number | undefined;
+  /** How long UDP may stay without an answer before TCP is tried beside it. */
+  readonly tcpAfter?: Millis | undefined;
   /** In order of preference; number and SPI are filled in when sent. */
   readonly proposals: readonly Proposal[];
   readonly local: readonly LocalAuth[];
@@ -63,6 +69,10 @@ export interface Connection {
   /** Ask for tickets and use them, as initiator; give and take them, as responder (RFC 5723). */
   readonly resumption: boolean;
 }
+
+/** RFC 9329 §5: whether a responder lets the peer come over this transport. */
+export const takesTransport = ({ transport = 'auto' }: Connection, over: { readonly transport?: 'udp' | 'tcp' | undefined }): boolean =>
+  transport === 'auto' || transport === (over.transport ?? 'udp');
 
 /** RFC 8784: a post-quantum pre-shared key, which is somewhere else and has an id that both ends name. */
 export interface PpkPolicy {

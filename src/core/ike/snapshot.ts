@@ -19,6 +19,8 @@ import { type MobikeSnapshot, restoreMobike, snapshotMobike } from './tasks/mobi
 import { checkLiveness } from './tasks/mobike-update.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import { type ResumptionState, restoreWallet, snapshotWallet, type WalletSnapshot } from './tasks/resumption.ts';
+import { newTcpLine, type TcpSnapshot } from './tasks/tcp-state.ts';
+import { openAgain } from './tasks/tcp-streams.ts';
 import { openWindow, widen } from './tasks/window-size.ts';
 
 /** Everything an endpoint needs to go on after a restart, as plain data. It holds keys: whoever stores it protects it. */
@@ -39,6 +41,8 @@ interface IkeSaSnapshot {
   readonly local: Address;
   readonly remote: Address;
   readonly encap: boolean;
+  readonly transport?: 'udp' | 'tcp' | undefined;
+  readonly tcp?: TcpSnapshot | undefined;
   readonly keys: Omit<IkeKeys, 'primitives'>;
   readonly nextRequest: number;
   /** Requests from `nextRequest` on that were under way, or are answered behind one that was. */
@@ -119,6 +123,8 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
         start: () => deleteHalves(unfinished),
       });
     resumeMobike(world, sa);
+    // streams end with a process
+    openAgain(world, sa);
     if (saved.rival) rivals.push([sa, saved.rival]);
   }
   for (const [sa, spi] of rivals) {
@@ -148,6 +154,8 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     local: sa.local,
     remote: sa.remote,
     encap: sa.encap,
+    transport: sa.transport,
+    tcp: sa.tcp && { originator: sa.tcp.originator, why: sa.tcp.why },
     keys: copyKeys(keys),
     nextRequest: sa.window.oldest,
     underWay: sa.window.nextRequest - sa.window.oldest,
@@ -208,7 +216,7 @@ function snapshotChild(world: EndpointWorld, child: ChildSa): ChildSaSnapshot {
 }
 
 function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: NonNullable<IkeSa['connection']>): IkeSa {
-  const { originalRole, spiI, spiR, local, remote, encap } = saved;
+  const { originalRole, spiI, spiR, local, remote, encap, transport } = saved;
   const sa = new IkeSa({
     id: world.nextIkeSaId(),
     originalRole,
@@ -217,6 +225,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
     local,
     remote,
     encap,
+    transport,
     connection,
     state: 'established',
     bornAt: world.now,
@@ -233,6 +242,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   if (saved.resumption) sa.resumption = { ...saved.resumption };
   if (saved.redirect) sa.redirect = { ...saved.redirect, nonce: undefined };
   sa.floated = saved.floated ?? false;
+  sa.tcp = saved.tcp && newTcpLine(saved.tcp.originator, saved.tcp.why);
   sa.ppk = saved.ppk === undefined ? undefined : { agreed: true, used: saved.ppk, offer: undefined };
   sa.mobike = saved.mobike && restoreMobike(saved.mobike, world.now);
   sa.localId = saved.localId;

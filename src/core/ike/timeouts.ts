@@ -12,6 +12,7 @@ import { idleDue } from './tasks/inactivity.ts';
 import { isMappingDue, pathsDue } from './tasks/mobike-update.ts';
 import { echo } from './tasks/nat-echo.ts';
 import { overdue, takeOver } from './tasks/reauthentication.ts';
+import { transportDue } from './tasks/tcp-fallback.ts';
 import { hasNewer, stillSuperseded } from './tasks/uniqueness.ts';
 import type { Timer } from './timers.ts';
 
@@ -103,6 +104,8 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
       return expireHalfMade(world, sa);
     case 'echo':
       return echo(world, sa);
+    case 'stream':
+      return transportDue(world, sa);
     case 'paths':
       return pathsDue(world, sa);
     case 'retry':

@@ -22,6 +22,8 @@ export type TimerKind =
   | 'echo'
   /** Another path is tried, or one that was refused (RFC 4555 §3.9, §3.10). */
   | 'paths'
+  /** TCP is tried beside UDP, or a stream that was lost is opened again (RFC 9329 §5.1, §6.1). */
+  | 'stream'
   /** A job that met TEMPORARY_FAILURE is tried again (RFC 7296 §2.25). */
   | 'retry'
   /** A peer that was sent to another gateway has had time to go there (RFC 5685 §5). */

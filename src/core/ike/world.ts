@@ -6,6 +6,7 @@ import type { Collisions } from './collisions.ts';
 import type { Effect, Millis, Notice, Observation } from './effects.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { IkeSaState } from './ike-sa-state.ts';
+import type { Outstanding } from './message-window.ts';
 import type { Path } from './path.ts';
 import type { Connection, EndpointLimits, RedirectPolicy } from './policy.ts';
 import type { Reconnects } from './reconnect.ts';
@@ -122,6 +123,11 @@ export interface World {
 
   /** Begins an IKE SA of the same connection with another gateway; this one goes when that one stands (RFC 5685). */
   follow(sa: IkeSa, gateway: string): void;
+
+  /** A new stream for an IKE SA that is on one (RFC 9329 §6.1). */
+  openStream(sa: IkeSa): void;
+  /** A request that UDP has not answered goes out over TCP as well, where that may be (RFC 9329 §7.1). */
+  probeTcp(sa: IkeSa, request: Outstanding): void;
 
   /** Messages of this IKE SA take another path from now on, and so does the traffic of its children. */
   moved(sa: IkeSa, path: Path): void;

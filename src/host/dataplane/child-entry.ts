@@ -41,6 +41,7 @@ export class ChildEntry {
   local: Address;
   remote: Address;
   encap: boolean;
+  overTcp: boolean;
   /** false: receives only. */
   sends: boolean;
   lastIn: Millis | undefined;
@@ -88,6 +89,7 @@ export class ChildEntry {
     this.local = spec.local;
     this.remote = spec.remote;
     this.encap = spec.encap;
+    this.overTcp = spec.transport === 'tcp';
     this.sends = spec.outboundActive;
     this.#nextLimit = 'soft';
   }

@@ -1,6 +1,6 @@
 import type { Address } from '../../core/bytes/index.ts';
 import type { RandomSource } from '../../core/crypto/random.ts';
-import type { ChildSaChange, ChildSaSpec, Millis, Observation } from '../../core/ike/effects.ts';
+import type { ChildSaChange, ChildSaSpec, Millis, Observation, Transport } from '../../core/ike/effects.ts';
 import type { TrafficSelector } from '../../core/wire/payloads/types.ts';
 import type { Clock } from '../platform/clock.ts';
 
@@ -32,9 +32,9 @@ export interface DataPlane {
   setTraps(traps: readonly TrapPolicy[]): void;
   /**
    * One ESP packet, SPI first, as the reader of the socket found it; the plane may work on it in place. Planes with sockets or a kernel
-   * of their own have none.
+   * of their own have none. @returns false for what belongs to no SA or is not authentic
    */
-  readonly receive?: (packet: Uint8Array, local: Address, ip: string, port: number) => void;
+  readonly receive?: (packet: Uint8Array, local: Address, ip: string, port: number, transport?: Transport) => boolean;
   /** Removes every SA. */
   close(): Promise<void>;
 }
@@ -44,8 +44,8 @@ export interface DataPlaneOptions {
   readonly clock: Clock;
   /** CBC needs unpredictable IVs. */
   readonly random: RandomSource;
-  /** The way to a peer, through the UDP socket that the engine owns. */
-  readonly openPath: (local: Address, remote: Address, encap: boolean) => EspPath;
+  /** The way to a peer, through the UDP socket or the stream that the engine owns. */
+  readonly openPath: (local: Address, remote: Address, encap: boolean, transport?: Transport) => EspPath;
   readonly onObservation: (observation: Observation) => void;
   /** Inner addresses of our own, besides those a peer assigns to us; prefixes (`10.66.0.1/24`) are allowed. */
   readonly addresses?: readonly string[];

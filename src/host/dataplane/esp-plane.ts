@@ -1,7 +1,7 @@
 import { type Address, DataPlaneError } from '../../core/bytes/index.ts';
 import type { Primitives } from '../../core/crypto/primitives.ts';
 import { EXHAUSTED, OpenedPacket, spiOf } from '../../core/esp/index.ts';
-import type { ChildSaChange, ChildSaSpec, Millis } from '../../core/ike/effects.ts';
+import type { ChildSaChange, ChildSaSpec, Millis, Transport } from '../../core/ike/effects.ts';
 import { IpProtocol, IpView } from '../../core/packet/index.ts';
 import { ChildEntry } from './child-entry.ts';
 import type { ChildCounters, DataPlaneOptions, SequenceNumbers, TrapPolicy } from './data-plane.ts';
@@ -58,7 +58,7 @@ export class EspPlane {
   /** @throws DataPlaneError */
   install(spec: ChildSaSpec, resume?: SequenceNumbers): ChildEntry {
     this.#refuse(spec);
-    const path = this.#options.openPath(spec.local, spec.remote, spec.encap);
+    const path = this.#options.openPath(spec.local, spec.remote, spec.encap, spec.transport);
     const entry = new ChildEntry(spec, path, this.#options, resume);
     this.#children.set(entry.id, entry);
     this.#bySpi.set(entry.inbound.spi, entry);
@@ -73,11 +73,12 @@ export class EspPlane {
     if (change.kind === 'activate-outbound') this.#startSending(entry);
     else if (change.kind === 'addresses') {
       this.#countMtu(entry.mtu, -1);
-      entry.path = this.#options.openPath(change.local, change.remote, change.encap);
+      entry.path = this.#options.openPath(change.local, change.remote, change.encap, change.transport);
       this.#countMtu(entry.mtu, 1);
       entry.local = change.local;
       entry.remote = change.remote;
       entry.encap = change.encap;
+      entry.overTcp = change.transport === 'tcp';
       entry.seenAt = undefined;
     }
   }
@@ -131,29 +132,32 @@ export class EspPlane {
     return this.#seal(entry, packet.length === view.end ? packet : packet.subarray(0, view.end), view);
   }
 
-  /** One ESP packet from the network, worked on in place. */
-  receive(packet: Uint8Array, ip: string, port: number, local?: Address): void {
+  /** One ESP packet from the network, worked on in place. @returns false for what belongs to no SA or is not authentic */
+  receive(packet: Uint8Array, ip: string, port: number, local?: Address, transport?: Transport): boolean {
     const entry = packet.length < SPI_LENGTH ? undefined : this.#bySpi.get(spiOf(packet));
     if (entry === undefined) {
       this.#drop('unknown SPI');
-      if (packet.length >= WORTH_AN_ANSWER && local !== undefined) this.#noteStray(spiOf(packet), { ip, port }, local);
-      return;
+      if (packet.length >= WORTH_AN_ANSWER && local !== undefined && transport !== 'tcp')
+        this.#noteStray(spiOf(packet), { ip, port }, local);
+      return false;
     }
     const opened = this.#opened;
+    const overTcp = transport === 'tcp';
     const verdict = entry.inbound.open(packet, opened);
     if (verdict !== 'ok') {
-      if (verdict === 'dummy') this.#noteTraffic(entry, this.#options.clock.now(), isElsewhere(entry, ip, port, local));
-      return;
+      if (verdict === 'dummy') this.#noteTraffic(entry, this.#options.clock.now(), isElsewhere(entry, ip, port, local, overTcp));
+      return verdict !== 'icv' && verdict !== 'malformed';
     }
     const now = this.#options.clock.now();
-    this.#noteTraffic(entry, now, isElsewhere(entry, ip, port, local));
-    this.#noteSource(entry, ip, port);
+    this.#noteTraffic(entry, now, isElsewhere(entry, ip, port, local, overTcp));
+    this.#noteSource(entry, ip, port, overTcp ? local : undefined);
     this.#checkLimit(entry, entry.inbound);
     if (entry.expired) {
       entry.drops.expired++;
-      return;
+      return true;
     }
     this.#deliver(entry, packet);
+    return true;
   }
 
   /** Anybody can send such packets; a few are told, so that a peer that holds on to what we forgot can hear of it. */
@@ -238,15 +242,17 @@ export class EspPlane {
   }
 
   /** RFC 7296 §2.23: only an authentic packet, and only the newest, tells where the peer's NAT now has it. */
-  #noteSource(entry: ChildEntry, ip: string, port: number): void {
+  #noteSource(entry: ChildEntry, ip: string, port: number, stream: Address | undefined): void {
     const { sequenceHigh, sequenceLow } = this.#opened;
     const sequence = sequenceHigh * 2 ** 32 + sequenceLow;
     if (sequence <= entry.newest) return;
     entry.newest = sequence;
+    // from one transport to the other only MOBIKE leads (RFC 9329 §7.1)
+    if (entry.overTcp !== (stream !== undefined)) return;
     const expected: Address = entry.seenAt ?? entry.remote;
     if (expected.port === port && expected.ip === ip) return;
     entry.seenAt = { ip, port };
-    this.#options.onObservation({ kind: 'mapping-changed', child: entry.id, remote: entry.seenAt });
+    this.#options.onObservation({ kind: 'mapping-changed', child: entry.id, remote: entry.seenAt, ...(stream ? { stream } : {}) });
   }
 
   #refuse(spec: ChildSaSpec): void {
@@ -279,8 +285,8 @@ export class EspPlane {
 }
 
 /** RFC 4555 §3.12: between other addresses than those that the SA should use. */
-const isElsewhere = ({ local, remote }: ChildEntry, ip: string, port: number, at: Address | undefined): boolean =>
-  remote.ip !== ip || remote.port !== port || (at !== undefined && at.ip !== local.ip);
+const isElsewhere = ({ local, remote, overTcp }: ChildEntry, ip: string, port: number, at: Address | undefined, tcp: boolean): boolean =>
+  overTcp !== tcp || remote.ip !== ip || remote.port !== port || (at !== undefined && at.ip !== local.ip);
 
 /** What the ESP trailer calls an inner packet in tunnel mode. */
 const protocolOf = (packet: IpView): number => (packet.version === 4 ? IpProtocol.IPV4 : IpProtocol.IPV6);

@@ -34,6 +34,7 @@ export interface AskContext {
   readonly leases: LeaseTable;
   readonly install: DataPlane['install'];
   readonly counters: DataPlane['counters'];
+  readonly connect: (localIp: string, remote: Address, within: Millis) => Promise<{ readonly local: Address }>;
   readonly approach: (connection: string, gateway: string) => Promise<{ readonly local: Address; readonly remote: Address }>;
   /** Who computes key exchanges and signatures; undefined: this thread, at once. */
   readonly computer?: Computer | undefined;
@@ -60,6 +61,8 @@ function dispatch(ask: Ask, ikeSa: number, context: AskContext): Awaitable<AskRe
       return then((computer ?? compute)<'key-exchange'>(ask), (made) => ({ ok: true, ...made }));
     case 'approach':
       return then(approach(ask.connection, ask.gateway), ({ local, remote }) => ({ ok: true, local, remote }));
+    case 'connect':
+      return then(context.connect(ask.localIp, ask.remote, ask.within), ({ local }) => ({ ok: true, local }));
     case 'ppk':
       return credentials.ppk === undefined ? { ok: false, error: unknownPpk(ask) } : credentials.ppk(ask);
     case 'authorise':

@@ -88,6 +88,11 @@ export class Books {
     if (info === undefined) return;
     const { id, local, remote, natOurs, connection } = info;
     const { natKeepalive: least = 0, natKeepaliveMost: most = least } = this.#policyOf(connection ?? '') ?? {};
+    // RFC 9329 §6.6: a NAT keeps streams longer than it keeps mappings of UDP
+    if (info.transport === 'tcp') {
+      this.#probes.drop(from ?? id);
+      return this.keepalives.drop(id);
+    }
     if (natOurs && least > 0 && info.mobike?.echoes && info.mobike.decides) this.#probes.track(id, { local, remote, least, most }, from);
     else this.#probes.drop(from ?? id);
     if (natOurs) this.keepalives.track(id, { local, remote, interval: this.#probes.of(id)?.interval ?? least }, now);

@@ -43,5 +43,5 @@ export class Counters {
   }
 }
 
-const FAMILIES = ['notices', 'drops', 'exchanges', 'retransmissions', 'errors', 'datagrams', 'asks'] as const;
+const FAMILIES = ['notices', 'drops', 'exchanges', 'retransmissions', 'errors', 'datagrams', 'streams', 'asks'] as const;
 const MOST_LABELS = 100;

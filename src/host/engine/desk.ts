@@ -1,5 +1,5 @@
 import type { TunnelwrightError } from '../../core/bytes/index.ts';
-import type { AskResult, Effect } from '../../core/ike/effects.ts';
+import type { Ask, AskResult, Effect } from '../../core/ike/effects.ts';
 import type { Platform } from '../platform/platform.ts';
 import { type AskContext, answerAsk } from './asks.ts';
 import { lend, type PoolLoad, WorkerPool } from './workers/pool.ts';
@@ -9,8 +9,8 @@ export interface DeskOptions {
   /** An answer that came later, while its Ask was still open. */
   readonly onAnswer: (id: number, result: AskResult, what: string) => void;
   readonly onDefect: (what: string, error: unknown) => void;
-  /** A CHILD_SA was installed for an Ask that had been taken back. */
-  readonly onOrphan: (child: number) => void;
+  /** What was made for an Ask that had been taken back. */
+  readonly onOrphan: (ask: Ask, late: AskResult) => void;
 }
 
 /** How many threads compute beside us, and whom to tell what about them. */
@@ -61,7 +61,7 @@ export class Desk {
     result
       .then((late) => {
         this.#open.delete(id);
-        if (open.cancelled && ask.kind === 'install' && late.ok) onOrphan(ask.spec.id);
+        if (open.cancelled && late.ok) onOrphan(ask, late);
         if (!open.cancelled) onAnswer(id, late, ask.kind);
       })
       .catch((error: unknown) => onDefect(`the answer to ${ask.kind}`, error));

@@ -1,16 +1,16 @@
 import { type Address, ApiMisuse, InternalError, TunnelwrightError } from '../../core/bytes/index.ts';
-import type { Command, Datagram, Effect, IkeSaInfo, Millis, Notice, Observation } from '../../core/ike/effects.ts';
+import type { Ask, AskResult, Command, Datagram, Effect, IkeSaInfo, Millis, Notice, Observation } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
 import { TokenBucket } from '../../core/ike/token-bucket.ts';
-import type { Backend, DataPlane, DataPlaneOptions, SequenceNumbers } from '../dataplane/data-plane.ts';
+import type { DataPlane, SequenceNumbers } from '../dataplane/data-plane.ts';
 import type { Timer } from '../platform/clock.ts';
 import type { Platform } from '../platform/platform.ts';
 
-import type { Authorise, Credentials } from './asks.ts';
 import { Books, earliest, isBeginning, isGone, isUp } from './books.ts';
 import type { IkeCore } from './core.ts';
 import { Counters } from './counters.ts';
 import { Desk, hires } from './desk.ts';
+import type { EngineEvents, EngineOptions, EngineSockets } from './engine-types.ts';
 import { Emitter } from './events.ts';
 import { addressesOf, type Lookup } from './gateway-names.ts';
 import { LeaseTable, type PoolPolicy } from './leases.ts';
@@ -19,41 +19,8 @@ import type { LocalSockets } from './sockets.ts';
 import type { EngineLoad, EngineSnapshot, IkeSaStatus } from './status.ts';
 import { trapsOf } from './traps.ts';
 
+export type { EngineEvents, EngineOptions, EngineSockets } from './engine-types.ts';
 export type { EngineLoad, EngineSnapshot, IkeSaStatus } from './status.ts';
-
-export interface EngineOptions<Plane extends DataPlane = DataPlane> {
-  readonly platform: Platform;
-  /** Makes the core, once its surroundings are known. */
-  readonly core: (hints: CoreHints) => IkeCore;
-  readonly credentials: Credentials;
-  readonly backend: Backend<Plane>;
-  readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'forward' | 'promiscuous'>;
-  /** The same that the core was made with. */
-  readonly connections: readonly Connection[];
-  readonly pools?: readonly PoolPolicy[];
-  readonly authorise?: Authorise | undefined;
-  /** For gateways that are named, to which a peer redirects us (RFC 5685). */
-  readonly lookup?: Lookup | undefined;
-  /** Threads that compute key exchanges and signatures; 0, unless given, computes them here, which is least work in all. */
-  readonly workers?: number | undefined;
-  /** What runs in them, for a test. */
-  readonly workerModule?: URL | undefined;
-}
-
-/** What the core wants to know of where it runs (`EndpointOptions`). */
-interface CoreHints {
-  /** Own UDP ports; read anew at every use, since sockets may be opened later. */
-  readonly ports: { readonly ike: number; readonly nat: number };
-  /** The data plane can carry ESP only inside UDP. */
-  readonly forceEncap: boolean;
-  /** There are threads beside us to compute them. */
-  readonly asksKeyExchange: boolean;
-}
-
-export interface EngineEvents {
-  /** Everything the core reports, in order. `at` is wall clock time, milliseconds since 1970. Floods of `drop` are thinned, never counters. */
-  notice: { readonly at: number; readonly notice: Notice };
-}
 
 /**
  * The only loop: hands datagrams, time and answers to the core, does what the core wishes, keeps one timer. Nothing that comes from the
@@ -80,6 +47,8 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   #closed = false;
   readonly #shownDrops = new TokenBucket(DROPS_SHOWN_AT_ONCE, DROPS_SHOWN_PER_SECOND);
   #blamingListener = false;
+  /** Datagrams that the core dropped. */
+  #drops = 0;
 
   /** @throws DataPlaneError when the backend cannot be opened, ConfigError for a pool that is none. */
   static async open<Plane extends DataPlane>(options: EngineOptions<Plane>): Promise<Engine<Plane>> {
@@ -87,7 +56,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     engine.#plane = await options.backend.open({
       clock: options.platform.clock,
       random: options.platform.random,
-      openPath: (local, remote) => engine.#local.sockets.path(local, remote),
+      openPath: (local, remote, _encap, transport) => engine.#local.sockets.path(local, remote, transport),
       onObservation: (observation) => engine.#onObservation(observation),
       ...options.plane,
     });
@@ -124,12 +93,13 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         leases: this.leases,
         counters: (child) => this.plane.counters(child),
         approach: (connection, gateway) => this.#approach(connection, gateway),
+        connect: (localIp, remote, within) => this.#local.sockets.streams.connect(localIp, remote, within),
         install: (spec) => this.plane.install(spec, spec.resumed ? this.#resumable.get(spec.inbound.spi) : undefined),
       },
       onAnswer: (id, result, what) => {
         if (!this.#closed) this.#enter(`the answer to ${what}`, (now) => this.#core.answer(id, result, now));
       },
-      onOrphan: (child) => this.plane.remove(child),
+      onOrphan: (ask, late) => this.#undo(ask, late),
       onDefect: (what, error) => this.#defect(what, error),
     });
     this.#connections = new Map(options.connections.map((connection) => [connection.name, connection]));
@@ -148,7 +118,8 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       this.counters,
       {
         onIke: (datagram) => this.#onDatagram(datagram),
-        onEsp: (packet, local, ip, port) => this.#plane?.receive?.(packet, local, ip, port),
+        onEsp: (packet, local, ip, port, transport) => this.#plane?.receive?.(packet, local, ip, port, transport) !== false,
+        onStreamClosed: (local, remote) => this.#onObservation({ kind: 'stream-closed', local, remote }),
       },
       {
         onAddresses: (own) => this.#onAddresses(own),
@@ -164,8 +135,8 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   }
 
   /** Where we receive, with the ports that were really opened. */
-  get sockets(): readonly { readonly ike: Address | undefined; readonly nat: Address }[] {
-    return this.#local.sockets.all.map(({ ike, nat }) => ({ ike: ike?.local, nat: nat.local }));
+  get sockets(): readonly EngineSockets[] {
+    return this.#local.sockets.all.map(({ ike, nat, tcp }) => ({ ike: ike?.local, nat: nat.local, tcp: tcp?.local }));
   }
 
   /** Opens sockets and answers there. @throws DataPlaneError for the first address that cannot be opened */
@@ -292,9 +263,12 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     await this.#desk.close();
   }
 
-  #onDatagram(datagram: Datagram): void {
-    if (this.#closed) return;
+  /** @returns false when it was dropped */
+  #onDatagram(datagram: Datagram): boolean {
+    if (this.#closed) return true;
+    const before = this.#drops;
     this.#enter('a datagram', (now) => this.#core.receive(datagram, now));
+    return this.#drops === before;
   }
 
   #onObservation(observation: Observation): void {
@@ -347,9 +321,10 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   #perform(effect: Effect): void {
     switch (effect.kind) {
       case 'transmit':
-        if (this.#local.sockets.transmit(effect.datagram) && effect.datagram.encap && !this.#local.sockets.isProbe(effect.datagram.local)) {
-          this.#books.keepalives.transmitted(effect.datagram.local, effect.datagram.remote, this.#platform.clock.now());
-        }
+        this.#transmit(effect.datagram);
+        break;
+      case 'stream':
+        this.#local.sockets.streams.change(effect.change, effect.local, effect.remote);
         break;
       case 'ask':
         this.#ask(effect);
@@ -374,12 +349,25 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     }
   }
 
+  #transmit(datagram: Datagram): void {
+    const { sockets } = this.#local;
+    const { local, remote, encap, transport } = datagram;
+    if (sockets.transmit(datagram) && encap && transport !== 'tcp' && !sockets.isProbe(local))
+      this.#books.keepalives.transmitted(local, remote, this.#platform.clock.now());
+  }
+
   #ask(effect: Extract<Effect, { kind: 'ask' }>): void {
     const { id, ask } = effect;
     this.counters.add('asks', ask.kind);
     if (ask.kind === 'install') this.#books.children.own(ask.spec.id, ask.spec.ikeSa);
     const result = this.#desk.ask(effect);
     if (result !== undefined) this.#core.answer(id, result, this.#platform.clock.now()); // inside a drain, which goes on
+  }
+
+  /** What came too late for whoever asked for it. */
+  #undo(ask: Ask, late: AskResult): void {
+    if (ask.kind === 'install') this.plane.remove(ask.spec.id);
+    if (ask.kind === 'connect' && 'local' in late) this.#local.sockets.streams.change('close', late.local, ask.remote);
   }
 
   /** Where a connection is redirected to. */
@@ -390,6 +378,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   }
 
   #onNotice(notice: Notice): void {
+    if (notice.kind === 'drop') this.#drops++;
     this.#books.note(notice, this.#platform.clock.now());
     this.#report(notice);
   }

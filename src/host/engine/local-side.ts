@@ -53,7 +53,7 @@ export class LocalSide {
   constructor(platform: Platform, counters: Counters, sinks: SocketSinks, events: LocalSideEvents) {
     this.#platform = platform;
     this.#events = events;
-    this.sockets = new SocketSet(platform.udp, counters, sinks);
+    this.sockets = new SocketSet(platform, counters, sinks);
     this.#watch = new AddressWatch(platform.udp, (addresses, changed) => this.#look(addresses, changed));
   }
 
@@ -156,7 +156,7 @@ export class LocalSide {
     } catch (error) {
       const portTrouble = error instanceof DataPlaneError && (error.code === 'PORT_NEEDS_PRIVILEGE' || error.code === 'ADDRESS_IN_USE');
       if (!this.#fallback || !portTrouble) throw error;
-      return this.sockets.open(ip, ANY_PORTS);
+      return this.sockets.open(ip, { ...ANY_PORTS, tcp: this.#ports.tcp === undefined ? undefined : 0 });
     }
   }
 

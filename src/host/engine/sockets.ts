@@ -1,9 +1,12 @@
 import { type Address, formatAddress, isIpv6 } from '../../core/bytes/index.ts';
 import { classifyEncapsulated, KEEPALIVE, NON_ESP_MARKER_LENGTH } from '../../core/esp/index.ts';
-import type { Datagram } from '../../core/ike/effects.ts';
+import type { Datagram, Transport } from '../../core/ike/effects.ts';
 import type { EspPath } from '../dataplane/data-plane.ts';
+import type { Platform } from '../platform/platform.ts';
+import type { TcpServer } from '../platform/tcp.ts';
 import type { UdpNetwork, UdpSocket } from '../platform/udp.ts';
 import type { Counters } from './counters.ts';
+import { Streams } from './streams.ts';
 
 /** The two UDP sockets of one local address, told apart by role, whatever their numbers are (RFC 7296 §2.23). */
 export interface LocalSockets {
@@ -12,17 +15,23 @@ export interface LocalSockets {
   readonly ike: UdpSocket | undefined;
   /** IKE behind the non-ESP marker, ESP, and keepalives. */
   readonly nat: UdpSocket;
+  /** Where streams are taken (RFC 9329). */
+  readonly tcp?: TcpServer | undefined;
 }
 
 export interface Ports {
   /** 0 lets the machine choose. Undefined or the same as `nat`: one encapsulating socket for everything. */
   readonly ike: number | undefined;
   readonly nat: number;
+  /** TCP; undefined: no streams are taken. */
+  readonly tcp?: number | undefined;
 }
 
 export interface SocketSinks {
-  onIke(datagram: Datagram): void;
-  onEsp(packet: Uint8Array, local: Address, ip: string, port: number): void;
+  /** @returns false for what nobody could make sense of */
+  onIke(datagram: Datagram): boolean;
+  onEsp(packet: Uint8Array, local: Address, ip: string, port: number, transport?: 'tcp'): boolean;
+  onStreamClosed(local: Address, remote: Address): void;
 }
 
 /**
@@ -32,6 +41,7 @@ export interface SocketSinks {
  */
 export class SocketSet {
   readonly #udp: UdpNetwork;
+  readonly streams: Streams;
   readonly #counters: Counters;
   readonly #sinks: SocketSinks;
   readonly #byIp = new Map<string, LocalSockets>();
@@ -41,8 +51,9 @@ export class SocketSet {
   readonly #opening = new Map<string, Promise<LocalSockets>>();
   #closed = false;
 
-  constructor(udp: UdpNetwork, counters: Counters, sinks: SocketSinks) {
+  constructor({ udp, tcp, clock }: Pick<Platform, 'udp' | 'tcp' | 'clock'>, counters: Counters, sinks: SocketSinks) {
     this.#udp = udp;
+    this.streams = new Streams(tcp, clock, counters, sinks);
     this.#counters = counters;
     this.#sinks = sinks;
   }
@@ -71,11 +82,12 @@ export class SocketSet {
     const sockets = this.#byIp.get(ip);
     if (sockets === undefined) return;
     this.#byIp.delete(ip);
-    await Promise.all([sockets.ike?.close(), sockets.nat.close()]);
+    await Promise.all([sockets.ike?.close(), sockets.nat.close(), sockets.tcp?.close()]);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.streams.close();
     await Promise.allSettled(this.#opening.values());
     await Promise.all([...[...this.#byIp.keys()].map((ip) => this.shut(ip)), ...[...this.#probes.values()].map((probe) => probe.close())]);
     this.#probes.clear();
@@ -83,6 +95,7 @@ export class SocketSet {
 
   /** Sends an IKE message. @returns false when no socket fits or its queue is full; retransmission heals both. */
   transmit(datagram: Datagram): boolean {
+    if (datagram.transport === 'tcp') return this.streams.transmit(datagram);
     const sockets = this.#byIp.get(datagram.local.ip);
     const probe = this.#probes.size === 0 ? undefined : this.#probes.get(formatAddress(datagram.local));
     const socket = probe ?? (datagram.encap ? sockets?.nat : sockets?.ike);
@@ -128,7 +141,8 @@ export class SocketSet {
   }
 
   /** The way of ESP packets. It survives sockets: one that is opened again for the same address is used from then on. */
-  path(local: Address, remote: Address): EspPath {
+  path(local: Address, remote: Address, transport?: Transport): EspPath {
+    if (transport === 'tcp') return this.streams.path(local, remote);
     const v6 = isIpv6(remote.ip);
     const byIp = this.#byIp;
     const { ip, port } = remote;
@@ -154,7 +168,14 @@ export class SocketSet {
       await nat.close();
       throw error;
     }
-    const sockets: LocalSockets = { ip, ike, nat };
+    let tcp: TcpServer | undefined;
+    try {
+      if (ports.tcp !== undefined) tcp = await this.streams.listen(ip, ports.tcp);
+    } catch (error) {
+      await Promise.all([ike?.close(), nat.close()]);
+      throw error;
+    }
+    const sockets: LocalSockets = { ip, ike, nat, tcp };
     this.#byIp.set(ip, sockets);
     if (this.#closed) await this.shut(ip);
     return sockets;

@@ -18,7 +18,7 @@ import {
 import type { Datagram, Millis, Observation } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { IkeSpis } from '../keys.ts';
-import { logMessage } from '../messenger.ts';
+import { logMessage, transmit } from '../messenger.ts';
 import { findAll, findNotify, notify } from '../notifies.ts';
 import type { Connection } from '../policy.ts';
 import { exchange, type Routine } from '../routine.ts';
@@ -97,7 +97,7 @@ function* sendToken(token: readonly Payload[]): Routine<void> {
  * §4.5: a protected request for an IKE SA that is not here. Its sender gets the token of that IKE SA; never more octets than it sent, never
  * one of an IKE SA that lives (§9.2), and not often.
  */
-export function answerUnknownIkeSa(world: World, { header, payloads, raw }: Message, { local, remote, encap }: Datagram): void {
+export function answerUnknownIkeSa(world: World, { header, payloads, raw }: Message, datagram: Datagram): void {
   const { tokens } = world;
   if (tokens === undefined || header.flags.response || !payloads.some(isSealed) || !isWanted(world)) return;
   // whichever of the two SPIs is ours, and whatever the flag says
@@ -109,9 +109,9 @@ export function answerUnknownIkeSa(world: World, { header, payloads, raw }: Mess
   const both = [notify(NotifyType.INVALID_IKE_SPI), token];
   const told = writeMessage(answer, both).length <= raw.length ? both : [token];
   const data = writeMessage(answer, told);
-  if (data.length > raw.length || !world.strangers.mayRefuse(remote.ip, world.now)) return;
+  if (data.length > raw.length || !world.strangers.mayRefuse(datagram.remote.ip, world.now)) return;
   logMessage(world, undefined, 'out', answer, told);
-  world.emit({ kind: 'transmit', datagram: { local, remote, data, encap } });
+  transmit(world, [data], datagram);
 }
 
 /** RFC 7296 §1.5: ESP came for an SA that is not here, from somebody with whom we have no IKE SA: a hint, which may cost it one question. */

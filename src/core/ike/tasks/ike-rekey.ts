@@ -183,6 +183,7 @@ function successorOf(
     local: sa.local,
     remote: sa.remote,
     encap: sa.encap,
+    transport: sa.transport,
     connection: sa.connection,
     state: 'established',
     bornAt: world.now,
@@ -196,6 +197,7 @@ function successorOf(
   Object.assign(successor.nat, sa.nat);
   successor.redirect = sa.redirect;
   successor.floated = sa.floated;
+  successor.tcp = sa.tcp;
   successor.mobike = sa.mobike;
   successor.resumption = sa.resumption && { session: sa.resumption.session, authenticatedAt: sa.resumption.authenticatedAt };
   successor.localId = sa.localId;

@@ -3,12 +3,12 @@ import { type Address, sameAddress } from '../../bytes/ip-address.ts';
 import type { ChildSaSpec } from '../effects.ts';
 import type { IkeSa, Job } from '../ike-sa.ts';
 import { sendAgain } from '../outbound.ts';
-import { type Path, pathOf, samePath } from '../path.ts';
+import { isOverTcp, type Path, pathOf, samePath } from '../path.ts';
 import type { World } from '../world.ts';
 import { espInUdp, type NatSeen } from './nat-detection.ts';
 
 /** Where the traffic goes; `encap` is of ESP. A child that is made meanwhile starts there as well. */
-export const trafficPath = (sa: IkeSa): Path => sa.mobike?.traffic ?? { local: sa.local, remote: sa.remote, encap: espInUdp(sa) };
+export const trafficPath = (sa: IkeSa): Path => sa.mobike?.traffic ?? { ...pathOf(sa), encap: espInUdp(sa) };
 
 /** All children go where the IKE SA is. */
 export function moveTraffic(world: World, sa: IkeSa): void {
@@ -106,5 +106,6 @@ export function first(world: World, owner: IkeSa, job: Job): void {
   world.pump(sa);
 }
 
-const isUnproven = (sa: IkeSa, { remote }: Path): boolean =>
-  sa.connection?.mobikeReturnRoutability !== false && sa.mobike?.verified.includes(remote.ip) === false;
+/** RFC 9329 §7.1: over TCP the handshake has proven it. */
+const isUnproven = (sa: IkeSa, path: Path): boolean =>
+  sa.connection?.mobikeReturnRoutability !== false && !isOverTcp(path) && sa.mobike?.verified.includes(path.remote.ip) === false;

@@ -4,7 +4,7 @@ import { formatIp, isIpv6, parseIp } from '../../bytes/ip-address.ts';
 import { type NotifyPayload, NotifyType, type Payload } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { findAll, findNotify, notify } from '../notifies.ts';
-import type { Path } from '../path.ts';
+import { isOverTcp, type Path } from '../path.ts';
 
 /** RFC 4555 §3.6: the whole list, every time; the address in the IP header is not in it. */
 export function addressList(additional: readonly string[]): Payload[] {
@@ -47,10 +47,14 @@ const noNatsAllowed = ({ local, remote }: Path): Payload =>
   );
 
 /** §3.9: goes into every message that changes addresses, where NATs are forbidden. */
-export const forbidNats = (sa: IkeSa, path: Path): Payload[] => (sa.connection?.natsAllowed === false ? [noNatsAllowed(path)] : []);
+export const forbidNats = (sa: IkeSa, path: Path): Payload[] =>
+  sa.connection?.natsAllowed === false && !isOverTcp(path) ? [noNatsAllowed(path)] : [];
 
 /** RFC 4555 §3.9: somebody changed the addresses on the way. */
-export function contradictsHeader(payloads: readonly Payload[], { local, remote }: Path): boolean {
+export function contradictsHeader(payloads: readonly Payload[], path: Path): boolean {
+  const { local, remote } = path;
+  // RFC 9329 §7.1: ignored over TCP, which passes NATs
+  if (isOverTcp(path)) return false;
   const claim: NotifyPayload | undefined = findNotify(payloads, NotifyType.NO_NATS_ALLOWED);
   if (claim === undefined) return false;
   const expected = noNatsAllowed({ local: remote, remote: local, encap: false });

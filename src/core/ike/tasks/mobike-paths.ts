@@ -1,8 +1,10 @@
 import { type Address, isIpv6, parseIp } from '../../bytes/ip-address.ts';
 import { bestMatch } from '../address-patterns.ts';
 import type { IkeSa } from '../ike-sa.ts';
-import { type Path, pathKey, samePath } from '../path.ts';
+import { isOverTcp, type Path, pathKey, pathOf, samePath } from '../path.ts';
+import { takesTransport } from '../policy.ts';
 import type { World } from '../world.ts';
+import { tcpPathTo } from './tcp-state.ts';
 
 /**
  * Pairs of an own address and one of the peer's, in order of preference (RFC 4555 §2.1 leaves the order to policy). Ours come first in the
@@ -16,11 +18,26 @@ function pathsTo(world: World, sa: IkeSa, addresses: readonly string[]): readonl
   for (let rank = 0; rank < most; rank++) {
     for (const { remote, locals } of remotes) {
       const local = locals[rank];
-      if (local !== undefined)
-        paths.push({ local: ownEnd(world, sa, local), remote: { ip: remote, port: sa.remote.port }, encap: sa.encap });
+      if (local !== undefined) paths.push(pathBetween(world, sa, local, remote));
     }
   }
-  return paths.slice(0, MOST_PATHS);
+  return [...paths.slice(0, MOST_PATHS), ...streamInUse(world, sa, addresses)];
+}
+
+/** RFC 9329 §9: over UDP wherever that may be, whatever the IKE SA is on. */
+function pathBetween(world: World, sa: IkeSa, local: string, remote: string): Path {
+  const { connection } = sa;
+  if (connection?.transport === 'tcp') {
+    return isOverTcp(sa) && local === sa.local.ip && remote === sa.remote.ip ? pathOf(sa) : tcpPathTo(connection, local, remote);
+  }
+  const port = isOverTcp(sa) ? (connection?.remoteNatPort ?? sa.remote.port) : sa.remote.port;
+  return { local: ownEnd(world, sa, local), remote: { ip: remote, port }, encap: sa.encap };
+}
+
+/** Still a way, and the last one to take. */
+function streamInUse(world: World, sa: IkeSa, addresses: readonly string[]): readonly Path[] {
+  if (!isOverTcp(sa) || sa.connection?.transport === 'tcp') return [];
+  return addresses.includes(sa.remote.ip) && ownAddresses(world, sa).includes(sa.local.ip) ? [pathOf(sa)] : [];
 }
 
 /** To where the peer says it is, best first, without what it refused a while ago. */
@@ -38,7 +55,7 @@ export function otherPaths(world: World, sa: IkeSa): readonly Path[] {
   const { mobike } = sa;
   if (mobike === undefined) return [];
   const addresses = [...new Set([...toldAddresses(sa), ...namedAddresses(sa)])];
-  const others = unrefused(world, sa, pathsTo(world, sa, addresses)).filter((path) => !samePath(path, sa));
+  const others = unrefused(world, sa, pathsTo(world, sa, addresses)).filter((path) => !samePath(path, sa) && !isOverTcp(path));
   const count = Math.min(AT_ONCE, others.length);
   const chosen = Array.from({ length: count }, (_, i) => others[(mobike.turn + i) % others.length]!);
   mobike.turn += count;
@@ -66,8 +83,9 @@ export function isOurs(world: World, ip: string): boolean {
 }
 
 /** RFC 4555 §3.5: is the pair in the IP header acceptable according to local policy? */
-export function isAcceptable({ connection }: IkeSa, { local, remote }: Path): boolean {
-  if (connection === undefined) return false;
+export function isAcceptable({ connection }: IkeSa, path: Path): boolean {
+  if (connection === undefined || !takesTransport(connection, path)) return false;
+  const { local, remote } = path;
   return bestMatch(connection.localAddresses, local.ip) >= 0 && bestMatch(connection.mobikeAddresses ?? ANYWHERE, remote.ip) >= 0;
 }
 
@@ -96,7 +114,7 @@ function localsTowards(world: World, sa: IkeSa, remote: string): readonly string
 }
 
 function ownEnd(world: World, sa: IkeSa, ip: string): Address {
-  if (ip === sa.local.ip) return sa.local;
+  if (ip === sa.local.ip && !isOverTcp(sa)) return sa.local;
   return { ip, port: (sa.encap ? world.ownAddresses?.ports?.[ip] : undefined) ?? world.ownPort(sa.encap) };
 }
 

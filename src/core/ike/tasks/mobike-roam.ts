@@ -3,7 +3,7 @@ import { ExchangeType, NotifyType } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { Outstanding } from '../message-window.ts';
 import { errorNotify, refusedBy } from '../notifies.ts';
-import { type Path, pathKey, pathOf, samePath } from '../path.ts';
+import { isOverTcp, type Path, pathKey, pathOf, samePath } from '../path.ts';
 import { exchange, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 import { announceMove, closeForCookie, divertTraffic, first, moveLine, moveTo, moveTraffic, noteNat, trafficPath } from './mobike-line.ts';
@@ -31,7 +31,8 @@ export function localAddressesChanged(world: World, sa: IkeSa): void {
   const { mobike } = sa;
   if (mobike === undefined || !sa.isEstablished || sa.heir !== sa) return;
   if (mobike.decides) reconsider(world, sa, 'our addresses changed');
-  else if (!isOurs(world, sa.local.ip)) leaveLostAddress(world, sa);
+  // a stream ends with its address, and only the peer opens another one (RFC 9329 §6.1)
+  else if (!isOurs(world, sa.local.ip) && !isOverTcp(sa)) leaveLostAddress(world, sa);
   if (!mobike.updateDue && additionalAddresses(world, sa).join() !== mobike.told.join()) requestTell(world, sa);
 }
 
@@ -52,9 +53,15 @@ export function noteAnswer(world: World, sa: IkeSa, request: Outstanding, path: 
   if (request.aside || heir.mobike === undefined || !heir.isEstablished || samePath(path, heir)) return;
   const probed = request.probed.get(pathKey(path));
   if (probed === undefined) return;
-  if (heir.mobike.decides) return changeTo(world, heir, probed, request.via ? 'a better path works' : 'the path was dead');
+  if (heir.mobike.decides) return changeTo(world, heir, probed, reasonFor(heir, request, probed));
   heir.mobike.generation++;
   moveLine(world, heir, probed);
+}
+
+function reasonFor(sa: IkeSa, { via }: Outstanding, path: Path): string {
+  if (isOverTcp(path)) return 'UDP got no answer, TCP did';
+  if (isOverTcp(sa)) return 'UDP works again';
+  return via ? 'a better path works' : 'the path was dead';
 }
 
 /** RFC 4555 §3.5, the exception: a responder may leave an address that it has lost; what follows is the initiator's decision. */

@@ -3,7 +3,7 @@ import { ExchangeType, NotifyType } from '../../wire/index.ts';
 import type { Millis } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { errorNotify, notify, refusedBy } from '../notifies.ts';
-import { type Path, pathKey, pathOf, samePath } from '../path.ts';
+import { isOverTcp, type Path, pathKey, pathOf, samePath } from '../path.ts';
 import { exchange, type Inbound, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 import { announceMove, closeForCookie, first, lineOf, moveTo, moveTraffic, noteNat, trafficPath } from './mobike-line.ts';
@@ -11,6 +11,7 @@ import { addressList, COOKIE2_LENGTH, cookie2, forbidNats, returnsCookie, unexpe
 import { acceptablePaths, additionalAddresses, suspectsNat } from './mobike-paths.ts';
 import { FIRST_TEST, type Mobike, noteVerified } from './mobike-state.ts';
 import { espInUdp, natNotifies, natOn, speaksNatTraversal } from './nat-detection.ts';
+import { closeLeft } from './tcp-leaving.ts';
 
 /**
  * The initiator has decided for another path (RFC 4555 §3.5): the IKE SA goes over to it, its traffic as well unless the peer's address has
@@ -29,6 +30,8 @@ export function changeTo(world: World, sa: IkeSa, path: Path, why: string): void
   }
   announceMove(world, sa, why);
   requestUpdate(world, sa);
+  // the stream from there is still to be opened; what waits goes out with it
+  if (isOverTcp(path) && path.local.port === 0) world.openStream(sa);
 }
 
 /**
@@ -55,7 +58,8 @@ export function pathsDue(world: World, sa: IkeSa): void {
   if (mobike === undefined || !sa.isEstablished || !mobike.decides) return;
   if (mobike.updateDue) return requestUpdate(world, sa);
   const [best] = acceptablePaths(world, sa);
-  if (best === undefined || samePath(best, sa)) return;
+  // one over TCP would have to be opened to be tested
+  if (best === undefined || samePath(best, sa) || isOverTcp(best)) return;
   world.arm(sa.timers.paths, world.now + mobike.testAfter);
   mobike.testAfter = Math.min(2 * mobike.testAfter, LONGEST_TEST);
   world.enqueue(sa, { what: 'testing a path', key: 'mobike-test', start: (owner) => testPath(world, owner) });
@@ -87,8 +91,9 @@ export function* checkLiveness(world: World, sa: IkeSa): Routine<void> {
 }
 
 /** §3.8: an end behind a NAT looks now and then even while traffic flows: the peer may follow it and leave IKE behind. */
-export function isMappingDue(world: World, { mobike, nat }: IkeSa): boolean {
-  return mobike?.decides === true && nat.ours && world.now - mobike.seenAt >= MAPPING_INTERVAL;
+export function isMappingDue(world: World, sa: IkeSa): boolean {
+  const { mobike, nat } = sa;
+  return mobike?.decides === true && nat.ours && !isOverTcp(sa) && world.now - mobike.seenAt >= MAPPING_INTERVAL;
 }
 
 function* updateAddresses(world: World, sa: IkeSa): Routine<void> {
@@ -140,6 +145,7 @@ function settleUpdate(world: World, owner: IkeSa, mobike: Mobike, response: Inbo
   mobike.seenAs = nat?.seenAs;
   mobike.seenAt = world.now;
   if (mobike.traffic !== undefined || before !== espInUdp(sa)) moveTraffic(world, sa);
+  closeLeft(world, sa);
   const [best] = acceptablePaths(world, sa);
   if (best === undefined || samePath(best, sa)) mobike.testAfter = FIRST_TEST;
   else if (sa.timers.paths.slot < 0) world.arm(sa.timers.paths, world.now + mobike.testAfter);

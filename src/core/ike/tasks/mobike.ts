@@ -1,7 +1,7 @@
 import { NotifyType, type Payload } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { findNotify, notify } from '../notifies.ts';
-import { pathOf } from '../path.ts';
+import { isOverTcp, pathOf } from '../path.ts';
 import type { Connection } from '../policy.ts';
 import type { Inbound } from '../routine.ts';
 import type { World } from '../world.ts';
@@ -13,6 +13,7 @@ import { reconsider } from './mobike-update.ts';
 import { natNotifies, natOn, speaksNatTraversal } from './nat-detection.ts';
 import { heedEcho, knowsEcho, offerEcho } from './nat-echo.ts';
 import { mayRoam } from './null-authentication.ts';
+import { newTcpLine } from './tcp-state.ts';
 
 /** RFC 4555 is about tunnel mode alone (§1.2). */
 export const wantsMobike = ({ mobike, children }: Connection): boolean => mobike && children.every(({ mode }) => mode === 'tunnel');
@@ -34,6 +35,8 @@ export function takeMobike(world: World, sa: IkeSa, connection: Connection, payl
   sa.mobike.peerAddresses = [sa.remote.ip, ...(readAddressList(payloads) ?? [])];
   sa.mobike.told = additionalAddresses(world, sa);
   sa.mobike.echoes = knowsEcho(payloads);
+  // RFC 9329 §9: back to UDP as soon as that works
+  if (isOverTcp(sa) && connection.transport === 'auto') world.arm(sa.timers.paths, world.now + sa.mobike.testAfter);
 }
 
 /** The responder reads the offer. Throws when the request shows that somebody changes addresses (RFC 4555 §3.9). */
@@ -42,6 +45,7 @@ export function answerMobikeOffer(world: World, sa: IkeSa, connection: Connectio
   if (!mayRoam(connection) || !wantsMobike(connection) || findNotify(request.payloads, NotifyType.MOBIKE_SUPPORTED) === undefined)
     return [];
   sa.mobike = newMobike(false, sa.remote.ip, world.now);
+  sa.tcp ??= newTcpLine(false);
   sa.mobike.peerAddresses = [sa.remote.ip, ...(readAddressList(request.payloads) ?? [])];
   sa.mobike.told = additionalAddresses(world, sa);
   sa.mobike.echoes = knowsEcho(request.payloads);
@@ -89,8 +93,8 @@ const run = (all: readonly (() => void)[]): void => {
 };
 
 /** In IKE_SA_INIT the hashes have shown one; a peer that pretends one so that ESP goes into UDP has no other way to say so. */
-const isForbiddenNat = (sa: IkeSa, { natsAllowed }: Connection): boolean => natsAllowed === false && sa.nat.ours;
+const isForbiddenNat = (sa: IkeSa, { natsAllowed }: Connection): boolean => natsAllowed === false && sa.nat.ours && !isOverTcp(sa);
 
 function seesForbiddenNat(sa: IkeSa, { payloads, path }: Inbound): boolean {
-  return sa.connection?.natsAllowed === false && natOn(sa, payloads, path)?.ours === true;
+  return sa.connection?.natsAllowed === false && !isOverTcp(path) && natOn(sa, payloads, path)?.ours === true;
 }

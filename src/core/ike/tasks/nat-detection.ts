@@ -4,7 +4,7 @@ import { sha1 } from '../../crypto/index.ts';
 import { NotifyType, type Payload } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { findAll, notify } from '../notifies.ts';
-import type { Path } from '../path.ts';
+import { isOverTcp, type Path } from '../path.ts';
 import type { World } from '../world.ts';
 
 /** RFC 7296 §2.23: SHA-1(SPIi | SPIr | address | port), port in network byte order. */
@@ -13,9 +13,11 @@ function natHash(spiI: Uint8Array, spiR: Uint8Array, { ip, port }: Address): Uin
 }
 
 /** To force encapsulation we claim a source address that cannot match, so the peer sees a NAT on our side. */
-export function natNotifies(world: World, sa: IkeSa, { local, remote }: Path = sa): Payload[] {
+export function natNotifies(world: World, sa: IkeSa, path: Path = sa): Payload[] {
+  const { local, remote } = path;
   const { spiI, spiR } = sa;
-  sa.nat.forced = wantsEncap(world, sa);
+  // RFC 9329 §6.5: a stream passes every NAT, so there is nothing to pretend
+  sa.nat.forced = wantsEncap(world, sa) && !isOverTcp(path);
   if (!speaksNatTraversal(world, sa)) return [];
   const source = sa.nat.forced ? world.random.secret(HASH_LENGTH) : natHash(spiI, spiR, local);
   return [notify(NotifyType.NAT_DETECTION_SOURCE_IP, source), notify(NotifyType.NAT_DETECTION_DESTINATION_IP, natHash(spiI, spiR, remote))];
@@ -62,11 +64,11 @@ function compareHashes(spiI: Uint8Array, spiR: Uint8Array, payloads: readonly Pa
 export const natFound = (sa: IkeSa): boolean => sa.nat.ours || sa.nat.theirs || sa.nat.forced;
 
 /** §2.23: where IKE began outside of UDP encapsulation and moved into it for MOBIKE's sake alone (RFC 4555 §3.3), ESP stays outside. */
-export const espInUdp = (sa: IkeSa): boolean => sa.encap && (!sa.floated || natFound(sa));
+export const espInUdp = (sa: IkeSa): boolean => sa.encap && (isOverTcp(sa) || !sa.floated || natFound(sa));
 
 /** RFC 4555 §3.9: whoever forbids NATs does not enable NAT traversal, unless the data plane knows nothing but UDP. */
 export const speaksNatTraversal = (world: World, sa: IkeSa): boolean => sa.connection?.natsAllowed !== false || wantsEncap(world, sa);
 
-const wantsEncap = (world: World, sa: IkeSa): boolean => world.options.forceEncap === true || sa.connection?.encap === true;
+export const wantsEncap = (world: World, sa: IkeSa): boolean => world.options.forceEncap === true || sa.connection?.encap === true;
 
 const HASH_LENGTH = 20;

@@ -5,7 +5,7 @@ import type { Millis } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { transmit } from '../messenger.ts';
 import { findNotify, notify } from '../notifies.ts';
-import { type Path, pathOf } from '../path.ts';
+import { isOverTcp, type Path, pathOf } from '../path.ts';
 import { exchange, type Inbound, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 
@@ -29,7 +29,7 @@ export function knowsEcho(payloads: readonly Payload[]): boolean {
 
 /** From `local`, which is a port of its own; the answer and its echo are the engine's to count. */
 export function requestEcho(world: World, sa: IkeSa, local: Address, seconds: number): void {
-  if (!sa.mobike?.decides || !sa.mobike.echoes || !sa.isEstablished) return;
+  if (!sa.mobike?.decides || !sa.mobike.echoes || !sa.isEstablished || isOverTcp(sa)) return;
   world.enqueue(sa, { what: 'measuring the NAT', key: 'nat-echo', start: (owner) => askForEcho(owner, local, seconds) });
 }
 

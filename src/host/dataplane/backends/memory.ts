@@ -48,7 +48,8 @@ export class MemoryPlane implements DataPlane {
       this.#children.set(child, { ...spec, outboundActive: true });
       this.#stopSending(spec.replaces);
     } else if (change.kind === 'owner') this.#children.set(child, { ...spec, ikeSa: change.ikeSa });
-    else this.#children.set(child, { ...spec, local: change.local, remote: change.remote, encap: change.encap });
+    else
+      this.#children.set(child, { ...spec, local: change.local, remote: change.remote, encap: change.encap, transport: change.transport });
   }
 
   remove(child: number): void {
@@ -78,8 +79,9 @@ export class MemoryPlane implements DataPlane {
     this.traps = traps;
   }
 
-  receive(packet: Uint8Array): void {
+  receive(packet: Uint8Array): boolean {
     this.packets.push(packet.slice());
+    return true;
   }
 
   close(): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Address } from '../../../core/bytes/index.ts';
-import type { ChildSaChange, ChildSaSpec } from '../../../core/ike/effects.ts';
+import type { ChildSaChange, ChildSaSpec, Transport } from '../../../core/ike/effects.ts';
 import { Stack } from '../../../core/netstack/index.ts';
 import { IpView } from '../../../core/packet/index.ts';
 import type { Timer } from '../../platform/clock.ts';
@@ -88,8 +88,8 @@ export class NetstackPlane implements DataPlane {
     this.#esp.setTraps(traps);
   }
 
-  receive(packet: Uint8Array, local: Address, ip: string, port: number): void {
-    this.#esp.receive(packet, ip, port, local);
+  receive(packet: Uint8Array, local: Address, ip: string, port: number, transport?: Transport): boolean {
+    return this.#esp.receive(packet, ip, port, local, transport);
   }
 
   close(): Promise<void> {

@@ -1,0 +1,78 @@
+import type { Address } from '../bytes/ip-address.ts';
+import type { Identification, TrafficSelector } from '../wire/payloads/types.ts';
+import type { Millis } from './effects.ts';
+import type { Transport } from './path.ts';
+
+/** What `status` and `sas` show of an IKE SA. */
+export interface IkeSaInfo {
+  readonly id: number;
+  readonly connection: string | undefined;
+  readonly state: string;
+  readonly role: 'initiator' | 'responder';
+  readonly spiI: Uint8Array;
+  readonly spiR: Uint8Array;
+  readonly local: Address;
+  readonly remote: Address;
+  readonly localId: Identification | undefined;
+  readonly remoteId: Identification | undefined;
+  readonly localAuth: string;
+  readonly remoteAuth: string;
+  readonly natOurs: boolean;
+  readonly natTheirs: boolean;
+  /** UDP unless it says otherwise. */
+  readonly transport?: Transport | undefined;
+  /** Why it is TCP, in a few words. */
+  readonly transportReason?: string | undefined;
+  /** Keywords, `aes256gcm16/prfsha384/x25519`. */
+  readonly suite: string;
+  readonly fragmentation: boolean;
+  /** RFC 6290: whether the peer would hear at once that we crashed, and we that it did. */
+  readonly crashTokens: { readonly made: boolean; readonly held: boolean };
+  /** It goes on from an earlier IKE SA, by a ticket (RFC 5723). */
+  readonly resumed: boolean;
+  /** A ticket for it is out, by which it can go on should it be lost. */
+  readonly resumable: boolean;
+  /** The id of the post-quantum pre-shared key that is in its keys (RFC 8784). */
+  readonly ppk?: string | undefined;
+  /** The peer follows redirects (RFC 5685). */
+  readonly redirectable: boolean;
+  /** The gateway that sent the initiator here. */
+  readonly redirectedFrom: string | undefined;
+  /** Undefined where addresses cannot change (RFC 4555). */
+  readonly mobike?: MobikeInfo | undefined;
+  /** Requests that may be under way at once, ours and the peer's (RFC 7296 §2.3); absent while both are 1. */
+  readonly window?: { readonly ours: number; readonly theirs: number };
+  readonly establishedAt: Millis | undefined;
+  readonly rekeyAt: Millis | undefined;
+  /** When the initiator authenticates anew; for a responder, when it ends the IKE SA unless that has happened. */
+  readonly reauthAt?: Millis;
+  readonly lastInbound: Millis | undefined;
+  /** Inner addresses that were assigned, by the peer to us or by us to the peer; who began the IKE SA does not tell, since either end rekeys. */
+  readonly assigned: readonly string[];
+  readonly assignedToUs: boolean;
+  readonly children: readonly ChildSaInfo[];
+}
+
+export interface MobikeInfo {
+  /** We choose the addresses: we began the first IKE SA of the line. */
+  readonly decides: boolean;
+  /** Addresses that the peer has besides the one in use, as it told. */
+  readonly peerAddresses: readonly string[];
+  /** It helps to measure how long a NAT keeps its mappings. */
+  readonly echoes: boolean;
+}
+
+export interface ChildSaInfo {
+  readonly id: number;
+  readonly name: string;
+  readonly state: string;
+  readonly protocol: 'ESP' | 'AH';
+  readonly mode: 'tunnel' | 'transport';
+  readonly inboundSpi: number;
+  readonly outboundSpi: number;
+  readonly suite: string;
+  readonly localTs: readonly TrafficSelector[];
+  readonly remoteTs: readonly TrafficSelector[];
+  readonly establishedAt: Millis;
+  readonly rekeyAt: Millis | undefined;
+}
