@@ -61,7 +61,7 @@ describe('IKE_AUTH (RFC 4555 §3.1–§3.4)', () => {
   });
 
   test('transport mode is beyond its scope (§1.2)', () => {
-    const made = roamers({ child: { mode: 'transport' } });
+    const made = roamers({ child: { mode: 'transport', localTs: ['dynamic'], remoteTs: ['dynamic'] } });
     expect(made.a.ikeSas[0]!.mobike).toBeUndefined();
   });
 });

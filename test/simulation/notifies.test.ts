@@ -69,6 +69,47 @@ describe('ESP_TFC_PADDING_NOT_SUPPORTED (RFC 7296 §1.3.1)', () => {
   });
 });
 
+describe('IPCOMP_SUPPORTED (RFC 7296 §2.22)', () => {
+  // a responder accepts at most one of those offered, or none
+  const deflate = fromHex('100102');
+
+  test('offered by the peer, it is named in the log and left out of the answer; packets come uncompressed', () => {
+    const { net, a, b, answer, log } = ask(
+      ofChild(status(NotifyType.IPCOMP_SUPPORTED, deflate), status(NotifyType.IPCOMP_SUPPORTED, fromHex('100203'))),
+    );
+    expect(notifiesOf(answer)).toEqual([]);
+    expect(log).toContain('IPCOMP_SUPPORTED CPI 1001 IPCOMP_DEFLATE');
+    expect(b.plane.children).toHaveLength(2);
+    b.deleteChild(b.plane.children.at(-1)!.id);
+    net.settle();
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('it is never offered', () => {
+    const { net } = establishedPair({ child: CHILD });
+    expect(net.transcript.messages.some(({ summary }) => summary.includes('IPCOMP_SUPPORTED'))).toBe(false);
+  });
+
+  test('a peer that accepts what nobody offered gets no child: it would compress what we cannot unpack', () => {
+    const { net, a, b } = establishedPair({ child: CHILD });
+    const insider = new Insider(b, 'responder');
+    net.internet.core.intercept((packet) => (packet.source.ip === '198.51.100.2' && (packet.data[19]! & 0x20) !== 0 ? [] : undefined));
+    a.createChild('net');
+    net.run(10);
+    const [, ...accepted] = ofChild(status(0)).map((p) => (p.kind === 'SA' ? { ...p, proposals: [{ ...p.proposals[0]!, number: 1 }] } : p));
+    const answer = insider.request(ExchangeType.CREATE_CHILD_SA, 2, [status(NotifyType.IPCOMP_SUPPORTED, deflate), ...accepted], {
+      flags: { initiator: false, response: true, version: false },
+    });
+    a.inject(answer, { ip: '198.51.100.2', port: 500 });
+    net.run(10);
+    expect(a.children.map(({ state }) => state)).toEqual(['installed']);
+    expect(a.plane.children).toHaveLength(1);
+    // the peer has it by now, so it hears that we have not
+    const last = insider.open(a.sent.at(-1)!.data);
+    expect(last[0]!.kind).toBe('D');
+  });
+});
+
 describe('HTTP_CERT_LOOKUP_SUPPORTED (RFC 7296 §3.6)', () => {
   test('is named in the log, and not said back: nothing here fetches certificates', () => {
     const { net, b } = pair({ child: CHILD });
@@ -89,6 +130,7 @@ describe('small notifies that are malformed', () => {
     NotifyType.ESP_TFC_PADDING_NOT_SUPPORTED,
     NotifyType.HTTP_CERT_LOOKUP_SUPPORTED,
     NotifyType.ADDITIONAL_TS_POSSIBLE,
+    NotifyType.IPCOMP_SUPPORTED,
   ])('%i with data, twice, and where it has no place, changes nothing', (type) => {
     const { net, a, b, answer } = ask(ofChild(status(type, fromHex('00ff00ff')), status(type)));
     expect(notifiesOf(answer)).toEqual([]);

@@ -124,7 +124,7 @@ function* finishCreate(
     const answered = takeChildAnswer(sa, own.offer, response.payloads);
     gone = sa.deletedEarly.includes(answered.outboundSpi);
     if (gone) throw deletedMeanwhile();
-    const agreement = own.rekeys ? narrowedTo(answered, own.rekeys) : answered;
+    const agreement = own.rekeys ? narrowedTo(sa, answered, own.rekeys) : answered;
     const agreed = agreement.suite.keyExchange;
     if (agreed !== 0 && agreed !== own.method) {
       throw new NegotiationFailure('the peer chose a key exchange method for which we sent no public value', {

@@ -20,6 +20,7 @@ import { narrow } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
 import { checkAnswer, fitTraffic, proposedTraffic, refuseTaken, tsUnacceptable } from './child-selectors.ts';
 import { pfsDeclined, pfsMismatch } from './pfs.ts';
+import { asSeenHere, endToEnd, proposeEndToEnd, refuseAmbiguous, retarget } from './transport-mode.ts';
 
 /** A CHILD_SA we proposed, RFC 7296 §1.2 and §1.3.1. */
 export interface ChildOffer {
@@ -41,12 +42,17 @@ export function offerChild(
 ): { offer: ChildOffer; payloads: Payload[] } {
   const spi = world.allocateChildSpi();
   const proposals = offer(withKe ? withPfs(policy.proposals, policy.pfs) : withoutKe(policy.proposals), spiOctets(spi));
-  const { localTs: tsi, remoteTs: tsr } = like ?? proposedTraffic(sa, policy);
+  const { localTs: tsi, remoteTs: tsr } = traffic(sa, policy, like);
   const mode: Payload[] = policy.mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : [];
   return {
     offer: { policy, spi, proposals, tsi, tsr, withKe },
     payloads: [...mode, { kind: 'SA', proposals }, { kind: 'TSi', selectors: tsi }, { kind: 'TSr', selectors: tsr }],
   };
+}
+
+function traffic(sa: IkeSa, policy: ChildPolicy, like: SelectorPair | undefined): SelectorPair {
+  if (policy.mode === 'transport') return like ? retarget(sa, like) : proposeEndToEnd(sa, policy);
+  return like ?? proposedTraffic(sa, policy);
 }
 
 export const offeredTraffic = ({ tsi, tsr }: ChildOffer): SelectorPair => ({ localTs: tsi, remoteTs: tsr });
@@ -82,9 +88,6 @@ export function takeChildAnswer(sa: IkeSa, offered: ChildOffer, payloads: readon
       notify: NotifyType.NO_PROPOSAL_CHOSEN,
     });
   }
-  const tsi = need(payloads, 'TSi').selectors;
-  const tsr = need(payloads, 'TSr').selectors;
-  checkAnswer(sa, offered.policy, offeredTraffic(offered), { localTs: tsi, remoteTs: tsr });
   const transport = findNotify(payloads, NotifyType.USE_TRANSPORT_MODE) !== undefined;
   if (offered.policy.mode === 'tunnel' && transport)
     throw new PeerViolation('the peer answered with transport mode, which we did not ask for', {
@@ -99,6 +102,15 @@ export function takeChildAnswer(sa: IkeSa, offered: ChildOffer, payloads: readon
       hint: 'Set mode: tunnel on both ends.',
     });
   }
+  if (findNotify(payloads, NotifyType.IPCOMP_SUPPORTED) !== undefined)
+    // RFC 7296 §2.22: it would compress what nobody here unpacks
+    throw new PeerViolation('the peer answered with compression (IPComp), which we did not ask for', {
+      code: 'IPCOMP_UNASKED',
+      section: 'RFC 7296 §2.22',
+    });
+  const told = { localTs: need(payloads, 'TSi').selectors, remoteTs: need(payloads, 'TSr').selectors };
+  const answered = transport ? asSeenHere(sa, told) : told;
+  checkAnswer(sa, offered.policy, offeredTraffic(offered), answered);
   return {
     policy: offered.policy,
     suite: selected.suite,
@@ -106,8 +118,7 @@ export function takeChildAnswer(sa: IkeSa, offered: ChildOffer, payloads: readon
     unpadded: isUnpadded(payloads),
     inboundSpi: offered.spi,
     outboundSpi: spiNumber(selected.peerSpi),
-    localTs: tsi,
-    remoteTs: tsr,
+    ...answered,
     exchangeRole: 'initiator',
   };
 }
@@ -115,9 +126,10 @@ export function takeChildAnswer(sa: IkeSa, offered: ChildOffer, payloads: readon
 /**
  * A rekeying that had to ask for what the peer believes in (`asked` of the old child): what counts is still what was narrowed (§2.9.2).
  */
-export function narrowedTo(agreement: ChildAgreement, old: ChildSa): ChildAgreement {
-  const localTs = narrow(agreement.localTs, old.localTs);
-  const remoteTs = narrow(agreement.remoteTs, old.remoteTs);
+export function narrowedTo(sa: IkeSa, agreement: ChildAgreement, old: ChildSa): ChildAgreement {
+  const before = agreement.mode === 'transport' ? retarget(sa, old) : old;
+  const localTs = narrow(agreement.localTs, before.localTs);
+  const remoteTs = narrow(agreement.remoteTs, before.remoteTs);
   if (localTs.length === 0 || remoteTs.length === 0)
     throw tsUnacceptable(
       'the peer answered with other traffic than the CHILD_SA had',
@@ -155,8 +167,9 @@ export function takeChildRequest(
       policies.flatMap((p) => p.proposals),
       offered,
     );
-  const { chosen, traffic, asked, additional } = fitTraffic(sa, acceptable, { localTs: tsr, remoteTs: tsi });
+  const { mode, chosen, traffic, asked, additional } = fitMode(sa, acceptable, { localTs: tsr, remoteTs: tsi }, transport);
   refuseTaken(world, sa, traffic.remoteTs);
+  if (mode === 'transport') refuseAmbiguous(world, sa, traffic);
   const { policy, selected } = chosen;
   const inboundSpi = world.allocateChildSpi();
   return {
@@ -164,8 +177,7 @@ export function takeChildRequest(
     agreement: {
       policy,
       suite: selected.suite,
-      // RFC 7296 §1.3.1: transport mode only when both want it; else the answer lacks the notify and the SA is a tunnel
-      mode: transport && policy.mode === 'transport' ? 'transport' : 'tunnel',
+      mode,
       unpadded: isUnpadded(payloads),
       inboundSpi,
       outboundSpi: spiNumber(selected.peerSpi),
@@ -175,6 +187,27 @@ export function takeChildRequest(
       exchangeRole: 'responder',
     },
   };
+}
+
+/**
+ * RFC 7296 §1.3.1, §2.23.1: transport mode only when both want it, and then for the addresses as they are seen here; else the answer lacks the
+ * notify, and what the peer wrote counts as it stands, for a tunnel.
+ */
+function fitMode(
+  sa: IkeSa,
+  able: readonly { readonly policy: ChildPolicy; readonly selected: SelectedChild }[],
+  asked: SelectorPair,
+  transport: boolean,
+) {
+  const ofMode = (mode: ChildPolicy['mode']) => able.filter(({ policy }) => policy.mode === mode);
+  const [inTransport, inTunnel] = [ofMode('transport'), ofMode('tunnel')];
+  if (!transport || inTransport.length === 0) return { mode: 'tunnel' as const, ...fitTraffic(sa, able, asked) };
+  try {
+    return { mode: 'transport' as const, ...fitTraffic(sa, inTransport, asSeenHere(sa, asked), endToEnd) };
+  } catch (error) {
+    if (!(error instanceof NegotiationFailure) || inTunnel.length === 0) throw error;
+    return { mode: 'tunnel' as const, ...fitTraffic(sa, inTunnel, asked) };
+  }
 }
 
 /** @param ke the method whose public value came; where several proposals would do, one that fits it saves a round trip (§1.3) */

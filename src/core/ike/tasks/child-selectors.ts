@@ -63,8 +63,9 @@ export function fitTraffic<T extends { readonly policy: ChildPolicy }>(
   sa: IkeSa,
   able: readonly T[],
   asked: SelectorPair,
+  permit: (sa: IkeSa, policy: ChildPolicy) => SelectorPair = permittedTraffic,
 ): { readonly chosen: T; readonly traffic: SelectorPair; readonly asked: SelectorPair | undefined; readonly additional: boolean } {
-  const outcomes = able.map((candidate) => ({ candidate, fit: fitPolicy(sa, candidate.policy, asked) }));
+  const outcomes = able.map((candidate) => ({ candidate, fit: fitPolicy(sa, candidate.policy, asked, permit(sa, candidate.policy)) }));
   const fitting = outcomes.flatMap(({ candidate, fit }) => (typeof fit === 'object' ? [{ candidate, ...fit }] : []));
   const best = fitting.find((f) => !f.narrowed) ?? fitting.find((f) => holdsFirst(f.traffic, asked)) ?? fitting[0];
   if (best) {
@@ -76,7 +77,7 @@ export function fitTraffic<T extends { readonly policy: ChildPolicy }>(
       additional: best.narrowed && (best.more || others.length > 0),
     };
   }
-  const permitted = able.map(({ policy }) => permittedTraffic(sa, policy));
+  const permitted = able.map(({ policy }) => permit(sa, policy));
   const [wanted, here] = [[...asked.remoteTs, ...asked.localTs], permitted.flatMap((p) => [...p.remoteTs, ...p.localTs])];
   const reasons = new Set(outcomes.map(({ fit }) => fit));
   if (reasons.has('single pair')) throw singlePairRequired(wanted);
@@ -102,8 +103,12 @@ export function refuseTaken(world: World, sa: IkeSa, wanted: readonly TrafficSel
   }
 }
 
-function fitPolicy(sa: IkeSa, policy: ChildPolicy, asked: SelectorPair): Fit | 'none' | 'too wide' | 'single pair' {
-  const permitted = permittedTraffic(sa, policy);
+function fitPolicy(
+  sa: IkeSa,
+  policy: ChildPolicy,
+  asked: SelectorPair,
+  permitted: SelectorPair,
+): Fit | 'none' | 'too wide' | 'single pair' {
   const traffic = { localTs: narrow(asked.localTs, permitted.localTs), remoteTs: narrow(asked.remoteTs, permitted.remoteTs) };
   if (traffic.localTs.length === 0 || traffic.remoteTs.length === 0) return 'none';
   if (policy.singlePair === true && !isSinglePair(traffic)) {

@@ -25,7 +25,7 @@ const interfaceId = z.string().regex(/^(%unique|%unique-dir|0x[0-9a-fA-F]{1,8}|\
 export const child = section({
   mode: key(
     z.enum(['tunnel', 'transport', 'beet', 'transport_proxy', 'pass', 'drop']),
-    'tunnel or transport; pass and drop are shunts: traffic that goes by in clear or not at all.',
+    'tunnel or transport; pass and drop are shunts: traffic that goes by in clear or not at all. Transport mode stands between the two ends themselves, behind NATs as each of them sees the other, whatever local_ts and remote_ts allow besides.',
     'tunnel',
   ),
   local_ts: key(selectors, 'Traffic at our end. `dynamic` is our address, or the one we were given.', 'dynamic'),
