@@ -27,7 +27,7 @@ export interface Exchanged {
 export interface IkeSaSeen {
   readonly id: string;
   readonly established: boolean;
-  /** Hexadecimal, 16 digits. */
+  /** Hexadecimal, 16 digits; empty where an end does not tell. */
   readonly spiI: string;
   readonly spiR: string;
   readonly remoteId: string;

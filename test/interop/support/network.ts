@@ -28,21 +28,9 @@ export async function createNetwork(scope: Scope): Promise<Network> {
   const name = `tw${process.pid}-${made++}`;
   const left = host(`${name}-l`, '10.9.0.1', '10.9.0.2', '10.1.0');
   const right = host(`${name}-r`, '10.9.0.2', '10.9.0.1', '10.2.0');
-  for (const { namespace } of [left, right]) {
-    await ip('netns', 'add', namespace);
-    const remove = (): void => void spawnSync('ip', ['netns', 'del', namespace], { stdio: 'ignore' });
-    process.once('exit', remove);
-    scope.defer(`namespace ${namespace}`, async () => {
-      process.removeListener('exit', remove);
-      await ip('netns', 'del', namespace);
-    });
-  }
+  for (const { namespace } of [left, right]) await addNamespace(scope, namespace);
   await ip('link', 'add', left.device, 'netns', left.namespace, 'type', 'veth', 'peer', 'name', right.device, 'netns', right.namespace);
-  for (const end of [left, right]) {
-    await ip('-n', end.namespace, 'link', 'set', 'lo', 'up');
-    await ip('-n', end.namespace, 'addr', 'add', `${end.address}/24`, 'dev', end.device);
-    await ip('-n', end.namespace, 'link', 'set', end.device, 'up');
-  }
+  for (const end of [left, right]) await raise(end);
   return {
     left,
     right,
@@ -55,6 +43,16 @@ export async function createNetwork(scope: Scope): Promise<Network> {
       for (const end of [left, right]) await ip('-n', end.namespace, 'neigh', 'del', end.peerAddress, 'dev', end.device);
     },
   };
+}
+
+/** A namespace on the left with a tap in it, for the wire of an emulated machine, which is the right end and has no namespace. */
+export async function createGuestNetwork(scope: Scope): Promise<{ readonly left: Host; readonly right: Host }> {
+  const name = `tw${process.pid}-${made++}`;
+  const left = host(`${name}-l`, '10.9.0.1', '10.9.0.2', '10.1.0');
+  await addNamespace(scope, left.namespace);
+  await ip('-n', left.namespace, 'tuntap', 'add', left.device, 'mode', 'tap');
+  await raise(left);
+  return { left, right: host('', '10.9.0.2', '10.9.0.1', '10.2.0') };
 }
 
 /** Gives the namespace itself the inside address, for a peer whose tunnel ends in the kernel. */
@@ -70,6 +68,22 @@ export async function addInside(end: Host): Promise<void> {
     'net.ipv4.conf.all.rp_filter=0',
     'net.ipv4.conf.default.rp_filter=0',
   ]);
+}
+
+async function addNamespace(scope: Scope, namespace: string): Promise<void> {
+  await ip('netns', 'add', namespace);
+  const remove = (): void => void spawnSync('ip', ['netns', 'del', namespace], { stdio: 'ignore' });
+  process.once('exit', remove);
+  scope.defer(`namespace ${namespace}`, async () => {
+    process.removeListener('exit', remove);
+    await ip('netns', 'del', namespace);
+  });
+}
+
+async function raise({ namespace, address, device }: Host): Promise<void> {
+  await ip('-n', namespace, 'link', 'set', 'lo', 'up');
+  await ip('-n', namespace, 'addr', 'add', `${address}/24`, 'dev', device);
+  await ip('-n', namespace, 'link', 'set', device, 'up');
 }
 
 function host(namespace: string, address: string, peerAddress: string, prefix: string): Host {

@@ -46,6 +46,41 @@ export const STRONGSWAN_6: Requirement = {
   },
 };
 
+/** Packages in a folder that cannot be installed beside strongSwan, and a kernel with ESP and PF_KEY for a guest. `.ci/run` makes it. */
+export const PEERS_ROOT = process.env.TUNNELWRIGHT_PEERS ?? '';
+
+/** An emulated machine in which a peer runs with the ESP of its kernel. */
+const GUEST: Requirement = {
+  name: 'guest',
+  missing: () => {
+    const namespaces = NAMESPACES.missing();
+    if (namespaces) return namespaces;
+    if (PEERS_ROOT === '') return 'TUNNELWRIGHT_PEERS, a folder with a kernel and the peers, unpacked';
+    if (!existsSync(`${PEERS_ROOT}/lib/modules`)) return `a kernel in ${PEERS_ROOT}`;
+    const commands = { 'qemu-system-x86_64': 'qemu-system-x86', modprobe: 'kmod', depmod: 'kmod', openssl: 'openssl' };
+    for (const [command, packaged] of Object.entries(commands)) if (!commandExists(command)) return `${command} (package ${packaged})`;
+    return existsSync('/bin/busybox') ? undefined : '/bin/busybox (package busybox-static)';
+  },
+};
+
+/** libreswan 4 among the unpacked peers, or 5 in Debian's next release. */
+const libreswan = (name: string, system: string | undefined, what: string): Requirement => ({
+  name,
+  missing: () => {
+    const missing = GUEST.missing();
+    if (missing) return missing;
+    for (const command of ['certutil', 'pk12util']) if (!commandExists(command)) return `${command} (package libnss3-tools)`;
+    return existsSync(`${system}/usr/libexec/ipsec/pluto`) ? undefined : what;
+  },
+});
+export const LIBRESWAN_4 = libreswan('libreswan4', PEERS_ROOT, 'libreswan 4 in TUNNELWRIGHT_PEERS');
+export const LIBRESWAN_5 = libreswan('libreswan5', STRONGSWAN_6_ROOT, 'libreswan 5 in TUNNELWRIGHT_STRONGSWAN6');
+
+export const OPENIKED: Requirement = {
+  name: 'openiked',
+  missing: () => GUEST.missing() ?? (existsSync(`${PEERS_ROOT}/usr/sbin/iked`) ? undefined : 'OpenIKED in TUNNELWRIGHT_PEERS'),
+};
+
 /** Wireshark on the command line, and the right to capture on loopback. */
 export const TSHARK: Requirement = {
   name: 'tshark',

@@ -5,14 +5,14 @@ import { eventually, PATIENCE } from './process.ts';
 
 export const TRANSFER_OCTETS = 20 * 1024 * 1024;
 
-/** Both ends agree that there is exactly one IKE SA with one child, with the same SPIs. Gives what the first end sees. */
+/** Both ends agree that there is exactly one IKE SA with one child, with the same SPIs. Gives what the first end sees that tells the SPIs of both. */
 export async function agreedSa(a: End, b: End): Promise<IkeSaSeen> {
   return eventually(
     'both ends see one IKE SA with one child',
     async () => {
       const [ofA, ofB] = [await a.ikeSas(), await b.ikeSas()];
       const agreed = ofA.length === 1 && ofB.length === 1 && isUp(ofA[0]!) && isUp(ofB[0]!) && sameSpis(ofA[0]!, ofB[0]!);
-      return agreed ? ofA[0]! : undefined;
+      return agreed ? (ofA[0]!.spiI === '' ? ofB[0]! : ofA[0]!) : undefined;
     },
     PATIENCE,
     () => `${a.log()}\n${b.log()}`,
@@ -96,5 +96,6 @@ const isUp = (sa: IkeSaSeen): boolean => sa.established && sa.children.length ==
 
 function sameSpis(a: IkeSaSeen, b: IkeSaSeen): boolean {
   const [childA, childB] = [a.children[0]!, b.children[0]!];
-  return a.spiI === b.spiI && a.spiR === b.spiR && childA.spiIn === childB.spiOut && childA.spiOut === childB.spiIn;
+  const sameIkeSa = a.spiI === '' || b.spiI === '' || (a.spiI === b.spiI && a.spiR === b.spiR);
+  return sameIkeSa && childA.spiIn === childB.spiOut && childA.spiOut === childB.spiIn;
 }

@@ -107,15 +107,18 @@ export class Tunnelwright implements End {
       spiI: sa.spiI,
       spiR: sa.spiR,
       remoteId: sa.remoteId,
-      children: sa.children.map(({ id, name, state, inboundSpi, outboundSpi, octetsIn, octetsOut }) => ({
-        id: String(id),
-        name,
-        installed: state === 'installed',
-        spiIn: spi(inboundSpi),
-        spiOut: spi(outboundSpi),
-        octetsIn,
-        octetsOut,
-      })),
+      // both ends are done with a retired child: what is left of it waits for late packets
+      children: sa.children
+        .filter(({ state }) => state !== 'retired')
+        .map(({ id, name, state, inboundSpi, outboundSpi, octetsIn, octetsOut }) => ({
+          id: String(id),
+          name,
+          installed: state === 'installed',
+          spiIn: spi(inboundSpi),
+          spiOut: spi(outboundSpi),
+          octetsIn,
+          octetsOut,
+        })),
     }));
   }
 

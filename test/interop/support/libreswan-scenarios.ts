@@ -1,0 +1,240 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { End } from './end.ts';
+import { Guest } from './guest.ts';
+import { Initramfs } from './initramfs.ts';
+import { addLibreswan, Libreswan, type LibreswanRelease } from './libreswan.ts';
+import { createGuestNetwork, type Host } from './network.ts';
+import { createAuthority } from './pki.ts';
+import { eventually, PATIENCE } from './process.ts';
+import type { Identity, Profile } from './profile.ts';
+import { PEERS_ROOT } from './requirements.ts';
+import { agreedSa, bothClean, childless, expectAlive, expectChildRekey, expectIkeRekey, expectPing } from './scenario.ts';
+import { Scope } from './scope.ts';
+import { type ConfigurationOptions, configuration, Tunnelwright } from './tunnelwright.ts';
+
+type Auth = Profile['auth'];
+
+/** libreswan in its guest, which all scenarios of a file share: each brings its connection, and an end of ours. */
+export interface LibreswanGuest {
+  readonly scope: Scope;
+  readonly folder: string;
+  readonly left: Host;
+  readonly right: Host;
+  readonly peer: Libreswan;
+  readonly guest: Guest;
+  readonly identities: Readonly<Record<Auth, { readonly left: Identity; readonly right: Identity }>>;
+}
+
+export async function startLibreswan(release: LibreswanRelease): Promise<LibreswanGuest> {
+  const scope = new Scope();
+  try {
+    const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-'));
+    scope.defer(folder, () => rm(folder, { recursive: true }));
+    const { left, right } = await createGuestNetwork(scope);
+    const identities = { psk: preShared(), ecdsa: await certified(folder, 'ecdsa'), rsa: await certified(folder, 'rsa') };
+    const image = new Initramfs();
+    await addLibreswan(
+      image,
+      release,
+      join(folder, 'nss'),
+      Object.values(identities).map((pair) => pair.right),
+    );
+    const guest = await Guest.start(scope, { folder, host: left, guest: right, kernel: PEERS_ROOT, image, systems: release.systems });
+    return { scope, folder, left, right, peer: await Libreswan.start(guest, release), guest, identities };
+  } catch (error) {
+    await scope.close();
+    throw error;
+  }
+}
+
+/** One combination of what both ends are told, in our words and in libreswan's. */
+export interface Combination {
+  readonly role: 'initiator' | 'responder';
+  readonly auth: Auth;
+  readonly ours: { readonly ike: string; readonly esp: string };
+  readonly theirs: { readonly ike: string; readonly esp: string };
+}
+
+export const SUITES = {
+  gcm: {
+    ours: { ike: 'aes256gcm16-prfsha384-x25519', esp: 'aes256gcm16-x25519' },
+    theirs: { ike: 'aes_gcm256-sha2_384;dh31', esp: 'aes_gcm256;dh31' },
+  },
+  cbc: {
+    ours: { ike: 'aes256-sha256-modp2048', esp: 'aes256-sha256-modp2048' },
+    theirs: { ike: 'aes256-sha2_256;dh14', esp: 'aes256-sha2_256;dh14' },
+  },
+  chacha: {
+    ours: { ike: 'chacha20poly1305-prfsha256-ecp384', esp: 'chacha20poly1305-ecp384' },
+    theirs: { ike: 'chacha20_poly1305-sha2_256;dh20', esp: 'chacha20_poly1305;dh20' },
+  },
+  gcm128: {
+    ours: { ike: 'aes128gcm16-prfsha256-ecp256', esp: 'aes128gcm16-ecp256' },
+    theirs: { ike: 'aes_gcm128-sha2_256;dh19', esp: 'aes_gcm128;dh19' },
+  },
+} as const;
+
+export interface Ends {
+  readonly we: Tunnelwright;
+  readonly peer: Libreswan;
+  readonly initiator: End;
+}
+
+let started = 0;
+
+/** Both ends configured, ours as a new process that goes with the scope. */
+export async function configureBoth(
+  scope: Scope,
+  on: LibreswanGuest,
+  { role, auth, ours, theirs }: Combination,
+  more: { readonly ours?: Partial<ConfigurationOptions>; readonly theirs?: Readonly<Record<string, string>> } = {},
+): Promise<Ends> {
+  const { left, right, peer, identities } = on;
+  const options = { ...AUTHBY[auth], ...more.theirs };
+  await peer.configure({ host: right, peer: left, identity: identities[auth].right, ...theirs, options });
+  const we = await Tunnelwright.start(scope, {
+    folder: join(on.folder, `we${started++}`),
+    host: left,
+    role: role === 'initiator' ? 'client' : 'gateway',
+    configuration: configuration({ host: left, peer: right, identity: identities[auth].left, ...ours, ...more.ours }),
+  });
+  return { we, peer, initiator: role === 'initiator' ? we : peer };
+}
+
+/** What two ends do with one another, from the first message to the last; `brief` where only who proves what how is another. */
+export function matrixScenario(given: () => LibreswanGuest, combination: Combination, brief = false): void {
+  const { role, auth, ours } = combination;
+  describe(`we are ${role}, ${AUTH_NAMES[auth]}, ${ours.ike}`, () => {
+    const scope = new Scope();
+    let ends: Ends;
+    beforeAll(async () => {
+      ends = await configureBoth(scope, given(), combination, { ours: { connection: { dpd_delay: '1s' } } });
+    });
+    afterAll(() => scope.close());
+
+    test('comes up: both ends see the same SPIs, packets pass both ways through its kernel', async () => {
+      const { we, peer, initiator } = ends;
+      await initiator.initiate();
+      await agreedSa(we, peer);
+      await bothPing(given(), ends);
+      const [ours, theirs] = [(await we.ikeSas())[0]!.children[0]!, (await peer.ikeSas())[0]!.children[0]!];
+      // six packets each way, counted by its kernel and by us
+      expect([theirs.octetsIn, theirs.octetsOut]).toEqual([504, 504]);
+      expect([ours.octetsIn, ours.octetsOut]).toEqual([504, 504]);
+    });
+
+    if (!brief) longLife(given, () => ends);
+    else {
+      test('we rekey the child, it rekeys the IKE SA', async () => {
+        await expectChildRekey(ends.we, ends.peer);
+        await expectIkeRekey(ends.peer, ends.we);
+        await bothPing(given(), ends);
+      });
+    }
+
+    test('it deletes the IKE SA: both ends are clean', async () => {
+      const { we, peer } = ends;
+      await agreedSa(we, peer);
+      await peer.deleteIke();
+      await bothClean(we, peer);
+      expect(await peer.kernelSas()).toBe(0);
+    });
+  });
+}
+
+function longLife(given: () => LibreswanGuest, theEnds: () => Ends): void {
+  test('either side rekeys the child', async () => {
+    const { we, peer } = theEnds();
+    await expectChildRekey(we, peer);
+    await bothPing(given(), theEnds());
+    await expectChildRekey(peer, we);
+    await bothPing(given(), theEnds());
+    await onlyTwoSas(peer);
+  });
+
+  test('either side rekeys the IKE SA, and the child behind it', async () => {
+    const { we, peer } = theEnds();
+    await expectIkeRekey(we, peer);
+    await expectIkeRekey(peer, we);
+    await bothPing(given(), theEnds());
+    await expectChildRekey(we, peer);
+    await expectIkeRekey(we, peer);
+    await expectChildRekey(peer, we);
+    await bothPing(given(), theEnds());
+    await onlyTwoSas(peer);
+  });
+
+  test('lives on while we ask whether it does', () => expectAlive(theEnds().we, theEnds().peer, 2500));
+
+  test('it deletes the child alone, and either side brings it back', async () => {
+    const { we, peer, initiator } = theEnds();
+    for (const by of [initiator === we ? peer : we, initiator]) {
+      const { spiI } = await agreedSa(we, peer);
+      await peer.deleteChild();
+      await childless(we, peer);
+      await by.initiate();
+      expect((await agreedSa(we, peer)).spiI).toBe(spiI);
+      await bothPing(given(), theEnds());
+    }
+  });
+
+  test('we delete the child, then the IKE SA: it obeys, or sets up another', async () => {
+    const { we, peer, initiator } = theEnds();
+    for (const remove of ['deleteChild', 'deleteIke'] as const) {
+      const before = await agreedSa(we, peer);
+      await we[remove]();
+      if (initiator === we || !peer.revives) {
+        await (remove === 'deleteChild' ? childless(we, peer) : bothClean(we, peer));
+        await initiator.initiate();
+      }
+      await eventually(
+        'another child takes its place',
+        async () => (await agreedSa(we, peer)).children[0]!.spiIn !== before.children[0]!.spiIn,
+        PATIENCE,
+        () => `${we.log()}\n${peer.log()}`,
+      );
+      await bothPing(given(), theEnds());
+    }
+  });
+}
+
+async function bothPing({ left, right }: LibreswanGuest, { we, peer }: Ends): Promise<void> {
+  await expectPing(we, right.inside);
+  await expectPing(peer, left.inside);
+}
+
+/** Nothing of the children that were replaced is left in its kernel. */
+export async function onlyTwoSas(peer: Libreswan): Promise<void> {
+  await eventually(
+    'its kernel has the SAs of one child',
+    async () => (await peer.kernelSas()) === 2,
+    PATIENCE,
+    () => peer.log(),
+  );
+}
+
+function preShared(): { readonly left: Identity; readonly right: Identity } {
+  const [left, right, secret] = ['left.psk.example', 'right.psk.example', 'correct horse battery staple 2906'];
+  return { left: { auth: 'psk', id: left, peerId: right, secret }, right: { auth: 'psk', id: right, peerId: left, secret } };
+}
+
+/** Names of their own, since libreswan keeps all keys in one database. */
+async function certified(folder: string, type: 'ecdsa' | 'rsa'): Promise<{ readonly left: Identity; readonly right: Identity }> {
+  const authority = await createAuthority(join(folder, type), `Interop ${type} CA`, type);
+  const [left, right] = [`left.${type}.example`, `right.${type}.example`];
+  const own = { auth: 'pubkey', authority: authority.certificate } as const;
+  return {
+    left: { ...own, id: left, peerId: right, ...(await authority.issue(left)) },
+    right: { ...own, id: right, peerId: left, ...(await authority.issue(right)) },
+  };
+}
+
+const AUTHBY: Readonly<Record<Auth, Readonly<Record<string, string>>>> = {
+  psk: {},
+  ecdsa: { authby: 'ecdsa-sha2_256' },
+  rsa: { authby: 'rsa-sha2_256' },
+};
+const AUTH_NAMES: Readonly<Record<Auth, string>> = { psk: 'PSK', ecdsa: 'ECDSA', rsa: 'RSA-4096' };
