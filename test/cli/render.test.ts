@@ -281,10 +281,19 @@ describe('the steps of up', () => {
     expect(say({ event: 'peer', id: 'vpn.example.com', method: 'DIGITAL_SIGNATURE', description: 'CN=vpn (CA "lab", 301 d left)' })).toBe(
       '  · vpn.example.com proved with a certificate: CN=vpn (CA "lab", 301 d left)',
     );
+    expect(say({ event: 'peer', id: 'vpn.example.com', method: 'DIGITAL_SIGNATURE', description: 'Ed25519 sha256:ab (pinned)' })).toBe(
+      '  · vpn.example.com proved with the public key Ed25519 sha256:ab (pinned)',
+    );
+    expect(say({ event: 'peer', id: '%null', method: 'NULL_AUTHENTICATION', description: 'nobody: it proved no identity' })).toBe(
+      '  · the peer is nobody: it proved no identity; whoever is on the way could pose as it',
+    );
     expect(say({ event: 'retransmit', exchange: 'IKE_SA_INIT', attempt: 2 })).toBe('  · no answer to IKE_SA_INIT yet, asked again (2)');
     expect(say({ event: 'addresses', addresses: ['10.66.0.5'], missing: [] })).toBeUndefined();
     expect(say({ event: 'addresses', addresses: ['10.66.0.5'], missing: ['IPv6'] })).toBe(
       '  · the peer gave no IPv6 address: no IPv6 through this tunnel',
+    );
+    expect(say({ event: 'addresses', addresses: ['10.66.0.5'], missing: ['IPv6'], served: ['IPv4'], ignored: ['evil.example: why'] })).toBe(
+      '  · the peer gave no IPv6 address and has none: no IPv6 through this tunnel\n  · not heeded: evil.example: why',
     );
     expect(say({ event: 'rekey-tested', what: 'the IKE SA', suite: 'aes256gcm16/prfsha384/x25519' })).toBe(
       '  ✓ the IKE SA can be rekeyed: aes256gcm16 / prfsha384 / x25519',

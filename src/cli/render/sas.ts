@@ -37,6 +37,10 @@ function ikeSaLines(sa: IkeSaDocument, now: number, paint: Paint, columns: numbe
     `${sa.local} ⇄ ${sa.remote}${nat === '' ? '' : ` (NAT: ${nat})`}`,
   );
   const features = [
+    sa.vendors.length === 0 ? '' : `peer ${sa.vendors.join(', ')}`,
+    sa.splitDns === null || sa.splitDns.domains.length === 0
+      ? ''
+      : `dns ${sa.splitDns.domains.map(({ name, trustAnchors }) => (trustAnchors.length === 0 ? name : `${name} (DNSSEC)`)).join(' ')} by ${sa.splitDns.servers.join(' ')}`,
     sa.fragmentation ? 'fragmentation' : '',
     sa.ppk === null ? '' : `ppk ${sa.ppk}`,
     sa.keepalive === null ? '' : `keepalive ${formatDuration(sa.keepalive.seconds * 1000)}${sa.keepalive.measured ? ' (measured)' : ''}`,

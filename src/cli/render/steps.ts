@@ -24,11 +24,11 @@ export class Steps {
       case 'nat':
         return this.#nat(event);
       case 'peer':
-        this.#peer = `${text(event.id)} proved with ${proof(text(event.method), text(event.description))}`;
+        this.#peer = whoItIs(text(event.id), text(event.method), text(event.description));
         return this.#remark(this.#peer);
       case 'addresses':
         this.#addresses = event;
-        return this.#missing(list(event.missing));
+        return this.#heeded(event);
       case 'retransmit':
         return this.#remark(`no answer to ${text(event.exchange)} yet, asked again (${number(event.attempt)})`);
       case 'rekey-tested':
@@ -76,9 +76,18 @@ export class Steps {
     return rekeyTested(event, this.#paint, this.#columns - 2).replaceAll(/^/gm, '  ');
   }
 
-  #missing(families: readonly string[]): string | undefined {
+  #heeded(event: EventLine): string | undefined {
+    const lines = [
+      this.#missing(list(event.missing), list(event.served)),
+      ...list(event.ignored).map((each) => this.#remark(`not heeded: ${each}`)),
+    ].filter((line) => line !== undefined);
+    return lines.length === 0 ? undefined : lines.join('\n');
+  }
+
+  #missing(families: readonly string[], served: readonly string[]): string | undefined {
     if (families.length === 0) return undefined;
-    return this.#remark(`the peer gave no ${families.join(' or ')} address: no ${families.join(' or ')} through this tunnel`);
+    const why = served.length === 0 ? '' : families.some((family) => served.includes(family)) ? ', though it has some' : ' and has none';
+    return this.#remark(`the peer gave no ${families.join(' or ')} address${why}: no ${families.join(' or ')} through this tunnel`);
   }
 
   #remark(sentence: string): string {
@@ -103,10 +112,11 @@ export const planeName = (plane: string): string => PLANES.get(plane) ?? plane;
 
 const PLANES: ReadonlyMap<string, string> = new Map([['netstack', 'netstack, in this process (no root needed)']]);
 
-/** What the identity rests on: the certificate with its issuer, or the secret. */
-function proof(method: string, description: string): string {
-  if (description === 'psk' || method === 'SHARED_KEY_MIC') return 'the pre-shared key';
-  return `a certificate: ${description}`;
+/** What the identity rests on: the certificate with its issuer, the key, the secret, or nothing. */
+function whoItIs(id: string, method: string, description: string): string {
+  if (method === 'NULL_AUTHENTICATION') return `the peer is ${description}; whoever is on the way could pose as it`;
+  if (description === 'psk' || method === 'SHARED_KEY_MIC') return `${id} proved with the pre-shared key`;
+  return `${id} proved with ${description.includes('(pinned') ? 'the public key' : 'a certificate:'} ${description}`;
 }
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');

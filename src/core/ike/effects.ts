@@ -4,6 +4,7 @@ import type { CertPayload, ConfigurationAttribute, Identification, TrafficSelect
 import type { IkeSaInfo } from './info.ts';
 import type { Transport } from './path.ts';
 import type { LocalAuth, PpkPolicy, RemoteAuth } from './policy.ts';
+import type { SplitDns } from './tasks/split-dns.ts';
 
 export type { ChildSaInfo, IkeSaInfo, MobikeInfo } from './info.ts';
 export type { Transport } from './path.ts';
@@ -179,7 +180,10 @@ export interface AskAnswers {
     readonly attributes: readonly ConfigurationAttribute[];
     /** The addresses among them, for the selectors. */
     readonly addresses: readonly string[];
-  }>;
+  }> & {
+    /** Families that there are addresses of at all (RFC 8983); nothing is said where it is not known. */
+    readonly families?: readonly (4 | 6)[] | undefined;
+  };
   readonly install: Answer<Record<never, never>>;
   readonly 'last-use': Answer<{ readonly at: Millis | undefined }>;
 }
@@ -391,6 +395,9 @@ export type Notice =
       readonly addresses: readonly string[];
       /** Families that were asked for and not given. */
       readonly missing: readonly (4 | 6)[];
+      /** Families that the gateway has addresses of, where it told (RFC 8983). */
+      readonly served?: readonly (4 | 6)[] | undefined;
+      readonly splitDns?: SplitDns | undefined;
     }
   | { readonly kind: 'peer'; readonly ikeSa: number; readonly id: Identification; readonly method: number; readonly description: string }
   /** The gateway did not take our ticket (RFC 5723); the IKE SA `to` makes the whole handshake instead. */

@@ -14,6 +14,7 @@ import type { Connection } from './policy.ts';
 import { suiteText } from './proposals.ts';
 import type { Routine } from './routine.ts';
 import type { AuthMaterial } from './signed-octets.ts';
+import type { Family } from './tasks/address-families.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
 import { type Mobike, mobikeInfo } from './tasks/mobike-state.ts';
 import type { PendingEcho } from './tasks/nat-echo.ts';
@@ -21,6 +22,7 @@ import type { PpkState } from './tasks/ppk.ts';
 import { notAuthenticated } from './tasks/reauthentication.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import type { ResumptionState } from './tasks/resumption.ts';
+import type { SplitDns } from './tasks/split-dns.ts';
 import type { TcpLine } from './tasks/tcp-state.ts';
 import { windowInfo } from './tasks/window-size.ts';
 import { timerSet } from './timers.ts';
@@ -54,6 +56,8 @@ export interface PeerAbilities {
   /** CERTREQ: SHA-1 of the SubjectPublicKeyInfo of authorities it trusts (RFC 7296 §3.7). */
   authorities: readonly Uint8Array[];
   certificatesWanted: boolean;
+  /** Known products and extensions among its Vendor IDs. */
+  vendors?: readonly string[];
   /** CERTREQ for raw public keys (RFC 7670 §3). */
   rawKeysWanted: boolean;
 }
@@ -100,6 +104,10 @@ export class IkeSa {
   /** Inner addresses that CFG_REPLY carried, and whose they are. */
   assigned: readonly string[] = [];
   assignedToUs = false;
+  /** Families that the responder gives addresses of, as it told (RFC 8983). */
+  servedFamilies: readonly Family[] | undefined;
+  /** RFC 8598; undefined where the gateway said nothing of names. */
+  splitDns: SplitDns | undefined;
   /** We asked for a lease on the peer's behalf: it is released once, by the last IKE SA of the line. */
   leased = false;
   readonly bornAt: Millis;
@@ -333,6 +341,8 @@ export class IkeSa {
       lastInbound: this.lastInbound,
       assigned: this.assigned,
       assignedToUs: this.assignedToUs,
+      splitDns: this.splitDns,
+      vendors: this.peer.vendors ?? [],
       children: [...this.children.values()].map((child) => child.info()),
     };
   }

@@ -2,6 +2,7 @@ import type { Address } from '../bytes/ip-address.ts';
 import type { Identification, TrafficSelector } from '../wire/payloads/types.ts';
 import type { Millis } from './effects.ts';
 import type { Transport } from './path.ts';
+import type { SplitDns } from './tasks/split-dns.ts';
 
 /** What `status` and `sas` show of an IKE SA. */
 export interface IkeSaInfo {
@@ -50,6 +51,10 @@ export interface IkeSaInfo {
   /** Inner addresses that were assigned, by the peer to us or by us to the peer; who began the IKE SA does not tell, since either end rekeys. */
   readonly assigned: readonly string[];
   readonly assignedToUs: boolean;
+  /** RFC 8598: names that are resolved behind the tunnel, as the gateway told. */
+  readonly splitDns?: SplitDns | undefined;
+  /** Products and extensions that the peer announced by Vendor IDs, as far as they are known. */
+  readonly vendors?: readonly string[];
   readonly children: readonly ChildSaInfo[];
 }
 

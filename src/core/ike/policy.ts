@@ -58,6 +58,8 @@ export interface Connection {
   readonly mobikeAddresses?: readonly string[];
   /** false: whoever changes addresses on the way is taken for an attacker (NO_NATS_ALLOWED, RFC 4555 §3.9). */
   readonly natsAllowed?: boolean;
+  /** RFC 8598, of a client: what a gateway may say of names. Absent: nothing. */
+  readonly splitDns?: SplitDnsPolicy | undefined;
   /** Absent: none. */
   readonly ppk?: PpkPolicy | undefined;
   readonly childless: 'allow' | 'prefer' | 'force' | 'never';
@@ -73,6 +75,12 @@ export interface Connection {
 /** RFC 9329 §5: whether a responder lets the peer come over this transport. */
 export const takesTransport = ({ transport = 'auto' }: Connection, over: { readonly transport?: 'udp' | 'tcp' | undefined }): boolean =>
   transport === 'auto' || transport === (over.transport ?? 'udp');
+/** Domains in lower case, without a dot at the end; each stands for those in it as well. */
+export interface SplitDnsPolicy {
+  readonly accept: 'any' | readonly string[];
+  /** For which the gateway may bring trust anchors of DNSSEC: as good as an authority for all certificates there (RFC 8598 §6). */
+  readonly trustAnchors: readonly string[];
+}
 
 /** RFC 8784: a post-quantum pre-shared key, which is somewhere else and has an id that both ends name. */
 export interface PpkPolicy {

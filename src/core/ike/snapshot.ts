@@ -19,6 +19,7 @@ import { type MobikeSnapshot, restoreMobike, snapshotMobike } from './tasks/mobi
 import { checkLiveness } from './tasks/mobike-update.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import { type ResumptionState, restoreWallet, snapshotWallet, type WalletSnapshot } from './tasks/resumption.ts';
+import type { SplitDns } from './tasks/split-dns.ts';
 import { newTcpLine, type TcpSnapshot } from './tasks/tcp-state.ts';
 import { openAgain } from './tasks/tcp-streams.ts';
 import { openWindow, widen } from './tasks/window-size.ts';
@@ -67,6 +68,8 @@ interface IkeSaSnapshot {
   readonly remoteAuth: string;
   readonly assigned: readonly string[];
   readonly assignedToUs: boolean;
+  readonly servedFamilies?: readonly (4 | 6)[] | undefined;
+  readonly splitDns?: SplitDns | undefined;
   /** Milliseconds since the SA was established: clocks differ between two lives of a process. */
   readonly age: Millis;
   /** The last authentication, which is older than an SA that was rekeyed. */
@@ -177,6 +180,8 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     remoteAuth: sa.remoteAuth,
     assigned: sa.assigned,
     assignedToUs: sa.assignedToUs,
+    servedFamilies: sa.servedFamilies,
+    splitDns: sa.splitDns,
     age: world.now - (sa.establishedAt ?? world.now),
     authentication: {
       age: world.now - (sa.reauth.at ?? world.now),
@@ -251,6 +256,8 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: No
   sa.remoteAuth = saved.remoteAuth;
   sa.assigned = saved.assigned;
   sa.assignedToUs = saved.assignedToUs;
+  sa.servedFamilies = saved.servedFamilies;
+  sa.splitDns = saved.splitDns;
   sa.leased = !saved.assignedToUs && saved.assigned.length > 0;
   sa.establishedAt = world.now - saved.age;
   const { age, byUs, endsIn } = saved.authentication ?? { age: saved.age, byUs: originalRole === 'initiator', endsIn: undefined };

@@ -13,3 +13,4 @@ export { NONCE_MAX, NONCE_MIN } from './payloads/nonce.ts';
 export { isAddressRange } from './payloads/ts.ts';
 export * from './payloads/types.ts';
 export * from './protected.ts';
+export * from './split-dns.ts';

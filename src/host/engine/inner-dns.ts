@@ -2,9 +2,11 @@ import { DataPlaneError, isIpv6, MalformedMessage } from '../../core/bytes/index
 import type { RandomSource } from '../../core/crypto/random.ts';
 import type { Millis } from '../../core/ike/effects.ts';
 import { Ready } from '../../core/netstack/index.ts';
+import { isInDomain } from '../../core/wire/split-dns.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { StackDriver } from '../platform/stack-driver.ts';
 import { type DnsAnswer, DnsType, parseDnsAnswer, writeDnsQuery } from './dns-message.ts';
+import type { Lookup } from './gateway-names.ts';
 
 export interface InnerDnsOptions {
   readonly driver: StackDriver;
@@ -44,6 +46,42 @@ export async function resolveInside(name: string, options: InnerDnsOptions): Pro
         code: 'ETIMEDOUT',
         hint: 'Give the address itself, or check that the server may be reached through the tunnel.',
       });
+}
+
+/** What a gateway told of names, as far as it is heeded. */
+export interface InnerDns {
+  readonly servers: readonly string[];
+  /** Names in these are resolved by those servers alone; none: all names are (RFC 8598 §5). */
+  readonly domains: readonly string[];
+}
+
+/**
+ * Who resolves a name: the servers of the gateway with the longest domain that holds it, and nobody else; where it lies in none, servers that
+ * came without domains; else nobody inside.
+ * @returns no servers and `outside` where it is the machine's own resolver's business
+ */
+export function placeOf(host: string, told: readonly InnerDns[]): { readonly servers: readonly string[]; readonly outside: boolean } {
+  const name = host.toLowerCase().replace(/\.$/, '');
+  const longest = ({ domains }: InnerDns) =>
+    Math.max(0, ...domains.filter((domain) => isInDomain(name, domain)).map(({ length }) => length));
+  const length = Math.max(0, ...told.map(longest));
+  const chosen = told.filter((each) => (length > 0 ? longest(each) === length : each.domains.length === 0));
+  const servers = [...new Set(chosen.flatMap((each) => each.servers))];
+  return { servers, outside: servers.length === 0 && told.some(({ domains }) => domains.length > 0) };
+}
+
+/** A name that no gateway claims, asked of the machine's own resolver (RFC 8598 §5). @throws DataPlaneError `ENOTFOUND` */
+export async function resolveOutside(
+  name: string,
+  { lookup, own }: { readonly lookup: Lookup | undefined; readonly own: readonly string[] },
+): Promise<string> {
+  const found = await lookup?.(name).catch(() => []);
+  const address = found?.find((ip) => own.some((each) => isIpv6(each) === isIpv6(ip)));
+  if (address !== undefined) return address;
+  throw new DataPlaneError(`${name} has no address`, {
+    code: 'ENOTFOUND',
+    hint: 'It lies in none of the domains that the gateway resolves, so the resolver of this machine was asked; check the spelling.',
+  });
 }
 
 async function ask(server: string, name: string, type: number, options: InnerDnsOptions): Promise<DnsAnswer | undefined> {

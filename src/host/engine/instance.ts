@@ -11,7 +11,7 @@ import { isBeginning, isUp } from './books.ts';
 import { Engine, type EngineLoad, type IkeSaStatus } from './engine.ts';
 import type { Unsubscribe } from './events.ts';
 import type { Lookup } from './gateway-names.ts';
-import { resolveInside } from './inner-dns.ts';
+import { type InnerDns, placeOf, resolveInside, resolveOutside } from './inner-dns.ts';
 import { Inside } from './inside.ts';
 import type { PoolPolicy } from './leases.ts';
 import type { ListenOptions } from './local-side.ts';
@@ -75,7 +75,8 @@ export class Instance<Plane extends DataPlane = DataPlane> {
   readonly engine: Engine<Plane>;
   readonly #platform: Platform;
   readonly #startedAt: number;
-  readonly #dnsServers = new Map<number, readonly string[]>();
+  readonly #lookup: Lookup | undefined;
+  readonly #innerDns = new Map<number, InnerDns>();
   #connections: readonly Connection[];
   #inside: Inside | undefined;
   readonly #beginning = new Map<string, Promise<number>>();
@@ -119,6 +120,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     this.role = options.role;
     this.#platform = options.platform;
     this.#connections = options.connections;
+    this.#lookup = options.lookup;
     this.#startedAt = options.platform.clock.wall();
     engine.events.on('notice', ({ notice }) => this.#onNotice(notice));
   }
@@ -131,7 +133,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
 
   /** DNS servers that peers told us of (RFC 7296 §3.15.1). */
   get dnsServers(): readonly string[] {
-    return [...new Set([...this.#dnsServers.values()].flat())];
+    return [...new Set([...this.#innerDns.values()].flatMap(({ servers }) => servers))];
   }
 
   /** @throws DataPlaneError for the first address or port that cannot be had */
@@ -296,20 +298,25 @@ export class Instance<Plane extends DataPlane = DataPlane> {
   }
 
   #onNotice(notice: Notice): void {
-    if (notice.kind === 'addresses') this.#dnsServers.set(notice.ikeSa, dnsServersOf(notice.attributes));
-    else if (notice.kind === 'ike-down') this.#dnsServers.delete(notice.ikeSa);
+    if (notice.kind === 'addresses')
+      this.#innerDns.set(notice.ikeSa, { servers: dnsServersOf(notice.attributes), domains: domainsOf(notice.splitDns) });
+    else if (notice.kind === 'ike-up' && notice.info.splitDns) {
+      const { splitDns } = notice.info;
+      this.#innerDns.set(notice.ikeSa, { servers: splitDns.servers, domains: domainsOf(splitDns) });
+    } else if (notice.kind === 'ike-down') this.#innerDns.delete(notice.ikeSa);
     else if (notice.kind === 'ike-rekeyed') {
-      const servers = this.#dnsServers.get(notice.from);
-      if (servers !== undefined) this.#dnsServers.set(notice.to, servers);
+      const known = this.#innerDns.get(notice.from);
+      if (known !== undefined) this.#innerDns.set(notice.to, known);
     }
   }
 
   async #resolve(host: string, signal: AbortSignal | undefined): Promise<string> {
-    const servers = this.dnsServers;
+    const { servers, outside } = placeOf(host, [...this.#innerDns.values()]);
     if (servers.length > 0) {
       const { clock, random } = this.#platform;
       return resolveInside(host, { driver: this.inside.driver, clock, random, servers, signal });
     }
+    if (outside) return resolveOutside(host, { lookup: this.#lookup, own: this.inside.driver.stack.addresses });
     throw new DataPlaneError(`${host} cannot be resolved: no peer told us of a DNS server behind the tunnel`, {
       code: 'NO_DNS',
       hint: 'Give the IP address, or let the gateway announce a server (pools: dns).',
@@ -446,6 +453,8 @@ function dnsServersOf(attributes: readonly ConfigurationAttribute[]): string[] {
     return type === ConfigAttributeType.INTERNAL_IP6_DNS && value.length === 16 ? [formatIp(value)] : [];
   });
 }
+
+const domainsOf = (splitDns: IkeSaInfo['splitDns']): readonly string[] => splitDns?.domains.map(({ name }) => name) ?? [];
 
 const concerns = (notice: Notice, ikeSa: number): boolean => 'ikeSa' in notice && notice.ikeSa === ikeSa;
 

@@ -1,7 +1,8 @@
-import { formatIp, NegotiationFailure, parseIp, toHex, tryParseIp } from '../../core/bytes/index.ts';
+import { formatIp, NegotiationFailure, parseIp, toHex, tryParseIp, utf8 } from '../../core/bytes/index.ts';
 import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
 import { ConfigAttributeType, NotifyType } from '../../core/wire/iana.ts';
 import type { ConfigurationAttribute, Identification } from '../../core/wire/payloads/types.ts';
+import { type TrustAnchor, writeTrustAnchor } from '../../core/wire/split-dns.ts';
 import { AddressPool } from './address-pool.ts';
 
 /** What a pool gives to a client, besides an address. */
@@ -16,6 +17,8 @@ export interface PoolPolicy {
   readonly dns?: readonly string[];
   /** Names that are to be resolved by `dns`, when not everything is (RFC 8598). */
   readonly domains?: readonly string[];
+  /** DS records of these domains, for clients that ask for some. */
+  readonly trustAnchors?: Readonly<Record<string, readonly TrustAnchor[]>>;
   /** Prefixes reachable behind us; informs clients that honour INTERNAL_IP4_SUBNET and INTERNAL_IP6_SUBNET. */
   readonly subnets?: readonly string[];
 }
@@ -65,9 +68,11 @@ export class LeaseTable {
       const granted = this.#share(wanted, ask.alongside ?? []) ?? this.#grant(pools, ask, wanted);
       if (granted !== undefined) held.push(granted);
     }
-    if (families.length > 0 && held.length === 0) return { ok: false, error: exhausted(ask.pools, pools.length) };
+    const served = ([4, 6] as const).filter((family) => pools.some((pool) => pool.gives(family)));
+    if (families.length > 0 && held.length === 0) return { ok: false, error: exhausted(ask.pools, pools.length), families: served };
     if (held.length > 0) this.#held.set(ikeSa, held);
-    return { ok: true, attributes: replyAttributes(held, this.#poolsOf(held, pools)), addresses: held.map((h) => h.ip) };
+    const attributes = replyAttributes(held, this.#poolsOf(held, pools), ask.requested);
+    return { ok: true, attributes, addresses: held.map((h) => h.ip), families: served };
   }
 
   /** An IKE SA is gone; its addresses are remembered for its identity. */
@@ -185,6 +190,11 @@ class Pool {
     this.#ranges = policy.ranges.map((range) => new AddressPool(range, policy.reserved));
   }
 
+  /** Addresses of that family are its to give, free ones or not. */
+  gives(family: 4 | 6): boolean {
+    return this.#ranges.some((range) => range.family === family);
+  }
+
   take(family: 4 | 6): string | undefined {
     for (const range of this.#ranges) {
       const ip = range.family === family ? range.take() : undefined;
@@ -220,7 +230,11 @@ function wantedFamilies(requested: readonly ConfigurationAttribute[]): Wanted[] 
   return wanted;
 }
 
-function replyAttributes(held: readonly Held[], pools: readonly Pool[]): ConfigurationAttribute[] {
+function replyAttributes(
+  held: readonly Held[],
+  pools: readonly Pool[],
+  requested: readonly ConfigurationAttribute[],
+): ConfigurationAttribute[] {
   const attributes: ConfigurationAttribute[] = [];
   for (const { ip, family, pool } of held) {
     if (family === 4) attributes.push({ type: ConfigAttributeType.INTERNAL_IP4_ADDRESS, value: parseIp(ip) });
@@ -241,15 +255,27 @@ function replyAttributes(held: readonly Held[], pools: readonly Pool[]): Configu
     const type = value.length === 4 ? ConfigAttributeType.INTERNAL_IP4_SERVER : ConfigAttributeType.INTERNAL_IP6_SERVER;
     if (fits(value)) attributes.push({ type, value });
   }
-  for (const domain of unique(pools.flatMap((p) => p.policy.domains ?? []))) {
-    attributes.push({ type: ConfigAttributeType.INTERNAL_DNS_DOMAIN, value: new TextEncoder().encode(domain) });
-  }
+  const { INTERNAL_IP4_DNS, INTERNAL_IP6_DNS } = ConfigAttributeType;
+  // RFC 8598 §3.2: domains go with the servers that know them
+  if (attributes.some(({ type }) => type === INTERNAL_IP4_DNS || type === INTERNAL_IP6_DNS))
+    attributes.push(...splitDnsAttributes(pools, requested));
   for (const subnet of unique(pools.flatMap((p) => p.policy.subnets ?? []))) {
     const attribute = subnetAttribute(subnet);
     if (attribute !== undefined && families.has(attribute.type === ConfigAttributeType.INTERNAL_IP4_SUBNET ? 4 : 6))
       attributes.push(attribute);
   }
   return attributes;
+}
+
+/** RFC 8598 §3.2: trust anchors stand right behind their domain, and go to those alone that asked for some. */
+function splitDnsAttributes(pools: readonly Pool[], requested: readonly ConfigurationAttribute[]): ConfigurationAttribute[] {
+  const wanted = requested.some(({ type }) => type === ConfigAttributeType.INTERNAL_DNSSEC_TA);
+  return unique(pools.flatMap((p) => p.policy.domains ?? [])).flatMap((domain) => [
+    { type: ConfigAttributeType.INTERNAL_DNS_DOMAIN, value: utf8(domain) },
+    ...pools
+      .flatMap((p) => (wanted ? (p.policy.trustAnchors?.[domain] ?? []) : []))
+      .map((anchor) => ({ type: ConfigAttributeType.INTERNAL_DNSSEC_TA, value: writeTrustAnchor(anchor) })),
+  ]);
 }
 
 /** RFC 7296 §3.15.1: IPv4 with a mask, IPv6 with a prefix length. */

@@ -71,6 +71,7 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
     children: children.map(([child, settings]) => compileChild(child, settings, [...path, 'children', child], legacy, context)),
     pools: connection.pools ?? [],
     virtualIps: (connection.vips ?? []).map(formatIp),
+    splitDns: splitDns(connection),
     fragmentation: connection.fragmentation ?? 'yes',
     fragmentSize: connection.fragment_size ?? DEFAULTS.fragmentSize,
     windowSize: connection.window_size ?? DEFAULTS.windowSize,
@@ -204,6 +205,16 @@ function remoteAuth(
     default:
       throw notSpoken(round.auth, path, context);
   }
+}
+
+/** RFC 8598, for whoever asks for addresses. */
+function splitDns({
+  dns_domains: domains = [{ kind: 'any' }],
+  trust_anchors: trustAnchors = [],
+}: ConnectionSettings): Connection['splitDns'] {
+  if (domains.some(({ kind }) => kind === 'none')) return undefined;
+  const names = domains.flatMap((each) => (each.kind === 'domain' ? [each.name] : []));
+  return { accept: domains.some(({ kind }) => kind === 'any') ? 'any' : names, trustAnchors };
 }
 
 /** RFC 8784. An id is compared by its octets, whatever it looks like. */

@@ -94,6 +94,13 @@ function compilePools(settings: Settings, addresses: readonly string[], context:
       );
     if (pool.domains !== undefined && pool.dns === undefined)
       context.warn(['pools', name, 'domains'], 'names without DNS servers to ask for them', 'Add dns.');
+    const stray = Object.keys(pool.trust_anchors ?? {}).find((domain) => !pool.domains?.includes(domain));
+    if (stray !== undefined)
+      throw context.error(
+        ['pools', name, 'trust_anchors', stray],
+        'is not among the domains of this pool, and a trust anchor goes with its domain',
+        `Add it: domains: ${[...(pool.domains ?? []), stray].join(', ')}.`,
+      );
     return {
       name,
       ranges: ranges.map(poolRange),
@@ -101,6 +108,7 @@ function compilePools(settings: Settings, addresses: readonly string[], context:
       servers: reserved,
       dns: pool.dns ?? [],
       domains: pool.domains ?? [],
+      ...(pool.trust_anchors === undefined ? {} : { trustAnchors: pool.trust_anchors }),
       subnets: subnets.map(poolRange),
     };
   });

@@ -100,6 +100,17 @@ const ikeSa = z.object({
   /** Inner addresses that one end assigned to the other: to us, or by us. */
   assigned: z.array(z.string()),
   assignedToUs: z.boolean(),
+  /** RFC 8598: names that the gateway has resolved by its own servers; null where it said nothing of names. */
+  splitDns: z
+    .object({
+      servers: z.array(z.string()),
+      domains: z.array(z.object({ name: z.string(), /** DS records. */ trustAnchors: z.array(z.string()) })),
+      /** What it said besides, and why nothing is done about it. */
+      ignored: z.array(z.object({ what: z.string(), why: z.string() })),
+    })
+    .nullable(),
+  /** Products and extensions that the peer announced by Vendor IDs, as far as they are known. */
+  vendors: z.array(z.string()),
   children: z.array(childSa),
 });
 

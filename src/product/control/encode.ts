@@ -54,6 +54,8 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     lastInboundAt: time(sa.lastInbound),
     assigned: [...sa.assigned],
     assignedToUs: sa.assignedToUs,
+    splitDns: splitDnsDocument(sa.splitDns),
+    vendors: [...(sa.vendors ?? [])],
     children: sa.children.map((child) => childDocument(child, toIso)),
   };
 }
@@ -118,7 +120,9 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
         ikeSa: notice.ikeSa,
         addresses: notice.addresses,
         missing: notice.missing.map((family) => `IPv${family}`),
+        ...(notice.served === undefined ? {} : { served: notice.served.map((family) => `IPv${family}`) }),
         ...settings(notice.attributes),
+        ...heeded(notice.splitDns),
       });
     case 'peer':
       return line({
@@ -154,6 +158,25 @@ export function progressToLine(progress: TransferProgress): ProgressLine {
 function safe(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, typeof value === 'string' ? printable(value) : value]));
 }
+
+function splitDnsDocument(splitDns: IkeSaInfo['splitDns']): IkeSaDocument['splitDns'] {
+  if (splitDns === undefined) return null;
+  const { servers, domains, ignored } = splitDns;
+  return {
+    servers: [...servers],
+    domains: domains.map(({ name, trustAnchors }) => ({ name, trustAnchors: [...trustAnchors] })),
+    ignored: ignored.map(({ what, why }) => ({ what: printable(what), why: printable(why) })),
+  };
+}
+
+/** Of domains that a gateway told, those that count. */
+const heeded = (splitDns: IkeSaInfo['splitDns']) =>
+  splitDns === undefined
+    ? {}
+    : {
+        domains: splitDns.domains.map(({ name }) => name),
+        ignored: splitDns.ignored.map(({ what, why }) => `${printable(what)}: ${printable(why)}`),
+      };
 
 /** What CFG_REPLY told besides addresses, by meaning. */
 function settings(attributes: readonly ConfigurationAttribute[]) {

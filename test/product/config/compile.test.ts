@@ -48,6 +48,7 @@ describe('defaults', () => {
       remote: [{ auth: 'psk', id: { kind: 'any' } }],
       pools: [],
       virtualIps: [],
+      splitDns: { accept: 'any', trustAnchors: [] },
       fragmentation: 'yes',
       fragmentSize: 1280,
       windowSize: 1,

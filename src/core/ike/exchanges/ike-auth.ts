@@ -6,6 +6,7 @@ import { answerTo, errorNotify, find, findNotify, invalidSyntax, notify, refused
 import type { ChildPolicy, Connection } from '../policy.ts';
 import { ask, exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
 import type { AuthMaterial } from '../signed-octets.ts';
+import { explainFamilies, familyNotifies } from '../tasks/address-families.ts';
 import { authenticateSelf, candidatesFor, expectedId, verifyPeer } from '../tasks/authenticate.ts';
 import { certificateRequests, noteCertificateRequests } from '../tasks/certificates.ts';
 import { type ChildOffer, childAnswer, offerChild, offeredTraffic, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
@@ -54,7 +55,7 @@ export function* initiateIkeAuth(
     ...(peer ? [{ kind: 'IDr', ...peer } as const] : []),
     ...proof.filter((p) => p.kind === 'AUTH'),
     ...offerToken(world, sa, connection),
-    ...configurationRequest(connection, sa.reauth.of?.heir.assigned),
+    ...configurationRequest(connection, sa.reauth.of?.heir),
     ...offerMobike(world, sa, connection),
     ...offerWindow(connection),
     ...(child?.payloads ?? []),
@@ -77,7 +78,8 @@ export function* initiateIkeAuth(
   heedAuthLifetime(world, sa, payloads);
   enforceUniqueness(world, sa);
   // whoever called deletes the IKE SA when the rest fails, and the child on the other side goes with it (§1.4.1)
-  if (child && refused && !mayAskForPair(sa, child.offer, refused)) throw refusedBy(refused, `CHILD_SA ${child.offer.policy.name}`);
+  if (child && refused && !mayAskForPair(sa, child.offer, refused))
+    throw explainFamilies(connection, payloads, refusedBy(refused, `CHILD_SA ${child.offer.policy.name}`));
   takeConfiguration(world, sa, connection, payloads);
   if (child === undefined || refused) return false;
   const agreement = takeChildAnswer(sa, child.offer, payloads);
@@ -223,7 +225,7 @@ function* firstChild(
   } catch (error) {
     if (!(error instanceof TunnelwrightError)) throw error;
     world.notice({ kind: 'failed', ikeSa: sa.id, connection: connection.name, what: 'CHILD_SA in IKE_AUTH', error });
-    return answerTo(error);
+    return [...answerTo(error), ...familyNotifies(sa.servedFamilies)];
   }
 }
 

@@ -18,6 +18,7 @@ import { detectNat, natFound, natNotifies } from '../tasks/nat-detection.ts';
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
 import { agreeOnPpk, announcePpk, notePpk } from '../tasks/ppk.ts';
 import { announceRedirect, heedInitRedirect, noteRedirectSupport } from '../tasks/redirect.ts';
+import { noteVendorIds } from '../tasks/vendor-ids.ts';
 import type { World } from '../world.ts';
 
 /**
@@ -170,6 +171,7 @@ function noteAbilities(sa: IkeSa, connection: Connection, payloads: readonly Pay
   sa.peer.intermediate = announced && (sa.originalRole === 'responder' || usesIntermediate(connection));
   sa.peer.childless = findNotify(payloads, NotifyType.CHILDLESS_IKEV2_SUPPORTED) !== undefined;
   noteHashes(sa, payloads);
+  noteVendorIds(sa, payloads);
   noteCertificateRequests(sa, payloads);
 }
 

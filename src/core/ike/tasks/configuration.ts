@@ -1,43 +1,41 @@
 import { concat, EMPTY } from '../../bytes/bytes.ts';
 import { NegotiationFailure, PeerViolation } from '../../bytes/errors.ts';
 import { formatIp, isIpv6, parseIp } from '../../bytes/ip-address.ts';
-import {
-  ConfigAttributeType,
-  ConfigType,
-  type ConfigurationAttribute,
-  type CpPayload,
-  NotifyType,
-  type Payload,
-} from '../../wire/index.ts';
+import { ConfigAttributeType, ConfigType, type ConfigurationAttribute, NotifyType, type Payload } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { find } from '../notifies.ts';
 import type { Connection } from '../policy.ts';
 import { ask, type Routine } from '../routine.ts';
 import { isDynamic } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
+import { explainFamilies, familyNotifies, servedFamilies, worthAsking } from './address-families.ts';
 import { isSomebody } from './null-authentication.ts';
 import { begunAlike } from './reauthentication.ts';
+import { splitDnsRequest, takeSplitDns } from './split-dns.ts';
 import { twins } from './uniqueness.ts';
 
 /**
  * RFC 7296 §2.19: the initiator asks for addresses, and for what comes with them.
- * @param held addresses that it has already, and asks for again in a new authentication
+ * @param before the IKE SA whose place this one takes in a new authentication: its addresses are asked for again
  */
-export function configurationRequest(connection: Connection, held: readonly string[] = []): Payload[] {
+export function configurationRequest(connection: Connection, before?: Pick<IkeSa, 'assigned' | 'servedFamilies'>): Payload[] {
   if (connection.virtualIps.length === 0) return [];
+  const held = before?.assigned ?? [];
+  const virtualIps = worthAsking(connection.virtualIps, before?.servedFamilies);
   const attributes: ConfigurationAttribute[] = [];
   const want = (type: number, value: Uint8Array = EMPTY) => attributes.push({ type, value });
-  for (const ip of connection.virtualIps) {
+  for (const ip of virtualIps) {
     const octets = parseIp(held.find((own) => isIpv6(own) === isIpv6(ip)) ?? ip);
     const any = octets.every((o) => o === 0);
     if (isIpv6(ip)) want(ConfigAttributeType.INTERNAL_IP6_ADDRESS, any ? EMPTY : concat(octets, new Uint8Array([128])));
     else want(ConfigAttributeType.INTERNAL_IP4_ADDRESS, any ? EMPTY : octets);
   }
-  const families = new Set(connection.virtualIps.map((ip) => (isIpv6(ip) ? 6 : 4)));
+  const families = new Set(virtualIps.map((ip) => (isIpv6(ip) ? 6 : 4)));
   if (families.has(4)) want(ConfigAttributeType.INTERNAL_IP4_DNS);
   if (families.has(4)) want(ConfigAttributeType.INTERNAL_IP4_SUBNET);
   if (families.has(6)) want(ConfigAttributeType.INTERNAL_IP6_DNS);
   if (families.has(6)) want(ConfigAttributeType.INTERNAL_IP6_SUBNET);
+  attributes.push(...splitDnsRequest(connection));
   return [{ kind: 'CP', cfgType: ConfigType.CFG_REQUEST, attributes }];
 }
 
@@ -47,17 +45,21 @@ export function configurationRequest(connection: Connection, held: readonly stri
  * @throws NegotiationFailure `ADDRESS_NOT_ASSIGNED`: nothing was assigned (§3.15.4). Whoever called deletes the IKE SA, as §3.15.4 permits:
  *   without an address of its own an end has no traffic to select.
  */
-export function takeConfiguration(world: World, sa: IkeSa, { virtualIps }: Connection, payloads: readonly Payload[]): void {
+export function takeConfiguration(world: World, sa: IkeSa, connection: Connection, payloads: readonly Payload[]): void {
+  const { virtualIps } = connection;
   if (virtualIps.length === 0) return;
   const reply = find(payloads, 'CP');
   const answered = reply?.cfgType === ConfigType.CFG_REPLY;
   const attributes = answered ? reply.attributes : [];
   const asked = familiesOf(virtualIps);
   const addresses = assignedAddresses(attributes).filter((ip) => asked.includes(familyOf(ip)));
-  if (addresses.length === 0) throw notAssigned(asked, answered);
+  if (addresses.length === 0) throw explainFamilies(connection, payloads, notAssigned(asked, answered));
   sa.assigned = addresses;
   sa.assignedToUs = true;
-  world.notice({ kind: 'addresses', ikeSa: sa.id, attributes, addresses, missing: without(asked, addresses) });
+  sa.servedFamilies = servedFamilies(payloads);
+  sa.splitDns = takeSplitDns(world, sa, connection, attributes, payloads);
+  const missing = without(asked, addresses);
+  world.notice({ kind: 'addresses', ikeSa: sa.id, attributes, addresses, missing, served: sa.servedFamilies, splitDns: sa.splitDns });
 }
 
 /**
@@ -72,7 +74,7 @@ export function* leaseAddresses(
   connection: Connection,
   payloads: readonly Payload[],
   childless: boolean,
-): Routine<CpPayload[]> {
+): Routine<Payload[]> {
   const request = find(payloads, 'CP');
   if (connection.pools.length === 0 || sa.remoteId === undefined) return [];
   if (request === undefined || request.cfgType !== ConfigType.CFG_REQUEST) {
@@ -90,6 +92,8 @@ export function* leaseAddresses(
     anonymous: !isSomebody(sa),
     alongside: twins(world, sa).flatMap((other) => (begunAlike(sa, other) && other.leased ? [other.leasedAs] : [])),
   });
+  const asked = requestedFamilies(request.attributes);
+  if (asked.length > 0) sa.servedFamilies = answer.families;
   if (!answer.ok) {
     throw new NegotiationFailure(`no address for the peer: ${answer.error.message}`, {
       code: 'INTERNAL_ADDRESS_FAILURE',
@@ -101,9 +105,9 @@ export function* leaseAddresses(
   }
   sa.assigned = answer.addresses;
   sa.assignedToUs = false;
-  const missing = without(requestedFamilies(request.attributes), answer.addresses);
+  const missing = without(asked, answer.addresses);
   world.notice({ kind: 'addresses', ikeSa: sa.id, attributes: answer.attributes, addresses: answer.addresses, missing });
-  return [{ kind: 'CP', cfgType: ConfigType.CFG_REPLY, attributes: answer.attributes }];
+  return [{ kind: 'CP', cfgType: ConfigType.CFG_REPLY, attributes: answer.attributes }, ...familyNotifies(sa.servedFamilies)];
 }
 
 /** Each address once; the unspecified one is none. */

@@ -210,6 +210,8 @@ function successorOf(
   successor.leased = sa.leased;
   successor.assigned = sa.assigned;
   successor.assignedToUs = sa.assignedToUs;
+  successor.servedFamilies = sa.servedFamilies;
+  successor.splitDns = sa.splitDns;
   successor.establishedAt = world.now;
   successor.lastInbound = world.now;
   successor.lowestNonce = lowestOf(nonces);

@@ -2,6 +2,7 @@ import { fromUtf8, printable } from '../../bytes/bytes.ts';
 import { formatIp } from '../../bytes/ip-address.ts';
 import { ConfigAttributeType as A, nameOf } from '../iana.ts';
 import type { ConfigurationAttribute } from '../payloads/types.ts';
+import { parseTrustAnchor } from '../split-dns.ts';
 import { shortHex } from './octets.ts';
 
 /** `INTERNAL_IP4_ADDRESS 10.66.0.5`; an empty value, which asks for one, stands without. */
@@ -35,8 +36,11 @@ const attributes: Format = (v) => {
   return names.join(', ');
 };
 /** RFC 8598 §4.2: the fields of a DS record. */
-const trustAnchor: Format = (v) =>
-  v.length < 4 ? undefined : `key tag ${u16(v, 0)}, algorithm ${v[2]}, digest type ${v[3]}, ${shortHex(v.subarray(4))}`;
+const trustAnchor: Format = (v) => {
+  if (v.length < 4) return undefined;
+  const digest = parseTrustAnchor(v)?.digest ?? v.subarray(4);
+  return `key tag ${u16(v, 0)}, algorithm ${v[2]}, digest type ${v[3]}, ${shortHex(digest)}`;
+};
 /** RFC 9464 §3.1: priority, addresses, the name to authenticate, service parameters. */
 const encryptedDns =
   (octets: number): Format =>

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { schemeWords } from '../../../core/crypto/signatures/schemes.ts';
+import { acceptedDomains, anchoredDomains } from '../domains.ts';
 import { count, duration, flag, integer, listOf, path, port, quantity, text, words } from '../formats.ts';
 import { identity, identityPattern } from '../identities.ts';
 import { publicKey } from '../public-keys.ts';
@@ -175,6 +176,16 @@ export const connection = section({
   children: key(named(orEmpty(child)), 'The CHILD_SAs of the connection, by name.'),
   pools: key(listOf(z.string()), 'Pools from which the peer gets its addresses.'),
   vips: key(virtualIps, 'Addresses to ask the peer for.', 'none'),
+  dns_domains: key(
+    acceptedDomains,
+    'With vips: domains whose names the gateway may have resolved by its own DNS servers, and by no others (RFC 8598). It is not heeded where everything goes through the tunnel, nor from a gateway that does not prove who it is.',
+    '%any',
+  ),
+  trust_anchors: key(
+    anchoredDomains,
+    'Domains for which the gateway may bring trust anchors of DNSSEC (RFC 8598 §6): whoever does that can pose as any host there.',
+    'none',
+  ),
   mobike: key(flag, 'Survive changes of address, and use other addresses of either end when a path dies (RFC 4555).', 'yes'),
   mobike_return_routability: key(
     flag,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { formatIp, tryParseIp } from '../../../core/bytes/ip-address.ts';
+import { domainList, trustAnchors } from '../domains.ts';
 import { integer, listOf, path, text, words } from '../formats.ts';
 import { identityPattern } from '../identities.ts';
 import { invalid, parseAddressRange, quoted, valid } from '../values.ts';
@@ -17,12 +18,6 @@ const rangeList = words(
   ['10.66.0.0/24', '10.66.0.10-10.66.0.99, fd00:66::/64'],
   parseAddressRange,
 );
-const domainList = words('DomainList', 'DNS names.', ['corp.example.com'], (input) =>
-  /^(?=.{1,254}$)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i.test(input)
-    ? valid(input.replace(/\.$/, ''))
-    : invalid(`${quoted(input)} is not a DNS name`),
-);
-
 export const pool = section({
   addrs: key(
     rangeList,
@@ -31,6 +26,10 @@ export const pool = section({
   ),
   dns: key(addressList, 'DNS servers for the client.'),
   domains: key(domainList, 'Names to resolve with these DNS servers (RFC 8598, INTERNAL_DNS_DOMAIN).', 'all names'),
+  trust_anchors: key(
+    z.record(z.string(), trustAnchors),
+    'DS records of these domains, by domain, for clients that ask for some (RFC 8598, INTERNAL_DNSSEC_TA).',
+  ),
   nbns: key(addressList, 'WINS servers.'),
   dhcp: key(addressList, 'DHCP servers.'),
   netmask: key(addressList, 'The netmask to announce (INTERNAL_IP4_NETMASK).'),
