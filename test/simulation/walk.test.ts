@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { concat, toHex, utf8 } from '../../src/core/bytes/index.ts';
 import { type Command, type Datagram, type Effect, Endpoint, type EndpointOptions } from '../../src/core/ike/index.ts';
 import { ExchangeType, parseMessage } from '../../src/core/wire/index.ts';
-import { explainWalk, INVARIANTS, type InvariantName, runWalk, type WalkOptions } from '../../src/testing/walk/index.ts';
+import { explainWalk, flippedRows, INVARIANTS, type InvariantName, runWalk, type WalkOptions } from '../../src/testing/walk/index.ts';
 
 /**
  * `npm test` takes as many walks as fit in some ten seconds; `WALKS=100000` takes that many, `WALK_FROM=5000` others. A failure prints
@@ -42,10 +42,10 @@ test('leaving a step out leaves the others as they were drawn', () => {
   expect(without.steps.slice(0, 40)).toEqual(whole.steps.slice(0, 40));
 });
 
+type MutationArguments = [options: EndpointOptions, name: string, judge: (what: string) => void];
+
 /** An invariant that nothing breaks proves nothing: each mistake here must be noticed, and by the invariant that is about it. */
-const MISTAKES: Readonly<
-  Record<string, { readonly breaks: InvariantName; readonly make: (options: EndpointOptions, name: string) => Endpoint }>
-> = {
+const MISTAKES: Readonly<Record<string, { readonly breaks: InvariantName; readonly make: (...given: MutationArguments) => Endpoint }>> = {
   'throws at what it does not like': {
     breaks: 'calm',
     make: (options) => new Touchy(options),
@@ -72,6 +72,10 @@ const MISTAKES: Readonly<
   'begins its IVs anew after a restart': {
     breaks: 'fresh',
     make: (options) => new ForgetfulOfIvs(options),
+  },
+  'refuses a rekeying that crosses its own': {
+    breaks: 'answered',
+    make: (options, name, judge) => flippedRows()['the peer rekeys a CHILD_SA that is rekeying: TEMPORARY_FAILURE']!(name, options, judge),
   },
   'writes inner packets into its messages': {
     breaks: 'sealed',
@@ -105,7 +109,7 @@ const MISTAKES: Readonly<
 describe('an endpoint that', () => {
   test.each(Object.entries(MISTAKES))('%s is found out', (_, { breaks, make }) => {
     for (let seed = 1; seed <= 60; seed++) {
-      const { broken } = runWalk({ seed, makeEndpoint: (name, options) => make(options, name) });
+      const { broken } = runWalk({ seed, makeEndpoint: (name, options, judge) => make(options, name, judge) });
       if (broken?.invariant === breaks) return;
     }
     throw new Error(`nobody noticed in 60 walks: ${INVARIANTS[breaks]}`);

@@ -26,10 +26,21 @@ export interface Collisions {
  * - `installing`, `installed`, `rekeyed`, `deleting` as in its state
  * - `rekeying` we have asked for its successor
  * - `crossed`  so we have, and there is a rival already, or ours is past the exchange in which it could get one
+ * - `undecided` requests of a window overtook one another: the peer rekeys it already, or it may turn out to be redundant itself
  * - `awaited`  we know none, but an answer under way to us may have made it
  * - `unknown`  there is none, or no longer
  */
-export const CHILD_MET = ['installing', 'installed', 'rekeying', 'crossed', 'rekeyed', 'deleting', 'awaited', 'unknown'] as const;
+export const CHILD_MET = [
+  'installing',
+  'installed',
+  'rekeying',
+  'crossed',
+  'undecided',
+  'rekeyed',
+  'deleting',
+  'awaited',
+  'unknown',
+] as const;
 export type ChildMet = (typeof CHILD_MET)[number];
 
 /**
@@ -60,6 +71,7 @@ export const COLLISIONS: Collisions = {
     rekeying: 'proceed',
     // one rival is what a crossing makes; more than one is not a crossing
     crossed: 'TEMPORARY_FAILURE',
+    undecided: 'TEMPORARY_FAILURE',
     rekeyed: 'CHILD_SA_NOT_FOUND',
     deleting: 'TEMPORARY_FAILURE',
     // the peer, which sent that answer, knows more than we do
@@ -71,6 +83,7 @@ export const COLLISIONS: Collisions = {
     installed: 'delete-and-answer',
     rekeying: 'delete-and-answer',
     crossed: 'delete-and-answer',
+    undecided: 'delete-and-answer',
     rekeyed: 'delete-and-answer',
     deleting: 'answer-without-delete',
     awaited: 'remember',
@@ -107,7 +120,14 @@ export function childMet(sa: IkeSa, child: ChildSa | undefined): ChildMet {
   const { state } = child;
   if (state === 'retired' || state === 'dead') return 'unknown';
   if (state === 'rekeying' && (child.peerSuccessor?.usable || sa.halfMade.following === child)) return 'crossed';
-  return state;
+  return (state === 'installed' || state === 'rekeying') && isUndecided(sa, child) ? 'undecided' : state;
+}
+
+/** As long as a rekeying of ours is about the child that the peer replaced by this one, either of the two may go (§2.8.1). */
+function isUndecided(sa: IkeSa, { id, createdByUs, spec: { replaces } }: ChildSa): boolean {
+  const again = [...sa.children.values()].some((c) => c.is('installing') && !c.createdByUs && c.spec.replaces === id);
+  if (again || createdByUs || replaces === undefined) return again;
+  return [...sa.active].some(({ about = [] }) => about.includes(replaces) && !about.includes(id));
 }
 
 export function ikeMet(sa: IkeSa): IkeMet {

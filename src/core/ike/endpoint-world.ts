@@ -1,7 +1,17 @@
 import { concat, EMPTY, toHex } from '../bytes/bytes.ts';
 import { ApiMisuse, TunnelwrightError } from '../bytes/errors.ts';
 import type { RandomSource } from '../crypto/index.ts';
-import { type Identification, isAddressRange, type Message, parseMessage, type TrafficSelector } from '../wire/index.ts';
+import {
+  describeMessage,
+  type Identification,
+  type IkeHeader,
+  isAddressRange,
+  type Message,
+  type Payload,
+  parseMessage,
+  summarise,
+  type TrafficSelector,
+} from '../wire/index.ts';
 import { Asks } from './asks.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
@@ -137,6 +147,12 @@ export class EndpointWorld implements World {
 
   notice(notice: Notice): void {
     this.effects.put({ kind: 'notice', at: this.now, notice });
+  }
+
+  message(sa: IkeSa | undefined, direction: 'in' | 'out', header: IkeHeader, payloads: readonly Payload[]): void {
+    if (!this.options.logMessages) return;
+    const text = `${summarise(header, payloads)}\n${describeMessage(header, payloads)}`;
+    this.notice({ kind: 'message', ikeSa: sa?.id, direction, text });
   }
 
   arm(timer: Timer, at: Millis): void {

@@ -23,7 +23,7 @@ import { respondSessionResume } from './exchanges/ike-session-resume.ts';
 import { IkeSa } from './ike-sa.ts';
 import { drop, rejectUnknownCritical } from './inbound.ts';
 import { IntAuth } from './int-auth.ts';
-import { logMessage, seal, transmit } from './messenger.ts';
+import { seal, transmit } from './messenger.ts';
 import { answerTo, notify } from './notifies.ts';
 import { isOverTcp, pathOf } from './path.ts';
 import { type Connection, takesTransport } from './policy.ts';
@@ -151,7 +151,7 @@ export class HalfOpen {
     const { header, payloads } = message;
     rejectUnknownCritical(payloads);
     checkMessage(header, payloads);
-    logMessage(world, undefined, 'in', header, payloads);
+    world.message(undefined, 'in', header, payloads);
     const Ni = nonceOf(payloads);
     const { limits } = world;
     const returned = this.#returnsCookie(world, message, datagram.remote, Ni);
@@ -270,7 +270,7 @@ export class HalfOpen {
     };
     const data = writeMessage(answer, payloads);
     if (data.length > raw.length) return drop(world, datagram, 'answer-too-large', `${data.length} octets`);
-    logMessage(world, undefined, 'out', answer, payloads);
+    world.message(undefined, 'out', answer, payloads);
     transmit(world, [data], datagram);
   }
 }

@@ -28,9 +28,9 @@ export type IkeSaState = (typeof IKE_SA_STATES)[number];
 export const IKE_SA_TRANSITIONS: Readonly<Record<IkeSaState, readonly IkeSaState[]>> = {
   connecting: ['authenticating', 'dead'],
   'half-open': ['established', 'lingering', 'dead'],
-  authenticating: ['established', 'deleting', 'dead'],
+  authenticating: ['established', 'dead'],
   established: ['rekeying', 'replaced', 'deleting', 'lingering', 'dead'],
-  rekeying: ['established', 'replaced', 'deleting', 'lingering', 'dead'],
+  rekeying: ['established', 'replaced', 'lingering', 'dead'],
   replaced: ['deleting', 'lingering', 'dead'],
   deleting: ['lingering', 'dead'],
   lingering: ['dead'],

@@ -8,7 +8,7 @@ import { respondIkeAuth } from './exchanges/ike-auth.ts';
 import { respondIntermediate } from './exchanges/ike-intermediate.ts';
 import { respondInformational } from './exchanges/informational.ts';
 import type { IkeSa } from './ike-sa.ts';
-import { isFirst, logMessage, open, seal, transmit } from './messenger.ts';
+import { isFirst, open, seal, transmit } from './messenger.ts';
 import { answerTo, findNotify, invalidSyntax, notify } from './notifies.ts';
 import { armRetransmission, repeatAtOnce } from './outbound.ts';
 import { outcomeOf } from './outcome.ts';
@@ -190,7 +190,7 @@ function receiveInitResponse(world: World, sa: IkeSa, message: Message, datagram
     // §2.21.1: anybody can forge this; the true answer may still come
     return drop(world, datagram, 'implausible-init', error instanceof Error ? error.message : '');
   }
-  logMessage(world, sa, 'in', header, payloads);
+  world.message(sa, 'in', header, payloads);
   if (decisive) sa.spiR = header.spiR.slice();
   receiveResponse(
     world,

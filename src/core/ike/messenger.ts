@@ -1,7 +1,6 @@
 import { isIpv6 } from '../bytes/ip-address.ts';
 import { headOf, octetsOfReceived, octetsOfSent } from '../wire/authenticated-octets.ts';
 import {
-  describeMessage,
   ExchangeType,
   type HeaderFlags,
   type IkeHeader,
@@ -12,7 +11,6 @@ import {
   parseProtected,
   sealFragments,
   sealMessage,
-  summarise,
   writeMessage,
 } from '../wire/index.ts';
 import { messageOctets, Reassembly } from './fragments.ts';
@@ -30,7 +28,7 @@ export function seal(
   payloads: readonly Payload[],
 ): Uint8Array[] {
   const header = headerOf(sa, exchange, messageId, response);
-  logMessage(world, sa, 'out', header, payloads);
+  world.message(sa, 'out', header, payloads);
   if (isFirst(exchange)) return [writeMessage(header, payloads)];
   const cipher = sa.sendCipher;
   const protection = { cipher, iv: (length: number) => (cipher.ivKind === 'counter' ? sa.counterIv(length) : world.random.cbcIv(length)) };
@@ -65,7 +63,7 @@ export function open(world: World, sa: IkeSa, message: Message, fresh: boolean):
   if (last?.kind === 'SK') {
     const opened = openMessage(message, cipher);
     if (opened === undefined) return { kind: 'bad-icv' };
-    logMessage(world, sa, 'in', message.header, opened.payloads);
+    world.message(sa, 'in', message.header, opened.payloads);
     const authenticated = isIntermediate(message) ? octetsOfReceived(headOf(message), opened.plaintext) : undefined;
     return { kind: 'payloads', payloads: opened.payloads, authenticated };
   }
@@ -83,7 +81,7 @@ export function open(world: World, sa: IkeSa, message: Message, fresh: boolean):
   const whole = reassembly.add(message.header.messageId, { fragment: last.fragment, total: last.total, head, ...piece }, world.now, atOnce);
   if (whole === undefined) return { kind: 'partial' };
   const payloads = parseProtected(whole.inner, whole.plaintext);
-  logMessage(world, sa, 'in', message.header, payloads);
+  world.message(sa, 'in', message.header, payloads);
   return {
     kind: 'payloads',
     payloads,
@@ -99,19 +97,6 @@ const isIntermediate = ({ header }: Message): boolean => header.exchange === Exc
 
 export function transmit(world: World, messages: readonly Uint8Array[], path: Path): void {
   for (const data of messages) world.emit({ kind: 'transmit', datagram: { ...pathOf(path), data } });
-}
-
-/** Clear messages are logged by whoever parsed them; protected ones where they are opened and sealed. */
-export function logMessage(
-  world: World,
-  sa: IkeSa | undefined,
-  direction: 'in' | 'out',
-  header: IkeHeader,
-  payloads: readonly Payload[],
-): void {
-  if (!world.options.logMessages) return;
-  const text = `${summarise(header, payloads)}\n${describeMessage(header, payloads)}`;
-  world.notice({ kind: 'message', ikeSa: sa?.id, direction, text });
 }
 
 function headerOf(sa: IkeSa, exchange: number, messageId: number, response: boolean): IkeHeader {

@@ -1,5 +1,5 @@
 import type { KeyExchangeMethod, Primitives, RandomSource } from '../crypto/index.ts';
-import type { Identification, TrafficSelector } from '../wire/index.ts';
+import type { Identification, IkeHeader, Payload, TrafficSelector } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
 import type { Collisions } from './collisions.ts';
@@ -81,6 +81,8 @@ export interface World {
   wall(): number;
   emit(effect: Effect): void;
   notice(notice: Notice): void;
+  /** A message as it is before protection, or after it was opened: told by whoever has it in clear. */
+  message(sa: IkeSa | undefined, direction: 'in' | 'out', header: IkeHeader, payloads: readonly Payload[]): void;
   arm(timer: Timer, at: Millis): void;
   clear(timer: Timer): void;
 

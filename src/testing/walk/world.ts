@@ -1,4 +1,4 @@
-import type { Effect, Endpoint, EndpointOptions, EndpointSnapshot, Notice } from '../../core/ike/index.ts';
+import { type Effect, Endpoint, type EndpointOptions, type EndpointSnapshot, type Notice } from '../../core/ike/index.ts';
 import type { SequenceNumbers } from '../../host/dataplane/data-plane.ts';
 import { Internet } from '../internet.ts';
 import type { Nat } from '../nat.ts';
@@ -11,6 +11,7 @@ import { simulatedPrimitives } from '../simulated-primitives.ts';
 import { Transcript } from '../transcript.ts';
 import { Ledger } from './ledger.ts';
 import { innerPacket, numberOf, type PlaneWatch, WalkPlane } from './plane.ts';
+import { type Judge, RefereedWorld } from './referee.ts';
 import { type ClientSetting, drawSetting, type Setting } from './setting.ts';
 
 /** One machine of the walk. */
@@ -67,7 +68,8 @@ export interface WorldOptions {
   readonly seed: number | string;
   /** Keep what the chart of a failure needs. */
   readonly record?: boolean | undefined;
-  readonly makeEndpoint?: ((name: string, options: EndpointOptions) => Endpoint) | undefined;
+  /** @param judge told what the endpoint does that it must not */
+  readonly makeEndpoint?: ((name: string, options: EndpointOptions, judge: Judge) => Endpoint) | undefined;
 }
 
 /** Everything one seed makes: machines, the network between them, an attacker, and the books. */
@@ -236,12 +238,13 @@ export class WalkWorld {
   #side(name: string, address: string, connections: Side['peer']['options']['connections'], nat: Nat | undefined): Side {
     const { clock } = this.internet;
     const host = this.internet.host(name, { addresses: [address], network: nat?.inside ?? this.internet.core, link: this.setting.link });
-    const { makeEndpoint } = this.#options;
+    const makeEndpoint = this.#options.makeEndpoint ?? refereed;
+    const judge: Judge = (what) => this.ledger.break('answered', `${name}: ${what}`);
     const options = {
       connections,
       limits: LIMITS,
       endpoint: { keyExchange: simulatedKeyExchange, primitives: simulatedPrimitives, forceEncap: true },
-      ...(makeEndpoint && { makeEndpoint: (given: EndpointOptions) => makeEndpoint(name, given) }),
+      makeEndpoint: (given: EndpointOptions) => makeEndpoint(name, given, judge),
     };
     const around = {
       clock,
@@ -309,6 +312,8 @@ export class WalkWorld {
     return owner?.name ?? this.lines.find(({ setting }) => setting.nat?.outside.includes(ip))?.client.name ?? ip;
   }
 }
+
+const refereed = (_: string, options: EndpointOptions, judge: Judge): Endpoint => new Endpoint(options, new RefereedWorld(options, judge));
 
 /** Tight, so that a walk can reach them. */
 export const LIMITS = { halfOpen: 16, halfOpenPerAddress: 4, cookieThreshold: 6, ikeSas: 64 };

@@ -119,11 +119,9 @@ function* finishCreate(
 ): Routine<ChildSa> {
   // until the last follow-up is answered there is nothing on the other side
   let madeThere = true;
-  let gone = false;
   try {
     const answered = takeChildAnswer(sa, own.offer, response.payloads);
-    gone = sa.deletedEarly.includes(answered.outboundSpi);
-    if (gone) throw deletedMeanwhile();
+    if (sa.deletedEarly.includes(answered.outboundSpi)) throw deletedMeanwhile();
     const agreement = own.rekeys ? narrowedTo(sa, answered, own.rekeys) : answered;
     const agreed = agreement.suite.keyExchange;
     if (agreed !== 0 && agreed !== own.method) {
@@ -144,7 +142,8 @@ function* finishCreate(
       : inPlaceOf(world, sa, agreement);
     return yield* installChild(world, sa, agreement, nonces, sharedSecrets, place);
   } catch (error) {
-    // §1.4.1: the responder has installed it by now, so it must hear that we have not
+    // §1.4.1: the responder has installed it by now, so it must hear that we have not; unless it was the one that deleted it
+    const gone = error instanceof NegotiationFailure && error.code === 'CHILD_SA_GONE';
     if (madeThere && !gone) yield* deleteHalf(own.offer.proposals[0]?.protocol ?? ProtocolId.ESP, own.offer.spi);
     throw error;
   }

@@ -17,17 +17,7 @@ export function rekeyTarget(world: World, sa: IkeSa, { protocol, spi }: NotifyPa
   if (decision === 'TEMPORARY_FAILURE') return { refuse: notify(NotifyType.TEMPORARY_FAILURE) };
   if (old === undefined || decision === 'CHILD_SA_NOT_FOUND')
     return { refuse: { ...notify(NotifyType.CHILD_SA_NOT_FOUND), protocol, spi } };
-  if (isUndecided(sa, old)) return { refuse: notify(NotifyType.TEMPORARY_FAILURE) };
   return { old };
-}
-
-/**
- * Requests of a window overtake one another: the peer rekeys this child already, or made it in place of one that a rekeying of ours is still
- * about, so that one of the two will go (§2.8.1).
- */
-function isUndecided(sa: IkeSa, { id, createdByUs, spec: { replaces } }: ChildSa): boolean {
-  const again = [...sa.children.values()].some((c) => c.is('installing') && !c.createdByUs && c.spec.replaces === id);
-  return again || (!createdByUs && replaces !== undefined && [...sa.active].some((job) => job.about?.includes(replaces)));
 }
 
 /** The peer's rekeying of `old` stands on our side. */

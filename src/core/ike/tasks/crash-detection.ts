@@ -18,7 +18,7 @@ import {
 import type { Datagram, Millis, Observation } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { IkeSpis } from '../keys.ts';
-import { logMessage, transmit } from '../messenger.ts';
+import { transmit } from '../messenger.ts';
 import { findAll, findNotify, notify } from '../notifies.ts';
 import type { Connection } from '../policy.ts';
 import { exchange, type Routine } from '../routine.ts';
@@ -110,7 +110,7 @@ export function answerUnknownIkeSa(world: World, { header, payloads, raw }: Mess
   const told = writeMessage(answer, both).length <= raw.length ? both : [token];
   const data = writeMessage(answer, told);
   if (data.length > raw.length || !world.strangers.mayRefuse(datagram.remote.ip, world.now)) return;
-  logMessage(world, undefined, 'out', answer, told);
+  world.message(undefined, 'out', answer, told);
   transmit(world, [data], datagram);
 }
 
@@ -123,7 +123,7 @@ export function answerUnknownChild(world: World, { spi, local, remote, encap }: 
   const header = { ...none, majorVersion: 2, minorVersion: 0, exchange: ExchangeType.INFORMATIONAL, flags, messageId: 0 };
   const invalid = notify(NotifyType.INVALID_SPI, new Writer(4).u32(spi).finish());
   const data = writeMessage(header, [invalid]);
-  logMessage(world, undefined, 'out', header, [invalid]);
+  world.message(undefined, 'out', header, [invalid]);
   // to the port that the packet came from, where it came from one
   const to = encap ? remote : { ip: remote.ip, port: IKE_PORT };
   world.emit({ kind: 'transmit', datagram: { local: { ip: local.ip, port: world.ownPort(encap) }, remote: to, data, encap } });
