@@ -55,7 +55,9 @@ export class Link {
   pass(octets: number, header: number, now: number): Passage {
     const c = this.conditions;
     // Drawn in any case and in fixed number, so that a change of one condition leaves the dice of the others alone.
-    const [delayA, delayB, twice] = [this.#random.fraction(), this.#random.fraction(), this.#random.chance(c.duplicate)];
+    const delayA = this.#random.fraction();
+    const delayB = this.#random.fraction();
+    const twice = this.#random.chance(c.duplicate);
     const pieces = octets > c.mtu && c.oversize === 'fragment' ? fragmentCount(octets, header, c.mtu) : 1;
     const lost = this.#lost(pieces);
     if (c.cut) return { kind: 'drop', why: 'cut' };

@@ -123,6 +123,7 @@ export class Network {
 
   /** Sends a packet into the network from a station attached to it. */
   send(from: Attachment, packet: Packet): void {
+    if (this.#interceptors.length === 0) return this.#up(from, packet);
     let packets: readonly Packet[] = [packet];
     for (const interceptor of [...this.#interceptors]) packets = packets.flatMap((p) => interceptor(p) ?? [p]);
     if (packets.length === 0) this.#fabric.capture.record(this.#fabric.clock.now, this.name, packet).settle('intercepted');
@@ -132,7 +133,7 @@ export class Network {
   #up(from: Attachment, packet: Packet): void {
     const { clock, capture } = this.#fabric;
     const entry = capture.record(clock.now, this.name, packet);
-    const passage = from.up.pass(...sizes(packet), clock.now);
+    const passage = from.up.pass(octetsOf(packet), headerOf(packet), clock.now);
     if (passage.kind === 'drop') {
       entry.settle(passage.why);
       if (passage.why === 'too big' && from.up.conditions.oversize === 'too-big') from.station.tooBig(packet, from.up.conditions.mtu);
@@ -149,7 +150,7 @@ export class Network {
       settle(to === undefined ? 'no such host' : 'partitioned');
       return;
     }
-    const passage = to.down.pass(...sizes(packet), clock.now);
+    const passage = to.down.pass(octetsOf(packet), headerOf(packet), clock.now);
     if (passage.kind === 'drop') {
       settle(passage.why);
       if (passage.why === 'too big' && to.down.conditions.oversize === 'too-big') {
@@ -166,13 +167,15 @@ export class Network {
   }
 }
 
-/** Octets of the IP packet and of its IP header. */
-function sizes(packet: Packet): [octets: number, header: number] {
-  const header = isIpv6(packet.source.ip) ? 40 : 20;
-  return [header + { udp: 8, tcp: 20, esp: 0 }[packet.protocol] + packet.data.length, header];
-}
+/** Octets of the IP header. */
+const headerOf = ({ source }: Packet): number => (isIpv6(source.ip) ? 40 : 20);
+
+/** Octets of the IP packet. */
+const octetsOf = (packet: Packet): number => headerOf(packet) + TRANSPORT_HEADER[packet.protocol] + packet.data.length;
 
 /** `192.0.2.1:500 → 198.51.100.7:500 udp 412`, for failure messages. */
 export function describePacket(packet: Packet): string {
   return `${formatAddress(packet.source)} → ${formatAddress(packet.destination)} ${packet.protocol} ${packet.data.length}`;
 }
+
+const TRANSPORT_HEADER: Readonly<Record<Packet['protocol'], number>> = { udp: 8, tcp: 20, esp: 0 };

@@ -21,6 +21,7 @@ import { Streams } from '../host/engine/streams.ts';
 import { ScenarioFailure } from './failure.ts';
 import type { Host } from './host.ts';
 import type { Packet } from './network.ts';
+import { plainCopy } from './plain-copy.ts';
 import { DEFAULT_LIMITS, fqdn } from './policies.ts';
 import { type RandomScript, scriptedRandom } from './seeded.ts';
 import { type KeyDirectory, SimulatedAnswers, type SimulatedIdentity, type SimulatedPaths, SimulatedPool } from './simulated-answers.ts';
@@ -235,7 +236,7 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
 
   /** What this process would leave to its next life. */
   snapshot(): EndpointSnapshot {
-    return structuredClone(this.endpoint.snapshot(this.now));
+    return plainCopy(this.endpoint.snapshot(this.now));
   }
 
   /** The process dies and comes back: with what it knows now or knew then, or with nothing. */
@@ -350,7 +351,9 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
       return;
     }
     // RFC 7296 §2.23: four zero octets tell IKE from ESP.
-    const marked = encap && data.length > 1 ? Uint8Array.of(0, 0, 0, 0, ...data) : data.slice();
+    const marker = encap && data.length > 1 ? 4 : 0;
+    const marked = new Uint8Array(marker + data.length);
+    marked.set(data, marker);
     this.host.send({ protocol: 'udp', source: { ip: local.ip, port: encap ? NAT_PORT : IKE_PORT }, destination: remote, data: marked });
   }
 
@@ -427,7 +430,7 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
     const { source, destination, data } = packet;
     // RFC 3948 §2.2, §2.3: the marker, a keepalive, or ESP.
     if (data.length === 1 && data[0] === 0xff) return;
-    const isIke = data.length >= 4 && data.subarray(0, 4).every((octet) => octet === 0);
+    const isIke = data.length >= 4 && (data[0]! | data[1]! | data[2]! | data[3]!) === 0;
     if (isIke) this.#receive({ local: destination, remote: source, data: data.subarray(4), encap: true });
     else this.#onEsp(packet);
   }

@@ -43,12 +43,9 @@ export class VirtualClock {
 
   /** An instant in the past means now. */
   at(time: VirtualTime, action: () => void): VirtualTimer {
-    const entry: Entry = { at: Math.max(time, this.#now), order: this.#scheduled++, action };
+    const entry = new Entry(Math.max(time, this.#now), this.#scheduled++, action);
     push(this.#queue, entry);
-    const cancel = (): void => {
-      entry.action = undefined;
-    };
-    return { at: entry.at, cancel };
+    return entry;
   }
 
   after(delay: number, action: () => void): VirtualTimer {
@@ -95,11 +92,21 @@ export class VirtualClock {
   }
 }
 
-interface Entry {
+class Entry implements VirtualTimer {
   readonly at: VirtualTime;
   readonly order: number;
   /** Undefined once cancelled. */
   action: (() => void) | undefined;
+
+  constructor(at: VirtualTime, order: number, action: () => void) {
+    this.at = at;
+    this.order = order;
+    this.action = action;
+  }
+
+  cancel(): void {
+    this.action = undefined;
+  }
 }
 
 const before = (a: Entry, b: Entry): boolean => a.at < b.at || (a.at === b.at && a.order < b.order);

@@ -4,28 +4,6 @@ import { type Command, type Datagram, type Effect, Endpoint, type EndpointOption
 import { ExchangeType, parseMessage } from '../../src/core/wire/index.ts';
 import { explainWalk, flippedRows, INVARIANTS, type InvariantName, runWalk, type WalkOptions } from '../../src/testing/walk/index.ts';
 
-/**
- * `npm test` takes as many walks as fit in some ten seconds; `WALKS=100000` takes that many, `WALK_FROM=5000` others. A failure prints
- * its seed: `WALK_SEED=<seed>` replays it.
- */
-const WALKS = Number(process.env.WALKS ?? 100);
-const FROM = Number(process.env.WALK_FROM ?? 1);
-const ONE = process.env.WALK_SEED;
-const STEPS = process.env.WALK_STEPS === undefined ? undefined : Number(process.env.WALK_STEPS);
-/** Each test takes so many, so that a long run shows how far it is. */
-const PORTION = 40;
-
-const seeds = ONE === undefined ? Array.from({ length: WALKS }, (_, i) => FROM + i) : [ONE];
-const portions = Array.from({ length: Math.ceil(seeds.length / PORTION) }, (_, i) => seeds.slice(i * PORTION, (i + 1) * PORTION)).map(
-  (portion) => [`from seed ${portion[0]}`, portion] as const,
-);
-
-describe('random walks hold every invariant', () => {
-  test.each(portions)('%s', (_, seeds) => {
-    for (const seed of seeds) walk({ seed, steps: STEPS });
-  });
-});
-
 test('a walk is what its seed says, to the last octet and the last instant, with and without its being written down', () => {
   for (const seed of [3, 11, 'any text']) {
     const [one, two, recorded] = [runWalk({ seed }), runWalk({ seed }), runWalk({ seed, record: true })];
@@ -124,18 +102,13 @@ describe('an endpoint that', () => {
     const failed = findBroken(options);
     const text = explainWalk(failed.options, failed.result);
     expect(text).toMatch(/^walk \d+ broke "proven" at step \d+ \(unprotected message\)/);
-    expect(text).toMatch(/WALK_SEED=\d+ npm run simulate -- test\/simulation\/walk\.test\.ts/);
+    expect(text).toMatch(/^replay: npm run simulate -- --seeds \d+$/m);
     expect(text).toMatch(/a → b {2}IKE_AUTH request 1 {2}\{ IDi/);
     const [, left, all] = text.match(/(\d+) of (\d+) steps are enough/)!;
     expect(Number(left)).toBeLessThan(Number(all));
     expect(Number(left)).toBeLessThan(8);
   });
 });
-
-function walk(options: WalkOptions): void {
-  const result = runWalk(options);
-  if (result.broken !== undefined) throw new Error(explainWalk(options, result));
-}
 
 function findBroken(options: WalkOptions): { readonly options: WalkOptions; readonly result: ReturnType<typeof runWalk> } {
   for (let seed = 1; seed < 100; seed++) {

@@ -32,8 +32,8 @@ export class TokenBucket {
 export class SourceBuckets {
   readonly #most: number;
   readonly #perSecond: number;
-  readonly #used = new Float64Array(SLOTS);
-  readonly #at = new Float64Array(SLOTS);
+  /** Made when somebody first takes: most endpoints never hear of a stranger. */
+  #slots: { readonly used: Float64Array; readonly at: Float64Array } | undefined;
 
   constructor(most: number, perSecond: number) {
     this.#most = most;
@@ -41,11 +41,13 @@ export class SourceBuckets {
   }
 
   take(source: string, now: Millis): boolean {
+    this.#slots ??= { used: new Float64Array(SLOTS), at: new Float64Array(SLOTS) };
+    const slots = this.#slots;
     const slot = slotOf(source);
-    const used = Math.max(0, this.#used[slot]! - ((now - this.#at[slot]!) / 1000) * this.#perSecond);
-    this.#at[slot] = now;
+    const used = Math.max(0, slots.used[slot]! - ((now - slots.at[slot]!) / 1000) * this.#perSecond);
+    slots.at[slot] = now;
     const may = used + 1 <= this.#most;
-    this.#used[slot] = may ? used + 1 : used;
+    slots.used[slot] = may ? used + 1 : used;
     return may;
   }
 }

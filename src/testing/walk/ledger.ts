@@ -11,8 +11,6 @@ import { holdsMark } from './plane.ts';
  */
 export class Ledger extends PacketCapture {
   broken: { readonly invariant: InvariantName; readonly what: string } | undefined;
-  /** Grows with every octet that was sent and the instant at which it was: equal for equal histories. */
-  hash = 0x811c9dc5;
   /** What an attacker on the path has seen, oldest first. */
   readonly seen: Packet[] = [];
   readonly fates: Partial<Record<Fate, number>> = {};
@@ -22,12 +20,13 @@ export class Ledger extends PacketCapture {
   /** ESP packets that were handed to a socket, by network and address. */
   readonly espDelivered = new Map<string, number>();
   readonly #keep: boolean;
+  #hash = 0x811c_9dc5 | 0;
   readonly #keys = new Map<string, string>();
   readonly #spis = new Set<string>();
   /** SPIs of the IKE SA that each chosen IKE SPI is one half of. */
   readonly #chosen = new Map<string, string>();
   /** IVs of IKE messages, by sender and SPIs; what went out under them. */
-  readonly #ivs = new Map<string, Map<bigint, number>>();
+  readonly #ivs = new Map<string, Map<number, Map<bigint, number>>>();
   /** Of ESP, by sender and SPI: the newest sequence number, and every IV. */
   readonly #sealed = new Map<string, { newest: number; readonly ivs: Set<bigint> }>();
 
@@ -37,6 +36,11 @@ export class Ledger extends PacketCapture {
     this.#keep = keep;
   }
 
+  /** Of every octet that was sent and the instant at which it was: equal for equal histories. */
+  get hash(): number {
+    return this.#hash >>> 0;
+  }
+
   break(invariant: InvariantName, what: string): void {
     this.broken ??= { invariant, what };
   }
@@ -44,8 +48,7 @@ export class Ledger extends PacketCapture {
   /** Every packet on every network. */
   override record(at: number, network: string, packet: Packet): { readonly settle: (fate: Fate, at?: number) => void } {
     this.recorded++;
-    this.#mix(at);
-    for (const octet of packet.data) this.#mix(octet);
+    this.#hash = mix(Math.imul(this.#hash ^ at, FNV_PRIME), packet.data);
     this.#checkWire(packet);
     if (network === 'internet') this.seen.push(packet);
     if (this.seen.length > MOST_SEEN) this.seen.splice(0, MOST_SEEN / 2);
@@ -104,11 +107,8 @@ export class Ledger extends PacketCapture {
     const at = first === SK ? 32 : 36;
     const view = new DataView(data.buffer, data.byteOffset, data.length);
     const iv = view.getBigUint64(at);
-    const owner = peer + String.fromCharCode(...data.subarray(0, 16));
-    const used = this.#ivs.get(owner) ?? new Map<bigint, number>();
-    this.#ivs.set(owner, used);
-    let print = data.length;
-    for (const octet of data) print = Math.imul(print ^ octet, 0x01000193);
+    const used = this.#usedIvs(peer, spisOf(view));
+    const print = mix(data.length, data);
     const known = used.get(iv);
     if (known !== undefined && known !== print) this.break('fresh', `${peer} used the IV ${iv} for two IKE messages`);
     used.set(iv, print);
@@ -129,9 +129,23 @@ export class Ledger extends PacketCapture {
     if (holdsMark(data)) this.break('sealed', 'an inner packet stands on the wire in clear');
   }
 
-  #mix(value: number): void {
-    this.hash = Math.imul(this.hash ^ value, 0x01000193) >>> 0;
+  #usedIvs(peer: string, spis: number): Map<bigint, number> {
+    const ours = this.#ivs.get(peer) ?? new Map<number, Map<bigint, number>>();
+    this.#ivs.set(peer, ours);
+    const used = ours.get(spis) ?? new Map<bigint, number>();
+    ours.set(spis, used);
+    return used;
   }
+}
+
+/** Of the random octets of both IKE SPIs as many as a number holds. */
+const spisOf = (message: DataView): number => message.getUint32(0) * 2 ** 21 + (message.getUint32(8) >>> 11);
+
+/** FNV-1a, signed. */
+function mix(start: number, data: Uint8Array): number {
+  let hash = start;
+  for (let i = 0; i < data.length; i++) hash = Math.imul(hash ^ data[i]!, FNV_PRIME);
+  return hash;
 }
 
 /** On the NAT port, and not behind a non-ESP marker (RFC 3948 §2.2). */
@@ -143,3 +157,4 @@ function isEsp({ data, destination }: Packet): boolean {
 const SK = 46;
 const SKF = 53;
 const MOST_SEEN = 64;
+const FNV_PRIME = 0x0100_0193;

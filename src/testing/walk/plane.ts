@@ -1,4 +1,4 @@
-import { type Address, equalBytes } from '../../core/bytes/index.ts';
+import type { Address } from '../../core/bytes/index.ts';
 import type { RandomSource } from '../../core/crypto/index.ts';
 import type { ChildSaChange, ChildSaSpec, Observation } from '../../core/ike/index.ts';
 import type { SequenceNumbers } from '../../host/dataplane/data-plane.ts';
@@ -162,8 +162,8 @@ export const CLEAR_MARK: Uint8Array = Uint8Array.from('IN CLEAR', (letter) => le
 
 export function holdsMark(data: Uint8Array): boolean {
   const first = CLEAR_MARK[0]!;
-  for (let at = data.indexOf(first); at >= 0; at = data.indexOf(first, at + 1))
-    if (equalBytes(data.subarray(at, at + CLEAR_MARK.length), CLEAR_MARK)) return true;
+  const last = data.length - CLEAR_MARK.length;
+  for (let at = 0; at <= last; at++) if (data[at] === first && CLEAR_MARK.every((octet, i) => data[at + i] === octet)) return true;
   return false;
 }
 

@@ -202,14 +202,19 @@ export function checkBounds(world: WalkWorld): void {
   for (const side of world.sides) {
     const load = side.peer.endpoint.load();
     const most = bounds(world, side, load);
-    for (const [what, limit] of Object.entries(most)) {
-      const is = load[what as keyof typeof load];
+    for (const what of BOUNDED) {
+      const is = load[what];
+      const limit = most[what];
       if (is > limit) world.ledger.break('bounded', `${side.name} keeps ${is} ${what}, more than ${limit}`);
     }
   }
 }
 
-function bounds(world: WalkWorld, side: Side, load: ReturnType<Side['peer']['endpoint']['load']>): Partial<typeof load> {
+function bounds(
+  world: WalkWorld,
+  side: Side,
+  load: ReturnType<Side['peer']['endpoint']['load']>,
+): Record<(typeof BOUNDED)[number], number> {
   const lines = world.linesOf(side).length;
   return {
     halfOpen: LIMITS.halfOpen,
@@ -237,6 +242,7 @@ export function describe(world: WalkWorld): string {
     .join('. ');
 }
 
+const BOUNDED = ['halfOpen', 'ikeSas', 'children', 'timers', 'asks', 'fragmentOctets'] as const;
 /** Clients of one walk line that may stand at once: one, the one before, rekeyings that cross, and attempts that nobody answers. */
 const MOST_IKE_SAS = 12;
 const MOST_CHILDREN = 24;

@@ -19,7 +19,7 @@ export function explainWalk(options: WalkOptions, failed: WalkResult): string {
     `  ${INVARIANTS[shown.invariant]}`,
     `  ${shown.what}`,
     '',
-    `replay: WALK_SEED=${options.seed}${options.steps === undefined ? '' : ` WALK_STEPS=${options.steps}`} npm run simulate -- test/simulation/walk.test.ts`,
+    `replay: npm run simulate -- --seeds ${options.seed}${options.steps === undefined ? '' : ` --steps ${options.steps}`}`,
     `${steps.length} of ${failed.steps.length} steps are enough:`,
     ...steps.map(
       ({ number, at, action, done }) =>

@@ -42,6 +42,17 @@ export interface Breakage {
 
 /** One walk: some hundred steps drawn from everything that can happen, and what must hold at each of them. */
 export function runWalk(options: WalkOptions): WalkResult {
+  const { stackTraceLimit } = Error;
+  // a walk makes errors by the hundred, and their stacks cost more than they; who wants to read one records
+  if (!options.record) Error.stackTraceLimit = 0;
+  try {
+    return walk(options);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
+function walk(options: WalkOptions): WalkResult {
   const world = new WalkWorld(options);
   const count = options.steps ?? DEFAULT_STEPS;
   const steps: WalkStep[] = [];

@@ -1,0 +1,3 @@
+import { walkPart } from './walks.ts';
+
+walkPart(0, 2);

@@ -1,0 +1,3 @@
+import { walkPart } from './walks.ts';
+
+walkPart(1, 2);
