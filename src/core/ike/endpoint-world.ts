@@ -379,6 +379,7 @@ export class EndpointWorld implements World {
 
   moveIke(sa: IkeSa, { local, remote, encap, transport }: Path): void {
     const before = pathOf(sa);
+    if (before.local.ip !== local.ip || before.remote.ip !== remote.ip) sa.datagram = undefined;
     sa.local = local;
     sa.remote = remote;
     // RFC 9329 §7.1: behind a stream, too, ESP is in UDP only where a NAT asks for it

@@ -1,5 +1,7 @@
 import { concat, EMPTY } from '../bytes/bytes.ts';
+import { type Address, isIpv6 } from '../bytes/ip-address.ts';
 import type { Millis } from './effects.ts';
+import type { Connection } from './policy.ts';
 
 /** Reassembly of one direction's encrypted fragments, RFC 7383 §2.6. Only fragments whose ICV verified come in here. */
 export class Reassembly {
@@ -95,10 +97,44 @@ class FragmentSet {
 }
 
 /** Octets of one IKE message that fits an IP datagram of `datagram` octets (RFC 7383 §2.5.1). */
-export function messageOctets(datagram: number, ipv6: boolean, encap: boolean): number {
-  return datagram - (ipv6 ? 40 : 20) - 8 - (encap ? 4 : 0);
+export const messageOctets = (datagram: number, ipv6: boolean, encap: boolean): number => datagram - headersOf(ipv6, encap);
+
+/** Octets of IP, UDP and the non-ESP marker. */
+export const headersOf = (ipv6: boolean, encap: boolean): number => (ipv6 ? 40 : 20) + 8 + (encap ? 4 : 0);
+
+interface OnPath {
+  readonly connection: Pick<Connection, 'fragmentSize'> | undefined;
+  readonly remote: Address;
+  /** What is known to pass on its path, where that is less than the configuration takes for granted. */
+  datagram: number | undefined;
 }
 
+/** Octets of the largest IP datagram that a fragment may be. */
+export const datagramSize = ({ connection, datagram }: OnPath): number =>
+  Math.min(connection?.fragmentSize ?? DEFAULT_SIZE, datagram ?? Number.POSITIVE_INFINITY);
+
+/** RFC 7383 §2.5.2: the path is searched downwards, in few steps. @returns undefined at the smallest size that is tried */
+export const smallerThan = (size: number, { remote }: OnPath): number | undefined =>
+  (isIpv6(remote.ip) ? IPV6_SIZES : IPV4_SIZES).find((step) => step < size);
+
+/**
+ * Octets that passed, or that an ICMP error names, which anybody may have made up: it counts down to the smallest size, and never up.
+ * @returns whether it is news
+ */
+export function learnDatagramSize(sa: OnPath, octets: number): boolean {
+  if (octets >= datagramSize(sa)) return false;
+  const steps = isIpv6(sa.remote.ip) ? IPV6_SIZES : IPV4_SIZES;
+  const size = steps.find((step) => step <= octets) ?? steps.at(-1)!;
+  if (size >= datagramSize(sa)) return false;
+  sa.datagram = size;
+  return true;
+}
+
+/** The minimum MTU of IPv6 passes nearly everywhere (RFC 7383 §2.5.1). */
+const DEFAULT_SIZE = 1280;
+const IPV6_SIZES: readonly number[] = [1280];
+/** §2.5.1 recommends the last one where nothing is known. */
+const IPV4_SIZES: readonly number[] = [1280, 576];
 /** Some peers cut to some 600 octets: a long chain of certificates then takes dozens. */
 const MAX_FRAGMENTS = 255;
 const MAX_OCTETS = 65_535;

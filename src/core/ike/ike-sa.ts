@@ -80,6 +80,8 @@ export class IkeSa {
   floated = false;
   /** RFC 4555, where both ends speak it; one record for a whole line of rekeyings. */
   mobike: Mobike | undefined;
+  /** Octets of IP datagrams that pass where the IKE SA is, if they are fewer than the policy says. */
+  datagram: number | undefined;
   /** An answer that is to be sent a second time. */
   echo: PendingEcho | undefined;
   /** undefined until the responder knows who is calling. */

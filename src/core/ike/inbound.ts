@@ -7,6 +7,7 @@ import { respondFollowupKe } from './exchanges/followup-ke.ts';
 import { respondIkeAuth } from './exchanges/ike-auth.ts';
 import { respondIntermediate } from './exchanges/ike-intermediate.ts';
 import { respondInformational } from './exchanges/informational.ts';
+import { learnDatagramSize } from './fragments.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { isFirst, open, seal, transmit } from './messenger.ts';
 import { answerTo, findNotify, invalidSyntax, notify } from './notifies.ts';
@@ -208,6 +209,8 @@ function receiveResponse(world: World, sa: IkeSa, response: Inbound, datagram: D
   sa.window.answered(response.messageId);
   armRetransmission(world, sa);
   heed(world, sa);
+  // RFC 7383 §2.5.2: later messages begin with what went through
+  if (outstanding.cut) learnDatagramSize(sa, outstanding.cut.datagram);
   if (sa.isEstablished) followPeer(world, sa, datagram, false);
   noteAnswer(world, sa, outstanding, response.path);
   settleProbes(world, sa, outstanding);

@@ -8,8 +8,12 @@ import type { Inbound } from './routine.ts';
 export interface Outstanding {
   readonly messageId: number;
   readonly exchange: number;
-  /** Bit-identical in every copy (RFC 7296 §2.1). */
-  readonly messages: readonly Uint8Array[];
+  /** Bit-identical in every copy (RFC 7296 §2.1), until it is cut into smaller fragments (RFC 7383 §2.5.2). */
+  messages: readonly Uint8Array[];
+  /** The same, cut so that no datagram has more octets; undefined where that makes no more fragments than before. */
+  readonly recut?: ((datagram: number) => readonly Uint8Array[] | undefined) | undefined;
+  /** What it was cut to since, and after how many copies. */
+  cut?: { readonly datagram: number; readonly after: number } | undefined;
   readonly firstSent: Millis;
   /** From when on the peer is silent: the first transmission, or the last change of addresses. */
   since: Millis;

@@ -13,12 +13,15 @@ import {
   sealMessage,
   writeMessage,
 } from '../wire/index.ts';
-import { messageOctets, Reassembly } from './fragments.ts';
+import { datagramSize, headersOf, learnDatagramSize, messageOctets, Reassembly } from './fragments.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { isOverTcp, type Path, pathOf } from './path.ts';
 import type { World } from './world.ts';
 
-/** Seals a message of this SA: one datagram, or as many fragments as the path needs (RFC 7383 §2.5). */
+/**
+ * Seals a message of this SA: one datagram, or as many fragments as the path needs (RFC 7383 §2.5).
+ * @param datagram octets of IP datagrams that pass, as far as is known
+ */
 export function seal(
   world: World,
   sa: IkeSa,
@@ -29,13 +32,29 @@ export function seal(
 ): Uint8Array[] {
   const header = headerOf(sa, exchange, messageId, response);
   world.message(sa, 'out', header, payloads);
-  if (isFirst(exchange)) return [writeMessage(header, payloads)];
+  return isFirst(exchange) ? [writeMessage(header, payloads)] : protect(world, sa, header, payloads, datagramSize(sa));
+}
+
+/** A request that was sealed before, once more, for a path on which smaller datagrams pass. @returns undefined where it was as small already */
+export function reseal(
+  world: World,
+  sa: IkeSa,
+  { exchange, messageId, payloads, fragments }: { exchange: number; messageId: number; payloads: readonly Payload[]; fragments: number },
+  datagram: number,
+): Uint8Array[] | undefined {
+  if (isFirst(exchange) || !sa.hasKeys || sa.state === 'dead') return undefined;
+  const messages = protect(world, sa, headerOf(sa, exchange, messageId, false), payloads, datagram);
+  // RFC 7383 §2.5.2: Total Fragments tells the new set from the old one
+  return messages.length > fragments ? messages : undefined;
+}
+
+function protect(world: World, sa: IkeSa, header: IkeHeader, payloads: readonly Payload[], datagram: number): Uint8Array[] {
   const cipher = sa.sendCipher;
   const protection = { cipher, iv: (length: number) => (cipher.ivKind === 'counter' ? sa.counterIv(length) : world.random.cbcIv(length)) };
   const whole = sealMessage(header, payloads, protection);
   // RFC 9329 §7.5: a stream needs no fragments; those of others are taken all the same
   if (isOverTcp(sa)) return [whole];
-  const room = messageOctets(sa.connection?.fragmentSize ?? DEFAULT_FRAGMENT_SIZE, isIpv6(sa.remote.ip), sa.encap);
+  const room = messageOctets(datagram, isIpv6(sa.remote.ip), sa.encap);
   const mayFragment = sa.peer.fragmentation && sa.connection?.fragmentation !== 'accept';
   const mustFragment = whole.length > room || sa.connection?.fragmentation === 'force';
   return mayFragment && mustFragment ? sealFragments(header, payloads, protection, room) : [whole];
@@ -73,6 +92,8 @@ export function open(world: World, sa: IkeSa, message: Message, fresh: boolean):
   const piece = openFragment(message, cipher);
   if (piece === undefined) return { kind: 'bad-icv' };
   if (!fresh) return { kind: 'known' };
+  // RFC 7383 §2.5.1: what the peer cuts to passes; the first of several is as large as it cuts them
+  if (last.fragment === 1 && last.total > 1) learnDatagramSize(sa, message.raw.length + headersOf(isIpv6(sa.remote.ip), sa.encap));
   sa.reassembly ??= { requests: new Reassembly(), responses: new Reassembly() };
   const [reassembly, atOnce] = message.header.flags.response
     ? [sa.reassembly.responses, sa.window.sendSize]
@@ -104,6 +125,3 @@ function headerOf(sa: IkeSa, exchange: number, messageId: number, response: bool
   const flags: HeaderFlags = { initiator: sa.originalRole === 'initiator', response, version: false };
   return { spiI: sa.spiI, spiR: sa.spiR, majorVersion: 2, minorVersion: 0, exchange, flags, messageId };
 }
-
-/** The minimum MTU of IPv6 passes nearly everywhere (RFC 7383 §2.5.1). */
-const DEFAULT_FRAGMENT_SIZE = 1280;

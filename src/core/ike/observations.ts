@@ -3,6 +3,7 @@ import { execute } from './commands.ts';
 import type { Observation } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { isBeingMade } from './exchanges/create-child-sa.ts';
+import { heedPathMtu } from './outbound.ts';
 import { isOverTcp, pathOf } from './path.ts';
 import { nextRekey } from './rekey-times.ts';
 import { endOfLife, requestChildRekey } from './requests.ts';
@@ -68,6 +69,7 @@ export function observe(world: EndpointWorld, observation: Observation): void {
     case 'stream-closed':
       return streamClosed(world, observation.local, observation.remote);
     case 'path-mtu':
+      for (const sa of [...world.ikeSas.values()]) if (sa.remote.ip === observation.remote.ip) heedPathMtu(world, sa, observation.mtu);
       return;
   }
 }

@@ -2,9 +2,10 @@ import { PeerRefused, TimedOut, TunnelwrightError } from '../bytes/errors.ts';
 import { formatAddress } from '../bytes/ip-address.ts';
 import { takeOut } from '../bytes/lists.ts';
 import { ExchangeType, NotifyType, nameOf } from '../wire/index.ts';
+import { datagramSize, learnDatagramSize, smallerThan } from './fragments.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { Outstanding } from './message-window.ts';
-import { isFirst, seal, transmit } from './messenger.ts';
+import { isFirst, reseal, seal, transmit } from './messenger.ts';
 import { isOverTcp, pathKey, samePath } from './path.ts';
 import type { Retransmission } from './policy.ts';
 import type { Inbound, Request } from './routine.ts';
@@ -59,6 +60,13 @@ function sendAtOnce(
     via: request.via,
     anywhere: request.anywhere,
     aside: request.aside,
+    recut: (datagram) =>
+      reseal(
+        world,
+        sa,
+        { exchange: request.exchange, messageId, payloads: request.payloads, fragments: outstanding.messages.length },
+        datagram,
+      ),
     probed: new Map(),
     resume: answered,
     fail: (reason) => {
@@ -89,7 +97,9 @@ export function retransmit(world: World, sa: IkeSa): void {
     }
     request.attempts++;
     // at least a millisecond on: whatever the policy says, a timer that fires leaves time to pass
-    request.nextAt = Math.min(world.now + Math.max(1, initial * base ** request.attempts), request.since + request.giveUp);
+    if (request.attempts - (request.cut?.after ?? 0) >= COPIES) cutSmaller(sa, request);
+    const copies = request.attempts - (request.cut?.after ?? 0);
+    request.nextAt = Math.min(world.now + Math.max(1, initial * base ** copies), request.since + request.giveUp);
     if (!isOverTcp(sa))
       world.notice({
         kind: 'retransmit',
@@ -101,6 +111,32 @@ export function retransmit(world: World, sa: IkeSa): void {
     sendCopies(world, sa, request);
   }
   if (sa.state !== 'dead') armRetransmission(world, sa);
+}
+
+/** RFC 7383 §2.5.2: perhaps datagrams of this size do not pass; smaller fragments are tried, and the copies of them begin anew. */
+function cutSmaller(sa: IkeSa, request: Outstanding): void {
+  if (isOverTcp(sa)) return;
+  let datagram = smallerThan(request.cut?.datagram ?? datagramSize(sa), sa);
+  for (; datagram !== undefined; datagram = smallerThan(datagram, sa)) {
+    const messages = request.recut?.(datagram);
+    if (messages === undefined) continue;
+    request.messages = messages;
+    request.cut = { datagram, after: request.attempts };
+    return;
+  }
+}
+
+/** An ICMP error says what passes on the way to `remote`. What is under way goes out again as small as that (RFC 7383 §2.5.2). */
+export function heedPathMtu(world: World, sa: IkeSa, mtu: number): void {
+  if (isOverTcp(sa) || !learnDatagramSize(sa, mtu)) return;
+  for (const request of sa.window.outstanding) {
+    const messages = request.recut?.(datagramSize(sa));
+    if (messages === undefined) continue;
+    request.messages = messages;
+    request.cut = { datagram: datagramSize(sa), after: request.attempts };
+    request.nextAt = world.now;
+  }
+  armRetransmission(world, sa);
 }
 
 /** The IKE SA is on another path: what is under way goes out there at once (RFC 4555 §3.5), and the peer has its time again to answer. */
@@ -262,6 +298,8 @@ const SUSPICIOUS = 2;
 const STREAM_DOUBT = 4;
 /** Copies that test a path before the present one is used again. */
 const TESTS = 3;
+/** Copies of one size after which a smaller one is tried: some three seconds, of the ten that a stranger has to authenticate. */
+const COPIES = 2;
 const RETRY_AFTER = 1000;
 const LONGEST_RETRY = 30_000;
 /** Together some four to seven minutes. */

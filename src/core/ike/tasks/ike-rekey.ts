@@ -197,6 +197,7 @@ function successorOf(
   Object.assign(successor.nat, sa.nat);
   successor.redirect = sa.redirect;
   successor.floated = sa.floated;
+  successor.datagram = sa.datagram;
   successor.tcp = sa.tcp;
   successor.mobike = sa.mobike;
   successor.resumption = sa.resumption && { session: sa.resumption.session, authenticatedAt: sa.resumption.authenticatedAt };

@@ -213,7 +213,7 @@ export const connection = section({
   ),
   fragment_size: key(
     integer('FragmentSize', 576, 65535, 'Octets of an IP datagram.'),
-    'Octets of the IP datagram that carries a fragment, headers included.',
+    'Octets of the IP datagram that carries a fragment, headers included. Where that brings no answer, 1280 and over IPv4 576 are tried.',
     1280,
   ),
   window_size: key(
