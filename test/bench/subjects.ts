@@ -22,6 +22,17 @@ export interface Place {
   readonly host: Host;
   readonly peer: Host;
   readonly identity: Identity;
+  /** What is measured, where it is not the usual. */
+  readonly profile?: Profile | undefined;
+}
+
+export interface Profile {
+  readonly suite?: string;
+  readonly esp?: string;
+  /** So many half-open IKE SAs bring cookies; else nothing does. */
+  readonly cookieThreshold?: number;
+  /** They may stay for minutes. */
+  readonly patient?: boolean;
 }
 
 export interface Subject {
@@ -32,22 +43,34 @@ export interface Subject {
 export const SUITE = 'aes128gcm16-prfsha256-x25519';
 export const ESP_SUITE = 'aes128gcm16';
 
-export const TUNNELWRIGHT: Subject = {
-  name: 'Tunnelwright',
-  start: (scope, { folder, host, peer, identity }) =>
-    Tunnelwright.start(scope, { folder, host, role: 'gateway', configuration: gatewayConfiguration(host, peer, identity), quiet: true }),
-};
+/** @param workers processes' threads for key exchange and signatures beside the one that does everything else */
+export const tunnelwright = (workers = 0): Subject => ({
+  name: workers === 0 ? 'Tunnelwright' : `Tunnelwright, ${workers} worker${workers === 1 ? '' : 's'}`,
+  start: (scope, place) =>
+    Tunnelwright.start(scope, {
+      folder: place.folder,
+      host: place.host,
+      role: 'gateway',
+      configuration: { ...gatewayConfiguration(place), ...(workers === 0 ? {} : { workers }) },
+      quiet: true,
+    }),
+});
 
-export const STRONGSWAN: Subject = {
-  name: 'strongSwan',
-  start: async (scope, { folder, host, peer, identity }) => {
+export const TUNNELWRIGHT = tunnelwright();
+
+/** @param root a system in a folder, whose strongSwan it is */
+export const strongswan = (root?: string): Subject => ({
+  name: root === undefined ? 'strongSwan' : 'strongSwan 6',
+  start: async (scope, place) => {
+    const { folder, host, identity, profile = {} } = place;
     await addInside(host);
     const swan = await Strongswan.start(scope, {
       folder,
       host,
-      swanctl: responderConf(host, peer, identity),
+      root,
+      swanctl: responderConf(place),
       files: swanctlFiles(identity),
-      charon: QUIET,
+      charon: { ...QUIET, ...(profile.cookieThreshold === undefined ? {} : demandsCookies(profile.cookieThreshold)), ...(profile.patient ? PATIENT : {}) },
     });
     return {
       pid: swan.pid,
@@ -56,7 +79,12 @@ export const STRONGSWAN: Subject = {
       residentOctets: async () => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${swan.pid}/status`, 'utf8'))?.[1]) * 1024,
     };
   },
-};
+});
+
+export const STRONGSWAN = strongswan();
+
+const demandsCookies = (threshold: number): Settings => ({ dos_protection: 'yes', cookie_threshold: threshold, block_threshold: 0 });
+const PATIENT: Settings = { half_open_timeout: 600 };
 
 /** An initiator's Delete may have got lost. strongSwan keeps that IKE SA for good, so after a few seconds it is told to forget what is left. */
 async function emptied(swan: Strongswan): Promise<void> {
@@ -96,17 +124,17 @@ export const QUIET: Settings = {
   filelog: {},
 };
 
-function responderConf(host: Host, peer: Host, identity: Identity): Settings {
+function responderConf({ host, peer, identity, profile }: Place): Settings {
   return {
     connections: {
       [CONNECTION]: {
         ...COMMON,
         local_addrs: host.address,
         remote_addrs: peer.address,
-        proposals: SUITE,
+        proposals: profile?.suite ?? SUITE,
         local: { ...credentials(identity), id: RIGHT_ID },
         remote: { auth: identity.auth, id: '%any' },
-        children: { any: { local_ts: host.network, remote_ts: CLIENTS, esp_proposals: ESP_SUITE } },
+        children: { any: { local_ts: host.network, remote_ts: CLIENTS, esp_proposals: profile?.esp ?? ESP_SUITE } },
       },
     },
     secrets: secrets(identity),
@@ -114,17 +142,23 @@ function responderConf(host: Host, peer: Host, identity: Identity): Settings {
 }
 
 /** The same for ours: no cookies, nobody's SA replaced, nothing that happens by time. */
-function gatewayConfiguration(host: Host, peer: Host, identity: Identity): object {
+function gatewayConfiguration({ host, peer, identity, profile }: Place): object {
   const many = 1_000_000;
   return {
     addresses: `${host.inside}/24`,
     plane: 'netstack',
-    limits: { cookie_threshold: many, half_open_per_address: many, half_open: many, ike_sas: many },
+    limits: {
+      cookie_threshold: profile?.cookieThreshold ?? many,
+      half_open_per_address: many,
+      half_open: many,
+      ike_sas: many,
+      ...(profile?.patient ? { half_open_life: '10m' } : {}),
+    },
     connections: {
       any: {
         local_addrs: host.address,
         remote_addrs: peer.address,
-        proposals: SUITE,
+        proposals: profile?.suite ?? SUITE,
         unique: 'never',
         rekey_time: '0',
         dpd_delay: '0',
@@ -134,7 +168,7 @@ function gatewayConfiguration(host: Host, peer: Host, identity: Identity): objec
           ...(identity.auth === 'psk' ? {} : { certs: identity.certificate, key: identity.key }),
         },
         remote: { auth: identity.auth },
-        children: { any: { local_ts: host.network, remote_ts: CLIENTS, esp_proposals: ESP_SUITE, rekey_time: '0' } },
+        children: { any: { local_ts: host.network, remote_ts: CLIENTS, esp_proposals: profile?.esp ?? ESP_SUITE, rekey_time: '0' } },
       },
     },
     ...(identity.auth === 'psk'
