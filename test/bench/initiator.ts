@@ -1,22 +1,26 @@
-// Begins many IKE SAs with one responder and keeps them: the core itself, with a socket and nothing else around it.
-//   initiator LOCAL REMOTE SECRET FIRST COUNT       says {"established": COUNT} when all stand, then waits for the end of its input
+// Plays many peers at once for one responder: the core itself, with a socket and nothing else around it.
+//   initiator PLAN      PLAN as JSON; says {"done": COUNT} when that is reached, then keeps what stands until the end of its input
 import { createSocket } from 'node:dgram';
 import process from 'node:process';
 import { prf, systemRandom } from '../../src/core/crypto/index.ts';
-import type { Ask, AskResult, Effect } from '../../src/core/ike/effects.ts';
+import type { Ask, AskResult, Effect, Notice } from '../../src/core/ike/effects.ts';
 import { Endpoint } from '../../src/core/ike/index.ts';
-import { AuthMethod } from '../../src/core/wire/index.ts';
+import { AuthMethod, ExchangeType } from '../../src/core/wire/index.ts';
 import { compile, configFrom, DEFAULT_LIMITS } from '../../src/product/config/index.ts';
+import type { Plan } from './plan.ts';
 
-const [local = '', remote = '', secret = '', first = '0', count = '1'] = process.argv.slice(2);
+const plan = JSON.parse(process.argv[2] ?? '') as Plan;
 const PORT = 4500;
 const MARKER = new Uint8Array(4);
-/** IKE SAs under way at once: enough to keep the responder busy, too few to overrun its socket. */
+/** Under way at once: enough to keep the responder busy, too few to overrun its socket. */
 const AT_ONCE = 64;
 
-const names = Array.from({ length: Number(count) }, (_, i) => Number(first) + i);
+const names = Array.from({ length: plan.peers }, (_, i) => plan.first + i);
 const { connections } = compile(
-  configFrom({ connections: Object.fromEntries(names.map((n) => [`n${n}`, connection(n)])), secrets: { any: { kind: 'psk', secret } } }),
+  configFrom({
+    connections: Object.fromEntries(names.map((n) => [`n${n}`, connection(n)])),
+    secrets: { any: { kind: 'psk', secret: plan.secret } },
+  }),
 );
 const endpoint = new Endpoint({
   connections,
@@ -26,18 +30,21 @@ const endpoint = new Endpoint({
   forceEncap: true,
 });
 const waiting = connections.map(({ name }) => name);
-let established = 0;
+/** CHILD_SAs that a rekeying replaces are told of as well. */
+const children = new Set<number>();
+let done = 0;
 
 const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
 socket.on('message', (data, { address, port }) => {
   if (data.length < MARKER.length || data.readUInt32BE(0) !== 0) return;
+  if (plan.what === 'cookies') return oneMore(sendFirst);
   endpoint.receive(
-    { local: { ip: local, port: PORT }, remote: { ip: address, port }, data: new Uint8Array(data.subarray(4)), encap: true },
+    { local: { ip: plan.local, port: PORT }, remote: { ip: address, port }, data: new Uint8Array(data.subarray(4)), encap: true },
     performance.now(),
   );
   drain();
 });
-socket.bind(PORT, local, () => {
+socket.bind(PORT, plan.local, () => {
   for (let i = 0; i < AT_ONCE; i++) begin();
   setInterval(() => {
     endpoint.expire(performance.now());
@@ -57,15 +64,53 @@ function drain(): void {
 }
 
 function perform(effect: Effect): void {
-  if (effect.kind === 'transmit') socket.send([MARKER, effect.datagram.data], effect.datagram.remote.port, effect.datagram.remote.ip);
+  if (effect.kind === 'transmit') transmit(effect.datagram.data, effect.datagram.remote);
   else if (effect.kind === 'ask') endpoint.answer(effect.id, answer(effect.ask), performance.now());
-  else if (effect.kind === 'notice' && effect.notice.kind === 'child-up') {
-    if (++established === names.length) process.stdout.write(`${JSON.stringify({ established })}\n`);
-    queueMicrotask(begin);
-  } else if (effect.kind === 'notice' && (effect.notice.kind === 'ike-down' || effect.notice.kind === 'failed')) {
-    process.stderr.write(`${effect.notice.error?.message ?? 'ended'}\n`);
+  else if (effect.kind === 'notice') heed(effect.notice);
+}
+
+function heed(notice: Notice): void {
+  if (notice.kind === 'ike-down' || notice.kind === 'failed') {
+    process.stderr.write(`${notice.error?.message ?? 'ended'}\n`);
     process.exit(1);
+  } else if (notice.kind === 'child-up') {
+    children.add(notice.child);
+    if (plan.what === 'rekeyings') {
+      // the first of each peer is made, not rekeyed
+      if (children.size > plan.peers) oneMore();
+      if (waiting.length > 0) queueMicrotask(begin);
+      else if (done < plan.count) queueMicrotask(() => rekey(notice.child));
+    } else oneMore(begin);
   }
+}
+
+function rekey(child: number): void {
+  endpoint.command({ kind: 'rekey-child', child }, performance.now());
+  drain();
+}
+
+function transmit(data: Uint8Array, { ip, port }: { readonly ip: string; readonly port: number }): void {
+  const auth = data[18] === ExchangeType.IKE_AUTH;
+  // nobody goes on from there, so it stays half open
+  if (plan.what === 'half-open' && auth) return oneMore(begin);
+  if (plan.what === 'cookies') {
+    first ??= data.slice();
+    return sendFirst();
+  }
+  socket.send([MARKER, data], port, ip);
+}
+
+/** One IKE_SA_INIT under ever other SPIs: nothing is computed here, so that the responder is what is measured. */
+function sendFirst(): void {
+  if (first === undefined) return;
+  const copy = first.slice();
+  new DataView(copy.buffer).setUint32(0, ++sent);
+  socket.send([MARKER, copy], PORT, plan.remote);
+}
+
+function oneMore(then: () => void = () => undefined): void {
+  if (++done === plan.count) process.stdout.write(`${JSON.stringify({ done })}\n`);
+  if (done < plan.count) queueMicrotask(then);
 }
 
 function answer(ask: Ask): AskResult {
@@ -73,25 +118,29 @@ function answer(ask: Ask): AskResult {
   if (ask.kind !== 'authenticate') return { ok: true };
   const f = prf(ask.prf)!;
   const id = ask.auth.id!;
+  const utf8 = new TextEncoder();
   // RFC 7296 §2.15.
-  const data = f.compute(f.compute(new TextEncoder().encode(secret), new TextEncoder().encode('Key Pad for IKEv2')), ask.octets(id));
+  const data = f.compute(f.compute(utf8.encode(plan.secret), utf8.encode('Key Pad for IKEv2')), ask.octets(id));
   return { ok: true, id, method: AuthMethod.SHARED_KEY_MIC, data, certificates: [] };
 }
 
 function connection(n: number): object {
   return {
-    local_addrs: local,
-    remote_addrs: remote,
+    local_addrs: plan.local,
+    remote_addrs: plan.remote,
     remote_port: PORT,
     remote_nat_port: PORT,
-    proposals: 'aes128gcm16-prfsha256-x25519',
+    proposals: plan.suite,
     local: { auth: 'psk', id: `client-${n}.example` },
     remote: { auth: 'psk' },
     dpd_delay: '0',
     nat_keepalive: '0',
     rekey_time: '0',
     children: {
-      net: { local_ts: `10.1.${n >> 8}.${n & 255}/32`, remote_ts: '10.2.0.0/24', esp_proposals: 'aes128gcm16', rekey_time: '0' },
+      net: { local_ts: `10.1.${n >> 8}.${n & 255}/32`, remote_ts: '10.2.0.0/24', esp_proposals: plan.esp, rekey_time: '0' },
     },
   };
 }
+
+let first: Uint8Array | undefined;
+let sent = 0;

@@ -2,13 +2,14 @@
 import { execFileSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import process from 'node:process';
-import { STRONGSWAN as PEER } from '../interop/support/requirements.ts';
+import { STRONGSWAN as PEER, STRONGSWAN_6, STRONGSWAN_6_ROOT } from '../interop/support/requirements.ts';
 import { measureEsp, SUITES } from './esp.ts';
+import { measureCookies, measureRekeyings } from './exchange-rate.ts';
 import { measureIkeRate } from './ike-rate.ts';
 import { type Row, row } from './measure.ts';
 import { measureMemory } from './memory.ts';
 import { benchNetstack } from './netstack.ts';
-import { STRONGSWAN, TUNNELWRIGHT } from './subjects.ts';
+import { STRONGSWAN, SUITE, strongswan, TUNNELWRIGHT, tunnelwright } from './subjects.ts';
 import { printTable } from './table.ts';
 
 interface Options {
@@ -31,8 +32,41 @@ const SECTIONS: readonly Section[] = [
     peer: true,
     async *rows({ rounds, quick }) {
       for (const auth of ['psk', 'ecdsa'] as const) {
-        for (const subject of [TUNNELWRIGHT, STRONGSWAN]) yield await measureIkeRate(subject, auth, rounds, quick ? 100 : 500);
+        for (const subject of [TUNNELWRIGHT, STRONGSWAN]) yield await measureIkeRate(subject, { auth }, rounds, quick ? 100 : 500);
       }
+    },
+  },
+  {
+    name: 'workers',
+    peer: true,
+    async *rows({ rounds, quick }) {
+      for (const auth of ['psk', 'ecdsa'] as const)
+        for (const workers of [1, 2]) yield await measureIkeRate(tunnelwright(workers), { auth }, rounds, quick ? 100 : 500);
+    },
+  },
+  {
+    name: 'ml-kem',
+    peer: true,
+    async *rows({ rounds, quick }) {
+      const missing = STRONGSWAN_6.missing();
+      if (missing !== undefined) return void process.stderr.write(`ml-kem: skipped, needs ${missing}\n`);
+      const profile = { suite: `${SUITE}-ke1_mlkem768` };
+      for (const subject of [TUNNELWRIGHT, tunnelwright(1), tunnelwright(2), strongswan(STRONGSWAN_6_ROOT)])
+        yield await measureIkeRate(subject, { auth: 'psk', profile, root: STRONGSWAN_6_ROOT }, rounds, quick ? 50 : 200);
+    },
+  },
+  {
+    name: 'rekeyings',
+    peer: true,
+    async *rows({ rounds, quick }) {
+      for (const subject of [TUNNELWRIGHT, STRONGSWAN]) yield await measureRekeyings(subject, rounds, quick ? 200 : 2000);
+    },
+  },
+  {
+    name: 'cookies',
+    peer: true,
+    async *rows({ rounds, quick }) {
+      for (const subject of [TUNNELWRIGHT, STRONGSWAN]) yield await measureCookies(subject, rounds, quick ? 2000 : 20_000);
     },
   },
   {
@@ -68,6 +102,7 @@ const SECTIONS: readonly Section[] = [
       for (const subject of [TUNNELWRIGHT, STRONGSWAN]) yield await measureMemory(subject, 1000);
       // strongSwan's ESP in user space takes minutes for so many policies.
       if (!quick) yield await measureMemory(TUNNELWRIGHT, 10_000);
+      for (const subject of [TUNNELWRIGHT, STRONGSWAN]) yield await measureMemory(subject, quick ? 1000 : 10_000, 'half-open');
     },
   },
 ];

@@ -70,7 +70,11 @@ export const strongswan = (root?: string): Subject => ({
       root,
       swanctl: responderConf(place),
       files: swanctlFiles(identity),
-      charon: { ...QUIET, ...(profile.cookieThreshold === undefined ? {} : demandsCookies(profile.cookieThreshold)), ...(profile.patient ? PATIENT : {}) },
+      charon: {
+        ...QUIET,
+        ...(profile.cookieThreshold === undefined ? {} : demandsCookies(profile.cookieThreshold)),
+        ...(profile.patient ? PATIENT : {}),
+      },
     });
     return {
       pid: swan.pid,
