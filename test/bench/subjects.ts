@@ -155,6 +155,8 @@ function gatewayConfiguration({ host, peer, identity, profile }: Place): object 
       cookie_threshold: profile?.cookieThreshold ?? many,
       half_open_per_address: many,
       half_open: many,
+      cookies: many,
+      cookies_per_address: many,
       ike_sas: many,
       ...(profile?.patient ? { half_open_life: '10m' } : {}),
     },
