@@ -208,6 +208,32 @@ describe('status', () => {
     plane: 'netstack',
     listen: ['203.0.113.7:500', '203.0.113.7:4500'],
     peers,
+    load: { ikeSas: 1, halfOpen: 3, strangers: { cookies: 0, refusals: 7, silenced: 0, unknown: 0 }, workers: null },
+  });
+
+  test('under load: what strangers get, and how the workers do', () => {
+    const flooded: StatusDocument = {
+      ...document([]),
+      load: {
+        ikeSas: 40,
+        halfOpen: 32,
+        strangers: { cookies: 1_250_431, refusals: 7, silenced: 0, unknown: 12 },
+        workers: {
+          workers: 2,
+          waiting: { trusted: 1, reachable: 4, stranger: 9 },
+          underWay: 4,
+          done: 5310,
+          refused: 6,
+          cancelled: 5,
+          crashes: 0,
+        },
+      },
+    };
+    expect(renderStatus([flooded], plain, 120)).toBe(
+      'Nobody is connected. Listening on 203.0.113.7:500, 203.0.113.7:4500.\n' +
+        'Strangers: 1 250 431 asked for a cookie, 7 refused, 12 not among the known peers, 32 half-open now\n' +
+        'Workers: 2, 5 310 done, 14 waiting, 6 put off\n',
+    );
   });
 
   test('one line a peer', () => {

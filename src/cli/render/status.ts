@@ -1,9 +1,9 @@
 import type { PeerStatus, StatusDocument } from '../../product/control/api.ts';
 import type { Paint } from '../context.ts';
 import { table, truncate, width, withoutEmpty } from './text.ts';
-import { formatAge, formatBytesShort, formatLatency } from './units.ts';
+import { formatAge, formatBytesShort, formatCount, formatLatency } from './units.ts';
 
-/** One line for each peer. */
+/** One line for each peer; under load, what is done about it. */
 export function renderStatus(documents: readonly StatusDocument[], paint: Paint, columns: number): string {
   const several = documents.length > 1;
   const lines: string[] = [];
@@ -13,9 +13,40 @@ export function renderStatus(documents: readonly StatusDocument[], paint: Paint,
     const indent = several ? '  ' : '';
     if (document.peers.length === 0) lines.push(`${indent}${nobody(document)}`);
     else lines.push(...peerLines(document, now, paint, columns - indent.length).map((line) => indent + line));
+    lines.push(...loadLines(document.load).map((line) => indent + paint.yellow(truncate(line, columns - indent.length))));
   }
   return `${lines.join('\n')}\n`;
 }
+
+/** Quiet as long as nobody floods us. */
+function loadLines({ halfOpen, strangers, workers }: StatusDocument['load']): string[] {
+  const { cookies, refusals, silenced, unknown } = strangers;
+  const lines: string[] = [];
+  if (cookies + silenced + unknown > 0) {
+    const parts = counted([
+      [cookies, 'asked for a cookie'],
+      [refusals, 'refused'],
+      [silenced, 'left unanswered'],
+      [unknown, 'not among the known peers'],
+      [halfOpen, 'half-open now'],
+    ]);
+    lines.push(`Strangers: ${parts}`);
+  }
+  if (workers !== null && workers.refused + workers.crashes > 0) {
+    const { trusted, reachable, stranger } = workers.waiting;
+    const parts = counted([
+      [workers.done, 'done'],
+      [trusted + reachable + stranger, 'waiting'],
+      [workers.refused, 'put off'],
+      [workers.crashes, 'crashed'],
+    ]);
+    lines.push(`Workers: ${formatCount(workers.workers)}, ${parts}`);
+  }
+  return lines;
+}
+
+const counted = (parts: readonly (readonly [number, string])[]): string =>
+  parts.flatMap(([count, what]) => (count > 0 ? [`${formatCount(count)} ${what}`] : [])).join(', ');
 
 function peerLines({ peers, role }: StatusDocument, now: number, paint: Paint, columns: number): string[] {
   const heads = table(

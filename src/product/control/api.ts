@@ -133,6 +133,38 @@ const peer = z.object({
   reason: z.string().nullable(),
 });
 
+const load = z.object({
+  ikeSas: number,
+  /** IKE SAs whose peer has not authenticated yet. */
+  halfOpen: number,
+  /** Datagrams that belonged to no IKE SA, since the start. */
+  strangers: z.object({
+    /** Cookies that were demanded. */
+    cookies: number,
+    /** Other answers that leave nothing behind. */
+    refusals: number,
+    /** Answers that were not sent, because there were too many. */
+    silenced: number,
+    /** From sources that are not among `known_peers`. */
+    unknown: number,
+  }),
+  /** The threads for key exchanges and signatures; null where there are none. */
+  workers: z
+    .object({
+      workers: number,
+      /** Work of peers that are proven, of those that have shown that they hear us, of the others. */
+      waiting: z.object({ trusted: number, reachable: number, stranger: number }),
+      underWay: number,
+      done: number,
+      /** Put off because there was too much. */
+      refused: number,
+      /** Not begun: nobody waited for it any more. */
+      cancelled: number,
+      crashes: number,
+    })
+    .nullable(),
+});
+
 export const statusDocument = document({
   name: z.string(),
   role: z.enum(['gateway', 'client']),
@@ -143,6 +175,7 @@ export const statusDocument = document({
   plane: z.string(),
   listen: z.array(z.string()),
   peers: z.array(peer),
+  load,
 });
 
 export const sasDocument = document({ name: z.string(), at: time, ikeSas: z.array(ikeSa) });

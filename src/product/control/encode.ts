@@ -5,8 +5,8 @@ import { AuthMethod, ConfigAttributeType, ExchangeType, nameOf } from '../../cor
 import type { ConfigurationAttribute, Identification, TrafficSelector } from '../../core/wire/payloads/types.ts';
 import { formatSelector } from '../../core/wire/text/selector.ts';
 import type { ChildCounters } from '../../host/dataplane/data-plane.ts';
-import type { IkeSaStatus } from '../../host/engine/engine.ts';
-import type { ChildSaDocument, IkeSaDocument, ProgressLine } from './api.ts';
+import type { EngineLoad, IkeSaStatus } from '../../host/engine/engine.ts';
+import type { ChildSaDocument, IkeSaDocument, ProgressLine, StatusDocument } from './api.ts';
 import { errorToBody } from './errors.ts';
 import type { TransferProgress } from './target.ts';
 
@@ -57,6 +57,15 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     splitDns: splitDnsDocument(sa.splitDns),
     vendors: [...(sa.vendors ?? [])],
     children: sa.children.map((child) => childDocument(child, toIso)),
+  };
+}
+
+export function loadDocument({ ikeSas, halfOpen, strangers, workers }: EngineLoad): StatusDocument['load'] {
+  return {
+    ikeSas,
+    halfOpen,
+    strangers: { ...strangers },
+    workers: workers === undefined ? null : { ...workers, waiting: { ...workers.waiting } },
   };
 }
 

@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import { ApiMisuse, TunnelwrightError } from '../../core/bytes/errors.ts';
 import type { Notice } from '../../core/ike/effects.ts';
 import { ROUTES, type Route, type RouteName } from './api.ts';
-import { type EventLine, ikeSaDocument, iso, isoClock, noticeLine, progressToLine } from './encode.ts';
+import { type EventLine, ikeSaDocument, iso, isoClock, loadDocument, noticeLine, progressToLine } from './encode.ts';
 import { errorToBody } from './errors.ts';
 import { PeerHistory } from './history.ts';
 import { claimSocket, releaseSocket } from './socket.ts';
@@ -115,7 +115,19 @@ export class ControlServer {
     const now = this.#target.now();
     const { plane, listen, startedAt } = this.#target.facts();
     const peers = this.#history.peers(this.#target.connections(), this.#target.ikeSas(), isoClock(now));
-    return { name, role, version: this.#version, pid: process.pid, startedAt: iso(startedAt), at: iso(now.wall), plane, listen, peers };
+    const load = loadDocument(this.#target.load());
+    return {
+      name,
+      role,
+      version: this.#version,
+      pid: process.pid,
+      startedAt: iso(startedAt),
+      at: iso(now.wall),
+      plane,
+      listen,
+      peers,
+      load,
+    };
   }
 
   #sas() {

@@ -1,6 +1,6 @@
 import type { IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
-import type { IkeSaStatus } from '../../host/engine/engine.ts';
+import type { EngineLoad, IkeSaStatus } from '../../host/engine/engine.ts';
 
 /**
  * What a running instance must be able to do so that the control socket can speak for it. Gateway and client implement it; the server
@@ -14,6 +14,7 @@ export interface ControlTarget {
   /** The configured connections, in the order of the configuration. */
   connections(): readonly Connection[];
   ikeSas(): readonly IkeSaStatus[];
+  load(): EngineLoad;
   /** The clock that the times in `ikeSas` were taken from, and the wall clock in milliseconds since 1970. */
   now(): { readonly monotonic: Millis; readonly wall: number };
   /** Every notice from now on; `at` is wall clock time. */

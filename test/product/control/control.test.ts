@@ -237,6 +237,12 @@ describe('questions', () => {
       at: '2026-01-02T03:04:05.000Z',
       plane: 'netstack',
       listen: ['203.0.113.7:500', '203.0.113.7:4500'],
+      load: {
+        ikeSas: target.sas.length,
+        halfOpen: 3,
+        strangers: { cookies: 1200, refusals: 7, silenced: 2, unknown: 40 },
+        workers: expect.objectContaining({ workers: 2, refused: 6, waiting: { trusted: 1, reachable: 4, stranger: 9 } }),
+      },
     });
     expect(peers).toEqual([
       {

@@ -97,6 +97,28 @@ export class FakeTarget implements ControlTarget {
   ikeSas() {
     return this.sas;
   }
+  load() {
+    return {
+      ikeSas: this.sas.length,
+      halfOpen: 3,
+      children: 0,
+      timers: 0,
+      asks: 0,
+      requests: 0,
+      jobs: 0,
+      fragmentOctets: 0,
+      strangers: { cookies: 1200, refusals: 7, silenced: 2, unknown: 40 },
+      workers: {
+        workers: 2,
+        waiting: { trusted: 1, reachable: 4, stranger: 9 },
+        underWay: 4,
+        done: 5310,
+        refused: 6,
+        cancelled: 5,
+        crashes: 0,
+      },
+    };
+  }
   now() {
     return { monotonic: NOW, wall: WALL };
   }
