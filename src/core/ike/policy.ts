@@ -75,6 +75,7 @@ export interface Connection {
 /** RFC 9329 §5: whether a responder lets the peer come over this transport. */
 export const takesTransport = ({ transport = 'auto' }: Connection, over: { readonly transport?: 'udp' | 'tcp' | undefined }): boolean =>
   transport === 'auto' || transport === (over.transport ?? 'udp');
+
 /** Domains in lower case, without a dot at the end; each stands for those in it as well. */
 export interface SplitDnsPolicy {
   readonly accept: 'any' | readonly string[];

@@ -36,6 +36,7 @@ const METHODS: Readonly<Record<string, (request: Request) => Promise<unknown>>> 
   reauthenticate: () => end.rekey({ ikeSa: onlyIkeSa().id, reauth: true }),
   testRekey,
   assigned: async () => onlyIkeSa().assigned,
+  names: async () => onlyIkeSa().splitDns,
   addresses: async () => [onlyIkeSa().local.ip, onlyIkeSa().remote.ip],
   redirect: ({ to = '' }) => end.redirect({ ikeSa: onlyIkeSa().id, to }),
   deleteChild: () => end.down({ child: onlyChild().id }),

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { End } from './end.ts';
 import { addInside, createNetwork, type Network } from './network.ts';
-import { type Identity, type SwanctlOptions, swanctlConf, swanctlFiles } from './profile.ts';
-import type { Scope } from './scope.ts';
+import { createIdentities, type Identity, PROPOSALS, type SwanctlOptions, swanctlConf, swanctlFiles } from './profile.ts';
+import { Scope } from './scope.ts';
 import type { Settings } from './settings.ts';
 import { Strongswan } from './strongswan.ts';
 import { type ConfigurationOptions, configuration, Tunnelwright } from './tunnelwright.ts';
@@ -30,6 +30,8 @@ export interface PairOptions {
   readonly theirs?: Partial<SwanctlOptions>;
   /** See `StrongswanOptions`. */
   readonly root?: string | undefined;
+  /** PEM files for strongSwan besides those of its identity, see `StrongswanOptions`. */
+  readonly files?: Readonly<Record<string, readonly string[]>>;
   /** Of strongSwan's charon section. */
   readonly charon?: Settings;
 }
@@ -48,7 +50,7 @@ export async function startPair(scope: Scope, options: PairOptions): Promise<Pai
     host: right,
     swanctl: swanctlConf(theirs),
     root: options.root,
-    files: swanctlFiles(theirs.identity),
+    files: { ...swanctlFiles(theirs.identity), ...options.files },
     ...(options.charon && { charon: options.charon }),
   });
   const ourConfiguration = configuration({ host: left, peer: right, identity: identities.left, ike, esp, ...options.ours });
@@ -59,4 +61,17 @@ export async function startPair(scope: Scope, options: PairOptions): Promise<Pai
     configuration: ourConfiguration,
   });
   return { network, we, peer, initiator: options.role === 'initiator' ? we : peer, configuration: ourConfiguration, folder };
+}
+
+/** A pair of its own for one scenario, with a suite and identities that most have; nothing of it stays. */
+export async function inPair(
+  options: Omit<PairOptions, 'ike' | 'esp' | 'identities'> & Partial<PairOptions>,
+  work: (pair: Pair) => Promise<void>,
+): Promise<void> {
+  const scope = new Scope();
+  try {
+    await work(await startPair(scope, { ...PROPOSALS[1]!, identities: (folder) => createIdentities(folder, 'psk'), ...options }));
+  } finally {
+    await scope.close();
+  }
 }

@@ -144,6 +144,11 @@ export class Tunnelwright implements End {
     return (await this.#call('assigned')) as readonly string[];
   }
 
+  /** Domains that the peer resolves, as far as they are heeded (RFC 8598). */
+  names(): Promise<unknown> {
+    return this.#call('names');
+  }
+
   /** Outer addresses of the IKE SA that stands: ours and the peer's. */
   async addresses(): Promise<readonly string[]> {
     return (await this.#call('addresses')) as readonly string[];
