@@ -183,6 +183,7 @@ describe('status', () => {
     bytesOut: 851_443_712,
     rttMs: 12.4,
     suite: 'aes256gcm16/pfs x25519',
+    transport: 'udp',
     rekeyAt: at(3120),
     reason: null,
   };

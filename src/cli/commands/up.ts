@@ -15,7 +15,7 @@ export interface UpFlags extends ClientFlags {
   readonly testRekey?: true;
 }
 
-const DESCRIPTION = `Connects to TARGET and stays until Ctrl-C. TARGET is a connection of the configuration, a configuration file, a host, or ike://USER@HOST.`;
+const DESCRIPTION = 'TARGET is a connection of the configuration, a file, a host, or ike://USER@HOST.';
 
 export function registerUp(shell: Shell): void {
   addCommand<UpFlags>(
@@ -33,6 +33,7 @@ export function registerUp(shell: Shell): void {
         .option('--esp <proposals>', 'for instance aes256gcm16-x25519')
         .option('--only <networks>', 'through the tunnel only 10.0.0.0/8,…')
         .option('--legacy', 'permit algorithms that can be broken')
+        .option('--tcp', 'over TCP at once, where it is known that UDP is blocked')
         .option('--plane <plane>', 'auto or netstack')
         .option('--mtu <octets>', 'largest packet inside the tunnel')
         .option('--share <folder>', 'let the other end get files from here')
@@ -103,6 +104,16 @@ async function holderOf({ context, flags }: Invocation<UpFlags>, target: string)
 
 /** With settings of its own, `up` is about a connection that no other instance knows. */
 const hasOwnSettings = (flags: UpFlags & { readonly config?: string }): boolean =>
-  [flags.config, flags.pskFile, flags.cert, flags.ca, flags.ike, flags.esp, flags.only, flags.id, flags.remoteId, flags.name].some(
-    (flag) => flag !== undefined,
-  );
+  [
+    flags.config,
+    flags.pskFile,
+    flags.cert,
+    flags.ca,
+    flags.ike,
+    flags.esp,
+    flags.only,
+    flags.id,
+    flags.remoteId,
+    flags.tcp,
+    flags.name,
+  ].some((flag) => flag !== undefined);

@@ -54,13 +54,21 @@ function describe(event: EventLine, paint: Paint, verbose: number, name: string 
     }
     case 'ike-down': {
       // The new one goes on in its place.
-      if ((event.reason === 'rekeyed' || event.reason === 'authenticated anew') && verbose < 1) return undefined;
+      if (REPLACED.has(text(event.reason)) && verbose < 1) return undefined;
       const why = messageOf(event.error);
       // A goodbye is no failure.
       const calm = why === '' || (event.error as { code?: unknown }).code === 'CLOSED_BY_PEER';
       const mark = calm ? paint.red('down') : `${paint.red('✗')}   `;
       return `${mark}  ${name ?? text(event.connection)}  ${sa}  ${why || text(event.reason)}${verbose > 0 ? hintOf(event.error) : ''}`;
     }
+    case 'trying-tcp':
+      return `tcp   ${text(event.connection)}  ${sa}  UDP gets no answer; TCP ${text(event.remote)} is tried beside it`;
+    case 'transport-chosen':
+      return event.transport === 'tcp'
+        ? `tcp   ${text(event.connection)}  #${text(event.to)}  over TCP, since UDP gets no answer`
+        : `udp   ${text(event.connection)}  #${text(event.to)}  UDP was answered after all`;
+    case 'stream':
+      return `tcp   ${name ?? text(event.connection)}  ${sa}  ${text(event.remote)}  ${event.change === 'lost' ? 'the TCP connection is gone; the tunnel waits for another one' : 'connected again'}`;
     case 'moved':
       return `moved  ${text(event.connection)}  ${sa}  ${text(event.local)} ⇄ ${text(event.remote)}  ${text(event.why)}`;
     case 'not-resumed':
@@ -111,3 +119,10 @@ const hintOf = (error: unknown): string => {
 };
 
 const text = (value: unknown): string => (typeof value === 'string' || typeof value === 'number' ? String(value) : '');
+
+const REPLACED: ReadonlySet<string> = new Set([
+  'rekeyed',
+  'authenticated anew',
+  'the other transport was answered',
+  'the other transport goes on alone',
+]);

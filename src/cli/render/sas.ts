@@ -35,6 +35,7 @@ function ikeSaLines(sa: IkeSaDocument, now: number, paint: Paint, columns: numbe
     rekey(sa.rekeyAt, now),
     sa.reauthAt === null ? '' : `reauth in ${formatDuration(Date.parse(sa.reauthAt) - now)}`,
     `${sa.local} ⇄ ${sa.remote}${nat === '' ? '' : ` (NAT: ${nat})`}`,
+    sa.transport === 'udp' ? '' : `over TCP${sa.transportReason === null ? '' : `: ${sa.transportReason}`}`,
   );
   const features = [
     sa.vendors.length === 0 ? '' : `peer ${sa.vendors.join(', ')}`,

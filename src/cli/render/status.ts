@@ -81,6 +81,7 @@ function detailsOf(peer: PeerStatus, role: StatusDocument['role'], now: number):
     `↓${formatBytesShort(down)} ↑${formatBytesShort(up)}`,
     peer.rttMs === null ? '' : `rtt ${formatLatency(peer.rttMs).replace(' ', '')}`,
     (peer.suite ?? '').replace(/\/.*/, ''),
+    peer.transport === 'tcp' ? 'over TCP' : '',
     peer.rekeyAt === null ? '' : `rekey ${formatAge(Date.parse(peer.rekeyAt) - now)}`,
   ];
 }

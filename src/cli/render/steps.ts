@@ -31,6 +31,10 @@ export class Steps {
         return this.#heeded(event);
       case 'retransmit':
         return this.#remark(`no answer to ${text(event.exchange)} yet, asked again (${number(event.attempt)})`);
+      case 'trying-tcp':
+        return this.#remark(`UDP gets no answer; TCP ${text(event.remote)} is tried beside it`);
+      case 'transport-chosen':
+        return this.#remark(event.transport === 'tcp' ? 'over TCP, since UDP gets no answer' : 'UDP was answered after all');
       case 'rekey-tested':
         return this.#tested(event);
       case 'failed':
@@ -66,6 +70,8 @@ export class Steps {
   }
 
   #nat(event: EventLine): string | undefined {
+    // a stream passes every NAT as it is (RFC 9329 §6.5)
+    if (event.transport === 'tcp') return event.ours === true ? this.#remark('NAT on our side, which TCP passes') : undefined;
     // a peer that must encapsulate claims a NAT on its side, so only ours is certain
     if (event.ours === true) return this.#remark('NAT on our side, moving to UDP encapsulation');
     if (event.forced === true) return this.#remark('UDP encapsulation is forced, moving to the NAT port');

@@ -376,6 +376,8 @@ export type Notice =
       readonly ours: boolean;
       readonly theirs: boolean;
       readonly forced: boolean;
+      /** UDP unless it says otherwise. */
+      readonly transport?: Transport;
       /** The NAT in front of us gave us another mapping than before (RFC 4555 §3.8). */
       readonly remapped?: boolean;
     }

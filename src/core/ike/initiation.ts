@@ -62,7 +62,9 @@ export function begin(
   world.add(sa);
   if (beside) sa.redirect = beside.redirect;
   else if (detour) setOut(world, detour, sa);
-  watchForAnswer(world, sa, connection, (over) => begin(world, connection, over, policies, { detour, of, whole: true, beside: sa }));
+  watchForAnswer(world, sa, connection, beside, (over) =>
+    begin(world, connection, over, policies, { detour, of, whole: true, beside: sa }),
+  );
   const [first, ...others] = policies;
   sa.firstChild = first?.name;
   sa.running++;

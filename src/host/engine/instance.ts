@@ -1,4 +1,4 @@
-import { type Address, ApiMisuse, DataPlaneError, formatAddress, formatIp, PeerRefused, TimedOut } from '../../core/bytes/index.ts';
+import { ApiMisuse, DataPlaneError, formatAddress, formatIp, PeerRefused, TimedOut } from '../../core/bytes/index.ts';
 import type { ChildSaInfo, IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
 import { Endpoint } from '../../core/ike/endpoint.ts';
 import type { Connection, EndpointLimits, RedirectPolicy } from '../../core/ike/policy.ts';
@@ -8,7 +8,7 @@ import type { Backend, DataPlane, DataPlaneOptions } from '../dataplane/data-pla
 import type { Platform } from '../platform/platform.ts';
 import type { Authorise, Credentials } from './asks.ts';
 import { isBeginning, isUp } from './books.ts';
-import { Engine, type EngineLoad, type IkeSaStatus } from './engine.ts';
+import { Engine, type EngineLoad, type EngineSockets, type IkeSaStatus } from './engine.ts';
 import type { Unsubscribe } from './events.ts';
 import type { Lookup } from './gateway-names.ts';
 import { type InnerDns, placeOf, resolveInside, resolveOutside } from './inner-dns.ts';
@@ -142,7 +142,11 @@ export class Instance<Plane extends DataPlane = DataPlane> {
   }
 
   facts(): { readonly plane: string; readonly listen: readonly string[]; readonly startedAt: number } {
-    const listen = this.engine.sockets.flatMap(({ ike, nat }) => [...(ike ? [formatAddress(ike)] : []), formatAddress(nat)]);
+    const listen = this.engine.sockets.flatMap(({ ike, nat, tcp }) => [
+      ...(ike ? [formatAddress(ike)] : []),
+      formatAddress(nat),
+      ...(tcp ? [`${formatAddress(tcp)}/tcp`] : []),
+    ]);
     return { plane: this.engine.plane.backend, listen, startedAt: this.#startedAt };
   }
 
@@ -293,7 +297,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
   }
 
   /** Where IKE is heard, for whoever has to be told which port was chosen. */
-  get sockets(): readonly { readonly ike: Address | undefined; readonly nat: Address }[] {
+  get sockets(): readonly EngineSockets[] {
     return this.engine.sockets;
   }
 
@@ -338,8 +342,9 @@ export class Instance<Plane extends DataPlane = DataPlane> {
       return await until(
         this.engine.events,
         (notice) => {
-          // another gateway (RFC 5685), or a ticket that was not taken (RFC 5723): another IKE SA
-          if ((notice?.kind === 'redirected' || notice?.kind === 'not-resumed') && notice.ikeSa === ikeSa) ikeSa = notice.to ?? ikeSa;
+          // another gateway (RFC 5685), a ticket that was not taken (RFC 5723), TCP in the place of UDP (RFC 9329): another IKE SA
+          const followed = notice?.kind === 'redirected' || notice?.kind === 'not-resumed' || notice?.kind === 'transport-chosen';
+          if (followed && notice.ikeSa === ikeSa) ikeSa = notice.to ?? ikeSa;
           return this.#judge(name, child, ikeSa!, notice);
         },
         signal,

@@ -44,8 +44,10 @@ export async function createClient(options: ClientOptions): Promise<Client> {
   const { options: instance, warnings } = await prepareInstance(options, 'client', options.needed);
   const client = new Client(await Instance.openEngine(instance), instance, warnings);
   // Sockets are opened where a peer is dialled; ports that are taken or forbidden do not matter to who begins.
+  // Nobody calls a client, so it takes no streams.
   const { addresses, ports, fallback = true } = options.config.listen;
-  await client.listenOn({ addresses: addresses.filter((address) => address !== '%any'), ports, fallback });
+  const { ike, nat } = ports;
+  await client.listenOn({ addresses: addresses.filter((address) => address !== '%any'), ports: { ike, nat }, fallback });
   return client;
 }
 

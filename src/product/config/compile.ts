@@ -155,9 +155,10 @@ function compileRedirect({ redirect }: Settings): RedirectPolicy | undefined {
 }
 
 function compileListen({ listen = {} }: Settings): ListenSettings {
+  const nat = listen.nat_port ?? DEFAULTS.natPort;
   return {
     addresses: listen.addresses ?? ['%any'],
-    ports: { ike: listen.port ?? DEFAULTS.ikePort, nat: listen.nat_port ?? DEFAULTS.natPort },
+    ports: { ike: listen.port ?? DEFAULTS.ikePort, nat, tcp: listen.tcp === false ? undefined : (listen.tcp_port ?? nat) },
     fallback: listen.fallback,
   };
 }

@@ -46,7 +46,8 @@ export interface CompiledConnection extends Connection {
 export interface ListenSettings {
   /** Literals and `%any`. */
   readonly addresses: readonly string[];
-  readonly ports: { readonly ike: number; readonly nat: number };
+  /** `tcp`: where a gateway takes streams; undefined: nowhere. */
+  readonly ports: { readonly ike: number; readonly nat: number; readonly tcp: number | undefined };
   /** Take other ports when these cannot be had. Undefined: as the role has it. */
   readonly fallback: boolean | undefined;
 }

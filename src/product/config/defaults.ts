@@ -18,6 +18,8 @@ export const DEFAULTS = {
   replayWindow: 1024,
   ikePort: 500,
   natPort: 4500,
+  /** Three copies in most cases: a path that loses one or two is none without UDP. */
+  tcpAfter: 5000,
   transferPort: 9467,
   /** RFC 5685 §7. */
   maxRedirects: 5,

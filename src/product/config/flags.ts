@@ -17,6 +17,7 @@ export interface ConnectionFlags {
   readonly only?: string | undefined;
   readonly legacy?: boolean | undefined;
   readonly encap?: boolean | undefined;
+  readonly tcp?: boolean | undefined;
   readonly plane?: string | undefined;
   readonly mtu?: string | undefined;
 }
@@ -33,6 +34,7 @@ export interface ServeFlags extends Omit<ClientFlags, 'only'> {
   readonly address?: readonly string[] | undefined;
   readonly port?: string | undefined;
   readonly natPort?: string | undefined;
+  readonly tcpPort?: string | undefined;
   readonly pool?: readonly string[] | undefined;
   /** Networks that lie behind the gateway. */
   readonly net?: string | undefined;
@@ -158,6 +160,7 @@ function applyConnection(overlay: Overlay, at: Path, children: readonly string[]
   put(['proposals'], flags.ike, '--ike');
   put(['legacy'], flags.legacy, '--legacy');
   put(['encap'], flags.encap, '--encap');
+  put(['transport'], flags.tcp === true ? 'tcp' : undefined, '--tcp');
   for (const child of children) {
     put(['children', child, 'esp_proposals'], flags.esp, '--esp');
     put(['children', child, 'remote_ts'], flags.only, '--only');
@@ -178,6 +181,7 @@ function applyServe(overlay: Overlay, flags: ServeFlags): void {
   put(['listen', 'port'], flags.port, '--port');
   // a port of one's own choice serves for everything, unless another one is named for NAT traversal
   put(['listen', 'nat_port'], flags.natPort ?? flags.port, flags.natPort === undefined ? '--port' : '--nat-port');
+  put(['listen', 'tcp_port'], flags.tcpPort, '--tcp-port');
   put(['transfer', 'share'], flags.share, '--share');
   put(['transfer', 'inbox'], flags.inbox, '--inbox');
 }

@@ -63,6 +63,10 @@ const ikeSa = z.object({
   localAuth: z.string(),
   remoteAuth: z.string(),
   nat: z.object({ ours: z.boolean(), theirs: z.boolean() }),
+  /** What carries IKE and ESP (RFC 9329). */
+  transport: z.enum(['udp', 'tcp']),
+  /** Why it is TCP; null over UDP, and where the peer has chosen. */
+  transportReason: z.string().nullable(),
   suite: z.string(),
   fragmentation: z.boolean(),
   /** The id of the post-quantum pre-shared key in its keys (RFC 8784). */
@@ -128,6 +132,8 @@ const peer = z.object({
   /** Of the last exchange that needed no copy. */
   rttMs: number.nullable(),
   suite: z.string().nullable(),
+  /** What carries it; null while it is down. */
+  transport: z.enum(['udp', 'tcp']).nullable(),
   rekeyAt: maybeTime,
   /** Why it is down. */
   reason: z.string().nullable(),

@@ -35,6 +35,8 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     localAuth: sa.localAuth,
     remoteAuth: printable(sa.remoteAuth),
     nat: { ours: sa.natOurs, theirs: sa.natTheirs },
+    transport: sa.transport ?? 'udp',
+    transportReason: sa.transportReason || null,
     suite: sa.suite,
     fragmentation: sa.fragmentation,
     ppk: sa.ppk ?? null,
@@ -122,6 +124,9 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
     case 'failed':
     case 'rekey-tested':
       return line({ ...rest, error: notice.error === undefined ? undefined : errorToBody(notice.error) });
+    case 'trying-tcp':
+    case 'stream':
+      return line({ ...rest, remote: formatAddress(notice.remote) });
     case 'moved':
       return line({ ...rest, local: formatAddress(notice.local), remote: formatAddress(notice.remote) });
     case 'addresses':
@@ -152,6 +157,7 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
     case 'nat':
     case 'redirected':
     case 'not-resumed':
+    case 'transport-chosen':
       return line(rest);
     // What is not known to be harmless stays inside: keys are notices too.
     default:

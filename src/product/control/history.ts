@@ -99,6 +99,7 @@ export class PeerHistory {
       bytesOut: sum((child) => child.counters?.outbound.bytes),
       rttMs: roundTrip(this.#rtt.get(sa.id)),
       suite: children[0]?.suite ?? (up ? sa.suite : null),
+      transport: up ? (sa.transport ?? 'udp') : null,
       rekeyAt: rekeyAt === undefined ? null : toIso(rekeyAt),
       reason: null,
     };
@@ -136,6 +137,7 @@ const absent = (connection: string, id: string | null, since: string | null, rea
   bytesOut: 0,
   rttMs: null,
   suite: null,
+  transport: null,
   rekeyAt: null,
   reason,
 });

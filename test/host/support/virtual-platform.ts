@@ -6,11 +6,17 @@ import type { Host } from '../../../src/testing/host.ts';
 import type { Internet } from '../../../src/testing/internet.ts';
 import type { Packet } from '../../../src/testing/network.ts';
 import { scriptedRandom } from '../../../src/testing/seeded.ts';
+import { SimulatedTcp } from '../../../src/testing/streams.ts';
 import type { VirtualClock } from '../../../src/testing/virtual-clock.ts';
 
 /** A machine for the engine inside the simulated internet: its time, its sockets, its luck. */
 export function virtualPlatform(internet: Internet, host: Host, seed: number | string = 1): Platform {
-  return { clock: engineClock(internet.clock), udp: hostUdp(host), random: scriptedRandom(seed) };
+  return {
+    clock: engineClock(internet.clock),
+    udp: hostUdp(host),
+    tcp: new SimulatedTcp(host, internet.clock).asNetwork(),
+    random: scriptedRandom(seed),
+  };
 }
 
 export function engineClock(clock: VirtualClock): Clock {

@@ -26,7 +26,7 @@ describe('defaults', () => {
     expect(rest).toMatchObject({
       name: undefined,
       limits: { cookieThreshold: 32, halfOpenPerAddress: 5, halfOpenLife: 10_000 },
-      listen: { addresses: ['%any'], ports: { ike: 500, nat: 4500 }, fallback: undefined },
+      listen: { addresses: ['%any'], ports: { ike: 500, nat: 4500, tcp: 4500 }, fallback: undefined },
       plane: 'auto',
       mtu: undefined,
       addresses: [],
@@ -59,6 +59,9 @@ describe('defaults', () => {
       liveness: { delay: 30_000 },
       retransmission: { initial: 1000, base: 1.8, giveUp: 165_000, responderGiveUp: 300_000 },
       natKeepalive: 20_000,
+      transport: 'auto',
+      remoteTcpPort: 4500,
+      tcpAfter: 5000,
       natKeepaliveMost: 110_000,
       unique: 'replace',
       mobike: true,

@@ -255,6 +255,7 @@ describe('questions', () => {
         bytesOut: 851_443_712,
         rttMs: 12.3,
         suite: 'aes256gcm16/pfs x25519',
+        transport: 'udp',
         rekeyAt: '2026-01-02T03:56:05.000Z',
         reason: null,
       },

@@ -40,7 +40,8 @@ describe('a gateway', () => {
     expect([it.name, it.role, it.facts().plane, it.facts().listen]).toEqual(['gateway', 'gateway', 'netstack', []]);
     await it.listen();
     const [sockets] = it.sockets;
-    expect(it.facts().listen).toEqual([`127.0.0.1:${sockets!.ike!.port}`, `127.0.0.1:${sockets!.nat.port}`]);
+    const [ike, nat, tcp] = [sockets!.ike!.port, sockets!.nat.port, sockets!.tcp!.port];
+    expect(it.facts().listen).toEqual([`127.0.0.1:${ike}`, `127.0.0.1:${nat}`, `127.0.0.1:${tcp}/tcp`]);
     expect(it.connections().map(({ name }) => name)).toEqual(['clients']);
     expect(it.ikeSas()).toEqual([]);
     const before = Date.now();

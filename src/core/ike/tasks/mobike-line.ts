@@ -3,7 +3,7 @@ import { type Address, sameAddress } from '../../bytes/ip-address.ts';
 import type { ChildSaSpec } from '../effects.ts';
 import type { IkeSa, Job } from '../ike-sa.ts';
 import { sendAgain } from '../outbound.ts';
-import { isOverTcp, type Path, pathOf, samePath } from '../path.ts';
+import { isOverTcp, overTransport, type Path, pathOf, samePath } from '../path.ts';
 import type { World } from '../world.ts';
 import { espInUdp, type NatSeen } from './nat-detection.ts';
 
@@ -67,7 +67,7 @@ export function noteNat(world: World, sa: IkeSa, nat: NatSeen | undefined): bool
   const { ours, theirs } = nat;
   const news = sa.nat.ours !== ours || sa.nat.theirs !== theirs;
   for (const one of lineOf(sa)) Object.assign(one.nat, { ours, theirs });
-  if (news) world.notice({ kind: 'nat', ikeSa: sa.id, ours, theirs, forced: sa.nat.forced });
+  if (news) world.notice({ kind: 'nat', ikeSa: sa.id, ours, theirs, forced: sa.nat.forced, ...overTransport(sa.transport) });
   return news;
 }
 

@@ -4,7 +4,7 @@ import { sha1 } from '../../crypto/index.ts';
 import { NotifyType, type Payload } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { findAll, notify } from '../notifies.ts';
-import { isOverTcp, type Path } from '../path.ts';
+import { isOverTcp, overTransport, type Path } from '../path.ts';
 import type { World } from '../world.ts';
 
 /** RFC 7296 §2.23: SHA-1(SPIi | SPIr | address | port), port in network byte order. */
@@ -31,7 +31,14 @@ export function detectNat(world: World, sa: IkeSa, payloads: readonly Payload[])
   if (seen === undefined) return;
   sa.nat.ours = seen.ours;
   sa.nat.theirs = seen.theirs;
-  world.notice({ kind: 'nat', ikeSa: sa.id, ours: sa.nat.ours, theirs: sa.nat.theirs, forced: sa.nat.forced });
+  world.notice({
+    kind: 'nat',
+    ikeSa: sa.id,
+    ours: sa.nat.ours,
+    theirs: sa.nat.theirs,
+    forced: sa.nat.forced,
+    ...overTransport(sa.transport),
+  });
 }
 
 /** What the hashes of a later message say of the path it came over; undefined when there are none. */

@@ -9,12 +9,21 @@ import { openAgain, tcpAfter } from './tcp-streams.ts';
 /**
  * RFC 9329 §5.1: UDP first. Where it gets no answer, the same begins over TCP with an IKE SA of its own, while the first goes on asking;
  * the one that is answered stays.
+ * @param beside the one that asks for the same over UDP
  * @param startOver begins the same over TCP
  */
-export function watchForAnswer(world: World, sa: IkeSa, connection: Connection, startOver: (path: Path) => IkeSa): void {
+export function watchForAnswer(
+  world: World,
+  sa: IkeSa,
+  connection: Connection,
+  beside: IkeSa | undefined,
+  startOver: (path: Path) => IkeSa,
+): void {
   const { transport } = connection;
   if (transport !== 'auto' && transport !== 'tcp') return;
   sa.tcp ??= newTcpLine(true, transport === 'tcp' ? 'the configuration says so' : 'UDP got no answer');
+  sa.tcp.rival = beside;
+  if (beside?.tcp) beside.tcp.rival = sa;
   if (transport === 'tcp' || isOverTcp(sa)) return;
   sa.tcp.startOver = () => startOver(tcpPathTo(connection, sa.local.ip, sa.remote.ip));
   world.arm(sa.timers.stream, world.now + tcpAfter(connection));
@@ -29,8 +38,6 @@ export function transportDue(world: World, sa: IkeSa): void {
   if (sa.window.size === 0) return world.arm(sa.timers.stream, world.now + tcpAfter(connection));
   const other = tcp.startOver();
   tcp.startOver = undefined;
-  tcp.rival = other;
-  if (other.tcp) other.tcp.rival = sa;
   world.notice({ kind: 'trying-tcp', ikeSa: sa.id, connection: connection.name, remote: other.remote, to: other.id });
 }
 
@@ -38,7 +45,7 @@ export function transportDue(world: World, sa: IkeSa): void {
 export function decideTransport(world: World, sa: IkeSa): void {
   world.clear(sa.timers.stream);
   const rival = takeRival(sa);
-  if (rival !== undefined) replace(world, rival, sa, isOverTcp(sa) ? 'UDP got no answer, TCP did' : 'UDP was answered after all');
+  if (rival !== undefined) replace(world, rival, sa, OUTDONE);
 }
 
 /**
@@ -49,12 +56,12 @@ export function yieldsTo(world: World, sa: IkeSa, error: unknown): boolean {
   const rival = takeRival(sa);
   if (rival === undefined || !rival.is('connecting')) return false;
   if (!(error instanceof TunnelwrightError) || !isSilence(error)) {
-    world.kill(rival, 'the other transport was answered');
+    world.kill(rival, OUTDONE);
     return false;
   }
   if (rival.tcp) rival.tcp.failure = error;
   sa.running--;
-  replace(world, sa, rival, error.message);
+  replace(world, sa, rival, OUTLASTED);
   return true;
 }
 
@@ -102,6 +109,9 @@ export function endRival(world: World, sa: IkeSa): void {
 }
 
 const isSilence = ({ code }: TunnelwrightError): boolean => SILENT.has(code);
+
+const OUTLASTED = 'the other transport goes on alone';
+const OUTDONE = 'the other transport was answered';
 
 const SILENT: ReadonlySet<string> = new Set([
   'PEER_SILENT',

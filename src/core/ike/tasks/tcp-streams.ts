@@ -16,7 +16,7 @@ import { tcpPathTo } from './tcp-state.ts';
 /** Opens the stream of an IKE SA that is about to begin (RFC 9329 §6.1). Throws what kept it from opening. */
 export function* openFirstStream(world: World, sa: IkeSa, connection: Connection): Routine<void> {
   const path = tcpPathTo(connection, sa.local.ip, sa.remote.ip);
-  const opened = yield* connect(path.local.ip, path.remote);
+  const opened = yield* connect(path.local.ip, path.remote, timeLeft(world, sa, connection));
   if (!opened.ok) throw opened.error;
   world.moveIke(sa, { ...path, local: opened.local });
 }
@@ -163,14 +163,20 @@ export function settleProbes(world: World, { heir }: IkeSa, request: Outstanding
   if (!isOverTcp(heir) && [...request.probed.values()].some(isOverTcp)) closeLeft(world, heir);
 }
 
-/** How long UDP may stay without an answer. §5.1: it is asked at least twice. */
-export const tcpAfter = ({ tcpAfter: after = TCP_AFTER, retransmission }: Connection): Millis =>
-  Math.max(after, retransmission.initial + 1);
+/** How long UDP may stay without an answer. §5.1: it is asked at least twice, and TCP has its time before the peer is given up. */
+export const tcpAfter = ({ tcpAfter: after = TCP_AFTER, retransmission: { initial, giveUp } }: Connection): Millis =>
+  Math.max(Math.min(after, giveUp / 2), initial + 1);
 
-const connect = (localIp: string, remote: Address) =>
-  ask<'connect'>({ kind: 'connect', localIp, remote, within: CONNECT_WITHIN }, CONNECT_WITHIN + 1000);
+/** Of what it may take to reach a peer: UDP has used some of it. */
+const timeLeft = (world: World, sa: IkeSa, { retransmission }: Connection): Millis =>
+  Math.min(CONNECT_WITHIN, Math.max(LEAST_WITHIN, retransmission.giveUp - (world.now - (sa.tcp?.rival ?? sa).bornAt)));
+
+const connect = (localIp: string, remote: Address, within = CONNECT_WITHIN) =>
+  ask<'connect'>({ kind: 'connect', localIp, remote, within }, within + 1000);
 
 const TCP_AFTER: Millis = 5000;
 const CONNECT_WITHIN: Millis = 10_000;
+/** To be worth a try. */
+const LEAST_WITHIN: Millis = 1000;
 const FIRST_RETRY: Millis = 1000;
 const LONGEST_RETRY: Millis = 30_000;

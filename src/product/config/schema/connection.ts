@@ -166,6 +166,13 @@ export const connection = section({
   remote_addrs: key(peerAddresses, 'Addresses of the peer. To connect, the first that is a name or an address is dialled.', '%any'),
   remote_port: key(port, 'UDP port of the peer.', 500),
   remote_nat_port: key(port, 'UDP port of the peer once a NAT was found.', 4500),
+  transport: key(
+    z.enum(['auto', 'udp', 'tcp']),
+    'auto: UDP, and TCP where UDP gets no answer, for as long as it gets none (RFC 9329). udp, tcp: that alone, also for who calls us.',
+    'auto',
+  ),
+  remote_tcp_port: key(port, 'TCP port of the peer.', 'remote_nat_port'),
+  tcp_after: key(duration, 'How long UDP may stay without an answer before TCP is tried beside it.', '5s'),
   proposals: key(
     proposalList,
     'Algorithms of the IKE SA. ke1_ to ke7_ before a method are further key exchanges (RFC 9370); ke1_none makes one optional.',
