@@ -441,7 +441,9 @@ describe('what goes wrong ends in one sentence, its fix and its exit code', () =
     expect(await failing()).toMatchObject({
       code: 6,
       out: expect.stringContaining('asked again (1)'),
-      err: expect.stringMatching(/^✗ home: 127\.0\.0\.1:9 did not answer IKE_SA_INIT for 2 s {3}exit 6\n {2}fix /),
+      err: expect.stringMatching(
+        /^✗ home: 127\.0\.0\.1:9 did not answer IKE_SA_INIT for 2 s; over TCP: 127\.0\.0\.1:9 does not take TCP connections {3}exit 6\n {2}fix /,
+      ),
     });
   });
 

@@ -1,7 +1,7 @@
 import type { EventLine } from '../../product/control/index.ts';
 import type { Paint } from '../context.ts';
 import type { Output } from '../output.ts';
-import { rekeyTested } from './steps.ts';
+import { rekeyTested, transportChosen } from './steps.ts';
 import { wrap } from './text.ts';
 import { formatBytes, formatLatency } from './units.ts';
 
@@ -64,9 +64,7 @@ function describe(event: EventLine, paint: Paint, verbose: number, name: string 
     case 'trying-tcp':
       return `tcp   ${text(event.connection)}  ${sa}  UDP gets no answer; TCP ${text(event.remote)} is tried beside it`;
     case 'transport-chosen':
-      return event.transport === 'tcp'
-        ? `tcp   ${text(event.connection)}  #${text(event.to)}  over TCP, since UDP gets no answer`
-        : `udp   ${text(event.connection)}  #${text(event.to)}  UDP was answered after all`;
+      return `${text(event.transport)}   ${text(event.connection)}  #${text(event.to)}  ${transportChosen(event)}`;
     case 'stream':
       return `tcp   ${name ?? text(event.connection)}  ${sa}  ${text(event.remote)}  ${event.change === 'lost' ? 'the TCP connection is gone; the tunnel waits for another one' : 'connected again'}`;
     case 'moved':

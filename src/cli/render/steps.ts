@@ -34,7 +34,7 @@ export class Steps {
       case 'trying-tcp':
         return this.#remark(`UDP gets no answer; TCP ${text(event.remote)} is tried beside it`);
       case 'transport-chosen':
-        return this.#remark(event.transport === 'tcp' ? 'over TCP, since UDP gets no answer' : 'UDP was answered after all');
+        return this.#remark(transportChosen(event));
       case 'rekey-tested':
         return this.#tested(event);
       case 'failed':
@@ -99,6 +99,14 @@ export class Steps {
   #remark(sentence: string): string {
     return `  ${this.#paint.dim('·')} ${wrap(sentence, this.#columns - 4, '    ')}`;
   }
+}
+
+/** One sentence for which of two transports goes on (RFC 9329 §5.1). */
+export function transportChosen(event: EventLine): string {
+  const tcp = event.transport === 'tcp';
+  if (typeof event.failure === 'string')
+    return tcp ? `UDP is given up, TCP goes on: ${event.failure}` : `UDP goes on alone: ${event.failure}`;
+  return tcp ? 'over TCP, since UDP gets no answer' : 'UDP was answered after all';
 }
 
 /** One sentence for what came of a rekeying that was only tried, and the fix where it failed. */

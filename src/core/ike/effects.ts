@@ -437,12 +437,14 @@ export type Notice =
       readonly remote: Address;
       readonly to: number;
     }
-  /** One of the two was answered; the other one ends. */
+  /** One of the two was answered, or is the only one that may still be; the other one ends. */
   | {
       readonly kind: 'transport-chosen';
       readonly ikeSa: number;
       readonly connection: string | undefined;
       readonly transport: Transport;
+      /** Undefined: it was answered. Else why the other one is given up, while this one is not answered yet. */
+      readonly failure: string | undefined;
       readonly to: number;
     }
   /** The stream of an IKE SA that stands is gone; `opened`: there is a new one. */

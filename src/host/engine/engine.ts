@@ -119,6 +119,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       {
         onIke: (datagram) => this.#onDatagram(datagram),
         onEsp: (packet, local, ip, port, transport) => this.#plane?.receive?.(packet, local, ip, port, transport) !== false,
+        onFailure: (what, error) => this.#fail(undefined, what, error),
         onStreamClosed: (local, remote) => this.#onObservation({ kind: 'stream-closed', local, remote }),
       },
       {

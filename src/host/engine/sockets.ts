@@ -25,6 +25,8 @@ export interface Ports {
   readonly nat: number;
   /** TCP; undefined: no streams are taken. */
   readonly tcp?: number | undefined;
+  /** Somebody asked for it: do not go on without. */
+  readonly tcpNeeded?: boolean | undefined;
 }
 
 export interface SocketSinks {
@@ -32,6 +34,8 @@ export interface SocketSinks {
   onIke(datagram: Datagram): boolean;
   onEsp(packet: Uint8Array, local: Address, ip: string, port: number, transport?: 'tcp'): boolean;
   onStreamClosed(local: Address, remote: Address): void;
+  /** Something that we can do without. */
+  onFailure(what: string, error: unknown): void;
 }
 
 /**
@@ -172,8 +176,11 @@ export class SocketSet {
     try {
       if (ports.tcp !== undefined) tcp = await this.streams.listen(ip, ports.tcp);
     } catch (error) {
-      await Promise.all([ike?.close(), nat.close()]);
-      throw error;
+      if (ports.tcpNeeded) {
+        await Promise.all([ike?.close(), nat.close()]);
+        throw error;
+      }
+      this.#sinks.onFailure(`listening on TCP ${ip}`, error);
     }
     const sockets: LocalSockets = { ip, ike, nat, tcp };
     this.#byIp.set(ip, sockets);

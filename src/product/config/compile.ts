@@ -158,7 +158,12 @@ function compileListen({ listen = {} }: Settings): ListenSettings {
   const nat = listen.nat_port ?? DEFAULTS.natPort;
   return {
     addresses: listen.addresses ?? ['%any'],
-    ports: { ike: listen.port ?? DEFAULTS.ikePort, nat, tcp: listen.tcp === false ? undefined : (listen.tcp_port ?? nat) },
+    ports: {
+      ike: listen.port ?? DEFAULTS.ikePort,
+      nat,
+      tcp: listen.tcp === false ? undefined : (listen.tcp_port ?? nat),
+      tcpNeeded: listen.tcp === true || listen.tcp_port !== undefined,
+    },
     fallback: listen.fallback,
   };
 }

@@ -47,7 +47,7 @@ export interface ListenSettings {
   /** Literals and `%any`. */
   readonly addresses: readonly string[];
   /** `tcp`: where a gateway takes streams; undefined: nowhere. */
-  readonly ports: { readonly ike: number; readonly nat: number; readonly tcp: number | undefined };
+  readonly ports: { readonly ike: number; readonly nat: number; readonly tcp: number | undefined; readonly tcpNeeded: boolean };
   /** Take other ports when these cannot be had. Undefined: as the role has it. */
   readonly fallback: boolean | undefined;
 }

@@ -26,7 +26,7 @@ describe('defaults', () => {
     expect(rest).toMatchObject({
       name: undefined,
       limits: { cookieThreshold: 32, halfOpenPerAddress: 5, halfOpenLife: 10_000 },
-      listen: { addresses: ['%any'], ports: { ike: 500, nat: 4500, tcp: 4500 }, fallback: undefined },
+      listen: { addresses: ['%any'], ports: { ike: 500, nat: 4500, tcp: 4500, tcpNeeded: false }, fallback: undefined },
       plane: 'auto',
       mtu: undefined,
       addresses: [],

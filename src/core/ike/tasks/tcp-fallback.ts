@@ -45,7 +45,7 @@ export function transportDue(world: World, sa: IkeSa): void {
 export function decideTransport(world: World, sa: IkeSa): void {
   world.clear(sa.timers.stream);
   const rival = takeRival(sa);
-  if (rival !== undefined) replace(world, rival, sa, OUTDONE);
+  if (rival !== undefined) replace(world, rival, sa, undefined);
 }
 
 /**
@@ -61,7 +61,7 @@ export function yieldsTo(world: World, sa: IkeSa, error: unknown): boolean {
   }
   if (rival.tcp) rival.tcp.failure = error;
   sa.running--;
-  replace(world, sa, rival, OUTLASTED);
+  replace(world, sa, rival, error.message);
   return true;
 }
 
@@ -86,13 +86,13 @@ export function afresh(world: World, sa: IkeSa, connection: Connection): Path {
 }
 
 /** What was to come of one comes of the other. */
-function replace(world: World, loser: IkeSa, winner: IkeSa, reason: string): void {
+function replace(world: World, loser: IkeSa, winner: IkeSa, failure: string | undefined): void {
   winner.jobs.push(...loser.jobs.splice(0));
   if (winner.reauth.of) winner.reauth.of.reauth.by = winner;
   for (const { redirect } of world.ikeSas.values()) if (redirect?.follower === loser.id) redirect.follower = winner.id;
   const transport = isOverTcp(winner) ? 'tcp' : 'udp';
-  world.notice({ kind: 'transport-chosen', ikeSa: loser.id, connection: winner.connection?.name, transport, to: winner.id });
-  world.kill(loser, reason);
+  world.notice({ kind: 'transport-chosen', ikeSa: loser.id, connection: winner.connection?.name, transport, failure, to: winner.id });
+  world.kill(loser, failure === undefined ? OUTDONE : OUTLASTED);
 }
 
 function takeRival(sa: IkeSa): IkeSa | undefined {

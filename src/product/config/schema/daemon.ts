@@ -34,7 +34,11 @@ export const listen = section({
   addresses: key(listOf(ownAddress), 'Addresses to bind.', '%any'),
   port: key(port, 'UDP port of IKE.', 500),
   nat_port: key(port, 'UDP port of IKE and ESP once a NAT was found or forced.', 4500),
-  tcp: key(flag, 'As gateway, take IKE and ESP over TCP as well, from clients whose network lets no UDP through (RFC 9329).', 'yes'),
+  tcp: key(
+    flag,
+    'As gateway, take IKE and ESP over TCP as well, from clients whose network lets no UDP through (RFC 9329). Unasked, where the port is taken, it goes on without.',
+    'yes',
+  ),
   tcp_port: key(port, 'TCP port for them.', 'nat_port'),
   fallback: key(
     flag,
