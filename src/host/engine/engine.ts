@@ -1,6 +1,7 @@
 import { type Address, ApiMisuse, InternalError, TunnelwrightError } from '../../core/bytes/index.ts';
 import type { Ask, AskResult, Command, Datagram, Effect, IkeSaInfo, Millis, Notice, Observation } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
+import { isSomebody } from '../../core/ike/tasks/null-authentication.ts';
 import { TokenBucket } from '../../core/ike/token-bucket.ts';
 import type { DataPlane, SequenceNumbers } from '../dataplane/data-plane.ts';
 import type { Timer } from '../platform/clock.ts';
@@ -244,8 +245,8 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   restore(snapshot: EngineSnapshot): void {
     this.#resumable = new Map(snapshot.sequences.map(({ inboundSpi, numbers }) => [inboundSpi, numbers]));
     this.#enter('restore', (now) => this.#core.restore(snapshot.core, now));
-    for (const { id, remoteId, assigned, assignedToUs } of this.#living()) {
-      if (!assignedToUs && remoteId !== undefined) this.leases.restore(id, remoteId, assigned);
+    for (const sa of this.#living()) {
+      if (!sa.assignedToUs && sa.remoteId !== undefined) this.leases.restore(sa.id, sa.remoteId, sa.assigned, !isSomebody(sa));
     }
   }
 

@@ -101,12 +101,12 @@ export class LeaseTable {
   }
 
   /** Takes addresses that an IKE SA had before a restart. Those that are not in any pool any more are left out. */
-  restore(ikeSa: number, identity: Identification, addresses: readonly string[]): void {
+  restore(ikeSa: number, identity: Identification, addresses: readonly string[], anonymous = false): void {
     const held: Held[] = [];
     for (const ip of addresses) {
       for (const pool of this.#pools.values()) {
         if (pool.takeExactly(ip) || this.#shareWith(identity, ip)) {
-          held.push({ pool: pool.policy.name, ip, family: ip.includes(':') ? 6 : 4, identity });
+          held.push({ pool: pool.policy.name, ip, family: ip.includes(':') ? 6 : 4, identity, anonymous });
           break;
         }
       }

@@ -298,6 +298,8 @@ describe('peers that proved no identity (RFC 7619)', () => {
     const leases = table();
     expect(anonymous(leases, 1)).toEqual(['10.66.0.2']);
     leases.release(1);
+    leases.restore(2, who('alice'), ['10.66.0.3'], true);
+    leases.release(2);
     expect(leases.list()).toEqual([]);
   });
 });
