@@ -1,4 +1,5 @@
 import type { Address } from '../bytes/ip-address.ts';
+import { takeOut } from '../bytes/lists.ts';
 import { EncryptionId, ExchangeType, type Identification } from '../wire/index.ts';
 import { ChildSa } from './child-sa.ts';
 import type { ChildSaSpec, Millis } from './effects.ts';
@@ -117,14 +118,7 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
     const { unfinished, unwanted } = saved;
     sa.unwanted = unwanted;
     if (unwanted) world.enqueue(sa, { what: 'deleting the IKE SA', key: 'delete-ike', start: (owner) => deleteIkeSa(world, owner, ENDED) });
-    if (unfinished.length > 0)
-      world.enqueue(sa, {
-        what: 'deleting what a former life began',
-        key: 'delete-unfinished',
-        owes: unfinished,
-        ofChild: true,
-        start: () => deleteHalves(unfinished),
-      });
+    if (unfinished.length > 0) finishWith(world, sa, unfinished);
     resumeMobike(world, sa);
     // streams end with a process
     openAgain(world, sa);
@@ -145,6 +139,21 @@ const probesOf = ({ underWay = 0 }: IkeSaSnapshot): number => Math.max(1, underW
 function* probe(world: EndpointWorld, sa: IkeSa, times: number): Routine<void> {
   yield* checkLiveness(world, sa);
   for (let more = 1; more < times; more++) yield* exchange(ExchangeType.INFORMATIONAL, []);
+}
+
+/** Until the peer has heard, what it asks about a child that we do not know is about one of these: not now (§2.25.1). */
+function finishWith(world: EndpointWorld, sa: IkeSa, unfinished: IkeSaSnapshot['unfinished']): void {
+  sa.offeredSpis.push(...unfinished.map(({ spi }) => spi));
+  world.enqueue(sa, {
+    what: 'deleting what a former life began',
+    key: 'delete-unfinished',
+    owes: unfinished,
+    ofChild: true,
+    *start() {
+      yield* deleteHalves(unfinished);
+      for (const { spi } of unfinished) takeOut(sa.offeredSpis, spi);
+    },
+  });
 }
 
 function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
@@ -191,14 +200,19 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     unwanted: sa.unwanted,
     rival: sa.peerSuccessor?.isEstablished ? sa.peerSuccessor.ownSpi.slice() : undefined,
     children: [...sa.children.values()].filter(isKept).map((c) => snapshotChild(world, c)),
-    unfinished: [
-      ...sa.offeredSpis.map((spi) => ({ protocol: 'ESP' as const, spi })),
-      ...[...sa.jobs, ...sa.deferred, ...sa.active].flatMap(({ owes }) => owes ?? []),
-      ...[...sa.children.values()]
-        .filter((c) => c.is('rekeyed', 'deleting') || (c.usable && !isKept(c)))
-        .map((c) => ({ protocol: c.spec.protocol, spi: c.inboundSpi })),
-    ],
+    unfinished: unfinishedOf(sa),
   };
+}
+
+function unfinishedOf(sa: IkeSa): IkeSaSnapshot['unfinished'] {
+  const owed = [...sa.jobs, ...sa.deferred, ...sa.active].flatMap(({ owes }) => owes ?? []);
+  const offered = sa.offeredSpis.filter((spi) => !owed.some((one) => one.spi === spi));
+  const ending = [...sa.children.values()].filter((c) => c.is('rekeyed', 'deleting') || (c.usable && !isKept(c)));
+  return [
+    ...offered.map((spi) => ({ protocol: 'ESP' as const, spi })),
+    ...owed,
+    ...ending.map((c) => ({ protocol: c.spec.protocol, spi: c.inboundSpi })),
+  ];
 }
 
 /** One that the peer replaced while a rekeying of ours was under way is not: that rekeying ends with this life. */

@@ -57,8 +57,9 @@ export function giveUpRekey(world: World, old: ChildSa, error: unknown): 'settle
   // the peer deleted it while our request was under way, so there is nothing to rekey
   if (old.state !== 'rekeying') return settled ? 'settled' : 'failed';
   if (old.rival) {
-    world.childTransition(old, 'rekeyed');
-    activateSuccessors(world, old);
+    awaitDelete(world, old);
+    // §2.8: the peer that asked for the rival may not have it yet; one that no longer knows the old one has
+    if (unknown) activateSuccessors(world, old);
     return settled ? 'settled' : 'failed';
   }
   if (unknown) {
