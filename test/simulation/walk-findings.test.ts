@@ -4,6 +4,7 @@ import {
   expectInvariants,
   expectOneChild,
   expectTrafficBothWays,
+  ikeProposal,
   lowestIs,
   type Pair,
   type Peer,
@@ -329,6 +330,86 @@ describe('coming back by itself', () => {
     expect(a.ikeSas).toEqual([]);
     expect(a.heard('ike-up')).toHaveLength(1);
     expect(b.heard('ike-up')).toHaveLength(1);
+  });
+});
+
+describe('extensions', () => {
+  test('a new authentication whose child cannot be installed: the old IKE SA serves until one can (RFC 7296 §2.8.3)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' }, a: { child: START } });
+    a.fault({ ask: 'install', outcome: 'fail', times: 2 });
+    a.reauthenticate();
+    net.run(20_000);
+    expect([a.plane.children.length, b.plane.children.length], net.describe()).toEqual([1, 1]);
+    expectTrafficBothWays(net, a, b);
+    net.run(60_000);
+    expect(a.heard('ike-reauthenticated'), net.describe()).toHaveLength(1);
+    expect([a.ikeSas.length, b.ikeSas.length]).toEqual([1, 1]);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('a rekeying that the peer put off is not tried on another authentication, which has children of its own', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    a.reauthenticate();
+    net.until('the old one is replaced', () => a.heard('ike-reauthenticated').length === 1);
+    const old = a.ikeSas.find(({ state }) => state === 'replaced')!;
+    b.rekeyChild(b.children.find(({ outboundSpi }) => outboundSpi === old.children[0]!.inboundSpi)!.id);
+    net.run(30_000);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('the peer authenticates anew just after this end rekeyed the IKE SA: that is no crossing, and nothing is broken before it is made', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, a: { child: START } });
+    b.rekeyIke();
+    net.until('it stands', () => a.heard('ike-rekeyed').length === 1 && a.ikeSas.some(({ state }) => state === 'lingering'));
+    a.reauthenticate(a.established.find(({ state }) => state === 'established')!.id);
+    net.run(30_000);
+    expect(
+      [a, b].flatMap((peer) => peer.heard('ike-down').map(({ error }) => error?.code)).filter((code) => code === 'CLOSED_BY_PEER'),
+    ).toHaveLength(1);
+    expect(a.heard('ike-up')).toHaveLength(2);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('two at once, and the first never gets its child installed: its end comes all the same', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    a.fault({ ask: 'install', outcome: 'never' });
+    a.initiate();
+    net.run(10);
+    a.initiate();
+    net.run(120_000);
+    expect([a.ikeSas.length, b.ikeSas.length], net.describe()).toEqual([1, 1]);
+    expect(a.endpoint.load()).toMatchObject({ jobs: 0, requests: 0, asks: 0 });
+  });
+
+  test('what is protected by an IKE SA of which only the answer under way tells is no proof of a crash (RFC 6290 §9.2)', () => {
+    const secret = { endpoint: { secret: new Uint8Array(32).fill(7) } };
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { crashDetection: true }, a: secret, b: secret });
+    b.rekeyIke();
+    net.until('a answered', () => a.ikeSas.length === 2);
+    a.host.setLink({ delay: 1 });
+    a.rekeyChild();
+    net.settle({ quiet: 60_000 });
+    expect([a, b].flatMap((peer) => peer.heard('ike-down').map(({ error }) => error?.code))).toEqual([undefined, undefined]);
+    expectOneChild(a, b);
+  });
+
+  test('between an IKE rekeying of the peer and what follows it up no child is touched: it would be left behind (RFC 9370 §2.2.4)', () => {
+    const suite = { proposals: [ikeProposal('aes128gcm16-prfsha256-x25519-ke1_ecp256')] };
+    for (const act of [(peer: Peer) => peer.rekeyChild(), (peer: Peer) => peer.deleteChild(), (peer: Peer) => peer.createChild('net')]) {
+      const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: suite });
+      b.rekeyIke();
+      net.until(
+        'a answered',
+        () => a.sent.length > 0 && net.transcript.messages.at(-1)?.summary.startsWith('CREATE_CHILD_SA response') === true,
+      );
+      act(a);
+      net.settle({ quiet: 60_000 });
+      expectAgreement({ net, a, b });
+      expect([a, b].map((peer) => peer.children.filter(({ state }) => state !== 'installed'))).toEqual([[], []]);
+      expect(a.heard('ike-rekeyed')).toHaveLength(1);
+    }
   });
 });
 

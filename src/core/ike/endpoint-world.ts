@@ -57,6 +57,7 @@ export class EndpointWorld implements World {
   readonly effects = new EffectQueue();
   readonly asks: Asks;
   readonly halfOpen: HalfOpen;
+  readonly chosenSpis = new Set<string>();
   readonly reconnects = new Reconnects();
   readonly redirects = new Redirects();
   ownAddresses: World['ownAddresses'];

@@ -1,11 +1,11 @@
 import { NegotiationFailure, TunnelwrightError } from '../bytes/errors.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
-import { enqueueCreate } from './exchanges/create-child-sa.ts';
+import { enqueueCreate, isBeingMade } from './exchanges/create-child-sa.ts';
 import { initiateIkeAuth } from './exchanges/ike-auth.ts';
 import { initiateIntermediates } from './exchanges/ike-intermediate.ts';
 import { initiateIkeSaInit } from './exchanges/ike-sa-init.ts';
 import { initiateSessionResume } from './exchanges/ike-session-resume.ts';
-import { IkeSa } from './ike-sa.ts';
+import { IkeSa, type Job } from './ike-sa.ts';
 import { isOverTcp, type Path } from './path.ts';
 import type { ChildPolicy, Connection } from './policy.ts';
 import { scheduleReconnect } from './reconnect.ts';
@@ -77,7 +77,7 @@ export function begin(
       for (const policy of first && !made ? [first, ...others] : others) enqueueCreate(world, sa, policy);
       if (detour) enqueueArrival(world, sa, detour);
       // behind its children: what was asked for first runs first
-      if (of) world.enqueue(sa, { what: 'taking over', key: 'take-place', start: (owner) => doneAtOnce(() => takePlace(world, owner)) });
+      if (of) world.enqueue(sa, takingOver(world, true));
       world.pump(sa);
     },
     (failure) => {
@@ -99,7 +99,7 @@ export function begin(
 /** The new IKE SA comes first, the old one serves until that one carries its children (RFC 7296 §2.8.3). Failing that, it is tried again. */
 export function reauthenticate(world: EndpointWorld, old: IkeSa): void {
   const { connection, reauth } = old;
-  if (connection === undefined || !old.isEstablished) return;
+  if (connection === undefined || !old.isEstablished || old.unwanted) return;
   world.arm(old.timers.reauthenticate, nextAuthentication(world, old));
   // what is under way is waited for: an earlier attempt, or a rekeying that is about to put another IKE SA into this place
   if (old.is('rekeying') || (reauth.by !== undefined && !reauth.by.is('deleting', 'lingering', 'dead'))) return;
@@ -111,6 +111,36 @@ export function reauthenticate(world: EndpointWorld, old: IkeSa): void {
 // biome-ignore lint/correctness/useYield: a routine that needs nobody else
 function* doneAtOnce(act: () => void): Routine<void> {
   act();
+}
+
+/**
+ * The new IKE SA carries what the old one carries before that one goes. What fails is made once more, then the whole authentication; a child
+ * that never comes does not hold it up for ever.
+ */
+const takingOver = (world: EndpointWorld, again: boolean): Job => ({
+  what: 'taking over',
+  key: 'take-place',
+  start: (sa) =>
+    doneAtOnce(() => {
+      const old = sa.reauth.of?.heir;
+      const lacking = lackingOf(sa);
+      if (old === undefined || lacking.length === 0 || old.reauth.incomplete >= MOST_INCOMPLETE) return takePlace(world, sa);
+      // the peer could not, and is asked again in a while
+      if (lacking.some(({ name }) => isBeingMade(sa, name))) sa.deferred.push(takingOver(world, again));
+      else if (again) {
+        for (const policy of lacking) enqueueCreate(world, sa, policy);
+        world.enqueue(sa, takingOver(world, false));
+      } else {
+        old.reauth.incomplete++;
+        requestIkeDelete(world, sa, 'it could not take all children along');
+      }
+    }),
+});
+
+function lackingOf(sa: IkeSa): readonly ChildPolicy[] {
+  const usable = (one: IkeSa | undefined) => new Set([...(one?.children.values() ?? [])].filter((c) => c.usable).map((c) => c.policy));
+  const made = usable(sa);
+  return [...usable(sa.reauth.of?.heir)].filter((policy) => !made.has(policy));
 }
 
 /** RFC 5723 §4.3.2: a ticket that is not taken, for whatever reason, costs no more than the time until we know. */
@@ -234,6 +264,8 @@ function abandon(world: EndpointWorld, sa: IkeSa, error: unknown): void {
   if (!sa.isEstablished) return world.kill(sa, error instanceof Error ? error.message : 'failed', error);
   sa.failure = error instanceof TunnelwrightError ? error : undefined;
   requestIkeDelete(world, sa, error instanceof Error ? error.message : 'failed');
+  // its Delete may have been waiting already
+  world.pump(sa);
   if (!(error instanceof TunnelwrightError)) throw error;
 }
 
@@ -242,3 +274,5 @@ export function wanted({ children }: Connection): readonly ChildPolicy[] {
   const marked = children.filter((c) => c.startAction === 'start');
   return marked.length > 0 ? marked : children;
 }
+
+const MOST_INCOMPLETE = 3;

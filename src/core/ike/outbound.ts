@@ -209,7 +209,10 @@ function takeNext(sa: IkeSa): Job | undefined {
   const begun = running === active.length;
   if (!(sa.isEstablished || sa.state === 'replaced') || !begun || running >= window.sendSize || !window.hasRoom) return undefined;
   if (active.some(isAlone)) return undefined;
+  // §2.25.2, RFC 9370 §2.2.4: what would have made us refuse the rekeying that the peer follows up waits for its end, on the SA that is there then
+  const held = sa.halfMade.rivalOf('ike') !== undefined;
   for (const [at, job] of jobs.entries()) {
+    if (held && job.ofChild === true) continue;
     if (isAlone(job)) return running === 0 ? jobs.splice(at, 1)[0] : undefined;
     const [child] = job.about ?? [];
     // what is asked of a child that is still being installed waits for that
@@ -256,6 +259,8 @@ function retryLater(world: World, sa: IkeSa, job: Job): boolean {
   const retries = job.retries ?? 0;
   if (!heir.isEstablished || retries >= MOST_RETRIES) return false;
   if (heir !== sa && job.key === 'rekey-ike') return true;
+  // a new authentication makes its own children: those of the old one end with it
+  if (heir !== sa && job.about?.every((child) => !heir.children.has(child))) return true;
   job.retries = retries + 1;
   heir.deferred.push(job);
   const delay = Math.min(RETRY_AFTER * 2 ** retries, LONGEST_RETRY);
@@ -290,7 +295,7 @@ function portsOf({ remote, connection }: IkeSa): string {
  * Exchanges beside which nothing of ours is under way, however large the window: those that replace or end the IKE SA, those that answer for
  * what a former life sent, and steps that stand for the end of everything before them.
  */
-const ALONE: ReadonlySet<string> = new Set(['rekey-ike', 'delete-ike', 'restored', 'take-place', 'arrived']);
+const ALONE: ReadonlySet<string> = new Set(['delete-unfinished', 'rekey-ike', 'delete-ike', 'restored', 'take-place', 'arrived']);
 const DEFAULT_RETRANSMISSION: Retransmission = { initial: 1000, base: 1.8, giveUp: 165_000 };
 /** Copies after which the path is in doubt (RFC 4555 §3.5). */
 const SUSPICIOUS = 2;

@@ -62,6 +62,8 @@ export interface World {
   readonly ikeSas: ReadonlyMap<number, IkeSa>;
   readonly collisions: Collisions;
 
+  /** SPIs that we chose for IKE SAs whose rekeying is not answered yet: the peer may use one before we have heard (hexadecimal). */
+  readonly chosenSpis: Set<string>;
   readonly reconnects: Reconnects;
   readonly redirects: Redirects;
   /** Undefined until the world has told. */

@@ -193,6 +193,8 @@ const OPERATOR: readonly WalkAction[] = [
       const side = random.pick(world.sides);
       const by = random.pick([5_000, 70_000, 3_600_000]);
       world.excuse(world.linesOf(side), `the clock of ${side.name} leapt`);
+      // hard lifetimes end at once
+      for (const line of world.linesOf(side)) allowAnew(line);
       side.peer.leap(by);
       return `${side.name} by ${by / 1000} s`;
     },
@@ -425,6 +427,11 @@ function isBusy({ peer }: Side): boolean {
 /** It lacks what the other end made since, and the other end lacks what it deleted: each may make anew what the other does not find (RFC 7296 §2.25.1). */
 function outdate(line: Line): void {
   line.outdated = true;
+  allowAnew(line);
+}
+
+/** Each end may make anew what it or the other has lost. */
+function allowAnew(line: Line): void {
   for (const policy of line.setting.children) {
     const { stood, asked } = line.children.get(policy) ?? { stood: 0, asked: 0 };
     line.children.set(policy, { stood, asked: asked + Math.max(1, stood + asked) });

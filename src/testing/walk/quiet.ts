@@ -143,7 +143,9 @@ function takeStock(world: WalkWorld): void {
       const most = Math.max(1, stood) + asked;
       if (stands > most)
         world.ledger.break('agreed', `${stands} CHILD_SAs of ${policy} stand where ${most} were asked for: ${describe(world)}`);
-      if (line.excuse === undefined && stands < stood)
+      // who authenticates anew takes each policy along once (RFC 7296 §2.8.3 names no number)
+      const kept = line.setting.extensions?.has('reauth') ? Math.min(1, stood) : stood;
+      if (line.excuse === undefined && stands < kept)
         world.ledger.break('usable', `of ${stood} CHILD_SAs of ${policy} ${stands} are left, and nobody deleted one: ${describe(world)}`);
       line.children.set(policy, { stood: stands, asked: 0 });
     }
@@ -216,14 +218,15 @@ function bounds(
   load: ReturnType<Side['peer']['endpoint']['load']>,
 ): Record<(typeof BOUNDED)[number], number> {
   const lines = world.linesOf(side).length;
+  const window = Math.max(1, ...world.linesOf(side).map(({ setting }) => setting.connection.windowSize ?? 1));
   return {
     halfOpen: LIMITS.halfOpen,
     ikeSas: LIMITS.halfOpen + MOST_IKE_SAS * lines,
     children: MOST_CHILDREN * lines,
-    // retransmit, half-open, liveness, rekey, expire, linger, retry; rekey, expire, retire
-    timers: 7 * load.ikeSas + 3 * load.children + load.asks + lines,
-    // an IKE SA answers one request at a time and makes one of its own
-    asks: 2 * load.ikeSas + load.children,
+    // retransmit, half-open, liveness, rekey, expire, linger, retry, and of extensions five more; rekey, expire, retire, take-over
+    timers: 12 * load.ikeSas + 4 * load.children + load.asks + lines,
+    // an IKE SA answers as many requests at a time as its window holds, and makes as many of its own
+    asks: 2 * window * load.ikeSas + load.children,
     fragmentOctets: 65_535 * 2 * load.ikeSas,
   };
 }

@@ -1,5 +1,6 @@
 import { SeededRandom } from '../seeded.ts';
 import { ACTIONS, type WalkAction } from './actions.ts';
+import { EXTENDED } from './extensions.ts';
 import type { InvariantName } from './invariants.ts';
 import { checkBounds, quiet } from './quiet.ts';
 import { WalkWorld, type WorldOptions } from './world.ts';
@@ -74,7 +75,7 @@ function walk(options: WalkOptions): WalkResult {
   for (let number = 0; number < count && broken === undefined; number++) {
     if (only !== undefined && !only.has(number)) continue;
     const random = new SeededRandom(options.seed, `step ${number}`);
-    const action = number === 0 ? FIRST : draw(world, random);
+    const action = number === 0 ? FIRST : (drawExtended(world, number) ?? draw(world, random));
     broken = take(number, action.name, () => {
       const done = action.run(world, random);
       world.run(pause(random));
@@ -111,6 +112,15 @@ function draw(world: WalkWorld, random: SeededRandom): WalkAction {
   return pickByWeight(gentle ? GENTLE : ALL, random.fraction());
 }
 
+/** A step of an extension, in place of what was to come: a stream of its own keeps the other steps what they were. */
+function drawExtended(world: WalkWorld, number: number): WalkAction | undefined {
+  const extensions = world.lines.flatMap(({ setting }) => [...(setting.extensions ?? [])]);
+  const actions = EXTENDED.filter(({ of }) => extensions.includes(of));
+  if (actions.length === 0) return undefined;
+  const random = new SeededRandom(world.seed, `extended step ${number}`);
+  return random.chance(EXTENDED_SHARE) ? pickByWeight(weighted(actions), random.fraction()) : undefined;
+}
+
 interface Weighted {
   readonly actions: readonly WalkAction[];
   readonly total: number;
@@ -140,5 +150,6 @@ function pause(random: SeededRandom): number {
 const ALL = weighted(ACTIONS);
 const GENTLE = weighted(ACTIONS.filter(({ harsh }) => !harsh));
 const QUIET = ACTIONS.find(({ name }) => name === 'quiet')!;
+const EXTENDED_SHARE = 0.06;
 const QUIET_AFTER_HARM = 0.1;
 const DEFAULT_STEPS = 200;

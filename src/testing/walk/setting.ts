@@ -3,6 +3,7 @@ import type { LinkConditions } from '../link.ts';
 import type { NatOptions } from '../nat.ts';
 import { childPolicy, connectionPolicy, espProposal, fqdn, ikeProposal, subnet } from '../policies.ts';
 import type { SeededRandom } from '../seeded.ts';
+import type { Extension } from './extensions.ts';
 
 /** What a seed decides before the first step: who is there, behind what, with which policies. */
 export interface Setting {
@@ -23,6 +24,8 @@ export interface ClientSetting {
   readonly connection: Connection;
   /** What the hub calls the same line. */
   readonly hubConnection: Connection;
+  /** Spoken besides RFC 7296; none unless it says so. */
+  readonly extensions?: ReadonlySet<Extension> | undefined;
   /** Names of the children that the operator wants up. */
   readonly children: readonly string[];
 }

@@ -9,6 +9,7 @@ import { KeyDirectory } from '../simulated-answers.ts';
 import { simulatedKeyExchange } from '../simulated-key-exchange.ts';
 import { simulatedPrimitives } from '../simulated-primitives.ts';
 import { Transcript } from '../transcript.ts';
+import { extend, PPKS } from './extensions.ts';
 import { Ledger } from './ledger.ts';
 import { innerPacket, numberOf, type PlaneWatch, WalkPlane } from './plane.ts';
 import { type Judge, RefereedWorld } from './referee.ts';
@@ -95,7 +96,7 @@ export class WalkWorld {
   constructor(options: WorldOptions) {
     this.#options = options;
     this.seed = options.seed;
-    this.setting = drawSetting(new SeededRandom(options.seed, 'setting'));
+    this.setting = extend(drawSetting(new SeededRandom(options.seed, 'setting')), options.seed);
     this.ledger = new Ledger(options.record === true);
     this.internet = new Internet(options.seed, { capture: this.ledger });
     this.transcript = options.record === true ? new Transcript() : undefined;
@@ -159,8 +160,9 @@ export class WalkWorld {
   /** A client has another address, and dials from there. */
   moved(side: Side, ip: string): void {
     const line = this.lines.find(({ client }) => client === side)!;
+    const { connection } = line.setting;
     this.#addresses.get(side.peer)!.add(ip);
-    side.peer.setConnections([{ ...line.setting.connection, localAddresses: [ip] }]);
+    side.peer.setConnections([{ ...connection, localAddresses: [ip, ...connection.localAddresses.slice(1)] }]);
   }
 
   /** Every place that a machine ever had: its network and an address there. */
@@ -240,10 +242,13 @@ export class WalkWorld {
     const host = this.internet.host(name, { addresses: [address], network: nat?.inside ?? this.internet.core, link: this.setting.link });
     const makeEndpoint = this.#options.makeEndpoint ?? refereed;
     const judge: Judge = (what) => this.ledger.break('answered', `${name}: ${what}`);
+    const needsSecret = connections.some(({ crashDetection, resumption }) => crashDetection || resumption);
+    const secret = needsSecret ? { secret: new SeededRandom(this.seed, `secret of ${name}`).bytes(32) } : {};
     const options = {
       connections,
       limits: LIMITS,
-      endpoint: { keyExchange: simulatedKeyExchange, primitives: simulatedPrimitives, forceEncap: true },
+      identity: { ppks: PPKS },
+      endpoint: { keyExchange: simulatedKeyExchange, primitives: simulatedPrimitives, forceEncap: true, ...secret },
       makeEndpoint: (given: EndpointOptions) => makeEndpoint(name, given, judge),
     };
     const around = {
@@ -290,6 +295,9 @@ export class WalkWorld {
       if (line === undefined || !line.established[side === this.hub ? 'hub' : 'client'].delete(notice.ikeSa)) return;
       const { error, reason } = notice;
       if (error === undefined || line.excuse !== undefined || !line.wanted) return;
+      // RFC 7296 §2.8.3: of the IKE SA before and the one after a new authentication either may go while the other stands
+      const another = line.established[side === this.hub ? 'hub' : 'client'].size > 0;
+      if (line.setting.extensions?.has('reauth') && another) return;
       if (line.lossy && error.name === 'TimedOut') this.excuse([line], `an IKE SA of ${side.name} was given up while packets got lost`);
       else this.ledger.break('proven', `an IKE SA of ${side.name} ended: ${reason} (${error.code})`);
     } else if (notice.kind === 'ike-rekeyed') {

@@ -113,6 +113,7 @@ export function* respondFollowupKe(world: World, sa: IkeSa, { payloads }: Inboun
 export function expireHalfMade(world: World, sa: IkeSa): void {
   const next = sa.halfMade.expire(world.now);
   if (next !== undefined) world.arm(sa.timers['follow-up'], next);
+  world.pump(sa);
 }
 
 /** Something of the peer's is half made, and what we want has to wait for it: the job is tried again in a moment. */

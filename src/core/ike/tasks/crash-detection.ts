@@ -1,4 +1,4 @@
-import { equalBytes, utf8 } from '../../bytes/bytes.ts';
+import { equalBytes, toHex, utf8 } from '../../bytes/bytes.ts';
 import { TimedOut } from '../../bytes/errors.ts';
 import { formatAddress } from '../../bytes/ip-address.ts';
 import { Writer } from '../../bytes/writer.ts';
@@ -102,6 +102,8 @@ export function answerUnknownIkeSa(world: World, { header, payloads, raw }: Mess
   if (tokens === undefined || header.flags.response || !payloads.some(isSealed) || !isWanted(world)) return;
   // whichever of the two SPIs is ours, and whatever the flag says
   if (world.bySpi(header.spiI) !== undefined || world.bySpi(header.spiR) !== undefined || !tokens.mayAnswer(world.now)) return;
+  // §9.2: its answer overtook the one that tells us of it
+  if (world.chosenSpis.has(toHex(header.flags.initiator ? header.spiR : header.spiI))) return;
   const drawn = tokens.token(header, header.flags.initiator ? 'responder' : 'initiator');
   const token = { ...notify(NotifyType.QUICK_CRASH_DETECTION, drawn), protocol: ProtocolId.IKE };
   // RFC 7296 §2.21.4: SPIs, Message ID and exchange type are those of the request

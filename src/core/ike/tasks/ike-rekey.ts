@@ -1,3 +1,4 @@
+import { toHex } from '../../bytes/bytes.ts';
 import { PeerViolation } from '../../bytes/errors.ts';
 import { type KeyExchangeOffer, zeroise } from '../../crypto/index.ts';
 import { ExchangeType, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
@@ -77,6 +78,8 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
   const known = sa.keys.suite.keyExchange;
   let method = proposals.some((p) => keMethods(p).includes(known)) ? known : firstKeMethod(proposals);
   let ke: { offer: KeyExchangeOffer; payload: Payload } | undefined;
+  const chosen = toHex(spiI);
+  world.chosenSpis.add(chosen);
   try {
     while (method !== undefined) {
       tried.add(method);
@@ -109,6 +112,7 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
       return successor;
     }
   } finally {
+    world.chosenSpis.delete(chosen);
     ke?.offer.destroy();
   }
   throw notOffered();

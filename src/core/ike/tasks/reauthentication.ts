@@ -29,9 +29,18 @@ export interface Reauthentication {
   of: IkeSa | undefined;
   /** The one that is being set up to take our place. */
   by: IkeSa | undefined;
+  /** How often that one could not take all children along. */
+  incomplete: number;
 }
 
-export const notAuthenticated = (): Reauthentication => ({ at: undefined, byUs: false, endsAt: undefined, of: undefined, by: undefined });
+export const notAuthenticated = (): Reauthentication => ({
+  at: undefined,
+  byUs: false,
+  endsAt: undefined,
+  of: undefined,
+  by: undefined,
+  incomplete: 0,
+});
 
 /** The peer is proven: from now on it counts; from longer ago for a session that was resumed, which is no authentication (RFC 5723 §6.2). */
 export function noteAuthenticated(world: World, sa: IkeSa): void {
