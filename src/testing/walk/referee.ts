@@ -144,6 +144,8 @@ function rekeyDue(sa: IkeSa, ours: readonly Wish[], outboundSpi: number): Due | 
   if (child === undefined) {
     // what we asked for and could not use has an SPI of the peer that only its answer told
     if (ours.some(({ deletes }) => deletes.length > 0)) return undefined;
+    // what a former life asked for stands in no book; until its Delete is sent it may be meant
+    if ([...sa.jobs, ...sa.deferred, ...sa.active].some(({ key }) => key === 'delete-unfinished')) return undefined;
     const asks = ours.some((one) => one.exchange === ExchangeType.CREATE_CHILD_SA || one.exchange === ExchangeType.IKE_FOLLOWUP_KE);
     return asks ? temporary('an answer under way may have made it') : refused(NotifyType.CHILD_SA_NOT_FOUND, 'there is no such child');
   }
