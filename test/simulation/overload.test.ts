@@ -39,6 +39,30 @@ function flood({ internet }: Pair<never>, count: number): Host[] {
   });
 }
 
+/** @param fate once it says `crash`, the worker ends at its next work instead of doing it */
+async function pairWithCrash(fate: { crash: boolean }): Promise<Pair<never>> {
+  return (await instancePair({
+    gateway: gatewayConfig({ connection: DH }),
+    client: clientConfig({ connection: DH }),
+    threads: ({ clock }) => {
+      const good = virtualThreads(clock, COST);
+      return {
+        cores: 2,
+        start: (module, events) => {
+          const thread = good.start(module, events);
+          const post = (message: unknown): void => {
+            if (!fate.crash) return thread.post(message);
+            fate.crash = false;
+            clock.after(1, () => events.onExit('out of memory'));
+          };
+          return { post, end: () => thread.end() };
+        },
+      };
+    },
+    more: { workers: 1 },
+  })) as unknown as Pair<never>;
+}
+
 const rekeyedAt = (notices: readonly Notice[]): boolean => notices.some(({ kind }) => kind === 'ike-rekeyed');
 
 describe('under load', () => {
@@ -112,6 +136,28 @@ describe('under load', () => {
     await pair.gateway.instance.close(0);
   });
 
+  test('a worker that ends while it computes for a stranger: he is put off by a cookie, comes back, and another worker is there', async () => {
+    const pair = await pairWithCrash({ crash: true });
+    const { took } = await pair.finish(pair.client.instance.up({ connection: 'road' }));
+    expect(took).toBeLessThan(500);
+    expect(pair.gateway.instance.load()).toMatchObject({ workers: { workers: 1, crashes: 1, done: 1 }, strangers: { cookies: 1 } });
+    expect(pair.gateway.instance.engine.counters.snapshot().drops).toMatchObject({ 'worker-crashed': 1 });
+    await pair.gateway.instance.close(0);
+  });
+
+  test('a worker that ends while it computes for a peer: TEMPORARY_FAILURE, and the rekeying is done a little later', async () => {
+    const fate = { crash: false };
+    const pair = await pairWithCrash(fate);
+    await pair.finish(pair.client.instance.up({ connection: 'road' }));
+    fate.crash = true;
+    pair.client.instance.engine.command({ kind: 'rekey-ike', ikeSa: pair.client.instance.ikeSas()[0]!.id });
+    await pair.pass(120_000);
+    expect(pair.gateway.instance.load().workers).toMatchObject({ crashes: 1 });
+    expect(rekeyedAt(pair.client.notices)).toBe(true);
+    expect(pair.gateway.instance.ikeSas().map(({ state }) => state)).toEqual(['established']);
+    await pair.gateway.instance.close(0);
+  });
+
   test('a flood with no workers at all: cookies from the threshold on, and the honest come in', async () => {
     const pair = await pairWithWorkers({ cookie_threshold: 8 }, 0);
     flood(pair, 200);
@@ -124,7 +170,7 @@ describe('under load', () => {
   const PFS = { connection: DH, child: { esp_proposals: 'aes128gcm16-x25519', pfs: 'require' } };
 
   test.each(['rekey-ike', 'rekey-child'] as const)('%s of both ends at once, ours begun at any moment of the computing', async (kind) => {
-    for (let offset = 0; offset <= 60; offset += 6) {
+    for (let offset = 0; offset <= 60; offset += 10) {
       const pair = (await instancePair({
         gateway: gatewayConfig(PFS),
         client: clientConfig(PFS),
