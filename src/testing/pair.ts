@@ -7,7 +7,9 @@ import { Peer, type PeerOptions } from './peer.ts';
 import { childPolicy, connectionPolicy, subnet } from './policies.ts';
 import type { RandomScript, Script } from './seeded.ts';
 import { KeyDirectory, type SimulatedIdentity } from './simulated-answers.ts';
+import { simulatedKeyExchange } from './simulated-key-exchange.ts';
 import { SimulatedPlane } from './simulated-plane.ts';
+import { simulatedPrimitives } from './simulated-primitives.ts';
 import { compare, parseArrow, renderChart, Transcript, type TranscriptMessage } from './transcript.ts';
 import type { Settled } from './virtual-clock.ts';
 
@@ -48,7 +50,14 @@ export class Net {
       },
       nameOf: (ip: string) => this.#nameOf(ip),
     };
-    const peer = new Peer(name, host, options, around, (random, observe) => new SimulatedPlane(random, observe, () => this.now));
+    const primitives = options.endpoint?.primitives;
+    const peer = new Peer(
+      name,
+      host,
+      options,
+      around,
+      (random, observe) => new SimulatedPlane(random, observe, () => this.now, primitives),
+    );
     this.peers.push(peer);
     return peer;
   }
@@ -192,6 +201,8 @@ export interface PairOptions {
   readonly nat?: Partial<NatOptions>;
   /** Puts `b` behind one; ports are then forwarded to it. */
   readonly ipv6?: boolean;
+  /** Both ends compute with `simulatedPrimitives` and `simulatedKeyExchange`: for what is about order and loss, many times over. */
+  readonly simulatedCrypto?: boolean;
   /** Scripted nonces, by side. */
   readonly nonces?: { readonly a?: Script<Uint8Array, [length: number]>; readonly b?: Script<Uint8Array, [length: number]> };
 }
@@ -239,7 +250,8 @@ function side(options: PairOptions, which: 'a' | 'b', local: string, remote: str
     ...own.connection,
   });
   const nonces = options.nonces?.[which];
-  const { limits, identity, pool, answerDelay, endpoint } = own;
+  const { limits, identity, pool, answerDelay } = own;
+  const endpoint = options.simulatedCrypto ? { ...SIMULATED_CRYPTO, ...own.endpoint } : own.endpoint;
   return {
     connections: [connection],
     ...(limits && { limits }),
@@ -251,4 +263,5 @@ function side(options: PairOptions, which: 'a' | 'b', local: string, remote: str
   };
 }
 
+const SIMULATED_CRYPTO = { keyExchange: simulatedKeyExchange, primitives: simulatedPrimitives };
 const MOST_STEPS = 200_000;

@@ -1,5 +1,5 @@
 import { type Address, DataPlaneError, sameAddress, toHex } from '../core/bytes/index.ts';
-import { createPacketCipher, type RandomSource } from '../core/crypto/index.ts';
+import { PRIMITIVES, type RandomSource } from '../core/crypto/index.ts';
 import { InboundSa, OpenedPacket, OutboundSa } from '../core/esp/index.ts';
 import type { ChildSaChange, ChildSaKeys, ChildSaSpec, Observation, Transport } from '../core/ike/index.ts';
 
@@ -52,7 +52,7 @@ export interface PlanePacket {
   readonly payload: Uint8Array;
 }
 
-/** ESP in memory with the real ciphers: proves that both ends hold the same keys, and remembers every key and SPI that was ever installed. */
+/** ESP in memory, with the real ciphers unless told otherwise: proves that both ends hold the same keys, and remembers every key and SPI that was ever installed. */
 export class SimulatedPlane implements PeerPlane {
   /** Every key that was ever installed. */
   readonly history: UsedKey[] = [];
@@ -61,12 +61,14 @@ export class SimulatedPlane implements PeerPlane {
   readonly drops: Record<string, number> = {};
   readonly #random: RandomSource;
   readonly #now: () => number;
+  readonly #createPacketCipher: typeof PRIMITIVES.createPacketCipher;
   readonly #children = new Map<number, Mutable>();
   readonly #opened = new OpenedPacket();
   readonly #observe: (observation: Observation) => void;
 
   /** @param now of the virtual clock */
-  constructor(random: RandomSource, observe: (observation: Observation) => void, now: () => number) {
+  constructor(random: RandomSource, observe: (observation: Observation) => void, now: () => number, { createPacketCipher } = PRIMITIVES) {
+    this.#createPacketCipher = createPacketCipher;
     this.#random = random;
     this.#observe = observe;
     this.#now = now;
@@ -87,13 +89,13 @@ export class SimulatedPlane implements PeerPlane {
       spec,
       inbound: new InboundSa({
         spi: spec.inbound.spi,
-        cipher: createPacketCipher(spec.inbound),
+        cipher: this.#createPacketCipher(spec.inbound),
         esn: spec.esn,
         replayWindow: spec.replayWindow,
       }),
       outbound: new OutboundSa({
         spi: spec.outbound.spi,
-        cipher: createPacketCipher(spec.outbound),
+        cipher: this.#createPacketCipher(spec.outbound),
         esn: spec.esn,
         random: this.#random,
         resume,

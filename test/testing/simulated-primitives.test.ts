@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { toHex } from '../../src/core/bytes/index.ts';
 import { type CipherKeys, createPacketCipher, prf, prfTransforms } from '../../src/core/crypto/index.ts';
+import { establishedPair, expectTrafficBothWays } from '../../src/testing/index.ts';
 import { SeededRandom } from '../../src/testing/seeded.ts';
 import { simulatedPrimitives } from '../../src/testing/simulated-primitives.ts';
 
@@ -142,4 +143,18 @@ describe('a simulated PRF', () => {
   test('of an unknown id is none', () => {
     expect(simulatedPrimitives.prf(9999)).toBeUndefined();
   });
+});
+
+test('a pair that computes with them sends what it would send with the real ones, octet for octet in length', () => {
+  const [real, simulated] = [false, true].map((simulatedCrypto) => {
+    const { net, a, b } = establishedPair({ simulatedCrypto });
+    a.rekeyChild();
+    net.settle();
+    b.rekeyIke();
+    net.settle();
+    expectTrafficBothWays(net, a, b, { packets: 1 });
+    return net.internet.capture.packets.map(({ at, packet }) => `${at} ${packet.source.ip} ${packet.data.length}`);
+  });
+  expect(simulated).toEqual(real);
+  expect(simulated!.length).toBeGreaterThan(8);
 });
