@@ -41,7 +41,6 @@ const RARE: readonly string[] = [
   'changes of an IKE SA: half-open → lingering',
   'changes of an IKE SA: rekeying → lingering',
   'changes of an IKE SA: rekeying → dead',
-  'changes of a CHILD_SA: rekeying → deleting',
   'changes of a CHILD_SA: rekeying → dead',
   'changes of a CHILD_SA: rekeyed → dead',
   'the peer rekeys a CHILD_SA that is: installing',

@@ -41,7 +41,6 @@ test('every row of the collision table is tried with another decision, and the l
 
 /** Those that take more walks than `npm test` has time for. */
 const LATE: ReadonlySet<string> = new Set([
-  'forgets an IKE SA as soon as it has answered its Delete',
   'the peer creates or rekeys a CHILD_SA on an IKE SA that is crossed: proceed',
   'the peer creates or rekeys a CHILD_SA on an IKE SA that is replaced: proceed',
   'the peer deletes a CHILD_SA that is awaited: answer-without-delete',

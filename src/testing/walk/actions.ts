@@ -48,6 +48,43 @@ const OPERATOR: readonly WalkAction[] = [
     },
   },
   {
+    // the first one leaves an IKE SA that waits for its Delete, while the second one is under way already
+    name: 'both rekey IKE twice',
+    weight: 1,
+    run(world, random) {
+      const line = random.pick(world.lines);
+      for (let time = 0; time < 2; time++) {
+        for (const side of [line.client, line.hub]) {
+          const [sa] = up(side, line);
+          if (sa !== undefined) side.peer.rekeyIke(sa.id);
+          world.run(random.between(0, 40));
+        }
+        world.run(random.between(0, 150));
+      }
+      return line.client.name;
+    },
+  },
+  {
+    name: 'dies while rekeying',
+    weight: 1,
+    harsh: true,
+    run(world, random) {
+      const { line, side } = pickEnd(world, random);
+      const [child] = installed(side, line);
+      if (child === undefined) return undefined;
+      const saved = { at: world.now, core: side.peer.snapshot(), sequences: side.peer.plane.sequences() };
+      side.peer.rekeyChild(child.id);
+      world.run(random.between(0, 200));
+      world.excuse(world.linesOf(side), `${side.name} came back with old knowledge`, true);
+      for (const one of world.linesOf(side)) outdate(one);
+      world.restart(side, saved);
+      world.run(random.between(0, 200));
+      const [again] = installed(side, line);
+      if (again !== undefined) side.peer.rekeyChild(again.id);
+      return `${side.name} ${child.name}`;
+    },
+  },
+  {
     name: 'create child',
     weight: 2,
     run(world, random) {

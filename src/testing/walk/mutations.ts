@@ -32,7 +32,6 @@ export const MISTAKES: Readonly<Record<string, Mutation>> = {
   'leaves the redundant IKE SA of a crossing': mistaken((options, judge) => new Leaving(options, judge)),
   'leaves the children on the IKE SA that was rekeyed': mistaken((options, judge) => new Stranding(options, judge)),
   'answers a copy of a request anew': mistaken((options, judge) => new Forgetful(options, judge)),
-  'forgets an IKE SA as soon as it has answered its Delete': mistaken((options, judge) => new Abrupt(options, judge)),
 };
 
 /** Where there is no child, none can be rekeyed, and none has a half to be named. */
@@ -190,11 +189,5 @@ class Amnesia extends MessageWindow {
   override judge(messageId: number): ReturnType<MessageWindow['judge']> {
     const verdict = super.judge(messageId);
     return verdict === 'repeat' ? 'new' : verdict;
-  }
-}
-
-class Abrupt extends RefereedWorld {
-  override linger(...args: Parameters<EndpointWorld['linger']>): void {
-    this.kill(...args);
   }
 }
