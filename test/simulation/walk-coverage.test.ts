@@ -46,7 +46,6 @@ const RARE: readonly string[] = [
   'the peer rekeys a CHILD_SA that is: installing',
   'the peer rekeys a CHILD_SA that is: crossed',
   'the peer rekeys a CHILD_SA that is: undecided',
-  'the peer rekeys a CHILD_SA that is: rekeyed',
   'the peer rekeys a CHILD_SA that is: awaited',
   'the peer deletes a CHILD_SA that is: installing',
   'the peer deletes a CHILD_SA that is: rekeying',

@@ -51,8 +51,6 @@ const LATE: ReadonlySet<string> = new Set([
   'the peer rekeys a CHILD_SA that is crossed: proceed',
   'the peer rekeys a CHILD_SA that is installing: CHILD_SA_NOT_FOUND',
   'the peer rekeys a CHILD_SA that is installing: proceed',
-  'the peer rekeys a CHILD_SA that is rekeyed: TEMPORARY_FAILURE',
-  'the peer rekeys a CHILD_SA that is rekeyed: proceed',
   'the peer rekeys a CHILD_SA that is undecided: proceed',
   'the peer rekeys a CHILD_SA that is undecided: CHILD_SA_NOT_FOUND',
   'the peer rekeys a CHILD_SA that is awaited: CHILD_SA_NOT_FOUND',
