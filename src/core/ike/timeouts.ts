@@ -13,7 +13,7 @@ import { isMappingDue, pathsDue } from './tasks/mobike-update.ts';
 import { echo } from './tasks/nat-echo.ts';
 import { overdue, takeOver } from './tasks/reauthentication.ts';
 import { transportDue } from './tasks/tcp-fallback.ts';
-import { hasNewer, stillSuperseded } from './tasks/uniqueness.ts';
+import { hasNewer, stillCarrying, stillSuperseded } from './tasks/uniqueness.ts';
 import type { Timer } from './timers.ts';
 
 /** A timer is due: what it was armed for happens, if its owner still lives. */
@@ -93,6 +93,8 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
       return requestIkeDelete(world, sa, sa.failure?.message ?? 'authenticated anew');
     case 'superseded': {
       const reason = stillSuperseded(world, sa);
+      const later = reason === undefined || sa.is('replaced') ? undefined : stillCarrying(world, sa);
+      if (later !== undefined) return world.arm(timer, later);
       if (reason !== undefined) requestIkeDelete(world, sa, reason);
       return;
     }

@@ -147,6 +147,8 @@ function rekeyDue(sa: IkeSa, ours: readonly Wish[], outboundSpi: number): Due | 
     // what a former life asked for stands in no book; until its Delete is sent it may be meant
     if ([...sa.jobs, ...sa.deferred, ...sa.active].some(({ key }) => key === 'delete-unfinished')) return undefined;
     const asks = ours.some((one) => one.exchange === ExchangeType.CREATE_CHILD_SA || one.exchange === ExchangeType.IKE_FOLLOWUP_KE);
+    // offered in a request that waits for room in the window
+    if (!asks && sa.offeredSpis.length > 0) return undefined;
     return asks ? temporary('an answer under way may have made it') : refused(NotifyType.CHILD_SA_NOT_FOUND, 'there is no such child');
   }
   if (ours.some(({ deletes }) => deletes.includes(child.inboundSpi))) return temporary('it is being deleted');

@@ -78,6 +78,15 @@ export function stillSuperseded(world: World, sa: IkeSa): string | undefined {
   return newer(world, sa).length >= (typeof unique === 'number' ? unique : 1) ? REPLACED : undefined;
 }
 
+/** The newer IKE SA still lacks what this one carries, and its peer may be at it: nothing is broken before it is made (RFC 7296 §2.8.3). @returns until when */
+export function stillCarrying(world: World, sa: IkeSa): Millis | undefined {
+  const policies = (one: IkeSa) => [...one.children.values()].filter((child) => child.usable).map((child) => child.policy.name);
+  const [newest] = newer(world, sa).sort(byAge).reverse();
+  if (newest === undefined || world.now - (newest.reauth.at ?? 0) >= MOST_PATIENCE) return undefined;
+  const made = policies(newest);
+  return policies(sa).every((name) => made.includes(name)) ? undefined : world.now + PEER_DELETES;
+}
+
 /** The peer of this IKE SA has authenticated again, and has another one now. */
 export const hasNewer = (world: World, sa: IkeSa): boolean => newer(world, sa).length > 0;
 
@@ -138,4 +147,5 @@ const REPLACED = 'replaced by a newer IKE SA of the same peer';
 const ON_THE_WAY: Millis = 1000;
 /** A new authentication ends with the Delete of the old IKE SA, sent by whoever began it, once nothing is under way on it. */
 const PEER_DELETES: Millis = 15_000;
+const MOST_PATIENCE: Millis = 60_000;
 const SUSPICION_INTERVAL: Millis = 10_000;
