@@ -337,6 +337,7 @@ const TITLES: Readonly<Record<number, string>> = {
   9110: 'HTTP semantics',
   9242: 'IKE_INTERMEDIATE',
   9293: 'TCP',
+  9329: 'TCP encapsulation',
   9347: 'IP-TFS',
   9370: 'Multiple key exchanges',
   9395: 'IKEv1 deprecated',
