@@ -1,7 +1,7 @@
 import { ApiMisuse, ConfigError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
 import type { ChildSa } from './child-sa.ts';
-import type { Command } from './effects.ts';
+import type { Command, PacketSelectors } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { enqueueCreate } from './exchanges/create-child-sa.ts';
 import type { IkeSa } from './ike-sa.ts';
@@ -21,6 +21,7 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
     case 'create-child': {
       const sa = needIkeSa(world, command.ikeSa);
       const policy = childPolicy(needConnection(sa), command.child);
+      awaitPacket(sa, policy, command.packet);
       enqueueCreate(world, sa, policy);
       return undefined;
     }
@@ -104,7 +105,14 @@ function initiate(world: EndpointWorld, command: Extract<Command, { kind: 'initi
   const encap = connection.remotePort === connection.remoteNatPort;
   const local: Address = command.local ?? { ip: literal(connection, 'local', connection.localAddresses), port: world.ownPort(encap) };
   const policies = command.child === undefined ? wanted(connection) : [childPolicy(connection, command.child)];
-  return begin(world, connection, { local, remote, encap }, policies).id;
+  const sa = begin(world, connection, { local, remote, encap }, policies);
+  if (policies[0]) awaitPacket(sa, policies[0], command.packet);
+  return sa.id;
+}
+
+/** What it is for is said when it is proposed. */
+function awaitPacket(sa: IkeSa, { name }: ChildPolicy, packet: PacketSelectors | undefined): void {
+  if (packet) sa.packet = { child: name, ...packet };
 }
 
 function childPolicy(connection: Connection, name: string): ChildPolicy {

@@ -254,7 +254,7 @@ export type ChildSaChange =
 
 /** What the world tells the core, besides datagrams, commands and answers. */
 export type Observation =
-  | { readonly kind: 'acquire'; readonly connection: string; readonly child: string }
+  | { readonly kind: 'acquire'; readonly connection: string; readonly child: string; readonly packet?: PacketSelectors | undefined }
   | { readonly kind: 'soft-expire'; readonly child: number }
   | { readonly kind: 'hard-expire'; readonly child: number }
   /** ESP came with an SPI that nobody here gave out; told of a few such packets, and only of those longer than an answer. */
@@ -289,6 +289,12 @@ export type Observation =
   /** Asks wait longer than they should: until told otherwise strangers have to show a cookie first. */
   | { readonly kind: 'pressure'; readonly high: boolean };
 
+/** One packet as traffic selectors: two addresses, its protocol and its ports (RFC 7296 §2.9, §3.13.1). */
+export interface PacketSelectors {
+  readonly local: TrafficSelector;
+  readonly remote: TrafficSelector;
+}
+
 export type Command =
   | {
       readonly kind: 'initiate';
@@ -296,8 +302,10 @@ export type Command =
       readonly child?: string | undefined;
       readonly local?: Address;
       readonly remote?: Address;
+      /** The packet that asks for the child. */
+      readonly packet?: PacketSelectors | undefined;
     }
-  | { readonly kind: 'create-child'; readonly ikeSa: number; readonly child: string }
+  | { readonly kind: 'create-child'; readonly ikeSa: number; readonly child: string; readonly packet?: PacketSelectors | undefined }
   | { readonly kind: 'rekey-child'; readonly child: number }
   | { readonly kind: 'rekey-ike'; readonly ikeSa: number }
   /** As initiator: a new IKE SA takes the place of this one. As responder: the peer is asked to do so (RFC 4478). */

@@ -3,7 +3,7 @@ import type { Address } from '../bytes/ip-address.ts';
 import { type PacketCipher, zeroise } from '../crypto/index.ts';
 import type { Identification, IkeHeader } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
-import type { AskRank, IkeSaInfo, Millis } from './effects.ts';
+import type { AskRank, IkeSaInfo, Millis, PacketSelectors } from './effects.ts';
 import type { Reassembly } from './fragments.ts';
 import { HalfMadeSas } from './half-made.ts';
 import { IKE_SA_TRANSITIONS, type IkeSaState } from './ike-sa-state.ts';
@@ -136,6 +136,8 @@ export class IkeSa {
   /** Jobs under way. */
   readonly active: Job[] = [];
   running = 0;
+  /** The packet that asked for a child, until that is proposed. */
+  packet: ({ readonly child: string } & PacketSelectors) | undefined;
   /** The child that is being made along with this IKE SA. */
   firstChild: string | undefined;
   readonly cancels: (() => void)[] = [];

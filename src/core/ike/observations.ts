@@ -25,8 +25,9 @@ export function observe(world: EndpointWorld, observation: Observation): void {
       const sa = ofIt.find((s) => s.isEstablished) ?? ofIt.find((s) => s.is('connecting', 'authenticating'));
       // packets keep coming while the child is made; one IKE SA, and one exchange, is enough for all of them
       if (sa && isBeingMade(sa, observation.child)) return;
-      if (sa) execute(world, { kind: 'create-child', ikeSa: sa.id, child: observation.child });
-      else execute(world, { kind: 'initiate', connection: connection.name, child: observation.child });
+      const { child, packet } = observation;
+      if (sa) execute(world, { kind: 'create-child', ikeSa: sa.id, child, packet });
+      else execute(world, { kind: 'initiate', connection: connection.name, child, packet });
       return;
     }
     case 'soft-expire': {

@@ -50,8 +50,8 @@ export class EspPlane {
 
   constructor(options: EspPlaneOptions) {
     this.#options = options;
-    this.#traps = new TrapTable(options.clock, (trap) =>
-      options.onObservation({ kind: 'acquire', connection: trap.connection, child: trap.child }),
+    this.#traps = new TrapTable(options.clock, ({ connection, child }, packet) =>
+      options.onObservation({ kind: 'acquire', connection, child, packet }),
     );
   }
 

@@ -1,5 +1,6 @@
-import type { Millis } from '../../core/ike/effects.ts';
+import type { Millis, PacketSelectors } from '../../core/ike/effects.ts';
 import type { IpView } from '../../core/packet/index.ts';
+import type { AddressRangeSelector } from '../../core/wire/payloads/types.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { TrapPolicy } from './data-plane.ts';
 import { ChildSelectors, type PortView } from './selectors.ts';
@@ -7,11 +8,11 @@ import { ChildSelectors, type PortView } from './selectors.ts';
 /** Policies without an SA: their first packet asks for one (RFC 4301 §4.4.1), and a few packets wait for it. */
 export class TrapTable {
   readonly #clock: Pick<Clock, 'now'>;
-  readonly #onAcquire: (trap: TrapPolicy) => void;
+  readonly #onAcquire: (trap: TrapPolicy, packet: PacketSelectors) => void;
   #traps: { readonly policy: TrapPolicy; readonly selectors: ChildSelectors; askedAt: Millis }[] = [];
   #held: { readonly packet: Uint8Array; readonly until: Millis }[] = [];
 
-  constructor(clock: Pick<Clock, 'now'>, onAcquire: (trap: TrapPolicy) => void) {
+  constructor(clock: Pick<Clock, 'now'>, onAcquire: (trap: TrapPolicy, packet: PacketSelectors) => void) {
     this.#clock = clock;
     this.#onAcquire = onAcquire;
   }
@@ -33,7 +34,7 @@ export class TrapTable {
       const held = this.#hold(packet, now);
       if (now - trap.askedAt >= ASK_AGAIN) {
         trap.askedAt = now;
-        this.#onAcquire(trap.policy);
+        this.#onAcquire(trap.policy, selectorsOf(view, ports));
       }
       return held;
     }
@@ -57,6 +58,17 @@ export class TrapTable {
   }
 }
 
+/** RFC 7296 §2.9; a protocol without ports, or a fragment that does not show them, means all of them. */
+function selectorsOf({ data, sourceAt, destinationAt, addressLength, protocol, fragmentOffset }: IpView, ports: PortView): PacketSelectors {
+  const one = (at: number, port: number): AddressRangeSelector => {
+    const start = data.slice(at, at + addressLength);
+    const [startPort, endPort] = port < 0 || fragmentOffset > 0 ? [0, 65_535] : [port, port];
+    return { type: addressLength === 4 ? TS_IPV4 : TS_IPV6, protocol, startPort, endPort, start, end: start };
+  };
+  return { local: one(sourceAt, ports.source), remote: one(destinationAt, ports.destination) };
+}
+
+const [TS_IPV4, TS_IPV6] = [7, 8] as const;
 const NONE: readonly Uint8Array[] = [];
 const MOST_HELD = 16;
 /** Longer than an IKE SA takes to stand; older packets were sent again meanwhile. */

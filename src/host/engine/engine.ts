@@ -1,5 +1,16 @@
 import { type Address, ApiMisuse, InternalError, TunnelwrightError } from '../../core/bytes/index.ts';
-import type { Ask, AskResult, Command, Datagram, Effect, IkeSaInfo, Millis, Notice, Observation } from '../../core/ike/effects.ts';
+import type {
+  Ask,
+  AskResult,
+  Command,
+  Datagram,
+  Effect,
+  IkeSaInfo,
+  Millis,
+  Notice,
+  Observation,
+  PacketSelectors,
+} from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
 import { isSomebody } from '../../core/ike/tasks/null-authentication.ts';
 import { TokenBucket } from '../../core/ike/token-bucket.ts';
@@ -153,7 +164,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
    * @returns the number of the IKE SA
    * @throws ApiMisuse, TimedOut or DataPlaneError when it cannot even begin: no such connection, no peer address, no route, no socket
    */
-  async initiate(connection: string, child?: string): Promise<number> {
+  async initiate(connection: string, child?: string, packet?: PacketSelectors): Promise<number> {
     this.#assertOpen();
     const policy = this.#connections.get(connection);
     if (policy === undefined) {
@@ -164,7 +175,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     }
     const { local, remote, learned } = await this.#local.approach(policy);
     if (learned) this.#tellConnections();
-    const ikeSa = this.command({ kind: 'initiate', connection, child, local, remote });
+    const ikeSa = this.command({ kind: 'initiate', connection, child, local, remote, packet });
     if (ikeSa === undefined) throw new InternalError(`the core did not begin ${connection}`);
     this.#books.connected.add(connection, ikeSa);
     return ikeSa;
@@ -275,17 +286,17 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   #onObservation(observation: Observation): void {
     if (this.#closed) return;
-    if (observation.kind === 'acquire') this.#onAcquire(observation.connection, observation.child);
+    if (observation.kind === 'acquire') this.#onAcquire(observation);
     else this.#enter(observation.kind, (now) => this.#core.observe(observation, now));
   }
 
   /** Sockets may have to be opened first, so an acquire goes the way of a command. */
-  #onAcquire(connection: string, child: string): void {
+  #onAcquire({ connection, child, packet }: Extract<Observation, { kind: 'acquire' }>): void {
     const sas = this.ofConnection(connection);
     const standing = sas.find(isUp);
-    if (standing !== undefined) this.command({ kind: 'create-child', ikeSa: standing.id, child });
+    if (standing !== undefined) this.command({ kind: 'create-child', ikeSa: standing.id, child, packet });
     else if (!sas.some(isBeginning)) {
-      this.initiate(connection, child).catch((error: unknown) => this.#fail(connection, `acquire of ${child}`, error));
+      this.initiate(connection, child, packet).catch((error: unknown) => this.#fail(connection, `acquire of ${child}`, error));
     }
   }
 

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { DataPlaneError } from '../../../src/core/bytes/index.ts';
+import type { Observation } from '../../../src/core/ike/effects.ts';
 import { IpView, ipv4HeaderValid, pseudoHeaderSum, sum16 } from '../../../src/core/packet/index.ts';
+import { formatSelector } from '../../../src/core/wire/index.ts';
 import { childPair, espPair, installBoth, suites } from '../support/esp-pair.ts';
 import { echoRequest, packet, selector } from '../support/packets.ts';
 
@@ -317,7 +319,15 @@ describe('traps', () => {
     const early = [packet(A4, B4, { size: 100 }), packet(A4, B4, { size: 101 })];
     for (const p of early) expect(pair.a.plane.send(p)).toBe(true);
     expect(pair.a.plane.send(packet(A4, '192.0.2.1'))).toBe(false);
-    expect(pair.a.observed).toEqual([{ kind: 'acquire', connection: 'road', child: 'net' }]);
+    const [asked, ...more] = pair.a.observed;
+    expect(asked).toMatchObject({ kind: 'acquire', connection: 'road', child: 'net' });
+    expect(more).toEqual([]);
+    // RFC 7296 §2.9: the packet itself, its protocol and its ports
+    const told = asked as Extract<Observation, { kind: 'acquire' }>;
+    expect([told.packet!.local, told.packet!.remote].map(formatSelector)).toEqual([
+      expect.stringMatching(/^10\.0\.0\.1\[udp\/\d+\]$/),
+      expect.stringMatching(/^10\.0\.1\.1\[udp\/\d+\]$/),
+    ]);
     installBoth(pair, {});
     // B is installed second, so what A sent at once is lost there; on the wire it is
     expect(pair.a.wire.length).toBe(2);

@@ -16,7 +16,7 @@ import {
   withoutKe,
   withPfs,
 } from '../proposals.ts';
-import { narrow } from '../traffic-selectors.ts';
+import { isSubset, narrow, sameSelectors } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
 import { checkAnswer, fitTraffic, proposedTraffic, refuseTaken, tsUnacceptable } from './child-selectors.ts';
 import { pfsDeclined, pfsMismatch } from './pfs.ts';
@@ -51,9 +51,25 @@ export function offerChild(
 }
 
 function traffic(sa: IkeSa, policy: ChildPolicy, like: SelectorPair | undefined): SelectorPair {
-  if (policy.mode === 'transport') return like ? retarget(sa, like) : proposeEndToEnd(sa, policy);
-  return like ?? proposedTraffic(sa, policy);
+  const transport = policy.mode === 'transport';
+  if (like) return transport ? retarget(sa, like) : like;
+  return packetFirst(sa, policy, transport ? proposeEndToEnd(sa, policy) : proposedTraffic(sa, policy));
 }
+
+/** RFC 7296 §2.9: the packet that asked for the child stands in front, so that whoever narrows keeps it. It is told once. */
+function packetFirst(sa: IkeSa, policy: ChildPolicy, proposed: SelectorPair): SelectorPair {
+  const { packet } = sa;
+  if (packet?.child !== policy.name) return proposed;
+  sa.packet = undefined;
+  const { local, remote } = packet;
+  if (!isSubset([local], proposed.localTs) || !isSubset([remote], proposed.remoteTs)) return proposed;
+  return { localTs: inFront(local, proposed.localTs), remoteTs: inFront(remote, proposed.remoteTs) };
+}
+
+const inFront = (first: TrafficSelector, others: readonly TrafficSelector[]): TrafficSelector[] => [
+  first,
+  ...others.filter((ts) => !sameSelectors([ts], [first])),
+];
 
 export const offeredTraffic = ({ tsi, tsr }: ChildOffer): SelectorPair => ({ localTs: tsi, remoteTs: tsr });
 
