@@ -63,6 +63,8 @@ async function walkAll(from, to, steps) {
   const total = to - from + 1;
   const began = performance.now();
   const failed = [];
+  const { Coverage, coverageTable } = await walks();
+  const covered = Coverage && new Coverage();
   let done = 0;
   let next = from;
   const rate = () => done / ((performance.now() - began) / 1000);
@@ -77,6 +79,7 @@ async function walkAll(from, to, steps) {
     const seeds = failed.map(({ seed }) => seed).sort((a, b) => a - b);
     const verdict = seeds.length === 0 ? 'none failed' : `${seeds.length} failed: ${seeds.join(', ')}`;
     const took = ((performance.now() - began) / 1000).toFixed(1);
+    if (covered) process.stdout.write(`${coverageTable([covered.counts])}\n\n`);
     const mark = done === total && seeds.length === 0 ? '✓' : '✗';
     process.stdout.write(
       `${mark} seeds ${from}..${to}: ${done} of ${total} walks in ${took} s (${rate().toFixed(0)} per second), ${verdict}\n`,
@@ -102,7 +105,8 @@ async function walkAll(from, to, steps) {
         child.send({ from: next, to: Math.min(next + PORTION - 1, to), steps });
         next += PORTION;
       };
-      child.on('message', ({ count, broken }) => {
+      child.on('message', ({ count, broken, counts }) => {
+        if (counts) covered.add(counts);
         done += count;
         broken.forEach(tell);
         give();
@@ -124,16 +128,17 @@ async function walkAll(from, to, steps) {
 
 /** A worker: takes portions from its parent until that lets go of it. */
 async function work() {
-  const { runWalk } = await walks();
+  const { Coverage, coveredWalk, runWalk } = await walks();
   process.on('SIGINT', () => {});
   process.on('disconnect', () => process.exit(0));
   process.on('message', ({ from, to, steps }) => {
     const broken = [];
+    const coverage = Coverage && new Coverage();
     for (let seed = from; seed <= to; seed++) {
-      const result = runWalk({ seed, steps });
+      const result = coverage ? coveredWalk({ seed, steps }, coverage) : runWalk({ seed, steps });
       if (result.broken !== undefined) broken.push({ seed, ...result.broken });
     }
-    process.send({ count: to - from + 1, broken });
+    process.send({ count: to - from + 1, broken, counts: coverage?.counts });
   });
 }
 
