@@ -2,13 +2,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ExchangeType } from '../../../src/core/wire/index.ts';
 import type { End } from './end.ts';
 import { Guest } from './guest.ts';
 import { Initramfs } from './initramfs.ts';
 import { addLibreswan, Libreswan, type LibreswanRelease } from './libreswan.ts';
 import { createGuestNetwork, type Host } from './network.ts';
 import { createAuthority } from './pki.ts';
-import { eventually, PATIENCE } from './process.ts';
+import { eventually, must, PATIENCE, run } from './process.ts';
 import type { Identity, Profile } from './profile.ts';
 import { PEERS_ROOT } from './requirements.ts';
 import { agreedSa, bothClean, childless, expectAlive, expectChildRekey, expectIkeRekey, expectPing } from './scenario.ts';
@@ -201,9 +202,81 @@ function longLife(given: () => LibreswanGuest, theEnds: () => Ends): void {
   });
 }
 
-async function bothPing({ left, right }: LibreswanGuest, { we, peer }: Ends): Promise<void> {
+async function bothPing({ left, right }: LibreswanGuest, { we, peer }: Omit<Ends, 'initiator'>): Promise<void> {
   await expectPing(we, right.inside);
   await expectPing(peer, left.inside);
+}
+
+/** Session resumption (RFC 5723) as far as 5 goes with it: both times the whole handshake follows at once. */
+export function resumptionScenario(given: () => LibreswanGuest): void {
+  const resumption = {
+    ours: { connection: { resumption: true, dpd_delay: '1s', retransmission: QUICK } },
+    theirs: { 'session-resumption': 'yes' },
+  };
+
+  // its AUTH covers the message alone, where §4.3.3 has the octets of RFC 7296 §2.15: message, nonce and MACed identity
+  test('we lose the path: our ticket is taken, our AUTH is not, and we come in with the whole handshake', async () => {
+    const scope = new Scope();
+    try {
+      const on = given();
+      const ends = await configureBoth(scope, on, { role: 'initiator', auth: 'ecdsa', ...SUITES.gcm }, resumption);
+      const { we, peer } = ends;
+      await we.initiate();
+      const before = await agreedSa(we, peer);
+      await reach(on, false);
+      await eventually(
+        'we notice that it is gone',
+        async () => (await we.ikeSas()).length === 0,
+        PATIENCE,
+        () => we.log(),
+      );
+      await reach(on, true);
+      await we.initiate();
+      expect(we.log()).toContain(`"exchange":${ExchangeType.IKE_SESSION_RESUME},`);
+      expect(peer.log()).toContain('responder processed IKE_SESSION_RESUME');
+      expect(peer.log()).toContain('computed hash does not match hash received');
+      // it keeps the IKE SA of before, without a child, whatever our INITIAL_CONTACT says
+      expect((await we.ikeSas()).map(({ spiI }) => spiI === before.spiI)).toEqual([false]);
+      await bothPing(on, ends);
+      await onlyTwoSas(peer);
+    } finally {
+      await reach(given(), true);
+      await scope.close();
+    }
+  });
+
+  // it closes the IKE SA with a Delete, which voids the ticket (§6.2)
+  test('it suspends itself: we do not take the ticket that it closed, and it comes in with the whole handshake', async () => {
+    const scope = new Scope();
+    try {
+      const on = given();
+      const ends = await configureBoth(scope, on, { role: 'responder', auth: 'psk', ...SUITES.gcm }, resumption);
+      const { we, peer } = ends;
+      await peer.initiate();
+      const before = await agreedSa(we, peer);
+      await peer.suspend();
+      await peer.initiate();
+      await eventually(
+        'another IKE SA',
+        async () => (await agreedSa(we, peer)).spiI !== before.spiI,
+        PATIENCE,
+        () => `${we.log()}\n${peer.log()}`,
+      );
+      expect((await we.failures()).map(({ code }) => code)).toContain('TICKET_NOT_TAKEN');
+      await bothPing(on, ends);
+      await peer.deleteIke();
+      await bothClean(we, peer);
+    } finally {
+      await scope.close();
+    }
+  });
+}
+
+/** Frames to an address that nobody owns: both devices stay up. */
+async function reach({ left }: LibreswanGuest, possible: boolean): Promise<void> {
+  const [{ namespace, device, peerAddress }, nobody] = [left, ['lladdr', '02:00:00:00:00:ee', 'nud', 'permanent']];
+  if (possible) await run('ip', ['-n', namespace, 'neigh', 'del', peerAddress, 'dev', device]);
+  else await must('ip', ['-n', namespace, 'neigh', 'replace', peerAddress, ...nobody, 'dev', device]);
 }
 
 /** Nothing of the children that were replaced is left in its kernel. */
@@ -232,6 +305,7 @@ async function certified(folder: string, type: 'ecdsa' | 'rsa'): Promise<{ reado
   };
 }
 
+const QUICK = { initial: '500ms', base: 1.4, give_up: '4s' };
 const AUTHBY: Readonly<Record<Auth, Readonly<Record<string, string>>>> = {
   psk: {},
   ecdsa: { authby: 'ecdsa-sha2_256' },
