@@ -168,6 +168,16 @@ function longLife(given: () => LibreswanGuest, theEnds: () => Ends): void {
     await onlyTwoSas(peer);
   });
 
+  test('both ends rekey at once: the child, then the IKE SA', async () => {
+    const { we, peer } = theEnds();
+    await Promise.all([we.rekeyChild(), peer.rekeyChild()]);
+    await agreedSa(we, peer);
+    await Promise.all([we.rekeyIke(), peer.rekeyIke()]);
+    await agreedSa(we, peer);
+    await bothPing(given(), theEnds());
+    await onlyTwoSas(peer);
+  });
+
   test('lives on while we ask whether it does', () => expectAlive(theEnds().we, theEnds().peer, 2500));
 
   test('it deletes the child alone, and either side brings it back', async () => {
