@@ -61,6 +61,8 @@ function describe(event: EventLine, paint: Paint, verbose: number, name: string 
       const mark = calm ? paint.red('down') : `${paint.red('✗')}   `;
       return `${mark}  ${name ?? text(event.connection)}  ${sa}  ${why || text(event.reason)}${verbose > 0 ? hintOf(event.error) : ''}`;
     }
+    case 'trying-address':
+      return `next  ${text(event.connection)}  ${sa}  no answer from ${text(event.silent)}; ${text(event.remote)} is tried`;
     case 'trying-tcp':
       return `tcp   ${text(event.connection)}  ${sa}  UDP gets no answer; TCP ${text(event.remote)} is tried beside it`;
     case 'transport-chosen':

@@ -31,6 +31,8 @@ export class Steps {
         return this.#heeded(event);
       case 'retransmit':
         return this.#remark(`no answer to ${text(event.exchange)} yet, asked again (${number(event.attempt)})`);
+      case 'trying-address':
+        return this.#remark(`no answer from ${text(event.silent)}; ${text(event.remote)} is tried`);
       case 'trying-tcp':
         return this.#remark(`UDP gets no answer; TCP ${text(event.remote)} is tried beside it`);
       case 'transport-chosen':

@@ -15,6 +15,7 @@ import { suiteText } from './proposals.ts';
 import type { Routine } from './routine.ts';
 import type { AuthMaterial } from './signed-octets.ts';
 import type { Family } from './tasks/address-families.ts';
+import type { AddressPairs } from './tasks/address-pairs.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
 import { type Mobike, mobikeInfo } from './tasks/mobike-state.ts';
 import type { PendingEcho } from './tasks/nat-echo.ts';
@@ -78,6 +79,8 @@ export class IkeSa {
   tcp: TcpLine | undefined;
   /** It began outside of UDP encapsulation and moved into it: then ESP is in UDP only where a NAT asks for it. */
   floated = false;
+  /** Other ways to a peer that has not answered yet; undefined where there are none. */
+  pairs: AddressPairs | undefined;
   /** RFC 4555, where both ends speak it; one record for a whole line of rekeyings. */
   mobike: Mobike | undefined;
   /** Octets of IP datagrams that pass where the IKE SA is, if they are fewer than the policy says. */

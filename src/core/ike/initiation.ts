@@ -11,6 +11,7 @@ import type { ChildPolicy, Connection } from './policy.ts';
 import { scheduleReconnect } from './reconnect.ts';
 import { requestIkeDelete } from './requests.ts';
 import type { Routine } from './routine.ts';
+import { type AddressPairs, nextPair, pairsFor, withOtherPairs } from './tasks/address-pairs.ts';
 import { choosePpk, forgetPpk } from './tasks/ppk.ts';
 import { nextAuthentication, takePlace } from './tasks/reauthentication.ts';
 import { approachGateway, Redirected } from './tasks/redirect.ts';
@@ -26,6 +27,8 @@ interface Beginning {
   readonly whole?: boolean;
   /** The one that asks for the same over UDP. */
   readonly beside?: IkeSa | undefined;
+  /** Absent: those that the configuration gives. */
+  readonly pairs?: AddressPairs | undefined;
 }
 
 /** Where a gateway sends us (RFC 5685). */
@@ -46,7 +49,7 @@ export function begin(
   connection: Connection,
   path: Path,
   policies: readonly ChildPolicy[],
-  { detour, of, whole = of !== undefined, beside }: Beginning = {},
+  { detour, of, whole = of !== undefined, beside, pairs }: Beginning = {},
 ): IkeSa {
   const sa = new IkeSa({
     id: world.nextIkeSaId(),
@@ -60,6 +63,9 @@ export function begin(
   });
   sa.reauth.of = of;
   world.add(sa);
+  if (beside) sa.pairs = beside.pairs;
+  else if (pairs) sa.pairs = pairs;
+  else if (!detour) sa.pairs = pairsFor(world, sa);
   if (beside) sa.redirect = beside.redirect;
   else if (detour) setOut(world, detour, sa);
   watchForAnswer(world, sa, connection, beside, (over) =>
@@ -82,8 +88,10 @@ export function begin(
     },
     (failure) => {
       if (yieldsTo(world, sa, failure)) return;
-      const error = withOtherTransport(sa, failure);
+      const error = withOtherPairs(sa, withOtherTransport(sa, failure));
       if (notResumed(sa, error)) return startWhole(world, sa, error, policies, detour);
+      const next = nextPair(sa, error);
+      if (next) return tryNext(world, sa, next, policies, { of, whole });
       if (error instanceof Redirected) return redirected(world, sa, error.gateway, policies, detour?.away ?? of);
       if (error instanceof TunnelwrightError) {
         const what = of ? `authenticating ${connection.name} anew` : `connecting ${connection.name}`;
@@ -169,6 +177,33 @@ function startWhole(
     world.notice({ kind: 'not-resumed', ikeSa: sa.id, connection: connection.name, reason, to });
   }
   world.kill(sa, reason);
+}
+
+/** RFC 4555 §3.1: the same over another pair of addresses, as an IKE SA of its own: a late answer to this one must not be taken for its. */
+function tryNext(
+  world: EndpointWorld,
+  sa: IkeSa,
+  { path, pairs }: { readonly path: Path; readonly pairs: AddressPairs },
+  policies: readonly ChildPolicy[],
+  { of, whole }: { readonly of: IkeSa | undefined; readonly whole: boolean },
+): void {
+  const { connection, packet } = sa;
+  sa.running--;
+  if (connection) {
+    const next = begin(world, connection, path, policies, { of, whole, pairs });
+    next.jobs.push(...sa.jobs.splice(0));
+    next.packet = packet;
+    if (of) of.reauth.by = next;
+    world.notice({
+      kind: 'trying-address',
+      ikeSa: sa.id,
+      connection: connection.name,
+      silent: sa.remote,
+      remote: path.remote,
+      to: next.id,
+    });
+  }
+  world.kill(sa, `no answer from ${sa.remote.ip}, so ${path.remote.ip} is tried`);
 }
 
 /** RFC 5685 §5: the same connection with another gateway, and the children that stand. The new IKE SA comes first, then the old one goes. */

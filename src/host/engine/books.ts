@@ -44,6 +44,7 @@ export class Books {
       }
       case 'redirected':
       case 'not-resumed':
+      case 'trying-address':
       case 'trying-tcp':
         if (notice.to !== undefined && notice.connection !== undefined) this.connected.add(notice.connection, notice.to);
         break;

@@ -342,9 +342,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
       return await until(
         this.engine.events,
         (notice) => {
-          // another gateway (RFC 5685), a ticket that was not taken (RFC 5723), TCP in the place of UDP (RFC 9329): another IKE SA
-          const followed = notice?.kind === 'redirected' || notice?.kind === 'not-resumed' || notice?.kind === 'transport-chosen';
-          if (followed && notice.ikeSa === ikeSa) ikeSa = notice.to ?? ikeSa;
+          if (notice !== undefined && isFollowed(notice) && notice.ikeSa === ikeSa) ikeSa = notice.to ?? ikeSa;
           return this.#judge(name, child, ikeSa!, notice);
         },
         signal,
@@ -460,6 +458,12 @@ function dnsServersOf(attributes: readonly ConfigurationAttribute[]): string[] {
 }
 
 const domainsOf = (splitDns: IkeSaInfo['splitDns']): readonly string[] => splitDns?.domains.map(({ name }) => name) ?? [];
+
+type Followed = Extract<Notice, { kind: 'redirected' | 'not-resumed' | 'trying-address' | 'transport-chosen' }>;
+
+/** Another IKE SA goes on: another gateway (RFC 5685), a ticket not taken (RFC 5723), another address (RFC 4555), TCP for UDP (RFC 9329). */
+const isFollowed = (notice: Notice): notice is Followed =>
+  notice.kind === 'redirected' || notice.kind === 'not-resumed' || notice.kind === 'trying-address' || notice.kind === 'transport-chosen';
 
 const concerns = (notice: Notice, ikeSa: number): boolean => 'ikeSa' in notice && notice.ikeSa === ikeSa;
 

@@ -124,6 +124,8 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
     case 'failed':
     case 'rekey-tested':
       return line({ ...rest, error: notice.error === undefined ? undefined : errorToBody(notice.error) });
+    case 'trying-address':
+      return line({ ...rest, silent: formatAddress(notice.silent), remote: formatAddress(notice.remote) });
     case 'trying-tcp':
     case 'stream':
       return line({ ...rest, remote: formatAddress(notice.remote) });

@@ -11,6 +11,7 @@ import type { Connection } from '../policy.ts';
 import { acceptIke, firstKeMethod, offer, type SelectedIke } from '../proposals.ts';
 import { exchange, type Inbound, type Routine } from '../routine.ts';
 import type { AuthMaterial } from '../signed-octets.ts';
+import { initPatience } from '../tasks/address-pairs.ts';
 import { certificateRequests, hashNotify, noteCertificateRequests, noteHashes } from '../tasks/certificates.ts';
 import { acceptKe, finishKe, methodWanted, offerKe } from '../tasks/ke.ts';
 import { floatsForMobike } from '../tasks/mobike.ts';
@@ -45,7 +46,7 @@ export function* initiateIkeSaInit(world: World, sa: IkeSa, connection: Connecti
         });
       tried.add(method);
       ke ??= offerKe(world, method);
-      const response = yield* exchange(ExchangeType.IKE_SA_INIT, [
+      const request: Payload[] = [
         ...cookie, // §2.6: the first payload
         { kind: 'SA', proposals },
         ke.payload,
@@ -54,7 +55,8 @@ export function* initiateIkeSaInit(world: World, sa: IkeSa, connection: Connecti
         ...abilities(world, connection),
         ...announceRedirect(sa, connection, Ni),
         ...announcePpk(sa),
-      ]);
+      ];
+      const response = yield* exchange(ExchangeType.IKE_SA_INIT, request, { patience: initPatience(sa) });
       heedInitRedirect(world, connection, response.payloads);
       const demanded = findNotify(response.payloads, NotifyType.COOKIE);
       const refused = errorNotify(response.payloads);

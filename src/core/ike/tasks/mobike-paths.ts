@@ -40,6 +40,9 @@ function streamInUse(world: World, sa: IkeSa, addresses: readonly string[]): rea
   return addresses.includes(sa.remote.ip) && ownAddresses(world, sa).includes(sa.local.ip) ? [pathOf(sa)] : [];
 }
 
+/** To where the configuration says it is, best first. */
+export const namedPaths = (world: World, sa: IkeSa): readonly Path[] => pathsTo(world, sa, namedAddresses(sa));
+
 /** To where the peer says it is, best first, without what it refused a while ago. */
 export const acceptablePaths = (world: World, sa: IkeSa): readonly Path[] => unrefused(world, sa, pathsTo(world, sa, toldAddresses(sa)));
 

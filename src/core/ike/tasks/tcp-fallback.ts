@@ -108,7 +108,7 @@ export function endRival(world: World, sa: IkeSa): void {
   if (rival) world.kill(rival, 'given up by the operator');
 }
 
-const isSilence = ({ code }: TunnelwrightError): boolean => SILENT.has(code);
+export const isSilence = ({ code }: TunnelwrightError): boolean => SILENT.has(code);
 
 const OUTLASTED = 'the other transport goes on alone';
 const OUTDONE = 'the other transport was answered';

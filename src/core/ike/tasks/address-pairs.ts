@@ -1,0 +1,50 @@
+import { TimedOut, TunnelwrightError } from '../../bytes/errors.ts';
+import type { Millis } from '../effects.ts';
+import type { IkeSa } from '../ike-sa.ts';
+import { type Path, samePath } from '../path.ts';
+import type { World } from '../world.ts';
+import { namedPaths } from './mobike-paths.ts';
+import { isSilence } from './tcp-fallback.ts';
+
+/** RFC 4555 §3.1: where the first pair of addresses brings no answer to IKE_SA_INIT, the others are tried, one after the other. */
+export interface AddressPairs {
+  /** Still to be tried, best first. */
+  readonly left: readonly Path[];
+  /** Addresses of the peer that did not answer. */
+  readonly silent: readonly string[];
+}
+
+/** All but the pair that it begins with; undefined where there is only that one. */
+export function pairsFor(world: World, sa: IkeSa): AddressPairs | undefined {
+  const left = namedPaths(world, sa).filter((path) => !samePath(path, sa));
+  return left.length === 0 ? undefined : { left, silent: [] };
+}
+
+/** How long IKE_SA_INIT waits where there is somewhere else to go; the last pair gets all the time that the policy gives. */
+export const initPatience = ({ pairs }: IkeSa): Millis | undefined => (pairs !== undefined && pairs.left.length > 0 ? PATIENCE : undefined);
+
+/** Where to go on after this failure; undefined: nowhere. */
+export function nextPair(sa: IkeSa, error: unknown): { readonly path: Path; readonly pairs: AddressPairs } | undefined {
+  const [path, ...left] = sa.pairs?.left ?? [];
+  if (path === undefined || !sa.is('connecting') || !(error instanceof TunnelwrightError) || !isSilence(error)) return undefined;
+  return { path, pairs: { left, silent: tried(sa) } };
+}
+
+/** Names every address that was tried, once the last of them has not answered either. */
+export function withOtherPairs(sa: IkeSa, error: unknown): unknown {
+  const silent = sa.pairs?.silent ?? [];
+  if (silent.length === 0 || sa.establishedAt !== undefined || !(error instanceof TunnelwrightError) || !isSilence(error)) return error;
+  const others = silent.filter((ip) => ip !== sa.remote.ip);
+  if (others.length === 0) return error;
+  return new TimedOut(`${error.message}; neither did ${others.join(', ')}`, {
+    code: error.code,
+    section: 'RFC 4555 §3.1',
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    cause: error,
+  });
+}
+
+const tried = (sa: IkeSa): readonly string[] => [...new Set([...(sa.pairs?.silent ?? []), sa.remote.ip])];
+
+/** Four copies, and the TCP attempt beside them has begun. */
+const PATIENCE: Millis = 8000;
