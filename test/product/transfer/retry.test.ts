@@ -91,9 +91,17 @@ describe('retrying', () => {
   });
 });
 
+const timingOf = (clock: VirtualClock): Timing => ({
+  now: () => clock.now,
+  after: (ms, action) => {
+    const timer = clock.after(ms, action);
+    return () => timer.cancel();
+  },
+});
+
 test('a watchdog barks once after silence, and never when it was touched or stopped', () => {
   const clock = new VirtualClock();
-  const timing: Timing = { now: () => clock.now, after: (ms, action) => clock.after(ms, action).cancel };
+  const timing = timingOf(clock);
   const barks: number[] = [];
   const dog = new Watchdog(timing, 100, () => barks.push(clock.now));
   for (const at of [50, 120, 190]) clock.at(at, () => dog.touch());
@@ -109,7 +117,7 @@ describe('ProgressMeter', () => {
   test('a steady stream has its rate and the time that is left; reports come at intervals', () => {
     const clock = new VirtualClock();
     const events: TransferProgress[] = [];
-    const timing: Timing = { now: () => clock.now, after: (ms, action) => clock.after(ms, action).cancel };
+    const timing = timingOf(clock);
     const meter = new ProgressMeter('file', 1_000_000, timing, (event) => events.push(event));
     meter.phase('sending', 0);
     for (let i = 1; i <= 500; i++) {
@@ -125,7 +133,7 @@ describe('ProgressMeter', () => {
   test('the rate follows a change within seconds, and a new phase begins without one', () => {
     const clock = new VirtualClock();
     const events: TransferProgress[] = [];
-    const timing: Timing = { now: () => clock.now, after: (ms, action) => clock.after(ms, action).cancel };
+    const timing = timingOf(clock);
     const meter = new ProgressMeter('file', 1e9, timing, (event) => events.push(event));
     meter.phase('sending', 0);
     const stream = (seconds: number, rate: number): void => {
