@@ -99,6 +99,20 @@ describe('the initiator roams (§3.5)', () => {
     expectInvariants(made.net);
   });
 
+  test('the route comes later than the address: what was sent in vain goes out again with it, not a second later', () => {
+    const made = roamers();
+    const { net, a } = made;
+    let route = false;
+    net.internet.core.intercept(() => (route ? undefined : []));
+    a.host.move(net.internet.core, [A2]);
+    net.run(50);
+    route = true;
+    a.observe({ kind: 'local-addresses', addresses: [A2], sources: { [B1]: A2 } });
+    net.run(100);
+    expectPath(made, A2, B1);
+    expectInvariants(net);
+  });
+
   test('without the check traffic follows at once (§3.7)', () => {
     const made = roamers({ link: { delay: 20 }, connection: { mobikeReturnRoutability: false } });
     made.a.host.move(made.net.internet.core, [A2]);

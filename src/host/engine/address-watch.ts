@@ -1,11 +1,16 @@
 import type { Millis } from '../../core/ike/effects.ts';
 import type { UdpNetwork } from '../platform/udp.ts';
 
-/** Looks at this machine's addresses now and then: it roams, and interfaces come and go. */
+/**
+ * Looks at this machine's addresses now and then: it roams, and interfaces come and go. It looks often after a change, as those come in
+ * bursts, and while whoever uses it is busy.
+ */
 export class AddressWatch {
   readonly #udp: Pick<UdpNetwork, 'addresses'>;
   readonly #onLook: (addresses: readonly string[], changed: boolean) => void;
   #known = '';
+  #looked: Millis = Number.NEGATIVE_INFINITY;
+  #alertUntil: Millis = Number.NEGATIVE_INFINITY;
   #next: Millis | undefined;
 
   constructor(udp: Pick<UdpNetwork, 'addresses'>, onLook: (addresses: readonly string[], changed: boolean) => void) {
@@ -17,7 +22,18 @@ export class AddressWatch {
   start(now: Millis): void {
     if (this.#next !== undefined) return;
     this.#known = this.#udp.addresses().join(' ');
+    this.#looked = now;
     this.#next = now + INTERVAL;
+  }
+
+  /** Something depends on the addresses just now. @returns whether it looks sooner than it would have */
+  alert(now: Millis): boolean {
+    if (this.#next === undefined) return false;
+    this.#alertUntil = now + ALERT;
+    const soon = Math.max(now, this.#looked + OFTEN);
+    if (soon >= this.#next) return false;
+    this.#next = soon;
+    return true;
   }
 
   nextDeadline(): Millis | undefined {
@@ -26,14 +42,18 @@ export class AddressWatch {
 
   expire(now: Millis): void {
     if (this.#next === undefined || now < this.#next) return;
-    this.#next = now + INTERVAL;
     const addresses = this.#udp.addresses();
     const known = addresses.join(' ');
     const changed = known !== this.#known;
     this.#known = known;
+    this.#looked = now;
+    if (changed) this.#alertUntil = now + ALERT;
+    this.#next = now + (now < this.#alertUntil ? OFTEN : INTERVAL);
     this.#onLook(addresses, changed);
   }
 }
 
 /** Interfaces come and go at human pace, and asking is cheap. */
 const INTERVAL: Millis = 3000;
+const OFTEN: Millis = 200;
+const ALERT: Millis = 1000;

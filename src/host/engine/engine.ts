@@ -137,6 +137,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       {
         onAddresses: (own) => this.#onAddresses(own),
         othersOf: (connection) => this.ofConnection(connection).flatMap((sa) => sa.mobike?.peerAddresses ?? []),
+        onSooner: () => this.#arm(),
         onFailure: (what, error) => this.#fail(undefined, what, error),
       },
     );

@@ -19,6 +19,8 @@ export interface LocalSideEvents {
   onAddresses(own: OwnAddresses): void;
   /** Addresses at which the peer of a connection is besides the one that was dialled (RFC 4555 §3.4). */
   othersOf(connection: string): readonly string[];
+  /** `nextDeadline` is sooner than it was. */
+  onSooner(): void;
   onFailure(what: string, error: unknown): void;
 }
 
@@ -46,14 +48,14 @@ export class LocalSide {
   #named: readonly string[] = [];
   /** From where the peers of connections without an own address are reached, by connection. */
   readonly #sources = new Map<string, { readonly remoteIp: string; localIp: string; readonly roams: boolean }>();
-  /** Addresses that were gone at the last look; their sockets are closed at the next. */
-  #lost: ReadonlySet<string> = new Set();
+  /** Addresses that are gone, and since when. */
+  #lost: ReadonlyMap<string, Millis> = new Map();
   #told = '';
 
-  constructor(platform: Platform, counters: Counters, sinks: SocketSinks, events: LocalSideEvents) {
+  constructor(platform: Platform, counters: Counters, sinks: Omit<SocketSinks, 'onStir'>, events: LocalSideEvents) {
     this.#platform = platform;
     this.#events = events;
-    this.sockets = new SocketSet(platform, counters, sinks);
+    this.sockets = new SocketSet(platform, counters, { ...sinks, onStir: () => this.#onStir() });
     this.#watch = new AddressWatch(platform.udp, (addresses, changed) => this.#look(addresses, changed));
   }
 
@@ -160,8 +162,14 @@ export class LocalSide {
     }
   }
 
+  /** Nothing says that an address went: Linux goes on sending from one whose interface is down, over another. */
+  #onStir(): void {
+    if (this.#sources.size > 0 && this.#watch.alert(this.#platform.clock.now())) this.#events.onSooner();
+  }
+
   /** Routes may change while addresses stay; asking for a few of them is cheap. */
   #look(addresses: readonly string[], changed: boolean): void {
+    this.sockets.rest();
     this.#shutLost(addresses);
     if (changed) this.#follow(addresses);
     else if (this.#sources.size > 0 && this.#sources.size <= MOST_ROUTES) this.#settle(this.#tell());
@@ -194,8 +202,14 @@ export class LocalSide {
 
   /** Not at once: what is under way may still be sent from there in vain, and the address may be back. */
   #shutLost(addresses: readonly string[]): void {
-    const lost = new Set(this.sockets.all.map(({ ip }) => ip).filter((ip) => !addresses.includes(ip) && !this.#named.includes(ip)));
-    for (const ip of lost) if (this.#lost.has(ip)) this.#settle(this.sockets.shut(ip));
+    const now = this.#platform.clock.now();
+    const lost = new Map<string, Millis>();
+    for (const { ip } of this.sockets.all) {
+      if (addresses.includes(ip) || this.#named.includes(ip)) continue;
+      const since = this.#lost.get(ip) ?? now;
+      if (now - since < LOST) lost.set(ip, since);
+      else this.#settle(this.sockets.shut(ip));
+    }
     this.#lost = lost;
   }
 
@@ -223,5 +237,7 @@ const isLoopback = (ip: string): boolean => ip === '::1' || ip.startsWith('127.'
 /** Enough for every way out of a machine; a host of many containers has more addresses than ways. */
 const MOST_ADDRESSES = 8;
 const MOST_ROUTES = 16;
+/** After which an address that is gone has no sockets any more. */
+const LOST: Millis = 3000;
 const ANY = '%any';
 const ANY_PORTS: Ports = { ike: 0, nat: 0 };

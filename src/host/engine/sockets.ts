@@ -34,6 +34,8 @@ export interface SocketSinks {
   onIke(datagram: Datagram): boolean;
   onEsp(packet: Uint8Array, local: Address, ip: string, port: number, transport?: 'tcp'): boolean;
   onStreamClosed(local: Address, remote: Address): void;
+  /** The first datagram goes out since `rest`. */
+  onStir(): void;
   /** Something that we can do without. */
   onFailure(what: string, error: unknown): void;
 }
@@ -53,6 +55,7 @@ export class SocketSet {
   readonly #probes = new Map<string, UdpSocket>();
   /** Binding takes a moment; a second wish for the same address waits for the first. */
   readonly #opening = new Map<string, Promise<LocalSockets>>();
+  #stirred = false;
   #closed = false;
 
   constructor({ udp, tcp, clock }: Pick<Platform, 'udp' | 'tcp' | 'clock'>, counters: Counters, sinks: SocketSinks) {
@@ -104,6 +107,7 @@ export class SocketSet {
     const probe = this.#probes.size === 0 ? undefined : this.#probes.get(formatAddress(datagram.local));
     const socket = probe ?? (datagram.encap ? sockets?.nat : sockets?.ike);
     const { ip, port } = datagram.remote;
+    if (!this.#stirred) this.#stir();
     if (socket === undefined) {
       this.#counters.add('datagrams', 'no socket for this address');
       return false;
@@ -144,6 +148,11 @@ export class SocketSet {
     if (this.#byIp.get(local.ip)?.nat.send(KEEPALIVE, remote.ip, remote.port) === true) this.#counters.add('datagrams', 'keepalive out');
   }
 
+  /** Whoever wants to know when something goes out again. */
+  rest(): void {
+    this.#stirred = false;
+  }
+
   /** The way of ESP packets. It survives sockets: one that is opened again for the same address is used from then on. */
   path(local: Address, remote: Address, transport?: Transport): EspPath {
     if (transport === 'tcp') return this.streams.path(local, remote);
@@ -154,8 +163,16 @@ export class SocketSet {
     return {
       mtu: PATH_MTU,
       overhead: (v6 ? IPV6_HEADER : IPV4_HEADER) + UDP_HEADER,
-      send: (packet) => byIp.get(localIp)?.nat.send(packet, ip, port) ?? false,
+      send: (packet) => {
+        if (!this.#stirred) this.#stir();
+        return byIp.get(localIp)?.nat.send(packet, ip, port) ?? false;
+      },
     };
+  }
+
+  #stir(): void {
+    this.#stirred = true;
+    this.#sinks.onStir();
   }
 
   async #bind(ip: string, ports: Ports): Promise<LocalSockets> {

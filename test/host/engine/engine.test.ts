@@ -648,7 +648,7 @@ describe('roaming', () => {
     await pass(internet.clock, 3000);
     expect(core.observed.at(-1)).toMatchObject({ addresses: ['192.0.2.50'], sources: { [PEER]: '192.0.2.50' } });
     expect(engine.sockets).toHaveLength(2);
-    await pass(internet.clock, 3000);
+    await pass(internet.clock, 5000);
     expect(engine.sockets.map(({ nat }) => nat.ip)).toEqual(['192.0.2.50']);
   });
 

@@ -6,10 +6,13 @@ import { dirname } from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { type Client, compile, createClient, createGateway, type Gateway, loadConfig, TunnelwrightError } from 'tunnelwright';
+import { Flow } from './flow.ts';
 import { type Exchanged, exchangeOctets } from './octets.ts';
 
 const [role, file = '', quiet] = process.argv.slice(2);
 const CONNECTION = 'net';
+/** A minute of them. */
+const PINGS = 600;
 
 interface Request {
   readonly id: number;
@@ -18,15 +21,20 @@ interface Request {
   readonly count?: number;
   readonly port?: number;
   readonly octets?: number;
+  /** Octets each second. */
+  readonly pace?: number;
 }
 
 const end = await start();
 const failures: object[] = [];
-end.onNotice(({ notice }) => {
+const noticed: Record<string, number> = {};
+end.onNotice(({ at, notice }) => {
+  noticed[notice.kind] = (noticed[notice.kind] ?? 0) + 1;
   if ((notice.kind === 'ike-down' || notice.kind === 'failed') && notice.error) failures.push(tell(notice.error));
-  if (quiet === undefined && notice.kind !== 'ike-keys') process.stderr.write(`${JSON.stringify(notice, readable)}\n`);
+  if (quiet === undefined && notice.kind !== 'ike-keys') process.stderr.write(`${JSON.stringify({ at, ...notice }, readable)}\n`);
 });
 const served = new Map<number, Promise<Exchanged>>();
+const flows = new Map<number, Flow>();
 const METHODS: Readonly<Record<string, (request: Request) => Promise<unknown>>> = {
   up: async () => ({ took: (await end.up({ connection: CONNECTION })).took }),
   established: async () => end.ikeSas().filter(({ state }) => state === 'established').length,
@@ -38,23 +46,40 @@ const METHODS: Readonly<Record<string, (request: Request) => Promise<unknown>>> 
   assigned: async () => onlyIkeSa().assigned,
   names: async () => onlyIkeSa().splitDns,
   addresses: async () => [onlyIkeSa().local.ip, onlyIkeSa().remote.ip],
+  ends: async () => ({ local: onlyIkeSa().local, remote: onlyIkeSa().remote, transport: onlyIkeSa().transport ?? 'udp' }),
+  noticed: async () => noticed,
   redirect: ({ to = '' }) => end.redirect({ ikeSa: onlyIkeSa().id, to }),
   deleteChild: () => end.down({ child: onlyChild().id }),
   deleteIke: () => end.down({ ikeSa: onlyIkeSa().id }),
   forgetAll: () => end.down({ all: true, force: true }),
   failures: async () => failures.splice(0),
   ping,
+  pingUntilAnswered,
   listen,
   served: ({ port = 0 }) => served.get(port)!,
   connect: async ({ to = '', port = 0, octets = 0 }) =>
     exchangeOctets(await end.inside.connect({ host: to, port, allowHalfOpen: true, timeout: 60_000 }), octets, 0xfeed),
+  listenFlow: async ({ port = 0, pace = 0 }) => {
+    const server = end.inside.listen({ port, allowHalfOpen: true }, (socket) => {
+      server.close();
+      flows.set(port, new Flow(socket, 0x5eed, pace));
+    });
+  },
+  connectFlow: async ({ to = '', port = 0, pace = 0 }) => {
+    flows.set(port, new Flow(await end.inside.connect({ host: to, port, allowHalfOpen: true, timeout: 60_000 }), 0xfeed, pace));
+  },
+  flowed: async ({ port = 0 }) => flows.get(port)?.octetsReceived ?? 0,
+  endFlow: async ({ port = 0 }) => {
+    flows.get(port)!.stop();
+    return flows.get(port)!.done;
+  },
   memory: async () => {
     globalThis.gc?.();
     return process.memoryUsage();
   },
 };
 
-say({ ready: true, listen: end.facts().listen });
+say({ ready: true, listen: end.facts().listen, at: Date.now() });
 for await (const line of createInterface({ input: process.stdin })) void answer(JSON.parse(line) as Request);
 await end.close(2000);
 process.exit(0);
@@ -91,6 +116,25 @@ async function ping({ to = '', count = 1 }: Request): Promise<number> {
     );
   }
   return answers;
+}
+
+/** One after the other, ten each second, whatever becomes of those before. @returns when the first was answered, by the clock on the wall */
+function pingUntilAnswered({ to = '' }: Request): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let left = PINGS;
+    const timer = setInterval(() => {
+      end.inside.ping(to, { timeout: 5000 }).then(
+        () => {
+          clearInterval(timer);
+          resolve(Date.now());
+        },
+        () => undefined,
+      );
+      if (--left > 0) return;
+      clearInterval(timer);
+      reject(new Error(`${to} did not answer ${PINGS} pings`));
+    }, 100);
+  });
 }
 
 async function testRekey(): Promise<object[]> {

@@ -42,7 +42,7 @@ function receive(connection: Duplex): Promise<{ received: string; octetsReceived
 }
 
 /** Octets that do not compress and never repeat a block, so that a lost or doubled segment shows in the digest (xorshift32). */
-function generator(seed: number): (length: number) => Uint8Array {
+export function generator(seed: number): (length: number) => Uint8Array {
   let state = seed >>> 0 || 1;
   return (length) => {
     const words = new Uint32Array(Math.ceil(length / 4));

@@ -22,10 +22,12 @@ export interface Network {
 }
 
 let made = 0;
+/** One for each network that a process makes. */
+export const networkName = (): string => `tw${process.pid}-${made++}`;
 
 /** Two namespaces joined by a veth pair, 10.9.0.1 and 10.9.0.2, with 10.1.0.0/24 and 10.2.0.0/24 to protect. They go with the scope. */
 export async function createNetwork(scope: Scope): Promise<Network> {
-  const name = `tw${process.pid}-${made++}`;
+  const name = networkName();
   const left = host(`${name}-l`, '10.9.0.1', '10.9.0.2', '10.1.0');
   const right = host(`${name}-r`, '10.9.0.2', '10.9.0.1', '10.2.0');
   for (const { namespace } of [left, right]) await addNamespace(scope, namespace);
@@ -47,7 +49,7 @@ export async function createNetwork(scope: Scope): Promise<Network> {
 
 /** A namespace on the left with a tap in it, for the wire of an emulated machine, which is the right end and has no namespace. */
 export async function createGuestNetwork(scope: Scope): Promise<{ readonly left: Host; readonly right: Host }> {
-  const name = `tw${process.pid}-${made++}`;
+  const name = networkName();
   const left = host(`${name}-l`, '10.9.0.1', '10.9.0.2', '10.1.0');
   await addNamespace(scope, left.namespace);
   await ip('-n', left.namespace, 'tuntap', 'add', left.device, 'mode', 'tap');
@@ -70,7 +72,7 @@ export async function addInside(end: Host): Promise<void> {
   ]);
 }
 
-async function addNamespace(scope: Scope, namespace: string): Promise<void> {
+export async function addNamespace(scope: Scope, namespace: string): Promise<void> {
   await ip('netns', 'add', namespace);
   const remove = (): void => void spawnSync('ip', ['netns', 'del', namespace], { stdio: 'ignore' });
   process.once('exit', remove);

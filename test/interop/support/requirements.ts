@@ -9,7 +9,7 @@ interface Requirement {
   readonly missing: () => string | undefined;
 }
 
-const NAMESPACES: Requirement = {
+export const NAMESPACES: Requirement = {
   name: 'netns',
   missing: () => {
     if (process.platform !== 'linux') return 'Linux';
@@ -30,6 +30,20 @@ export const STRONGSWAN: Requirement = {
     if (!commandExists('ping')) return 'ping (package iputils-ping)';
     if (!existsSync('/dev/net/tun')) return '/dev/net/tun';
     return undefined;
+  },
+};
+
+/** A NAT and a filter in a namespace. */
+export const NFTABLES: Requirement = {
+  name: 'nftables',
+  missing: () => {
+    const missing = NAMESPACES.missing();
+    if (missing) return missing;
+    if (!commandExists('nft')) return 'nft (package nftables)';
+    const rules =
+      'add table ip t; add chain ip t c { type nat hook postrouting priority srcnat; }; add rule ip t c meta l4proto udp masquerade';
+    const { status } = spawnSync('unshare', ['--net', 'nft', rules], { stdio: 'ignore' });
+    return status === 0 ? undefined : 'nf_tables with NAT in the kernel';
   },
 };
 

@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Flowed } from '../process/flow.ts';
 import type { End, Exchanged, IkeSaSeen } from './end.ts';
 import type { Host } from './network.ts';
 import { compiled, Daemon, eventually, type Finished, PATIENCE, run } from './process.ts';
@@ -41,6 +42,7 @@ export class Tunnelwright implements End {
   readonly #daemon: Daemon;
   readonly #waiting = new Map<number, { resolve: (result: unknown) => void; reject: (error: Error) => void }>();
   #ready = false;
+  #readyAt = 0;
   #lastId = 0;
 
   private constructor(host: Host, daemon: Daemon) {
@@ -154,6 +156,16 @@ export class Tunnelwright implements End {
     return (await this.#call('addresses')) as readonly string[];
   }
 
+  /** Where the IKE SA that stands goes from and to. */
+  async ends(): Promise<Ends> {
+    return (await this.#call('ends')) as Ends;
+  }
+
+  /** How many notices of each kind there were. */
+  async noticed(): Promise<Readonly<Record<string, number>>> {
+    return (await this.#call('noticed')) as Readonly<Record<string, number>>;
+  }
+
   /** Sends the peer to another gateway (RFC 5685 §5). */
   async redirect(gateway: string): Promise<void> {
     await this.#call('redirect', { to: gateway });
@@ -178,6 +190,41 @@ export class Tunnelwright implements End {
 
   async connect(to: string, port: number, octets: number): Promise<Exchanged> {
     return (await this.#call('connect', { to, port, octets })) as Exchanged;
+  }
+
+  /** Takes one connection and exchanges octets over it at a pace, each second, until `endFlow`. */
+  async listenFlow(port: number, pace: number): Promise<void> {
+    await this.#call('listenFlow', { port, pace });
+  }
+
+  async connectFlow(to: string, port: number, pace: number): Promise<void> {
+    await this.#call('connectFlow', { to, port, pace });
+  }
+
+  /** Octets that have come in by now. */
+  async flowed(port: number): Promise<number> {
+    return (await this.#call('flowed', { port })) as number;
+  }
+
+  async endFlow(port: number): Promise<Flowed> {
+    return (await this.#call('endFlow', { port })) as Flowed;
+  }
+
+  /** @returns when one was answered, as `Date.now` has it */
+  async pingUntilAnswered(to: string): Promise<number> {
+    return (await this.#call('pingUntilAnswered', { to })) as number;
+  }
+
+  /** From when on it could be spoken to, as `Date.now` has it. */
+  get readyAt(): number {
+    return this.#readyAt;
+  }
+
+  /** Ends it from one moment to the next: nothing is said to anybody, nothing is kept. */
+  async kill(): Promise<void> {
+    // `ip netns exec` becomes what it executes
+    process.kill(this.pid, 'SIGKILL');
+    await eventually('our process is gone', () => !this.#daemon.running, PATIENCE);
   }
 
   /** What went wrong since the last call, whoever began it. */
@@ -212,8 +259,11 @@ export class Tunnelwright implements End {
   }
 
   #onLine(line: string): void {
-    const answer = JSON.parse(line) as { id?: number; ready?: boolean; result?: unknown; error?: Told };
-    if (answer.ready) this.#ready = true;
+    const answer = JSON.parse(line) as { id?: number; ready?: boolean; at?: number; result?: unknown; error?: Told };
+    if (answer.ready) {
+      this.#ready = true;
+      this.#readyAt = answer.at ?? 0;
+    }
     const waiting = this.#waiting.get(answer.id ?? -1);
     if (waiting === undefined) return;
     this.#waiting.delete(answer.id!);
@@ -231,6 +281,12 @@ export async function commandLine(host: Host, folder: string, configured: object
   });
   const command = [process.execPath, join(process.cwd(), 'dist', 'cli', 'main.js'), ...args, '--config', file];
   return run('ip', ['netns', 'exec', host.namespace, ...command], { env: { HOME: folder, NO_COLOR: '1' } });
+}
+
+export interface Ends {
+  readonly local: { readonly ip: string; readonly port: number };
+  readonly remote: { readonly ip: string; readonly port: number };
+  readonly transport: string;
 }
 
 interface DriverSa {

@@ -3,10 +3,22 @@ import { ExchangeType, NotifyType } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { Outstanding } from '../message-window.ts';
 import { errorNotify, refusedBy } from '../notifies.ts';
+import { sendAgain } from '../outbound.ts';
 import { isOverTcp, type Path, pathKey, pathOf, samePath } from '../path.ts';
 import { exchange, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
-import { announceMove, closeForCookie, divertTraffic, first, moveLine, moveTo, moveTraffic, noteNat, trafficPath } from './mobike-line.ts';
+import {
+  announceMove,
+  closeForCookie,
+  divertTraffic,
+  first,
+  lineOf,
+  moveLine,
+  moveTo,
+  moveTraffic,
+  noteNat,
+  trafficPath,
+} from './mobike-line.ts';
 import { addressList, COOKIE2_LENGTH, cookie2, forbidNats, returnsCookie } from './mobike-notifies.ts';
 import { additionalAddresses, isOurs, ownAddresses } from './mobike-paths.ts';
 import { noteVerified } from './mobike-state.ts';
@@ -30,10 +42,17 @@ export function followUpdate(world: World, owner: IkeSa, path: Path, nat: NatSee
 export function localAddressesChanged(world: World, sa: IkeSa): void {
   const { mobike } = sa;
   if (mobike === undefined || !sa.isEstablished || sa.heir !== sa) return;
-  if (mobike.decides) reconsider(world, sa, 'our addresses changed');
+  if (mobike.decides) followOwnAddresses(world, sa);
   // a stream ends with its address, and only the peer opens another one (RFC 9329 §6.1)
   else if (!isOurs(world, sa.local.ip) && !isOverTcp(sa)) leaveLostAddress(world, sa);
   if (!mobike.updateDue && additionalAddresses(world, sa).join() !== mobike.told.join()) requestTell(world, sa);
+}
+
+/** Where that changes nothing, there may have been no way for a moment: what is under way was sent in vain, and goes out again at once (§3.5). */
+function followOwnAddresses(world: World, sa: IkeSa): void {
+  const before = pathOf(sa);
+  reconsider(world, sa, 'our addresses changed');
+  if (samePath(before, sa) && !isOverTcp(sa) && isOurs(world, sa.local.ip)) for (const one of lineOf(sa)) sendAgain(world, one);
 }
 
 /** After a restart: what was owed is still owed, and the machine may have other addresses than in its former life. */
