@@ -122,9 +122,8 @@ export const smallerThan = (size: number, { remote }: OnPath): number | undefine
  * @returns whether it is news
  */
 export function learnDatagramSize(sa: OnPath, octets: number): boolean {
-  if (octets >= datagramSize(sa)) return false;
-  const steps = isIpv6(sa.remote.ip) ? IPV6_SIZES : IPV4_SIZES;
-  const size = steps.find((step) => step <= octets) ?? steps.at(-1)!;
+  // RFC 7383 §2.5.1: just as large, and not the next step down: whoever cuts to 1280 fills whole blocks of its cipher, so somewhat less comes
+  const size = Math.max(octets, (isIpv6(sa.remote.ip) ? IPV6_SIZES : IPV4_SIZES).at(-1)!);
   if (size >= datagramSize(sa)) return false;
   sa.datagram = size;
   return true;
