@@ -19,6 +19,9 @@ export interface Network {
   /** From now on every packet is lost in silence, as on a path that broke; both devices stay up. */
   cut(): Promise<void>;
   mend(): Promise<void>;
+  /** From now on packets wait, in both directions, until `release`: so both ends can speak before either hears the other. */
+  hold(): Promise<void>;
+  release(): Promise<void>;
 }
 
 let made = 0;
@@ -44,6 +47,16 @@ export async function createNetwork(scope: Scope): Promise<Network> {
     mend: async () => {
       for (const end of [left, right]) await ip('-n', end.namespace, 'neigh', 'del', end.peerAddress, 'dev', end.device);
     },
+    hold: async () => {
+      for (const end of [left, right]) await shape(end, TRICKLE);
+      // the token buckets begin full: this empties them, its answer that of the other end
+      await largePing(left);
+    },
+    release: async () => {
+      for (const end of [left, right]) await shape(end, FLOW);
+      // what waits is looked at when the next packet comes
+      await largePing(left);
+    },
   };
 }
 
@@ -56,6 +69,13 @@ export async function createGuestNetwork(scope: Scope): Promise<{ readonly left:
   await raise(left);
   return { left, right: host('', '10.9.0.2', '10.9.0.1', '10.2.0') };
 }
+
+const shape = ({ namespace, device }: Host, rate: readonly string[]): Promise<string> =>
+  must('tc', ['-n', namespace, 'qdisc', 'replace', 'dev', device, 'root', 'tbf', ...rate]);
+
+/** The largest that the link takes in one piece. */
+const largePing = ({ namespace, peerAddress }: Host): Promise<string> =>
+  must('ip', ['netns', 'exec', namespace, 'ping', '-q', '-c', '1', '-W', '5', '-s', '1472', peerAddress]);
 
 /** Gives the namespace itself the inside address, for a peer whose tunnel ends in the kernel. */
 export async function addInside(end: Host): Promise<void> {
@@ -93,4 +113,7 @@ function host(namespace: string, address: string, peerAddress: string, prefix: s
 }
 
 const ip = (...args: string[]): Promise<string> => must('ip', args);
+/** A packet of 200 octets waits for a second and more. */
+const TRICKLE = ['rate', '1kbit', 'burst', '1540', 'latency', '60s'];
+const FLOW = ['rate', '1gbit', 'burst', '1mb', 'latency', '60s'];
 const NOBODY = '02:00:00:00:00:ee';

@@ -63,6 +63,8 @@ export interface SwanctlOptions {
   /** Added to the connection, or replacing what stands there. */
   readonly connection?: Settings;
   readonly child?: Settings;
+  /** Children beside `net`. */
+  readonly children?: Settings;
   /** Added at the top, such as pools. */
   readonly sections?: Settings;
   /** Added to the sections of `secrets`. */
@@ -93,6 +95,7 @@ export function swanctlConf(options: SwanctlOptions): Settings {
             rekey_time: 0,
             ...options.child,
           },
+          ...options.children,
         },
       },
     },

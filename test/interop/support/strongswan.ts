@@ -136,9 +136,14 @@ export class Strongswan implements End {
   }
 
   log(): string {
-    const file = this.#path('charon.log');
-    const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(-80).join('\n') : '';
+    const lines = this.wholeLog().split('\n').slice(-80).join('\n');
     return `--- strongSwan\n${lines}${this.#daemon?.output ?? ''}`;
+  }
+
+  /** From its start on. */
+  wholeLog(): string {
+    const file = this.#path('charon.log');
+    return existsSync(file) ? readFileSync(file, 'utf8') : '';
   }
 
   async #swanctl(args: readonly string[], options: RunOptions = {}): Promise<string> {

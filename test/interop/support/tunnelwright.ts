@@ -315,12 +315,17 @@ export interface ConfigurationOptions {
   /** Added to the connection, or replacing what stands there. */
   readonly connection?: object;
   readonly child?: object;
+  /** Children beside `net`. */
+  readonly children?: object;
   /** Added to the secrets. */
   readonly secrets?: object;
+  /** Added at the top, such as limits. */
+  readonly sections?: object;
 }
 
 /** Our configuration with one connection `net` and one child `net` between the protected networks of two hosts. */
-export function configuration({ host, peer, identity, ike, esp, connection = {}, child = {}, secrets = {} }: ConfigurationOptions): object {
+export function configuration(options: ConfigurationOptions): object {
+  const { host, peer, identity, ike, esp, connection = {}, child = {}, children = {}, secrets = {} } = options;
   const own = identity.auth === 'psk' ? {} : { certs: identity.certificate, key: identity.key };
   return {
     addresses: `${host.inside}/24`,
@@ -334,12 +339,13 @@ export function configuration({ host, peer, identity, ike, esp, connection = {},
         remote: { auth: identity.auth, id: identity.peerId },
         retransmission: { initial: '500ms', base: 1.4, give_up: '8s' },
         ...connection,
-        children: { net: { local_ts: host.network, remote_ts: peer.network, esp_proposals: esp, ...child } },
+        children: { net: { local_ts: host.network, remote_ts: peer.network, esp_proposals: esp, ...child }, ...children },
       },
     },
     ...(identity.auth === 'psk'
       ? { secrets: { net: { kind: 'psk', secret: identity.secret }, ...secrets } }
       : { authorities: { net: { cacert: identity.authority } }, secrets }),
+    ...options.sections,
   };
 }
 
