@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { ExchangeType } from '../../src/core/wire/index.ts';
 import {
+  childPolicy,
   establishedPair,
   expectInvariants,
   expectOneChild,
@@ -8,6 +10,7 @@ import {
   lowestIs,
   type Pair,
   type Peer,
+  subnet,
 } from '../../src/testing/index.ts';
 
 /** What random walks found, each as the shortest story that shows it. */
@@ -61,6 +64,22 @@ describe('a CHILD_SA that is deleted while it is being made', () => {
       [left, left],
       [left, left],
     ]);
+  });
+});
+
+describe('a CHILD_SA that was rekeyed', () => {
+  test.each([
+    ['deletes it', (peer: Peer, child: number) => peer.deleteChild(child)],
+    ['finds its lifetime over', (peer: Peer, child: number) => peer.observe({ kind: 'hard-expire', child })],
+  ])('the end that was to wait for its Delete %s: it sends on the successor from then on', (_, act) => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    const old = b.children[0]!.id;
+    a.rekeyChild();
+    net.until('b has the successor', () => b.heard('child-rekeyed').length === 1);
+    act(b, old);
+    net.settle({ quiet: 60_000 });
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, b, a);
   });
 });
 
@@ -145,6 +164,62 @@ describe('rekeyings that cross, with a slow data plane', () => {
       expectOneChild(a, b);
       expectTrafficBothWays(net, a, b);
       expectAgreement({ net, a, b });
+    },
+  );
+});
+
+describe('a window of several requests', () => {
+  const window = { windowSize: 2 };
+
+  test('a Delete that waits for room is not under way: where the peer’s comes first, our half is in the answer to that, and only there (RFC 7296 §1.4.1)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: window });
+    const old = b.children[0]!;
+    // the request before stays unanswered, so there is room for one more alone
+    const undo = net.internet.core.intercept(({ source, data }) =>
+      b.host.addresses.includes(source.ip) && isAnswer(data) && exchangeIn(data) === ExchangeType.INFORMATIONAL ? [] : undefined,
+    );
+    a.checkLiveness();
+    a.rekeyChild();
+    net.until('a is to delete it', () => a.children.some(({ state }) => state === 'deleting'));
+    b.deleteChild(old.id);
+    net.run(200);
+    undo();
+    net.settle({ quiet: 60_000 });
+    const deletes = net.unread
+      .filter(({ summary }) => summary.includes('{ D }'))
+      .map(({ from, summary }) => `${from} ${summary.split(' ')[1]}`);
+    expect(deletes).toEqual(['b request', 'a response']);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test.each([
+    ['', 1],
+    ['; the peer cannot use it', 2],
+  ])(
+    'what both ends’ rekeyings replaced is gone before ours turns out to be redundant: it serves until the peer has the other%s (§2.8.1)',
+    (_, fails) => {
+      const { net, a, b } = establishedPair({ nonces: lowestIs('a.Ni'), link: { delay: 20 }, connection: window, a: { child: START } });
+      a.fault({ ask: 'install', outcome: 'late', delay: 300 });
+      a.rekeyChild();
+      b.rekeyChild();
+      net.until('a has its own', () => a.heard('child-rekeyed').length === 1);
+      if (fails === 2) b.fault({ ask: 'install', outcome: 'fail' });
+      // the answer that tells b of the other one
+      const undo = net.internet.core.intercept(({ source, data }) =>
+        a.host.addresses.includes(source.ip) && isAnswer(data) && exchangeIn(data) === ExchangeType.CREATE_CHILD_SA ? [] : undefined,
+      );
+      net.until('a has the other', () => a.heard('child-rekeyed').length === 2);
+      net.run(400);
+      expect(b.heard('child-rekeyed')).toHaveLength(1);
+      expectTrafficBothWays(net, a, b);
+      undo();
+      net.run(10_000);
+      expectTrafficBothWays(net, a, b);
+      net.settle({ quiet: 120_000 });
+      expectOneChild(a, b).bornIn(fails === 2 ? 'a' : 'b');
+      expectTrafficBothWays(net, a, b);
+      expect([a, b].flatMap((peer) => peer.heard('child-up')).length).toBe(fails === 2 ? 5 : 6);
     },
   );
 });
@@ -347,6 +422,32 @@ describe('extensions', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test('a new authentication takes along what is still being made (RFC 7296 §2.8.3)', () => {
+    const children = (local: string, remote: string) =>
+      ['net', 'voice'].map((name, i) =>
+        childPolicy({ name, localTs: [subnet(`${local}.${i}.0/24`)], remoteTs: [subnet(`${remote}.${i}.0/24`)], ...START }),
+      );
+    const { net, a, b } = establishedPair({
+      link: { delay: 20 },
+      a: { connection: { children: children('10.1', '10.2') } },
+      b: { connection: { children: children('10.2', '10.1').map((child) => ({ ...child, startAction: 'none', closeAction: 'none' })) } },
+    });
+    const names = () => a.children.map(({ name }) => name).sort();
+    expect(names()).toEqual(['net', 'voice']);
+    a.deleteChild(a.children.find(({ name }) => name === 'voice')!.id);
+    net.settle();
+    const undo = net.internet.core.intercept(({ source, data }) =>
+      b.host.addresses.includes(source.ip) && isAnswer(data) && exchangeIn(data) === ExchangeType.CREATE_CHILD_SA ? [] : undefined,
+    );
+    a.createChild('voice');
+    net.run(100);
+    a.reauthenticate();
+    net.until('the new one stands', () => a.heard('ike-up').length === 2);
+    undo();
+    net.settle({ quiet: 60_000 });
+    expect([names(), a.ikeSas.length], net.describe()).toEqual([['net', 'voice'], 1]);
+  });
+
   test('a rekeying that the peer put off is not tried on another authentication, which has children of its own', () => {
     const { net, a, b } = establishedPair({ link: { delay: 20 } });
     a.reauthenticate();
@@ -429,7 +530,9 @@ function loseAnswers(net: Pair['net'], from: Peer, milliseconds: number): void {
 }
 
 /** Flag R of the IKE header, behind the non-ESP marker or not. */
-const isAnswer = (data: Uint8Array): boolean => (data[data[0] === 0 && data[1] === 0 ? 23 : 19]! & 0x20) !== 0;
+const isAnswer = (data: Uint8Array): boolean => (data[headerAt(data) + 19]! & 0x20) !== 0;
+const exchangeIn = (data: Uint8Array): number => data[headerAt(data) + 18]!;
+const headerAt = (data: Uint8Array): number => (data[0] === 0 && data[1] === 0 ? 4 : 0);
 
 function expectAgreement({ net, a, b }: Pick<Pair, 'net' | 'a' | 'b'>): void {
   const pairs = (peer: Peer, mirrored: boolean): string[] =>

@@ -29,6 +29,8 @@ export class ChildSa {
   state: ChildSaState = 'installing';
   /** A successor serves in its place. */
   replaced = false;
+  /** Our Delete of it is on its way: until then it waits for room in the window. */
+  deleteSent = false;
   /** The IKE SA it hangs on now; an IKE rekey moves it. */
   ikeSa: number;
   /** A successor that the peer made while our own rekeying was under way. */

@@ -26,7 +26,8 @@ export interface Collisions {
  * - `installing`, `installed`, `rekeyed`, `deleting` as in its state
  * - `rekeying` we have asked for its successor
  * - `crossed`  so we have, and there is a rival already, or ours is past the exchange in which it could get one
- * - `undecided` requests of a window overtook one another: the peer rekeys it already, or it may turn out to be redundant itself
+ * - `undecided` requests of a window overtook one another: the peer rekeys it already, it may turn out to be redundant itself, or our
+ *   Delete of it waits for room
  * - `awaited`  we know none, but an answer under way to us may have made it
  * - `unknown`  there is none, or no longer
  */
@@ -119,6 +120,7 @@ export function childMet(sa: IkeSa, child: ChildSa | undefined): ChildMet {
   if (child === undefined) return sa.offeredSpis.length > 0 ? 'awaited' : 'unknown';
   const { state } = child;
   if (state === 'retired' || state === 'dead') return 'unknown';
+  if (state === 'deleting' && !child.deleteSent) return 'undecided';
   if (state === 'rekeying' && (child.peerSuccessor?.usable || sa.halfMade.following === child)) return 'crossed';
   return (state === 'installed' || state === 'rekeying') && isUndecided(sa, child) ? 'undecided' : state;
 }

@@ -111,8 +111,9 @@ export function reauthenticate(world: EndpointWorld, old: IkeSa): void {
   world.arm(old.timers.reauthenticate, nextAuthentication(world, old));
   // what is under way is waited for: an earlier attempt, or a rekeying that is about to put another IKE SA into this place
   if (old.is('rekeying') || (reauth.by !== undefined && !reauth.by.is('deleting', 'lingering', 'dead'))) return;
-  const standing = new Set([...old.children.values()].filter((child) => child.usable).map((child) => child.policy));
-  const children = standing.size > 0 ? [...standing] : wanted(connection);
+  const standing = [...old.children.values()].filter((child) => child.usable).map((child) => child.policy);
+  const coming = connection.children.filter(({ name }) => isBeingMade(old, name));
+  const children = standing.length > 0 ? [...new Set([...standing, ...coming])] : wanted(connection);
   reauth.by = begin(world, connection, afresh(world, old, connection), children, { of: old });
 }
 

@@ -6,8 +6,8 @@ import { isBeingMade } from './exchanges/create-child-sa.ts';
 import { heedPathMtu } from './outbound.ts';
 import { isOverTcp, pathOf } from './path.ts';
 import { nextRekey } from './rekey-times.ts';
-import { endOfLife, requestChildRekey } from './requests.ts';
-import { activateSuccessors } from './tasks/child-delete.ts';
+import { endOfLife, requestChildDelete, requestChildRekey } from './requests.ts';
+import { activateSuccessors, givingWayTo } from './tasks/child-delete.ts';
 import { awaitDelete } from './tasks/child-rekey.ts';
 import { answerUnknownChild } from './tasks/crash-detection.ts';
 import { followTraffic } from './tasks/mobike-line.ts';
@@ -81,7 +81,9 @@ function inboundTraffic(world: EndpointWorld, id: number, elsewhere: boolean): v
   if (child === undefined || sa === undefined) return;
   // RFC 4555 §3.12: a peer that sends from or to other addresses may have missed that they changed
   if (sa.mobike === undefined || !elsewhere) sa.lastInbound = world.now;
+  const redundant = givingWayTo(child);
   takeOver(world, child);
+  if (redundant) requestChildDelete(world, redundant, 'made redundant by a crossing rekey');
   // the peer sends on the new SA, so it has it: the old one need no longer carry ours (RFC 7296 §2.8)
   const old = child.spec.replaces === undefined ? undefined : world.child(child.spec.replaces);
   if (old?.state !== 'rekeyed' || child.spec.outboundActive) return;

@@ -15,21 +15,26 @@ import type { World } from './world.ts';
 
 /**
  * Sends a request of ours, once the window has room, and repeats it until it is answered or given up (RFC 7296 §2.1, §2.3).
+ * @param answered with nothing where it was no longer due by then
  * @returns what takes it back
  */
 export function sendRequest(
   world: World,
   sa: IkeSa,
   request: Request,
-  answered: (response: Inbound) => void,
+  answered: (response: Inbound | undefined) => void,
   failed: (error: unknown) => void,
 ): () => void {
   // §2.2: IKE_SA_INIT sent anew, with a cookie or another method, keeps Message ID 0
   if (isFirst(request.exchange)) sa.window.reuse(0);
-  if (sa.window.hasRoom) return sendAtOnce(world, sa, request, answered, failed);
+  if (sa.window.hasRoom) {
+    request.due?.();
+    return sendAtOnce(world, sa, request, answered, failed);
+  }
   let takeBack = sa.window.whenRoom(() => {
     try {
-      takeBack = sendAtOnce(world, sa, request, answered, failed);
+      if (request.due?.() === false) answered(undefined);
+      else takeBack = sendAtOnce(world, sa, request, answered, failed);
     } catch (error) {
       failed(error);
     }

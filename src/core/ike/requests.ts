@@ -3,7 +3,7 @@ import type { EndpointWorld } from './endpoint-world.ts';
 import { enqueueCreate, rekeyChild } from './exchanges/create-child-sa.ts';
 import type { IkeSa } from './ike-sa.ts';
 import type { Routine } from './routine.ts';
-import { deleteHalf, endChild, protocolOf } from './tasks/child-delete.ts';
+import { activateSuccessors, deleteHalf, endChild, protocolOf } from './tasks/child-delete.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { rekeyIke } from './tasks/ike-rekey.ts';
 import { checkLiveness } from './tasks/mobike-update.ts';
@@ -30,6 +30,7 @@ export function endOfLife(world: EndpointWorld, child: ChildSa): void {
   child.wantedBack = child.usable && (policy.startAction === 'start' || policy.dpdAction === 'start');
   const rekeying = child.is('rekeying');
   const protocol = protocolOf(child);
+  if (child.is('rekeyed')) activateSuccessors(world, child);
   world.removeChild(child, 'its hard lifetime is over');
   world.enqueue(sa, {
     what: `deleting CHILD_SA ${spec.name}`,

@@ -6,7 +6,7 @@ import type { Inbound, Request, Routine, Wish } from './routine.ts';
 /** How a runner grants wishes; each call gives a function that takes the wish back. */
 export interface Granter {
   ask(sa: IkeSa, ask: Ask, within: Millis, answered: (answer: AskResult) => void): () => void;
-  request(sa: IkeSa, request: Request, answered: (response: Inbound) => void, failed: (error: unknown) => void): () => void;
+  request(sa: IkeSa, request: Request, answered: (response: Inbound | undefined) => void, failed: (error: unknown) => void): () => void;
 }
 
 /**

@@ -25,6 +25,8 @@ export interface Request {
   readonly aside?: boolean | undefined;
   /** Give up after this time where the policy would wait longer. */
   readonly patience?: Millis | undefined;
+  /** Asked when the window has room: whether it still has to be sent. */
+  readonly due?: (() => boolean) | undefined;
 }
 
 /** A message that was received, opened and checked against the grammar. */
@@ -58,6 +60,11 @@ export function* exchange(
   options: Pick<Request, 'via' | 'anywhere' | 'aside' | 'patience'> = {},
 ): Routine<Inbound> {
   return (yield { kind: 'exchange', request: { exchange: exchangeType, payloads, ...options } }) as Inbound;
+}
+
+/** As `exchange`. @returns undefined where it was no longer due when the window had room */
+export function* exchangeWhileDue(due: () => boolean, exchangeType: number, payloads: readonly Payload[]): Routine<Inbound | undefined> {
+  return (yield { kind: 'exchange', request: { exchange: exchangeType, payloads, due } }) as Inbound | undefined;
 }
 
 /** Generous: a smart card or a person may sit behind an Ask. */

@@ -295,11 +295,13 @@ export class WalkWorld {
       if (line === undefined || !line.established[side === this.hub ? 'hub' : 'client'].delete(notice.ikeSa)) return;
       const { error, reason } = notice;
       if (error === undefined || line.excuse !== undefined || !line.wanted) return;
+      const lost = line.lossy && error.name === 'TimedOut';
+      // RFC 7296 §2.1: with it go its children, also those that a newer IKE SA does not carry yet
+      if (lost) return this.excuse([line], `an IKE SA of ${side.name} was given up while packets got lost`);
       // RFC 7296 §2.8.3: of the IKE SA before and the one after a new authentication either may go while the other stands
       const another = line.established[side === this.hub ? 'hub' : 'client'].size > 0;
       if (line.setting.extensions?.has('reauth') && another) return;
-      if (line.lossy && error.name === 'TimedOut') this.excuse([line], `an IKE SA of ${side.name} was given up while packets got lost`);
-      else this.ledger.break('proven', `an IKE SA of ${side.name} ended: ${reason} (${error.code})`);
+      this.ledger.break('proven', `an IKE SA of ${side.name} ended: ${reason} (${error.code})`);
     } else if (notice.kind === 'ike-rekeyed') {
       const line = this.linesOf(side).find((one) => one.established[side === this.hub ? 'hub' : 'client'].has(notice.from));
       if (line !== undefined) line.established[side === this.hub ? 'hub' : 'client'].add(notice.to);

@@ -303,15 +303,10 @@ function settleLateRival(world: World, sa: IkeSa, theirs: ChildSa): void {
   const old = world.child(replaces);
   if (ours === undefined || !theirs.usable || old?.is('installed', 'rekeying') === true) return;
   if (world.collisions.redundant[rivalsMet(ours, theirs)] === 'theirs') return awaitDelete(world, theirs);
+  // what both replaced has gone, and the peer may not have our answer yet: ours serves until it shows that it has
   awaitDelete(world, ours);
-  activate(world, theirs);
-  world.enqueue(sa, {
-    what: `deleting CHILD_SA ${ours.spec.name}`,
-    key: `delete-child ${ours.id}`,
-    ofChild: true,
-    about: ours.line,
-    start: () => deleteChild(world, ours, 'made redundant by a crossing rekey'),
-  });
+  ours.takenOverBy = theirs;
+  theirs.takesOverFrom = ours;
 }
 
 function splitMode(answer: readonly Payload[]): [readonly Payload[], readonly Payload[]] {

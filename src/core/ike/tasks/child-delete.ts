@@ -4,7 +4,7 @@ import { childMet } from '../collisions.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { findAll } from '../notifies.ts';
 import { nextRekey } from '../rekey-times.ts';
-import { exchange, type Routine } from '../routine.ts';
+import { exchange, exchangeWhileDue, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 import { spiNumber, spiOctets } from './child-create.ts';
 import { watchActivity } from './inactivity.ts';
@@ -27,8 +27,16 @@ export function* deleteHalves(halves: readonly { readonly protocol: 'ESP' | 'AH'
 export function* deleteChild(world: World, child: ChildSa, reason: string): Routine<void> {
   if (child.is('installing', 'deleting', 'retired', 'dead')) return;
   const replaced = child.state === 'rekeyed';
+  if (replaced) activateSuccessors(world, child);
   world.childTransition(child, 'deleting');
-  yield* deleteHalf(protocolOf(child), child.inboundSpi);
+  // §1.4.1: where the peer's Delete comes first, our half is in the answer to that
+  const due = () => {
+    child.deleteSent = child.is('deleting');
+    return child.deleteSent;
+  };
+  yield* exchangeWhileDue(due, ExchangeType.INFORMATIONAL, [
+    { kind: 'D', protocol: protocolOf(child), spis: [spiOctets(child.inboundSpi)] },
+  ]);
   if (child.is('deleting')) finish(world, child, replaced, reason);
 }
 
@@ -63,8 +71,16 @@ export function answerChildDeletes(world: World, sa: IkeSa, payloads: readonly P
   return { answers, closed };
 }
 
+/** Of two successors the redundant one, which serves until the peer has this one (§2.8.1). */
+export const givingWayTo = (child: ChildSa): ChildSa | undefined => {
+  const other = child.takesOverFrom;
+  return other?.ikeSa === child.ikeSa && other.is('rekeyed') ? other : undefined;
+};
+
 /** The child that this one was to replace, if that has not gone yet and nothing else replaces it. */
 function replacedBy(world: World, sa: IkeSa, successor: ChildSa): ChildSa | undefined {
+  const rival = givingWayTo(successor);
+  if (rival) return rival;
   const old = successor.spec.replaces === undefined ? undefined : world.child(successor.spec.replaces);
   const others = [...sa.children.values()].some((c) => c !== successor && c.spec.replaces === old?.id && c.usable);
   return old?.is('rekeyed') && !others ? old : undefined;
@@ -74,6 +90,7 @@ function replacedBy(world: World, sa: IkeSa, successor: ChildSa): ChildSa | unde
 function hasStandIn(world: World, sa: IkeSa, successor: ChildSa): boolean {
   const { replaces } = successor.spec;
   if (replaces === undefined) return false;
+  if (givingWayTo(successor)) return true;
   const rival = [...sa.children.values()].some(
     (c) => c !== successor && c.spec.replaces === replaces && c.is('installing', 'installed', 'rekeying'),
   );
@@ -111,7 +128,7 @@ function finish(world: World, child: ChildSa, replaced: boolean, reason: string)
 /** Whoever replaced this child sends from now on. */
 export function activateSuccessors(world: World, old: ChildSa): void {
   for (const child of world.ikeSas.get(old.ikeSa)?.children.values() ?? []) {
-    if (child.spec.replaces === old.id && child.usable) activate(world, child);
+    if ((child.spec.replaces === old.id || child === old.takenOverBy) && child.usable) activate(world, child);
   }
 }
 

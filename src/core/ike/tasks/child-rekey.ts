@@ -28,8 +28,8 @@ export function noteRekeyed(world: World, old: ChildSa, successor: ChildSa): voi
     old.successor = successor;
     world.childTransition(old, 'rekeyed');
   }
-  // the old one went while the new one was being installed: nothing else would set it going
-  else if (!old.is('rekeyed')) activate(world, successor);
+  // the old one went while the new one was being installed: nothing else would set it going, unless ours serves
+  else if (!old.is('rekeyed') && old.successor?.usable !== true) activate(world, successor);
 }
 
 /**
