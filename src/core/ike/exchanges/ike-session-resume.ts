@@ -111,5 +111,5 @@ function noteAbilities(sa: IkeSa, connection: Connection, payloads: readonly Pay
 
 /** A cookie, and another one when the first was too old. */
 const MAX_ATTEMPTS = 3;
-/** A gateway that forgot how to answer this is asked the long way soon. */
-const PATIENCE: Millis = 6000;
+/** RFC 5723 §4.3.2: many answer nothing to an exchange that they do not know, and are asked the long way before anybody minds. */
+const PATIENCE: Millis = 1500;
