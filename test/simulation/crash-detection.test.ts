@@ -104,6 +104,22 @@ describe('quick crash detection (RFC 6290)', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test('a question that has gone unanswered for long is put again with the hint, and not when its next copy is due', () => {
+    const { net, a, b } = tokens();
+    let down = true;
+    net.internet.core.intercept(() => (down ? [] : undefined));
+    a.checkLiveness();
+    net.run(25_000);
+    expect(established(a)).toHaveLength(1);
+    down = false;
+    b.restart('nothing');
+    a.sendTraffic(new Uint8Array(100));
+    net.run(1000);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
+  });
+
   test('a client that makes tokens, too: its gateway drops the dead IKE SA at once', () => {
     const { net, a, b } = tokens({ a: { endpoint: { secret: OTHER_SECRET } } });
     expect(b.ikeSas[0]!.crashTokens).toEqual({ made: true, held: true });

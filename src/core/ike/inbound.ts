@@ -11,7 +11,7 @@ import { learnDatagramSize } from './fragments.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { isFirst, open, seal, transmit } from './messenger.ts';
 import { answerTo, findNotify, invalidSyntax, notify } from './notifies.ts';
-import { armRetransmission, repeatAtOnce } from './outbound.ts';
+import { armRetransmission, copyOnce, repeatAtOnce } from './outbound.ts';
 import { outcomeOf } from './outcome.ts';
 import { isOverTcp, type Path, pathOf, samePath } from './path.ts';
 import type { Inbound, Reply, Routine } from './routine.ts';
@@ -292,6 +292,8 @@ export function suspect(world: World, sa: IkeSa, message: Message, datagram: Dat
   drop(world, datagram, 'unprotected', summarise(message.header, message.payloads));
   if (!sa.isEstablished || world.now - (sa.suspectedAt ?? Number.NEGATIVE_INFINITY) < SUSPICION_INTERVAL) return;
   sa.suspectedAt = world.now;
+  // RFC 6290 §4.5: any request draws the token; one that the peer has left unanswered for long has its next copy far away
+  copyOnce(world, sa);
   world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: (owner) => checkLiveness(world, owner) });
 }
 

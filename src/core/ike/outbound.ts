@@ -156,6 +156,12 @@ export function sendAgain(world: World, sa: IkeSa): void {
   armRetransmission(world, sa);
 }
 
+/** Whoever did not answer may now: what is under way goes out once more, besides its copies, whose times stay as they are. */
+export function copyOnce(world: World, sa: IkeSa): void {
+  if (isOverTcp(sa)) return;
+  for (const { messages } of sa.window.outstanding) transmit(world, messages, sa);
+}
+
 /** RFC 4555 §3.10: a request that stays unanswered is also sent over the other paths there are, by the end that may decide for one of them. */
 function sendCopies(world: World, sa: IkeSa, request: Outstanding): void {
   const { via, attempts, messages } = request;

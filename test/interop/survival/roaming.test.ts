@@ -14,7 +14,7 @@ describeWith(NAMESPACES, 'a session survives: another address every second (RFC 
       const { client, gateway, internet } = session;
       const before = await agreedSa(client, gateway);
       const transfer = await startTransfer(session);
-      const moves = seconds(10);
+      const moves = seconds(8);
       let [here, there] = [WIFI, MOBILE];
       for (let n = 0; n < moves; n++) {
         await sleep(1000);

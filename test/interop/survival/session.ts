@@ -86,11 +86,22 @@ export interface Session {
   restart(): Promise<Tunnelwright>;
 }
 
-/** Our client and our gateway, each a process in a namespace, with a tunnel between. @param connection added to both */
-export async function startSession(scope: Scope, connection: object = {}, child: object = {}): Promise<Session> {
+/**
+ * Our client and our gateway, each a process in a namespace, with a tunnel between.
+ * @param connection added to both
+ * @param child added to the client's
+ * @param prepare what is done to the network before they start
+ */
+export async function startSession(
+  scope: Scope,
+  connection: object = {},
+  child: object = {},
+  prepare: (internet: Internet) => Promise<void> = async () => undefined,
+): Promise<Session> {
   const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-'));
   scope.defer(folder, () => rm(folder, { recursive: true }));
   const internet = await createInternet(scope);
+  await prepare(internet);
   const identities = await createIdentities(folder, 'psk');
   const { ike, esp } = PROPOSALS[1]!;
   const start = (role: 'client' | 'gateway', host: Host, peer: Host) => {
@@ -141,7 +152,6 @@ export async function startTransfer({ client, gateway, internet }: Session): Pro
       expect(ours.received, logs()).toBe(theirs.sent);
       expect(theirs.received, logs()).toBe(ours.sent);
       expect([ours.octetsReceived, theirs.octetsReceived]).toEqual([theirs.octetsSent, ours.octetsSent]);
-      expect(ours.octetsReceived).toBeGreaterThan(PACE);
       const mebibytes = (ours.octetsReceived + theirs.octetsReceived) / 2 ** 20;
       const took = ours.milliseconds / 1000;
       return (
