@@ -45,6 +45,23 @@ describe('a CHILD_SA that is deleted while it is being made', () => {
     expectInvariants(net);
   });
 
+  test.each(['fail', 'never'] as const)(
+    'its Delete comes, and then the data plane cannot have it (%s): our half is deleted once',
+    (outcome) => {
+      const { net, a, b } = establishedPair({ link: { delay: 10 } });
+      a.fault({ ask: 'install', outcome, delay: 300 });
+      a.createChild('net');
+      net.until('b has it', () => b.children[1]?.state === 'installed');
+      b.deleteChild(b.children.at(-1)!.id);
+      net.settle({ quiet: 60_000 });
+      const deletes = net.unread
+        .filter(({ summary }) => summary.includes('{ D }'))
+        .map(({ from, summary }) => `${from} ${summary.split(' ')[1]}`);
+      expect(deletes).toEqual(['b request', 'a response']);
+      expectOneChild(a, b);
+    },
+  );
+
   test.each([
     ['the answer that made it', 0],
     ['the answer that made its successor', 1],

@@ -39,6 +39,12 @@ export function* installChild(
   let installed = false;
   try {
     const answer = yield* ask({ kind: 'install', spec });
+    // the answer to the peer's Delete named our half: whatever came of the Ask, nothing is left to be deleted
+    if (child.state !== 'installing')
+      throw new NegotiationFailure('the CHILD_SA was deleted while it was being installed', {
+        code: 'CHILD_SA_GONE',
+        section: 'RFC 7296 §1.4.1',
+      });
     if (!answer.ok) {
       throw new DataPlaneError(`the CHILD_SA could not be installed: ${answer.error.message}`, {
         code: answer.error.code,
@@ -46,11 +52,6 @@ export function* installChild(
         ...(answer.error.hint ? { hint: answer.error.hint } : {}),
       });
     }
-    if (child.state !== 'installing')
-      throw new NegotiationFailure('the CHILD_SA was deleted while it was being installed', {
-        code: 'CHILD_SA_GONE',
-        section: 'RFC 7296 §1.4.1',
-      });
     installed = true;
   } finally {
     if (!installed) notInstalled(world, child, 'it could not be installed');
