@@ -1,7 +1,7 @@
 import { TimedOut, TunnelwrightError } from '../../bytes/errors.ts';
 import type { Millis } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
-import { type Path, samePath } from '../path.ts';
+import type { Path } from '../path.ts';
 import type { World } from '../world.ts';
 import { namedPaths } from './mobike-paths.ts';
 import { isSilence } from './tcp-fallback.ts';
@@ -16,7 +16,8 @@ export interface AddressPairs {
 
 /** All but the pair that it begins with; undefined where there is only that one. */
 export function pairsFor(world: World, sa: IkeSa): AddressPairs | undefined {
-  const left = namedPaths(world, sa).filter((path) => !samePath(path, sa));
+  // whatever the transport: that of the connection comes beside it (RFC 9329 §5.1)
+  const left = namedPaths(world, sa).filter(({ local, remote }) => local.ip !== sa.local.ip || remote.ip !== sa.remote.ip);
   return left.length === 0 ? undefined : { left, silent: [] };
 }
 
