@@ -275,6 +275,20 @@ describe('IKE rekeyings that cross', () => {
     expect(a.heard('child-down').filter(({ reason }) => reason === 'the peer no longer knows it')).toEqual([]);
   });
 
+  test('the operator forgets the one that both rekey: the successor that the peer made goes with it, for it has no children here', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { liveness: { delay: 40_000 } }, a: { child: START } });
+    const [old] = b.ikeSas;
+    b.rekeyIke();
+    a.rekeyIke();
+    net.until('b has the successor that a asked for', () => b.ikeSas.length === 2);
+    b.forgetIke(old!.id);
+    expect(b.ikeSas).toEqual([]);
+    net.run(600_000);
+    expect([a.ikeSas.length, b.ikeSas.length], net.describe()).toEqual([1, 1]);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
+
   test.each([
     ['rekeys', 1],
     ['deletes', 0],

@@ -63,9 +63,13 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
       }
       return undefined;
     }
-    case 'forget-ike':
-      world.kill(needIkeSa(world, command.ikeSa), 'forgotten by the operator');
+    case 'forget-ike': {
+      const sa = needIkeSa(world, command.ikeSa);
+      // what the peer made in its place, and what is not decided for yet, would stand without the children that the peer has there
+      const lost = [sa, sa.peerSuccessor];
+      for (const one of lost) if (one) world.kill(one, 'forgotten by the operator');
       return undefined;
+    }
     case 'ask-echo': {
       // it may be gone by the time the port is open
       const sa = world.ikeSas.get(command.ikeSa);

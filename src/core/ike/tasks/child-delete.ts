@@ -27,7 +27,6 @@ export function* deleteHalves(halves: readonly { readonly protocol: 'ESP' | 'AH'
 export function* deleteChild(world: World, child: ChildSa, reason: string): Routine<void> {
   if (child.is('installing', 'deleting', 'retired', 'dead')) return;
   const replaced = child.state === 'rekeyed';
-  if (replaced) activateSuccessors(world, child);
   world.childTransition(child, 'deleting');
   // §1.4.1: where the peer's Delete comes first, our half is in the answer to that
   const due = () => {
@@ -43,6 +42,7 @@ export function* deleteChild(world: World, child: ChildSa, reason: string): Rout
 /** The operator, or a lifetime, ends a child: what it was just about to replace goes as well. */
 export function* endChild(world: World, child: ChildSa, reason: string): Routine<void> {
   const old = child.spec.replaces === undefined ? undefined : world.child(child.spec.replaces);
+  if (child.is('rekeyed')) activateSuccessors(world, child);
   yield* deleteChild(world, child, reason);
   if (old?.is('rekeyed')) yield* deleteChild(world, old, reason);
 }
