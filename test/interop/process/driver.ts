@@ -48,6 +48,7 @@ const METHODS: Readonly<Record<string, (request: Request) => Promise<unknown>>> 
   addresses: async () => [onlyIkeSa().local.ip, onlyIkeSa().remote.ip],
   ends: async () => ({ local: onlyIkeSa().local, remote: onlyIkeSa().remote, transport: onlyIkeSa().transport ?? 'udp' }),
   noticed: async () => noticed,
+  remotePort: async () => end.ikeSas().find(({ state }) => state === 'established')?.remote.port ?? 0,
   redirect: ({ to = '' }) => end.redirect({ ikeSa: onlyIkeSa().id, to }),
   deleteChild: () => end.down({ child: onlyChild().id }),
   deleteIke: () => end.down({ ikeSa: onlyIkeSa().id }),

@@ -47,6 +47,9 @@ export const NFTABLES: Requirement = {
   },
 };
 
+/** strongSwan, and rules between that rewrite ports. */
+export const STRONGSWAN_BEHIND_NAT: Requirement = { name: NFTABLES.name, missing: () => STRONGSWAN.missing() ?? NFTABLES.missing() };
+
 /** Debian's next release in a folder: its strongSwan speaks ML-KEM and RFC 9370. `.ci/run` makes one. */
 export const STRONGSWAN_6_ROOT = process.env.TUNNELWRIGHT_STRONGSWAN6;
 

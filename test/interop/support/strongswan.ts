@@ -107,6 +107,13 @@ export class Strongswan implements End {
     return sections(listed, 'list-sa event').flatMap((event) => Object.values(event).map((sa) => ikeSaFrom(sa as Section)));
   }
 
+  /** Where it sends to, as the only IKE SA has it. */
+  async remotePort(): Promise<number> {
+    const listed = parsePretty(await this.#swanctl(['--list-sas', '--pretty']));
+    const [sa] = sections(listed, 'list-sa event').flatMap((event) => Object.values(event));
+    return Number((sa as Section | undefined)?.['remote-port']);
+  }
+
   /** The daemon's counters over all connections, such as `ike-rekey-init` or `invalid`. */
   async counters(): Promise<Readonly<Record<string, number>>> {
     const text = await this.#swanctl(['--counters']);

@@ -166,6 +166,10 @@ export class Tunnelwright implements End {
     return (await this.#call('noticed')) as Readonly<Record<string, number>>;
   }
 
+  async remotePort(): Promise<number> {
+    return (await this.#call('remotePort')) as number;
+  }
+
   /** Sends the peer to another gateway (RFC 5685 §5). */
   async redirect(gateway: string): Promise<void> {
     await this.#call('redirect', { to: gateway });
