@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { concat, equalBytes } from '../../src/core/bytes/index.ts';
+import { concat, equalBytes, toHex } from '../../src/core/bytes/index.ts';
 import { ConfigAttributeType, ConfigType, ExchangeType, NotifyType, type Payload, ProtocolId } from '../../src/core/wire/index.ts';
 import {
   espProposal,
@@ -7,6 +7,7 @@ import {
   expectInvariants,
   expectOneChild,
   expectTrafficBothWays,
+  ikeProposal,
   type Pair,
   pair,
 } from '../../src/testing/index.ts';
@@ -153,6 +154,30 @@ test('REKEY_SA names the protocol of the CHILD_SA beside its SPI (RFC 7296 §3.1
   expect(request).toMatchObject({ kind: 'N', notify: NotifyType.REKEY_SA, protocol: ProtocolId.ESP });
   expect(request?.kind === 'N' && new DataView(request.spi.slice().buffer).getUint32(0)).toBe(old);
 });
+
+test.each(['rekeyChild', 'rekeyIke'] as const)(
+  '%s that is asked for again with another method has another nonce (RFC 7296 §3.9)',
+  (what) => {
+    const world = establishedPair({
+      connection: { proposals: [ikeProposal('aes128gcm16-prfsha256-x25519-ecp256')] },
+      child: { proposals: [espProposal('aes128gcm16-x25519-ecp256')] },
+    });
+    const { net, a } = world;
+    const insider = new Insider(a);
+    const before = a.sent.length;
+    changeAnswers(
+      world,
+      () => [{ ...notify(NotifyType.INVALID_KE_PAYLOAD), data: Uint8Array.of(0, 19) }],
+      () => [],
+    );
+    a[what]();
+    net.run(100);
+    const asked = a.sent.slice(before).map(({ data }) => insider.open(concat(data)));
+    const values = (kind: 'Nonce' | 'KE') => asked.flatMap((payloads) => payloads.flatMap((p) => (p.kind === kind ? [toHex(p.data)] : [])));
+    expect(values('KE').map((value) => value.length / 2)).toEqual([32, 64]);
+    expect(new Set(values('Nonce')).size).toBe(2);
+  },
+);
 
 test.each([1, 3, 5, 8])('a Delete for ESP with an SPI of %i octets deletes nothing (RFC 7296 §3.11)', (length) => {
   const world = establishedPair();
