@@ -11,6 +11,7 @@ import type { Retransmission } from './policy.ts';
 import type { Inbound, Request } from './routine.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { otherPaths } from './tasks/mobike-paths.ts';
+import { replaceInstead } from './tasks/reauthentication.ts';
 import type { World } from './world.ts';
 
 /**
@@ -261,7 +262,7 @@ function jobFailed(world: World, sa: IkeSa, job: Job, error: unknown): void {
     // §2.25: after minutes of it the two ends are out of step, and the IKE SA is closed
     sa.failure = known;
     world.enqueue(sa, { what: 'deleting the IKE SA', key: 'delete-ike', start: (owner) => deleteIkeSa(world, owner, known.message) });
-  }
+  } else if (known instanceof PeerRefused) replaceInstead(world, sa, job, known);
 }
 
 /** §2.25: the peer is busy with something that crosses ours; the same again, ever later, on the IKE SA that is there by then. */

@@ -239,8 +239,10 @@ function ikeSuiteOf(transforms: readonly Transform[]): IkeSuite | undefined {
   };
   if (additionalOf(transforms) === undefined) return undefined;
   const transform = encryption(suite.encryption);
-  // RFC 7296 §3.3.3: IKE needs all four, except that a combined-mode cipher brings its own integrity; some ciphers are for ESP alone (§5)
-  const complete = transform?.forIke === true && prf(suite.prf) && keyExchange(suite.keyExchange);
+  // RFC 7296 §3.14, §5: some ciphers are for ESP alone
+  if (transform?.forIke !== true) return undefined;
+  // RFC 7296 §3.3.3: IKE needs all four, except that a combined-mode cipher brings its own integrity
+  const complete = prf(suite.prf) && keyExchange(suite.keyExchange);
   return complete && (transform.aead ? suite.integrity === 0 : integrity(suite.integrity)?.forEsp === true) ? suite : undefined;
 }
 

@@ -78,8 +78,7 @@ function hostSelector(ip: string): AddressRangeSelector {
   return {
     type: octets.length === 4 ? TsType.TS_IPV4_ADDR_RANGE : TsType.TS_IPV6_ADDR_RANGE,
     protocol: 0,
-    startPort: 0,
-    endPort: 65535,
+    ...ANY_PORTS,
     start: octets,
     end: octets,
   };
@@ -91,8 +90,7 @@ export function anySelector(family: 4 | 6): AddressRangeSelector {
   return {
     type: family === 4 ? TsType.TS_IPV4_ADDR_RANGE : TsType.TS_IPV6_ADDR_RANGE,
     protocol: 0,
-    startPort: 0,
-    endPort: 65535,
+    ...ANY_PORTS,
     start: new Uint8Array(octets),
     end: new Uint8Array(octets).fill(0xff),
   };
@@ -143,5 +141,10 @@ const samePorts = (a: { startPort: number; endPort: number }, b: { startPort: nu
 
 export const isRange = (ts: TrafficSelector): ts is AddressRangeSelector => 'start' in ts;
 
+/** RFC 7296 §3.13.1: all ports, and what a protocol without ports has in their place. */
+const ANY_PORTS = {
+  startPort: 0,
+  endPort: 65535,
+};
 /** More would not fit what peers accept, and bounds the work on what a peer proposes. */
 const MAX_SELECTORS = 255;

@@ -153,7 +153,10 @@ function seal(
   const filler = protection.padding?.(padding) ?? new Uint8Array(padding);
   if (iv.length !== cipher.ivLength || filler.length !== padding)
     throw new InternalError('an IV or a padding of another length than the cipher takes');
-  w.bytes(iv).bytes(body).bytes(filler).u8(padding);
+  w.bytes(iv).bytes(body);
+  // RFC 7296 §3.14: up to a multiple of the block
+  w.bytes(filler);
+  w.u8(padding);
   const end = w.length;
   const message = w.zero(cipher.icvLength).finish();
   new DataView(message.buffer, message.byteOffset).setUint32(24, message.length);

@@ -39,6 +39,13 @@ describe('system randomness', () => {
     expect(random.keySeed(31, 32)).toBeUndefined();
   });
 
+  test('no nonce and no IV comes twice, and none can be foreseen (RFC 7296 §3.9, §3.14)', () => {
+    const draws = Array.from({ length: 600 }, (_, i) => toHex(i % 2 === 0 ? random.nonce(32) : random.cbcIv(16)));
+    expect(new Set(draws.map((draw) => draw.slice(0, 32))).size).toBe(draws.length);
+    // octets as they come: none of the 256 is missing in 14,400
+    expect(new Set(draws.flatMap((draw) => draw.match(/../g)!)).size).toBe(256);
+  });
+
   test('SPIs of children are above 255 and within 32 bits', () => {
     const spis = Array.from({ length: 2000 }, () => random.childSpi());
     expect(spis.every((spi) => Number.isInteger(spi) && spi > 255 && spi < 2 ** 32)).toBe(true);

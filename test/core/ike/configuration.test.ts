@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { fromHex } from '../../../src/core/bytes/index.ts';
-import type { ConfigurationAttribute } from '../../../src/core/wire/index.ts';
+import { configurationRequest } from '../../../src/core/ike/tasks/configuration.ts';
+import { ConfigAttributeType, type ConfigurationAttribute } from '../../../src/core/wire/index.ts';
 import { childPolicy, subnet } from '../../../src/testing/policies.ts';
 import { connection, End, settle } from './two-ends.ts';
 
@@ -58,10 +59,30 @@ test.each([
   ['another than the one that was asked for', ['10.66.0.99'], [FIRST], []],
   ['one family of two', ['0.0.0.0', '::'], [FIRST], [6]],
   ['one of two of a family', ['0.0.0.0', '0.0.0.0'], [FIRST], []],
+  [
+    'it from among attributes that nobody knows',
+    ['0.0.0.0'],
+    [{ type: 0x3fff, value: fromHex('ff') }, FIRST, { type: 99, value: v4('').value }],
+    [],
+  ],
 ])('the client takes %s', (_what, asked, attributes, missing) => {
   const left = answered(asked, attributes);
   expect(left.has('failed')).toEqual([]);
   expect(left.has('addresses')).toMatchObject([{ addresses: ['10.66.0.5'], missing }]);
   expect(left.endpoint.info()).toMatchObject([{ assigned: ['10.66.0.5'] }]);
   expect(left.children.size).toBe(1);
+});
+
+test('CFG_REQUEST asks for addresses; a value stands in no other attribute, and no netmask is asked for (RFC 7296 §3.15.1, §4)', () => {
+  const wanted = (virtualIps: readonly string[]) =>
+    configurationRequest(connection('left', { virtualIps })).flatMap((p) => (p.kind === 'CP' ? p.attributes : []));
+  const types = (attributes: readonly ConfigurationAttribute[]) => attributes.map(({ type }) => type);
+  const { INTERNAL_IP4_ADDRESS, INTERNAL_IP6_ADDRESS, INTERNAL_IP4_NETMASK } = ConfigAttributeType;
+  expect(types(wanted(['0.0.0.0']))).toContain(INTERNAL_IP4_ADDRESS);
+  expect(types(wanted(['::']))).toContain(INTERNAL_IP6_ADDRESS);
+  for (const virtualIps of [['0.0.0.0'], ['::'], ['10.66.0.9', 'fd00::9']]) {
+    expect(types(wanted(virtualIps))).not.toContain(INTERNAL_IP4_NETMASK);
+    const others = wanted(virtualIps).filter(({ type }) => type !== INTERNAL_IP4_ADDRESS && type !== INTERNAL_IP6_ADDRESS);
+    expect(others.map(({ value }) => value.length)).toEqual(others.map(() => 0));
+  }
 });

@@ -106,3 +106,8 @@ test('dynamic stands for the addresses of the hour, of both families, or for not
   const web = { dynamic: true, protocol: 6, startPort: 80, endPort: 443 } as const;
   expect(resolveDynamic([web, lan], ['10.66.0.5']).map(formatSelector)).toEqual(['10.66.0.5[tcp/80-443]', '10.1.0.0/24']);
 });
+
+test('all ports are written from 0 to 65535, also where no protocol is named (RFC 7296 §3.13.1)', () => {
+  const all = [anySelector(4), anySelector(6), ...resolveDynamic(['dynamic'], ['10.66.0.5', 'fd00::5'])];
+  for (const selector of all) expect(selector).toMatchObject({ protocol: 0, startPort: 0, endPort: 65535 });
+});

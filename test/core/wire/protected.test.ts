@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { concat, equalBytes, fromHex, toHex } from '../../../src/core/bytes/bytes.ts';
 import { ApiMisuse, InternalError, MalformedMessage } from '../../../src/core/bytes/errors.ts';
@@ -177,6 +178,41 @@ describe('sealing', () => {
     const [only, ...more] = sealFragments(HEADER, [], protection, 1000);
     expect(more).toEqual([]);
     expect(parseMessage(only!).payloads).toMatchObject([{ kind: 'SKF', inner: 0, fragment: 1, total: 1 }]);
+  });
+
+  test('whatever IV a sender takes, its message is opened (RFC 7296 §3.14)', () => {
+    const nonce: Payload = { kind: 'Nonce', data: new Uint8Array(17) };
+    for (const [, keys] of suites) {
+      const { cipher } = protect(keys);
+      for (const octet of [0, 0, 0x41, 0xff]) {
+        const sealed = sealMessage(HEADER, [nonce], { cipher, iv: (length) => new Uint8Array(length).fill(octet) });
+        expect(openMessage(parseMessage(sealed), cipher)?.payloads).toEqual([nonce]);
+      }
+    }
+  });
+
+  test('the checksum is that of the encrypted message, from the first octet of the header to before itself (RFC 7296 §3.14)', () => {
+    const key = new Uint8Array(32).fill(9);
+    const cipher = createPacketCipher({
+      encryption: 12,
+      keyLength: 128,
+      encryptionKey: new Uint8Array(16).fill(3),
+      integrity: 12,
+      integrityKey: key,
+    });
+    const sealed = sealMessage(HEADER, [{ kind: 'Nonce', data: new Uint8Array(20) }], { cipher, iv: (length) => new Uint8Array(length) });
+    const end = sealed.length - cipher.icvLength;
+    expect(toHex(sealed.subarray(end))).toBe(createHmac('sha256', key).update(sealed.subarray(0, end)).digest('hex').slice(0, 32));
+    // the payload of zeros is not to be seen in it
+    expect(toHex(sealed.subarray(48, end))).not.toContain('00000000');
+  });
+
+  test('padding is no longer than it has to be (RFC 7296 §3.14)', () => {
+    for (let octets = 0; octets < 40; octets++) {
+      const sealed = sealMessage(HEADER, [{ kind: 'V', data: new Uint8Array(octets) }], cbc);
+      const least = 4 + octets + 1;
+      expect(sealed.length - 32 - cbc.cipher.ivLength - cbc.cipher.icvLength).toBe(Math.ceil(least / 16) * 16);
+    }
   });
 
   test('an IV is drawn once per message and stands before the body', () => {

@@ -586,3 +586,33 @@ describe('loading', () => {
     expect(made(store, authenticateAsk({})).certificates).toHaveLength(2);
   });
 });
+
+describe('what every IKEv2 can be configured to accept (RFC 7296 §4)', () => {
+  const rsa = root('CN=RSA CA', { kind: 'rsa-3072' });
+  const holder = peer(rsa, 'C=CH, O=lab, CN=all of them', ['vpn.example.com', 'alice@example.com'], { kind: 'rsa-3072' });
+  const store = new CredentialStore();
+  store.addAuthority(pem(rsa));
+
+  test.each(['vpn.example.com', 'alice@example.com', 'C=CH, O=lab, CN=all of them'])(
+    'a certificate with an RSA key, under one, for %s',
+    (id) => {
+      expect(store.verify(signedAsk(holder, id, [remote(id)], {}, []), NOW)).toMatchObject({ ok: true });
+    },
+  );
+
+  test.each(['keyid:#0102', 'vpn.example.com', 'alice@example.com'])('a pre-shared key of %s', (id) => {
+    const secrets = new CredentialStore();
+    secrets.addPsk([id], utf8('of the lab'));
+    expect(secrets.verify(pskAsk('of the lab', id, [remote(id, { auth: 'psk' })]), NOW)).toMatchObject({ ok: true });
+  });
+
+  test('a responder with a certificate, and an initiator with a pre-shared key', () => {
+    const gateway = new CredentialStore();
+    gateway.addCertificate(pem(holder));
+    gateway.addPrivateKey(holder.key.pem);
+    gateway.addPsk(['keyid:#0102'], utf8('of the lab'));
+    const asked = pskAsk('of the lab', 'keyid:#0102', [remote('keyid:#0102', { auth: 'psk' })]);
+    expect(gateway.verify({ ...asked, localId: parseIdentity('vpn.example.com') }, NOW)).toMatchObject({ ok: true, description: 'psk' });
+    expect(made(gateway, authenticateAsk({ id: 'vpn.example.com' }, { remoteId: parseIdentity('keyid:#0102') })).method).toBe(14);
+  });
+});

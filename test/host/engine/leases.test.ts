@@ -175,6 +175,17 @@ describe('leases', () => {
     expect(granted(leases, 4, 'dave', [{ type: 1, value: parseIp('192.0.2.1') }])).toEqual(['10.66.0.4']);
   });
 
+  test('what is asked for and not known is passed over: alone it is no request for an address (RFC 7296 §3.15.1)', () => {
+    const strange = [
+      { type: 0x3fff, value: parseIp('10.66.0.9') },
+      { type: 2, value: new Uint8Array(0) },
+      { type: 14, value: new Uint8Array(0) },
+    ];
+    expect(granted(table(), 1, 'a', strange)).toEqual([]);
+    const answer = table().lease(1, ask('a', [...strange, ANY4, ...strange]));
+    expect(answer.ok && answer.attributes).toEqual([{ type: 1, value: parseIp('10.66.0.2') }]);
+  });
+
   test('both families together, one address each', () => {
     const leases = table({ ranges: ['10.66.0.0/29', 'fd5a::/64'] });
     expect(granted(leases, 1, 'alice', [ANY4, ANY6, ANY4])).toEqual(['10.66.0.2', 'fd5a::1']);

@@ -48,7 +48,6 @@ export function* createChild(
   selectors: SelectorPair | undefined = rekeys,
 ): Routine<ChildSa> {
   const { offer, payloads } = offerChild(world, sa, policy, true, selectors);
-  const Ni = newNonce(world);
   const tried = new Set<number>();
   // what worked before works again without another round trip
   const known = rekeys?.suite.keyExchange;
@@ -57,6 +56,8 @@ export function* createChild(
   sa.offeredSpis.push(offer.spi);
   try {
     for (;;) {
+      // RFC 7296 §3.9: for each exchange another
+      const Ni = newNonce(world);
       if (method !== undefined) {
         tried.add(method);
         ke = offerKe(world, method);

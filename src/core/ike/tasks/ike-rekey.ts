@@ -72,7 +72,6 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
   const connection = sa.connection!;
   const spiI = world.random.ikeSpi();
   const proposals = offer(connection.proposals, spiI);
-  const Ni = newNonce(world);
   const tried = new Set<number>();
   // what worked before works again without another round trip
   const known = sa.keys.suite.keyExchange;
@@ -83,6 +82,8 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
   try {
     while (method !== undefined) {
       tried.add(method);
+      // RFC 7296 §3.9: for each exchange another
+      const Ni = newNonce(world);
       ke = offerKe(world, method);
       const response: Inbound = yield* exchange(ExchangeType.CREATE_CHILD_SA, [
         { kind: 'SA', proposals },

@@ -1,9 +1,9 @@
-import { TimedOut } from '../../bytes/errors.ts';
+import { type PeerRefused, TimedOut } from '../../bytes/errors.ts';
 import { ExchangeType, NotifyType, type Payload } from '../../wire/index.ts';
 import type { ChildSa } from '../child-sa.ts';
 import type { Millis } from '../effects.ts';
 import { sameEnds } from '../identity.ts';
-import type { IkeSa } from '../ike-sa.ts';
+import type { IkeSa, Job } from '../ike-sa.ts';
 import { findNotify, notify } from '../notifies.ts';
 import type { IkeLifetimes } from '../policy.ts';
 import { soften } from '../rekey-times.ts';
@@ -103,6 +103,16 @@ export function heedAuthLifetime(world: World, sa: IkeSa, payloads: readonly Pay
 export function nextAuthentication(world: World, sa: IkeSa): Millis {
   const left = (sa.reauth.endsAt ?? Number.POSITIVE_INFINITY) - world.now;
   return world.now + Math.max(SOONEST_RETRY, Math.min(RETRY, Math.floor(left / 4)));
+}
+
+/**
+ * RFC 7296 §4: a peer that makes nothing by CREATE_CHILD_SA rekeys nothing either, so a new IKE SA with new children takes the place of the
+ * old one, which is deleted. Whoever began the old one begins it; the other end's lifetimes come to their end.
+ */
+export function replaceInstead(world: World, sa: IkeSa, { key }: Job, refusal: PeerRefused): void {
+  const rekeying = key === 'rekey-ike' || key.startsWith('rekey-child ');
+  if (!rekeying || refusal.notify !== NotifyType.NO_ADDITIONAL_SAS || !sa.reauth.byUs || !sa.isEstablished) return;
+  world.arm(sa.timers.reauthenticate, world.now);
 }
 
 /** The new IKE SA carries everything: the old one only takes what is still under way, and is deleted after that. */

@@ -17,7 +17,12 @@ export default definePayload<'AUTH'>({
     r.skip(3, 'RESERVED');
     return { kind: 'AUTH', method, data: r.rest() };
   },
-  write: (w, { method, data }) => void w.u8(method).zero(3).bytes(data),
+  write(w, { method, data }) {
+    w.u8(method);
+    // RFC 7296 §3.8: RESERVED
+    w.zero(3);
+    w.bytes(data);
+  },
   describe: ({ method, data }) => `${nameOf(AuthMethod, method)}${describeAuth(method, data)}`,
   sample: (gen) => ({ kind: 'AUTH', method: gen.oneIn(4) ? gen.u8() : gen.pick(Object.values(AuthMethod)), data: gen.bytes(0, 520) }),
 });

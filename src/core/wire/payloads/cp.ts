@@ -32,7 +32,9 @@ export default definePayload<'CP'>({
     return { kind: 'CP', cfgType, attributes };
   },
   write(w, { cfgType, attributes }) {
-    w.u8(cfgType).zero(3);
+    w.u8(cfgType);
+    // RFC 7296 §3.15: RESERVED
+    w.zero(3);
     for (const { type, value } of attributes) {
       if (type >= RESERVED_BIT || value.length > 0xffff) throw new ApiMisuse(`configuration attribute ${type} does not fit its fields`);
       w.u16(type).u16(value.length).bytes(value);

@@ -34,7 +34,9 @@ function defineTs(notation: 'TSi' | 'TSr', type: number): PayloadDefinition<'TSi
     write(w, { selectors }) {
       if (selectors.length < 1 || selectors.length > 255)
         throw new ApiMisuse(`a ${notation} payload holds 1 to 255 selectors, not ${selectors.length}`);
-      w.u8(selectors.length).zero(3);
+      w.u8(selectors.length);
+      // RFC 7296 §3.13: RESERVED
+      w.zero(3);
       for (const selector of selectors) writeSelector(w, selector);
     },
     describe: ({ selectors }) => selectors.map(formatSelector).join(', '),
