@@ -22,6 +22,8 @@ const all = readdirSync(folder)
   .filter(({ section }) => only === '' || section === only || section.startsWith(`${only}.`));
 const drawn = args.includes('--all') ? all : shuffle(all, Number(seed)).slice(0, Number(value('--count', '50')));
 
+const MOST_LINES = 12;
+const known = new Map<string, boolean>();
 const copy = mkdtempSync(join(tmpdir(), 'tunnelwright-mutate-'));
 let noticed = 0;
 const missed: string[] = [];
@@ -74,8 +76,6 @@ function without(text: string, at: number): { readonly text: string; readonly li
   return undefined;
 }
 
-const known = new Map<string, boolean>();
-
 /** Whether the tests of that name pass, of which there must be one. Unchanged files are asked once. */
 function passes(path: string, name: string): boolean {
   const clean = execFileSync('git', ['status', '--porcelain', '--untracked-files=no'], { cwd: copy, encoding: 'utf8' }) === '';
@@ -110,5 +110,3 @@ function shuffle<T>(items: readonly T[], seeded: number): T[] {
   }
   return list;
 }
-
-const MOST_LINES = 12;
