@@ -128,6 +128,8 @@ describe('fragments that fit the path (RFC 7383 §2.5.2)', () => {
     const totals = auth.map(({ data }) => new DataView(data.buffer, data.byteOffset).getUint16(34));
     expect(totals).toEqual([...totals].sort((x, y) => x - y));
     expect(new Set(totals)).toEqual(new Set([4, 9]));
+    // RFC 7296 §2.2
+    expect(new Set(auth.map(({ data }) => new DataView(data.buffer, data.byteOffset).getUint32(20)))).toEqual(new Set([1]));
     expect(sizes(b.sent.filter(({ data }) => data[18] === 35))[0]).toBeLessThanOrEqual(576);
     expectTrafficBothWays(net, a, b);
     expectInvariants(net);

@@ -44,6 +44,7 @@ export function receiveForSa(world: World, sa: IkeSa, message: Message, datagram
     return drop(world, datagram, 'wrong-direction', summarise(header, message.payloads));
   if (isFirst(header.exchange)) return receiveInitResponse(world, sa, message, datagram);
   if (!sa.hasKeys) return drop(world, datagram, 'no-keys-yet', summarise(header, message.payloads));
+  // §2.3: looked at before anything is opened; a request that is outside of the window is not answered
   if (header.flags.response ? sa.window.awaiting(header.messageId) === undefined : sa.window.judge(header.messageId) === 'outside') {
     return drop(world, datagram, 'outside-window', summarise(header, message.payloads));
   }
@@ -77,8 +78,7 @@ function receiveRequest(world: World, sa: IkeSa, request: Inbound, datagram: Dat
   const verdict = sa.window.judge(request.messageId);
   // RFC 7296 §2.11: an answer goes where the request came from
   if (verdict === 'repeat') return transmit(world, sa.window.answerTo(request.messageId) ?? [], request.path);
-  if (verdict !== 'new')
-    return drop(world, datagram, verdict === 'in-progress' ? 'request-in-progress' : 'outside-window', `message ${request.messageId}`);
+  if (verdict === 'in-progress') return drop(world, datagram, 'request-in-progress', `message ${request.messageId}`);
   const routine = dispatch(world, sa, request);
   if (routine === undefined) return drop(world, datagram, 'wrong-state', `exchange ${request.exchange} in state ${sa.state}`);
   const newest = sa.window.begin(request.messageId);

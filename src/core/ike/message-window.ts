@@ -96,7 +96,8 @@ export class MessageWindow {
 
   /** §2.3: request X waits for the responses to all up through X − N, however many of those behind are answered. */
   get hasRoom(): boolean {
-    return this.#waiting.length === 0 && this.#nextRequest < this.oldest + this.sendSize;
+    if (this.#nextRequest >= this.oldest + this.sendSize) return false;
+    return this.#waiting.length === 0;
   }
 
   /** Requests of ours under way. */
@@ -128,7 +129,7 @@ export class MessageWindow {
     }
   }
 
-  /** Takes the next Message ID. The IKE SA must be rekeyed long before 2^32 (§2.2). */
+  /** Takes the next Message ID, which may be one that does not fit the header any more (§2.2). */
   allocate(): number {
     return this.#nextRequest++;
   }

@@ -51,6 +51,7 @@ function sendAtOnce(
   failed: (error: unknown) => void,
 ): () => void {
   const messageId = sa.window.allocate();
+  spareMessageIds(world, sa, messageId);
   const messages = seal(world, sa, request.exchange, messageId, false, request.payloads);
   if (isFirst(request.exchange)) sa.initRequest = messages[0];
   const { initial, giveUp } = retransmissionOf(sa);
@@ -87,6 +88,22 @@ function sendAtOnce(
     sa.window.answered(messageId);
     armRetransmission(world, sa);
   };
+}
+
+/** RFC 7296 §2.2: an IKE SA whose Message IDs grow too large is rekeyed, again and again if need be; with the last of them it ends. */
+function spareMessageIds(world: World, sa: IkeSa, messageId: number): void {
+  if (messageId > LAST_MESSAGE_ID) throw endedByMessageIds(world, sa);
+  if (messageId >= LARGE_MESSAGE_ID && messageId % TRY_AFTER_MESSAGES === 0) world.arm(sa.timers['rekey-ike'], world.now);
+}
+
+function endedByMessageIds(world: World, sa: IkeSa): TimedOut {
+  const error = new TimedOut('the Message IDs of the IKE SA are used up, and no rekeying succeeded before', {
+    code: 'LIFETIME_OVER',
+    section: 'RFC 7296 §2.2',
+    hint: 'The failed rekeyings before it say why; both ends must have a proposal in common when they rekey, too.',
+  });
+  world.kill(sa, error.message, error);
+  return error;
 }
 
 /** The retransmission timer fired: copies go out, or the peer is given up. */
@@ -308,6 +325,10 @@ function portsOf({ remote, connection }: IkeSa): string {
  * what a former life sent, and steps that stand for the end of everything before them.
  */
 const ALONE: ReadonlySet<string> = new Set(['delete-unfinished', 'rekey-ike', 'delete-ike', 'restored', 'take-place', 'arrived']);
+/** §3.1: they have four octets. */
+const LAST_MESSAGE_ID = 0xffff_ffff;
+const LARGE_MESSAGE_ID = 0xfff0_0000;
+const TRY_AFTER_MESSAGES = 4096;
 const DEFAULT_RETRANSMISSION: Retransmission = { initial: 1000, base: 1.8, giveUp: 165_000 };
 /** Copies after which the path is in doubt (RFC 4555 §3.5). */
 const SUSPICIOUS = 2;

@@ -20,7 +20,7 @@ import {
   takeChildAnswer,
   takeChildRequest,
 } from '../tasks/child-create.ts';
-import { activate, deleteChild, deleteHalf } from '../tasks/child-delete.ts';
+import { activate, deleteChild, deleteHalf, protocolOf } from '../tasks/child-delete.ts';
 import { installChild } from '../tasks/child-install.ts';
 import { awaitDelete, giveUpRekey, isOvertaken, noteRekeyed, rekeyTarget } from '../tasks/child-rekey.ts';
 import { singlePairOf } from '../tasks/child-selectors.ts';
@@ -167,10 +167,10 @@ const overtaken = () =>
 function createRequest(offered: readonly Payload[], Ni: Uint8Array, ke: Payload | undefined, rekeys: ChildSa | undefined): Payload[] {
   const selectors = offered.filter((p) => p.kind === 'TSi' || p.kind === 'TSr');
   const others = offered.filter((p) => p.kind !== 'TSi' && p.kind !== 'TSr');
-  const protocol = rekeys?.spec.protocol === 'AH' ? ProtocolId.AH : ProtocolId.ESP;
+  const request: Payload[] = [...others, { kind: 'Nonce', data: Ni }, ...(ke ? [ke] : []), ...selectors];
   // §1.3.3: REKEY_SA names the SPI that the sender expects in inbound packets
-  const rekey: Payload[] = rekeys ? [{ ...notify(NotifyType.REKEY_SA), protocol, spi: spiOctets(rekeys.inboundSpi) }] : [];
-  return [...rekey, ...others, { kind: 'Nonce', data: Ni }, ...(ke ? [ke] : []), ...selectors];
+  if (rekeys) request.unshift({ ...notify(NotifyType.REKEY_SA), protocol: protocolOf(rekeys), spi: spiOctets(rekeys.inboundSpi) });
+  return request;
 }
 
 /** RFC 7296 §2.8: make before break. The old child goes when the new one carries traffic. */
