@@ -160,7 +160,7 @@ describe('what is set is what holds', () => {
   });
 
   test('the suites of IKE are those of the connection, in its order (RFC 7296 §3.3.4)', () => {
-    const words = ['aes128gcm16-prfsha256-ecp384', 'aes256-sha512-prfsha512-modp3072'];
+    const words = ['aes128gcm16-prfsha256-ecp384', 'aes256-prfsha512-sha512-modp3072'];
     expect(connection(`    proposals: "${words.join(', ')}"`).proposals.map(formatProposalWords)).toEqual(words);
   });
 
