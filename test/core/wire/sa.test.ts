@@ -104,6 +104,7 @@ describe('Security Association payload, RFC 7296 §3.3', () => {
     ['Num Transforms counts too few', '00 00 0018 01 01 00 01 03 00 0008 01 00 000c 00 00 0008 01 00 000c'],
     ['Num Transforms counts too many', '00 00 0010 01 01 00 02 00 00 0008 01 00 000c'],
     ['octets behind the transforms', '00 00 0012 01 01 00 01 00 00 0008 01 00 000c ffff'],
+    ['octets in a proposal of no transform', '00 00 000a 01 01 00 00 ffff'],
     ['Proposal Length below its own header', '00 00 0007 01 01 00 00'],
     ['Proposal Length zero', '00 00 0000 01 01 00 00'],
     ['Transform Length zero', '00 00 0010 01 01 00 01 00 00 0000 01 00 000c'],
