@@ -252,10 +252,12 @@ function ikeSuiteOf(transforms: readonly Transform[]): IkeSuite | undefined {
   };
   if (additionalOf(transforms) === undefined) return undefined;
   const transform = encryption(suite.encryption);
-  // RFC 7296 §3.3.3: IKE needs all four, except that a combined-mode cipher brings its own integrity; some ciphers are for ESP alone (§5)
-  if (transform?.forIke !== true || !prf(suite.prf)) return undefined;
+  // RFC 7296 §3.14, §5: some ciphers are for ESP alone
+  if (transform?.forIke !== true) return undefined;
   // RFC 7296 §2.18: NONE is no key exchange for an IKE SA, be it the first or a rekeyed one
   if (keyExchange(suite.keyExchange) === undefined) return undefined;
+  // RFC 7296 §3.3.3: IKE needs all four, except that a combined-mode cipher brings its own integrity
+  if (prf(suite.prf) === undefined) return undefined;
   // RFC 7296 §3.3.5: a Key Length where the cipher has several, and none where it has one
   if (effectiveKeyLength(transform, suite.keyLength) === undefined) return undefined;
   return (transform.aead ? suite.integrity === 0 : integrity(suite.integrity)?.forEsp === true) ? suite : undefined;
