@@ -8,6 +8,7 @@ import {
   type Message,
   openMessage,
   type Payload,
+  PayloadType,
   type Proposal,
   parseMessage,
   sealMessage,
@@ -78,6 +79,8 @@ export interface RawOptions {
   readonly psk?: Uint8Array;
   /** NULL authentication under ID_NULL (RFC 7619). */
   readonly anonymous?: boolean;
+  /** The three RESERVED octets of IDi, covered by AUTH. */
+  readonly reserved?: Uint8Array;
   readonly localTs?: readonly TrafficSelector[];
   readonly remoteTs?: readonly TrafficSelector[];
 }
@@ -211,17 +214,17 @@ export class RawInitiator {
 
   /** The payloads of a correct IKE_AUTH request. */
   authPayloads(): readonly Payload[] {
-    const { anonymous = false } = this.#options;
+    const { anonymous = false, reserved = new Uint8Array(3) } = this.#options;
     const id = anonymous
       ? { idType: IdType.ID_NULL, data: new Uint8Array(0) }
       : { idType: IdType.ID_FQDN, data: new TextEncoder().encode('raw.example') };
     const nonce = this.#initResponse!.payloads.find((payload) => payload.kind === 'Nonce')!;
     const hash = prf(PRF_SHA2_256)!;
     // RFC 7296 §2.15.
-    const macedId = hash.compute(this.#log!.SK_pi, concat(Uint8Array.of(id.idType, 0, 0, 0), id.data));
+    const macedId = hash.compute(this.#log!.SK_pi, concat(Uint8Array.of(id.idType), reserved, id.data));
     const psk = anonymous ? this.#log!.SK_pi : (this.#options.psk ?? new TextEncoder().encode('the simulated pre-shared key'));
     const payloads: readonly Payload[] = [
-      { kind: 'IDi', ...id },
+      { kind: 'unknown', type: PayloadType.IDi, data: concat(Uint8Array.of(id.idType), reserved, id.data) },
       {
         kind: 'AUTH',
         method: anonymous ? 13 : 2,

@@ -62,9 +62,9 @@ function isSpoken({ type, id, keyLength }: KeywordTransform): boolean {
     case ENCR: {
       const cipher = encryption(id);
       if (cipher === undefined) return false;
-      return keyLength === undefined
-        ? cipher.keyLengthAttribute === 'absent'
-        : cipher.keyLengthAttribute === 'required' && cipher.keyLengths.includes(keyLength);
+      // RFC 7296 §3.3.5
+      if (cipher.keyLengthAttribute === 'absent') return keyLength === undefined;
+      return keyLength !== undefined && cipher.keyLengths.includes(keyLength);
     }
     case PRF:
       return prf(id) !== undefined;

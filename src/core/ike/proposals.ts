@@ -1,5 +1,5 @@
 import { NegotiationFailure } from '../bytes/errors.ts';
-import { encryption, integrity, keyExchange, keywordOf, prf } from '../crypto/index.ts';
+import { effectiveKeyLength, encryption, integrity, keyExchange, keywordOf, prf } from '../crypto/index.ts';
 import { formatProposal, NotifyType, type Proposal, ProtocolId, type Transform, TransformType } from '../wire/index.ts';
 import { ADDITIONAL_KE_TYPES, additionalOf, chooseDistinct, withFallbacks } from './additional-ke.ts';
 import type { AdditionalKe, ChildSuite, IkeSuite } from './keys.ts';
@@ -31,7 +31,12 @@ export function selectIke(ours: readonly Proposal[], theirs: readonly Proposal[]
       const suite = chosen && ikeSuiteOf(chosen);
       if (suite)
         return {
-          proposal: { number: offer.number, protocol: offer.protocol, spi: offer.spi, transforms: chosen },
+          proposal: {
+            number: offer.number, // §3.3.1: of the proposal that is accepted
+            protocol: offer.protocol,
+            spi: offer.spi,
+            transforms: chosen,
+          },
           peerSpi: offer.spi,
           suite,
         };
@@ -65,7 +70,7 @@ export function selectChild(ours: readonly Proposal[], theirs: readonly Proposal
  */
 export function acceptIke(offered: readonly Proposal[], answer: readonly Proposal[]): SelectedIke | undefined {
   const [chosen] = answer;
-  if (answer.length !== 1 || !chosen || hasTwoOfOneType(chosen)) return undefined;
+  if (answer.length !== 1 || !chosen || hasTwoOfOneType(chosen)) return undefined; // §3.3.6: one, in which nothing is left open
   const own = offered.find((p) => p.number === chosen.number);
   return own && selectIke([own], [chosen]);
 }
@@ -79,7 +84,11 @@ export function acceptChild(offered: readonly Proposal[], answer: readonly Propo
 
 /** Numbers proposals from 1 and puts our SPI in (RFC 7296 §3.3.1). */
 export function offer(proposals: readonly Proposal[], spi: Uint8Array): Proposal[] {
-  return withFallbacks(proposals).map((p, i) => ({ ...p, number: i + 1, spi }));
+  return withFallbacks(proposals).map((p, i) => ({
+    ...p,
+    number: i + 1,
+    spi,
+  }));
 }
 
 /** Proposals for a child created in IKE_AUTH, which carries no key exchange of its own. */
@@ -165,7 +174,8 @@ const shorten = (text: string): string => (text.length > LONGEST_LIST ? `${text.
 /** One transform per type that both have; types that only one of them has make the proposals incompatible. */
 function intersect(own: Proposal, theirs: Proposal, types: readonly number[]): Transform[] | undefined {
   // RFC 7296 §3.3.6: a transform type that we do not know makes the whole proposal unacceptable; types that mean nothing in this exchange do not
-  if (theirs.transforms.some((t) => !types.includes(t.type) && !isKe(t.type) && t.id !== 0)) return undefined;
+  const meansNothing = (t: Transform) => isKe(t.type) || (KNOWN_TYPES.includes(t.type) && t.id === 0);
+  if (theirs.transforms.some((t) => !types.includes(t.type) && !meansNothing(t))) return undefined;
   const chosen: Transform[] = [];
   for (const type of types) {
     const mine = own.transforms.filter((t) => t.type === type);
@@ -210,8 +220,11 @@ function implied(type: number, mine: readonly Transform[], offered: readonly Tra
 /** RFC 4303 §2.1: zero never goes on the wire, 1–255 are reserved. */
 const isChildSpi = (spi: Uint8Array): boolean => spi.length === 4 && (spi[0] !== 0 || spi[1] !== 0 || spi[2] !== 0);
 
-const sameTransform = (a: Transform, b: Transform): boolean =>
-  a.type === b.type && a.id === b.id && a.keyLength === b.keyLength && (b.attributes === undefined || b.attributes.length === 0);
+function sameTransform(a: Transform, b: Transform): boolean {
+  // RFC 7296 §3.3.6: with an attribute that we do not know it is another one
+  if (b.attributes !== undefined && b.attributes.length > 0) return false;
+  return a.type === b.type && a.id === b.id && a.keyLength === b.keyLength;
+}
 
 const sameTransforms = (a: Proposal, b: Proposal): boolean =>
   a.protocol === b.protocol &&
@@ -241,9 +254,13 @@ function ikeSuiteOf(transforms: readonly Transform[]): IkeSuite | undefined {
   const transform = encryption(suite.encryption);
   // RFC 7296 §3.14, §5: some ciphers are for ESP alone
   if (transform?.forIke !== true) return undefined;
+  // RFC 7296 §2.18: NONE is no key exchange for an IKE SA, be it the first or a rekeyed one
+  if (keyExchange(suite.keyExchange) === undefined) return undefined;
   // RFC 7296 §3.3.3: IKE needs all four, except that a combined-mode cipher brings its own integrity
-  const complete = prf(suite.prf) && keyExchange(suite.keyExchange);
-  return complete && (transform.aead ? suite.integrity === 0 : integrity(suite.integrity)?.forEsp === true) ? suite : undefined;
+  if (prf(suite.prf) === undefined) return undefined;
+  // RFC 7296 §3.3.5: a Key Length where the cipher has several, and none where it has one
+  if (effectiveKeyLength(transform, suite.keyLength) === undefined) return undefined;
+  return (transform.aead ? suite.integrity === 0 : integrity(suite.integrity)?.forEsp === true) ? suite : undefined;
 }
 
 function childSuiteOf(protocol: number, transforms: readonly Transform[]): ChildSuite | undefined {
@@ -263,7 +280,7 @@ function childSuiteOf(protocol: number, transforms: readonly Transform[]): Child
   const mac = integrity(suite.integrity);
   if (suite.protocol === 'AH') return suite.encryption === 0 && mac !== undefined ? suite : undefined;
   const transform = encryption(suite.encryption);
-  if (transform === undefined) return undefined;
+  if (transform === undefined || effectiveKeyLength(transform, suite.keyLength) === undefined) return undefined;
   // RFC 4543 §5.3: GMAC as integrity is for AH alone
   return (transform.aead ? suite.integrity === 0 : mac?.forEsp === true) ? suite : undefined;
 }
@@ -273,8 +290,13 @@ const LONGEST_LIST = 1000;
 const KE_TYPES: readonly number[] = [TransformType.KE, ...ADDITIONAL_KE_TYPES];
 const isKe = (type: number): boolean => KE_TYPES.includes(type);
 const IKE_TYPES: readonly number[] = [TransformType.ENCR, TransformType.PRF, TransformType.INTEG, ...KE_TYPES];
-const CHILD_TYPES: readonly number[] = [TransformType.ENCR, TransformType.INTEG, TransformType.ESN];
+const CHILD_TYPES: readonly number[] = [
+  TransformType.ENCR,
+  TransformType.INTEG,
+  TransformType.ESN, // RFC 7296 §3.3.3
+];
 const CHILD_TYPES_WITH_KE: readonly number[] = [...CHILD_TYPES, ...KE_TYPES];
+const KNOWN_TYPES: readonly number[] = [...IKE_TYPES, ...CHILD_TYPES];
 /** A gateway tells the same few suites thousands of times. */
 const SUITE_TEXTS = new Map<string, string>();
 const MOST_SUITES = 256;

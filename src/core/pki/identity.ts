@@ -1,4 +1,4 @@
-import { equalBytes, fromHex, fromUtf8, toHex, utf8 } from '../bytes/bytes.ts';
+import { equalBytes, fromHex, fromUtf8, printable, toHex, utf8 } from '../bytes/bytes.ts';
 import { ConfigError, TunnelwrightError } from '../bytes/errors.ts';
 import { formatIp, tryParseIp } from '../bytes/ip-address.ts';
 import { IdType } from '../wire/iana.ts';
@@ -24,6 +24,8 @@ import { looksLikeName, parseNameText } from './name-text.ts';
  */
 export function parseIdentity(text: string): Identification {
   const trimmed = text.trim();
+  // RFC 7296 §3.5: no terminators; octets that a peer insists on can be given in hex
+  if (CONTROL.test(trimmed)) throw notAnIdentity(text, 'it has control characters inside', 'Leave them out, line ends and NUL included.');
   const prefixed = /^(?:\{(\d{1,3})\}|([A-Za-z0-9]+)):/.exec(trimmed);
   if (prefixed !== null) {
     const idType = prefixed[1] === undefined ? PREFIXES.get(prefixed[2]!.toLowerCase()) : Number(prefixed[1]);
@@ -149,10 +151,11 @@ function hexOctets(hex: string, text: string): Uint8Array {
 }
 
 export function notAnIdentity(text: string, reason: string, hint: string): ConfigError {
-  return new ConfigError(`"${text.trim().slice(0, 80)}" is not an identity: ${reason}`, { code: 'NOT_AN_IDENTITY', hint });
+  return new ConfigError(`"${printable(text.trim().slice(0, 80))}" is not an identity: ${reason}`, { code: 'NOT_AN_IDENTITY', hint });
 }
 
 const NOBODY = '%null';
+const CONTROL = /\p{Cc}/u;
 
 const TYPE_NAMES: Readonly<Record<number, string>> = {
   [IdType.ID_IPV4_ADDR]: 'ipv4',

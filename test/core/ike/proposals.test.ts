@@ -31,6 +31,7 @@ describe('selection of an IKE proposal (RFC 7296 §2.7)', () => {
     ['another key length', 'aes128gcm16-prfsha256-x25519'],
     ['another PRF', 'aes256gcm16-prfsha512-x25519'],
     ['another key exchange', 'aes256gcm16-prfsha256-ecp384'],
+    ['a cipher that everybody has', 'aes128-sha256-prfsha256-x25519'],
     ['an integrity algorithm beside a combined-mode cipher (RFC 5282 §8)', 'aes256gcm16-sha256-prfsha256-x25519'],
   ])('refuses %s', (_what, words) => {
     expect(selectIke(ike('aes256gcm16-prfsha256-x25519'), ike(words))).toBeUndefined();
@@ -46,8 +47,49 @@ describe('selection of an IKE proposal (RFC 7296 §2.7)', () => {
 
   test('a proposal with a transform type that we do not know is passed over, another one is taken (RFC 7296 §3.3.6)', () => {
     const plain = proposal('aes256gcm16-prfsha256-x25519', 1, 2);
-    const strange = { ...plain, number: 1, transforms: [...plain.transforms, { type: 6, id: 36 }] };
-    expect(selectIke([plain], [strange, plain])?.proposal.number).toBe(2);
+    for (const unknown of [
+      { type: 6, id: 36 },
+      { type: 13, id: 0 },
+      { type: 200, id: 1 },
+      { type: 200, id: 0 },
+    ]) {
+      const strange = { ...plain, number: 1, transforms: [...plain.transforms, unknown] };
+      expect(selectIke([plain], [strange, plain])?.proposal.number).toBe(2);
+    }
+  });
+
+  test('of types that IKE has no use for, the absence may be said (RFC 7296 §3.3.3)', () => {
+    const plain = proposal('aes256gcm16-prfsha256-x25519');
+    expect(selectIke([plain], [{ ...plain, transforms: [...plain.transforms, { type: 5, id: 0 }] }])).toBeDefined();
+    expect(selectIke([plain], [{ ...plain, transforms: [...plain.transforms, { type: 5, id: 1 }] }])).toBeUndefined();
+  });
+
+  test.each([
+    ['AES without a Key Length', { type: 1, id: 20 }],
+    ['AES with a Key Length that AES has not', { type: 1, id: 20, keyLength: 512 }],
+    ['ChaCha20 with a Key Length', { type: 1, id: 28, keyLength: 256 }],
+  ])('a suite of %s is none, even where both ends name it (RFC 7296 §3.3.5)', (_what, cipher) => {
+    for (const [protocol, rest] of [
+      [1, 'prfsha256-x25519'],
+      [3, 'noesn'],
+    ] as const) {
+      const plain = proposal(rest, protocol);
+      const both = [{ ...plain, transforms: [cipher, ...plain.transforms] }];
+      expect(protocol === 1 ? selectIke(both, both) : selectChild(both, both, false)).toBeUndefined();
+    }
+  });
+
+  test('what is chosen comes back as it was offered, with its attributes and under its number (RFC 7296 §3.3.6)', () => {
+    const offered = [proposal('aes256-sha256-prfsha256-ecp256', 1, 1), proposal('aes192gcm16-prfsha384-x25519', 1, 2)];
+    expect(selectIke(ike('aes192gcm16-prfsha384-x25519'), offered)?.proposal).toEqual(offered[1]);
+  });
+
+  test('proposals go out numbered from 1, one by one, in our order (RFC 7296 §3.3)', () => {
+    const words = ['aes256gcm16-prfsha384-x25519', 'aes256-sha256-prfsha256-x25519', 'aes128-sha256-prfsha256-x25519'];
+    const unnumbered = words.map((each) => proposal(each, 1, 9));
+    const offered = offer(unnumbered, new Uint8Array(0));
+    expect(offered.map(({ number }) => number)).toEqual([1, 2, 3]);
+    expect(offered.map(({ transforms }) => transforms)).toEqual(unnumbered.map(({ transforms }) => transforms));
   });
 
   test('a transform with an attribute that we do not know is not the one we have (RFC 7296 §3.3.6)', () => {

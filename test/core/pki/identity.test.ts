@@ -62,6 +62,11 @@ describe('identities as swanctl.conf writes them', () => {
     ['two words', /blanks inside/],
     ['key=value', /not an attribute type/],
     ['asn1gn:vpn', /written in hex/],
+    // RFC 7296 §3.5: no terminators
+    ['vpn.example.com\u0000', /control characters/],
+    ['fqdn:vpn\r\nx', /control characters/],
+    ['alice@example.com\u0000x', /control characters/],
+    ['email:alice\nbob', /control characters/],
   ])('%j is none, and says why', (text, why) => {
     expect(() => parseIdentity(text)).toThrow(why);
     expect(() => parseIdentity(text)).toThrow(expect.objectContaining({ hint: expect.stringMatching(/\.$/) }));
@@ -156,6 +161,17 @@ describe('patterns', () => {
     expect(matchStrength(compiled, parseIdentity(id))).toBe(strength);
     expect(matchIdentity(compiled, parseIdentity(id))).toBe(strength !== 0);
     expect(parseIdentityPattern(formatIdentityPattern(compiled))).toEqual(compiled);
+  });
+
+  test.each([
+    ['ID_IPV4_ADDR', '192.0.2.7', 1, fromHex('c0000207')],
+    ['ID_FQDN', 'vpn.example.com', 2, utf8('vpn.example.com')],
+    ['ID_RFC822_ADDR', 'alice@example.com', 3, utf8('alice@example.com')],
+    ['ID_KEY_ID', 'keyid:plant 7', 11, utf8('plant 7')],
+    ['ID_IPV6_ADDR', '2001:db8::7', 5, fromHex('20010db8000000000000000000000007')],
+  ])('%s can be asked of a peer (RFC 7296 §3.5)', (_type, text, idType, data) => {
+    expect(matchStrength(parseIdentityPattern(text), { idType, data })).toBe(3);
+    expect(matchStrength(parseIdentityPattern(text), { idType: 200, data })).toBe(0);
   });
 
   test('an address of the wrong length fits no range', () => {

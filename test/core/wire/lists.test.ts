@@ -128,6 +128,15 @@ describe('Notify payload, RFC 7296 §3.10', () => {
   });
 });
 
+describe('Identification payload, RFC 7296 §3.5', () => {
+  test('the RESERVED octets are sent as zero, ignored, and kept for AUTH, which covers them as they came (§2.15)', () => {
+    const id = parse(PayloadType.IDi, '02 ff00ff 6162');
+    expect(id).toEqual({ kind: 'IDi', idType: 2, data: fromHex('6162'), reserved: fromHex('ff00ff') });
+    expect(parse(PayloadType.IDi, '02 000000 6162')).toEqual({ kind: 'IDi', idType: 2, data: fromHex('6162') });
+    expect(write(id)).toBe('020000006162');
+  });
+});
+
 describe('hash and URL, RFC 7296 §3.6', () => {
   const hash = new Uint8Array(20).fill(0xab);
   const text = (url: string): Uint8Array => new TextEncoder().encode(url);

@@ -82,6 +82,15 @@ describe('Security Association payload, RFC 7296 §3.3', () => {
     ]);
   });
 
+  test('two key lengths are two transforms of one type, each with its Key Length in two octets, the higher first (RFC 7296 §3.3.5)', () => {
+    const transforms = [256, 128].map((keyLength) => ({ type: 1, id: 12, keyLength }));
+    const w = new Writer();
+    writePayloads(w, [{ kind: 'SA', proposals: [{ number: 1, protocol: 1, spi: new Uint8Array(0), transforms }] }]);
+    const octets = w.finish().subarray(4);
+    expect(toHex(octets)).toBe(toHex(fromHex('00 00 0020 01 01 00 02 03 00 000c 01 00 000c 800e 0100 00 00 000c 01 00 000c 800e 0080')));
+    expect(parse(toHex(octets))[0]?.transforms).toEqual(transforms);
+  });
+
   test('a proposal without transforms is read: whether it means anything is for negotiation to say', () => {
     expect(parse('00 00 0008 01 01 00 00')).toEqual([{ number: 1, protocol: 1, spi: new Uint8Array(0), transforms: [] }]);
   });
@@ -95,6 +104,7 @@ describe('Security Association payload, RFC 7296 §3.3', () => {
     ['Num Transforms counts too few', '00 00 0018 01 01 00 01 03 00 0008 01 00 000c 00 00 0008 01 00 000c'],
     ['Num Transforms counts too many', '00 00 0010 01 01 00 02 00 00 0008 01 00 000c'],
     ['octets behind the transforms', '00 00 0012 01 01 00 01 00 00 0008 01 00 000c ffff'],
+    ['octets in a proposal of no transform', '00 00 000a 01 01 00 00 ffff'],
     ['Proposal Length below its own header', '00 00 0007 01 01 00 00'],
     ['Proposal Length zero', '00 00 0000 01 01 00 00'],
     ['Transform Length zero', '00 00 0010 01 01 00 01 00 00 0000 01 00 000c'],

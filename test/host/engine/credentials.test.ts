@@ -147,6 +147,26 @@ describe('our own AUTH', () => {
     expect(made(gatewayStore(), authenticateAsk({}, { sendCertificates: false })).certificates).toEqual([]);
   });
 
+  test('of four certificates, the one that signs in front, is sent and taken (RFC 7296 §3.6)', () => {
+    const upper = intermediate(ca, 'CN=upper');
+    const middle = intermediate(upper, 'CN=middle');
+    const lower = intermediate(middle, 'CN=lower');
+    const holder = peer(lower, 'CN=deep', ['deep.example.com']);
+    const store = new CredentialStore();
+    store.addCertificate(pem(holder, upper, middle, lower));
+    store.addPrivateKey(holder.key.pem);
+    const { certificates } = made(store, authenticateAsk({ id: 'deep.example.com' }));
+    expect(certificates.map(({ data }) => toHex(data))).toEqual(
+      [holder, lower, middle, upper].map(({ certificate }) => toHex(certificate.der)),
+    );
+    const other = new CredentialStore();
+    other.addAuthority(pem(ca));
+    const ask = signedAsk(holder, 'deep.example.com', [remote('deep.example.com')], {}, [upper, lower, middle]);
+    expect(other.verify(ask, NOW)).toMatchObject({ ok: true });
+    const [first, second, ...rest] = ask.certificates;
+    expect(other.verify({ ...ask, certificates: [second!, first!, ...rest] }, NOW)).toMatchObject({ ok: false });
+  });
+
   test('without an identity says the subject, and a name in the octets of the certificate', () => {
     for (const id of [undefined, 'c=CH, o=LAB, cn=GW']) {
       expect(made(gatewayStore(), authenticateAsk(id === undefined ? {} : { id })).id).toEqual({

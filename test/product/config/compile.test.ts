@@ -159,6 +159,11 @@ describe('what is set is what holds', () => {
     expect(connection('', 'rekey_time: 0, life_time: 1h').children[0]!.lifetimes).toMatchObject({ rekey: 0, hard: HOUR });
   });
 
+  test('the suites of IKE are those of the connection, in its order (RFC 7296 §3.3.4)', () => {
+    const words = ['aes128gcm16-prfsha256-ecp384', 'aes256-prfsha512-sha512-modp3072'];
+    expect(connection(`    proposals: "${words.join(', ')}"`).proposals.map(formatProposalWords)).toEqual(words);
+  });
+
   test('without a replay window 64-bit sequence numbers are not offered', () => {
     expect(connection('', 'esp_proposals: aes256gcm16, replay_window: 0').children[0]!.proposals.map(formatProposalWords)).toEqual([
       'aes256gcm16-noesn',

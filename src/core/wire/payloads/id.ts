@@ -19,8 +19,15 @@ function defineId<K extends 'IDi' | 'IDr'>(notation: K, type: number, occurs: re
     occurs,
     parse(r) {
       const idType = r.u8('ID Type');
-      r.skip(3, 'RESERVED');
-      return { kind: notation, idType, data: r.rest() };
+      // ignored, but AUTH covers them as they came (RFC 7296 §2.15)
+      const reserved = r.bytes(3, 'RESERVED');
+      const unusual = reserved.some((octet) => octet !== 0);
+      return {
+        kind: notation,
+        idType,
+        data: r.rest(),
+        ...(unusual ? { reserved } : {}),
+      };
     },
     write: (w, { idType, data }) => void w.u8(idType).zero(3).bytes(data),
     describe: (id) => `${formatIdentification(id)}  (${nameOf(IdType, id.idType)})`,

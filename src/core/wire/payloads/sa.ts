@@ -38,7 +38,7 @@ export default definePayload<'SA'>({
 
 /** RFC 7296 §3.3.1. */
 function parseProposal(r: Reader): Proposal {
-  r.skip(1, 'RESERVED');
+  r.skip(1, 'RESERVED'); // of a proposal: ignored
   const body = r.sub(substructureLength(r, 8, 'Proposal Length'), 'proposal');
   const number = body.u8('Proposal Num');
   const protocol = body.u8('Protocol ID');
