@@ -141,6 +141,18 @@ describe('an IKE SA that both ends are busy with (RFC 7296 §2.25.2)', () => {
     expectNothingLeft(a, b);
   });
 
+  test('a Delete that crosses ours is answered as usual; ours is forgotten, but not that it was ours', () => {
+    const { net, answer, a, b } = crossing(
+      (a) => a.deleteIke(),
+      (b) => b.deleteIke(),
+    );
+    expect(answer).toMatch(/^INFORMATIONAL +\{ *\}$/);
+    net.settle({ quiet: 120_000 });
+    expect([a, b].map((peer) => peer.heard('retransmit').length)).toEqual([0, 0]);
+    expect([a, b].flatMap((peer) => peer.heard('ike-down').map(({ error }) => error?.code))).toEqual([undefined, undefined]);
+    expectNothingLeft(a, b);
+  });
+
   test.each([
     ['make', (b: Peer) => b.createChild('net')],
     ['rekey', (b: Peer) => b.rekeyChild()],
