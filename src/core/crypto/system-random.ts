@@ -7,10 +7,9 @@ export function systemRandom(): RandomSource {
     nonce: draw,
     ikeSpi() {
       // RFC 7296 §3.1: the initiator's SPI must not be zero, and zero stands for "not chosen yet" in the responder's place.
-      for (;;) {
-        const spi = draw(8);
-        if (spi.some((octet) => octet !== 0)) return spi;
-      }
+      let spi = draw(8);
+      while (spi.every((octet) => octet === 0)) spi = draw(8);
+      return spi;
     },
     childSpi() {
       // RFC 4303 §2.1: 0 is for local use, 1 to 255 are reserved.

@@ -74,7 +74,7 @@ export const COLLISIONS: Collisions = {
     crossed: 'TEMPORARY_FAILURE',
     undecided: 'TEMPORARY_FAILURE',
     rekeyed: 'CHILD_SA_NOT_FOUND',
-    deleting: 'TEMPORARY_FAILURE',
+    deleting: 'TEMPORARY_FAILURE', // §2.25.1
     // the peer, which sent that answer, knows more than we do
     awaited: 'TEMPORARY_FAILURE',
     unknown: 'CHILD_SA_NOT_FOUND',
@@ -98,7 +98,7 @@ export const COLLISIONS: Collisions = {
     rekeying: 'proceed',
     crossed: 'TEMPORARY_FAILURE',
     replaced: 'TEMPORARY_FAILURE',
-    deleting: 'TEMPORARY_FAILURE',
+    deleting: 'TEMPORARY_FAILURE', // §2.25.2
   },
   makeChild: {
     established: 'proceed',

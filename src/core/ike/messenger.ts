@@ -122,6 +122,18 @@ export function transmit(world: World, messages: readonly Uint8Array[], path: Pa
 
 function headerOf(sa: IkeSa, exchange: number, messageId: number, response: boolean): IkeHeader {
   // RFC 7296 §3.1: I is set by the original initiator, in requests and responses alike; V is always cleared
-  const flags: HeaderFlags = { initiator: sa.originalRole === 'initiator', response, version: false };
-  return { spiI: sa.spiI, spiR: sa.spiR, majorVersion: 2, minorVersion: 0, exchange, flags, messageId };
+  const flags: HeaderFlags = {
+    initiator: sa.originalRole === 'initiator',
+    response,
+    version: false,
+  };
+  return {
+    spiI: sa.spiI,
+    spiR: sa.spiR,
+    majorVersion: 2,
+    minorVersion: 0,
+    exchange,
+    flags,
+    messageId,
+  };
 }

@@ -65,8 +65,10 @@ export function parseHeader(source: Reader | Uint8Array): ParsedHeader {
 export function writeHeader(w: Writer, header: IkeHeader, nextPayload: number, length: number): void {
   const { flags } = header;
   w.bytes(header.spiI).bytes(header.spiR);
-  w.u8(nextPayload).u8((header.majorVersion << 4) | header.minorVersion);
-  w.u8(header.exchange).u8((flags.initiator ? INITIATOR : 0) | (flags.response ? RESPONSE : 0) | (flags.version ? VERSION : 0));
+  w.u8(nextPayload);
+  w.u8((header.majorVersion << 4) | header.minorVersion);
+  w.u8(header.exchange);
+  w.u8((flags.initiator ? INITIATOR : 0) | (flags.response ? RESPONSE : 0) | (flags.version ? VERSION : 0));
   w.u32(header.messageId).u32(length);
 }
 

@@ -75,7 +75,9 @@ export function writePayloads(w: Writer, payloads: readonly Payload[], following
   payloads.forEach((payload, i) => {
     const next = payloads[i + 1];
     const at = w.length;
-    w.u8(next === undefined ? following : typeOf(next)).u8(payload.critical === true ? CRITICAL : 0);
+    w.u8(next === undefined ? following : typeOf(next));
+    // §3.2: of what is defined there nothing asks for the bit, and the seven behind it are zero
+    w.u8(payload.critical === true ? CRITICAL : 0);
     w.u16(0);
     writeBody(w, payload);
     const length = w.length - at;

@@ -5,7 +5,7 @@ import { Writer } from '../../../src/core/bytes/writer.ts';
 import { describePayload } from '../../../src/core/wire/describe.ts';
 import { PayloadType } from '../../../src/core/wire/iana.ts';
 import { parsePayloads, typeOf, writePayloads } from '../../../src/core/wire/message.ts';
-import { PAYLOADS } from '../../../src/core/wire/payloads/index.ts';
+import { definitionByType, PAYLOADS } from '../../../src/core/wire/payloads/index.ts';
 import type { Payload } from '../../../src/core/wire/payloads/types.ts';
 import { expectAtOnce } from '../../support/at-once.ts';
 import { forSeeds, type Gen } from '../../support/gen.ts';
@@ -95,6 +95,10 @@ test('sealed payloads are described by what stands outside', () => {
     const [skf] = PAYLOADS.filter(({ notation }) => notation === 'SKF').map((definition) => definition.sample(g));
     expect(describePayload(skf!, false)).toEqual([expect.stringMatching(/^SKF {6}sealed fragment \d+ of \d+$/)]);
   });
+});
+
+test('every payload type of RFC 7296 is understood (§3.2)', () => {
+  for (let type = 33; type <= 48; type++) expect(definitionByType(type)?.type, `payload type ${type}`).toBe(type);
 });
 
 describe('a chain of payloads', () => {

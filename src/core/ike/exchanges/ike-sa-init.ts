@@ -51,7 +51,7 @@ export function* initiateIkeSaInit(world: World, sa: IkeSa, connection: Connecti
         { kind: 'SA', proposals },
         ke.payload,
         { kind: 'Nonce', data: Ni },
-        ...natNotifies(world, sa),
+        ...natNotifies(world, sa), // §2.23
         ...abilities(world, connection),
         ...announceRedirect(sa, connection, Ni),
         ...announcePpk(sa),

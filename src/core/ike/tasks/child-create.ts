@@ -118,12 +118,13 @@ export function takeChildAnswer(sa: IkeSa, offered: ChildOffer, payloads: readon
       hint: 'Set mode: tunnel on both ends.',
     });
   }
-  if (findNotify(payloads, NotifyType.IPCOMP_SUPPORTED) !== undefined)
-    // RFC 7296 §2.22: it would compress what nobody here unpacks
+  // RFC 7296 §2.22: it would compress what nobody here unpacks
+  if (findNotify(payloads, NotifyType.IPCOMP_SUPPORTED) !== undefined) {
     throw new PeerViolation('the peer answered with compression (IPComp), which we did not ask for', {
       code: 'IPCOMP_UNASKED',
       section: 'RFC 7296 §2.22',
     });
+  }
   const told = { localTs: need(payloads, 'TSi').selectors, remoteTs: need(payloads, 'TSr').selectors };
   const answered = transport ? asSeenHere(sa, told) : told;
   checkAnswer(sa, offered.policy, offeredTraffic(offered), answered);

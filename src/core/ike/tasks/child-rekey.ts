@@ -15,8 +15,10 @@ export function rekeyTarget(world: World, sa: IkeSa, { protocol, spi }: NotifyPa
   const old = spi.length === 4 ? byOutboundSpi(sa, protocol, spiNumber(spi)) : undefined;
   const decision = world.collisions.rekeyChild[childMet(sa, old)];
   if (decision === 'TEMPORARY_FAILURE') return { refuse: notify(NotifyType.TEMPORARY_FAILURE) };
-  if (old === undefined || decision === 'CHILD_SA_NOT_FOUND')
+  // §2.25: the SPI is the one that the peer named
+  if (old === undefined || decision === 'CHILD_SA_NOT_FOUND') {
     return { refuse: { ...notify(NotifyType.CHILD_SA_NOT_FOUND), protocol, spi } };
+  }
   return { old };
 }
 
