@@ -32,6 +32,7 @@ async function opened() {
     onIke: (datagram) => ike.push(datagram) > 0,
     onEsp: () => true,
     onStreamClosed: () => undefined,
+    onStir: () => undefined,
     onFailure: () => undefined,
   });
   await sockets.open(LOCAL, { ike: 500, nat: 4500 });
