@@ -241,8 +241,10 @@ function ikeSuiteOf(transforms: readonly Transform[]): IkeSuite | undefined {
   const transform = encryption(suite.encryption);
   // RFC 7296 §3.14, §5: some ciphers are for ESP alone
   if (transform?.forIke !== true) return undefined;
+  // RFC 7296 §2.18: NONE is no key exchange for an IKE SA, be it the first or a rekeyed one
+  if (keyExchange(suite.keyExchange) === undefined) return undefined;
   // RFC 7296 §3.3.3: IKE needs all four, except that a combined-mode cipher brings its own integrity
-  const complete = prf(suite.prf) && keyExchange(suite.keyExchange);
+  const complete = prf(suite.prf);
   return complete && (transform.aead ? suite.integrity === 0 : integrity(suite.integrity)?.forEsp === true) ? suite : undefined;
 }
 
