@@ -32,6 +32,14 @@ describe('forms', () => {
   });
 });
 
+test('a secret of 64 octets of ASCII and more is taken as it is, with no NUL behind it (RFC 7296 §2.15)', () => {
+  for (const length of [64, 65, 200]) {
+    const octets = Uint8Array.from({ length }, (_, i) => 0x20 + (i % 95));
+    const secret = decodeSecret(octets);
+    expect(secret.ok && toHex(secret.value)).toBe(toHex(octets));
+  }
+});
+
 describe('the digest of credentials', () => {
   const empty = { certificates: [], authorities: [], peers: [], peerKeys: [], psks: [], ppks: [], warnings: [] };
   const psk = (name: string, secret: string) => ({ name, owners: [], secret: utf8(secret) });
