@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { concat } from '../../../src/core/bytes/index.ts';
-import { prf, prfPlus, prfTransforms, systemRandom } from '../../../src/core/crypto/index.ts';
+import { encryptionKeyOctets, prf, prfPlus, prfTransforms, systemRandom } from '../../../src/core/crypto/index.ts';
 import { EndpointWorld } from '../../../src/core/ike/endpoint-world.ts';
 import { Endpoint } from '../../../src/core/ike/index.ts';
 import { childKeys, type IkeSuite, initialKeys } from '../../../src/core/ike/keys.ts';
@@ -96,6 +96,12 @@ describe('keys (RFC 7296 §2.13, §2.14, §2.17)', () => {
   ])('with PRF %i, SK_d, SK_pi and SK_pr have its preferred length', (id, octets) => {
     const { SK_d, SK_pi, SK_pr } = keysOf({ prf: id });
     expect([SK_d, SK_pi, SK_pr].map(({ length }) => length)).toEqual([octets, octets, octets]);
+  });
+
+  test('a cipher with keys of several lengths has no key without a length', () => {
+    for (const length of [undefined, 160])
+      expect(() => encryptionKeyOctets(12, length)).toThrow(expect.objectContaining({ code: 'KEY_LENGTH' }));
+    expect(encryptionKeyOctets(12, 192)).toBe(24);
   });
 
   test('PRF_AES128_CMAC says that its keys are of 16 octets', () => {

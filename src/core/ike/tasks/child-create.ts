@@ -147,12 +147,13 @@ export function narrowedTo(sa: IkeSa, agreement: ChildAgreement, old: ChildSa): 
   const localTs = narrow(agreement.localTs, before.localTs);
   const remoteTs = narrow(agreement.remoteTs, before.remoteTs);
   // RFC 7296 §2.9.2: the successor carries no less than the old one
-  if (!covers(localTs, before.localTs) || !covers(remoteTs, before.remoteTs))
+  if (!covers(localTs, before.localTs) || !covers(remoteTs, before.remoteTs)) {
     throw tsUnacceptable(
       'the peer answered with less traffic than the CHILD_SA had',
       [...old.localTs, ...old.remoteTs],
       [...agreement.localTs, ...agreement.remoteTs],
     );
+  }
   return { ...agreement, localTs, remoteTs, asked: old.asked };
 }
 
