@@ -83,6 +83,18 @@ describe('rekeying (RFC 7296 §2.8)', () => {
 describe('selectors of a CHILD_SA that is rekeyed (RFC 7296 §2.9.2)', () => {
   const texts = (peer: Peer) => peer.children.map(({ localTs, remoteTs }) => [localTs, remoteTs].map((list) => list.map(formatSelector)));
 
+  test('are proposed as they are in use: neither those of the policy, nor the packet that once asked for it', () => {
+    const { net, a, b } = pair({ b: { child: { localTs: [subnet('10.2.0.0/25')] } } });
+    a.observe({ kind: 'acquire', connection: 'net', child: 'net', packet: { local: subnet('10.1.0.7'), remote: subnet('10.2.0.53') } });
+    net.settle();
+    a.rekeyChild();
+    net.settle();
+    expectOneChild(a, b).bornIn('a');
+    const { text } = net.transcript.messages.find(({ summary }) => summary.includes('REKEY_SA'))!;
+    const proposed = [...text.slice(text.indexOf('\n')).matchAll(/TS[ir] +(.*)/g)].map(([, list]) => list!.trim());
+    expect(proposed).toEqual(['10.1.0.0/24', '10.2.0.0/25']);
+  });
+
   test('an answer with less than the old one had is not taken, and the old one stays', () => {
     const { net, a, b } = establishedPair({ child: PLAIN });
     const before = texts(a);
