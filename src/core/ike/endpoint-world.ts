@@ -216,8 +216,17 @@ export class EndpointWorld implements World {
     return ++this.#lastChildId;
   }
 
+  allocateIkeSpi(): Uint8Array {
+    let spi = this.random.ikeSpi();
+    // RFC 7296 §2.6: it tells this IKE SA from every other one
+    for (let attempt = 1; attempt < MOST_DRAWS && this.#isTaken(toHex(spi)); attempt++) spi = this.random.ikeSpi();
+    return spi;
+  }
+
+  #isTaken = (spi: string): boolean => this.#bySpi.has(spi) || this.chosenSpis.has(spi);
+
   allocateChildSpi(): number {
-    for (let attempt = 0; attempt < 64; attempt++) {
+    for (let attempt = 0; attempt < MOST_DRAWS; attempt++) {
       const spi = this.random.childSpi();
       if (spi > RESERVED_SPIS && !this.#childSpis.has(spi)) return spi;
     }
@@ -434,5 +443,7 @@ const OF_THE_OLD: ReadonlySet<string> = new Set(['rekey-ike', 'liveness', 'resto
 const STANDARD_PORTS = { ike: 500, nat: 4500 };
 /** RFC 4303 §2.1: 1–255 are reserved by IANA, 0 is for local use. */
 const RESERVED_SPIS = 255;
+/** A source that draws nothing else by then draws nothing at all. */
+const MOST_DRAWS = 64;
 /** As long as a peer that missed our last answer keeps asking for it. */
 const LINGER: Millis = 30_000;

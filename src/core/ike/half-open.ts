@@ -221,7 +221,7 @@ export class HalfOpen {
       id: world.nextIkeSaId(),
       originalRole: 'responder',
       spiI: header.spiI.slice(),
-      spiR: world.random.ikeSpi(),
+      spiR: world.allocateIkeSpi(),
       ...pathOf(datagram),
       connection: candidates.length === 1 ? candidates[0] : undefined,
       state: 'half-open',

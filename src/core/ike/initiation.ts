@@ -54,7 +54,7 @@ export function begin(
   const sa = new IkeSa({
     id: world.nextIkeSaId(),
     originalRole: 'initiator',
-    spiI: world.random.ikeSpi(),
+    spiI: world.allocateIkeSpi(),
     spiR: new Uint8Array(8),
     ...path,
     connection,

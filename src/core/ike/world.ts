@@ -100,6 +100,8 @@ export interface World {
   childTransition(child: ChildSa, to: ChildSaState): void;
 
   nextIkeSaId(): number;
+  /** An SPI of ours that no other IKE SA of this endpoint has. */
+  allocateIkeSpi(): Uint8Array;
   nextChildId(): number;
   /** A fresh inbound SPI that no child of this endpoint uses. */
   allocateChildSpi(): number;

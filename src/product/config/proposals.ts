@@ -119,6 +119,9 @@ function ikeTransforms(transforms: readonly KeywordTransform[], text: string): P
       : invalid(`${quoted(text)} would leave IKE unencrypted`, 'IKE needs a cipher, for instance aes256gcm16.');
   if (!transforms.some((t) => t.type === TransformType.KE && t.id !== KeyExchangeId.NONE))
     return invalid(`${quoted(text)} lacks a key exchange method`, `Write ${text}-x25519.`);
+  // RFC 7296 §2.18: an initiator must not propose it, and a rekeying proposes what the first exchange did
+  if (transforms.some((t) => t.type === TransformType.KE && t.id === KeyExchangeId.NONE))
+    return invalid(`${quoted(text)} would make the key exchange optional, which IKE has not`, 'Leave none to esp_proposals.');
   if (has(transforms, TransformType.PRF)) return valid(transforms);
   const derived = transforms.flatMap((t) => (t.type === TransformType.INTEG ? (PRF_OF_INTEGRITY.get(t.id) ?? []) : []));
   if (derived.length === 0) return invalid(`${quoted(text)} lacks a PRF`, `Write ${text.replace('-', '-prfsha384-')}.`);

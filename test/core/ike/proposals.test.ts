@@ -45,6 +45,10 @@ describe('selection of an IKE proposal (RFC 7296 §2.7)', () => {
     expect(selectIke(ike(words), ike(words))).toBeUndefined();
   });
 
+  test('a proposal for another protocol is none for IKE', () => {
+    expect(selectIke(ike('aes256gcm16-prfsha256-x25519'), [proposal('aes256gcm16-prfsha256-x25519', 3)])).toBeUndefined();
+  });
+
   test('a proposal with a transform type that we do not know is passed over, another one is taken (RFC 7296 §3.3.6)', () => {
     const plain = proposal('aes256gcm16-prfsha256-x25519', 1, 2);
     for (const unknown of [
@@ -109,6 +113,16 @@ describe('selection of an IKE proposal (RFC 7296 §2.7)', () => {
 });
 
 describe('selection of a CHILD_SA proposal', () => {
+  test('of ciphers and of integrity algorithms one each, or none at all (RFC 7296 §2.7)', () => {
+    const ours = esp('aes128-aes256-sha1');
+    const selected = selectChild(ours, esp('3des-aes128-aes256-sha256-sha1'), false);
+    expect(selected?.proposal.transforms.map(({ type, id }) => [type, id])).toEqual([
+      [1, 12],
+      [3, 2],
+    ]);
+    expect(selectChild(ours, esp('3des-aes128-aes256-sha256'), false)).toBeUndefined();
+  });
+
   test('ESN is agreed when both offer it, and its absence means none (RFC 7296 §3.3.3)', () => {
     const ours = esp('aes128gcm16-esn-noesn');
     expect(selectChild(ours, esp('aes128gcm16-noesn-esn'), false)?.suite.esn).toBe(true);

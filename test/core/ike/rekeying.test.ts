@@ -129,7 +129,8 @@ describe('what the peer thinks of a rekeying', () => {
     const [wide, elsewhere] = [range([10, 0, 0, 0], [10, 255, 255, 255]), range([172, 16, 0, 0], [172, 16, 0, 255])];
     const policy = { ...child('left'), localTs: [wide], remoteTs: [wide] };
     const { left, right } = established({ left: { children: [policy] } });
-    // the first request meets selectors that have nothing to do with it, the second one the wide ones
+    // the first request meets selectors that have nothing to do with it, here and on the child itself, the second one the wide ones
+    Object.assign([...left.children.values()][0]!, { localTs: [elsewhere] });
     let reads = 0;
     Object.defineProperty(policy, 'localTs', { get: () => [reads++ < 2 ? elsewhere : wide] });
     right.endpoint.command({ kind: 'rekey-child', child: childId(right) }, 1000);

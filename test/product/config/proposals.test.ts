@@ -87,6 +87,7 @@ describe('refused, with what to write instead', () => {
     ['aes256gcm16-x25519', 'IKE', '"aes256gcm16-x25519" lacks a PRF → Write aes256gcm16-prfsha384-x25519.'],
     ['aes256gcm16-prfsha384', 'IKE', '"aes256gcm16-prfsha384" lacks a key exchange method → Write aes256gcm16-prfsha384-x25519.'],
     ['aes256gcm16-prfsha384-none', 'IKE', /lacks a key exchange method/],
+    ['aes256gcm16-prfsha384-x25519-none', 'IKE', /would make the key exchange optional, which IKE has not/],
     ['aes-sha256-x25519', 'IKE', '"aes" in "aes-sha256-x25519" lacks the length of its key → Write aes256 or aes128.'],
     [
       'aesgcm16-prfsha256-x25519',

@@ -32,6 +32,19 @@ describe('forms', () => {
   });
 });
 
+test('a secret of 64 octets of ASCII and more is taken as it is, with no NUL behind it (RFC 7296 §2.15)', () => {
+  for (const length of [64, 65, 200]) {
+    const octets = Uint8Array.from({ length }, (_, i) => 0x20 + (i % 95));
+    const secret = decodeSecret(octets);
+    expect(secret.ok && toHex(secret.value)).toBe(toHex(octets));
+  }
+});
+
+test('a secret in hex stands for the octets that it tells (RFC 7296 §2.15)', () => {
+  const secret = decodeSecret(utf8('0x00ff10aB'));
+  expect(secret.ok && toHex(secret.value)).toBe('00ff10ab');
+});
+
 describe('the digest of credentials', () => {
   const empty = { certificates: [], authorities: [], peers: [], peerKeys: [], psks: [], ppks: [], warnings: [] };
   const psk = (name: string, secret: string) => ({ name, owners: [], secret: utf8(secret) });

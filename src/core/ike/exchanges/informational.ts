@@ -5,6 +5,7 @@ import type { IkeSa } from '../ike-sa.ts';
 import { findNotify, refusedBy } from '../notifies.ts';
 import type { Inbound, Reply } from '../routine.ts';
 import { answerChildDeletes } from '../tasks/child-delete.ts';
+import { declineVersion } from '../tasks/configuration.ts';
 import { acceptToken } from '../tasks/crash-detection.ts';
 import { asksForIkeDelete } from '../tasks/ike-delete.ts';
 import { handOver, settleOn } from '../tasks/ike-rekey.ts';
@@ -32,7 +33,7 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
   const { answers, closed } = answerChildDeletes(world, sa, payloads);
   const mobike = answerMobike(world, sa, request);
   return {
-    payloads: [...answers, ...mobike.payloads, ...grantTicket(world, sa, payloads)],
+    payloads: [...answers, ...mobike.payloads, ...declineVersion(payloads), ...grantTicket(world, sa, payloads)],
     afterwards: () => {
       mobike.afterwards();
       reopen(world, sa, closed);

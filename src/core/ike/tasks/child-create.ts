@@ -16,9 +16,9 @@ import {
   withoutKe,
   withPfs,
 } from '../proposals.ts';
-import { isSubset, narrow, sameSelectors } from '../traffic-selectors.ts';
+import { covers, isSubset, narrow, sameSelectors } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
-import { checkAnswer, fitTraffic, proposedTraffic, refuseTaken, tsUnacceptable } from './child-selectors.ts';
+import { checkAnswer, fitTraffic, permittedLike, proposedTraffic, refuseTaken, tsUnacceptable } from './child-selectors.ts';
 import { pfsDeclined, pfsMismatch } from './pfs.ts';
 import { asSeenHere, endToEnd, proposeEndToEnd, refuseAmbiguous, retarget } from './transport-mode.ts';
 
@@ -147,12 +147,14 @@ export function narrowedTo(sa: IkeSa, agreement: ChildAgreement, old: ChildSa): 
   const before = agreement.mode === 'transport' ? retarget(sa, old) : old;
   const localTs = narrow(agreement.localTs, before.localTs);
   const remoteTs = narrow(agreement.remoteTs, before.remoteTs);
-  if (localTs.length === 0 || remoteTs.length === 0)
+  // RFC 7296 §2.9.2: the successor carries no less than the old one
+  if (!covers(localTs, before.localTs) || !covers(remoteTs, before.remoteTs)) {
     throw tsUnacceptable(
-      'the peer answered with other traffic than the CHILD_SA had',
+      'the peer answered with less traffic than the CHILD_SA had',
       [...old.localTs, ...old.remoteTs],
       [...agreement.localTs, ...agreement.remoteTs],
     );
+  }
   return { ...agreement, localTs, remoteTs, asked: old.asked };
 }
 
@@ -184,7 +186,7 @@ export function takeChildRequest(
       policies.flatMap((p) => p.proposals),
       offered,
     );
-  const { mode, chosen, traffic, asked, additional } = fitMode(sa, acceptable, { localTs: tsr, remoteTs: tsi }, transport);
+  const { mode, chosen, traffic, asked, additional } = fitMode(sa, acceptable, { localTs: tsr, remoteTs: tsi }, transport, create?.like);
   refuseTaken(world, sa, traffic.remoteTs);
   if (mode === 'transport') refuseAmbiguous(world, sa, traffic);
   const { policy, selected } = chosen;
@@ -215,15 +217,17 @@ function fitMode(
   able: readonly { readonly policy: ChildPolicy; readonly selected: SelectedChild }[],
   asked: SelectorPair,
   transport: boolean,
+  like: SelectorPair | undefined,
 ) {
+  const permit = permittedLike(like);
   const ofMode = (mode: ChildPolicy['mode']) => able.filter(({ policy }) => policy.mode === mode);
   const [inTransport, inTunnel] = [ofMode('transport'), ofMode('tunnel')];
-  if (!transport || inTransport.length === 0) return { mode: 'tunnel' as const, ...fitTraffic(sa, able, asked) };
+  if (!transport || inTransport.length === 0) return { mode: 'tunnel' as const, ...fitTraffic(sa, able, asked, permit) };
   try {
     return { mode: 'transport' as const, ...fitTraffic(sa, inTransport, asSeenHere(sa, asked), endToEnd) };
   } catch (error) {
     if (!(error instanceof NegotiationFailure) || inTunnel.length === 0) throw error;
-    return { mode: 'tunnel' as const, ...fitTraffic(sa, inTunnel, asked) };
+    return { mode: 'tunnel' as const, ...fitTraffic(sa, inTunnel, asked, permit) };
   }
 }
 

@@ -63,11 +63,15 @@ export function fitTraffic<T extends { readonly policy: ChildPolicy }>(
   sa: IkeSa,
   able: readonly T[],
   asked: SelectorPair,
-  permit: (sa: IkeSa, policy: ChildPolicy) => SelectorPair = permittedTraffic,
+  permit: (sa: IkeSa, policy: ChildPolicy) => SelectorPair,
 ): { readonly chosen: T; readonly traffic: SelectorPair; readonly asked: SelectorPair | undefined; readonly additional: boolean } {
   const outcomes = able.map((candidate) => ({ candidate, fit: fitPolicy(sa, candidate.policy, asked, permit(sa, candidate.policy)) }));
   const fitting = outcomes.flatMap(({ candidate, fit }) => (typeof fit === 'object' ? [{ candidate, ...fit }] : []));
-  const best = fitting.find((f) => !f.narrowed) ?? fitting.find((f) => holdsFirst(f.traffic, asked)) ?? fitting[0];
+  const best =
+    fitting.find((f) => !f.narrowed) ??
+    // RFC 7296 §2.9: what is narrowed includes the initiator's first choices, where any policy takes them
+    fitting.find((f) => holdsFirst(f.traffic, asked)) ??
+    fitting[0];
   if (best) {
     const others = fitting.filter((f) => f !== best && !within(f.traffic, best.traffic));
     return {
@@ -166,6 +170,15 @@ const permittedTraffic = (sa: IkeSa, policy: ChildPolicy): SelectorPair => ({
   localTs: resolveDynamic(policy.localTs, ownAddresses(sa)),
   remoteTs: resolveDynamic(speaksForItself(sa) ? policy.remoteTs.filter(isDynamic) : policy.remoteTs, peerAddresses(sa)),
 });
+
+/** RFC 7296 §2.9.2: what the child that is rekeyed carries its successor may carry, too, whatever `dynamic` stands for by now. */
+export const permittedLike =
+  (old: SelectorPair | undefined) =>
+  (sa: IkeSa, policy: ChildPolicy): SelectorPair => {
+    const { localTs, remoteTs } = permittedTraffic(sa, policy);
+    if (old) return { localTs: [...localTs, ...old.localTs], remoteTs: [...remoteTs, ...old.remoteTs] };
+    return { localTs, remoteTs };
+  };
 
 /** With an address still to be assigned, the initiator proposes everything and lets the responder narrow (RFC 7296 §2.19). */
 function propose(

@@ -107,8 +107,24 @@ export function* leaseAddresses(
   sa.assignedToUs = false;
   const missing = without(asked, answer.addresses);
   world.notice({ kind: 'addresses', ikeSa: sa.id, attributes: answer.attributes, addresses: answer.addresses, missing });
-  return [{ kind: 'CP', cfgType: ConfigType.CFG_REPLY, attributes: answer.attributes }, ...familyNotifies(sa.servedFamilies)];
+  return [
+    { kind: 'CP', cfgType: ConfigType.CFG_REPLY, attributes: [...answer.attributes, ...nameless(request.attributes)] },
+    ...familyNotifies(sa.servedFamilies),
+  ];
 }
+
+/** RFC 7296 §2.20: whoever asks for our version by INFORMATIONAL gets an answer, which does not tell it. */
+export function declineVersion(payloads: readonly Payload[]): Payload[] {
+  const request = find(payloads, 'CP');
+  const attributes = request?.cfgType === ConfigType.CFG_REQUEST ? nameless(request.attributes) : [];
+  return attributes.length === 0 ? [] : [{ kind: 'CP', cfgType: ConfigType.CFG_REPLY, attributes }];
+}
+
+/** An empty string for APPLICATION_VERSION, where it was asked for: what runs here is nobody's business (RFC 7296 §2.20). */
+const nameless = (asked: readonly ConfigurationAttribute[]): ConfigurationAttribute[] =>
+  asked.some(({ type }) => type === ConfigAttributeType.APPLICATION_VERSION)
+    ? [{ type: ConfigAttributeType.APPLICATION_VERSION, value: EMPTY }]
+    : [];
 
 /** Each address once; the unspecified one is none. */
 function assignedAddresses(attributes: readonly ConfigurationAttribute[]): string[] {

@@ -70,7 +70,7 @@ function yieldTo(world: World, redundant: IkeSa, winner: IkeSa): void {
 
 function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
   const connection = sa.connection!;
-  const spiI = world.random.ikeSpi();
+  const spiI = world.allocateIkeSpi();
   const proposals = offer(connection.proposals, spiI);
   const tried = new Set<number>();
   // what worked before works again without another round trip
@@ -135,7 +135,7 @@ export function* respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Pay
     zeroise(sharedSecret);
     return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
   }
-  const spiR = world.random.ikeSpi();
+  const spiR = world.allocateIkeSpi();
   const spis = { spiI: selected.peerSpi.slice(), spiR };
   const { suite, proposal } = selected;
   const window = announcedWindow(payloads);
