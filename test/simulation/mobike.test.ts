@@ -277,6 +277,21 @@ describe('NATs (§2.3, §3.8, §3.9)', () => {
     expect(b.ikeSas[0]!.remote.port).not.toBe(before);
   });
 
+  test('b asks before a has looked: its request finds a where the traffic comes from, and moves nothing', () => {
+    const made = roamers({ nat: { ports: 'random' }, connection: { liveness: { delay: 10_000 } } });
+    const { net, a, b, nat } = made;
+    net.run(30_000);
+    const before = b.ikeSas[0]!.remote.port;
+    nat!.rebind();
+    traffic(made, 1000);
+    b.checkLiveness();
+    traffic(made, 5000);
+    expect(b.ikeSas[0]!.remote.port).toBe(before);
+    expect(b.heard('retransmit')).toHaveLength(1);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
+
   test('an INFORMATIONAL without UPDATE_SA_ADDRESSES moves nothing (§3.8)', () => {
     const made = roamers({ nat: { ports: 'random' } });
     const { net, a, b, nat } = made;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { toHex } from '../../src/core/bytes/index.ts';
 import { ExchangeType } from '../../src/core/wire/index.ts';
 import {
   childPolicy,
@@ -273,6 +274,30 @@ describe('IKE rekeyings that cross', () => {
     expectAgreement({ net, a, b });
     expectOneChild(a, b);
     expect(a.heard('child-down').filter(({ reason }) => reason === 'the peer no longer knows it')).toEqual([]);
+  });
+
+  test('the peer uses its successor before its answer to ours comes: ours is redundant (RFC 7296 §2.8.2)', () => {
+    const { net, a, b } = establishedPair({ nonces: lowestIs('a.Ni'), link: { delay: 20 } });
+    const old = toHex(b.ikeSas[0]!.spiI);
+    const undo = net.internet.core.intercept(({ source, data }) =>
+      b.host.addresses.includes(source.ip) && isAnswerOrDelete(data) && toHex(data.subarray(headerAt(data), headerAt(data) + 8)) === old
+        ? []
+        : undefined,
+    );
+    a.rekeyIke();
+    b.rekeyIke();
+    net.until('b has decided', () => b.heard('ike-rekeyed').length === 1);
+    b.rekeyChild();
+    net.until('a has heard', () => a.heard('ike-rekeyed').length === 1);
+    undo();
+    net.settle({ quiet: 120_000 });
+    expect(
+      [a, b].map((peer) => peer.heard('ike-rekeyed').length),
+      net.describe(),
+    ).toEqual([1, 1]);
+    expect([a.ikeSas.length, b.ikeSas.length]).toEqual([1, 1]);
+    expectAgreement({ net, a, b });
+    expectOneChild(a, b);
   });
 
   test('the operator forgets the one that both rekey: the successor that the peer made goes with it, for it has no children here', () => {
@@ -562,6 +587,7 @@ function loseAnswers(net: Pair['net'], from: Peer, milliseconds: number): void {
 
 /** Flag R of the IKE header, behind the non-ESP marker or not. */
 const isAnswer = (data: Uint8Array): boolean => (data[headerAt(data) + 19]! & 0x20) !== 0;
+const isAnswerOrDelete = (data: Uint8Array): boolean => isAnswer(data) || exchangeIn(data) === ExchangeType.INFORMATIONAL;
 const exchangeIn = (data: Uint8Array): number => data[headerAt(data) + 18]!;
 const headerAt = (data: Uint8Array): number => (data[0] === 0 && data[1] === 0 ? 4 : 0);
 

@@ -6,7 +6,7 @@ import { datagramSize, learnDatagramSize, smallerThan } from './fragments.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { Outstanding } from './message-window.ts';
 import { isFirst, reseal, seal, transmit } from './messenger.ts';
-import { isOverTcp, pathKey, samePath } from './path.ts';
+import { isOverTcp, pathKey, pathOf, samePath } from './path.ts';
 import type { Retransmission } from './policy.ts';
 import type { Inbound, Request } from './routine.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
@@ -174,6 +174,17 @@ export function sendAgain(world: World, sa: IkeSa): void {
   armRetransmission(world, sa);
 }
 
+/**
+ * RFC 4555 §3.8: the traffic follows a NAT's other port at once, IKE only when the peer has told. Until then copies go there, too; never to
+ * another address, since that has to prove itself (§3.7).
+ */
+function copyToTraffic(world: World, sa: IkeSa, messages: readonly Uint8Array[]): void {
+  const { mobike, remote } = sa;
+  const used = mobike?.traffic;
+  if (used === undefined || mobike?.decides || !sa.encap || isOverTcp(used) || used.remote.ip !== remote.ip) return;
+  if (used.remote.port !== remote.port) transmit(world, messages, { ...pathOf(sa), remote: used.remote });
+}
+
 /** Whoever did not answer may now: what is under way goes out once more, besides its copies, whose times stay as they are. */
 export function copyOnce(world: World, sa: IkeSa): void {
   if (isOverTcp(sa)) return;
@@ -192,6 +203,7 @@ function sendCopies(world: World, sa: IkeSa, request: Outstanding): void {
   if (!isOverTcp(sa) || attempts === first) transmit(world, messages, sa);
   else if (attempts > first && (attempts - first) % STREAM_DOUBT === 0 && sa.isEstablished) world.openStream(sa);
   world.probeTcp(sa, request);
+  if (attempts > first) copyToTraffic(world, sa, messages);
   const suspicious = via === undefined ? SUSPICIOUS : TESTS + SUSPICIOUS;
   if (attempts < suspicious || !(sa.mobike?.decides || request.anywhere)) return;
   for (const path of otherPaths(world, sa)) {
