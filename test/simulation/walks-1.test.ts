@@ -1,3 +1,0 @@
-import { walkPart } from './walks.ts';
-
-walkPart(0, 2);
