@@ -1,5 +1,6 @@
 import { markdownTable } from '../src/product/config/markdown.ts';
 import type { SourceText } from './error-catalogue.ts';
+import type { Requirement } from './requirements.ts';
 
 /** A departure from a standard, as `docs/exceptions.toml` states it. */
 export interface Exception {
@@ -22,8 +23,13 @@ export interface Citation {
 /**
  * docs/compliance.md: which sections the source and the tests cite, and where we depart.
  * @param sources every file below src and test
+ * @param requirements of RFC 7296, key word by key word
  */
-export function compliancePage(sources: readonly SourceText[], exceptions: readonly Exception[]): string {
+export function compliancePage(
+  sources: readonly SourceText[],
+  exceptions: readonly Exception[],
+  requirements: readonly Requirement[] = [],
+): string {
   const citations = sources.flatMap(citationsIn);
   const numbers = [...new Set(citations.map(({ rfc }) => rfc))].sort((a, b) => a - b);
   const rfcs = numbers.filter((rfc) => citations.some((each) => each.rfc === rfc && each.section !== ''));
@@ -56,6 +62,7 @@ export function compliancePage(sources: readonly SourceText[], exceptions: reado
       `**RFC ${rfc} §${section}.** ${asks} *Here:* ${does} *Why:* ${why} (\`${where}\`)`,
       '',
     ]),
+    ...(requirements.length === 0 ? [] : requirementList(requirements)),
     ...rfcs.flatMap((rfc) =>
       rfcSection(
         rfc,
@@ -63,6 +70,25 @@ export function compliancePage(sources: readonly SourceText[], exceptions: reado
       ),
     ),
   ].join('\n');
+}
+
+/** What obeys each, and what would notice its absence; where there is neither, why. */
+function requirementList(requirements: readonly Requirement[]): string[] {
+  const sorted = [...requirements].sort((a, b) => bySection(a.section, b.section) || a.nth - b.nth);
+  const rows = sorted.map(({ section, nth, level, says, code, test, exception }) => {
+    const where = [code && `\`${code.path}\``, test && `*test* \`${test.path.replace(/^test\//, '')}\``, exception && `*${exception}*`];
+    return `- **§${section} ${nth}** ${level}: ${says} ${where.filter((part) => part !== undefined).join(' · ')}`;
+  });
+  const plain = requirements.filter(({ exception }) => exception === undefined).length;
+  return [
+    '## RFC 7296, requirement by requirement',
+    '',
+    `${requirements.length} key words of chapters 1 to 5: ${plain} with a line that obeys and a test that fails without it, ${requirements.length - plain} with`,
+    'an exception. From [requirements](requirements/README.md), which names the lines.',
+    '',
+    ...rows,
+    '',
+  ];
 }
 
 function rfcSection(rfc: number, citations: readonly Citation[]): string[] {
