@@ -11,8 +11,10 @@ import {
   lowestIs,
   type Pair,
   type Peer,
+  pair,
   subnet,
 } from '../../src/testing/index.ts';
+import { runWalk } from '../../src/testing/walk/index.ts';
 
 /** What random walks found, each as the shortest story that shows it. */
 const START = { startAction: 'start', dpdAction: 'start', closeAction: 'start' } as const;
@@ -567,6 +569,25 @@ describe('extensions', () => {
       expect([a, b].map((peer) => peer.children.filter(({ state }) => state !== 'installed'))).toEqual([[], []]);
       expect(a.heard('ike-rekeyed')).toHaveLength(1);
     }
+  });
+
+  // no shorter story was found than the walk itself, which fails without the wait in `takingOver`
+  test('a new authentication takes its place while both ends rekey the old IKE SA: what that makes goes as well', () => {
+    expect(runWalk({ seed: 782 }).broken).toBeUndefined();
+  });
+
+  test('the operator brings down what is on its way out for a failure: it does not come back', () => {
+    const { net, a, b } = pair({ link: { delay: 10 }, a: { child: START } });
+    b.fault({ ask: 'install', outcome: 'fail' });
+    a.initiate();
+    net.until('it is given up', () => a.ikeSas.some(({ state }) => state === 'deleting'));
+    a.host.setLink({ cut: true });
+    a.command({ kind: 'terminate', connection: a.ikeSas[0]!.connection! });
+    net.run(400_000);
+    a.host.setLink({ cut: false });
+    net.run(600_000);
+    expect(a.ikeSas, net.describe()).toEqual([]);
+    expect(net.transcript.messages.filter(({ summary }) => summary.startsWith('IKE_SA_INIT request'))).toHaveLength(1);
   });
 });
 

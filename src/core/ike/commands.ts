@@ -48,9 +48,10 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
       return undefined;
     case 'delete-ike': {
       const sa = needIkeSa(world, command.ikeSa);
+      // one that is on its way out for another reason does not come back either
+      sa.unwanted = true;
       // a Delete that is under way is waited for; `forget-ike` is for who cannot wait
       if (sa.is('replaced', 'deleting', 'lingering')) return undefined;
-      sa.unwanted = true;
       if (!sa.isEstablished) giveUp(world, sa);
       else requestIkeDelete(world, sa, 'deleted by the operator');
       return undefined;

@@ -132,6 +132,12 @@ const takingOver = (world: EndpointWorld, again: boolean): Job => ({
   start: (sa) =>
     doneAtOnce(() => {
       const old = sa.reauth.of?.heir;
+      // its own rekeying puts another IKE SA into that place, which is the one to go
+      if (old?.is('rekeying')) {
+        sa.deferred.push(takingOver(world, again));
+        if (sa.timers.retry.slot < 0) world.arm(sa.timers.retry, world.now + REKEYING_ENDS);
+        return;
+      }
       const lacking = lackingOf(sa);
       if (old === undefined || lacking.length === 0 || old.reauth.incomplete >= MOST_INCOMPLETE) return takePlace(world, sa);
       // the peer could not, and is asked again in a while
@@ -312,3 +318,6 @@ export function wanted({ children }: Connection): readonly ChildPolicy[] {
 }
 
 const MOST_INCOMPLETE = 3;
+
+/** A round trip or two. */
+const REKEYING_ENDS = 500;

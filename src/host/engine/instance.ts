@@ -389,7 +389,9 @@ export class Instance<Plane extends DataPlane = DataPlane> {
   ): Promise<void> {
     const connection = this.engine.infoOf(id)?.connection;
     const owner = kind === 'child-rekeyed' ? this.engine.ownerOf(id) : id;
-    const gone = (): boolean => (kind === 'child-rekeyed' ? this.engine.ownerOf(id) === undefined : !this.#lives(id));
+    // not whether it is there: what took its place may be told of a moment after it has gone
+    const isItsEnd = (notice: Notice): boolean =>
+      kind === 'child-rekeyed' ? notice.kind === 'child-down' && notice.child === id : notice.kind === 'ike-down' && notice.ikeSa === id;
     const finished = until<undefined>(
       this.engine.events,
       (notice) => {
@@ -398,7 +400,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
         // a new authentication fails on the IKE SA that was to be
         if (kind === 'ike-reauthenticated' && notice?.kind === 'failed' && notice.connection === connection)
           return { failed: notice.error };
-        return notice !== undefined && gone() ? { failed: ended(`SA ${id}`, 'it went down meanwhile') } : undefined;
+        return notice !== undefined && isItsEnd(notice) ? { failed: ended(`SA ${id}`, 'it went down meanwhile') } : undefined;
       },
       signal,
     );
