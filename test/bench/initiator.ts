@@ -138,6 +138,7 @@ function connection(n: number): object {
     remote: { auth: 'psk' },
     dpd_delay: '0',
     nat_keepalive: '0',
+    transport: 'udp',
     rekey_time: '0',
     children: {
       net: { local_ts: `10.1.${n >> 8}.${n & 255}/32`, remote_ts: '10.2.0.0/24', esp_proposals: plan.esp, rekey_time: '0' },
