@@ -1,11 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createNetwork } from '../interop/support/network.ts';
-import { createIdentities } from '../interop/support/profile.ts';
 import { Scope } from '../interop/support/scope.ts';
 import { cpuSeconds, type Row, row } from './measure.ts';
-import { carryOut, type Plan } from './plan.ts';
+import { carryOut, type Plan, startResponder } from './plan.ts';
 import { ESP_SUITE, type Profile, SUITE, type Subject } from './subjects.ts';
 
 /** Rekeyings of CHILD_SAs with a key exchange of their own, per second of one core of the end that answers. */
@@ -31,12 +26,7 @@ async function measure(
 ): Promise<Row> {
   const scope = new Scope();
   try {
-    const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-bench-'));
-    scope.defer(folder, () => rm(folder, { recursive: true }));
-    const { left, right } = await createNetwork(scope);
-    const { right: identity } = await createIdentities(folder, 'psk');
-    const secret = identity.auth === 'psk' ? identity.secret : '';
-    const responder = await subject.start(scope, { folder: join(folder, 'right'), host: right, peer: left, identity, profile });
+    const { responder, left, secret } = await startResponder(scope, subject, profile);
     const rates: number[] = [];
     for (let round = 0; round < WARM_ROUNDS + rounds; round++) {
       const before = cpuSeconds(responder.pid);

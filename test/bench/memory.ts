@@ -1,11 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createNetwork } from '../interop/support/network.ts';
-import { createIdentities } from '../interop/support/profile.ts';
 import { Scope } from '../interop/support/scope.ts';
 import { type Row, row } from './measure.ts';
-import { carryOut } from './plan.ts';
+import { carryOut, startResponder } from './plan.ts';
 import { ESP_SUITE, SUITE, type Subject } from './subjects.ts';
 
 /**
@@ -16,13 +11,7 @@ import { ESP_SUITE, SUITE, type Subject } from './subjects.ts';
 export async function measureMemory(subject: Subject, count: number, what: 'full' | 'half-open' = 'full'): Promise<Row> {
   const scope = new Scope();
   try {
-    const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-bench-'));
-    scope.defer(folder, () => rm(folder, { recursive: true }));
-    const { left, right } = await createNetwork(scope);
-    const { right: identity } = await createIdentities(folder, 'psk');
-    const secret = identity.auth === 'psk' ? identity.secret : '';
-    const place = { folder: join(folder, 'right'), host: right, peer: left, identity, profile: { patient: true } };
-    const responder = await subject.start(scope, place);
+    const { responder, left, secret } = await startResponder(scope, subject, { patient: true });
     const begin = async (first: number, peers: number): Promise<void> => {
       // the next one needs its port; the responder keeps the SAs, since nobody says goodbye
       const end = await carryOut(left, { what, secret, first, peers, count: peers, suite: SUITE, esp: ESP_SUITE });

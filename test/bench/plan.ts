@@ -1,7 +1,11 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Host } from '../interop/support/network.ts';
+import { createNetwork, type Host } from '../interop/support/network.ts';
 import { Daemon, eventually } from '../interop/support/process.ts';
+import { createIdentities } from '../interop/support/profile.ts';
 import { Scope } from '../interop/support/scope.ts';
+import type { Profile, Responder, Subject } from './subjects.ts';
 
 /** What `initiator.ts` does. */
 export interface Plan {
@@ -20,6 +24,20 @@ export interface Plan {
   readonly count: number;
   readonly suite: string;
   readonly esp: string;
+}
+
+/** Two hosts, the subject on the one with a pre-shared key, and what an initiator on the other needs to know. */
+export async function startResponder(
+  scope: Scope,
+  subject: Subject,
+  profile: Profile,
+): Promise<{ readonly responder: Responder; readonly left: Host; readonly secret: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-bench-'));
+  scope.defer(folder, () => rm(folder, { recursive: true }));
+  const { left, right } = await createNetwork(scope);
+  const { right: identity } = await createIdentities(folder, 'psk');
+  const responder = await subject.start(scope, { folder: join(folder, 'right'), host: right, peer: left, identity, profile });
+  return { responder, left, secret: identity.auth === 'psk' ? identity.secret : '' };
 }
 
 /** Starts an initiator in a namespace. @returns what ends it, once it is done */

@@ -129,7 +129,7 @@ export function childMet(sa: IkeSa, child: ChildSa | undefined): ChildMet {
 function isUndecided(sa: IkeSa, { id, createdByUs, spec: { replaces } }: ChildSa): boolean {
   const again = [...sa.children.values()].some((c) => c.is('installing') && !c.createdByUs && c.spec.replaces === id);
   if (again || createdByUs || replaces === undefined) return again;
-  return [...sa.active].some(({ about = [] }) => about.includes(replaces) && !about.includes(id));
+  return sa.active.some(({ about = [] }) => about.includes(replaces) && !about.includes(id));
 }
 
 export function ikeMet(sa: IkeSa): IkeMet {

@@ -16,7 +16,7 @@ import { choosePpk, forgetPpk } from './tasks/ppk.ts';
 import { nextAuthentication, takePlace } from './tasks/reauthentication.ts';
 import { approachGateway, Redirected } from './tasks/redirect.ts';
 import { ticketFor } from './tasks/resumption.ts';
-import { afresh, decideTransport, watchForAnswer, withOtherTransport, yieldsTo } from './tasks/tcp-fallback.ts';
+import { afresh, decideTransport, firstPath, watchForAnswer, withOtherTransport, yieldsTo } from './tasks/tcp-fallback.ts';
 import { openFirstStream } from './tasks/tcp-streams.ts';
 
 interface Beginning {
@@ -63,9 +63,7 @@ export function begin(
   });
   sa.reauth.of = of;
   world.add(sa);
-  if (beside) sa.pairs = beside.pairs;
-  else if (pairs) sa.pairs = pairs;
-  else if (!detour) sa.pairs = pairsFor(world, sa);
+  sa.pairs = pairs ?? beside?.pairs ?? (detour ? undefined : pairsFor(world, sa));
   if (beside) sa.redirect = beside.redirect;
   else if (detour) setOut(world, detour, sa);
   watchForAnswer(world, sa, connection, beside, (over) =>
@@ -175,12 +173,7 @@ function startWhole(
   const { connection } = sa;
   sa.running--;
   if (connection) {
-    const encap = connection.remotePort === connection.remoteNatPort;
-    const remote = { ip: sa.remote.ip, port: connection.remotePort };
-    const to = begin(world, connection, { local: { ip: sa.local.ip, port: world.ownPort(encap) }, remote, encap }, children, {
-      detour,
-      whole: true,
-    }).id;
+    const to = begin(world, connection, firstPath(world, connection, sa.local.ip, sa.remote.ip), children, { detour, whole: true }).id;
     world.notice({ kind: 'not-resumed', ikeSa: sa.id, connection: connection.name, reason, to });
   }
   world.kill(sa, reason);

@@ -6,7 +6,8 @@ import type { Platform } from '../platform/platform.ts';
 import type { TcpServer } from '../platform/tcp.ts';
 import type { UdpNetwork, UdpSocket } from '../platform/udp.ts';
 import type { Counters } from './counters.ts';
-import { Streams } from './streams.ts';
+import { handOn } from './encapsulated.ts';
+import { type StreamSinks, Streams } from './streams.ts';
 
 /** The two UDP sockets of one local address, told apart by role, whatever their numbers are (RFC 7296 §2.23). */
 export interface LocalSockets {
@@ -29,11 +30,7 @@ export interface Ports {
   readonly tcpNeeded?: boolean | undefined;
 }
 
-export interface SocketSinks {
-  /** @returns false for what nobody could make sense of */
-  onIke(datagram: Datagram): boolean;
-  onEsp(packet: Uint8Array, local: Address, ip: string, port: number, transport?: 'tcp'): boolean;
-  onStreamClosed(local: Address, remote: Address): void;
+export interface SocketSinks extends StreamSinks {
   /** The first datagram goes out since `rest`. */
   onStir(): void;
   /** Something that we can do without. */
@@ -211,21 +208,7 @@ export class SocketSet {
   }
 
   #onEncapsulated(local: Address, data: Uint8Array, ip: string, port: number): void {
-    switch (classifyEncapsulated(data)) {
-      case 'esp':
-        this.#sinks.onEsp(data, local, ip, port);
-        break;
-      case 'ike':
-        this.#counters.add('datagrams', 'ike in');
-        this.#sinks.onIke({ local, remote: { ip, port }, data: data.subarray(NON_ESP_MARKER_LENGTH), encap: true });
-        break;
-      case 'keepalive':
-        this.#counters.add('datagrams', 'keepalive in');
-        break;
-      case 'invalid':
-        this.#counters.add('datagrams', 'neither IKE nor ESP');
-        break;
-    }
+    handOn(this.#sinks, this.#counters, data, { local, remote: { ip, port } });
   }
 }
 

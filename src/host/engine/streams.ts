@@ -1,23 +1,13 @@
 import { type Address, DataPlaneError, isIpv6 } from '../../core/bytes/index.ts';
-import {
-  classifyEncapsulated,
-  frameMessage,
-  LONGEST_STREAM_MESSAGE,
-  NON_ESP_MARKER_LENGTH,
-  STREAM_PREFIX,
-  StreamReader,
-} from '../../core/esp/index.ts';
+import { frameMessage, LONGEST_STREAM_MESSAGE, STREAM_PREFIX, StreamReader } from '../../core/esp/index.ts';
 import type { Datagram, Millis, StreamChange } from '../../core/ike/effects.ts';
 import type { EspPath } from '../dataplane/data-plane.ts';
 import type { Clock, Timer } from '../platform/clock.ts';
 import type { TcpNetwork, TcpServer, TcpStream } from '../platform/tcp.ts';
 import type { Counters } from './counters.ts';
+import { handOn, type MessageSinks } from './encapsulated.ts';
 
-export interface StreamSinks {
-  /** @returns false for what nobody could make sense of: too much of it, and the stream is closed */
-  onIke(datagram: Datagram): boolean;
-  /** @returns false as above */
-  onEsp(packet: Uint8Array, local: Address, ip: string, port: number, transport: 'tcp'): boolean;
+export interface StreamSinks extends MessageSinks {
   onStreamClosed(local: Address, remote: Address): void;
 }
 
@@ -159,24 +149,7 @@ export class Streams {
     const { local, remote } = entry.stream;
     // a frame that was under way has come to its end
     entry.stalledSince = undefined;
-    let good = true;
-    switch (classifyEncapsulated(message)) {
-      case 'esp':
-        good = this.#sinks.onEsp(message, local, remote.ip, remote.port, 'tcp');
-        break;
-      case 'ike':
-        this.#counters.add('datagrams', 'ike in');
-        good = this.#sinks.onIke({ local, remote, data: message.subarray(NON_ESP_MARKER_LENGTH), encap: true, transport: 'tcp' });
-        break;
-      case 'keepalive':
-        // RFC 9329 §6.6: dropped in silence
-        this.#counters.add('datagrams', 'keepalive in');
-        break;
-      case 'invalid':
-        this.#counters.add('datagrams', 'neither IKE nor ESP');
-        good = false;
-        break;
-    }
+    const good = handOn(this.#sinks, this.#counters, message, { local, remote, transport: 'tcp' });
     entry.bad = good ? 0 : entry.bad + 1;
     if (entry.bad >= (entry.standing === 'stranger' ? MOST_BAD_OF_STRANGERS : MOST_BAD)) this.#cutOff(entry, 'only nonsense');
     return !entry.over;

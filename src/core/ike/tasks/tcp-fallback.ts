@@ -80,9 +80,13 @@ export function withOtherTransport(sa: IkeSa, error: unknown): unknown {
 
 /** Where another IKE SA with the same peer begins: with UDP, whatever this one is on (RFC 9329 §7.2, §7.3). */
 export function afresh(world: World, sa: IkeSa, connection: Connection): Path {
-  if (!isOverTcp(sa)) return pathOf(sa);
+  return isOverTcp(sa) ? firstPath(world, connection, sa.local.ip, sa.remote.ip) : pathOf(sa);
+}
+
+/** Where an IKE SA of a connection begins between two addresses. With one port for both roles all goes through the encapsulating socket (§2.23). */
+export function firstPath(world: World, connection: Connection, localIp: string, remoteIp: string): Path {
   const encap = connection.remotePort === connection.remoteNatPort;
-  return { local: { ip: sa.local.ip, port: world.ownPort(encap) }, remote: { ip: sa.remote.ip, port: connection.remotePort }, encap };
+  return { local: { ip: localIp, port: world.ownPort(encap) }, remote: { ip: remoteIp, port: connection.remotePort }, encap };
 }
 
 /** What was to come of one comes of the other. */
