@@ -10,6 +10,7 @@ export interface HostOptions {
   readonly link?: Partial<LinkConditions>;
 }
 
+/** The octets are those of the sender, and of every copy that arrives: who works on them in place takes a copy first. */
 export type SocketHandler = (packet: Packet) => void;
 
 /** A machine with addresses and UDP sockets. */
@@ -111,7 +112,7 @@ export class Host implements Station {
     const handler =
       packet.protocol === 'udp' ? this.#sockets.get(packet.destination.port) : packet.protocol === 'tcp' ? this.#onTcp : this.#onEsp;
     if (handler === undefined || !this.#attachment.addresses.has(packet.destination.ip)) return 'no socket';
-    handler({ ...packet, data: packet.data.slice() });
+    handler(packet);
     return 'delivered';
   }
 

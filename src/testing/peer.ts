@@ -351,10 +351,13 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
       return;
     }
     // RFC 7296 §2.23: four zero octets tell IKE from ESP.
-    const marker = encap && data.length > 1 ? 4 : 0;
-    const marked = new Uint8Array(marker + data.length);
-    marked.set(data, marker);
-    this.host.send({ protocol: 'udp', source: { ip: local.ip, port: encap ? NAT_PORT : IKE_PORT }, destination: remote, data: marked });
+    const port = encap ? NAT_PORT : IKE_PORT;
+    this.host.send({
+      protocol: 'udp',
+      source: local.port === port ? local : { ip: local.ip, port },
+      destination: remote,
+      data: encap && data.length > 1 ? behindMarker(data) : data,
+    });
   }
 
   #ask(effect: Extract<Effect, { kind: 'ask' }>): void {
@@ -436,7 +439,8 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
   }
 
   #onEsp(packet: Packet): void {
-    this.plane.receive(packet);
+    // what is opened in place must not be what arrives once more
+    this.plane.receive({ ...packet, data: packet.data.slice() });
   }
 
   #receive(datagram: Datagram): void {
@@ -458,6 +462,12 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
       throw new ScenarioFailure(`${this.name} has ${others.length + (child ? 1 : 0)} CHILD_SAs: say which one`);
     return child.id;
   }
+}
+
+function behindMarker(message: Uint8Array): Uint8Array {
+  const marked = new Uint8Array(4 + message.length);
+  marked.set(message, 4);
+  return marked;
 }
 
 const IKE_PORT = 500;

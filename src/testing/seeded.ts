@@ -1,4 +1,4 @@
-import { concat, utf8 } from '../core/bytes/index.ts';
+import { utf8 } from '../core/bytes/index.ts';
 import type { RandomSource } from '../core/crypto/random.ts';
 
 /**
@@ -15,7 +15,7 @@ export class SeededRandom {
   /** Equal seeds give equal streams on every platform. `label` selects an independent stream of the same seed. */
   constructor(seed: number | string, label = '') {
     this.seed = seed;
-    const start = hash(concat(utf8(String(seed)), Uint8Array.of(0), utf8(label)));
+    const start = hash(`${seed}\0${label}`);
     this.#a = splitMix(start, 1);
     this.#b = splitMix(start, 2);
     this.#c = splitMix(start, 3);
@@ -141,10 +141,14 @@ function notZero(spi: Uint8Array): Uint8Array {
   return spi;
 }
 
-/** FNV-1a over the octets, 32 bits. */
-function hash(data: Uint8Array): number {
-  let h = 0x811c9dc5;
-  for (const octet of data) h = Math.imul(h ^ octet, 0x01000193) >>> 0;
+/** FNV-1a over the octets of UTF-8, 32 bits. Most streams have a name in ASCII, whose letters are those octets. */
+function hash(text: string): number {
+  let h = FNV_START;
+  for (let i = 0; i < text.length; i++) {
+    const letter = text.charCodeAt(i);
+    if (letter > 0x7f) return utf8(text).reduce((sum, octet) => Math.imul(sum ^ octet, FNV_PRIME) >>> 0, FNV_START);
+    h = Math.imul(h ^ letter, FNV_PRIME) >>> 0;
+  }
   return h;
 }
 
@@ -158,5 +162,7 @@ function splitMix(start: number, n: number): number {
 
 const rotateLeft = (word: number, bits: number): number => (word << bits) | (word >>> (32 - bits));
 
+const FNV_START = 0x811c_9dc5;
+const FNV_PRIME = 0x0100_0193;
 /** RFC 4303 §2.1: 0 to 255 are reserved. */
 const LOWEST_CHILD_SPI = 256;

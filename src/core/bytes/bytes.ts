@@ -28,6 +28,14 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length;
 }
 
+/** Four octets in network byte order. */
+export function writeU32(data: Uint8Array, at: number, value: number): void {
+  data[at] = value >>> 24;
+  data[at + 1] = value >>> 16;
+  data[at + 2] = value >>> 8;
+  data[at + 3] = value;
+}
+
 export function toHex(data: Uint8Array, separator = ''): string {
   if (separator === '' && data.length <= SHORT) return hexOfShort(data);
   let text = '';

@@ -1,4 +1,5 @@
 import { type Cipher, type CipherGCMTypes, createCipheriv, createHmac, createSecretKey, type KeyObject } from 'node:crypto';
+import { writeU32 } from '../bytes/bytes.ts';
 import { ApiMisuse } from '../bytes/errors.ts';
 import { plain } from './octets.ts';
 
@@ -164,13 +165,6 @@ function double(block: Uint8Array): Uint8Array {
 function encryptBlocks(key: Uint8Array, blocks: Uint8Array): Uint8Array {
   if (key.length !== 16) throw new ApiMisuse(`AES-CMAC and AES-XCBC-MAC take a key of 16 octets, not ${key.length}`);
   return plain(createCipheriv('aes-128-ecb', key, null).setAutoPadding(false).update(blocks));
-}
-
-function writeU32(target: Uint8Array, at: number, value: number): void {
-  target[at] = value >>> 24;
-  target[at + 1] = value >>> 16;
-  target[at + 2] = value >>> 8;
-  target[at + 3] = value;
 }
 
 /** RFC 3566 §4: three constant blocks, from which K1, K2 and K3 are encrypted. */

@@ -1,4 +1,4 @@
-import { EMPTY } from '../bytes/bytes.ts';
+import { EMPTY, writeU32 } from '../bytes/bytes.ts';
 import { ApiMisuse } from '../bytes/errors.ts';
 import type { PacketCipher } from '../crypto/packet-cipher.ts';
 import type { RandomSource } from '../crypto/random.ts';
@@ -185,13 +185,6 @@ export class OutboundSa {
 
 /** What `seal` returns when the sequence numbers are used up. */
 export const EXHAUSTED = -1;
-
-function writeU32(data: Uint8Array, at: number, value: number): void {
-  data[at] = value >>> 24;
-  data[at + 1] = value >>> 16;
-  data[at + 2] = value >>> 8;
-  data[at + 3] = value;
-}
 
 /** SPI and sequence number. */
 const HEADER = 8;

@@ -95,7 +95,7 @@ export class EndpointWorld implements World {
 
   receive(received: Datagram): void {
     if (this.halfOpen.turnsAway(this, received)) return;
-    const datagram = { ...received, data: plainView(received.data) };
+    const datagram = received.data.constructor === Uint8Array ? received : { ...received, data: plainView(received.data) };
     let message: Message;
     try {
       message = parseMessage(datagram.data);
@@ -430,8 +430,7 @@ class EffectQueue {
 }
 
 /** A platform may hand over a subclass whose `slice` is a view; here it copies. */
-const plainView = (data: Uint8Array): Uint8Array =>
-  data.constructor === Uint8Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+const plainView = (data: Uint8Array): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
 /** Where the traffic of a child goes, well enough told to find one among thousands. */
 const placeOf = ([first]: readonly TrafficSelector[]): string => (first !== undefined && isAddressRange(first) ? toHex(first.start) : '');

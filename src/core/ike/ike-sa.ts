@@ -1,3 +1,4 @@
+import { writeU32 } from '../bytes/bytes.ts';
 import { InternalError, type TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
 import { type PacketCipher, zeroise } from '../crypto/index.ts';
@@ -180,8 +181,9 @@ export class IkeSa {
   #ciphers: { send: PacketCipher; receive: PacketCipher } | undefined;
   /** RFC 9242 §3.3.1: a copy of the request whose answer changed the keys is still under the keys before. */
   #former: { readonly receive: PacketCipher; readonly messageId: number } | undefined;
-  /** Next counter IV; never repeats under one key (RFC 5282 §3.1). */
-  #iv = 0n;
+  /** Next counter IV, in two halves of 32 bits; never repeats under one key (RFC 5282 §3.1). */
+  #ivHigh = 0;
+  #ivLow = 0;
 
   constructor(fields: {
     id: number;
@@ -245,10 +247,11 @@ export class IkeSa {
   }
 
   /** @param iv first counter IV: not 0 for an SA restored from a snapshot */
-  setKeys(keys: IkeKeys, iv = 0n): void {
+  setKeys(keys: IkeKeys, iv?: bigint): void {
     const { initiator, responder } = ikeCiphers(keys);
     this.#keys = keys;
-    this.#iv = iv;
+    this.#ivHigh = iv === undefined ? 0 : Number(iv >> 32n);
+    this.#ivLow = iv === undefined ? 0 : Number(iv & 0xffff_ffffn);
     this.#ciphers = this.originalRole === 'initiator' ? { send: initiator, receive: responder } : { send: responder, receive: initiator };
   }
 
@@ -260,7 +263,10 @@ export class IkeSa {
     // the initiator gets no copies: its window drops what was answered
     if (this.originalRole === 'responder') this.#former = { receive, messageId };
     else receive.destroy();
-    this.setKeys(keys, this.#iv);
+    const [high, low] = [this.#ivHigh, this.#ivLow];
+    this.setKeys(keys);
+    this.#ivHigh = high;
+    this.#ivLow = low;
     send.destroy();
     zeroiseKeys(old);
   }
@@ -279,7 +285,10 @@ export class IkeSa {
 
   counterIv(length: number): Uint8Array {
     const iv = new Uint8Array(length);
-    new DataView(iv.buffer).setBigUint64(length - 8, this.#iv++);
+    writeU32(iv, length - 8, this.#ivHigh);
+    writeU32(iv, length - 4, this.#ivLow);
+    this.#ivLow = (this.#ivLow + 1) >>> 0;
+    if (this.#ivLow === 0) this.#ivHigh = (this.#ivHigh + 1) >>> 0;
     return iv;
   }
 

@@ -150,7 +150,7 @@ function seal(
   // RFC 7296 §3.14, RFC 5282 §5.1: what is authenticated reaches from the IKE header to before the IV.
   const headLength = w.length;
   const iv = protection.iv(cipher.ivLength);
-  const filler = protection.padding?.(padding) ?? new Uint8Array(padding);
+  const filler = padding === 0 ? NO_FIELDS : (protection.padding?.(padding) ?? new Uint8Array(padding));
   if (iv.length !== cipher.ivLength || filler.length !== padding)
     throw new InternalError('an IV or a padding of another length than the cipher takes');
   w.bytes(iv).bytes(body);
@@ -158,8 +158,7 @@ function seal(
   w.bytes(filler);
   w.u8(padding);
   const end = w.length;
-  const message = w.zero(cipher.icvLength).finish();
-  new DataView(message.buffer, message.byteOffset).setUint32(24, message.length);
+  const message = w.zero(cipher.icvLength).patchU32(24, w.length).finish();
   if (cipher.seal(message, 0, headLength, end) !== message.length)
     throw new InternalError('the cipher wrote an ICV of another length than it states');
   return message;

@@ -134,10 +134,8 @@ export class WalkPlane implements PeerPlane {
     totals.sealedOctets += outbound.bytes;
     totals.opened += inbound.packets;
     totals.openedOctets += inbound.bytes;
-    for (const [cause, count] of Object.entries(drops)) {
-      if (BEFORE_AUTHENTIC.has(cause)) totals.dropped += count;
-      else if (AFTER_AUTHENTIC.has(cause)) totals.refused += count;
-    }
+    for (const cause of BEFORE_AUTHENTIC) totals.dropped += drops[cause] ?? 0;
+    for (const cause of AFTER_AUTHENTIC) totals.refused += drops[cause] ?? 0;
   }
 
   #open(): EspPlane {
@@ -162,8 +160,8 @@ export const CLEAR_MARK: Uint8Array = Uint8Array.from('IN CLEAR', (letter) => le
 
 export function holdsMark(data: Uint8Array): boolean {
   const first = CLEAR_MARK[0]!;
-  const last = data.length - CLEAR_MARK.length;
-  for (let at = 0; at <= last; at++) if (data[at] === first && CLEAR_MARK.every((octet, i) => data[at + i] === octet)) return true;
+  for (let at = data.indexOf(first); at >= 0; at = data.indexOf(first, at + 1))
+    if (CLEAR_MARK.every((octet, i) => data[at + i] === octet)) return true;
   return false;
 }
 
@@ -189,6 +187,6 @@ export function numberOf(packet: Uint8Array): number {
 }
 
 const HEADERS = 28;
-const BEFORE_AUTHENTIC: ReadonlySet<string> = new Set(['malformed', 'replay', 'icv']);
+const BEFORE_AUTHENTIC = ['malformed', 'replay', 'icv'] as const;
 /** `send` is about the other direction. */
-const AFTER_AUTHENTIC: ReadonlySet<string> = new Set(['padding', 'dummy', 'inner', 'selectors', 'expired']);
+const AFTER_AUTHENTIC = ['padding', 'dummy', 'inner', 'selectors', 'expired'] as const;

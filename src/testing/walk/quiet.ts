@@ -51,7 +51,7 @@ function converges(world: WalkWorld): boolean {
     world.run(wait);
     if (world.ledger.broken !== undefined) return false;
     // what is under way may still change minds
-    if (disagreement(world) === undefined && world.ledger.recorded === before) return true;
+    if (world.ledger.recorded === before && disagreement(world) === undefined) return true;
   }
   return false;
 }
@@ -76,16 +76,19 @@ function disagreement(world: WalkWorld): string | undefined {
   for (const { name, peer } of world.sides) {
     const { requests, asks, jobs } = peer.endpoint.load();
     if (requests + asks + jobs > 0) return `${name} waits for an answer`;
-    for (const sa of standing(peer.ikeSas)) {
+  }
+  const ends = world.sides.map(({ name, peer }) => ({ name, sas: standing(peer.ikeSas) }));
+  for (const { name, sas } of ends) {
+    for (const sa of sas) {
       if (sa.state !== 'established') return `${name} has an IKE SA that is ${sa.state}`;
       const child = sa.children.find(({ state }) => state !== 'installed');
       if (child !== undefined) return `${name} has a CHILD_SA that is ${child.state}`;
     }
   }
-  const [hub, ...clients] = world.sides;
-  const theirs = new Map(standing(hub!.peer.ikeSas).map((sa) => [spis(sa), sa]));
-  for (const { name, peer } of clients) {
-    for (const sa of standing(peer.ikeSas)) {
+  const [hub, ...clients] = ends;
+  const theirs = new Map(hub!.sas.map((sa) => [spis(sa), sa]));
+  for (const { name, sas } of clients) {
+    for (const sa of sas) {
       const other = theirs.get(spis(sa));
       if (other === undefined) return `${name} has an IKE SA that ${hub!.name} has not`;
       theirs.delete(spis(sa));
