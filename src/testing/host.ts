@@ -10,7 +10,6 @@ export interface HostOptions {
   readonly link?: Partial<LinkConditions>;
 }
 
-/** The octets are those of the sender, and of every copy that arrives: who works on them in place takes a copy first. */
 export type SocketHandler = (packet: Packet) => void;
 
 /** A machine with addresses and UDP sockets. */
@@ -112,7 +111,8 @@ export class Host implements Station {
     const handler =
       packet.protocol === 'udp' ? this.#sockets.get(packet.destination.port) : packet.protocol === 'tcp' ? this.#onTcp : this.#onEsp;
     if (handler === undefined || !this.#attachment.addresses.has(packet.destination.ip)) return 'no socket';
-    handler(packet);
+    const { protocol, source, destination, data } = packet;
+    handler({ protocol, source, destination, data: data.slice() });
     return 'delivered';
   }
 

@@ -439,8 +439,7 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
   }
 
   #onEsp(packet: Packet): void {
-    // what is opened in place must not be what arrives once more
-    this.plane.receive({ ...packet, data: packet.data.slice() });
+    this.plane.receive(packet);
   }
 
   #receive(datagram: Datagram): void {
