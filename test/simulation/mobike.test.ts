@@ -574,6 +574,18 @@ describe('a restart in between', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test.each([false, true])('the peer has not heard yet where a is, and a knows nothing of that it was elsewhere: %s', (old) => {
+    const made = roamers();
+    const { net, a, b } = made;
+    const before = structuredClone(a.endpoint.snapshot());
+    a.host.addAddress(A2);
+    a.host.removeAddress(A1);
+    a.restart(old ? before : 'snapshot');
+    net.run(5000);
+    expectPath(made, A2, B1);
+    expectTrafficBothWays(net, a, b);
+  });
+
   test('a comes back at another address', () => {
     const made = roamers();
     const { net, a, b } = made;

@@ -103,6 +103,18 @@ describe('a CHILD_SA that was rekeyed', () => {
   });
 });
 
+test('the lifetime of a successor ends while the data plane of whoever asked for it is slow: what it replaced does not stand at one end for ever', () => {
+  const { net, a, b } = establishedPair({ b: { child: START } });
+  a.fault({ ask: 'install', outcome: 'late', delay: 900 });
+  a.rekeyChild();
+  net.until('b has it', () => b.children[1]?.state === 'installed');
+  b.observe({ kind: 'hard-expire', child: b.children[1]!.id });
+  net.settle({ quiet: 120_000 });
+  expectAgreement({ net, a, b });
+  expectOneChild(a, b);
+  expectTrafficBothWays(net, a, b);
+});
+
 describe('rekeyings that cross', () => {
   test('of a child whose making the peer has not heard of: TEMPORARY_FAILURE, and again later (RFC 7296 §2.25.1)', () => {
     const { net, a, b } = establishedPair({ link: { delay: 20 } });
@@ -574,6 +586,43 @@ describe('extensions', () => {
   // no shorter story was found than the walk itself, which fails without the wait in `takingOver`
   test('a new authentication takes its place while both ends rekey the old IKE SA: what that makes goes as well', () => {
     expect(runWalk({ seed: 782 }).broken).toBeUndefined();
+  });
+
+  test.each(['a.Ni', 'a.Nr', 'b.Ni', 'b.Nr'] as const)(
+    'a new authentication stands while the rekeyings of the old IKE SA cross: neither successor is a rival of it (RFC 7296 §2.8.2, lowest is %s)',
+    (lowest) => {
+      const { net, a, b } = establishedPair({ nonces: lowestIs(lowest), link: { delay: 30 } });
+      a.reauthenticate();
+      net.run(50);
+      b.rekeyIke();
+      net.run(25);
+      a.rekeyIke();
+      net.settle({ quiet: 60_000 });
+      expect(
+        [a, b].flatMap((peer) => peer.heard('ike-down').map(({ reason }) => reason)).filter((reason) => reason.includes('replaced by')),
+        net.describe(),
+      ).toEqual([]);
+      expect(a.heard('ike-reauthenticated')).toHaveLength(1);
+      expectOneChild(a, b);
+      expectTrafficBothWays(net, a, b);
+    },
+  );
+
+  test.each(['a', 'b'] as const)('a restart of %s in the middle of a new authentication, which goes on (RFC 7296 §2.8.3)', (which) => {
+    for (const wait of [115, 125, 145, 175]) {
+      const made = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' } });
+      const { net, a, b } = made;
+      a.fault({ ask: 'install', outcome: 'late', delay: 50 });
+      a.reauthenticate();
+      net.run(wait);
+      expect(made[which].established).toHaveLength(2);
+      made[which].restart('snapshot');
+      net.settle({ quiet: 120_000 });
+      expect([a.ikeSas.length, b.ikeSas.length], net.describe()).toEqual([1, 1]);
+      expectAgreement({ net, a, b });
+      expectOneChild(a, b);
+      expectTrafficBothWays(net, a, b);
+    }
   });
 
   test('the operator brings down what is on its way out for a failure: it does not come back', () => {

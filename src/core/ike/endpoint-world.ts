@@ -33,6 +33,7 @@ import { Reconnects, scheduleReconnect } from './reconnect.ts';
 import type { Routine } from './routine.ts';
 import { runRoutine } from './routine-runner.ts';
 import { Strangers } from './strangers.ts';
+import { settleReplaced } from './tasks/child-rekey.ts';
 import { answerUnknownIkeSa, complainedOf, TokenMaker } from './tasks/crash-detection.ts';
 import { lineOf } from './tasks/mobike-line.ts';
 import { espInUdp } from './tasks/nat-detection.ts';
@@ -350,6 +351,7 @@ export class EndpointWorld implements World {
     // an open Ask still points at them: `notInstalled` overwrites them when it is over
     if (!wasInstalling) child.forgetKeys();
     settleTakeOver(this, child);
+    settleReplaced(this, child);
     this.emit({ kind: 'child-remove', child: child.id, reason });
     this.notice({ kind: 'child-down', child: child.id, ikeSa: child.ikeSa, name: child.spec.name, reason });
   }

@@ -115,6 +115,13 @@ export function reauthenticate(world: EndpointWorld, old: IkeSa): void {
   reauth.by = begin(world, connection, afresh(world, old, connection), children, { of: old });
 }
 
+/** A restart came between the new authentication and its end: what the new IKE SA lacks is made, then the old one goes. */
+export function resumeTakingOver(world: EndpointWorld, sa: IkeSa, old: IkeSa): void {
+  sa.reauth.of = old;
+  old.reauth.by = sa;
+  world.enqueue(sa, takingOver(world, true));
+}
+
 // biome-ignore lint/correctness/useYield: a routine that needs nobody else
 function* doneAtOnce(act: () => void): Routine<void> {
   act();
@@ -130,10 +137,10 @@ const takingOver = (world: EndpointWorld, again: boolean): Job => ({
   start: (sa) =>
     doneAtOnce(() => {
       const old = sa.reauth.of?.heir;
-      // its own rekeying puts another IKE SA into that place, which is the one to go
-      if (old?.is('rekeying')) {
+      // its own rekeying puts another IKE SA into that place, which is the one to go; and what is being installed may be what is lacking
+      if (old?.is('rekeying') || isInstalling(sa) || (old && isInstalling(old))) {
         sa.deferred.push(takingOver(world, again));
-        if (sa.timers.retry.slot < 0) world.arm(sa.timers.retry, world.now + REKEYING_ENDS);
+        if (sa.timers.retry.slot < 0) world.arm(sa.timers.retry, world.now + SETTLES);
         return;
       }
       const lacking = lackingOf(sa);
@@ -149,6 +156,8 @@ const takingOver = (world: EndpointWorld, again: boolean): Job => ({
       }
     }),
 });
+
+const isInstalling = (sa: IkeSa): boolean => [...sa.children.values()].some((child) => child.is('installing'));
 
 function lackingOf(sa: IkeSa): readonly ChildPolicy[] {
   const usable = (one: IkeSa | undefined) => new Set([...(one?.children.values() ?? [])].filter((c) => c.usable).map((c) => c.policy));
@@ -313,4 +322,4 @@ export function wanted({ children }: Connection): readonly ChildPolicy[] {
 const MOST_INCOMPLETE = 3;
 
 /** A round trip or two. */
-const REKEYING_ENDS = 500;
+const SETTLES = 500;

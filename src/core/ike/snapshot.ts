@@ -5,6 +5,7 @@ import { ChildSa } from './child-sa.ts';
 import type { ChildSaSpec, Millis } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { IkeSa, type PeerAbilities } from './ike-sa.ts';
+import { resumeTakingOver } from './initiation.ts';
 import type { ChildSuite, IkeKeys } from './keys.ts';
 import { armChildTimers, armIkeTimers } from './lifetimes.ts';
 import { MessageWindow } from './message-window.ts';
@@ -17,7 +18,6 @@ import { awaitDecision } from './tasks/ike-rekey.ts';
 import { catchUp, trafficPath } from './tasks/mobike-line.ts';
 import { resumeMobike } from './tasks/mobike-roam.ts';
 import { type MobikeSnapshot, restoreMobike, snapshotMobike } from './tasks/mobike-state.ts';
-import { checkLiveness } from './tasks/mobike-update.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import { type ResumptionState, restoreWallet, snapshotWallet, type WalletSnapshot } from './tasks/resumption.ts';
 import type { SplitDns } from './tasks/split-dns.ts';
@@ -79,6 +79,8 @@ interface IkeSaSnapshot {
   readonly unwanted: boolean;
   /** Our SPI of the successor that the peer made while a rekeying of ours was under way: it may have decided for that one (§2.8.2). */
   readonly rival?: Uint8Array | undefined;
+  /** Our SPI of the one whose place it is to take, as soon as it carries the children (§2.8.3). */
+  readonly of?: Uint8Array | undefined;
   readonly children: readonly ChildSaSnapshot[];
   /** Inbound SPIs of what is in the making or on its way out: the peer may hold it, the next life will not. */
   readonly unfinished: readonly { readonly protocol: 'ESP' | 'AH'; readonly spi: number }[];
@@ -105,7 +107,7 @@ export function snapshotEndpoint(world: EndpointWorld): EndpointSnapshot {
  * the peer may have made or kept on account of it is deleted then.
  */
 export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot): void {
-  const rivals: [IkeSa, Uint8Array][] = [];
+  const restored: [IkeSa, IkeSaSnapshot][] = [];
   for (const saved of snapshot.ikeSas) {
     const connection = world.connections.find((c) => c.name === saved.connection);
     if (connection === undefined) continue;
@@ -114,7 +116,7 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
     armIkeTimers(world, sa);
     world.notice({ kind: 'ike-up', ikeSa: sa.id, info: sa.info() });
     // the first thing to know: does the peer still have it?
-    world.enqueue(sa, { what: 'liveness check', key: 'restored', start: (owner) => probe(world, owner, probesOf(saved)) });
+    world.enqueue(sa, { what: 'liveness check', key: 'restored', start: () => probe(probesOf(saved)) });
     const { unfinished, unwanted } = saved;
     sa.unwanted = unwanted;
     if (unwanted) world.enqueue(sa, { what: 'deleting the IKE SA', key: 'delete-ike', start: (owner) => deleteIkeSa(world, owner, ENDED) });
@@ -122,11 +124,12 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
     resumeMobike(world, sa);
     // streams end with a process
     openAgain(world, sa);
-    if (saved.rival) rivals.push([sa, saved.rival]);
+    restored.push([sa, saved]);
   }
-  for (const [sa, spi] of rivals) {
-    const rival = world.bySpi(spi);
-    if (rival) awaitDecision(sa, rival);
+  for (const [sa, { rival, of }] of restored) {
+    const [theirs, old] = [rival, of].map((spi) => spi && world.bySpi(spi));
+    if (theirs) awaitDecision(sa, theirs);
+    if (old) resumeTakingOver(world, sa, old);
   }
   restoreWallet(world, snapshot.tickets ?? []);
   for (const [id, expires] of snapshot.spent ?? []) world.tickets.spend(id, expires, world.wall());
@@ -136,9 +139,8 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
 const probesOf = ({ underWay = 0 }: IkeSaSnapshot): number => Math.max(1, underWay);
 
 /** One after the other, so that every Message ID that the former life may have used has its answer before anything else is asked. */
-function* probe(world: EndpointWorld, sa: IkeSa, times: number): Routine<void> {
-  yield* checkLiveness(world, sa);
-  for (let more = 1; more < times; more++) yield* exchange(ExchangeType.INFORMATIONAL, []);
+function* probe(times: number): Routine<void> {
+  for (let time = 0; time < times; time++) yield* exchange(ExchangeType.INFORMATIONAL, []);
 }
 
 /** Until the peer has heard, what it asks about a child that we do not know is about one of these: not now (§2.25.1). */
@@ -198,11 +200,14 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
       endsIn: sa.reauth.endsAt === undefined ? undefined : sa.reauth.endsAt - world.now,
     },
     unwanted: sa.unwanted,
-    rival: sa.peerSuccessor?.isEstablished ? sa.peerSuccessor.ownSpi.slice() : undefined,
+    rival: spiOf(sa.peerSuccessor),
+    of: spiOf(sa.reauth.of?.heir),
     children: [...sa.children.values()].filter(isKept).map((c) => snapshotChild(world, c)),
     unfinished: unfinishedOf(sa),
   };
 }
+
+const spiOf = (sa: IkeSa | undefined): Uint8Array | undefined => (sa?.isEstablished ? sa.ownSpi.slice() : undefined);
 
 function unfinishedOf(sa: IkeSa): IkeSaSnapshot['unfinished'] {
   const owed = [...sa.jobs, ...sa.deferred, ...sa.active].flatMap(({ owes }) => owes ?? []);

@@ -78,12 +78,13 @@ export const givingWayTo = (child: ChildSa): ChildSa | undefined => {
 };
 
 /** The child that this one was to replace, if that has not gone yet and nothing else replaces it. */
-function replacedBy(world: World, sa: IkeSa, successor: ChildSa): ChildSa | undefined {
+export function replacedBy(world: World, sa: IkeSa, successor: ChildSa): ChildSa | undefined {
   const rival = givingWayTo(successor);
   if (rival) return rival;
   const old = successor.spec.replaces === undefined ? undefined : world.child(successor.spec.replaces);
-  const others = [...sa.children.values()].some((c) => c !== successor && c.spec.replaces === old?.id && c.usable);
-  return old?.is('rekeyed') && !others ? old : undefined;
+  if (!old?.is('rekeyed')) return undefined;
+  const others = [...sa.children.values()].some((c) => c !== successor && c.spec.replaces === old.id && c.usable);
+  return others ? undefined : old;
 }
 
 /** What this child was to replace still serves, or its rival does: a successor that a crossing made redundant leaves no gap (§2.8.1). */

@@ -8,7 +8,7 @@ import type { IkeSa } from '../ike-sa.ts';
 import { notify } from '../notifies.ts';
 import type { World } from '../world.ts';
 import { spiNumber } from './child-create.ts';
-import { activate, activateSuccessors, byOutboundSpi } from './child-delete.ts';
+import { activate, activateSuccessors, byOutboundSpi, replacedBy } from './child-delete.ts';
 
 /** Which child the peer means by REKEY_SA, and whether it may (§2.25.1). */
 export function rekeyTarget(world: World, sa: IkeSa, { protocol, spi }: NotifyPayload): { old: ChildSa } | { refuse: NotifyPayload } {
@@ -47,6 +47,16 @@ export function isOvertaken(old: ChildSa): boolean {
 export function awaitDelete(world: World, child: ChildSa): void {
   if (!child.is('rekeyed')) world.childTransition(child, 'rekeyed');
   if (child.timers.retire.slot < 0) world.arm(child.timers.retire, world.now + PATIENCE);
+}
+
+/**
+ * A successor is gone, and nothing else is in its place: the peer deletes the old child, if it has seen the successor at all. What only it
+ * still believes in must not stand for ever (§2.8).
+ */
+export function settleReplaced(world: World, gone: ChildSa): void {
+  const sa = world.ikeSas.get(gone.ikeSa);
+  const old = sa && replacedBy(world, sa, gone);
+  if (old) awaitDelete(world, old);
 }
 
 /**

@@ -55,14 +55,16 @@ function followOwnAddresses(world: World, sa: IkeSa): void {
   if (samePath(before, sa) && !isOverTcp(sa) && isOurs(world, sa.local.ip)) for (const one of lineOf(sa)) sendAgain(world, one);
 }
 
-/** After a restart: what was owed is still owed, and the machine may have other addresses than in its former life. */
+/**
+ * After a restart nobody knows whether the peer heard of the last address, of which a snapshot may know nothing, or whether the machine has
+ * others by now: RFC 4555 §3.5 lets the initiator say at any time where it is.
+ */
 export function resumeMobike(world: World, sa: IkeSa): void {
   const { mobike } = sa;
   if (mobike === undefined) return;
-  if (mobike.traffic !== undefined) {
-    mobike.updateDue = mobike.decides;
-    (mobike.decides ? requestUpdate : requestReachabilityCheck)(world, sa);
-  }
+  mobike.updateDue = mobike.decides;
+  if (mobike.decides) requestUpdate(world, sa);
+  else if (mobike.traffic !== undefined) requestReachabilityCheck(world, sa);
   if (world.ownAddresses) localAddressesChanged(world, sa);
 }
 

@@ -111,10 +111,17 @@ function limit(world: World, sa: IkeSa, most: number): void {
   if (oldest) world.arm(oldest.timers.superseded, world.now + PEER_DELETES);
 }
 
-/** Of the same connection; the one whose place this one takes by our own doing, or from which we were redirected, goes by our own doing. */
+/**
+ * Of the same connection; the one whose place this one takes by our own doing, or from which we were redirected, goes by our own doing.
+ * RFC 7296 §2.8.2: as long as two rekeyings cross, the IKE SA that both replace stands for both.
+ */
 const siblings = (world: World, sa: IkeSa): IkeSa[] =>
   twins(world, sa).filter(
-    (other) => other.connection?.name === sa.connection?.name && other !== sa.reauth.of?.heir && other.redirect?.follower !== sa.id,
+    (other) =>
+      other.connection?.name === sa.connection?.name &&
+      other.predecessor?.peerSuccessor !== other &&
+      other !== sa.reauth.of?.heir &&
+      other.redirect?.follower !== sa.id,
   );
 
 /** The peer came from the same place and did not say that it lost its memory: most likely it authenticates anew, and deletes the old one itself. */
