@@ -19,6 +19,10 @@ export interface GuestOptions {
   readonly image: Initramfs;
   /** Where `ip` comes from, see `addProgram`. */
   readonly systems: readonly string[];
+  /** Modules of the kernel beside those that every guest has. */
+  readonly modules?: readonly string[];
+  /** MiB of memory: 512 unless told. The image stands in it twice while it is unpacked. */
+  readonly memory?: number;
 }
 
 /**
@@ -30,7 +34,7 @@ export class Guest {
   readonly #daemon: Daemon;
   readonly #serial: string;
   #last: Promise<unknown> = Promise.resolve();
-  #waiting: ((line: string) => void) | undefined;
+  #waiting: { readonly answer: (line: string) => void; readonly fail: (why: string) => void } | undefined;
   #up = false;
 
   private constructor(host: Host, daemon: Daemon, serial: string) {
@@ -39,19 +43,23 @@ export class Guest {
     this.#serial = serial;
     createInterface({ input: daemon.child.stdout! }).on('line', (line) => {
       if (line === 'up') this.#up = true;
-      else this.#waiting?.(line);
+      else this.#waiting?.answer(line);
     });
+    daemon.child.once('close', () => this.#waiting?.fail('the guest ended'));
   }
 
-  static async start(scope: Scope, { folder, host, guest, kernel: system, image, systems }: GuestOptions): Promise<Guest> {
-    const { kernel, modules } = await addModules(image, system, MODULES);
+  static async start(
+    scope: Scope,
+    { folder, host, guest, kernel: system, image, systems, modules: more = [], memory = 512 }: GuestOptions,
+  ): Promise<Guest> {
+    const { kernel, modules } = await addModules(image, system, [...MODULES, ...more]);
     await addProgram(image, systems, '/usr/sbin/ip');
     image.file('/bin/busybox', readFileSync('/bin/busybox'), 0o755);
     image.file('/init', init(modules, guest), 0o755);
     const [disk, serial] = [join(folder, 'initramfs'), join(folder, 'serial.log')];
     await writeFile(disk, image.archive());
     const machine = [
-      ['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '1', '-m', '512', '-display', 'none', '-no-reboot', '-nodefaults'],
+      ['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '1', '-m', `${memory}`, '-display', 'none', '-no-reboot', '-nodefaults'],
       ['-kernel', kernel, '-initrd', disk, '-append', 'console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on'],
       ['-serial', `file:${serial}`],
       ['-chardev', 'stdio,id=commands,signal=off', '-device', 'virtio-serial-pci', '-device', 'virtserialport,chardev=commands'],
@@ -99,18 +107,26 @@ export class Guest {
         return '';
       }
     })();
-    return `${text.split('\n').slice(-120).join('\n')}${this.#daemon.output.slice(-2000)}`;
+    const said = this.#daemon.output.split('\n').filter((line) => !ANSWER.test(line));
+    return [...text.split('\n').slice(-120), ...said.slice(-20)].join('\n');
   }
 
   #runNow(script: string, seconds: number): Promise<Finished> {
     return new Promise((resolve, reject) => {
-      const given = setTimeout(() => reject(new Error(`the guest does not answer to: ${script}\n${this.log()}`)), (seconds + 15) * 1000);
-      this.#waiting = (line) => {
+      const fail = (why: string): void => {
+        clearTimeout(given);
+        this.#waiting = undefined;
+        reject(new Error(`${why}: ${script}\n${this.log()}`));
+      };
+      const given = setTimeout(() => fail('the guest does not answer to'), (seconds + 15) * 1000);
+      const answer = (line: string): void => {
         clearTimeout(given);
         this.#waiting = undefined;
         const [status = '', output = ''] = line.split(' ');
         resolve({ status: Number(status), stdout: Buffer.from(output, 'base64').toString(), stderr: '' });
       };
+      this.#waiting = { answer, fail };
+      if (!this.#daemon.running) return fail('the guest has ended before');
       this.#daemon.child.stdin!.write(`${seconds} ${Buffer.from(script).toString('base64')}\n`);
     });
   }
@@ -141,6 +157,8 @@ poweroff -f
 `;
 }
 
+/** What a script ended with and printed, see `init`. */
+const ANSWER = /^\d+ [\w+/]*=*$/;
 /** Devices, XFRM and PF_KEY, and every algorithm by name, since nothing in the guest loads modules on demand. */
 const MODULES = [
   ...['virtio_pci', 'virtio_net', 'virtio_console', 'xfrm_user', 'esp4', 'ah4', 'af_key', 'xfrm_interface'],

@@ -1,5 +1,5 @@
-import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { basename, join, relative } from 'node:path';
 import { must } from './process.ts';
 
 /** What a guest finds when it starts: folders and files by their path in it. */
@@ -26,6 +26,16 @@ export class Initramfs {
     return this;
   }
 
+  /** A folder of this machine with all that is below it, links followed; `wanted` chooses files by their path. */
+  tree(from: string, to: string, wanted: (path: string) => boolean = () => true): this {
+    for (const entry of readdirSync(from, { recursive: true, withFileTypes: true })) {
+      const path = join(entry.parentPath, entry.name);
+      if (!wanted(path) || !statSync(path).isFile()) continue;
+      this.file(join(to, relative(from, path)), readFileSync(path));
+    }
+    return this;
+  }
+
   archive(): Buffer {
     return Buffer.concat([...this.#parts, entry('TRAILER!!!', new Uint8Array(0), 0, 0)]);
   }
@@ -44,11 +54,16 @@ export class Initramfs {
 /** A program with the libraries it needs, out of the first of several systems in folders that has each. `''` is this machine. */
 export async function addProgram(image: Initramfs, systems: readonly string[], program: string): Promise<void> {
   const file = firstOf(systems, [program]);
-  if (!program.includes('/lib/')) image.file(program, readFileSync(file), 0o755);
+  const library = program.includes('/lib/');
+  image.file(library ? `${GUEST_LIBRARIES}/${basename(program)}` : program, readFileSync(file), 0o755);
+  await addLibraries(image, systems, file);
+}
+
+/** The libraries that a program or a library of this machine needs. */
+export async function addLibraries(image: Initramfs, systems: readonly string[], file: string): Promise<void> {
   const loader = realpathSync(firstOf(systems, [LOADER]));
   const path = systems.map((system) => `${system}${LIBRARIES}`).join(':');
   const listed = await must(loader, ['--library-path', path, '--list', file]);
-  if (program.includes('/lib/')) image.file(`${GUEST_LIBRARIES}/${basename(program)}`, readFileSync(file), 0o755);
   image.file(LOADER, readFileSync(loader), 0o755);
   for (const [, name = '', found = ''] of listed.matchAll(/^\s*(\S+) => (\/\S+)/gm))
     image.file(`${GUEST_LIBRARIES}/${name}`, readFileSync(found), 0o755);

@@ -66,8 +66,8 @@ export const STRONGSWAN_6: Requirement = {
 /** Packages in a folder that cannot be installed beside strongSwan, and a kernel with ESP and PF_KEY for a guest. `.ci/run` makes it. */
 export const PEERS_ROOT = process.env.TUNNELWRIGHT_PEERS ?? '';
 
-/** An emulated machine in which a peer runs with the ESP of its kernel. */
-const GUEST: Requirement = {
+/** An emulated machine with the ESP of its kernel. */
+export const GUEST: Requirement = {
   name: 'guest',
   missing: () => {
     const namespaces = NAMESPACES.missing();

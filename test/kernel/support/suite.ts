@@ -1,0 +1,45 @@
+import { afterAll, beforeAll, test } from 'vitest';
+import { describeWith, GUEST } from '../../interop/support/requirements.ts';
+import { Scope } from '../../interop/support/scope.ts';
+import type { Cases } from './cases.ts';
+import { inGuest, type Machine, NODE, startMachine } from './machine.ts';
+import { judge } from './outcome.ts';
+
+/**
+ * Runs `cases/NAME.ts` in a guest of its own, and says of each case here what came of it there. One that did not run to its end is a
+ * failure, whatever the reason.
+ * @param name the file below `cases/`, without its ending
+ * @param cases what it exports: this side takes their names alone
+ */
+export function guestSuite(title: string, name: string, cases: Cases): void {
+  withMachine(title, (machine) => {
+    let printed = '';
+    beforeAll(async () => {
+      printed = await runCases(machine(), name, Object.keys(cases).length);
+    });
+    for (const each of Object.keys(cases)) test(each, () => judge(each, printed, machine().guest.log()));
+  });
+}
+
+/** A suite with a guest, for what happens on both ends of the wire. */
+export function withMachine(title: string, body: (machine: () => Machine) => void): void {
+  describeWith(GUEST, title, () => {
+    const scope = new Scope();
+    let machine: Machine | undefined;
+    beforeAll(async () => {
+      machine = await startMachine(scope);
+    });
+    afterAll(() => scope.close());
+    body(() => machine!);
+  });
+}
+
+/** @returns all that the runner printed, also when it was cut short; of a guest that ended, what its console said */
+async function runCases({ guest }: Machine, name: string, count: number): Promise<string> {
+  try {
+    const { stdout } = await guest.run(`exec ${NODE} ${inGuest('support/runner')} ${inGuest(`cases/${name}`)}`, 60 + count * 20);
+    return stdout;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
