@@ -72,10 +72,10 @@ export class InboundSa {
 
   /**
    * Checks and decrypts an ESP packet in place.
-   * @param packet from the SPI to the end of the ICV; overwritten with plaintext when authentic, untouched otherwise
+   * @param buffer holds it from the SPI at `start` to the end of the ICV at `end`; overwritten with plaintext when authentic, untouched otherwise
    */
-  open(packet: Uint8Array, opened: OpenedPacket): InboundVerdict {
-    const verdict = this.#open(packet, opened);
+  open(buffer: Uint8Array, opened: OpenedPacket, start = 0, end = buffer.length): InboundVerdict {
+    const verdict = this.#open(buffer, opened, start, end);
     if (verdict !== 'ok') this.drops[verdict]++;
     return verdict;
   }
@@ -88,23 +88,23 @@ export class InboundSa {
     this.#cipher.destroy();
   }
 
-  #open(packet: Uint8Array, opened: OpenedPacket): InboundVerdict {
-    const bodyAt = HEADER + this.#cipher.ivLength;
-    const bodyLength = packet.length - bodyAt - this.#cipher.icvLength;
+  #open(buffer: Uint8Array, opened: OpenedPacket, start: number, limit: number): InboundVerdict {
+    const bodyAt = start + HEADER + this.#cipher.ivLength;
+    const bodyLength = limit - bodyAt - this.#cipher.icvLength;
     // RFC 4303 §2.4: payload, padding and trailer end on a multiple of 4 and of the cipher's block.
-    if (packet.length < this.#shortest || bodyLength % this.#alignment !== 0) return 'malformed';
-    const low = ((packet[4]! << 24) | (packet[5]! << 16) | (packet[6]! << 8) | packet[7]!) >>> 0;
+    if (limit - start < this.#shortest || bodyLength % this.#alignment !== 0) return 'malformed';
+    const low = ((buffer[start + 4]! << 24) | (buffer[start + 5]! << 16) | (buffer[start + 6]! << 8) | buffer[start + 7]!) >>> 0;
     const high = this.esn ? this.#inferHigh(low) : 0;
     // RFC 4303 §3.4.3: cheap check first, then the ICV, and only what is authentic moves the window.
     if (high < 0 || high > 0xffffffff || !this.#window.check(high, low)) return 'replay';
-    const end = this.#cipher.open(packet, 0, HEADER, packet.length, this.esn ? high : undefined);
+    const end = this.#cipher.open(buffer, start, HEADER, limit, this.esn ? high : undefined);
     if (end < 0) return 'icv';
     this.#window.update(high, low);
     this.packets++;
-    const padding = packet[end - 2]!;
+    const padding = buffer[end - 2]!;
     const length = bodyLength - TRAILER - padding;
-    if (length < 0 || !isMonotonic(packet, end - TRAILER - padding, padding)) return 'padding';
-    const nextHeader = packet[end - 1]!;
+    if (length < 0 || !isMonotonic(buffer, end - TRAILER - padding, padding)) return 'padding';
+    const nextHeader = buffer[end - 1]!;
     if (nextHeader === NO_NEXT_HEADER) return 'dummy';
     this.bytes += length;
     opened.nextHeader = nextHeader;

@@ -93,14 +93,22 @@ export class OutboundSa {
    * @returns octets written, or `EXHAUSTED` when the sequence numbers are used up (RFC 4303 §3.3.3): nothing is written then
    */
   seal(payload: Uint8Array, nextHeader: number, out: Uint8Array, outOffset: number, tfcLength = 0): number {
-    if (!this.#nextSequence()) return EXHAUSTED;
-    const bodyAt = outOffset + HEADER + this.#ivLength;
-    const length = Math.max(tfcLength, payload.length);
-    const end = bodyAt + this.#padded(length);
-    if (end + this.#cipher.icvLength > out.length)
-      throw new ApiMisuse(`an ESP packet of ${end + this.#cipher.icvLength - outOffset} octets does not fit its buffer`);
+    // what cannot be sent anyhow must not disturb the buffer, nor be written behind its end
+    if (this.exhausted) return EXHAUSTED;
+    this.#checkRoom(out, outOffset, Math.max(tfcLength, payload.length));
+    const bodyAt = outOffset + this.payloadOffset;
     if (out.buffer !== payload.buffer || out.byteOffset + bodyAt !== payload.byteOffset) out.set(payload, bodyAt);
-    if (length > payload.length) out.fill(0, bodyAt + payload.length, bodyAt + length);
+    return this.sealInPlace(out, outOffset, payload.length, nextHeader, tfcLength);
+  }
+
+  /** As `seal`, for a payload that stands at `outOffset + payloadOffset` already. @param payloadLength octets of it */
+  sealInPlace(out: Uint8Array, outOffset: number, payloadLength: number, nextHeader: number, tfcLength = 0): number {
+    const bodyAt = outOffset + HEADER + this.#ivLength;
+    const length = Math.max(tfcLength, payloadLength);
+    this.#checkRoom(out, outOffset, length);
+    if (!this.#nextSequence()) return EXHAUSTED;
+    const end = bodyAt + this.#padded(length);
+    if (length > payloadLength) out.fill(0, bodyAt + payloadLength, bodyAt + length);
     writeU32(out, outOffset, this.spi);
     writeU32(out, outOffset + 4, this.#low);
     this.#writeIv(out, outOffset + HEADER);
@@ -110,7 +118,7 @@ export class OutboundSa {
     out[end - 2] = padding;
     out[end - 1] = nextHeader;
     this.packets++;
-    this.bytes += payload.length;
+    this.bytes += payloadLength;
     return this.#cipher.seal(out, outOffset, HEADER, end, this.esn ? this.#high : undefined) - outOffset;
   }
 
@@ -139,6 +147,11 @@ export class OutboundSa {
   destroy(): void {
     this.#cipher.destroy();
     this.#ivs.fill(0);
+  }
+
+  #checkRoom(out: Uint8Array, outOffset: number, length: number): void {
+    const needed = this.sealedLength(length);
+    if (outOffset + needed > out.length) throw new ApiMisuse(`an ESP packet of ${needed} octets does not fit its buffer`);
   }
 
   #padded(length: number): number {

@@ -23,8 +23,8 @@ export interface EspPlaneOptions extends Pick<DataPlaneOptions, 'clock' | 'rando
   readonly backend: string;
   /** Makes ciphers in place of `core/crypto`: a simulation. */
   readonly createPacketCipher?: Primitives['createPacketCipher'] | undefined;
-  /** Takes one authentic inner packet that lies within the selectors; valid during the call only. */
-  readonly deliver: (packet: Uint8Array) => void;
+  /** Takes one authentic inner packet that lies within the selectors, from `start` to `end` of the buffer; valid during the call only. */
+  readonly deliver: (buffer: Uint8Array, start: number, end: number) => void;
 }
 
 /**
@@ -125,25 +125,61 @@ export class EspPlane {
   /** One inner packet to protect and send; the view may be reused on return. @returns false when it was dropped; true also when it waits for an SA that was asked for. */
   send(packet: Uint8Array): boolean {
     const view = this.#packet;
-    if (!view.parse(packet)) return this.#drop('not an IP packet');
+    const entry = this.find(packet, 0, packet.length, view);
+    if (entry === undefined || entry === 'waits') return entry !== undefined;
+    return this.#seal(entry, packet, view);
+  }
+
+  /**
+   * The SA that an inner packet leaves on (RFC 4301 §5.1), for callers that seal by themselves.
+   * @param view is filled
+   * @returns `waits` for a packet that is kept until its SA stands; undefined when it was dropped
+   */
+  find(buffer: Uint8Array, start: number, end: number, view: IpView): ChildEntry | 'waits' | undefined {
+    if (!view.parse(buffer, start, end)) return this.#lack('not an IP packet');
     this.#ports.read(view);
     const entry = this.#outbound.find(view, this.#ports);
-    if (entry === undefined) return this.#traps.hit(packet, view, this.#ports) || this.#drop('no outbound SA');
-    return this.#seal(entry, packet.length === view.end ? packet : packet.subarray(0, view.end), view);
+    if (entry !== undefined) return entry;
+    return this.#traps.hit(buffer.subarray(start, view.end), view, this.#ports) ? 'waits' : this.#lack('no outbound SA');
+  }
+
+  /**
+   * Makes the ESP packet around a payload that stands at `at + entry.outbound.payloadOffset` of `out` already, and counts it; sending is the caller's.
+   * @returns octets of the ESP packet, or `EXHAUSTED` when the SA must send no more
+   */
+  sealInPlace(entry: ChildEntry, out: Uint8Array, at: number, payloadLength: number, nextHeader: number): number {
+    if (entry.expired) {
+      entry.drops.expired++;
+      return EXHAUSTED;
+    }
+    const length = entry.outbound.sealInPlace(out, at, payloadLength, nextHeader);
+    if (length === EXHAUSTED) {
+      if (entry.exhaust()) this.#options.onObservation({ kind: 'hard-expire', child: entry.id });
+      entry.drops.expired++;
+      return EXHAUSTED;
+    }
+    entry.lastOut = this.#options.clock.now();
+    this.#checkLimit(entry, entry.outbound);
+    return length;
   }
 
   /** One ESP packet from the network, worked on in place. @returns false for what belongs to no SA or is not authentic */
   receive(packet: Uint8Array, ip: string, port: number, local?: Address, transport?: Transport): boolean {
-    const entry = packet.length < SPI_LENGTH ? undefined : this.#bySpi.get(spiOf(packet));
+    return this.receiveAt(packet, 0, packet.length, ip, port, local, transport);
+  }
+
+  /** As `receive`, for a packet from `start` to `end` of a buffer. */
+  receiveAt(packet: Uint8Array, start: number, end: number, ip: string, port: number, local?: Address, transport?: Transport): boolean {
+    const spi = end - start < SPI_LENGTH ? -1 : spiOf(packet, start);
+    const entry = this.#bySpi.get(spi);
     if (entry === undefined) {
       this.#drop('unknown SPI');
-      if (packet.length >= WORTH_AN_ANSWER && local !== undefined && transport !== 'tcp')
-        this.#noteStray(spiOf(packet), { ip, port }, local);
+      if (end - start >= WORTH_AN_ANSWER && local !== undefined && transport !== 'tcp') this.#noteStray(spi, { ip, port }, local);
       return false;
     }
     const opened = this.#opened;
     const overTcp = transport === 'tcp';
-    const verdict = entry.inbound.open(packet, opened);
+    const verdict = entry.inbound.open(packet, opened, start, end);
     if (verdict !== 'ok') {
       if (verdict === 'dummy') this.#noteTraffic(entry, this.#options.clock.now(), isElsewhere(entry, ip, port, local, overTcp));
       return verdict !== 'icv' && verdict !== 'malformed';
@@ -190,30 +226,21 @@ export class EspPlane {
       entry.drops.selectors++;
       return;
     }
-    this.#options.deliver(packet.subarray(start, view.end));
+    this.#options.deliver(packet, start, view.end);
   }
 
-  /** @param packet ends where its own length says */
   #seal(entry: ChildEntry, packet: Uint8Array, view: IpView): boolean {
-    if (entry.expired) {
-      entry.drops.expired++;
-      return false;
-    }
     const { outbound, transport } = entry;
     const buffer = this.#buffer;
     if (transport !== undefined && !transport.carries(view)) return this.#drop('no outbound SA');
-    const payload = transport === undefined ? packet : packet.subarray(view.payload);
-    if (outbound.sealedLength(payload.length) > LARGEST_DATAGRAM) return this.#drop('too large');
-    const length = outbound.seal(payload, transport === undefined ? protocolOf(view) : view.protocol, buffer, 0);
-    if (length === EXHAUSTED) {
-      if (entry.exhaust()) this.#options.onObservation({ kind: 'hard-expire', child: entry.id });
-      entry.drops.expired++;
-      return false;
-    }
-    entry.lastOut = this.#options.clock.now();
+    const from = transport === undefined ? 0 : view.payload;
+    const payloadLength = view.end - from;
+    if (outbound.sealedLength(payloadLength) > LARGEST_DATAGRAM) return this.#drop('too large');
+    buffer.set(from === 0 && view.end === packet.length ? packet : packet.subarray(from, view.end), outbound.payloadOffset);
+    const length = this.sealInPlace(entry, buffer, 0, payloadLength, transport === undefined ? protocolOf(view) : view.protocol);
+    if (length === EXHAUSTED) return false;
     const sent = entry.path.send(buffer.subarray(0, length));
     if (!sent) entry.drops.send++;
-    this.#checkLimit(entry, outbound);
     return sent;
   }
 
@@ -282,6 +309,10 @@ export class EspPlane {
     this.#drops[cause]++;
     return false;
   }
+
+  #lack(cause: PlaneDrop): undefined {
+    this.#drops[cause]++;
+  }
 }
 
 /** RFC 4555 §3.12: between other addresses than those that the SA should use. */
@@ -289,7 +320,7 @@ const isElsewhere = ({ local, remote, overTcp }: ChildEntry, ip: string, port: n
   overTcp !== tcp || remote.ip !== ip || remote.port !== port || (at !== undefined && at.ip !== local.ip);
 
 /** What the ESP trailer calls an inner packet in tunnel mode. */
-const protocolOf = (packet: IpView): number => (packet.version === 4 ? IpProtocol.IPV4 : IpProtocol.IPV6);
+export const protocolOf = (packet: IpView): number => (packet.version === 4 ? IpProtocol.IPV4 : IpProtocol.IPV6);
 
 const SPI_LENGTH = 4;
 /** What a UDP datagram over IPv4 holds. */

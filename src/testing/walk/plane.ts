@@ -147,9 +147,9 @@ export class WalkPlane implements PeerPlane {
       createPacketCipher: simulatedPrimitives.createPacketCipher,
       openPath: (local, remote) => ({ mtu: 1500, overhead: 28, send: (packet) => watch.send(local, remote, packet) }),
       onObservation: this.#observe,
-      deliver: (packet) => {
+      deliver: (buffer, start, end) => {
         this.delivered++;
-        watch.delivered(packet);
+        watch.delivered(buffer.subarray(start, end));
       },
     });
   }

@@ -135,7 +135,7 @@ function end(pair: EspPair, other: 'a' | 'b', address: { ip: string; port: numbe
         },
       }),
       onObservation: (observation) => observed.push(observation),
-      deliver: (packet) => delivered.push(packet.slice()),
+      deliver: (buffer, start, end) => delivered.push(buffer.slice(start, end)),
     }),
   };
   return self;

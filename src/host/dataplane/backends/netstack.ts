@@ -43,7 +43,7 @@ export class NetstackPlane implements DataPlane {
       random: options.random,
       openPath: options.openPath,
       onObservation: options.onObservation,
-      deliver: (packet) => this.#deliver(packet),
+      deliver: (buffer, start, end) => this.#deliver(buffer.subarray(start, end)),
     });
     this.driver = new StackDriver({
       stack: new Stack({ addresses: this.#own.all, mtu: this.#mtu, random: options.random, promiscuous: options.promiscuous }),
