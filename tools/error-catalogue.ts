@@ -60,6 +60,9 @@ const HELPERS: Readonly<Record<string, string>> = {
 
 /** Tables of errors that stand outside of the call that throws them. */
 const TABLES: Readonly<Record<string, string>> = {
+  'src/host/platform/linux/netlink/errors.ts': 'DataPlaneError',
+  'src/host/platform/linux/netlink/links.ts': 'DataPlaneError',
+  'src/host/platform/linux/netlink/socket.ts': 'DataPlaneError',
   'src/host/platform/udp.ts': 'DataPlaneError',
   'src/host/platform/stream-socket.ts': 'DataPlaneError',
   'src/product/transfer/errors.ts': 'TransferError',

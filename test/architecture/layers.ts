@@ -109,6 +109,7 @@ export const PACKAGES: readonly ModuleRule[] = [
   { module: '@noble/post-quantum*', rooms: ['core/crypto'], why: 'every primitive is named once, in core/crypto' },
   { module: 'yaml', rooms: ['product/config'], why: 'configuration is read in one room' },
   { module: 'zod', rooms: ['product/config', 'product/control'], why: 'one schema for the configuration, one for the control API' },
+  { module: 'koffi', rooms: ['host/platform'], why: 'foreign functions are called in one room, host/platform/linux' },
   { module: 'commander', rooms: ['cli'], why: 'the command line is one tree' },
   { module: 'picocolors*', rooms: ['cli'], why: 'colour belongs to the terminal' },
 ];
