@@ -10,6 +10,7 @@ import {
   expectOneChild,
   expectTrafficBothWays,
   fqdn,
+  lowestIs,
   type Pair,
   type Peer,
   pair,
@@ -38,6 +39,11 @@ const spis = (peer: Peer): string[] => standing(peer).map(({ spiI }) => spiI.joi
 const tellsOfLifetime = (payloads: readonly { kind: string; notify?: number }[]): boolean =>
   payloads.some((p) => p.kind === 'N' && p.notify === NotifyType.AUTH_LIFETIME);
 
+/** Behind the non-ESP marker or not. */
+const headerAt = (data: Uint8Array): number => (data[0] === 0 && data[1] === 0 ? 4 : 0);
+const isAnswerTo = (exchange: number, data: Uint8Array): boolean =>
+  data[headerAt(data) + 18] === exchange && (data[headerAt(data) + 19]! & 0x20) !== 0;
+
 /** One IKE SA and one child are left at each end, and they are not those of before. */
 function expectMovedOver({ net, a, b }: Pair, before: readonly string[]): void {
   expect(spis(a)).toHaveLength(1);
@@ -64,6 +70,8 @@ describe('re-authentication, make before break (RFC 7296 §2.8.3)', () => {
     expect([a, b].map((peer) => peer.plane.children.length)).toEqual([2, 2]);
     expect(a.heard('ike-reauthenticated')).toEqual([expect.objectContaining({ byUs: true })]);
     net.chart(`
+      b → a  INFORMATIONAL request 0  { }
+      a → b  INFORMATIONAL response 0 { }
       a → b  INFORMATIONAL request  { D }
       b → a  INFORMATIONAL response { }
     `);
@@ -82,6 +90,73 @@ describe('re-authentication, make before break (RFC 7296 §2.8.3)', () => {
     }
     expect(made.b.heard('ike-down').map(({ reason }) => reason)).toEqual(Array(4).fill('deleted by the peer'));
   });
+
+  test.each([
+    ['its owner deletes it', {}, 0],
+    ['the authentication before is over by then', every(60, { reauthGrace: 0 }), 35_000],
+  ])('the answer to IKE_AUTH gets lost: the old IKE SA serves until the peer has the new one, and %s', (_, b, age) => {
+    const made = fresh({ link: { delay: 10 }, b });
+    const { net, a } = made;
+    const before = spis(a);
+    net.run(age);
+    const undo = net.internet.core.intercept(({ data }) => (isAnswerTo(ExchangeType.IKE_AUTH, data) ? [] : undefined));
+    a.reauthenticate();
+    for (let i = 0; i < 5; i++) {
+      net.run(5000);
+      expectTrafficBothWays(net, a, made.b, { packets: 1 });
+    }
+    undo();
+    net.run(15_000);
+    expectMovedOver(made, before);
+    expect(a.heard('ike-down').map(({ error }) => error?.code)).not.toContain('CLOSED_BY_PEER');
+  });
+
+  test('with MOBIKE, from elsewhere, and the first child fails: the old IKE SA serves on, and it is tried again', () => {
+    const made = establishedPair({
+      link: { delay: 10 },
+      connection: { mobike: true },
+      a: { connection: { localAddresses: ['192.0.2.1', '%any'] } },
+    });
+    const { net, a, b } = made;
+    const before = spis(a);
+    // what tells of the move is late
+    const undo = net.internet.core.intercept(({ data }) => (data[headerAt(data) + 18] === ExchangeType.INFORMATIONAL ? [] : undefined));
+    a.host.addAddress('192.0.2.77');
+    a.host.removeAddress(a.host.addresses[0]!);
+    b.fault({ ask: 'install', outcome: 'fail' });
+    a.reauthenticate();
+    net.run(2000);
+    undo();
+    net.run(20_000);
+    expect(a.heard('ike-down').map(({ error }) => error?.code)).toEqual(['PEER_TEMPORARY_FAILURE']);
+    expect(spis(a)).toEqual(before);
+    expectTrafficBothWays(net, a, b, { packets: 1 });
+    net.run(60_000);
+    expectMovedOver(made, before);
+  });
+
+  test.each(['ours', 'theirs'] as const)(
+    'while a crossing rekeying waits for its decision, which is for %s: nothing ends both',
+    (winner) => {
+      const made = establishedPair({ link: { delay: 10 }, nonces: lowestIs(winner === 'ours' ? 'b.Ni' : 'a.Ni') });
+      const { net, a, b } = made;
+      const before = spis(a);
+      // ours is answered late
+      const undo = net.internet.core.intercept(({ data }) => (isAnswerTo(ExchangeType.CREATE_CHILD_SA, data) ? [] : undefined));
+      a.rekeyIke();
+      b.rekeyIke();
+      net.until('a has made the successor of b', () => standing(a).length === 2);
+      const undecided = standing(a).find(({ state }) => state === 'established')!;
+      a.reauthenticate(undecided.id);
+      net.run(2000);
+      undo();
+      net.run(60_000);
+      expectTrafficBothWays(net, a, b, { packets: 1 });
+      net.settle({ quiet: 120_000 });
+      expectMovedOver(made, before);
+      expect(b.heard('ike-down').filter(({ error }) => error?.code === 'CLOSED_BY_PEER').length).toBeLessThan(2);
+    },
+  );
 
   test.each([1, 2, 3, 4, 5, 6])('not one packet is lost, seed %i', (seed) => {
     const made = establishedPair({ seed, link: { delay: 20, jitter: 15 } });

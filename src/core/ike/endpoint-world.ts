@@ -298,7 +298,7 @@ export class EndpointWorld implements World {
   #end(sa: IkeSa, to: 'dead' | 'lingering', reason: string): void {
     this.transition(sa, to);
     // the peer decided against its own
-    if (sa.predecessor?.peerSuccessor === sa) sa.predecessor.peerSuccessor = undefined;
+    if (sa.predecessor && sa.isUndecided) sa.predecessor.peerSuccessor = undefined;
     sa.window.drop('cancelled');
     for (const cancel of [...sa.cancels]) cancel();
     sa.jobs.length = 0;

@@ -218,6 +218,11 @@ export class IkeSa {
     return this.successor?.heir ?? this;
   }
 
+  /** The peer made it while a rekeying of ours was under way, and which of the two successors stays is not decided yet (RFC 7296 §2.8.2). */
+  get isUndecided(): boolean {
+    return this.predecessor?.peerSuccessor === this;
+  }
+
   get ownSpi(): Uint8Array {
     return this.originalRole === 'initiator' ? this.spiI : this.spiR;
   }

@@ -1,4 +1,5 @@
 import { TimedOut, TunnelwrightError } from '../bytes/errors.ts';
+import type { ChildSa } from './child-sa.ts';
 import { execute } from './commands.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { expireHalfMade } from './exchanges/followup-ke.ts';
@@ -11,9 +12,9 @@ import { activateSuccessors } from './tasks/child-delete.ts';
 import { idleDue } from './tasks/inactivity.ts';
 import { isMappingDue, pathsDue } from './tasks/mobike-update.ts';
 import { echo } from './tasks/nat-echo.ts';
-import { overdue, takeOver } from './tasks/reauthentication.ts';
+import { overdue, PEER_INSTALLS, takeOver } from './tasks/reauthentication.ts';
 import { transportDue } from './tasks/tcp-fallback.ts';
-import { hasNewer, stillCarrying, stillSuperseded } from './tasks/uniqueness.ts';
+import { hasNewer, isKnownToPeer, stillCarrying, stillSuperseded } from './tasks/uniqueness.ts';
 import type { Timer } from './timers.ts';
 
 /** A timer is due: what it was armed for happens, if its owner still lives. */
@@ -34,7 +35,7 @@ export function fire(world: EndpointWorld, timer: Timer): void {
       if (child) endOfLife(world, child);
       return;
     case 'take-over':
-      if (child) takeOver(world, child);
+      if (child) takeOverDue(world, child, timer);
       return;
     case 'idle-child':
       if (child) idleDue(world, child, (reason) => requestChildDelete(world, child, reason));
@@ -88,9 +89,7 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
     case 'reauthenticate':
       if (!sa.isEstablished) return;
       if (sa.reauth.byUs) return reauthenticate(world, sa);
-      // where the peer did authenticate anew, its other IKE SA stands, and the end of this one is none
-      if (!hasNewer(world, sa)) sa.failure ??= overdue();
-      return requestIkeDelete(world, sa, sa.failure?.message ?? 'authenticated anew');
+      return endAuthentication(world, sa, timer);
     case 'superseded': {
       const reason = stillSuperseded(world, sa);
       const later = reason === undefined || sa.is('replaced') ? undefined : stillCarrying(world, sa);
@@ -116,6 +115,21 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
     default:
       return;
   }
+}
+
+/** Its peer has had the time to install it; unless it waits for our answer still, which is to tell of it (RFC 7296 §2.8). */
+function takeOverDue(world: EndpointWorld, child: ChildSa, timer: Timer): void {
+  const sa = world.ikeSas.get(child.ikeSa);
+  if (sa && !isKnownToPeer(world, sa)) world.arm(timer, world.now + PEER_INSTALLS);
+  else takeOver(world, child);
+}
+
+/** RFC 4478 §2: its time is over. Where the peer did authenticate anew, its other IKE SA stands, and the end of this one is none. */
+function endAuthentication(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
+  const later = stillCarrying(world, sa);
+  if (later !== undefined) return world.arm(timer, later);
+  if (!hasNewer(world, sa)) sa.failure ??= overdue();
+  requestIkeDelete(world, sa, sa.failure?.message ?? 'authenticated anew');
 }
 
 /** In an orderly way; a peer that does not answer the request before is not waited for. */

@@ -231,7 +231,10 @@ const OPERATOR: readonly WalkAction[] = [
       const by = random.pick([5_000, 70_000, 3_600_000]);
       world.excuse(world.linesOf(side), `the clock of ${side.name} leapt`);
       // hard lifetimes end at once
-      for (const line of world.linesOf(side)) allowAnew(line);
+      for (const line of world.linesOf(side)) {
+        allowAnew(line);
+        if (side === line.hub) line.leaptAt = world.now;
+      }
       side.peer.leap(by);
       return `${side.name} by ${by / 1000} s`;
     },

@@ -96,7 +96,7 @@ export class RefereedWorld extends EndpointWorld {
     const wish = wishOf(exchange, payloads);
     if (exchange === ExchangeType.INFORMATIONAL && wish.ofIke) book.closing = messageId;
     // what the peer has moved to its own successor is found there from now on
-    if (sa.predecessor?.peerSuccessor === sa) return;
+    if (sa.isUndecided) return;
     const due = dueTo(sa, [...book.wishes.values()], wish);
     if (due !== undefined) book.due.set(messageId, { due, uninstalled: this.#uninstalled });
   }

@@ -1,3 +1,4 @@
+import type { TunnelwrightError } from '../../core/bytes/index.ts';
 import { type Effect, Endpoint, type EndpointOptions, type EndpointSnapshot, type Notice } from '../../core/ike/index.ts';
 import type { SequenceNumbers } from '../../host/dataplane/data-plane.ts';
 import { Internet } from '../internet.ts';
@@ -43,6 +44,8 @@ export interface Line {
   outdated: boolean;
   /** Messages get lost, so a peer may seem silent; else SAs must outlive everything. */
   lossy: boolean;
+  /** When the clock of the hub last leapt: what it gives the client time for is over sooner. */
+  leaptAt: number;
   /** Until then single packets may go astray. */
   leakyUntil: number;
   /** Packets sent before are not asked for. */
@@ -229,6 +232,7 @@ export class WalkWorld {
       excuse: 'it was never up',
       outdated: false,
       lossy: false,
+      leaptAt: Number.NEGATIVE_INFINITY,
       leakyUntil: 0,
       doubtfulUntil: 0,
       trustedFrom: 0,
@@ -298,6 +302,8 @@ export class WalkWorld {
       const lost = line.lossy && error.name === 'TimedOut';
       // RFC 7296 §2.1: with it go its children, also those that a newer IKE SA does not carry yet
       if (lost) return this.excuse([line], `an IKE SA of ${side.name} was given up while packets got lost`);
+      if (this.#cameTooLate(line, error))
+        return this.excuse([line], 'the hub ended an IKE SA that could not be authenticated anew in time');
       // RFC 7296 §2.8.3: of the IKE SA before and the one after a new authentication either may go while the other stands
       const another = line.established[side === this.hub ? 'hub' : 'client'].size > 0;
       if (line.setting.extensions?.has('reauth') && another) return;
@@ -306,6 +312,20 @@ export class WalkWorld {
       const line = this.linesOf(side).find((one) => one.established[side === this.hub ? 'hub' : 'client'].has(notice.from));
       if (line !== undefined) line.established[side === this.hub ? 'hub' : 'client'].add(notice.to);
     }
+  }
+
+  /**
+   * RFC 4478 §2: the responder ends what is not authenticated anew in time. Nobody is to blame where packets get lost meanwhile, or where its
+   * clock has leapt since that authentication.
+   */
+  #cameTooLate({ setting, hub, lossy, leaptAt }: Line, { code }: TunnelwrightError): boolean {
+    const { name, lifetimes } = setting.hubConnection;
+    const overdue = hub.peer.ikeSas.some(
+      ({ connection, state, reauthAt = Number.POSITIVE_INFINITY }) =>
+        connection === name && state === 'deleting' && reauthAt <= hub.peer.now,
+    );
+    if (code !== 'REAUTHENTICATION_OVERDUE' && !(code === 'CLOSED_BY_PEER' && overdue)) return false;
+    return lossy || this.now < leaptAt + lifetimes.reauth + (lifetimes.reauthGrace ?? lifetimes.reauth / 10);
   }
 
   #stands(side: Side, connection: string | undefined, ikeSa: number): void {

@@ -59,7 +59,7 @@ function closeByPeer(world: World, sa: IkeSa): void {
   if (sa.peerSuccessor) handOver(world, sa, sa.peerSuccessor, false);
   if (sa.successor) world.linger(sa, 'rekeyed');
   // §2.8.2: the peer has both answers, and keeps the SA that we asked for
-  else if (sa.predecessor?.peerSuccessor === sa) world.linger(sa, 'made redundant by a crossing rekey');
+  else if (sa.isUndecided) world.linger(sa, 'made redundant by a crossing rekey');
   // a Delete that crosses ours: it ends for our reason, not for the peer's
   else if (sa.is('deleting')) world.linger(sa, sa.failure?.message ?? 'deleted by both ends', sa.failure);
   else world.linger(sa, 'deleted by the peer', sa.failure ?? closedByPeer());

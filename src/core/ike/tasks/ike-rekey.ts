@@ -29,7 +29,7 @@ export function* rekeyIke(world: World, sa: IkeSa): Routine<void> {
   const { connection } = sa;
   if (sa.state !== 'established' || connection === undefined) return;
   // the peer's, beside which ours is not answered yet: whether it stays is decided then, and what it is to carry comes then
-  if (sa.predecessor?.peerSuccessor === sa) return;
+  if (sa.isUndecided) return;
   if (sa.halfMade.rivalOf('ike') || sa.halfMade.anyOfChildren) throw halfMadeByPeer();
   world.transition(sa, 'rekeying');
   let successor: IkeSa;
@@ -247,7 +247,7 @@ export function handOver(world: World, old: IkeSa, successor: IkeSa, byUs: boole
  * children are looked for there.
  */
 export function settleOn(world: World, sa: IkeSa): void {
-  if (sa.predecessor?.peerSuccessor === sa) handOver(world, sa.predecessor, sa, false);
+  if (sa.predecessor && sa.isUndecided) handOver(world, sa.predecessor, sa, false);
 }
 
 /** From here on an IKE SA only waits for its Delete. */

@@ -192,8 +192,10 @@ export function takeOver(world: World, child: ChildSa): void {
 
 /** A child is gone before it gave or took over: the other one of the two sends. */
 export function settleTakeOver(world: World, gone: ChildSa): void {
-  if (gone.takenOverBy) takeOver(world, gone.takenOverBy);
-  if (gone.takesOverFrom) gone.takesOverFrom.takenOverBy = undefined;
+  const { takenOverBy: next, takesOverFrom: before } = gone;
+  if (before) before.takenOverBy = next;
+  if (next && before) next.takesOverFrom = before;
+  else if (next) takeOver(world, next);
   gone.takesOverFrom = undefined;
   const old = gone.spec.replaces === undefined ? undefined : world.child(gone.spec.replaces);
   if (old?.usable && old.ikeSa !== gone.ikeSa) activate(world, old);
@@ -225,4 +227,4 @@ const REASONABLE_TIME: Millis = 300_000;
 /** Longer than packets linger in any path that TCP could use. */
 const UNDER_WAY: Millis = 5000;
 /** A round trip, and the time that a peer needs for our certificate. */
-const PEER_INSTALLS: Millis = 2000;
+export const PEER_INSTALLS: Millis = 2000;

@@ -66,7 +66,7 @@ export function enforceUniqueness(world: World, sa: IkeSa): void {
     // both ends see both SAs, in either order: both must find the same one superfluous
     if (crossing(sa, other))
       end(world, compareBytes(sa.spiI, other.spiI) < 0 ? sa : other, 'both ends began at once, and one IKE SA is enough');
-    else if (isRepeated(sa, other)) world.arm(other.timers.superseded, world.now + PEER_DELETES);
+    else if (isRepeated(sa, other) || hasRoamed(sa, other)) world.arm(other.timers.superseded, world.now + PEER_DELETES);
     else end(world, other, REPLACED);
   }
 }
@@ -78,13 +78,26 @@ export function stillSuperseded(world: World, sa: IkeSa): string | undefined {
   return newer(world, sa).length >= (typeof unique === 'number' ? unique : 1) ? REPLACED : undefined;
 }
 
-/** The newer IKE SA still lacks what this one carries, and its peer may be at it: nothing is broken before it is made (RFC 7296 §2.8.3). @returns until when */
+/**
+ * Nothing is broken before something else is made (RFC 7296 §2.8.3): the peer may wait for our answer to IKE_AUTH, and have no newer IKE SA
+ * before it comes, or that one still lacks what this one carries, and the peer may be at it. @returns until when
+ */
 export function stillCarrying(world: World, sa: IkeSa): Millis | undefined {
   const policies = (one: IkeSa) => [...one.children.values()].filter((child) => child.usable).map((child) => child.policy.name);
   const [newest] = newer(world, sa).sort(byAge).reverse();
-  if (newest === undefined || world.now - (newest.reauth.at ?? 0) >= MOST_PATIENCE) return undefined;
+  if (newest === undefined) return undefined;
+  if (!isKnownToPeer(world, newest)) return world.now + PEER_DELETES;
+  if (world.now - (newest.reauth.at ?? 0) >= MOST_PATIENCE) return undefined;
   const made = policies(newest);
   return policies(sa).every((name) => made.includes(name)) ? undefined : world.now + PEER_DELETES;
+}
+
+/** The peer waits for our answer no more: it has sent anything after IKE_AUTH, or rekeyed. Where it has not, it is asked, and answers or is given up. */
+export function isKnownToPeer(world: World, sa: IkeSa): boolean {
+  const { lastInbound = 0, establishedAt = 0, lowestNonce } = sa;
+  if (lastInbound > establishedAt || lowestNonce !== undefined) return true;
+  suspectDead(world, sa);
+  return false;
 }
 
 /** The peer of this IKE SA has authenticated again, and has another one now. */
@@ -119,7 +132,7 @@ const siblings = (world: World, sa: IkeSa): IkeSa[] =>
   twins(world, sa).filter(
     (other) =>
       other.connection?.name === sa.connection?.name &&
-      other.predecessor?.peerSuccessor !== other &&
+      !other.isUndecided &&
       other !== sa.reauth.of?.heir &&
       other.redirect?.follower !== sa.id,
   );
@@ -127,12 +140,16 @@ const siblings = (world: World, sa: IkeSa): IkeSa[] =>
 /** The peer came from the same place and did not say that it lost its memory: most likely it authenticates anew, and deletes the old one itself. */
 const isRepeated = (sa: IkeSa, other: IkeSa): boolean => !sa.reauth.byUs && begunAlike(sa, other) && other.remote.ip === sa.remote.ip;
 
+/** RFC 4555 §3.5: with MOBIKE it may be elsewhere by now, and authenticate anew from there before its update has come. */
+const hasRoamed = (sa: IkeSa, other: IkeSa): boolean => !sa.reauth.byUs && begunAlike(sa, other) && other.mobike !== undefined;
+
 function end(world: World, sa: IkeSa, reason: string): void {
   world.enqueue(sa, { what: reason, key: 'delete-ike', start: (owner) => deleteIkeSa(world, owner, reason) });
 }
 
 function suspectDead(world: World, sa: IkeSa): void {
   if (world.now - (sa.suspectedAt ?? Number.NEGATIVE_INFINITY) < SUSPICION_INTERVAL) return;
+  if (sa.active.some(({ key }) => key === 'liveness')) return;
   sa.suspectedAt = world.now;
   world.enqueue(sa, { what: 'liveness check', key: 'liveness', start: askWhetherAlive });
 }
