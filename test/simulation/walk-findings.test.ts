@@ -179,11 +179,11 @@ describe('rekeyings that cross, with a slow data plane', () => {
   );
 
   test.each([
-    ['has been', 100, 'b.Ni'],
-    ['is being', 840, 'b.Ni'],
-    ['is being', 840, 'a.Ni'],
+    ['long before', 100, 'b.Ni'],
+    ['just before', 840, 'b.Ni'],
+    ['just before', 840, 'a.Ni'],
   ] as const)(
-    'the successor %s rekeyed in its turn when the peer’s is installed: that one has nothing to replace (RFC 7296 §2.25.1)',
+    'the successor is to be rekeyed in its turn %s the peer’s is installed: not before, and the peer’s is answered as usual (RFC 7296 §2.25.1)',
     (_, wait, lowest) => {
       const { net, a, b } = establishedPair({ nonces: lowestIs(lowest), link: { delay: 20 } });
       b.fault({ ask: 'install', outcome: 'late', delay: 900 });
@@ -193,11 +193,35 @@ describe('rekeyings that cross, with a slow data plane', () => {
       net.run(wait);
       b.rekeyChild(b.children.find(({ state }) => state === 'installed')!.id);
       net.settle({ quiet: 120_000 });
+      expect(refusalsOf(b, net)).toEqual([]);
       expectOneChild(a, b);
       expectTrafficBothWays(net, a, b);
       expectAgreement({ net, a, b });
     },
   );
+
+  test('the peer has forgotten that it rekeys, and asks again on the next IKE SA: TEMPORARY_FAILURE; what we want waits as long (RFC 7296 §2.25)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    const old = a.children[0]!.id;
+    a.fault({ ask: 'install', outcome: 'late', delay: 5000 });
+    const before = b.snapshot();
+    b.rekeyChild();
+    net.until('a installs it', () => a.children.some(({ state }) => state === 'installing'));
+    b.restart(before);
+    a.rekeyIke();
+    net.until('the children have moved', () => a.heard('ike-rekeyed').length === 1);
+    b.rekeyChild();
+    a.rekeyChild(old);
+    net.run(30);
+    expect(refusalsOf(a, net)).toEqual(['CREATE_CHILD_SA response 0  { N(TEMPORARY_FAILURE) }']);
+    // with the old IKE SA ends what was made there, and the waiting
+    net.run(200);
+    expect(a.heard('child-rekeyed')).toHaveLength(1);
+    net.settle({ quiet: 120_000 });
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+    expectAgreement({ net, a, b });
+  });
 });
 
 describe('a window of several requests', () => {
@@ -654,6 +678,9 @@ function loseAnswers(net: Pair['net'], from: Peer, milliseconds: number): void {
   net.run(milliseconds);
   undo();
 }
+
+const refusalsOf = ({ name }: Peer, net: Pair['net']): string[] =>
+  net.unread.flatMap(({ from, summary }) => (from === name && /TEMPORARY_FAILURE|CHILD_SA_NOT_FOUND/.test(summary) ? [summary] : []));
 
 /** Flag R of the IKE header, behind the non-ESP marker or not. */
 const isAnswer = (data: Uint8Array): boolean => (data[headerAt(data) + 19]! & 0x20) !== 0;

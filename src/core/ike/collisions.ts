@@ -26,8 +26,8 @@ export interface Collisions {
  * - `installing`, `installed`, `rekeyed`, `deleting` as in its state
  * - `rekeying` we have asked for its successor
  * - `crossed`  so we have, and there is a rival already, or ours is past the exchange in which it could get one
- * - `undecided` requests of a window overtook one another: the peer rekeys it already, it may turn out to be redundant itself, or our
- *   Delete of it waits for room
+ * - `undecided` requests of a window overtook one another: the peer rekeys it already, or what it replaced; it may turn out to be
+ *   redundant itself; or our Delete of it waits for room
  * - `awaited`  we know none, but an answer under way to us may have made it
  * - `unknown`  there is none, or no longer
  */
@@ -125,10 +125,10 @@ export function childMet(sa: IkeSa, child: ChildSa | undefined): ChildMet {
   return (state === 'installed' || state === 'rekeying') && isUndecided(sa, child) ? 'undecided' : state;
 }
 
-/** As long as a rekeying of ours is about the child that the peer replaced by this one, either of the two may go (§2.8.1). */
-function isUndecided(sa: IkeSa, { id, createdByUs, spec: { replaces } }: ChildSa): boolean {
-  const again = [...sa.children.values()].some((c) => c.is('installing') && !c.createdByUs && c.spec.replaces === id);
-  if (again || createdByUs || replaces === undefined) return again;
+/** As long as both ends’ rekeyings of one child are not over, either of the two that replace it may go (§2.8.1). */
+function isUndecided(sa: IkeSa, { id, line, createdByUs, spec: { replaces } }: ChildSa): boolean {
+  const theirs = [...sa.children.values()].some((c) => c.is('installing') && !c.createdByUs && line.includes(c.spec.replaces ?? c.id));
+  if (theirs || createdByUs || replaces === undefined) return theirs;
   return sa.active.some(({ about = [] }) => about.includes(replaces) && !about.includes(id));
 }
 

@@ -307,6 +307,8 @@ export class EndpointWorld implements World {
     for (const child of [...sa.children.values()]) this.removeChild(child, reason);
     if (sa.successor === undefined && sa.leased) this.emit({ kind: 'lease-release', ikeSa: sa.leasedAs });
     sa.leased = false;
+    // a child that was still being made here waited there
+    if (sa.successor) this.pump(sa.heir);
   }
 
   #announceEnd(sa: IkeSa, reason: string, error: unknown): void {

@@ -150,6 +150,8 @@ function answer(world: World, sa: IkeSa, request: Inbound, reply: Reply, request
   });
   reply.afterwards?.();
   world.pump(sa);
+  // a child that was made on this one may hang on the next by now, and what is asked of it waits there
+  if (sa.successor) world.pump(sa.heir);
 }
 
 /** What cannot be sent, say a chain of certificates without fragmentation, ends the IKE SA: the peer cannot go on without the answer. */

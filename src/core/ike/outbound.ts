@@ -255,15 +255,20 @@ function takeNext(sa: IkeSa): Job | undefined {
   for (const [at, job] of jobs.entries()) {
     if (held && job.ofChild === true) continue;
     if (isAlone(job)) return running === 0 ? jobs.splice(at, 1)[0] : undefined;
-    const [child] = job.about ?? [];
-    // what is asked of a child that is still being installed waits for that
-    const early = child !== undefined && sa.children.get(child)?.is('installing');
-    if (!early && !active.some((other) => isAboutTheSame(job, other))) return jobs.splice(at, 1)[0];
+    if (!isEarly(sa, job) && !active.some((other) => isAboutTheSame(job, other))) return jobs.splice(at, 1)[0];
   }
   return undefined;
 }
 
 const isAlone = ({ key }: Job): boolean => ALONE.has(key);
+
+/**
+ * What is asked of a child that is being installed waits for that; so does what is asked of one beside which a successor that the peer made is
+ * being installed, since which of the two stays is decided then (§2.8.1).
+ */
+const isEarly = (sa: IkeSa, { about }: Job): boolean =>
+  about !== undefined &&
+  [...sa.children.values()].some((c) => c.is('installing') && (about.includes(c.id) || about.includes(c.spec.replaces ?? c.id)));
 
 const isAboutTheSame = (a: Job, b: Job): boolean => a.key === b.key || a.about?.some((child) => b.about?.includes(child)) === true;
 

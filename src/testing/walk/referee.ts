@@ -154,8 +154,12 @@ function rekeyDue(sa: IkeSa, ours: readonly Wish[], outboundSpi: number): Due | 
   if (ours.some(({ deletes }) => deletes.includes(child.inboundSpi))) return temporary('it is being deleted');
   if (child.is('installing')) return temporary('it is being installed');
   if (child.is('rekeyed')) return refused(NotifyType.CHILD_SA_NOT_FOUND, 'it has been replaced');
+  // §2.25: a peer that came back with old knowledge has asked already, of this one or of what it replaced, and is not answered yet
+  const asked = [...sa.children.values()].some(
+    (one) => one.is('installing') && !one.createdByUs && child.line.includes(one.spec.replaces ?? one.id),
+  );
   const rival = child.peerSuccessor?.usable === true || sa.halfMade.following === child;
-  if (rival) return temporary('it has a rival already');
+  if (rival || asked) return temporary('it has a rival already');
   if (ours.some(({ rekeys }) => rekeys === child.inboundSpi)) return accepted('it is being rekeyed by both');
   return child.is('installed') && ours.length === 0 && sa.active.length === 0 ? accepted('it stands') : undefined;
 }

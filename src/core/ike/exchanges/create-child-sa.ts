@@ -22,7 +22,7 @@ import {
 } from '../tasks/child-create.ts';
 import { activate, deleteChild, deleteHalf, protocolOf } from '../tasks/child-delete.ts';
 import { installChild } from '../tasks/child-install.ts';
-import { awaitDelete, giveUpRekey, isOvertaken, noteRekeyed, rekeyTarget } from '../tasks/child-rekey.ts';
+import { awaitDelete, giveUpRekey, noteRekeyed, rekeyTarget } from '../tasks/child-rekey.ts';
 import { singlePairOf } from '../tasks/child-selectors.ts';
 import { respondIkeRekey, settleOn } from '../tasks/ike-rekey.ts';
 import { acceptKe, finishKe, InvalidKe, methodWanted, offerKe } from '../tasks/ke.ts';
@@ -157,13 +157,6 @@ const deletedMeanwhile = () =>
     section: 'RFC 7296 §2.25',
   });
 
-const overtaken = () =>
-  new NegotiationFailure('the CHILD_SA that the peer rekeys has been replaced meanwhile', {
-    code: 'CHILD_SA_REPLACED',
-    notify: NotifyType.CHILD_SA_NOT_FOUND,
-    section: 'RFC 7296 §2.25.1',
-  });
-
 function createRequest(offered: readonly Payload[], Ni: Uint8Array, ke: Payload | undefined, rekeys: ChildSa | undefined): Payload[] {
   const selectors = offered.filter((p) => p.kind === 'TSi' || p.kind === 'TSr');
   const others = offered.filter((p) => p.kind !== 'TSi' && p.kind !== 'TSr');
@@ -268,10 +261,6 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
   const complete = function* (secrets: readonly Uint8Array[]): Routine<ChildSa> {
     const place = old ? { replaces: old, outboundActive: false } : inPlaceOf(world, sa, agreement);
     const child = yield* installChild(world, sa, agreement, nonces, secrets, place);
-    if (old && isOvertaken(old)) {
-      world.removeChild(child, 'what it was to replace has gone');
-      throw overtaken();
-    }
     if (old) noteRekeyed(world, old, child);
     return child;
   };

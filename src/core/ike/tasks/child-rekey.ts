@@ -34,15 +34,6 @@ export function noteRekeyed(world: World, old: ChildSa, successor: ChildSa): voi
   else if (!old.is('rekeyed') && old.successor?.usable !== true) activate(world, successor);
 }
 
-/**
- * While the data plane took its time with the peer's successor, what we put there ourselves is rekeyed in its turn: there is nothing left
- * that the peer's could replace, or compete with (§2.25.1).
- */
-export function isOvertaken(old: ChildSa): boolean {
-  const { successor, heir } = old;
-  return successor !== undefined && (heir === successor ? successor.is('rekeying') : heir.usable);
-}
-
 /** The peer has the successor and is to delete this one; should that never come, we do it ourselves. */
 export function awaitDelete(world: World, child: ChildSa): void {
   if (!child.is('rekeyed')) world.childTransition(child, 'rekeyed');
