@@ -192,6 +192,9 @@ describe('rekeyings that cross, with a slow data plane', () => {
       net.until('b has the first of its own', () => b.heard('child-rekeyed').length === 1);
       net.run(wait);
       b.rekeyChild(b.children.find(({ state }) => state === 'installed')!.id);
+      net.run(20);
+      expect(b.children.map(({ state }) => state)).toContain('installing');
+      expect(net.unread.filter(({ from, summary }) => from === 'b' && summary.includes('REKEY_SA'))).toHaveLength(1);
       net.settle({ quiet: 120_000 });
       expect(refusalsOf(b, net)).toEqual([]);
       expectOneChild(a, b);
