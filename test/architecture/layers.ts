@@ -84,6 +84,8 @@ export interface ModuleRule {
   /** A module or package; `*` at the end stands for any rest. */
   readonly module: string;
   readonly rooms: readonly string[];
+  /** Narrower than a room: the folder below which alone it may be imported. */
+  readonly below?: string;
   readonly why: string;
 }
 
@@ -109,7 +111,12 @@ export const PACKAGES: readonly ModuleRule[] = [
   { module: '@noble/post-quantum*', rooms: ['core/crypto'], why: 'every primitive is named once, in core/crypto' },
   { module: 'yaml', rooms: ['product/config'], why: 'configuration is read in one room' },
   { module: 'zod', rooms: ['product/config', 'product/control'], why: 'one schema for the configuration, one for the control API' },
-  { module: 'koffi', rooms: ['host/platform'], why: 'foreign functions are called in one room, host/platform/linux' },
+  {
+    module: 'koffi',
+    rooms: ['host/platform'],
+    below: 'src/host/platform/linux/',
+    why: 'native calls are made in one room, which is loaded when it is first needed',
+  },
   { module: 'commander', rooms: ['cli'], why: 'the command line is one tree' },
   { module: 'picocolors*', rooms: ['cli'], why: 'colour belongs to the terminal' },
 ];

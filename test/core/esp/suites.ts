@@ -1,11 +1,19 @@
 import { concat } from '../../../src/core/bytes/index.ts';
-import { createPacketCipher, encryptionTransforms, integrityTransforms, type PacketCipher } from '../../../src/core/crypto/index.ts';
+import {
+  type CipherKeys,
+  createPacketCipher,
+  encryptionTransforms,
+  integrityTransforms,
+  type PacketCipher,
+} from '../../../src/core/crypto/index.ts';
 
 export interface Suite {
   readonly name: string;
   /** IANA Transform Type 1. */
   readonly encryption: number;
-  /** A fresh cipher under keys that depend on the suite alone. */
+  /** Depend on the suite alone. */
+  readonly keys: CipherKeys;
+  /** A fresh cipher under these keys. */
   create(): PacketCipher;
 }
 
@@ -17,21 +25,24 @@ export function everySuite(): readonly Suite[] {
       const encryptionKey = concat(new Uint8Array(bits / 8).fill(0x6b), new Uint8Array(transform.saltLength).fill(0x73));
       const base = { encryption: transform.id, keyLength: transform.keyLengthAttribute === 'required' ? bits : undefined, encryptionKey };
       const name = `${transform.name}${bits > 0 ? `-${bits}` : ''}`;
-      if (transform.aead) suites.push({ name, encryption: transform.id, create: () => createPacketCipher(base) });
+      if (transform.aead) suites.push(suite(name, base));
       else {
         for (const mac of integrityTransforms().filter(({ forEsp }) => forEsp)) {
           const integrityKey = new Uint8Array(mac.keyLength).fill(0x61);
-          suites.push({
-            name: `${name} ${mac.name}`,
-            encryption: transform.id,
-            create: () => createPacketCipher({ ...base, integrity: mac.id, integrityKey }),
-          });
+          suites.push(suite(`${name} ${mac.name}`, { ...base, integrity: mac.id, integrityKey }));
         }
       }
     }
   }
   return suites;
 }
+
+const suite = (name: string, keys: CipherKeys): Suite => ({
+  name,
+  encryption: keys.encryption,
+  keys,
+  create: () => createPacketCipher(keys),
+});
 
 /** Differs from draw to draw, the same in every run. */
 export function countingRandom(): { cbcIv(length: number): Uint8Array; readonly draws: number } {

@@ -1,0 +1,52 @@
+import {
+  type CipherKeys,
+  effectiveKeyLength,
+  encryption,
+  encryptionKeyOctets,
+  integrity,
+  type PacketCipher,
+} from '../../../core/crypto/index.ts';
+import { EvpAead } from './evp-aead.ts';
+import { createEvpBody, createEvpMac, EvpEncryptThenMac } from './evp-encrypt-then-mac.ts';
+import { EvpGmac } from './evp-gmac.ts';
+import type { Native } from './ffi.ts';
+import { type Evp, openEvp } from './openssl.ts';
+
+/**
+ * The same cipher as `createPacketCipher` makes, to the octet, over OpenSSL contexts that live as long as it does: a packet is worked on
+ * where it stands, nothing is allocated for it. Belongs to the thread that made it.
+ *
+ * Undefined for what is left to `createPacketCipher`: Camellia-CCM and AES-XCBC, of which OpenSSL has none; what this OpenSSL was built or
+ * configured without; and keys that no transform takes, since that says what is wrong with them.
+ *
+ * What its `seal` and `open` are given besides: `seal` throws `ApiMisuse` when the buffer has no room for the ICV or the body is not whole
+ * blocks. A packet that `open` refuses stays as it was, octet for octet.
+ */
+export function createEvpCipher(native: Native, keys: CipherKeys): PacketCipher | undefined {
+  const evp = evpOf(native);
+  const transform = encryption(keys.encryption);
+  const bits = transform && effectiveKeyLength(transform, keys.keyLength);
+  if (evp === undefined || transform === undefined || bits === undefined) return undefined;
+  if (keys.encryptionKey.length !== encryptionKeyOctets(keys.encryption, keys.keyLength)) return undefined;
+  const key = keys.encryptionKey.subarray(0, bits / 8);
+  const salt = keys.encryptionKey.subarray(bits / 8);
+  if (transform.aead) {
+    const cipher = transform.mode === 'block-ccm' || keys.integrity ? undefined : evp.cipher(transform.cipherNames(bits)[0]);
+    if (cipher === undefined) return undefined;
+    return transform.mode === 'gmac' ? new EvpGmac(evp, transform, cipher, key, salt) : new EvpAead(evp, transform, cipher, key, salt);
+  }
+  const mac = keys.integrity ? integrity(keys.integrity) : undefined;
+  if (!mac?.forEsp || keys.integrityKey?.length !== mac.keyLength) return undefined;
+  const body = createEvpBody(evp, transform, transform.cipherNames(bits)[0], key, salt);
+  const tag = body && createEvpMac(evp, mac, keys.integrityKey);
+  if (tag === undefined) body?.destroy();
+  return body && tag && new EvpEncryptThenMac(evp, transform, body, mac.icvLength, tag);
+}
+
+/** Opened once for each thread. */
+function evpOf(native: Native): Evp | undefined {
+  if (!opened.has(native)) opened.set(native, openEvp(native));
+  return opened.get(native);
+}
+
+const opened = new WeakMap<Native, Evp | undefined>();
