@@ -1,4 +1,4 @@
-import { ApiMisuse } from '../../../core/bytes/index.ts';
+import { ApiMisuse, writeU32 } from '../../../core/bytes/index.ts';
 import type { EncryptionTransform, IntegrityTransform, PacketCipher } from '../../../core/crypto/index.ts';
 import { EvpContext, EvpContexts, requireRoom, withKey } from './evp-context.ts';
 import { addressOf } from './ffi.ts';
@@ -227,13 +227,6 @@ const NULL_BODY: EvpBody = {
   decrypt() {},
   destroy() {},
 };
-
-function writeU32(target: Uint8Array, at: number, value: number): void {
-  target[at] = value >>> 24;
-  target[at + 1] = value >>> 16;
-  target[at + 2] = value >>> 8;
-  target[at + 3] = value;
-}
 
 const LARGEST_MAC = 64;
 

@@ -52,6 +52,7 @@ describeWithNative('OpenSSL contexts that are used again', (native) => {
     const slow = suite.create();
     const fast = createEvpCipher(native, suite.keys)!;
     const block = fast.blockLength;
+    const { mode } = encryption(suite.encryption)!;
 
     test('says of itself what its twin says', () => {
       const { ivLength, icvLength, blockLength, ivKind } = slow;
@@ -64,16 +65,19 @@ describeWithNative('OpenSSL contexts that are used again', (native) => {
     });
 
     test('seals to the same octets and opens them, whatever came before', () => {
-      const lengths = Array.from({ length: 201 }, (_, length) => length).filter((length) => length % block === 0);
-      for (const length of [...lengths, 1408, 9008, 65_424]) {
+      // What a MAC does with lengths does not depend on the cipher before it.
+      const step = block > 1 || !suite.keys.integrity || mode === 'null' ? block : 7;
+      const lengths = Array.from({ length: Math.floor(200 / step) + 1 }, (_, i) => i * step);
+      const long = !suite.keys.integrity || suite.keys.integrity === 12 ? [9008, 65_424] : [];
+      for (const length of [...lengths, 1408, ...long]) {
         const { buffer, end } = packet(fast, length, length / block);
         const high = highOf(length / block);
         const expected = new Uint8Array(buffer);
         const actual = new Uint8Array(buffer);
-        expect(fast.seal(actual, BEFORE, HEAD, end, high)).toBe(slow.seal(expected, BEFORE, HEAD, end, high));
+        expectSame(fast.seal(actual, BEFORE, HEAD, end, high), slow.seal(expected, BEFORE, HEAD, end, high), length);
         expectSame(actual, expected, length);
-        expect(fast.open(actual, BEFORE, HEAD, end + fast.icvLength, high)).toBe(end);
-        expect(slow.open(expected, BEFORE, HEAD, end + slow.icvLength, high)).toBe(end);
+        expectSame(fast.open(actual, BEFORE, HEAD, end + fast.icvLength, high), end, length);
+        expectSame(slow.open(expected, BEFORE, HEAD, end + slow.icvLength, high), end, length);
         expectSame(actual, expected, length);
       }
     });
@@ -88,7 +92,7 @@ describeWithNative('OpenSSL contexts that are used again', (native) => {
         const changed = new Uint8Array(buffer);
         changed[at]! ^= 1 << (at % 8);
         const before = new Uint8Array(changed);
-        expect([at, fast.open(changed, BEFORE, HEAD, sealedEnd, high)]).toEqual([at, -1]);
+        expectSame(fast.open(changed, BEFORE, HEAD, sealedEnd, high), -1, at);
         expectSame(changed, before, at);
       }
       expect(fast.open(new Uint8Array(buffer), BEFORE, HEAD, sealedEnd, high + 1)).toBe(-1);
@@ -100,7 +104,7 @@ describeWithNative('OpenSSL contexts that are used again', (native) => {
       const { buffer, end } = packet(fast, 4 * block, 9);
       for (let sealedEnd = 0; sealedEnd <= buffer.length + 3; sealedEnd++) {
         const before = new Uint8Array(buffer);
-        expect([sealedEnd, fast.open(buffer, BEFORE, HEAD, sealedEnd)]).toEqual([sealedEnd, -1]);
+        expectSame(fast.open(buffer, BEFORE, HEAD, sealedEnd), -1, sealedEnd);
         expectSame(buffer, before, sealedEnd);
       }
       expect(fast.open(buffer, -1, HEAD, end)).toBe(-1);
@@ -156,7 +160,8 @@ describeWithNative('OpenSSL contexts that are used again', (native) => {
   });
 });
 
-/** `toEqual` of long arrays takes its time. */
-function expectSame(actual: Uint8Array, expected: Uint8Array, what: number): void {
-  if (Buffer.compare(actual, expected) !== 0) expect([what, actual]).toEqual([what, expected]);
+/** As `toEqual`, for thousands of them: it takes its time. @param what is told beside the difference */
+function expectSame<T extends Uint8Array | number>(actual: T, expected: T, what: number): void {
+  const same = typeof actual === 'number' ? actual === expected : Buffer.compare(actual, expected as Uint8Array) === 0;
+  if (!same) expect([what, actual]).toEqual([what, expected]);
 }
