@@ -1,14 +1,16 @@
 // npm run bench [-- --only TEXT] [--rounds N] [--quick] [--json]
+// npm run bench -- --only planes [--vs strongswan,wireguard-go,plain] [--rounds N] [--quick] [--json FILE] [--svg FILE]
 import { execFileSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import process from 'node:process';
-import { STRONGSWAN as PEER, STRONGSWAN_6, STRONGSWAN_6_ROOT } from '../interop/support/requirements.ts';
+import { NAMESPACES, STRONGSWAN as PEER, STRONGSWAN_6, STRONGSWAN_6_ROOT } from '../interop/support/requirements.ts';
 import { measureEsp, SUITES } from './esp.ts';
 import { measureCookies, measureRekeyings } from './exchange-rate.ts';
 import { measureIkeRate } from './ike-rate.ts';
 import { type Row, row } from './measure.ts';
 import { measureMemory } from './memory.ts';
 import { benchNetstack } from './netstack.ts';
+import { benchPlanes } from './planes/index.ts';
 import { STRONGSWAN, SUITE, strongswan, TUNNELWRIGHT, tunnelwright } from './subjects.ts';
 import { printTable } from './table.ts';
 
@@ -26,6 +28,7 @@ interface Section {
   rows(options: Options): AsyncGenerator<Row>;
 }
 
+const PLANES = 'planes';
 const SECTIONS: readonly Section[] = [
   {
     name: 'ike',
@@ -107,26 +110,44 @@ const SECTIONS: readonly Section[] = [
   },
 ];
 
-const options = readOptions(process.argv.slice(2));
-const rows: Row[] = [];
-const missing = PEER.missing();
-for (const section of SECTIONS.filter(({ name }) => name.includes(options.only))) {
-  if (section.peer && missing !== undefined) {
-    process.stderr.write(`${section.name}: skipped, needs ${missing}\n`);
-    continue;
-  }
-  for await (const measured of section.rows(options)) {
-    process.stderr.write(`${measured.what}, ${measured.subject}: ${measured.value.toPrecision(4)} ${measured.unit}\n`);
-    rows.push(measured);
-  }
-}
+const args = process.argv.slice(2);
+const options = readOptions(args);
 const facts = { commit: commit(), node: process.version, openssl: process.versions.openssl, cpu: `${cpus().length} × ${cpus()[0]?.model}` };
-process.stdout.write(options.json ? `${JSON.stringify({ schema: 1, ...facts, rows }, undefined, 2)}\n` : printTable(facts, rows));
+process.stdout.write(options.only === PLANES ? await planes() : await sections());
+
+async function sections(): Promise<string> {
+  const rows: Row[] = [];
+  const missing = PEER.missing();
+  for (const section of SECTIONS.filter(({ name }) => name.includes(options.only))) {
+    if (section.peer && missing !== undefined) {
+      process.stderr.write(`${section.name}: skipped, needs ${missing}\n`);
+      continue;
+    }
+    for await (const measured of section.rows(options)) {
+      process.stderr.write(`${measured.what}, ${measured.subject}: ${measured.value.toPrecision(4)} ${measured.unit}\n`);
+      rows.push(measured);
+    }
+  }
+  return options.json ? `${JSON.stringify({ schema: 1, ...facts, rows }, undefined, 2)}\n` : printTable(facts, rows);
+}
+
+/** By name alone: they take an hour. */
+async function planes(): Promise<string> {
+  const missing = NAMESPACES.missing();
+  if (missing !== undefined) throw new Error(`${PLANES}: needs ${missing}`);
+  const { rounds, quick } = options;
+  const against = value(args, '--vs') ?? 'strongswan,wireguard-go,plain';
+  return benchPlanes({ against, rounds, quick, json: value(args, '--json'), svg: value(args, '--svg') }, facts);
+}
 
 function readOptions(args: readonly string[]): Options {
-  const value = (flag: string): string | undefined => (args.includes(flag) ? args[args.indexOf(flag) + 1] : undefined);
   const quick = args.includes('--quick');
-  return { only: value('--only') ?? '', rounds: Number(value('--rounds') ?? (quick ? 1 : 5)), quick, json: args.includes('--json') };
+  const rounds = Number(value(args, '--rounds') ?? (quick ? 1 : 5));
+  return { only: value(args, '--only') ?? '', rounds, quick, json: args.includes('--json') };
+}
+
+function value(args: readonly string[], flag: string): string | undefined {
+  return args.includes(flag) ? args[args.indexOf(flag) + 1] : undefined;
 }
 
 function commit(): string {

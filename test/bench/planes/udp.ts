@@ -1,0 +1,126 @@
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Host } from '../../interop/support/network.ts';
+import { Daemon } from '../../interop/support/process.ts';
+import type { Scope } from '../../interop/support/scope.ts';
+import { highestRate } from './rate-search.ts';
+import type { Asked, Counted, Sent, Step } from './udp-load.ts';
+
+export interface UdpResult {
+  /** Datagrams that arrived. */
+  readonly packets: number;
+  readonly seconds: number;
+  /** Beyond this rate the sender was busy all the time and sent less than it was asked to: the path may carry more. */
+  readonly senderLimits: boolean;
+}
+
+/**
+ * The throughput of RFC 2544 §26.1, with one datagram in a hundred let off: the highest rate at which the others arrive. It is searched in
+ * short steps, and held for longer at the end.
+ */
+export class UdpFlow {
+  readonly #sender: Process;
+  readonly #receiver: Process;
+  /** The last rate found, where the next search begins. */
+  readonly #found = new Map<number, number>();
+  #step = 0;
+
+  private constructor(sender: Process, receiver: Process) {
+    this.#sender = sender;
+    this.#receiver = receiver;
+  }
+
+  static async start(scope: Scope, from: Host, to: Host): Promise<UdpFlow> {
+    const receiver = await Process.start(scope, to, ['receive', to.inside, PORT]);
+    return new UdpFlow(await Process.start(scope, from, ['send', to.inside, PORT, from.inside]), receiver);
+  }
+
+  /** @param held seconds at the rate found. @param around is called there, and given what came of it */
+  async throughput(octets: number, held: number, around: (run: () => Promise<UdpResult>) => Promise<UdpResult>): Promise<UdpResult> {
+    let senderLimits = false;
+    const passes = async (rate: number): Promise<boolean> => {
+      const { sent, received, keptUp, busy } = await this.#offer({ rate, octets, seconds: held / 5 });
+      // where others kept it from running, the machine is the limit
+      if (!keptUp) senderLimits = busy;
+      return keptUp && received >= sent * ARRIVING;
+    };
+    const found = await highestRate(Math.max(FIRST, (this.#found.get(octets) ?? 0) * 0.7), passes);
+    for (let rate = found; rate > 0; rate *= 0.93) {
+      let passed = false;
+      const result = await around(async () => {
+        const { sent, received, seconds } = await this.#offer({ rate, octets, seconds: held });
+        passed = received >= sent * ARRIVING;
+        return { packets: received, seconds, senderLimits };
+      });
+      if (!passed && rate > found * 0.5) continue;
+      this.#found.set(octets, rate);
+      return result;
+    }
+    return { packets: 0, seconds: held, senderLimits };
+  }
+
+  async #offer(load: Omit<Step, 'step'>): Promise<Offered> {
+    const step = ++this.#step;
+    const { sent, seconds, busy } = await this.#sender.ask<Step, Sent>({ ...load, step });
+    // what is still on its way
+    await sleep(100);
+    const { received } = await this.#receiver.ask<Asked, Counted>({ count: step });
+    return { sent, received, seconds, keptUp: sent >= load.rate * seconds * 0.97, busy: busy >= seconds * 0.9 };
+  }
+}
+
+interface Offered {
+  readonly sent: number;
+  readonly received: number;
+  readonly seconds: number;
+  /** The sender sent what it was asked to. */
+  readonly keptUp: boolean;
+  /** The sender was busy all the time. */
+  readonly busy: boolean;
+}
+
+/** `udp-load.ts` in a namespace. */
+class Process {
+  readonly #daemon: Daemon;
+  #waiting: { readonly resolve: (answer: unknown) => void; readonly reject: (error: Error) => void } | undefined;
+
+  private constructor(daemon: Daemon) {
+    this.#daemon = daemon;
+    createInterface({ input: daemon.child.stdout! }).on('line', (line) => this.#waiting?.resolve(JSON.parse(line)));
+    daemon.child.once('close', () => this.#waiting?.reject(new Error(`the load of datagrams ended\n${daemon.output}`)));
+  }
+
+  static async start(scope: Scope, host: Host, words: readonly string[]): Promise<Process> {
+    const command = ['netns', 'exec', host.namespace, process.execPath, SCRIPT, ...words];
+    const made = new Process(new Daemon(scope, `datagrams: ${words[0]}`, 'ip', command, { stdin: true }));
+    await made.#answer();
+    return made;
+  }
+
+  async ask<Question, Answer>(question: Question): Promise<Answer> {
+    const answer = this.#answer();
+    this.#daemon.child.stdin!.write(`${JSON.stringify(question)}\n`);
+    return (await answer) as Answer;
+  }
+
+  #answer(): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`the load of datagrams does not answer\n${this.#daemon.output}`)), 60_000);
+      const done =
+        <T>(settle: (value: T) => void) =>
+        (value: T): void => {
+          clearTimeout(late);
+          this.#waiting = undefined;
+          settle(value);
+        };
+      this.#waiting = { resolve: done(resolve), reject: done(reject) };
+    });
+  }
+}
+
+const SCRIPT = join('dist', '.tools', 'test', 'bench', 'planes', 'udp-load.js');
+const PORT = '5202';
+/** Datagrams a second at which the first search begins. */
+const FIRST = 20_000;
+const ARRIVING = 0.99;
