@@ -432,6 +432,20 @@ describe('several addresses (§3.6, §3.10)', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test('b loses its only address, and has another one only later: a is told where it is, though there is no list to change', () => {
+    const made = roamers();
+    const { net, a, b } = made;
+    b.host.removeAddress(B1);
+    net.run(3000);
+    b.host.addAddress(B2);
+    net.exchange('b → a  INFORMATIONAL request { N(NO_ADDITIONAL_ADDRESSES) }');
+    net.run(3000);
+    expectPath(made, A1, B2);
+    expectTrafficBothWays(net, a, b);
+    expect(requests(net, 'b', 'NO_ADDITIONAL_ADDRESSES')).toBe(1);
+    expectInvariants(net);
+  });
+
   test('b gets another address: a is told, and stays where it is', () => {
     const made = roamers();
     made.b.host.addAddress(B2);

@@ -85,13 +85,18 @@ function reasonFor(sa: IkeSa, { via }: Outstanding, path: Path): string {
   return via ? 'a better path works' : 'the path was dead';
 }
 
-/** RFC 4555 §3.5, the exception: a responder may leave an address that it has lost; what follows is the initiator's decision. */
+/**
+ * RFC 4555 §3.5, the exception: a responder may leave an address that it has lost; what follows is the initiator's decision. That takes it
+ * to be still at the lost one until it is told (§3.6), also where there never was another.
+ */
 function leaveLostAddress(world: World, sa: IkeSa): void {
   const ip = ownAddresses(world, sa).find((own) => isIpv6(own) === isIpv6(sa.remote.ip));
   if (ip === undefined) return;
   const used = trafficPath(sa);
   const local = { ip, port: world.ownAddresses?.ports?.[ip] ?? sa.local.port };
-  sa.mobike!.generation++;
+  const mobike = sa.mobike!;
+  mobike.generation++;
+  mobike.told = [sa.local.ip, ...mobike.told.filter((known) => known !== sa.local.ip)];
   moveLine(world, sa, { ...pathOf(sa), local });
   divertTraffic(world, sa, { ...used, local });
   announceMove(world, sa, 'our address is gone');
