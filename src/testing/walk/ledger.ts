@@ -27,8 +27,8 @@ export class Ledger extends PacketCapture {
   readonly #chosen = new Map<string, string>();
   /** IVs of IKE messages, by sender and SPIs; what went out under them. */
   readonly #ivs = new Map<string, Map<number, Map<bigint, number>>>();
-  /** Of ESP, by sender and SPI: the newest sequence number, and every IV. */
-  readonly #sealed = new Map<string, { newest: number; readonly ivs: Set<bigint> }>();
+  /** Of ESP, by sender and SPI: the newest sequence number in its halves, and every IV. */
+  readonly #sealed = new Map<string, { high: number; low: number; readonly ivs: Set<bigint> }>();
 
   /** @param keep every packet stays, for the chart */
   constructor(keep: boolean) {
@@ -87,16 +87,21 @@ export class Ledger extends PacketCapture {
     if (!resumed) this.#spi(`${peer} ${inbound.spi}`);
   }
 
-  /** RFC 4303 §3.3.3, RFC 4106 §3.1: neither sequence number nor IV comes twice; across restarts, too. */
-  esp(peer: string, packet: Uint8Array): void {
+  /**
+   * RFC 4303 §3.3.3, RFC 4106 §3.1: neither sequence number nor IV comes twice; across restarts, too.
+   * @param highOf with ESN a packet carries the lower half of its sequence number alone (RFC 4303 §2.2.1): the upper half, by SPI
+   */
+  esp(peer: string, packet: Uint8Array, highOf: (spi: number) => number): void {
     const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
-    const spi = `${peer} ${view.getUint32(0)}`;
-    const [sequence, iv] = [view.getUint32(4), view.getBigUint64(8)];
-    const before = this.#sealed.get(spi) ?? { newest: -1, ivs: new Set<bigint>() };
-    this.#sealed.set(spi, before);
-    if (sequence <= before.newest || before.ivs.has(iv))
-      this.break('fresh', `${peer} sealed ESP ${view.getUint32(0).toString(16)} ${sequence} after ${before.newest}, with IV ${iv}`);
-    before.newest = sequence;
+    const spi = view.getUint32(0);
+    const [low, iv] = [view.getUint32(4), view.getBigUint64(8)];
+    const before = this.#sealed.get(`${peer} ${spi}`) ?? { high: 0, low: -1, ivs: new Set<bigint>() };
+    this.#sealed.set(`${peer} ${spi}`, before);
+    const high = low > before.low ? before.high : highOf(spi);
+    if ((low <= before.low && high <= before.high) || before.ivs.has(iv))
+      this.break('fresh', `${peer} sealed ESP ${spi.toString(16)} ${high}/${low} after ${before.high}/${before.low}, with IV ${iv}`);
+    before.high = high;
+    before.low = low;
     before.ivs.add(iv);
   }
 

@@ -102,6 +102,12 @@ export class WalkPlane implements PeerPlane {
     return new Map([...this.#children.values()].map(({ id, inbound }) => [inbound.spi, this.#esp.sequenceNumbers(id)!]));
   }
 
+  /** Upper half of the newest sequence number that was sent under this SPI; 0 without ESN. */
+  sequenceHigh(outboundSpi: number): number {
+    const spec = [...this.#children.values()].find(({ outbound }) => outbound.spi === outboundSpi);
+    return (spec && this.#esp.sequenceNumbers(spec.id)?.outbound.sequenceHigh) ?? 0;
+  }
+
   /** An SA without ESN that was restored so often that one more time takes its last sequence numbers. */
   get wornOut(): boolean {
     return [...this.#children.values()].some(({ id, esn }) => {

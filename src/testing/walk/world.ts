@@ -277,7 +277,7 @@ export class WalkWorld {
       installing: (spec) => this.ledger.installing(name, spec),
       delivered: (packet) => this.#delivered(side, packet),
       send: (local, remote, packet) => {
-        this.ledger.esp(name, packet);
+        this.ledger.esp(name, packet, (spi) => peer.plane.sequenceHigh(spi));
         const sent = host.send({ protocol: 'udp', source: { ip: local.ip, port: 4500 }, destination: remote, data: packet.slice() });
         this.handed[sent ? 'taken' : 'refused']++;
         return sent;
