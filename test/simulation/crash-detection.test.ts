@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { equalBytes } from '../../src/core/bytes/index.ts';
 import { ExchangeType, type NotifyPayload, NotifyType, type Payload, parseMessage, writeMessage } from '../../src/core/wire/index.ts';
 import {
   establishedPair,
@@ -128,6 +129,24 @@ describe('quick crash detection (RFC 6290)', () => {
     net.run(1000);
     expect(b.ikeSas).toEqual([]);
     expect(b.heard('ike-down').map(({ error }) => error?.code)).toEqual(['PEER_CRASHED']);
+  });
+
+  test('the Delete of a rekeyed IKE SA finds that the peer has forgotten it by then: that is its end, and no crash', () => {
+    const { net, a, b } = tokens({ connection: { retransmission: { initial: 1000, base: 1.8, giveUp: 165_000 } } });
+    let lost = true;
+    const { spiI } = a.ikeSas[0]!;
+    const isDelete = (data: Uint8Array): boolean => a.heard('ike-rekeyed').length > 0 && equalBytes(data.subarray(0, 8), spiI);
+    net.internet.core.intercept(({ source, data }) => (lost && source.ip === A.ip && isDelete(data) ? [] : undefined));
+    a.rekeyIke();
+    net.run(61_000);
+    expect([a.ikeSas.length, b.ikeSas.length], net.describe()).toEqual([2, 1]);
+    lost = false;
+    net.run(60_000);
+    expect(a.heard('ike-down')).toMatchObject([{ reason: 'rekeyed', error: undefined }]);
+    expect([a.ikeSas.length, b.ikeSas.length], net.describe()).toEqual([1, 1]);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
   });
 
   test('with a request long enough INVALID_IKE_SPI goes along; no answer is longer than its question', () => {

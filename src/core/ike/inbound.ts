@@ -6,7 +6,7 @@ import { respondCreateChildSa } from './exchanges/create-child-sa.ts';
 import { respondFollowupKe } from './exchanges/followup-ke.ts';
 import { respondIkeAuth } from './exchanges/ike-auth.ts';
 import { respondIntermediate } from './exchanges/ike-intermediate.ts';
-import { respondInformational } from './exchanges/informational.ts';
+import { endByPeer, respondInformational } from './exchanges/informational.ts';
 import { learnDatagramSize } from './fragments.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { isFirst, open, seal, transmit } from './messenger.ts';
@@ -289,7 +289,8 @@ function followPeer(world: World, sa: IkeSa, datagram: Datagram, stranger: boole
 export function suspect(world: World, sa: IkeSa, message: Message, datagram: Datagram, gone = false): void {
   if (gone) {
     const error = crashed(sa);
-    return world.kill(sa, error.message, error);
+    // it may as well have outlived our Delete of what was replaced, and that is no crash
+    return endByPeer(world, sa, 'kill', error.message, error);
   }
   drop(world, datagram, 'unprotected', summarise(message.header, message.payloads));
   if (!sa.isEstablished || world.now - (sa.suspectedAt ?? Number.NEGATIVE_INFINITY) < SUSPICION_INTERVAL) return;

@@ -1,4 +1,4 @@
-import { PeerRefused } from '../../bytes/errors.ts';
+import { PeerRefused, type TunnelwrightError } from '../../bytes/errors.ts';
 import { NotifyType } from '../../wire/index.ts';
 import type { ChildSa } from '../child-sa.ts';
 import type { IkeSa } from '../ike-sa.ts';
@@ -54,15 +54,21 @@ function reopen(world: World, sa: IkeSa, closed: readonly ChildSa[]): void {
   }
 }
 
-/** §2.25.2: a Delete wins over a rekeying of ours, unless the peer has made a successor that we keep. */
-function closeByPeer(world: World, sa: IkeSa): void {
+const closeByPeer = (world: World, sa: IkeSa): void => endByPeer(world, sa, 'linger', 'deleted by the peer', closedByPeer());
+
+/**
+ * The peer has it no longer. §2.25.2: that wins over a rekeying of ours, unless the peer has made a successor that we keep.
+ * @param how an IKE SA that lingers repeats its last answer, for a peer that still asks
+ * @param error why it ends, where nothing else takes its place and it was to stay
+ */
+export function endByPeer(world: World, sa: IkeSa, how: 'linger' | 'kill', reason: string, error: TunnelwrightError): void {
   if (sa.peerSuccessor) handOver(world, sa, sa.peerSuccessor, false);
-  if (sa.successor) world.linger(sa, 'rekeyed');
+  if (sa.successor) world[how](sa, 'rekeyed');
   // §2.8.2: the peer has both answers, and keeps the SA that we asked for
-  else if (sa.isUndecided) world.linger(sa, 'made redundant by a crossing rekey');
+  else if (sa.isUndecided) world[how](sa, 'made redundant by a crossing rekey');
   // a Delete that crosses ours: it ends for our reason, not for the peer's
-  else if (sa.is('deleting')) world.linger(sa, sa.failure?.message ?? 'deleted by both ends', sa.failure);
-  else world.linger(sa, 'deleted by the peer', sa.failure ?? closedByPeer());
+  else if (sa.is('deleting')) world[how](sa, sa.failure?.message ?? 'deleted by both ends', sa.failure);
+  else world[how](sa, reason, sa.failure ?? error);
 }
 
 const closedByPeer = () =>
