@@ -274,7 +274,7 @@ describeWith(NAMESPACES, 'rtnetlink', () => {
       script,
     ]);
     expect(stdout).toBe(
-      'NETWORK_ADMIN_NEEDED CAP_NET_ADMIN cannot add the blackhole route to 10.99.0.0/16: this process may not change the network of this machine (it lacks CAP_NET_ADMIN) (EPERM)\n',
+      'NOT_PERMITTED CAP_NET_ADMIN cannot add the blackhole route to 10.99.0.0/16: this process may not change the network of this machine (it lacks CAP_NET_ADMIN) (EPERM)\n',
     );
   });
 });

@@ -188,8 +188,9 @@ export const errnoName = (errno: number): string => ERRNO_NAMES.get(errno) ?? `e
 export const ERRNO = constants.errno;
 
 const ERRNO_NAMES = new Map(
-  // Where two names share a number, EAGAIN and EWOULDBLOCK, the first is meant.
+  // Where two names share a number, EAGAIN and EWOULDBLOCK, the first is meant; of EOPNOTSUPP the one that the kernel has.
   Object.entries(constants.errno)
+    .filter(([name]) => name !== 'ENOTSUP')
     .reverse()
     .map(([name, value]) => [value, name]),
 );

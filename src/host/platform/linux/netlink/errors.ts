@@ -1,5 +1,5 @@
-import { constants } from 'node:os';
 import { DataPlaneError } from '../../../../core/bytes/index.ts';
+import { errnoName } from '../ffi.ts';
 import type { Outcome } from './codec.ts';
 
 /** What an errno means to whoever has to act. */
@@ -27,22 +27,12 @@ export function kernelRefused(attempt: string, outcome: Pick<Outcome, 'errno' | 
   });
 }
 
-/** `EEXIST` for 17. Numbers differ between architectures; Node knows those of this one. */
-export const errnoName = (errno: number): string => NAMES.get(errno) ?? `errno ${errno}`;
-
 /** Is this the error of a thing that is not there (any more)? Who removes is content with that. */
 export const isMissing = (error: unknown): boolean => error instanceof DataPlaneError && error.code === 'KERNEL_ENTRY_MISSING';
 export const isThere = (error: unknown): boolean => error instanceof DataPlaneError && error.code === 'KERNEL_ENTRY_EXISTS';
 
-const NAMES: ReadonlyMap<number, string> = new Map(
-  Object.entries(constants.errno)
-    // these share a number with the name that everybody knows
-    .filter(([name]) => name !== 'EWOULDBLOCK' && name !== 'ENOTSUP')
-    .map(([name, number]) => [number, name]),
-);
-
 const NEEDS_NET_ADMIN: Refusal = {
-  code: 'NETWORK_ADMIN_NEEDED',
+  code: 'NOT_PERMITTED',
   why: 'this process may not change the network of this machine (it lacks CAP_NET_ADMIN)',
   hint: 'Run as root, or grant the capability (systemd: AmbientCapabilities=CAP_NET_ADMIN).',
   privilege: 'CAP_NET_ADMIN',

@@ -1,5 +1,5 @@
-import { constants } from 'node:os';
 import { TunnelwrightError } from '../../../../core/bytes/index.ts';
+import { ERRNO } from '../ffi.ts';
 import { type NetlinkMessage, parseMessages } from './codec.ts';
 import { kernelRefused } from './errors.ts';
 import { HostWriter } from './host-order.ts';
@@ -66,7 +66,7 @@ export class NetlinkMonitor {
     for (let i = 0; i < DATAGRAMS_PER_TURN && this.#open; i++) {
       const datagram = receiveFromKernel(this.#libc, this.#fd, this.#buffer);
       if (datagram instanceof Uint8Array) this.#deliver(datagram);
-      else if (datagram === constants.errno.EAGAIN || datagram === constants.errno.EINTR) return;
+      else if (datagram === ERRNO.EAGAIN || datagram === ERRNO.EINTR) return;
       else this.#handlers.onLost();
     }
   }

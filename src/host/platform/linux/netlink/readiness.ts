@@ -49,7 +49,7 @@ export class Readiness {
       while (this.#readers.size > 0) {
         const readers = [...this.#readers];
         const fds = pollFd(this.#wake, ...readers.map(([fd]) => fd));
-        const turn = this.#libc.pollAsync(fds, readers.length + 1, LONGEST_WAIT);
+        const turn = this.#libc.pollAside(fds, readers.length + 1, LONGEST_WAIT);
         this.#turn = turn;
         await turn;
         const [woken, ...ready] = pollReady(fds);

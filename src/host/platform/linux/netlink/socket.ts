@@ -1,5 +1,5 @@
-import { constants } from 'node:os';
 import { DataPlaneError } from '../../../../core/bytes/index.ts';
+import { ERRNO } from '../ffi.ts';
 import { type MessageWriter, type NetlinkMessage, NLM_F, NLMSG, parseMessages, parseOutcome } from './codec.ts';
 import { kernelRefused, type Refusals } from './errors.ts';
 import { HostReader, HostWriter } from './host-order.ts';
@@ -38,7 +38,7 @@ export class NetlinkSocket {
     this.#fd = fd;
   }
 
-  /** @throws DataPlaneError `FFI_MISSING`, `KERNEL_LACKS_XFRM`, `NETWORK_ADMIN_NEEDED` or `KERNEL_REFUSED` */
+  /** @throws DataPlaneError `NETLINK_UNAVAILABLE`, `KERNEL_LACKS_XFRM`, `NOT_PERMITTED` or `KERNEL_REFUSED` */
   static async open(protocol: NetlinkProtocol, options: NetlinkOptions = {}): Promise<NetlinkSocket> {
     const libc = await loadLibc();
     return new NetlinkSocket(libc, openNetlink(libc, protocol, options));
@@ -119,10 +119,10 @@ export class NetlinkSocket {
     for (let round = 0; round < SIGNALS; round++) {
       const ready = this.#libc.poll(pollFd(this.#fd), 1, PATIENCE);
       if (ready === 0) break;
-      if (ready < 0 && this.#libc.errno() === constants.errno.EINTR) continue;
+      if (ready < 0 && this.#libc.errno() === ERRNO.EINTR) continue;
       const received = receiveFromKernel(this.#libc, this.#fd, this.#buffer);
       if (typeof received !== 'number') return parseMessages(received);
-      if (received !== constants.errno.EAGAIN && received !== constants.errno.EINTR) {
+      if (received !== ERRNO.EAGAIN && received !== ERRNO.EINTR) {
         throw kernelRefused(attempt, { errno: received, text: undefined }, LOST);
       }
     }
@@ -158,8 +158,8 @@ export function receiveFromKernel(libc: Libc, fd: number, buffer: Uint8Array): U
   const length = libc.recvfrom(fd, buffer, buffer.length, MSG_TRUNC | MSG_DONTWAIT, from, fromLength);
   if (length < 0) return libc.errno();
   const sender = new HostReader(from, 'sockaddr_nl').skip(4).u32();
-  if (sender !== 0) return constants.errno.EAGAIN;
-  return length > buffer.length ? constants.errno.EMSGSIZE : buffer.subarray(0, length);
+  if (sender !== 0) return ERRNO.EAGAIN;
+  return length > buffer.length ? ERRNO.EMSGSIZE : buffer.subarray(0, length);
 }
 
 /** `struct pollfd`s that wait for something to read. */

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { fromHex } from '../../../../../src/core/bytes/index.ts';
+import { errnoName } from '../../../../../src/host/platform/linux/ffi.ts';
 import { parseChange } from '../../../../../src/host/platform/linux/netlink/changes.ts';
-import { errnoName, isMissing, isThere, kernelRefused } from '../../../../../src/host/platform/linux/netlink/errors.ts';
+import { isMissing, isThere, kernelRefused } from '../../../../../src/host/platform/linux/netlink/errors.ts';
 import { parsePrefix } from '../../../../../src/host/platform/linux/netlink/ip.ts';
 import { changeLink, createLink } from '../../../../../src/host/platform/linux/netlink/links.ts';
 import { addRoute, removeRoute } from '../../../../../src/host/platform/linux/netlink/routes.ts';
@@ -145,7 +146,7 @@ describe('refusals', () => {
 
   test('for want of a privilege name it', () => {
     expect(kernelRefused('add a route', { ...NOTHING, errno: number('EPERM') })).toMatchObject({
-      code: 'NETWORK_ADMIN_NEEDED',
+      code: 'NOT_PERMITTED',
       errno: 'EPERM',
       privilege: 'CAP_NET_ADMIN',
     });

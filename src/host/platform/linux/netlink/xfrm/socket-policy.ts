@@ -8,7 +8,7 @@ import { writePolicy } from './policies.ts';
  * Lets what a socket sends and receives pass in clear, whatever the policies of the machine are: IKE itself must not wait for the SAs that
  * it makes (RFC 7296 §2.23 note on port 4500, RFC 4301 §4.4.1.1 BYPASS).
  * @param fd of a socket of that family; one of IPv6 that also speaks IPv4 needs both
- * @throws DataPlaneError `NETWORK_ADMIN_NEEDED`, `KERNEL_LACKS_XFRM`
+ * @throws DataPlaneError `NOT_PERMITTED`, `KERNEL_LACKS_XFRM`
  */
 export async function bypassPolicies(fd: number, family: IpFamily): Promise<void> {
   const libc = await loadLibc();
