@@ -1,8 +1,8 @@
 // node udp-load.js receive ADDRESS PORT | send ADDRESS PORT FROM
 // Datagrams in batches of sendmmsg(2) and recvmmsg(2), each datagram an ordinary one, as by an application that knows of no segmentation
-// offload. Commands and answers are lines of JSON on stdin and stdout.
-import { createInterface } from 'node:readline';
+// offload.
 import koffi from 'koffi';
+import { answering } from '../../interop/support/dialogue.ts';
 
 /** To the sender: so many datagrams a second for so long, each carrying the number of the step. */
 export interface Step {
@@ -55,7 +55,7 @@ function send(): void {
   const fd = opened();
   check(bind(fd, inet(from!, 0), 16), 'bind');
   check(connect(fd, inet(address, Number(port)), 16), 'connect');
-  onCommands((command: Step): Sent => {
+  answering((command: Step): Sent => {
     batch.fill(command.step, command.octets);
     const [start, length, before] = [performance.now(), command.seconds * 1000, process.cpuUsage()];
     // small enough to be even, large enough to be cheap
@@ -95,15 +95,8 @@ function receive(): void {
     }
     setImmediate(turn);
   };
-  onCommands((command: Asked): Counted => ({ received: counts.get(command.count) ?? 0 }));
+  answering((command: Asked): Counted => ({ received: counts.get(command.count) ?? 0 }));
   turn();
-}
-
-function onCommands<Command, Answer>(answer: (command: Command) => Answer): void {
-  const lines = createInterface({ input: process.stdin });
-  lines.on('line', (line) => process.stdout.write(`${JSON.stringify(answer(JSON.parse(line) as Command))}\n`));
-  lines.on('close', () => process.exit(0));
-  process.stdout.write('{"ready":true}\n');
 }
 
 function opened(): number {

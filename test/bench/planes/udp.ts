@@ -1,8 +1,7 @@
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Dialogue } from '../../interop/support/dialogue.ts';
 import type { Host } from '../../interop/support/network.ts';
-import { Daemon } from '../../interop/support/process.ts';
 import type { Scope } from '../../interop/support/scope.ts';
 import { highestRate } from './rate-search.ts';
 import type { Asked, Counted, Sent, Step } from './udp-load.ts';
@@ -20,20 +19,22 @@ export interface UdpResult {
  * short steps, and held for longer at the end.
  */
 export class UdpFlow {
-  readonly #sender: Process;
-  readonly #receiver: Process;
+  readonly #sender: Dialogue;
+  readonly #receiver: Dialogue;
   /** The last rate found, where the next search begins. */
   readonly #found = new Map<number, number>();
   #step = 0;
 
-  private constructor(sender: Process, receiver: Process) {
+  private constructor(sender: Dialogue, receiver: Dialogue) {
     this.#sender = sender;
     this.#receiver = receiver;
   }
 
   static async start(scope: Scope, from: Host, to: Host): Promise<UdpFlow> {
-    const receiver = await Process.start(scope, to, ['receive', to.inside, PORT]);
-    return new UdpFlow(await Process.start(scope, from, ['send', to.inside, PORT, from.inside]), receiver);
+    const start = (host: Host, ...words: string[]): Promise<Dialogue> =>
+      Dialogue.start(scope, `datagrams: ${words[0]}`, 'ip', ['netns', 'exec', host.namespace, process.execPath, SCRIPT, ...words]);
+    const receiver = await start(to, 'receive', to.inside, PORT);
+    return new UdpFlow(await start(from, 'send', to.inside, PORT, from.inside), receiver);
   }
 
   /** @param held seconds at the rate found. @param around is called there, and given what came of it */
@@ -80,45 +81,7 @@ interface Offered {
   readonly busy: boolean;
 }
 
-/** `udp-load.ts` in a namespace. */
-class Process {
-  readonly #daemon: Daemon;
-  #waiting: { readonly resolve: (answer: unknown) => void; readonly reject: (error: Error) => void } | undefined;
-
-  private constructor(daemon: Daemon) {
-    this.#daemon = daemon;
-    createInterface({ input: daemon.child.stdout! }).on('line', (line) => this.#waiting?.resolve(JSON.parse(line)));
-    daemon.child.once('close', () => this.#waiting?.reject(new Error(`the load of datagrams ended\n${daemon.output}`)));
-  }
-
-  static async start(scope: Scope, host: Host, words: readonly string[]): Promise<Process> {
-    const command = ['netns', 'exec', host.namespace, process.execPath, SCRIPT, ...words];
-    const made = new Process(new Daemon(scope, `datagrams: ${words[0]}`, 'ip', command, { stdin: true }));
-    await made.#answer();
-    return made;
-  }
-
-  async ask<Question, Answer>(question: Question): Promise<Answer> {
-    const answer = this.#answer();
-    this.#daemon.child.stdin!.write(`${JSON.stringify(question)}\n`);
-    return (await answer) as Answer;
-  }
-
-  #answer(): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`the load of datagrams does not answer\n${this.#daemon.output}`)), 60_000);
-      const done =
-        <T>(settle: (value: T) => void) =>
-        (value: T): void => {
-          clearTimeout(late);
-          this.#waiting = undefined;
-          settle(value);
-        };
-      this.#waiting = { resolve: done(resolve), reject: done(reject) };
-    });
-  }
-}
-
+/** `udp-load.ts`, compiled. */
 const SCRIPT = join('dist', '.tools', 'test', 'bench', 'planes', 'udp-load.js');
 const PORT = '5202';
 /** Datagrams a second at which the first search begins. */
