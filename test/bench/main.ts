@@ -10,6 +10,7 @@ import { measureIkeRate } from './ike-rate.ts';
 import { type Row, row } from './measure.ts';
 import { measureMemory } from './memory.ts';
 import { benchNetstack } from './netstack.ts';
+import { measureOffload } from './offload.ts';
 import { benchPlanes } from './planes/index.ts';
 import { STRONGSWAN, SUITE, strongswan, TUNNELWRIGHT, tunnelwright } from './subjects.ts';
 import { printTable } from './table.ts';
@@ -76,6 +77,12 @@ const SECTIONS: readonly Section[] = [
     name: 'esp',
     async *rows({ rounds }) {
       for (const suite of SUITES) for (const octets of [64, 1400]) yield* measureEsp(suite, octets, rounds);
+    },
+  },
+  {
+    name: 'offload',
+    async *rows({ rounds }) {
+      yield* measureOffload(rounds);
     },
   },
   {

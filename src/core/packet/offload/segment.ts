@@ -2,7 +2,7 @@ import { ApiMisuse } from '../../bytes/errors.ts';
 import { fold, sum16 } from '../checksum.ts';
 import { getI32, getU16, putU16, putU32 } from '../octets.ts';
 import { TcpFlag } from '../tcp.ts';
-import { copyHeader, copySum, type PacketBuffer } from './packet-buffer.ts';
+import { copyHeader, copyOctets, copySum, type PacketBuffer } from './packet-buffer.ts';
 import { CWR, type SegmentVerdict, SuperPacket, TCP_CHECKSUM_AT, UDP_CHECKSUM_AT } from './super-packet.ts';
 import { GsoType, partialSum, type VnetHeader } from './vnet-header.ts';
 
@@ -163,7 +163,7 @@ export class Segmenter {
     const start = this.#start;
     const checksumAt = this.#checksumAt;
     const head = checksumAt < 0 ? this.#length : this.#checksumStart;
-    copySum(source, start, out, to, head);
+    copyOctets(source, start, out, to, head);
     if (checksumAt < 0) return;
     // The field is summed with the rest: it holds the sum of the pseudo header.
     const sum = copySum(source, start + head, out, to + head, this.#length - head);

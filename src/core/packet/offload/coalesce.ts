@@ -1,0 +1,153 @@
+import { ApiMisuse } from '../../bytes/errors.ts';
+import { getI32 } from '../octets.ts';
+import { InnerPacket, Kind } from './inner-packet.ts';
+import type { PacketBuffer } from './packet-buffer.ts';
+import { KEY_WORDS, RUN_BUFFER, RUN_START, Run } from './run.ts';
+import { VNET_HEADER, writeNoOffload } from './vnet-header.ts';
+
+/** Where packets go: the one write to a TUN device with IFF_VNET_HDR. */
+export interface OffloadSink<B extends PacketBuffer> {
+  /** A virtio header and the packet behind it stand in `[start, end)`; they are overwritten once this returns. */
+  deliver(buffer: B, start: number, end: number): void;
+}
+
+export interface CoalescerOptions<B extends PacketBuffer> {
+  readonly sink: OffloadSink<B>;
+  /** One of `RUN_BUFFER` octets for each flow that is held at a time; eight are enough for a batch. */
+  readonly buffers: readonly B[];
+  /** The device takes UDP_L4 (TUN_F_USO4, TUN_F_USO6). */
+  readonly udp: boolean;
+}
+
+/**
+ * Gathers packets that came out of ESP into few large ones for a TUN device: the reverse of `Segmenter`. What a receiver sees is what came,
+ * octet by octet; packets of one flow keep their order, those of different flows may pass each other. A packet whose checksum is wrong goes
+ * by itself and as it came, so that the kernel judges and counts it.
+ *
+ * `push` each packet of a batch, then `flush`. Nothing is allocated on the way. `coalesce-plain.ts` says the same in the plainest form.
+ */
+export class Coalescer<B extends PacketBuffer> {
+  /** Packets that were pushed, and writes that they became. */
+  packets = 0;
+  deliveries = 0;
+  readonly #sink: OffloadSink<B>;
+  readonly #udp: boolean;
+  /** The first `#held` are runs, by age, the oldest first; the others are free. */
+  readonly #runs: Run<B>[];
+  #held = 0;
+  readonly #packet = new InnerPacket();
+  readonly #key = new Int32Array(KEY_WORDS);
+
+  constructor(options: CoalescerOptions<B>) {
+    if (options.buffers.length === 0 || options.buffers.some(({ octets }) => octets.length < RUN_BUFFER))
+      throw new ApiMisuse(`a coalescer needs at least one buffer, each of ${RUN_BUFFER} octets`);
+    this.#sink = options.sink;
+    this.#udp = options.udp;
+    this.#runs = options.buffers.map((buffer) => new Run(buffer));
+  }
+
+  /**
+   * Takes the packet in `[start, end)`. The `VNET_HEADER` octets before it are overwritten; the packet itself is done with once this returns.
+   */
+  push(from: B, start: number, end: number): void {
+    if (start < VNET_HEADER) throw new ApiMisuse(`a packet at ${start} leaves no room for the ${VNET_HEADER} octets before it`);
+    this.packets++;
+    const packet = this.#packet;
+    const kind = packet.read(from.octets, start, end);
+    if (kind === Kind.FLOW && (packet.tcp || this.#udp)) return this.#pushToFlow(from, start, end);
+    if (kind === Kind.ADDRESSED) this.#flushBetween(from.octets);
+    this.#deliverAlone(from, start, end);
+  }
+
+  /** Hands on what is held: a packet never waits for the next batch. */
+  flush(): void {
+    while (this.#held > 0) this.#deliverRun(0);
+  }
+
+  #pushToFlow(from: B, start: number, end: number): void {
+    const packet = this.#packet;
+    const data = from.octets;
+    this.#readKey(data);
+    const index = this.#find();
+    const continues = index >= 0 && packet.mergeable && this.#runs[index]!.isContinuedBy(packet, data, start);
+    // Summed last, and only where something comes of it.
+    const right = packet.mergeable && (continues || this.#mayBegin()) && packet.verify(from, start);
+    if (continues && right) return this.#append(index, from);
+    if (index >= 0) this.#deliverRun(index);
+    if (right) this.#begin(from, start);
+    else this.#deliverAlone(from, start, end);
+  }
+
+  #append(index: number, from: B): void {
+    const run = this.#runs[index]!;
+    run.append(this.#packet, from);
+    if (run.endsWith(this.#packet)) this.#deliverRun(index);
+  }
+
+  /** RFC 9293 §3.9.1: nothing is appended to what is pushed. */
+  #mayBegin(): boolean {
+    const { push, size, tcp } = this.#packet;
+    return !push && (!tcp || size >= TCP_MIN_GSO_SIZE);
+  }
+
+  #begin(from: B, start: number): void {
+    if (this.#held === this.#runs.length) this.#deliverRun(0);
+    const run = this.#runs[this.#held++]!;
+    run.key.set(this.#key);
+    run.begin(this.#packet, from, start);
+  }
+
+  /** Octets of all that tells one flow from another, as words. */
+  #readKey(data: Uint8Array): void {
+    const { version, tcp, transportAt, addressesAt, addressLength } = this.#packet;
+    const key = this.#key;
+    key[0] = version * 2 + (tcp ? 1 : 0);
+    key[1] = getI32(data, transportAt);
+    const words = addressLength / 2;
+    for (let i = 0; i < KEY_WORDS - 2; i++) key[i + 2] = i < words ? getI32(data, addressesAt + 4 * i) : 0;
+  }
+
+  #find(): number {
+    const key = this.#key;
+    for (let i = 0; i < this.#held; i++) {
+      const other = this.#runs[i]!.key;
+      let k = 1;
+      while (k < KEY_WORDS && key[k] === other[k]) k++;
+      if (k === KEY_WORDS && key[0] === other[0]) return i;
+    }
+    return -1;
+  }
+
+  /** A packet that does not say which flow it belongs to may belong to any between its addresses, and must not pass it. */
+  #flushBetween(data: Uint8Array): void {
+    const { version, addressesAt, addressLength } = this.#packet;
+    for (let i = 0; i < this.#held; ) {
+      const { key } = this.#runs[i]!;
+      let same = key[0]! >>> 1 === version;
+      for (let k = 0; same && k < addressLength / 2; k++) same = key[k + 2] === getI32(data, addressesAt + 4 * k);
+      if (same) this.#deliverRun(i);
+      else i++;
+    }
+  }
+
+  #deliverRun(index: number): void {
+    const runs = this.#runs;
+    const run = runs[index]!;
+    const end = run.finish();
+    // Its place goes behind those that are held; the others keep their order.
+    for (let i = index + 1; i < this.#held; i++) runs[i - 1] = runs[i]!;
+    this.#held--;
+    runs[this.#held] = run;
+    this.deliveries++;
+    this.#sink.deliver(run.buffer, RUN_START, end);
+  }
+
+  #deliverAlone(from: B, start: number, end: number): void {
+    writeNoOffload(from.octets, start - VNET_HEADER);
+    this.deliveries++;
+    this.#sink.deliver(from, start - VNET_HEADER, end);
+  }
+}
+
+/** TCP_MIN_GSO_SIZE of Linux: smaller segments are refused, or make it count more of them than it can. */
+const TCP_MIN_GSO_SIZE = 8;
