@@ -519,6 +519,24 @@ describe('extensions', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test('a new authentication does not get its child while the old one is being rekeyed: the rekeying is none of its business', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    a.fault({ ask: 'install', outcome: 'fail' });
+    a.reauthenticate();
+    net.run(50);
+    a.rekeyChild();
+    net.until('both IKE SAs are there', () => b.established.length === 2);
+    net.until('b has the new child and the rekeyed one', () => b.heard('child-up').length === 3);
+    expect(b.children.map(({ state }) => state)).toEqual(['rekeyed', 'installed', 'installed']);
+    net.until('a has deleted what it could not use', () => b.children.length === 2);
+    expect(b.children.map(({ state }) => state)).toEqual(['rekeyed', 'installed']);
+    net.settle({ quiet: 120_000 });
+    expect(b.heard('failed')).toEqual([]);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+    expectAgreement({ net, a, b });
+  });
+
   test('a new authentication takes along what is still being made (RFC 7296 §2.8.3)', () => {
     const children = (local: string, remote: string) =>
       ['net', 'voice'].map((name, i) =>

@@ -1,4 +1,5 @@
-import { type EndpointOptions, EndpointWorld } from '../../core/ike/index.ts';
+import { InternalError } from '../../core/bytes/index.ts';
+import { type EndpointOptions, EndpointWorld, type Notice } from '../../core/ike/index.ts';
 import { ExchangeType, type IkeHeader, NotifyType, type Payload, ProtocolId } from '../../core/wire/index.ts';
 
 /** Told what an endpoint does that it must not. */
@@ -61,6 +62,12 @@ export class RefereedWorld extends EndpointWorld {
     } else if (flags.response) book.wishes.delete(messageId);
     // a copy of a request is told again
     else if (sa.window.judge(messageId) === 'new') this.#heard(sa, book, header, payloads);
+  }
+
+  /** Whatever is answered, a defect of ours is none of the reasons that the standard knows for it. */
+  override notice(notice: Notice): void {
+    super.notice(notice);
+    if ('error' in notice && notice.error instanceof InternalError) this.#judge(notice.error.stack ?? notice.error.message);
   }
 
   override childTransition(...args: Parameters<EndpointWorld['childTransition']>): void {

@@ -77,12 +77,13 @@ export const givingWayTo = (child: ChildSa): ChildSa | undefined => {
   return other?.ikeSa === child.ikeSa && other.is('rekeyed') ? other : undefined;
 };
 
-/** The child that this one was to replace, if that has not gone yet and nothing else replaces it. */
+/** The child that this one was to replace by a rekeying, if that has not gone yet and nothing else replaces it. */
 export function replacedBy(world: World, sa: IkeSa, successor: ChildSa): ChildSa | undefined {
   const rival = givingWayTo(successor);
   if (rival) return rival;
   const old = successor.spec.replaces === undefined ? undefined : world.child(successor.spec.replaces);
-  if (!old?.is('rekeyed')) return undefined;
+  // what a new authentication was to replace hangs on the IKE SA before, and is rekeyed there or not, whatever comes of this one
+  if (!old?.is('rekeyed') || old.ikeSa !== sa.id) return undefined;
   const others = [...sa.children.values()].some((c) => c !== successor && c.spec.replaces === old.id && c.usable);
   return others ? undefined : old;
 }
