@@ -520,10 +520,10 @@ describe('extensions', () => {
   });
 
   test('a new authentication does not get its child while the old one is being rekeyed: the rekeying is none of its business', () => {
-    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { childless: 'prefer' } });
     a.fault({ ask: 'install', outcome: 'fail' });
     a.reauthenticate();
-    net.run(50);
+    net.run(90);
     a.rekeyChild();
     net.until('both IKE SAs are there', () => b.established.length === 2);
     net.until('b has the new child and the rekeyed one', () => b.heard('child-up').length === 3);
