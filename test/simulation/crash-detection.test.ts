@@ -132,7 +132,7 @@ describe('quick crash detection (RFC 6290)', () => {
   });
 
   test('the Delete of a rekeyed IKE SA finds that the peer has forgotten it by then: that is its end, and no crash', () => {
-    const { net, a, b } = tokens({ connection: { retransmission: { initial: 1000, base: 1.8, giveUp: 165_000 } } });
+    const { net, a, b } = tokens({ a: { connection: { retransmission: { initial: 1000, base: 1.8, giveUp: 165_000 } } } });
     let lost = true;
     const { spiI } = a.ikeSas[0]!;
     const isDelete = (data: Uint8Array): boolean => a.heard('ike-rekeyed').length > 0 && equalBytes(data.subarray(0, 8), spiI);

@@ -523,6 +523,40 @@ describe('an update crosses a rekeying', () => {
   });
 
   test.each(WHO.flatMap((by) => DELAYS.map((after) => ({ by, after }))))(
+    'of the IKE SA by $by, $after ms before b moves',
+    ({ by, after }) => {
+      const made = roamers({ link: { delay: 50 } });
+      const { net, a, b } = made;
+      made[by].rekeyIke();
+      net.run(after);
+      b.host.removeAddress(B1);
+      b.host.addAddress(B2);
+      net.run(40_000);
+      expectPath(made, A1, B2);
+      expectOneChild(a, b);
+      expectTrafficBothWays(net, a, b);
+      expectInvariants(net);
+    },
+  );
+
+  test.each(WHO.flatMap((by) => DELAYS.map((after) => ({ by, after }))))(
+    'of the IKE SA by $by, $after ms behind the move of b',
+    ({ by, after }) => {
+      const made = roamers({ link: { delay: 50 } });
+      const { net, a, b } = made;
+      b.host.removeAddress(B1);
+      b.host.addAddress(B2);
+      net.run(after);
+      made[by].rekeyIke();
+      net.run(40_000);
+      expectPath(made, A1, B2);
+      expectOneChild(a, b);
+      expectTrafficBothWays(net, a, b);
+      expectInvariants(net);
+    },
+  );
+
+  test.each(WHO.flatMap((by) => DELAYS.map((after) => ({ by, after }))))(
     'of the child by $by, $after ms before, and behind',
     ({ by, after }) => {
       const made = roamers({ link: { delay: 50 } });

@@ -72,6 +72,24 @@ describe('retransmission (RFC 7296 §2.1)', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test.each([50_000, 100_000])(
+    'the answer to an IKE rekeying is there for as long as it may be asked for: none came through for %d ms',
+    (outage) => {
+      const { net, a, b } = establishedPair({ connection: { retransmission: { initial: 1000, base: 1.8, giveUp: 165_000 } } });
+      let silent = true;
+      net.internet.core.intercept(({ source }) => (silent && source.ip === '198.51.100.2' ? [] : undefined));
+      a.rekeyIke();
+      net.run(outage);
+      silent = false;
+      net.run(165_000);
+      expect(a.heard('ike-down'), net.describe()).toMatchObject([{ reason: 'rekeyed', error: undefined }]);
+      expect([a.ikeSas.length, b.ikeSas.length], net.describe()).toEqual([1, 1]);
+      expectOneChild(a, b);
+      expectTrafficBothWays(net, a, b);
+      expectInvariants(net);
+    },
+  );
+
   test('a request beyond the window is dropped: nothing changes', () => {
     const { net, a, b } = establishedPair();
     const held: Uint8Array[] = [];

@@ -256,5 +256,5 @@ const MOST_CHILDREN = 24;
 const ROUND_TRIP = 700;
 /** Silence is noticed and everything tried again well within. */
 const WITHIN = 900_000;
-/** Longer than the timers of REPLACED_LIFE, PATIENCE and COPIES_WANDER in `core/ike`. */
+/** Longer than the timers of LEAST_REPLACED_LIFE, PATIENCE and COPIES_WANDER in `core/ike`. */
 const STEADY = 130_000;

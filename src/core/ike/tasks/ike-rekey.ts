@@ -58,7 +58,7 @@ export function* rekeyIke(world: World, sa: IkeSa): Routine<void> {
   if (rival !== undefined) {
     // theirs is redundant and theirs to delete; a Delete that never comes must not keep it for ever
     yieldTo(world, rival, successor);
-    world.arm(rival.timers.linger, world.now + REPLACED_LIFE);
+    world.arm(rival.timers.linger, world.now + replacedLife(rival));
   }
   yield* deleteIkeSa(world, sa, 'rekeyed');
 }
@@ -238,7 +238,7 @@ export function handOver(world: World, old: IkeSa, successor: IkeSa, byUs: boole
   renewToken(world, successor, successor.originalRole === 'initiator');
   world.notice({ kind: 'ike-rekeyed', from: old.id, to: successor.id, byUs });
   // a peer that never sends its Delete must not keep the old SA alive for ever
-  if (!byUs) world.arm(old.timers.linger, world.now + REPLACED_LIFE);
+  if (!byUs) world.arm(old.timers.linger, world.now + replacedLife(old));
   world.pump(successor.heir);
 }
 
@@ -249,6 +249,9 @@ export function handOver(world: World, old: IkeSa, successor: IkeSa, byUs: boole
 export function settleOn(world: World, sa: IkeSa): void {
   if (sa.predecessor && sa.isUndecided) handOver(world, sa.predecessor, sa, false);
 }
+
+/** §2.1: the answer stays for as long as the peer may ask for it again; it is likely to be as patient as we are. */
+const replacedLife = ({ connection }: IkeSa): number => Math.max(LEAST_REPLACED_LIFE, connection?.retransmission.giveUp ?? 0);
 
 /** From here on an IKE SA only waits for its Delete. */
 function stepBack(world: World, sa: IkeSa, successor: IkeSa): void {
@@ -284,4 +287,4 @@ const nonceHolder = (sa: IkeSa): { readonly lowestNonce: Uint8Array } => ({ lowe
 const notOffered = () =>
   new PeerViolation('the peer chose an IKE proposal that we did not offer', { code: 'PROPOSAL_NOT_OFFERED', section: 'RFC 7296 §3.3' });
 
-const REPLACED_LIFE = 60_000;
+const LEAST_REPLACED_LIFE = 60_000;
