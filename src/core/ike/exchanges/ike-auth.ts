@@ -1,5 +1,6 @@
 import { NegotiationFailure, PeerRefused, PeerViolation, TunnelwrightError } from '../../bytes/errors.ts';
 import { ExchangeType, type NotifyPayload, NotifyType, type Payload } from '../../wire/index.ts';
+import type { Millis } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { established } from '../lifetimes.ts';
 import { answerTo, errorNotify, find, findNotify, invalidSyntax, notify, refusedBy } from '../notifies.ts';
@@ -18,7 +19,7 @@ import { methodName } from '../tasks/ke.ts';
 import { answerMobikeOffer, offerMobike, takeMobike } from '../tasks/mobike.ts';
 import { isSomebody } from '../tasks/null-authentication.ts';
 import { adoptPpk, blamePpk, judgePpk, type PpkJudgement, type PpkProof, provePpk, settlePpk } from '../tasks/ppk.ts';
-import { authLifetime, heedAuthLifetime, inPlaceOf } from '../tasks/reauthentication.ts';
+import { authLifetime, heedAuthLifetime, inPlaceOf, patienceOf } from '../tasks/reauthentication.ts';
 import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
 import { acceptTicket, grantTicket, settleResumption, ticketRequest } from '../tasks/resumption.ts';
 import { enforceUniqueness, heedInitialContact, initialContact, refuseExcess } from '../tasks/uniqueness.ts';
@@ -47,7 +48,7 @@ export function* initiateIkeAuth(
   const [id, ...proof] = self as [Payload, ...Payload[]];
   const peer = expectedId(connection);
   const child = policy && offerChild(world, sa, policy, false);
-  const payloads = yield* askPeer([
+  const payloads = yield* askPeer(patienceOf(sa), [
     id,
     ...proof.filter((p) => p.kind === 'CERT'),
     ...initialContact(world, sa, connection),
@@ -92,9 +93,9 @@ const mayAskForPair = (sa: IkeSa, offer: ChildOffer, refused: NotifyPayload): bo
   refused.notify === NotifyType.SINGLE_PAIR_REQUIRED && singlePairOf(sa, offeredTraffic(offer)) !== undefined;
 
 /** The responder takes an answer that breaks the grammar for its best: it has an IKE SA, and must hear that we have none. */
-function* askPeer(request: readonly Payload[]): Routine<readonly Payload[]> {
+function* askPeer(patience: Millis | undefined, request: readonly Payload[]): Routine<readonly Payload[]> {
   try {
-    return (yield* exchange(ExchangeType.IKE_AUTH, request)).payloads;
+    return (yield* exchange(ExchangeType.IKE_AUTH, request, { patience })).payloads;
   } catch (error) {
     if (error instanceof PeerViolation) yield* farewell(NotifyType.INVALID_SYNTAX);
     throw error;

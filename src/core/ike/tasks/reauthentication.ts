@@ -106,6 +106,12 @@ export function nextAuthentication(world: World, sa: IkeSa): Millis {
 }
 
 /**
+ * How long such an attempt waits for the answer to IKE_AUTH. A responder forgets what it has half open within seconds: from then on no copy
+ * is answered, and the old IKE SA may have less time than the policy gives a peer.
+ */
+export const patienceOf = ({ reauth }: IkeSa): Millis | undefined => (reauth.of === undefined ? undefined : ATTEMPT);
+
+/**
  * RFC 7296 §4: a peer that makes nothing by CREATE_CHILD_SA rekeys nothing either, so a new IKE SA with new children takes the place of the
  * old one, which is deleted. Whoever began the old one begins it; the other end's lifetimes come to their end.
  */
@@ -220,6 +226,8 @@ function lifetimeNotify(seconds: number): Payload {
 const SHORTEST: Millis = 10_000;
 const LONGEST_MARGIN: Millis = 60_000;
 const RETRY: Millis = 30_000;
+/** Over before the next one is due. */
+const ATTEMPT: Millis = 25_000;
 /** A gateway takes no more than a few attempts at once from one address. */
 const SOONEST_RETRY: Millis = 3000;
 /** RFC 4478 §3: a person may have to type a password. */
