@@ -1,3 +1,4 @@
+import { toHex } from '../../core/bytes/index.ts';
 import type { ChildSaInfo, IkeSaInfo } from '../../core/ike/index.ts';
 import type { SeededRandom } from '../seeded.ts';
 import { ATTACKS } from './attacks.ts';
@@ -76,8 +77,8 @@ const OPERATOR: readonly WalkAction[] = [
       side.peer.rekeyChild(child.id);
       world.run(random.between(0, 200));
       world.excuse(world.linesOf(side), `${side.name} came back with old knowledge`, true);
-      for (const one of world.linesOf(side)) outdate(one);
       world.restart(side, saved);
+      for (const one of world.linesOf(side)) outdate(one, side);
       world.run(random.between(0, 200));
       const [again] = installed(side, line);
       if (again !== undefined) side.peer.rekeyChild(again.id);
@@ -206,8 +207,8 @@ const OPERATOR: readonly WalkAction[] = [
       const side = random.pick(world.sides);
       if (side.saved === undefined) return undefined;
       world.excuse(world.linesOf(side), `${side.name} came back with old knowledge`, true);
-      for (const line of world.linesOf(side)) outdate(line);
       world.restart(side, side.saved);
+      for (const line of world.linesOf(side)) outdate(line, side);
       return side.name;
     },
   },
@@ -465,8 +466,8 @@ function isBusy({ peer }: Side): boolean {
 }
 
 /** It lacks what the other end made since, and the other end lacks what it deleted: each may make anew what the other does not find (RFC 7296 §2.25.1). */
-function outdate(line: Line): void {
-  line.outdated = true;
+function outdate(line: Line, { peer }: Side): void {
+  line.outdated = new Set([...line.outdated, ...peer.ikeSas.map(({ spiI }) => toHex(spiI))]);
   allowAnew(line);
 }
 

@@ -61,12 +61,12 @@ function converges(world: WalkWorld): boolean {
  * lacks (RFC 6311 §3 has one for clusters). Whoever put the old memory there begins anew. @returns whether there was such a line
  */
 function renewOutdated(world: WalkWorld): boolean {
-  const lines = world.lines.filter(({ outdated }) => outdated);
+  const lines = world.lines.filter(({ outdated }) => outdated.size > 0);
   for (const line of lines) {
     const name = line.setting.hubConnection.name;
     for (const sa of line.hub.peer.ikeSas) if (sa.connection === name) line.hub.peer.deleteIke(sa.id);
     for (const sa of line.client.peer.ikeSas) line.client.peer.deleteIke(sa.id);
-    line.outdated = false;
+    line.outdated = new Set();
   }
   return lines.length > 0;
 }
@@ -153,7 +153,8 @@ function takeStock(world: WalkWorld): void {
       line.children.set(policy, { stood: stands, asked: 0 });
     }
     line.excuse = undefined;
-    line.outdated = false;
+    // §2.3: a window that lacks a request stands still some requests later; a rekeying begins with new ones
+    line.outdated = new Set(sas.map(({ spiI }) => toHex(spiI)).filter((spi) => line.outdated.has(spi)));
     line.lossy = false;
     line.leakyUntil = 0;
     line.trustedFrom = world.now;

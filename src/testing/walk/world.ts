@@ -40,10 +40,12 @@ export interface Line {
   wanted: boolean;
   /** Why nothing is expected of it until the next time of quiet. */
   excuse: string | undefined;
-  /** An end came back with a memory that is older than the IKE SA. */
-  outdated: boolean;
+  /** Initiator SPIs of IKE SAs with which an end came back from a memory that is older than they are. */
+  outdated: ReadonlySet<string>;
   /** Messages get lost, so a peer may seem silent; else SAs must outlive everything. */
   lossy: boolean;
+  /** When of the IKE SAs before and after a new authentication one last ended that had not been given up by its owner. */
+  partedAt: number;
   /** When the clock of the hub last leapt: what it gives the client time for is over sooner. */
   leaptAt: number;
   /** Until then single packets may go astray. */
@@ -230,8 +232,9 @@ export class WalkWorld {
       hub: this.hub,
       wanted: false,
       excuse: 'it was never up',
-      outdated: false,
+      outdated: new Set(),
       lossy: false,
+      partedAt: Number.NEGATIVE_INFINITY,
       leaptAt: Number.NEGATIVE_INFINITY,
       leakyUntil: 0,
       doubtfulUntil: 0,
@@ -299,14 +302,20 @@ export class WalkWorld {
       if (line === undefined || !line.established[side === this.hub ? 'hub' : 'client'].delete(notice.ikeSa)) return;
       const { error, reason } = notice;
       if (error === undefined || line.excuse !== undefined || !line.wanted) return;
-      const lost = line.lossy && error.name === 'TimedOut';
+      const lost = (line.lossy || line.outdated.size > 0) && error.name === 'TimedOut';
       // RFC 7296 §2.1: with it go its children, also those that a newer IKE SA does not carry yet
-      if (lost) return this.excuse([line], `an IKE SA of ${side.name} was given up while packets got lost`);
+      if (lost) return this.excuse([line], `an IKE SA of ${side.name} was given up while packets got lost, or fell outside of the window`);
       if (this.#cameTooLate(line, error))
         return this.excuse([line], 'the hub ended an IKE SA that could not be authenticated anew in time');
       // RFC 7296 §2.8.3: of the IKE SA before and the one after a new authentication either may go while the other stands
       const another = line.established[side === this.hub ? 'hub' : 'client'].size > 0;
-      if (line.setting.extensions?.has('reauth') && another) return;
+      if (line.setting.extensions?.has('reauth') && another) {
+        line.partedAt = this.now;
+        return;
+      }
+      // what the client cannot use it closes, and the hub what is superseded: while the one Delete gets lost the other may come
+      if (line.lossy && error.code === 'CLOSED_BY_PEER' && this.now < line.partedAt + DELETE_GETS_LOST)
+        return this.excuse([line], 'each end closed the IKE SA that the other one kept');
       this.ledger.break('proven', `an IKE SA of ${side.name} ended: ${reason} (${error.code})`);
     } else if (notice.kind === 'ike-rekeyed') {
       const line = this.linesOf(side).find((one) => one.established[side === this.hub ? 'hub' : 'client'].has(notice.from));
@@ -352,5 +361,7 @@ export const LIMITS = { halfOpen: 16, halfOpenPerAddress: 4, cookieThreshold: 6,
 const UNDER_WAY = 3000;
 /** A liveness check comes and is given up. */
 const SILENCE_TELLS = 110_000;
+/** A Delete is repeated, and given up. */
+const DELETE_GETS_LOST = 60_000;
 /** Of one step. */
 const MOST_EVENTS = 50_000;
