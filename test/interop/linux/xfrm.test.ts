@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { toHex } from '../../../src/core/bytes/index.ts';
+import { parseIp, toHex } from '../../../src/core/bytes/index.ts';
 import { MessageWriter } from '../../../src/host/platform/linux/netlink/codec.ts';
+import { HostWriter } from '../../../src/host/platform/linux/netlink/host-order.ts';
+import { loadLibc } from '../../../src/host/platform/linux/netlink/libc.ts';
 import { NetlinkSocket } from '../../../src/host/platform/linux/netlink/socket.ts';
+import { within } from '../../../src/host/platform/linux/netlink/within.ts';
 import { getAccounting } from '../../../src/host/platform/linux/netlink/xfrm/accounting.ts';
 import { watchXfrm, type XfrmEvent } from '../../../src/host/platform/linux/netlink/xfrm/events.ts';
 import {
@@ -12,6 +15,7 @@ import {
   listPolicies,
   type NewPolicy,
 } from '../../../src/host/platform/linux/netlink/xfrm/policies.ts';
+import { bypassPolicies } from '../../../src/host/platform/linux/netlink/xfrm/socket-policy.ts';
 import {
   addState,
   allocateSpi,
@@ -21,7 +25,7 @@ import {
   listStates,
   type NewState,
 } from '../../../src/host/platform/linux/netlink/xfrm/states.ts';
-import { readXfrmStatistics } from '../../../src/host/platform/linux/netlink/xfrm/statistics.ts';
+import { readXfrmStatistics, XFRM_STATISTICS } from '../../../src/host/platform/linux/netlink/xfrm/statistics.ts';
 import { addInside, createNetwork, type Network } from '../support/network.ts';
 import { eventually, must, run } from '../support/process.ts';
 import { describeWith, NAMESPACES } from '../support/requirements.ts';
@@ -204,6 +208,32 @@ describeWith(NAMESPACES, 'netlink xfrm', () => {
     flushPolicies(socket);
   });
 
+  test('a socket that is let pass needs no SA, in both families', async () => {
+    const libc = await loadLibc();
+    await ip('addr', 'add', 'fd09::1/64', 'dev', network.left.device, 'nodad');
+    for (const [family, address, everything] of [
+      [4, network.right.address, '0.0.0.0/0'],
+      [6, 'fd09::2', '::/0'],
+    ] as const) {
+      const domain = family === 4 ? 2 : 10;
+      const fd = within(libc, `/run/netns/${network.left.namespace}`, () => libc.socket(domain, 2, 0));
+      const to = new HostWriter(28).u16(domain).network16(500);
+      if (family === 6) to.zero(4);
+      to.bytes(parseIp(address)).zero(family === 4 ? 8 : 4);
+      const send = (): number => libc.sendto(fd, new Uint8Array(8), 8, 0, to.written(), to.length);
+      try {
+        addPolicy(socket, { direction: 'out', action: 'block', priority: 1, selector: { family, destination: everything } });
+        expect(send()).toBe(-1);
+        await bypassPolicies(fd, family);
+        expect(send()).toBe(8);
+      } finally {
+        libc.close(fd);
+        flushPolicies(socket);
+      }
+    }
+    await expect(bypassPolicies(-1, 4)).rejects.toMatchObject({ name: 'DataPlaneError', errno: 'EBADF' });
+  });
+
   test('an SPI is reserved, and nobody else gets it', () => {
     const range = { min: 0xc0001000, max: 0xc0001000 };
     expect(allocateSpi(socket, state(), range)).toBe(0xc0001000);
@@ -285,7 +315,9 @@ describeWith(NAMESPACES, 'netlink xfrm', () => {
   });
 
   test('the counters of this namespace can be read', () => {
-    expect(readXfrmStatistics()).toMatchObject({ XfrmInNoStates: expect.any(Number) });
+    const statistics = readXfrmStatistics();
+    expect(statistics).toMatchObject({ XfrmInNoStates: expect.any(Number) });
+    expect(Object.keys(XFRM_STATISTICS).filter((name) => statistics?.[name] === undefined)).toEqual([]);
     expect(readXfrmStatistics('/proc/no/such/file')).toBeUndefined();
   });
 });

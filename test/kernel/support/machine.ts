@@ -80,6 +80,8 @@ const MODULES = [
     'cmac',
     'sha1_generic',
     'camellia_generic',
+    'des_generic',
+    'xcbc',
   ],
   ...['tun', 'veth', 'dummy', 'sch_netem', 'udp_tunnel'],
 ];

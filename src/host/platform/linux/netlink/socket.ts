@@ -64,6 +64,7 @@ export class NetlinkSocket {
         const { messages, interrupted } = this.#exchange(request, NLM_F.DUMP, attempt);
         // a table that never stands still is given as it was last seen
         if (!interrupted || round === DUMP_ROUNDS) return messages;
+        wipe(messages);
       }
     } finally {
       request.wipe();
@@ -105,6 +106,9 @@ export class NetlinkSocket {
           return { messages, interrupted };
         }
       }
+    } catch (error) {
+      wipe(messages);
+      throw error;
     } finally {
       this.#buffer.fill(0);
     }
@@ -132,6 +136,8 @@ export class NetlinkSocket {
     });
   }
 }
+
+const wipe = (messages: readonly NetlinkMessage[]): void => messages.forEach(({ body }) => void body.fill(0));
 
 /** An open, bound descriptor that is told by extended ACKs and does not see its requests repeated. */
 export function openNetlink(libc: Libc, protocol: NetlinkProtocol, { namespace }: NetlinkOptions): number {

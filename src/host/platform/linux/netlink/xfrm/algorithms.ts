@@ -25,11 +25,12 @@ export interface XfrmAlgorithms {
 export const hasKernelName = (keys: Pick<XfrmKeys, 'encryption' | 'integrity'>): boolean =>
   (!keys.encryption || ENCRYPTION.has(keys.encryption)) && (!keys.integrity || INTEGRITY.has(keys.integrity));
 
-/** @throws DataPlaneError `KERNEL_LACKS_ALGORITHM` for what the kernel has no name for */
+/** @throws DataPlaneError `KERNEL_LACKS_ALGORITHM` for what the kernel has no name for; no key is written then */
 export function writeAlgorithms(request: MessageWriter, keys: XfrmKeys): void {
-  if (keys.encryption) writeEncryption(request, keys.encryption, keys.encryptionKey ?? NO_KEY);
-  // an AEAD excludes another integrity (RFC 7296 §3.3)
-  if (keys.integrity) writeIntegrity(request, keys.integrity, keys.integrityKey ?? NO_KEY);
+  const cipher = keys.encryption ? kernelCipher(keys.encryption) : undefined;
+  const mac = keys.integrity ? kernelMac(keys.integrity) : undefined;
+  if (cipher) writeAlgorithm(request, cipher, keys.encryptionKey ?? NO_KEY);
+  if (mac) writeAlgorithm(request, mac, keys.integrityKey ?? NO_KEY);
 }
 
 /** RFC 3173 with DEFLATE (RFC 2394) is the only one that the kernel has. */
@@ -48,41 +49,35 @@ export function readAlgorithms(attributes: Attributes): XfrmAlgorithms {
   };
 }
 
-function writeEncryption(request: MessageWriter, id: number, key: Uint8Array): void {
-  const name = ENCRYPTION.get(id);
-  const transform = encryption(id);
-  if (name === undefined || transform === undefined) throw lacking(transform?.name ?? `encryption ${id}`);
-  if (transform.aead) {
-    // struct xfrm_algo_aead: the key with its salt, both lengths in bits
-    request.attribute(XFRMA.ALG_AEAD, (writer) =>
-      writer
-        .text(name, NAME)
-        .u32(8 * key.length)
-        .u32(8 * transform.icvLength)
-        .bytes(key),
-    );
-  } else {
-    request.attribute(XFRMA.ALG_CRYPT, (writer) =>
-      writer
-        .text(name, NAME)
-        .u32(8 * key.length)
-        .bytes(key),
-    );
-  }
+interface KernelAlgorithm {
+  readonly attribute: number;
+  readonly name: string;
+  /** Bits, where the attribute says how many: of an AEAD or a truncated MAC. */
+  readonly icvBits: number | undefined;
 }
 
-function writeIntegrity(request: MessageWriter, id: number, key: Uint8Array): void {
-  const name = INTEGRITY.get(id);
-  const transform = integrity(id);
+function kernelCipher(id: number): KernelAlgorithm {
+  const [name, transform] = [ENCRYPTION.get(id), encryption(id)];
+  if (name === undefined || transform === undefined) throw lacking(transform?.name ?? `encryption ${id}`);
+  return transform.aead
+    ? { attribute: XFRMA.ALG_AEAD, name, icvBits: 8 * transform.icvLength }
+    : { attribute: XFRMA.ALG_CRYPT, name, icvBits: undefined };
+}
+
+/** The truncation is said: what the kernel takes by itself for SHA2-256 is 96 bits, of a draft (RFC 4868 §2.3 has 128). */
+function kernelMac(id: number): KernelAlgorithm {
+  const [name, transform] = [INTEGRITY.get(id), integrity(id)];
   if (name === undefined || transform === undefined) throw lacking(transform?.name ?? `integrity ${id}`);
-  // The truncation is said: what the kernel takes by itself for SHA2-256 is 96 bits, of a draft (RFC 4868 has 128).
-  request.attribute(XFRMA.ALG_AUTH_TRUNC, (writer) =>
-    writer
-      .text(name, NAME)
-      .u32(8 * key.length)
-      .u32(8 * transform.icvLength)
-      .bytes(key),
-  );
+  return { attribute: XFRMA.ALG_AUTH_TRUNC, name, icvBits: 8 * transform.icvLength };
+}
+
+/** `struct xfrm_algo`, `xfrm_algo_aead` and `xfrm_algo_auth`: the key is one with its salt, and its length in bits. */
+function writeAlgorithm(request: MessageWriter, { attribute, name, icvBits }: KernelAlgorithm, key: Uint8Array): void {
+  request.attribute(attribute, (writer) => {
+    writer.text(name, NAME).u32(8 * key.length);
+    if (icvBits !== undefined) writer.u32(icvBits);
+    writer.bytes(key);
+  });
 }
 
 const lacking = (name: string): DataPlaneError =>

@@ -6,7 +6,7 @@ import { writePolicy } from './policies.ts';
 
 /**
  * Lets what a socket sends and receives pass in clear, whatever the policies of the machine are: IKE itself must not wait for the SAs that
- * it makes (RFC 7296 §2.23 note on port 4500, RFC 4301 §4.4.1.1 BYPASS).
+ * it makes (RFC 4301 §5.2: IKE traffic has an explicit BYPASS entry).
  * @param fd of a socket of that family; one of IPv6 that also speaks IPv4 needs both
  * @throws DataPlaneError `NOT_PERMITTED`, `KERNEL_LACKS_XFRM`
  */

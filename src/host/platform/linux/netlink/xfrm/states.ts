@@ -270,7 +270,7 @@ export function writeTags(
   if (ifId !== undefined && ifId !== 0) request.attributeU32(XFRMA.IF_ID, ifId);
 }
 
-/** `struct xfrm_encap_tmpl`; the address behind the NAT is of no use any more (RFC 3947 §5.2). */
+/** `struct xfrm_encap_tmpl`; the original address, which only transport mode behind a NAT would use, is left out. */
 export function writeEncap(request: MessageWriter, { kind = 'udp', sourcePort, destinationPort }: XfrmEncap): void {
   request.attribute(XFRMA.ENCAP, (writer) => writer.u16(ENCAP[kind]).network16(sourcePort).network16(destinationPort).zero(18));
 }
