@@ -140,11 +140,17 @@ async function sections(): Promise<string> {
 
 /** By name alone: they take an hour. */
 async function planes(): Promise<string> {
-  const missing = NAMESPACES.missing();
-  if (missing !== undefined) throw new Error(`${PLANES}: needs ${missing}`);
-  const { rounds, quick } = options;
-  const against = value(args, '--vs') ?? 'strongswan,wireguard-go,plain';
-  return benchPlanes({ against, rounds, quick, json: value(args, '--json'), svg: value(args, '--svg') }, facts);
+  try {
+    const missing = NAMESPACES.missing();
+    if (missing !== undefined) throw new Error(`needs ${missing}`);
+    const { rounds, quick } = options;
+    const against = value(args, '--vs') ?? 'strongswan,wireguard-go,plain';
+    return await benchPlanes({ against, rounds, quick, json: value(args, '--json'), svg: value(args, '--svg') }, facts);
+  } catch (error) {
+    process.stderr.write(`${PLANES}: ${(error as Error).message}\n`);
+    process.exitCode = 1;
+    return '';
+  }
 }
 
 function readOptions(args: readonly string[]): Options {

@@ -24,7 +24,7 @@ export interface PlaneOptions {
 export async function benchPlanes(options: PlaneOptions, facts: Readonly<Record<string, string>>): Promise<string> {
   const contestants = chosen(options.against);
   for (const [command, packaged] of Object.entries(COMMANDS))
-    if (!commandExists(command)) throw new Error(`planes: needs ${command} (package ${packaged})`);
+    if (!commandExists(command)) throw new Error(`needs ${command} (package ${packaged})`);
   // one for each process and namespace
   process.setMaxListeners(100);
   // the usual end of a process by a signal takes nothing along that it has made
@@ -49,14 +49,14 @@ function chosen(against: string): readonly Contestant[] {
   const asked = new Set<string>(['tunnelwright', ...against.split(',').filter((name) => name !== '')]);
   const unknown = [...asked].filter((name) => !CONTESTANTS.some((contestant) => contestant.name === name));
   if (unknown.length > 0)
-    throw new Error(`planes: no contestant ${unknown.join(', ')}; there are ${CONTESTANTS.map(({ name }) => name).join(', ')}`);
+    throw new Error(`no contestant ${unknown.join(', ')}; there are ${CONTESTANTS.map(({ name }) => name).join(', ')}`);
   const present = CONTESTANTS.filter((contestant) => {
     if (!asked.has(contestant.name)) return false;
     const missing = contestant.missing();
     if (missing !== undefined) process.stderr.write(`${contestant.name}: left out, needs ${missing}\n`);
     return missing === undefined;
   });
-  if (present.length === 0) throw new Error('planes: nobody is left to measure');
+  if (present.length === 0) throw new Error('nobody is left to measure');
   return present;
 }
 

@@ -33,10 +33,11 @@ async function startEnd(scope: Scope, host: Host, peer: Host, own: KeyObject, th
   const socket = `/proc/${daemon.pid}/root/run/wireguard/${DEVICE}.sock`;
   await eventually(
     'wireguard-go opens its control socket',
-    () => existsSync(socket),
+    () => existsSync(socket) || !daemon.running,
     20_000,
     () => daemon.output,
   );
+  if (!daemon.running) throw new Error(`wireguard-go did not start\n${daemon.output}`);
   const settings = {
     private_key: hexOf(own, 'd'),
     listen_port: PORT,
