@@ -1,35 +1,24 @@
 import { pseudoHeaderSum, putU16, writeIpv4, writeTcp } from '../../src/core/packet/index.ts';
-import {
-  Coalescer,
-  GsoType,
-  type PacketBuffer,
-  packetBuffer,
-  Segmenter,
-  VnetFlag,
-  VnetHeader,
-} from '../../src/core/packet/offload/index.ts';
+import { Coalescer, GsoType, packetBuffer, RUN_BUFFER, Segmenter, VnetFlag, VnetHeader } from '../../src/core/packet/offload/index.ts';
 import { type Row, row } from './measure.ts';
 
 /** What a TUN super-packet costs on its way through, both ways: CPU time for each TCP segment of 1348 octets over IPv4, without any cipher. */
 export function measureOffload(rounds: number): readonly [segmentation: Row, coalescing: Row] {
-  // All buffers in one memory, as a plane has them.
-  const memory = new ArrayBuffer(10 * ROOM);
-  const room = (i: number): PacketBuffer => packetBuffer(new Uint8Array(memory, i * ROOM, ROOM));
-  const source = room(0);
-  const out = room(1);
-  const header = superPacket(source.octets, SOURCE_AT);
+  // One buffer for all, as a packet loop has it.
+  const buffer = packetBuffer(new Uint8Array(RUNS_AT + FLOWS * RUN_BUFFER));
+  const header = superPacket(buffer.octets, SOURCE_AT);
   const end = SOURCE_AT + HEADERS + SEGMENTS * SIZE;
   const segmenter = new Segmenter();
   const stride = HEADERS + SIZE + ESP;
   const segment = (): void => {
-    segmenter.begin(source, SOURCE_AT, end, header);
-    segmenter.write(out, ESP, stride, SEGMENTS);
+    segmenter.begin(buffer, SOURCE_AT, end, header);
+    segmenter.write(buffer, PACKETS_AT, stride, SEGMENTS);
   };
   let writes = 0;
   const sink = { deliver: (): void => void writes++ };
-  const coalescer = new Coalescer({ sink, buffers: Array.from({ length: 8 }, (_, i) => room(2 + i)), udp: true });
+  const coalescer = new Coalescer({ sink, flows: FLOWS, buffer, at: RUNS_AT, udp: true });
   const coalesce = (): void => {
-    for (let i = 0; i < SEGMENTS; i++) coalescer.push(out, ESP + i * stride, ESP + i * stride + HEADERS + SIZE);
+    for (let i = 0, at = PACKETS_AT; i < SEGMENTS; i++, at += stride) coalescer.push(buffer, at, at + HEADERS + SIZE);
     coalescer.flush();
   };
   segment();
@@ -73,8 +62,6 @@ function superPacket(data: Uint8Array, at: number): VnetHeader {
   });
 }
 
-/** Octets of a buffer: the segments of a super-packet, and what stands between them. */
-const ROOM = 1 << 17;
 const SIZE = 1348;
 const SEGMENTS = 48;
 /** IPv4, TCP, timestamps. */
@@ -82,6 +69,9 @@ const HEADERS = 52;
 /** Header and IV before each packet, or trailer and ICV behind it. */
 const ESP = 16;
 const SOURCE_AT = 10;
+const PACKETS_AT = (1 << 16) + ESP;
+const RUNS_AT = 3 << 16;
+const FLOWS = 8;
 const TCP = 6;
 const ACK = 0x10;
 const REPEATS = 4000;

@@ -2,7 +2,7 @@ import { ApiMisuse } from '../../bytes/errors.ts';
 import { getI32 } from '../octets.ts';
 import { InnerPacket, Kind } from './inner-packet.ts';
 import type { PacketBuffer } from './packet-buffer.ts';
-import { KEY_WORDS, RUN_BUFFER, RUN_START, Run } from './run.ts';
+import { KEY_WORDS, RUN_BUFFER, Run } from './run.ts';
 import { VNET_HEADER, writeNoOffload } from './vnet-header.ts';
 
 /** Where packets go: the one write to a TUN device with IFF_VNET_HDR. */
@@ -13,8 +13,11 @@ export interface OffloadSink<B extends PacketBuffer> {
 
 export interface CoalescerOptions<B extends PacketBuffer> {
   readonly sink: OffloadSink<B>;
-  /** One of `RUN_BUFFER` octets for each flow that is held at a time; eight are enough for a batch. */
-  readonly buffers: readonly B[];
+  /** Flows that are held at a time; eight are enough for a batch. */
+  readonly flows: number;
+  /** Where they are gathered: from `at` on `RUN_BUFFER` octets for each. Best the buffer that packets are pushed from. */
+  readonly buffer: B;
+  readonly at: number;
   /** The device takes UDP_L4 (TUN_F_USO4, TUN_F_USO6). */
   readonly udp: boolean;
 }
@@ -38,12 +41,12 @@ export class Coalescer<B extends PacketBuffer> {
   readonly #packet = new InnerPacket();
   readonly #key = new Int32Array(KEY_WORDS);
 
-  constructor(options: CoalescerOptions<B>) {
-    if (options.buffers.length === 0 || options.buffers.some(({ octets }) => octets.length < RUN_BUFFER))
-      throw new ApiMisuse(`a coalescer needs at least one buffer, each of ${RUN_BUFFER} octets`);
-    this.#sink = options.sink;
-    this.#udp = options.udp;
-    this.#runs = options.buffers.map((buffer) => new Run(buffer));
+  constructor({ sink, flows, buffer, at, udp }: CoalescerOptions<B>) {
+    if (flows < 1 || at < 0 || at + flows * RUN_BUFFER > buffer.octets.length)
+      throw new ApiMisuse(`${flows} flows of ${RUN_BUFFER} octets from ${at} on do not lie in a buffer of ${buffer.octets.length}`);
+    this.#sink = sink;
+    this.#udp = udp;
+    this.#runs = Array.from({ length: flows }, (_, i) => new Run(buffer, at + i * RUN_BUFFER));
   }
 
   /**
@@ -139,7 +142,7 @@ export class Coalescer<B extends PacketBuffer> {
     this.#held--;
     runs[this.#held] = run;
     this.deliveries++;
-    this.#sink.deliver(run.buffer, RUN_START, end);
+    this.#sink.deliver(run.buffer, run.start, end);
   }
 
   #deliverAlone(from: B, start: number, end: number): void {

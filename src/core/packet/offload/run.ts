@@ -4,14 +4,17 @@ import { TcpFlag } from '../tcp.ts';
 import type { InnerPacket } from './inner-packet.ts';
 import { copyOctets, type PacketBuffer } from './packet-buffer.ts';
 import { TCP_CHECKSUM_AT, UDP_CHECKSUM_AT } from './super-packet.ts';
-import { GsoType, VnetFlag, VnetHeader, writeNoOffload } from './vnet-header.ts';
+import { GsoType, VNET_HEADER, VnetFlag, VnetHeader, writeNoOffload } from './vnet-header.ts';
 
-/** Octets of the buffer that a run is gathered in: the largest packet, and what stands before it. */
+/** Octets that a run is gathered in: the largest packet, and what stands before it. */
 export const RUN_BUFFER = 65552;
 
 /** Packets of one flow that follow each other, being gathered into one; the headers are those of the first. */
 export class Run<B extends PacketBuffer> {
   readonly buffer: B;
+  /** Offset in the buffer of its virtio header, and of the packet right behind that. */
+  readonly start: number;
+  readonly #at: number;
   /** Which flow. */
   readonly key = new Int32Array(KEY_WORDS);
   count = 0;
@@ -31,8 +34,11 @@ export class Run<B extends PacketBuffer> {
   /** Of the pseudo header, its length not counted. */
   #pseudoSum = 0;
 
-  constructor(buffer: B) {
+  /** @param at of `RUN_BUFFER` octets in the buffer */
+  constructor(buffer: B, at: number) {
     this.buffer = buffer;
+    this.#at = at + PACKET_AT;
+    this.start = this.#at - VNET_HEADER;
   }
 
   /** The packet at `start`, whose checksums are right, is the first. */
@@ -46,7 +52,7 @@ export class Run<B extends PacketBuffer> {
     this.#nextSequence = (packet.sequence + packet.size) | 0;
     this.#pseudoSum = packet.pseudoSum(from.octets);
     this.count = 1;
-    copyOctets(from, start, this.buffer, PACKET_AT, this.#length);
+    copyOctets(from, start, this.buffer, this.#at, this.#length);
   }
 
   /** The packet at `start`, mergeable and of this flow, goes on where the run ends and differs in nothing that segmentation does not make. */
@@ -60,11 +66,11 @@ export class Run<B extends PacketBuffer> {
 
   /** Takes the payload of a packet that continues the run and whose checksums are right. */
   append(packet: InnerPacket, from: B): void {
-    copyOctets(from, packet.payloadAt, this.buffer, PACKET_AT + this.#length, packet.size);
+    copyOctets(from, packet.payloadAt, this.buffer, this.#at + this.#length, packet.size);
     this.#length += packet.size;
     this.#nextSequence = (this.#nextSequence + packet.size) | 0;
     this.count++;
-    if (packet.push) this.buffer.octets[PACKET_AT + this.#transport + 13]! |= TcpFlag.PSH;
+    if (packet.push) this.buffer.octets[this.#at + this.#transport + 13]! |= TcpFlag.PSH;
   }
 
   /** RFC 9293 §3.9.1: a push ends at its octet; and behind a packet that is shorter than the others nothing can stand. */
@@ -72,21 +78,21 @@ export class Run<B extends PacketBuffer> {
     return packet.push || packet.size < this.#size;
   }
 
-  /** @returns offset behind the packet in the buffer, whose virtio header begins at `RUN_START` */
+  /** @returns offset behind the packet in the buffer; its virtio header begins at `start` */
   finish(): number {
     const data = this.buffer.octets;
-    if (this.count === 1) writeNoOffload(data, RUN_START);
+    if (this.count === 1) writeNoOffload(data, this.start);
     else this.#finishHeaders(data);
-    return PACKET_AT + this.#length;
+    return this.#at + this.#length;
   }
 
   /** RFC 791 §3.1: all of the header but total length, identification and checksum. */
   #sameIpv4(data: Uint8Array, start: number): boolean {
     const run = this.buffer.view;
-    if (getU16(data, start) !== run.getUint16(PACKET_AT)) return false;
+    if (getU16(data, start) !== run.getUint16(this.#at)) return false;
     const fragmentation = getU16(data, start + 6);
-    if (fragmentation !== run.getUint16(PACKET_AT + 6) || getU16(data, start + 8) !== run.getUint16(PACKET_AT + 8)) return false;
-    const distance = (getU16(data, start + 4) - run.getUint16(PACKET_AT + 4)) & 0xffff;
+    if (fragmentation !== run.getUint16(this.#at + 6) || getU16(data, start + 8) !== run.getUint16(this.#at + 8)) return false;
+    const distance = (getU16(data, start + 4) - run.getUint16(this.#at + 4)) & 0xffff;
     if (this.count > 1) return distance === ((this.#step * this.count) & 0xffff);
     // RFC 6864 §4.1: of a packet that is no fragment and cannot become one the identification means nothing, so that the same one in all may
     // come out counted. Without DF it has to count as segmentation will make it count.
@@ -97,15 +103,15 @@ export class Run<B extends PacketBuffer> {
   /** RFC 8200 §3: traffic class, flow label and hop limit; next header and addresses are those of the flow. */
   #sameIpv6(data: Uint8Array, start: number): boolean {
     const run = this.buffer.octets;
-    for (let i = 0; i < 4; i++) if (data[start + i] !== run[PACKET_AT + i]) return false;
-    return data[start + 7] === run[PACKET_AT + 7];
+    for (let i = 0; i < 4; i++) if (data[start + i] !== run[this.#at + i]) return false;
+    return data[start + 7] === run[this.#at + 7];
   }
 
   /** RFC 9293 §3.1: all of the header but sequence number, PSH and checksum; the sequence goes on. */
   #sameTcp(packet: InnerPacket, data: Uint8Array): boolean {
     if (packet.sequence !== this.#nextSequence) return false;
     const run = this.buffer.octets;
-    const shift = PACKET_AT + this.#transport - packet.transportAt;
+    const shift = this.#at + this.#transport - packet.transportAt;
     const at = packet.transportAt;
     // Acknowledgment number and data offset; of the flags both have ACK, and the run would have ended with PSH.
     for (let i = at + 8; i < at + 13; i++) if (data[i] !== run[i + shift]) return false;
@@ -116,13 +122,13 @@ export class Run<B extends PacketBuffer> {
   }
 
   #finishHeaders(data: Uint8Array): void {
-    const transport = PACKET_AT + this.#transport;
+    const transport = this.#at + this.#transport;
     const transportLength = this.#length - this.#transport;
     if (this.#version === 4) {
-      putU16(data, PACKET_AT + 2, this.#length);
-      putU16(data, PACKET_AT + 10, 0);
-      putU16(data, PACKET_AT + 10, ~sum16(data, PACKET_AT, transport) & 0xffff);
-    } else putU16(data, PACKET_AT + 4, transportLength);
+      putU16(data, this.#at + 2, this.#length);
+      putU16(data, this.#at + 10, 0);
+      putU16(data, this.#at + 10, ~sum16(data, this.#at, transport) & 0xffff);
+    } else putU16(data, this.#at + 4, transportLength);
     if (!this.#tcp) putU16(data, transport + 4, transportLength);
     const header = this.#header;
     header.flags = VnetFlag.NEEDS_CSUM;
@@ -133,15 +139,14 @@ export class Run<B extends PacketBuffer> {
     header.csumOffset = this.#tcp ? TCP_CHECKSUM_AT : UDP_CHECKSUM_AT;
     // Not complemented: whoever completes it sums it with the rest.
     putU16(data, transport + header.csumOffset, fold(this.#pseudoSum + transportLength));
-    header.write(data, RUN_START);
+    header.write(data, this.start);
   }
 }
 
 /** Version and protocol, ports, two addresses. */
 export const KEY_WORDS = 10;
-/** Where the packet begins in the buffer: a multiple of 16, the virtio header right before it. */
+/** Where the packet begins: a multiple of 16, the virtio header right before it. */
 const PACKET_AT = 16;
-export const RUN_START = 6;
 const DONT_FRAGMENT = 0x4000;
 
 /** RFC 791 §3.1; of IPv6 as well. */

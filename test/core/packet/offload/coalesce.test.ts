@@ -17,18 +17,21 @@ import {
 import { SeededRandom } from '../../../../src/testing/seeded.ts';
 import { finishIpv4, type PacketShape, timestamps, wholePacket } from './super-packets.ts';
 
-const source = packetBuffer(new Uint8Array(80_000));
-const buffers = Array.from({ length: 8 }, () => packetBuffer(new Uint8Array(RUN_BUFFER)));
+const RUNS_AT = 80_000;
+/** Where packets are pushed from, and behind that eight flows. */
+const source = packetBuffer(new Uint8Array(RUNS_AT + 8 * RUN_BUFFER));
+const elsewhere = packetBuffer(new Uint8Array(80_000));
 
 interface Held {
   readonly flows?: number;
   readonly udp?: boolean;
   /** Of every packet in the buffer. */
   readonly at?: number;
+  readonly from?: PacketBuffer;
 }
 
 /** What the fast version writes. Every packet is pushed from the same place: none is looked at again. */
-function coalesce(batch: readonly Uint8Array[], { flows = 8, udp = true, at = VNET_HEADER }: Held = {}): Delivery[] {
+function coalesce(batch: readonly Uint8Array[], { flows = 8, udp = true, at = VNET_HEADER, from = source }: Held = {}): Delivery[] {
   const deliveries: Delivery[] = [];
   const sink = {
     deliver(buffer: PacketBuffer, start: number, end: number): void {
@@ -37,11 +40,11 @@ function coalesce(batch: readonly Uint8Array[], { flows = 8, udp = true, at = VN
       deliveries.push({ header, packet: buffer.octets.slice(start + VNET_HEADER, end) });
     },
   };
-  const coalescer = new Coalescer({ sink, buffers: buffers.slice(0, flows), udp });
+  const coalescer = new Coalescer({ sink, flows, buffer: source, at: RUNS_AT, udp });
   for (const packet of batch) {
-    source.octets.fill(0xa5, 0, at + packet.length + 64);
-    source.octets.set(packet, at);
-    coalescer.push(source, at, at + packet.length);
+    from.octets.fill(0xa5, 0, at + packet.length + 64);
+    from.octets.set(packet, at);
+    coalescer.push(from, at, at + packet.length);
   }
   coalescer.flush();
   expect([coalescer.packets, coalescer.deliveries]).toEqual([batch.length, deliveries.length]);
@@ -336,7 +339,12 @@ describe('what a receiver sees', () => {
     for (let seed = 0; seed < 180; seed++) {
       const random = new SeededRandom(seed, 'coalesce');
       const batch = randomBatch(random);
-      const held = { flows: random.pick([1, 2, 3, 8]), udp: random.chance(0.8), at: VNET_HEADER + random.between(0, 20) };
+      const held = {
+        flows: random.pick([1, 2, 3, 8]),
+        udp: random.chance(0.8),
+        at: VNET_HEADER + random.between(0, 20),
+        from: random.pick([source, elsewhere]),
+      };
       const deliveries = both(batch, held);
       judge(batch, cutAgain(deliveries));
       packets += batch.length;
@@ -447,8 +455,10 @@ const flowOf = (packet: Uint8Array): string =>
 
 test('a mistake of the caller is said', () => {
   const sink = { deliver: (): void => {} };
-  expect(() => new Coalescer({ sink, buffers: [], udp: true })).toThrow(/at least one buffer/);
-  expect(() => new Coalescer({ sink, buffers: [packetBuffer(new Uint8Array(RUN_BUFFER - 1))], udp: true })).toThrow(/65552 octets/);
-  const coalescer = new Coalescer({ sink, buffers: buffers.slice(0, 1), udp: true });
+  const within = { sink, buffer: source, udp: true };
+  expect(() => new Coalescer({ ...within, flows: 0, at: 0 })).toThrow(/0 flows/);
+  expect(() => new Coalescer({ ...within, flows: 8, at: RUNS_AT + 1 })).toThrow(/8 flows of 65552 octets/);
+  expect(() => new Coalescer({ ...within, flows: 1, at: -1 })).toThrow(/from -1 on/);
+  const coalescer = new Coalescer({ ...within, flows: 1, at: RUNS_AT });
   expect(() => coalescer.push(source, 9, 100)).toThrow(/no room for the 10 octets/);
 });

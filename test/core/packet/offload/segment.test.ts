@@ -13,10 +13,11 @@ import {
 import { SeededRandom } from '../../../../src/testing/seeded.ts';
 import { begunPacket, gsoHeader, type PacketShape, randomShape, slowSum, wholePacket } from './super-packets.ts';
 
-// Parts of one memory, as a packet loop has them; copies between two are judged with the sums below, and where packets are merged.
-const memory = new ArrayBuffer(70_003 + (1 << 20));
-const source = packetBuffer(new Uint8Array(memory, 3, 70_000));
-const out = packetBuffer(new Uint8Array(memory, 70_003, 1 << 20));
+const ROOM = 1 << 20;
+/** Behind the super-packet. */
+const OUT_AT = 70_000;
+const source = packetBuffer(new Uint8Array(OUT_AT + ROOM));
+const elsewhere = packetBuffer(new Uint8Array(ROOM));
 const segmenter = new Segmenter();
 
 interface Place {
@@ -27,13 +28,15 @@ interface Place {
   readonly gap?: number;
   /** Pieces a call. */
   readonly limit?: number;
+  /** The pieces go into another buffer. */
+  readonly apart?: boolean;
 }
 
 /** What the fast version makes of it, and that it writes nothing between the pieces. */
 function segment(
   packet: Uint8Array,
   header: VnetHeader,
-  { from = 10, to = 16, gap = 18, limit = 1000 }: Place = {},
+  { from = 10, to = 16, gap = 18, limit = 1000, apart = false }: Place = {},
 ): Uint8Array[] | string {
   source.octets.set(packet, from);
   const verdict = segmenter.begin(source, from, from + packet.length, header);
@@ -42,28 +45,28 @@ function segment(
     return verdict;
   }
   const stride = segmenter.packetLength + gap;
-  const used = to + segmenter.remaining * stride;
-  out.octets.fill(FILL, 0, used + 64);
+  const out = apart ? elsewhere : source;
+  const base = apart ? 0 : OUT_AT;
+  const area = out.octets.subarray(base, base + to + segmenter.remaining * stride + 64).fill(FILL);
   const pieces: Uint8Array[] = [];
   while (segmenter.remaining > 0) {
     const before = segmenter.remaining;
     const at = to + pieces.length * stride;
-    const count = segmenter.write(out, at, stride, limit);
+    const count = segmenter.write(out, base + at, stride, limit);
     expect(count).toBe(Math.min(limit, before));
     for (let i = 0; i < count; i++) {
-      const last = i === before - 1;
-      const length = last ? segmenter.lastLength : segmenter.packetLength;
       const start = at + i * stride;
-      pieces.push(out.octets.slice(start, start + length));
-      out.octets.fill(FILL, start, start + length);
+      const end = start + (i === before - 1 ? segmenter.lastLength : segmenter.packetLength);
+      pieces.push(area.slice(start, end));
+      area.fill(FILL, start, end);
     }
   }
-  expect(Buffer.compare(out.octets.subarray(0, used + 64), UNTOUCHED.subarray(0, used + 64))).toBe(0);
+  expect(Buffer.compare(area, UNTOUCHED.subarray(0, area.length))).toBe(0);
   return pieces;
 }
 
 const FILL = 0xee;
-const UNTOUCHED = new Uint8Array(out.octets.length).fill(FILL);
+const UNTOUCHED = new Uint8Array(ROOM).fill(FILL);
 const same = (a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean =>
   a.length === b.length && a.every((octets, i) => Buffer.compare(octets, b[i]!) === 0);
 
@@ -120,7 +123,7 @@ describe('the fast and the plain one', () => {
       const { packet, transport } = begunPacket(shape);
       const header = gsoHeader(shape, transport, 0);
       header.gsoType = GsoType.NONE;
-      const place = { from: random.between(0, 3), to: random.between(0, 3) };
+      const place = { from: random.between(0, 3), to: random.between(0, 3), apart: random.chance(0.5) };
       expect(same(both(packet, header, place) as readonly Uint8Array[], [wholePacket(shape)])).toBe(true);
     }
   });
@@ -269,38 +272,37 @@ describe('what goes where', () => {
     const { packet, transport } = begunPacket(shape);
     source.octets.set(packet, 0);
     segmenter.begin(source, 0, packet.length, gsoHeader(shape, transport, 100));
-    expect(() => segmenter.write(out, 0, 139, 9)).toThrow(/139 octets apart/);
+    expect(() => segmenter.write(elsewhere, 0, 139, 9)).toThrow(/139 octets apart/);
   });
 });
 
 describe('copySum', () => {
   const random = new SeededRandom('copySum');
-  const elsewhere = packetBuffer(new Uint8Array(300));
 
   test.each([
-    ['of one memory', source, out],
-    ['of two', source, elsewhere],
-  ])('copies between buffers %s, and sums as RFC 1071 does, at every alignment and length', (_what, from, to) => {
-    from.octets.set(random.bytes(300));
+    ['within a buffer', source],
+    ['into another', elsewhere],
+  ])('copies %s, and sums as RFC 1071 does, at every alignment and length', (_what, to) => {
+    source.octets.set(random.bytes(300));
     for (let length = 0; length < 70; length++) {
       for (let at = 0; at < 8; at++) {
+        const area = to.octets.subarray(500, 600).fill(FILL);
         const toAt = (at * 5 + length) % 7;
-        to.octets.fill(FILL, 0, 100);
-        expect(copySum(from, at, to, toAt, length)).toBe(slowSum(from.octets, at, at + length));
+        expect(copySum(source, at, to, 500 + toAt, length)).toBe(slowSum(source.octets, at, at + length));
         const expected = new Uint8Array(100).fill(FILL);
-        expected.set(from.octets.subarray(at, at + length), toAt);
-        expect(Buffer.compare(to.octets.subarray(0, 100), expected)).toBe(0);
+        expected.set(source.octets.subarray(at, at + length), toAt);
+        expect(Buffer.compare(area, expected)).toBe(0);
       }
     }
   });
 
   test('65535 octets of all ones', () => {
     source.octets.fill(0xff, 0, 65535);
-    for (const length of [65535, 65534, 65533]) expect(copySum(source, 0, out, 0, length)).toBe(sum16(source.octets, 0, length));
+    for (const length of [65535, 65534, 65533]) expect(copySum(source, 0, elsewhere, 0, length)).toBe(sum16(source.octets, 0, length));
   });
 
   test('a Buffer serves as well', () => {
     const buffer = packetBuffer(Buffer.alloc(32, 1));
-    expect([buffer.octets.constructor, copySum(buffer, 0, out, 0, 32)]).toEqual([Uint8Array, slowSum(buffer.octets, 0, 32)]);
+    expect([buffer.octets.constructor, copySum(buffer, 0, elsewhere, 0, 32)]).toEqual([Uint8Array, slowSum(buffer.octets, 0, 32)]);
   });
 });
