@@ -66,7 +66,7 @@ async function bind(options: UdpSocketOptions): Promise<UdpSocket> {
   await new Promise<void>((resolve, reject) => {
     const failed = (error: NodeJS.ErrnoException): void => {
       socket.close();
-      reject(bindError(error, { ip: options.ip, port: options.port }));
+      reject(udpBindError(error.code ?? 'unknown', options, error));
     };
     socket.once('error', failed);
     socket.bind({ address: options.ip, port: options.port, exclusive: true }, () => {
@@ -155,13 +155,13 @@ function addresses(): readonly string[] {
   return [...global, ...loopback];
 }
 
-function bindError(error: NodeJS.ErrnoException, address: Address): DataPlaneError {
-  const errno = error.code ?? 'unknown';
+/** Why this address cannot be bound. @param errno name of the error */
+export function udpBindError(errno: string, address: Address, cause?: Error): DataPlaneError {
   const known = BIND_ERRORS[errno];
-  return new DataPlaneError(`UDP ${formatAddress(address)} cannot be opened: ${known?.why ?? error.message}`, {
+  return new DataPlaneError(`UDP ${formatAddress(address)} cannot be opened: ${known?.why ?? cause?.message ?? errno}`, {
     code: known?.code ?? 'SOCKET_FAILED',
     errno,
-    cause: error,
+    ...(cause === undefined ? {} : { cause }),
     ...(known ? { hint: known.hint } : {}),
     ...(errno === 'EACCES' ? { privilege: 'CAP_NET_BIND_SERVICE' } : {}),
   });

@@ -62,7 +62,8 @@ export class NativeBuffer {
 
   /** Writes a pointer or a `size_t`. @param at offset, a multiple of 4 */
   writeWord(at: number, value: number): void {
-    this.u32[at >> 2] = value % 2 ** 32;
+    // Storing takes the lower 32 bits of a number.
+    this.u32[at >> 2] = value;
     this.u32[(at >> 2) + 1] = value / 2 ** 32;
   }
 

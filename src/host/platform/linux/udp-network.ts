@@ -1,0 +1,129 @@
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import type { Address } from '../../../core/bytes/index.ts';
+import { systemUdp, type UdpNetwork, type UdpSocket } from '../udp.ts';
+import { type Native, type NativeBuffer, systemError } from './ffi.ts';
+import { SocketAddress } from './socket-address.ts';
+import { FastUdp } from './udp.ts';
+
+type DatagramHandler = Parameters<UdpNetwork['bind']>[0]['onDatagram'];
+
+/** The machine's UDP with sockets that a data plane can take over: the rest of it is as ever. */
+export function descriptorUdp(native: Native): UdpNetwork {
+  return {
+    ...systemUdp,
+    bind: async ({ ip, port, receiveBuffer, sendBuffer, onDatagram }) => {
+      const options = {
+        ip,
+        port,
+        ...(receiveBuffer === undefined ? {} : { receiveBuffer }),
+        ...(sendBuffer === undefined ? {} : { sendBuffer }),
+      };
+      return DescriptorSocket.over(native, FastUdp.open(native, options), onDatagram);
+    },
+  };
+}
+
+/**
+ * A UDP socket whose descriptor is known. This thread reads it until a data plane does: a socket has one reader. Sending is always possible,
+ * from both.
+ */
+export class DescriptorSocket implements UdpSocket {
+  readonly counters = { received: 0, sent: 0, queueDrops: 0, errors: 0 };
+  /** The same socket, for whoever sends and receives many datagrams at a time. */
+  readonly fast: FastUdp;
+  readonly #native: Native;
+  readonly #onDatagram: DatagramHandler;
+  readonly #peer: SocketAddress;
+  readonly #outgoing: NativeBuffer;
+  #reader: Socket | undefined;
+  #open = true;
+
+  static async over(native: Native, fast: FastUdp, onDatagram: DatagramHandler): Promise<DescriptorSocket> {
+    const socket = new DescriptorSocket(native, fast, onDatagram);
+    await socket.reclaim();
+    return socket;
+  }
+
+  private constructor(native: Native, fast: FastUdp, onDatagram: DatagramHandler) {
+    this.fast = fast;
+    this.#native = native;
+    this.#onDatagram = onDatagram;
+    this.#peer = new SocketAddress(native);
+    this.#outgoing = native.allocate(LARGEST);
+  }
+
+  get local(): Address {
+    return this.fast.local;
+  }
+
+  get receiveBuffer(): number {
+    return this.fast.receiveBuffer;
+  }
+
+  send(data: Uint8Array, ip: string, port: number): boolean {
+    if (!this.#open || data.length > LARGEST) return false;
+    // Whatever no socket of this family can send to.
+    if (port === 0 || !this.#peer.set(ip, port) || this.#peer.isV6 !== this.fast.isV6) {
+      this.counters.errors++;
+      return false;
+    }
+    this.#outgoing.bytes.set(data);
+    if (this.fast.send(this.#outgoing, 0, data.length, this.#peer)) {
+      this.counters.sent++;
+      return true;
+    }
+    if (this.fast.refusal === 'full') this.counters.queueDrops++;
+    else this.counters.errors++;
+    return false;
+  }
+
+  /** This thread stops reading, at once. @returns the descriptor, for the one who reads from now on; it stays ours to close */
+  async lend(): Promise<number> {
+    const reader = this.#reader;
+    this.#reader = undefined;
+    if (reader !== undefined) await closed(reader);
+    return this.fast.fd;
+  }
+
+  /** What the reader does not keep for itself, handed on as if it had come in here. */
+  deliver(data: Uint8Array, ip: string, port: number): void {
+    if (!this.#open) return;
+    this.counters.received++;
+    this.#onDatagram(data, ip, port);
+  }
+
+  /** This thread reads again; the one who did has stopped. */
+  async reclaim(): Promise<void> {
+    if (!this.#open || this.#reader !== undefined) return;
+    this.fast.joinReceived(false);
+    // The reader closes what it is given, and must not close what others send by.
+    const fd = this.#native.libc.dup(this.fast.fd);
+    if (fd < 0) throw systemError('duplicating the descriptor of a UDP socket', this.#native.errno());
+    const reader = createSocket(this.fast.isV6 ? 'udp6' : 'udp4');
+    this.#reader = reader;
+    reader.on('message', (data: Uint8Array, from: RemoteInfo) => this.deliver(data, from.address, from.port));
+    await new Promise<void>((resolve, reject) => {
+      reader.once('error', reject);
+      reader.bind({ fd }, () => {
+        reader.off('error', reject);
+        reader.on('error', () => {
+          this.counters.errors++;
+        });
+        resolve();
+      });
+    });
+  }
+
+  /** A reader elsewhere must have stopped. */
+  async close(): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    await this.lend();
+    this.fast.close();
+  }
+}
+
+const closed = (socket: Socket): Promise<void> => new Promise((resolve) => socket.close(() => resolve()));
+
+/** Any UDP datagram over IPv4 fits. */
+const LARGEST = 65_536;
