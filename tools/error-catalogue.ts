@@ -61,6 +61,7 @@ const HELPERS: Readonly<Record<string, string>> = {
 /** Tables of errors that stand outside of the call that throws them. */
 const TABLES: Readonly<Record<string, string>> = {
   'src/host/platform/linux/ffi.ts': 'DataPlaneError',
+  'src/host/platform/linux/tun.ts': 'DataPlaneError',
   'src/host/platform/linux/netlink/errors.ts': 'DataPlaneError',
   'src/host/platform/linux/netlink/links.ts': 'DataPlaneError',
   'src/host/platform/linux/netlink/socket.ts': 'DataPlaneError',

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
+import { type NativeFacts, probeNative } from './linux/native-facts.ts';
 
 /** What this machine offers, for `doctor`. Undefined: it could not be found out, which is not the same as no. */
 export interface MachineFacts {
@@ -18,6 +19,8 @@ export interface MachineFacts {
   readonly forwarding: { readonly ipv4: boolean | undefined; readonly ipv6: boolean | undefined };
   /** ICMP redirects that are sent or believed lead traffic around a tunnel. */
   readonly redirects: { readonly sent: boolean | undefined; readonly accepted: boolean | undefined };
+  /** Of this machine, whatever the root. */
+  readonly native: NativeFacts;
 }
 
 /** @param root where `/proc` and `/dev` are; tests have their own */
@@ -43,6 +46,7 @@ export async function probeMachine(root = '/'): Promise<MachineFacts> {
     receiveBufferLimit: numberOf(await read(`${net}/core/rmem_max`)),
     forwarding: { ipv4: await flag(`${net}/ipv4/ip_forward`), ipv6: await flag(`${net}/ipv6/conf/all/forwarding`) },
     redirects: { sent: await flag(`${net}/ipv4/conf/all/send_redirects`), accepted: await flag(`${net}/ipv4/conf/all/accept_redirects`) },
+    native: await probeNative(),
   };
 }
 

@@ -74,5 +74,10 @@ test('a system without such files: nothing is claimed', async () => {
 });
 
 test('this machine answers', async () => {
-  expect((await probeMachine()).openssl).toMatch(/^\d/);
+  const { openssl, native } = await probeMachine();
+  expect(openssl).toMatch(/^\d/);
+  // either it is said why there are no native calls, or what they can do
+  expect(native.lack === undefined).toBe(native.cipherContexts !== undefined);
+  expect(native.lack === undefined).toBe(native.udpSegmentation !== undefined);
+  if (process.versions.openssl.startsWith('3.') && native.lack === undefined) expect(native.cipherContexts).toBe(true);
 });

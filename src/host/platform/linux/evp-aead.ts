@@ -32,7 +32,7 @@ export class EvpAead implements PacketCipher {
     this.#salt = salt.slice();
     this.#ccm = transform.mode === 'ccm';
     this.#nonceAt = evp.scratch.address + SCRATCH.nonce;
-    this.#esnHead = evp.scratch.bytes.subarray(SCRATCH.esnHead, SCRATCH.esnHead + ESN_HEAD);
+    this.#esnHead = evp.scratch.octets.subarray(SCRATCH.esnHead, SCRATCH.esnHead + ESN_HEAD);
     this.#esnHeadAt = evp.scratch.address + SCRATCH.esnHead;
     this.#contexts = aeadContexts(evp, cipher, key, salt.length + IV, this.#ccm ? transform.icvLength : 0);
   }
@@ -104,7 +104,7 @@ export class EvpAead implements PacketCipher {
 
   /** Salt | IV; an implicit one is the sequence number of ESP: high half, zero without ESN | low half (RFC 8750 §4). */
   #writeNonce(buffer: Uint8Array, start: number, ivAt: number, esnHigh: number | undefined): void {
-    const nonce = this.#evp.scratch.bytes;
+    const nonce = this.#evp.scratch.octets;
     const salt = this.#salt;
     let to = SCRATCH.nonce;
     for (let i = 0; i < salt.length; i++) nonce[to++] = salt[i]!;

@@ -71,11 +71,11 @@ export class EvpContexts {
 
 /** What `use` makes of a key at an address that native code can read, where it does not stay. */
 export function withKey<T>({ scratch }: Evp, key: Uint8Array, use: (address: number) => T): T {
-  scratch.bytes.set(key, SCRATCH.key);
+  scratch.octets.set(key, SCRATCH.key);
   try {
     return use(scratch.address + SCRATCH.key);
   } finally {
-    scratch.bytes.fill(0, SCRATCH.key, SCRATCH.key + key.length);
+    scratch.octets.fill(0, SCRATCH.key, SCRATCH.key + key.length);
   }
 }
 

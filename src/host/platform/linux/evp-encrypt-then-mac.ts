@@ -34,7 +34,7 @@ export class EvpEncryptThenMac implements PacketCipher {
     const at = addressOf(buffer);
     if (end > bodyAt) this.#body.encrypt(buffer, at, ivAt, bodyAt, end);
     this.#compute(mac, buffer, at, start, end, esnHigh);
-    const octets = this.#evp.scratch.bytes;
+    const octets = this.#evp.scratch.octets;
     for (let i = 0; i < this.icvLength; i++) buffer[end + i] = octets[SCRATCH.mac + i]!;
     return end + this.icvLength;
   }
@@ -140,7 +140,7 @@ class CbcBody implements EvpBody {
     this.#opened = new Uint8Array(block);
     this.#newest = new Uint8Array(block);
     this.#contexts = new EvpContexts(evp, key, (context, keyAt, encrypt) => {
-      scratch.bytes.fill(0, SCRATCH.nonce, SCRATCH.nonce + block);
+      scratch.octets.fill(0, SCRATCH.nonce, SCRATCH.nonce + block);
       return (
         openssl.EVP_CipherInit_ex2(context, cipher, keyAt, scratch.address + SCRATCH.nonce, encrypt, 0) === 1 &&
         openssl.EVP_CIPHER_CTX_set_padding(context, 0) === 1
@@ -210,7 +210,7 @@ class CtrBody implements EvpBody {
 
   #run(context: number, encrypt: 0 | 1, buffer: Uint8Array, at: number, ivAt: number, bodyAt: number, end: number): void {
     const { openssl, scratch } = this.#evp;
-    const counter = scratch.bytes;
+    const counter = scratch.octets;
     for (let i = 0; i < 4; i++) counter[SCRATCH.nonce + i] = this.#salt[i]!;
     for (let i = 0; i < 8; i++) counter[SCRATCH.nonce + 4 + i] = buffer[ivAt + i]!;
     for (let i = 12; i < 16; i++) counter[SCRATCH.nonce + i] = i === 15 ? 1 : 0;

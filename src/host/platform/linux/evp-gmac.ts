@@ -21,7 +21,7 @@ export class EvpGmac implements PacketCipher {
     this.icvLength = transform.icvLength;
     this.#evp = evp;
     this.#salt = salt.slice();
-    this.#esnHead = evp.scratch.bytes.subarray(SCRATCH.esnHead, SCRATCH.esnHead + ESN_HEAD);
+    this.#esnHead = evp.scratch.octets.subarray(SCRATCH.esnHead, SCRATCH.esnHead + ESN_HEAD);
     this.#contexts = aeadContexts(evp, cipher, key, salt.length + transform.ivLength, 0);
   }
 
@@ -67,8 +67,8 @@ export class EvpGmac implements PacketCipher {
     const { openssl, scratch } = this.#evp;
     const salt = this.#salt;
     let to = SCRATCH.nonce;
-    for (let i = 0; i < salt.length; i++) scratch.bytes[to++] = salt[i]!;
-    for (let i = 0; i < this.ivLength; i++) scratch.bytes[to++] = buffer[ivAt + i]!;
+    for (let i = 0; i < salt.length; i++) scratch.octets[to++] = salt[i]!;
+    for (let i = 0; i < this.ivLength; i++) scratch.octets[to++] = buffer[ivAt + i]!;
     return openssl.EVP_CipherInit_ex2(context, 0, 0, scratch.address + SCRATCH.nonce, encrypt, parameters) === 1;
   }
 

@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 import { DataPlaneError, InternalError } from '../../../core/bytes/index.ts';
+import type { PacketBuffer } from '../../../core/packet/offload/index.ts';
 
 /**
  * The C library and whatever else this process exports, called from here: everything that Node itself has no call for. It is there on 64-bit
@@ -44,20 +45,25 @@ export interface Libc {
   poll(fds: number, count: number, timeout: number): number;
 }
 
-/** Octets that native code may be told the address of. Keep it referenced for as long as the address is in use; never transfer it to a thread. */
-export class NativeBuffer {
+/**
+ * Octets that native code may be told the address of, and that `core/packet/offload` works on. Keep it referenced for as long as the
+ * address is in use; never transfer it to a thread.
+ */
+export class NativeBuffer implements PacketBuffer {
   readonly address: number;
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly octets: Uint8Array<ArrayBuffer>;
+  readonly view: DataView<ArrayBuffer>;
   /** The same octets as words in the order of this machine. */
   readonly u32: Uint32Array<ArrayBuffer>;
   readonly u16: Uint16Array<ArrayBuffer>;
 
   constructor(length: number) {
     const memory = new ArrayBuffer((length + 7) & ~7);
-    this.bytes = new Uint8Array(memory, 0, length);
+    this.octets = new Uint8Array(memory, 0, length);
+    this.view = new DataView(memory, 0, length);
     this.u32 = new Uint32Array(memory);
     this.u16 = new Uint16Array(memory);
-    this.address = addressOf(this.bytes);
+    this.address = addressOf(this.octets);
   }
 
   /** Writes a pointer or a `size_t`. @param at offset, a multiple of 4 */
@@ -69,8 +75,8 @@ export class NativeBuffer {
 
   /** Writes a text of ASCII and the zero behind it. @returns its address */
   writeText(at: number, text: string): number {
-    for (let i = 0; i < text.length; i++) this.bytes[at + i] = text.charCodeAt(i);
-    this.bytes[at + text.length] = 0;
+    for (let i = 0; i < text.length; i++) this.octets[at + i] = text.charCodeAt(i);
+    this.octets[at + text.length] = 0;
     return this.address + at;
   }
 }

@@ -26,12 +26,12 @@ export class SocketAddress {
     if (ip === this.#ip && port === this.#port) return true;
     const parsed = tryParseIp(ip);
     if (parsed === undefined || !Number.isInteger(port) || port < 0 || port > 0xffff) return false;
-    const { bytes, u16 } = this.#octets;
-    bytes.fill(0);
+    const { octets, u16 } = this.#octets;
+    octets.fill(0);
     u16[0] = parsed.length === 4 ? AF_INET : AF_INET6;
-    bytes[2] = port >> 8;
-    bytes[3] = port;
-    bytes.set(parsed, parsed.length === 4 ? 4 : 8);
+    octets[2] = port >> 8;
+    octets[3] = port;
+    octets.set(parsed, parsed.length === 4 ? 4 : 8);
     this.#length = parsed.length === 4 ? SOCKADDR_IN : SOCKADDR_IN6;
     this.segmentLimit = Number.POSITIVE_INFINITY;
     this.#ip = ip;
@@ -85,7 +85,7 @@ export class AddressTexts {
     if (!known) {
       this.#kinds[place] = count;
       for (let i = 0; i < count; i++) words[place * 4 + i] = u32[first + i]!;
-      this.#texts[place] = formatIp(from.bytes.subarray(at, at + octets));
+      this.#texts[place] = formatIp(from.octets.subarray(at, at + octets));
     }
     return this.#texts[place]!;
   }

@@ -129,9 +129,9 @@ export class UdpBatch {
 
   #readName(i: number, texts: AddressTexts): void {
     const at = i * SOCKADDR;
-    const { bytes, u16 } = this.#names;
+    const { octets, u16 } = this.#names;
     const v6 = u16[at >> 1] === AF_INET6;
-    this.#ports[i] = (bytes[at + 2]! << 8) | bytes[at + 3]!;
+    this.#ports[i] = (octets[at + 2]! << 8) | octets[at + 3]!;
     this.#ips[i] = texts.text(this.#names, v6 ? at + 8 : at + 4, v6 ? 16 : 4);
   }
 
@@ -148,7 +148,7 @@ export class UdpBatch {
           break;
         case IP_TOS:
         case IPV6_TCLASS:
-          this.#classes[i] = control.bytes[data]!;
+          this.#classes[i] = control.octets[data]!;
           break;
         case IP_PKTINFO:
           // struct in_pktinfo: interface, local address, destination of the header

@@ -67,7 +67,7 @@ export class DescriptorSocket implements UdpSocket {
       this.counters.errors++;
       return false;
     }
-    this.#outgoing.bytes.set(data);
+    this.#outgoing.octets.set(data);
     if (this.fast.send(this.#outgoing, 0, data.length, this.#peer)) {
       this.counters.sent++;
       return true;

@@ -200,8 +200,8 @@ function refusalOf(errno: number): SendRefusal {
 }
 
 function requireWithin(buffer: NativeBuffer, offset: number, length: number): void {
-  if (offset >= 0 && length >= 0 && offset + length <= buffer.bytes.length) return;
-  throw new ApiMisuse(`${length} octets from ${offset} on do not lie in a buffer of ${buffer.bytes.length}`, { code: 'BUFFER_TOO_SHORT' });
+  if (offset >= 0 && length >= 0 && offset + length <= buffer.octets.length) return;
+  throw new ApiMisuse(`${length} octets from ${offset} on do not lie in a buffer of ${buffer.octets.length}`, { code: 'BUFFER_TOO_SHORT' });
 }
 
 function localAddress(native: Native, fd: number): Address {
@@ -211,7 +211,7 @@ function localAddress(native: Native, fd: number): Address {
     throw systemError('asking a UDP socket for its address', native.errno());
   const v6 = place.u16[0] === AF_INET6;
   const ip = new AddressTexts().text(place, v6 ? 8 : 4, v6 ? 16 : 4);
-  return { ip, port: (place.bytes[2]! << 8) | place.bytes[3]! };
+  return { ip, port: (place.octets[2]! << 8) | place.octets[3]! };
 }
 
 function askForBuffer(native: Native, fd: number, force: number, ask: number, octets: number): void {

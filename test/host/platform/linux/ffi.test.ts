@@ -46,12 +46,12 @@ describeWithNative('native calls', (native) => {
 
   test('a view is at the address of its buffer and its offset', () => {
     const buffer = native.allocate(101);
-    expect(buffer.bytes).toHaveLength(101);
-    expect(addressOf(buffer.bytes)).toBe(buffer.address);
-    expect(addressOf(buffer.bytes.subarray(33, 40))).toBe(buffer.address + 33);
-    buffer.bytes.set([1, 2, 3], 10);
-    memmove(buffer.address + 50, addressOf(buffer.bytes.subarray(10)), 3);
-    expect([...buffer.bytes.subarray(49, 54)]).toEqual([0, 1, 2, 3, 0]);
+    expect(buffer.octets).toHaveLength(101);
+    expect(addressOf(buffer.octets)).toBe(buffer.address);
+    expect(addressOf(buffer.octets.subarray(33, 40))).toBe(buffer.address + 33);
+    buffer.octets.set([1, 2, 3], 10);
+    memmove(buffer.address + 50, addressOf(buffer.octets.subarray(10)), 3);
+    expect([...buffer.octets.subarray(49, 54)]).toEqual([0, 1, 2, 3, 0]);
   });
 
   test.each([1, 8, 64, 65, 4096, 1 << 20])('any buffer of %i octets has an address, and keeps it when garbage is collected', (length) => {
@@ -62,15 +62,15 @@ describeWithNative('native calls', (native) => {
     view[length - 1] = 77;
     memmove(here.address, addressOf(view), length);
     expect(addressOf(view)).toBe(before);
-    expect(here.bytes[length - 1]).toBe(77);
+    expect(here.octets[length - 1]).toBe(77);
   });
 
   test('words, sizes and texts are written as this machine reads them', () => {
     const buffer = native.allocate(64);
     buffer.writeWord(8, 0x7fff_1234_5678);
-    expect(new DataView(buffer.bytes.buffer).getBigUint64(8, true)).toBe(0x7fff_1234_5678n);
+    expect(new DataView(buffer.octets.buffer).getBigUint64(8, true)).toBe(0x7fff_1234_5678n);
     expect(buffer.writeText(20, 'tun0')).toBe(buffer.address + 20);
-    expect([...buffer.bytes.subarray(19, 26)]).toEqual([0, 0x74, 0x75, 0x6e, 0x30, 0, 0]);
+    expect([...buffer.octets.subarray(19, 26)]).toEqual([0, 0x74, 0x75, 0x6e, 0x30, 0, 0]);
   });
 
   test('a call that fails returns -1 and leaves its error', () => {

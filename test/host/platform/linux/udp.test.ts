@@ -22,7 +22,7 @@ describeWithNative('UDP by descriptor', (native) => {
   /** Octets that say where they stand. */
   const filled = (length: number): NativeBuffer => {
     const buffer = native.allocate(length);
-    for (let i = 0; i < length; i++) buffer.bytes[i] = (i * 7) ^ (i >> 8);
+    for (let i = 0; i < length; i++) buffer.octets[i] = (i * 7) ^ (i >> 8);
     return buffer;
   };
 
@@ -34,7 +34,7 @@ describeWithNative('UDP by descriptor', (native) => {
     const lengths: number[] = [];
     while (socket.receive(batch) > 0) {
       for (let i = 0; i < batch.count; i++) {
-        parts.push(batch.buffer.bytes.slice(batch.offset(i), batch.offset(i) + batch.length(i)));
+        parts.push(batch.buffer.octets.slice(batch.offset(i), batch.offset(i) + batch.length(i)));
         for (let at = 0; at < batch.length(i); at += batch.segment(i)) lengths.push(Math.min(batch.segment(i), batch.length(i) - at));
       }
     }
@@ -56,8 +56,8 @@ describeWithNative('UDP by descriptor', (native) => {
     const buffer = filled(100);
     expect(a.send(buffer, 10, 5, towards(b))).toBe(true);
     expect(b.receive(batch)).toBe(1);
-    expect([...batch.buffer.bytes.subarray(batch.offset(0), batch.offset(0) + batch.length(0))]).toEqual([
-      ...buffer.bytes.subarray(10, 15),
+    expect([...batch.buffer.octets.subarray(batch.offset(0), batch.offset(0) + batch.length(0))]).toEqual([
+      ...buffer.octets.subarray(10, 15),
     ]);
     expect([batch.ip(0), batch.port(0), batch.segment(0), batch.datagrams(0)]).toEqual([ip, a.local.port, 5, 1]);
     expect([batch.destination(0), batch.trafficClass(0)]).toEqual([undefined, -1]);
@@ -75,7 +75,7 @@ describeWithNative('UDP by descriptor', (native) => {
     expect(b.joinReceived(true)).toBe(true);
     const buffer = filled(40_000);
     expect(a.sendBatch(buffer, 0, 40_000, 1400, towards(b))).toBe(40_000);
-    expect(expectArrived(b, buffer.bytes, 1400)).toBe(1);
+    expect(expectArrived(b, buffer.octets, 1400)).toBe(1);
     expect([a.counters.sent, b.counters.received]).toEqual([29, 29]);
     expect(a.segmentation).toBe(true);
   });
@@ -85,11 +85,11 @@ describeWithNative('UDP by descriptor', (native) => {
     const b = bound();
     const buffer = filled(200_000);
     expect(a.sendBatch(buffer, 0, 200_000, 1321, towards(b))).toBe(200_000);
-    expect(expectArrived(b, buffer.bytes, 1321)).toBe(152);
+    expect(expectArrived(b, buffer.octets, 1321)).toBe(152);
     expect(a.sendBatch(buffer, 0, 100, 1, towards(b))).toBe(100);
-    expect(expectArrived(b, buffer.bytes.subarray(0, 100), 1)).toBe(100);
+    expect(expectArrived(b, buffer.octets.subarray(0, 100), 1)).toBe(100);
     expect(a.sendBatch(buffer, 0, 150_000, 60_000, towards(b))).toBe(150_000);
-    expect(expectArrived(b, buffer.bytes.subarray(0, 150_000), 60_000)).toBe(3);
+    expect(expectArrived(b, buffer.octets.subarray(0, 150_000), 60_000)).toBe(3);
   });
 
   /** A kernel that answers so to every message that is to be cut. */
@@ -126,7 +126,7 @@ describeWithNative('UDP by descriptor', (native) => {
     const buffer = filled(50_000);
     for (let i = 0; i < 3; i++) {
       expect(a.sendBatch(buffer, 0, 50_000, 1400, towards(b))).toBe(50_000);
-      expect(expectArrived(b, buffer.bytes, 1400)).toBe(36);
+      expect(expectArrived(b, buffer.octets, 1400)).toBe(36);
     }
     expect([a.segmentation, kernel.asked(), a.refusal]).toEqual([false, 1, undefined]);
   });
@@ -226,11 +226,11 @@ describeWithNative('UDP by descriptor', (native) => {
     const place = native.allocate(16);
     const wrong: string[] = [];
     for (let i = 0; i < 4000; i++) {
-      place.bytes.set([10, (i >> 8) & 7, i, 1]);
+      place.octets.set([10, (i >> 8) & 7, i, 1]);
       const v4 = texts.text(place, 0, 4);
       if (v4 !== `10.${(i >> 8) & 7}.${i & 255}.1`) wrong.push(v4);
-      place.bytes.fill(0).set([0x20, 1, 0x0d, 0xb8]);
-      place.bytes[15] = 1 + (i & 7);
+      place.octets.fill(0).set([0x20, 1, 0x0d, 0xb8]);
+      place.octets[15] = 1 + (i & 7);
       const v6 = texts.text(place, 0, 16);
       if (v6 !== `2001:db8::${1 + (i & 7)}`) wrong.push(v6);
     }
@@ -252,7 +252,7 @@ describeWithNative('UDP by descriptor', (native) => {
     const peer = towards(socket.fast);
     const say = (octet: number): void => {
       const buffer = native.allocate(8);
-      buffer.bytes[0] = octet;
+      buffer.octets[0] = octet;
       a.send(buffer, 0, 1, peer);
     };
     const next = (): Promise<void> => new Promise((resolve) => (wake = resolve));
@@ -263,7 +263,7 @@ describeWithNative('UDP by descriptor', (native) => {
     expect(plane.local).toEqual(socket.local);
     say(2);
     expect(plane.receive(batch)).toBe(1);
-    socket.deliver(batch.buffer.bytes.slice(batch.offset(0), batch.offset(0) + 1), batch.ip(0), batch.port(0));
+    socket.deliver(batch.buffer.octets.slice(batch.offset(0), batch.offset(0) + 1), batch.ip(0), batch.port(0));
     expect(socket.send(Uint8Array.of(9), '127.0.0.1', a.local.port)).toBe(true);
     expect(a.receive(batch)).toBe(1);
     say(3);
