@@ -53,17 +53,28 @@ export class NativeBuffer implements PacketBuffer {
   readonly address: number;
   readonly octets: Uint8Array<ArrayBuffer>;
   readonly view: DataView<ArrayBuffer>;
-  /** The same octets as words in the order of this machine. */
+  readonly memory: ArrayBuffer;
+  readonly whole: Uint8Array<ArrayBuffer>;
+  readonly offset: number;
+  /** The same octets, and up to seven behind them, as words in the order of this machine. */
   readonly u32: Uint32Array<ArrayBuffer>;
   readonly u16: Uint16Array<ArrayBuffer>;
 
-  constructor(length: number) {
-    const memory = new ArrayBuffer((length + 7) & ~7);
-    this.octets = new Uint8Array(memory, 0, length);
-    this.view = new DataView(memory, 0, length);
-    this.u32 = new Uint32Array(memory);
-    this.u16 = new Uint16Array(memory);
+  /** @param offset in `memory`, a multiple of 8 */
+  constructor(length: number, memory = new ArrayBuffer(inWords(length)), offset = 0) {
+    this.octets = new Uint8Array(memory, offset, length);
+    this.view = new DataView(memory, offset, length);
+    this.memory = memory;
+    this.whole = new Uint8Array(memory);
+    this.offset = offset;
+    this.u32 = new Uint32Array(memory, offset, inWords(length) >> 2);
+    this.u16 = new Uint16Array(memory, offset, inWords(length) >> 1);
     this.address = addressOf(this.octets);
+  }
+
+  /** Part of the same memory, for buffers that packets go between. @param offset a multiple of 8 */
+  part(offset: number, length: number): NativeBuffer {
+    return new NativeBuffer(length, this.memory, this.offset + offset);
   }
 
   /** Writes a pointer or a `size_t`. @param at offset, a multiple of 4 */
@@ -80,6 +91,8 @@ export class NativeBuffer implements PacketBuffer {
     return this.address + at;
   }
 }
+
+const inWords = (length: number): number => (length + 7) & ~7;
 
 /** Undefined where there is none: `nativeLack` says why. Each thread loads it for itself. */
 export async function loadNative(): Promise<Native | undefined> {

@@ -1,3 +1,4 @@
+import { ApiMisuse } from '../../../core/bytes/index.ts';
 import type { Native, NativeBuffer } from './ffi.ts';
 import { type AddressTexts, AF_INET6, SOCKADDR } from './socket-address.ts';
 import { CONTROL_DATA, IOVEC, MESSAGE } from './udp-segments.ts';
@@ -26,12 +27,22 @@ export class UdpBatch {
   /** Headers that the kernel wrote to. */
   #used: number;
 
-  /** @param headroom octets before each message that are the reader's own; a multiple of 8 keeps messages aligned */
-  constructor(native: Native, capacity = 16, headroom = 0) {
+  /** How many octets so many messages take. */
+  static octets(capacity: number, headroom = 0): number {
+    return capacity * (headroom + LARGEST);
+  }
+
+  /**
+   * @param headroom octets before each message that are the reader's own; a multiple of 8 keeps messages aligned
+   * @param buffer where the datagrams are to stand, of `UdpBatch.octets` at least
+   */
+  constructor(native: Native, capacity = 16, headroom = 0, buffer = native.allocate(UdpBatch.octets(capacity, headroom))) {
+    if (buffer.octets.length < UdpBatch.octets(capacity, headroom))
+      throw new ApiMisuse(`${capacity} messages do not fit a buffer of ${buffer.octets.length} octets`, { code: 'BUFFER_TOO_SHORT' });
     this.capacity = capacity;
     this.#headroom = headroom;
     this.#room = headroom + LARGEST;
-    this.buffer = native.allocate(capacity * this.#room);
+    this.buffer = buffer;
     this.headers = native.allocate(capacity * MESSAGE.size);
     this.#vectors = native.allocate(capacity * IOVEC);
     this.#names = native.allocate(capacity * SOCKADDR);

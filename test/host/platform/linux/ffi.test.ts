@@ -65,6 +65,16 @@ describeWithNative('native calls', (native) => {
     expect(here.octets[length - 1]).toBe(77);
   });
 
+  test('buffers can be parts of one memory', () => {
+    const whole = native.allocate(64);
+    const part = whole.part(16, 20);
+    expect([part.address, part.offset, part.octets.length, part.memory]).toEqual([whole.address + 16, 16, 20, whole.memory]);
+    part.part(8, 4).octets.fill(7);
+    part.writeWord(0, 0x0102_0304_0506);
+    expect([...whole.octets.subarray(14, 30)]).toEqual([0, 0, 6, 5, 4, 3, 2, 1, 0, 0, 7, 7, 7, 7, 0, 0]);
+    expect([part.view.getUint8(0), part.u16[4], part.whole[16]]).toEqual([6, 0x0707, 6]);
+  });
+
   test('words, sizes and texts are written as this machine reads them', () => {
     const buffer = native.allocate(64);
     buffer.writeWord(8, 0x7fff_1234_5678);

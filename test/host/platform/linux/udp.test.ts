@@ -203,6 +203,17 @@ describeWithNative('UDP by descriptor', (native) => {
     }
   });
 
+  test('datagrams come into a buffer of the reader', () => {
+    const memory = native.allocate(UdpBatch.octets(2, 8) + 64);
+    const own = new UdpBatch(native, 2, 8, memory.part(64, UdpBatch.octets(2, 8)));
+    const a = bound();
+    a.send(filled(100), 0, 100, towards(a));
+    a.send(filled(100), 50, 50, towards(a));
+    expect(a.receive(own)).toBe(2);
+    expect(memory.octets.subarray(64 + own.offset(1), 64 + own.offset(1) + own.length(1))).toEqual(filled(100).octets.subarray(50));
+    expect(() => new UdpBatch(native, 3, 8, memory)).toThrow(ApiMisuse);
+  });
+
   test('what does not lie in its buffer is misuse', () => {
     const a = bound();
     const buffer = filled(100);
