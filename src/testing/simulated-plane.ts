@@ -32,6 +32,8 @@ export interface PlaneChild {
   readonly transport: Transport | undefined;
   /** Sends; otherwise it only receives. */
   readonly sending: boolean;
+  /** Of those that send for the same traffic it is the one that was told last. */
+  readonly told: number;
   /** Virtual time of the last packet, either way. */
   readonly usedAt: number | undefined;
   /** Which of its limits comes next; undefined when both were reached. */
@@ -63,6 +65,7 @@ export class SimulatedPlane implements PeerPlane {
   readonly #now: () => number;
   readonly #createPacketCipher: typeof PRIMITIVES.createPacketCipher;
   readonly #children = new Map<number, Mutable>();
+  #told = 0;
   readonly #opened = new OpenedPacket();
   readonly #observe: (observation: Observation) => void;
 
@@ -106,6 +109,7 @@ export class SimulatedPlane implements PeerPlane {
       encap: spec.encap,
       transport: spec.transport,
       sending: spec.outboundActive,
+      told: ++this.#told,
       usedAt: undefined,
       nextLimit: 'soft',
     });
@@ -117,6 +121,7 @@ export class SimulatedPlane implements PeerPlane {
     if (child === undefined) return;
     if (change.kind === 'activate-outbound') {
       child.sending = true;
+      child.told = ++this.#told;
       this.#stopSending(child.spec.replaces);
     } else if (change.kind === 'owner') child.ikeSa = change.ikeSa;
     else Object.assign(child, { local: change.local, remote: change.remote, encap: change.encap, transport: change.transport });
@@ -133,9 +138,10 @@ export class SimulatedPlane implements PeerPlane {
     for (const id of [...this.#children.keys()]) this.remove(id);
   }
 
-  /** The SA that traffic leaves on: the youngest that sends. */
+  /** The SA that traffic leaves on. */
   sendingChild(name?: string): PlaneChild | undefined {
-    return [...this.#children.values()].filter((child) => child.sending && (name === undefined || child.spec.name === name)).at(-1);
+    const sending = [...this.#children.values()].filter((child) => child.sending && (name === undefined || child.spec.name === name));
+    return sending.sort((one, other) => one.told - other.told).at(-1);
   }
 
   /** @returns the ESP packet. */

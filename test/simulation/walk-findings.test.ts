@@ -653,6 +653,40 @@ describe('extensions', () => {
     },
   );
 
+  test('a child of a new authentication is rekeyed before it took over: its successor sends, and it never (RFC 7296 §2.8.3)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    a.reauthenticate();
+    net.until('a has it', () => a.heard('ike-reauthenticated').length === 1);
+    a.rekeyChild(a.children.find(({ id }) => id === 2)!.id);
+    for (let i = 0; i < 80; i++) {
+      net.run(100);
+      const sending = b.plane.sendingChild()!.id;
+      expect([i, b.children.find(({ id }) => id === sending)?.state]).toEqual([i, 'installed']);
+      expectTrafficBothWays(net, a, b, { packets: 1 });
+    }
+    expectOneChild(a, b);
+  });
+
+  test.each(['a', 'b'] as const)(
+    '%s’s rekeying of what the new authentication took over ends late: that sends all the same (RFC 7296 §2.8.3)',
+    (which) => {
+      const made = establishedPair({ link: { delay: 20 } });
+      const { net, a, b } = made;
+      for (const peer of [a, b]) peer.fault({ ask: 'install', outcome: 'late', delay: 2500 });
+      made[which].rekeyChild();
+      a.reauthenticate();
+      net.until('the successor stands, too', () => a.children.length === 3 && a.children.every(({ state }) => state !== 'installing'));
+      const newest = a.ikeSas.find(({ state, children }) => state === 'established' && children.length === 1)!;
+      net.run(100);
+      expect(a.plane.sendingChild()!.id, net.describe()).toBe(newest.children[0]!.id);
+      net.run(3000);
+      expect(b.plane.sendingChild()!.spec.inbound.spi, net.describe()).toBe(newest.children[0]!.outboundSpi);
+      net.settle({ quiet: 60_000 });
+      expectOneChild(a, b);
+      expectTrafficBothWays(net, a, b);
+    },
+  );
+
   test.each(['a', 'b'] as const)('a restart of %s in the middle of a new authentication, which goes on (RFC 7296 §2.8.3)', (which) => {
     for (const wait of [115, 125, 145, 175]) {
       const made = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' } });

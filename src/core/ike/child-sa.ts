@@ -40,6 +40,8 @@ export class ChildSa {
   /** The child of an older authentication whose traffic this one waits for, and the other way round. */
   takesOverFrom: ChildSa | undefined;
   takenOverBy: ChildSa | undefined;
+  /** The child of a newer authentication that sends in its place. */
+  standIn: ChildSa | undefined;
   rekeyAt: Millis | undefined;
   /** When traffic was last known of, also on the child that this one replaced. */
   busyAt: Millis | undefined;
@@ -114,6 +116,11 @@ export class ChildSa {
   get rival(): ChildSa | undefined {
     const heir = this.peerSuccessor?.heir;
     return heir?.usable ? heir : undefined;
+  }
+
+  /** Who serves now, of this child and what replaced it. */
+  get serving(): ChildSa | undefined {
+    return this.heir.usable ? this.heir : this.rival;
   }
 
   get usable(): boolean {

@@ -93,7 +93,12 @@ export class EspPlane {
     entry.destroy();
     if (!entry.sends) return;
     // Whatever was to take over from it does so now: an SA that only receives would leave us mute.
-    for (const successor of this.#children.values()) if (successor.replaces === child && !successor.sends) this.#startSending(successor);
+    for (const successor of this.#children.values())
+      if (successor.replaces === child && !successor.sends && !this.#gaveWay(successor)) this.#startSending(successor);
+  }
+
+  #gaveWay({ id }: ChildEntry): boolean {
+    return [...this.#children.values()].some(({ replaces, sends }) => replaces === id && sends);
   }
 
   counters(child: number): ChildCounters | undefined {
@@ -246,6 +251,8 @@ export class EspPlane {
 
   #startSending(entry: ChildEntry): void {
     entry.sends = true;
+    // of those that send for the same traffic the one that was told last
+    this.#outbound.remove(entry);
     this.#outbound.add(entry);
     const former = entry.replaces === undefined ? undefined : this.#children.get(entry.replaces);
     if (former !== undefined) {

@@ -223,6 +223,32 @@ describe('rekeying', () => {
     expect([a.wire.length - late, a.delivered.length, b.delivered.length]).toEqual([1, 2, 2]);
   });
 
+  test('of two that send for the same traffic the one sends that was told last', () => {
+    const { pair, next } = rekeyed();
+    const { a } = pair;
+    const sentOn = () => {
+      a.plane.send(packet(A4, B4));
+      return a.wire.at(-1)![3];
+    };
+    a.plane.install({ ...next.a, replaces: undefined });
+    expect(sentOn()).toBe(2);
+    a.plane.update(1, { kind: 'activate-outbound' });
+    expect(sentOn()).toBe(1);
+    a.plane.remove(1);
+    expect(sentOn()).toBe(2);
+  });
+
+  test('what gave way before it ever sent does not begin when what it was to replace goes', () => {
+    const { pair, next } = rekeyed();
+    const { a } = pair;
+    const third = { ...next.a, id: 3, replaces: 2, inbound: { ...next.a.inbound, spi: 0x2003 }, outbound: { ...next.a.outbound, spi: 3 } };
+    a.plane.install({ ...next.a, outboundActive: false });
+    a.plane.install(third);
+    a.plane.remove(1);
+    a.plane.send(packet(A4, B4));
+    expect(a.wire.at(-1)![3]).toBe(3);
+  });
+
   test('what was under way on the old SA still comes in after the switch', () => {
     const { pair, next } = rekeyed();
     pair.connected = false;

@@ -134,7 +134,9 @@ export function activateSuccessors(world: World, old: ChildSa): void {
   }
 }
 
+/** Unless a newer authentication has a child for the same traffic: then the old one only receives (RFC 7296 §2.8.3). */
 export function activate(world: World, child: ChildSa): void {
+  if (child.standIn?.serving) return;
   world.emit({ kind: 'child-update', child: child.id, change: { kind: 'activate-outbound' } });
 }
 

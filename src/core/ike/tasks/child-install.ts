@@ -36,6 +36,7 @@ export function* installChild(
     asked: agreement.asked,
   });
   world.addChild(sa, child);
+  child.standIn = successor.replaces?.ikeSa === child.ikeSa ? successor.replaces.standIn : undefined;
   let installed = false;
   try {
     const answer = yield* ask({ kind: 'install', spec });

@@ -133,6 +133,7 @@ export function takePlace(world: World, successor: IkeSa): void {
   old.jobs.length = 0;
   old.deferred.length = 0;
   for (const { timers } of old.children.values()) for (const kind of ['rekey', 'expire', 'idle'] as const) world.clear(timers[kind]);
+  for (const child of successor.children.values()) if (child.usable) standIn(world, child);
   world.arm(old.timers.superseded, world.now + UNDER_WAY);
   world.notice({ kind: 'ike-reauthenticated', from: old.id, to: successor.id, byUs: true });
 }
@@ -171,10 +172,14 @@ export function inPlaceOf(
   return { replaces: old, outboundActive: old === undefined };
 }
 
-/** The child stands, and waits for the traffic of one that hangs on another IKE SA. */
+/** The child stands: either it sends in place of one that hangs on another IKE SA, or it waits for the traffic of that one. */
 export function awaitTakeOver(world: World, child: ChildSa): void {
-  if (child.spec.replaces === undefined || child.spec.outboundActive) return;
-  const old = world.child(child.spec.replaces);
+  const { replaces, outboundActive } = child.spec;
+  const newer = child.standIn?.serving;
+  if (newer) return activate(world, newer);
+  if (replaces === undefined) return;
+  const old = world.child(replaces);
+  if (outboundActive) return old?.ikeSa === child.ikeSa ? undefined : standIn(world, child);
   // it went while this one was being installed: nothing else would set it going
   if (old === undefined) return activate(world, child);
   if (old.ikeSa === child.ikeSa) return;
@@ -186,25 +191,52 @@ export function awaitTakeOver(world: World, child: ChildSa): void {
   world.arm(child.timers.takeOver, world.now + PEER_INSTALLS);
 }
 
-/** From now on the new child sends. */
+/** From now on the new child sends, or what has replaced it meanwhile. */
 export function takeOver(world: World, child: ChildSa): void {
   const old = child.takesOverFrom;
   if (old === undefined) return;
   child.takesOverFrom = undefined;
   old.takenOverBy = undefined;
   world.clear(child.timers.takeOver);
+  const { serving } = child;
+  if (serving === undefined) return;
+  if (old.ikeSa === child.ikeSa) activate(world, serving);
+  else standIn(world, serving);
+}
+
+/** It sends, and no rekeying of what the older authentication left takes that back. */
+function standIn(world: World, child: ChildSa): void {
+  for (const other of alike(world, child)) other.standIn = child;
   activate(world, child);
 }
 
-/** A child is gone before it gave or took over: the other one of the two sends. */
+/** A child is gone before it gave or took over, or while it served for another one: the other one of the two sends. */
 export function settleTakeOver(world: World, gone: ChildSa): void {
   const { takenOverBy: next, takesOverFrom: before } = gone;
   if (before) before.takenOverBy = next;
   if (next && before) next.takesOverFrom = before;
   else if (next) takeOver(world, next);
   gone.takesOverFrom = undefined;
-  const old = gone.spec.replaces === undefined ? undefined : world.child(gone.spec.replaces);
-  if (old?.usable && old.ikeSa !== gone.ikeSa) activate(world, old);
+  if (gone.serving) return;
+  const old = [...world.childrenTowards(gone.remoteTs)].find((other) => other.usable && other.standIn?.heir === gone);
+  if (old) activate(world, old);
+}
+
+/** What is there for the same traffic, on older IKE SAs of the same two ends. */
+function alike(world: World, child: ChildSa): ChildSa[] {
+  const sa = world.ikeSas.get(child.ikeSa);
+  return [...world.childrenTowards(child.remoteTs)].filter((other) => {
+    const owner = other.ikeSa === child.ikeSa ? undefined : world.ikeSas.get(other.ikeSa);
+    return (
+      sa !== undefined &&
+      owner !== undefined &&
+      owner.id < sa.id &&
+      other.policy.name === child.policy.name &&
+      sameSelectors(other.localTs, child.localTs) &&
+      sameSelectors(other.remoteTs, child.remoteTs) &&
+      sameEnds(sa, owner)
+    );
+  });
 }
 
 export const overdue = (): TimedOut =>
