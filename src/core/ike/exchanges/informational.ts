@@ -46,11 +46,11 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
 /** What the policy wants when the peer closes a child and the IKE SA stays. */
 function reopen(world: World, sa: IkeSa, closed: readonly ChildSa[]): void {
   for (const child of closed) {
-    if (child.policy.closeAction !== 'start') continue;
+    if (child.policy.closeAction !== 'start' || child.standIn?.serving) continue;
     // §2.8.1: it may have been redundant; whether a successor of ours stands in its place is known when that is answered
     const { replaces } = child.spec;
     if (replaces !== undefined && isBeingRekeyed(sa, replaces)) child.wantedBack = true;
-    else enqueueCreate(world, sa, child.policy);
+    else enqueueCreate(world, sa.heir, child.policy);
   }
 }
 

@@ -11,7 +11,7 @@ import { ask, type Routine } from '../routine.ts';
 import type { World } from '../world.ts';
 import type { ChildAgreement } from './child-create.ts';
 import { catchUp, trafficPath } from './mobike-line.ts';
-import { awaitTakeOver } from './reauthentication.ts';
+import { awaitTakeOver, standInFor } from './reauthentication.ts';
 
 /**
  * Derives KEYMAT and puts the child into the data plane; the SA exists only once that worked.
@@ -36,7 +36,6 @@ export function* installChild(
     asked: agreement.asked,
   });
   world.addChild(sa, child);
-  child.standIn = successor.replaces?.ikeSa === child.ikeSa ? successor.replaces.standIn : undefined;
   let installed = false;
   try {
     const answer = yield* ask({ kind: 'install', spec });
@@ -58,6 +57,7 @@ export function* installChild(
     if (!installed) notInstalled(world, child, 'it could not be installed');
   }
   world.childTransition(child, 'installed');
+  child.standIn = standInFor(world, child);
   catchUp(world, sa, spec);
   if (world.options.logKeys) logChildKeys(world, spec);
   world.notice({ kind: 'child-up', child: child.id, ikeSa: sa.id, name: spec.name, suite: child.info().suite });

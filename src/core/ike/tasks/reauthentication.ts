@@ -141,6 +141,9 @@ export function takePlace(world: World, successor: IkeSa): void {
 /** IKE SAs that one end began with the other: the newer may be the new authentication of the older. */
 export const begunAlike = (a: IkeSa, b: IkeSa): boolean => a.reauth.byUs === b.reauth.byUs && a.connection?.name === b.connection?.name;
 
+/** The older authentication first. Of two at one instant the later made is the newer. */
+export const byAge = (a: IkeSa, b: IkeSa): number => (a.reauth.at ?? 0) - (b.reauth.at ?? 0) || a.id - b.id;
+
 /**
  * Which child of another IKE SA a new one takes over from, and whether we send on it at once. As responder we do not: the peer installs its
  * half when it has our answer, so we wait for its traffic, or for a moment (RFC 7296 §2.8).
@@ -158,7 +161,7 @@ export function inPlaceOf(
   if (agreement.exchangeRole === 'initiator') return { replaces: undefined, outboundActive: true };
   const olderOfPeer = (id: number): boolean => {
     const other = world.ikeSas.get(id);
-    return other !== undefined && other !== sa && other.isEstablished && sameEnds(sa, other) && begunAlike(sa, other);
+    return other?.isEstablished === true && byAge(other, sa) < 0 && sameEnds(sa, other) && begunAlike(sa, other);
   };
   const old = [...world.childrenTowards(remoteTs)].find(
     (c) =>
@@ -206,7 +209,7 @@ export function takeOver(world: World, child: ChildSa): void {
 
 /** It sends, and no rekeying of what the older authentication left takes that back. */
 function standIn(world: World, child: ChildSa): void {
-  for (const other of alike(world, child)) other.standIn = child;
+  for (const other of alike(world, child, (own, owner) => byAge(owner, own) < 0)) other.standIn = child;
   activate(world, child);
 }
 
@@ -222,19 +225,24 @@ export function settleTakeOver(world: World, gone: ChildSa): void {
   if (old) activate(world, old);
 }
 
-/** What is there for the same traffic, on older IKE SAs of the same two ends. */
-function alike(world: World, child: ChildSa): ChildSa[] {
-  const sa = world.ikeSas.get(child.ikeSa);
+/** The child that sends for the same traffic on an IKE SA of a newer authentication, if there is one. */
+export const standInFor = (world: World, child: ChildSa): ChildSa | undefined =>
+  alike(world, child, (own, other) => byAge(own, other) < 0).find((other) => other.usable && other.takesOverFrom === undefined);
+
+/** What is there for the same traffic on other IKE SAs of the same two ends. */
+function alike(world: World, child: ChildSa, which: (own: IkeSa, other: IkeSa) => boolean): ChildSa[] {
+  const own = world.ikeSas.get(child.ikeSa);
+  if (own === undefined) return [];
   return [...world.childrenTowards(child.remoteTs)].filter((other) => {
-    const owner = other.ikeSa === child.ikeSa ? undefined : world.ikeSas.get(other.ikeSa);
+    const owner = world.ikeSas.get(other.ikeSa);
     return (
-      sa !== undefined &&
       owner !== undefined &&
-      owner.id < sa.id &&
+      owner !== own &&
+      which(own, owner) &&
       other.policy.name === child.policy.name &&
       sameSelectors(other.localTs, child.localTs) &&
       sameSelectors(other.remoteTs, child.remoteTs) &&
-      sameEnds(sa, owner)
+      sameEnds(own, owner)
     );
   });
 }

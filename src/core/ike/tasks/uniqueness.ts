@@ -11,7 +11,7 @@ import type { World } from '../world.ts';
 import { expectedId } from './authenticate.ts';
 import { deleteIkeSa } from './ike-delete.ts';
 import { isSomebody, likelyStale } from './null-authentication.ts';
-import { begunAlike } from './reauthentication.ts';
+import { begunAlike, byAge } from './reauthentication.ts';
 
 /** RFC 7296 §2.4: says that we know of no other IKE SA with this peer, so it may drop what it still keeps of us. */
 export function initialContact(world: World, sa: IkeSa, connection: Connection): Payload[] {
@@ -112,9 +112,6 @@ export function twins(world: World, sa: IkeSa): IkeSa[] {
 }
 
 const newer = (world: World, sa: IkeSa): IkeSa[] => siblings(world, sa).filter((other) => byAge(sa, other) < 0);
-
-/** Oldest first. Of two at one instant the later made is the newer. */
-const byAge = (a: IkeSa, b: IkeSa): number => (a.reauth.at ?? 0) - (b.reauth.at ?? 0) || a.id - b.id;
 
 function limit(world: World, sa: IkeSa, most: number): void {
   const others = siblings(world, sa);
