@@ -393,6 +393,18 @@ describe('restart with a snapshot in the middle of an exchange', () => {
     }
   });
 
+  test('installing the child that came with IKE_AUTH: neither end keeps it', () => {
+    const { net, a, b } = pair({ link: { delay: 20 } });
+    a.fault({ ask: 'install', outcome: 'late', delay: 300 });
+    a.initiate();
+    net.until('a has authenticated', () => a.heard('ike-up').length === 1);
+    net.run(100);
+    a.restart('snapshot');
+    net.settle({ quiet: 60_000 });
+    expect([a.ikeSas.length, a.children.length], net.describe()).toEqual([1, 0]);
+    expectAgreement({ net, a, b });
+  });
+
   test.each(['a.Ni', 'a.Nr', 'b.Ni', 'b.Nr'] as const)(
     'both ends rekey the IKE SA: the children are found on the one that the peer decides for (lowest is %s)',
     (lowest) => {
@@ -588,13 +600,36 @@ describe('extensions', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test.each([
+    [30, 'deleted by the peer'],
+    [60, 'deleted by the peer', '192.0.2.1:500 did not answer INFORMATIONAL for 60 s'],
+  ] as const)(
+    'the answer that tells of the child of a new authentication is lost for %i s: the old one serves until one comes (RFC 7296 §2.8.3)',
+    (seconds, ...ends) => {
+      const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' } });
+      const undo = net.internet.core.intercept(({ source, data }) =>
+        b.host.addresses.includes(source.ip) && isAnswer(data) && exchangeIn(data) === ExchangeType.CREATE_CHILD_SA ? [] : undefined,
+      );
+      a.reauthenticate();
+      net.run(seconds * 1000);
+      undo();
+      net.run(10_000);
+      expect(b.plane.children.length).toBe(2);
+      net.settle({ quiet: 90_000 });
+      expect(a.heard('ike-reauthenticated')).toHaveLength(1);
+      expect(b.heard('ike-down').map(({ reason }) => reason)).toEqual(ends);
+      expectOneChild(a, b);
+      expectTrafficBothWays(net, a, b);
+    },
+  );
+
   test('two at once, and the first never gets its child installed: its end comes all the same', () => {
     const { net, a, b } = establishedPair({ link: { delay: 20 } });
     a.fault({ ask: 'install', outcome: 'never' });
     a.initiate();
     net.run(10);
     a.initiate();
-    net.run(120_000);
+    net.run(240_000);
     expect([a.ikeSas.length, b.ikeSas.length], net.describe()).toEqual([1, 1]);
     expect(a.endpoint.load()).toMatchObject({ jobs: 0, requests: 0, asks: 0 });
   });
@@ -679,7 +714,7 @@ describe('extensions', () => {
       const newest = a.ikeSas.find(({ state, children }) => state === 'established' && children.length === 1)!;
       net.run(100);
       expect(a.plane.sendingChild()!.id, net.describe()).toBe(newest.children[0]!.id);
-      net.run(3000);
+      net.run(4200);
       expect(b.plane.sendingChild()!.spec.inbound.spi, net.describe()).toBe(newest.children[0]!.outboundSpi);
       net.settle({ quiet: 60_000 });
       expectOneChild(a, b);

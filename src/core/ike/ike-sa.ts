@@ -125,6 +125,8 @@ export class IkeSa {
   /** When a new authentication begins, or is overdue. */
   reauthAt: Millis | undefined;
   lastInbound: Millis | undefined;
+  /** Message ID of the newest request of the peer that may have made a CHILD_SA. */
+  lastMade: number | undefined;
   /** RFC 6290; undefined without tokens. */
   crash: CrashState | undefined;
   /** RFC 5723. */

@@ -83,6 +83,7 @@ function receiveRequest(world: World, sa: IkeSa, request: Inbound, datagram: Dat
   if (routine === undefined) return drop(world, datagram, 'wrong-state', `exchange ${request.exchange} in state ${sa.state}`);
   const newest = sa.window.begin(request.messageId);
   sa.reachable = true;
+  if (request.exchange !== ExchangeType.INFORMATIONAL) sa.lastMade = Math.max(sa.lastMade ?? 0, request.messageId);
   heed(world, sa);
   const octets = takeOctets(sa, datagram);
   if (newest) followPeer(world, sa, datagram, sa.state === 'half-open');

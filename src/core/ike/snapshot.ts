@@ -212,7 +212,9 @@ const spiOf = (sa: IkeSa | undefined): Uint8Array | undefined => (sa?.isEstablis
 function unfinishedOf(sa: IkeSa): IkeSaSnapshot['unfinished'] {
   const owed = [...sa.jobs, ...sa.deferred, ...sa.active].flatMap(({ owes }) => owes ?? []);
   const offered = sa.offeredSpis.filter((spi) => !owed.some((one) => one.spi === spi));
-  const ending = [...sa.children.values()].filter((c) => c.is('rekeyed', 'deleting') || (c.usable && !isKept(c)));
+  // one that came with IKE_AUTH stands at the peer already
+  const given = (c: ChildSa): boolean => c.is('installing') && c.createdByUs && !offered.includes(c.inboundSpi);
+  const ending = [...sa.children.values()].filter((c) => c.is('rekeyed', 'deleting') || (c.usable && !isKept(c)) || given(c));
   return [
     ...offered.map((spi) => ({ protocol: 'ESP' as const, spi })),
     ...owed,

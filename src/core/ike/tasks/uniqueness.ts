@@ -87,10 +87,17 @@ export function stillCarrying(world: World, sa: IkeSa): Millis | undefined {
   const [newest] = newer(world, sa).sort(byAge).reverse();
   if (newest === undefined) return undefined;
   if (!isKnownToPeer(world, newest)) return world.now + PEER_DELETES;
-  if (world.now - (newest.reauth.at ?? 0) >= MOST_PATIENCE) return undefined;
+  const giveUp = newest.connection?.retransmission.giveUp ?? 0;
   const made = policies(newest);
-  return policies(sa).every((name) => made.includes(name)) ? undefined : world.now + PEER_DELETES;
+  const heard = isHeard(newest);
+  // a peer that waits for our answer may give up the newer one without a word, which is to be noticed first
+  if (!heard) suspectDead(world, newest);
+  if (world.now - (newest.reauth.at ?? 0) >= (heard ? giveUp : 2 * giveUp) + PEER_DELETES) return undefined;
+  return heard && policies(sa).every((name) => made.includes(name)) ? undefined : world.now + PEER_DELETES;
 }
+
+/** §2.3: with a request behind the window the peer shows that it has our answer to the one that made something; with a copy of that it does not. */
+const isHeard = ({ lastMade, window }: IkeSa): boolean => lastMade === undefined || window.nextExpected > lastMade + window.receiveSize;
 
 /** The peer waits for our answer no more: it has sent anything after IKE_AUTH, or rekeyed. Where it has not, it is asked, and answers or is given up. */
 export function isKnownToPeer(world: World, sa: IkeSa): boolean {
@@ -168,5 +175,4 @@ const REPLACED = 'replaced by a newer IKE SA of the same peer';
 const ON_THE_WAY: Millis = 1000;
 /** A new authentication ends with the Delete of the old IKE SA, sent by whoever began it, once nothing is under way on it. */
 const PEER_DELETES: Millis = 15_000;
-const MOST_PATIENCE: Millis = 60_000;
 const SUSPICION_INTERVAL: Millis = 10_000;
