@@ -604,17 +604,6 @@ describe('an update crosses a rekeying', () => {
   });
 });
 
-test('the responder has no address for a while, and another one then: it tells from there (RFC 4555 §3.6)', () => {
-  const made = roamers();
-  const { net, a, b } = made;
-  b.host.removeAddress(B1);
-  net.run(7000);
-  b.host.addAddress(B2);
-  net.run(2000);
-  expectPath(made, A1, B2);
-  expectTrafficBothWays(net, a, b);
-});
-
 describe('a restart in between', () => {
   test.each(['a', 'b'] as const)('%s: what MOBIKE knows is in the snapshot', (which) => {
     const made = roamers({ more: { b: [B2] } });

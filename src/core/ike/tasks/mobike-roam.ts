@@ -100,8 +100,6 @@ function leaveLostAddress(world: World, sa: IkeSa): void {
   moveLine(world, sa, { ...pathOf(sa), local });
   divertTraffic(world, sa, { ...used, local });
   announceMove(world, sa, 'our address is gone');
-  // §3.6: the address that a list comes from is part of it
-  requestTell(world, sa);
 }
 
 /** RFC 4555 §3.6. */
