@@ -688,6 +688,18 @@ describe('extensions', () => {
     },
   );
 
+  test('the peer deletes a child that a new authentication has taken over: it is not brought back, least of all on the old IKE SA', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, a: { child: START } });
+    const old = b.children[0]!.id;
+    a.reauthenticate();
+    net.until('the old one is replaced', () => a.heard('ike-reauthenticated').length === 1);
+    b.deleteChild(old);
+    net.settle({ quiet: 60_000 });
+    expect([a, b].map((peer) => peer.heard('child-up').length)).toEqual([2, 2]);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, b, a);
+  });
+
   test('a child of a new authentication is rekeyed before it took over: its successor sends, and it never (RFC 7296 §2.8.3)', () => {
     const { net, a, b } = establishedPair({ link: { delay: 20 } });
     a.reauthenticate();
