@@ -1,0 +1,120 @@
+import { describe, expect, test } from 'vitest';
+import { ExchangeType } from '../../src/core/wire/index.ts';
+import { establishedPair, expectInvariants, expectOneChild, expectTrafficBothWays, lowestIs } from '../../src/testing/index.ts';
+
+const START = { startAction: 'start', dpdAction: 'start', closeAction: 'start' } as const;
+
+/** What random walks found where a new authentication takes the place of the old one, each as the shortest story that shows it. */
+describe('a new authentication beside the old one', () => {
+  test.each([
+    [30, 'deleted by the peer'],
+    [60, 'deleted by the peer', '192.0.2.1:500 did not answer INFORMATIONAL for 60 s'],
+  ] as const)(
+    'the answer that tells of the child of a new authentication is lost for %i s: the old one serves until one comes (RFC 7296 §2.8.3)',
+    (seconds, ...ends) => {
+      const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' } });
+      const undo = net.internet.core.intercept(({ source, data }) =>
+        b.host.addresses.includes(source.ip) && isAnswerOf(ExchangeType.CREATE_CHILD_SA, data) ? [] : undefined,
+      );
+      a.reauthenticate();
+      net.run(seconds * 1000);
+      undo();
+      net.run(10_000);
+      expect(b.plane.children.length).toBe(2);
+      net.settle({ quiet: 90_000 });
+      expect(a.heard('ike-reauthenticated')).toHaveLength(1);
+      expect(b.heard('ike-down').map(({ reason }) => reason)).toEqual(ends);
+      expectOneChild(a, b);
+      expectTrafficBothWays(net, a, b);
+    },
+  );
+
+  test.each(['a.Ni', 'a.Nr', 'b.Ni', 'b.Nr'] as const)(
+    'a new authentication stands while the rekeyings of the old IKE SA cross: neither successor is a rival of it (RFC 7296 §2.8.2, lowest is %s)',
+    (lowest) => {
+      const { net, a, b } = establishedPair({ nonces: lowestIs(lowest), link: { delay: 30 } });
+      a.reauthenticate();
+      net.run(50);
+      b.rekeyIke();
+      net.run(25);
+      a.rekeyIke();
+      net.settle({ quiet: 60_000 });
+      expect(
+        [a, b].flatMap((peer) => peer.heard('ike-down').map(({ reason }) => reason)).filter((reason) => reason.includes('replaced by')),
+        net.describe(),
+      ).toEqual([]);
+      expect(a.heard('ike-reauthenticated')).toHaveLength(1);
+      expectOneChild(a, b);
+      expectTrafficBothWays(net, a, b);
+    },
+  );
+
+  test('the peer deletes a child that a new authentication has taken over: it is not brought back, least of all on the old IKE SA', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, a: { child: START } });
+    const old = b.children[0]!.id;
+    a.reauthenticate();
+    net.until('the old one is replaced', () => a.heard('ike-reauthenticated').length === 1);
+    b.deleteChild(old);
+    net.settle({ quiet: 60_000 });
+    expect([a, b].map((peer) => peer.heard('child-up').length)).toEqual([2, 2]);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, b, a);
+  });
+
+  test('a child of a new authentication is rekeyed before it took over: its successor sends, and it never (RFC 7296 §2.8.3)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    a.reauthenticate();
+    net.until('a has it', () => a.heard('ike-reauthenticated').length === 1);
+    a.rekeyChild(a.children.find(({ id }) => id === 2)!.id);
+    for (let i = 0; i < 80; i++) {
+      net.run(100);
+      const sending = b.plane.sendingChild()!.id;
+      expect([i, b.children.find(({ id }) => id === sending)?.state]).toEqual([i, 'installed']);
+      expectTrafficBothWays(net, a, b, { packets: 1 });
+    }
+    expectOneChild(a, b);
+  });
+
+  test.each(['a', 'b'] as const)(
+    '%s’s rekeying of what the new authentication took over ends late: that sends all the same (RFC 7296 §2.8.3)',
+    (which) => {
+      const made = establishedPair({ link: { delay: 20 } });
+      const { net, a, b } = made;
+      for (const peer of [a, b]) peer.fault({ ask: 'install', outcome: 'late', delay: 2500 });
+      made[which].rekeyChild();
+      a.reauthenticate();
+      net.until('the successor stands, too', () => a.children.length === 3 && a.children.every(({ state }) => state !== 'installing'));
+      const newest = a.ikeSas.find(({ state, children }) => state === 'established' && children.length === 1)!;
+      net.run(100);
+      expect(a.plane.sendingChild()!.id, net.describe()).toBe(newest.children[0]!.id);
+      net.run(4200);
+      expect(b.plane.sendingChild()!.spec.inbound.spi, net.describe()).toBe(newest.children[0]!.outboundSpi);
+      net.settle({ quiet: 60_000 });
+      expectOneChild(a, b);
+      expectTrafficBothWays(net, a, b);
+    },
+  );
+
+  test.each(['a', 'b'] as const)('a restart of %s in the middle of a new authentication, which goes on (RFC 7296 §2.8.3)', (which) => {
+    for (const wait of [115, 125, 145, 175]) {
+      const made = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' } });
+      const { net, a, b } = made;
+      a.fault({ ask: 'install', outcome: 'late', delay: 50 });
+      a.reauthenticate();
+      net.run(wait);
+      expect(made[which].established).toHaveLength(2);
+      made[which].restart('snapshot');
+      net.settle({ quiet: 120_000 });
+      expect([a.ikeSas.length, b.ikeSas.length], net.describe()).toEqual([1, 1]);
+      expectInvariants(net);
+      expectOneChild(a, b);
+      expectTrafficBothWays(net, a, b);
+    }
+  });
+});
+
+/** By the IKE header, behind the non-ESP marker or not. */
+function isAnswerOf(exchange: number, data: Uint8Array): boolean {
+  const header = data.subarray(data[0] === 0 && data[1] === 0 ? 4 : 0);
+  return header[18] === exchange && (header[19]! & 0x20) !== 0;
+}
