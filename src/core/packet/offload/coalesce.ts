@@ -15,7 +15,7 @@ export interface CoalescerOptions<B extends PacketBuffer> {
   readonly sink: OffloadSink<B>;
   /** Flows that are held at a time; eight are enough for a batch. */
   readonly flows: number;
-  /** Where they are gathered: from `at` on `RUN_BUFFER` octets for each. Best the buffer that packets are pushed from. */
+  /** Where they are gathered: from `at` on `RUN_BUFFER` octets for each. Best part of the memory that packets are pushed from. */
   readonly buffer: B;
   readonly at: number;
   /** The device takes UDP_L4 (TUN_F_USO4, TUN_F_USO6). */

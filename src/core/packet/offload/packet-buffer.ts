@@ -1,23 +1,36 @@
 /**
- * Memory that packets are read from and written to. Made once for a packet loop, so that no packet needs an object of its own; best one for
- * all of it, since octets are moved within a buffer without making any object, and from one to another with a short-lived one. What else a
- * buffer has (an address, say) a wider type may add.
+ * Memory that packets are read from and written to, and the views by which that is fast. Made once for each buffer of a packet loop, so that
+ * no packet needs an object of its own. What else a buffer has (an address, say) a wider type may add.
  */
 export interface PacketBuffer {
-  /** A plain Uint8Array, so that loops see one kind of array only. */
   readonly octets: Uint8Array;
   /** The same octets, for whole words. */
   readonly view: DataView;
+  /** All of the memory that the octets are part of, and where in it they begin. */
+  readonly memory: ArrayBufferLike;
+  readonly whole: Uint8Array;
+  readonly offset: number;
 }
 
-/** @param octets not copied */
+/**
+ * Buffers that packets go between are best parts of one memory: it is moved within itself without making an object.
+ * @param octets not copied
+ */
 export function packetBuffer(octets: Uint8Array): PacketBuffer {
   const { buffer, byteOffset, byteLength } = octets;
-  return { octets: new Uint8Array(buffer, byteOffset, byteLength), view: new DataView(buffer, byteOffset, byteLength) };
+  return {
+    // A plain Uint8Array even for a subclass: loops then see one kind of array only.
+    octets: new Uint8Array(buffer, byteOffset, byteLength),
+    view: new DataView(buffer, byteOffset, byteLength),
+    memory: buffer,
+    whole: new Uint8Array(buffer),
+    offset: byteOffset,
+  };
 }
 
 export function copyOctets(from: PacketBuffer, at: number, to: PacketBuffer, toAt: number, length: number): void {
-  if (from === to) to.octets.copyWithin(toAt, at, at + length);
+  const start = from.offset + at;
+  if (from.memory === to.memory) to.whole.copyWithin(to.offset + toAt, start, start + length);
   else to.octets.set(from.octets.subarray(at, at + length), toAt);
 }
 

@@ -16,7 +16,8 @@ import { begunPacket, gsoHeader, type PacketShape, randomShape, slowSum, wholePa
 const ROOM = 1 << 20;
 /** Behind the super-packet. */
 const OUT_AT = 70_000;
-const source = packetBuffer(new Uint8Array(OUT_AT + ROOM));
+const memory = new ArrayBuffer(5 + OUT_AT + ROOM);
+const source = packetBuffer(new Uint8Array(memory, 5));
 const elsewhere = packetBuffer(new Uint8Array(ROOM));
 const segmenter = new Segmenter();
 
@@ -281,7 +282,8 @@ describe('copySum', () => {
 
   test.each([
     ['within a buffer', source],
-    ['into another', elsewhere],
+    ['between parts of one memory', packetBuffer(new Uint8Array(memory, 10_001, 1000))],
+    ['between two', elsewhere],
   ])('copies %s, and sums as RFC 1071 does, at every alignment and length', (_what, to) => {
     source.octets.set(random.bytes(300));
     for (let length = 0; length < 70; length++) {
