@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addAddress, type InterfaceAddress, listAddresses, removeAddress } from '../../../src/host/platform/linux/netlink/addresses.ts';
 import { type NetworkChange, watchNetwork } from '../../../src/host/platform/linux/netlink/changes.ts';
@@ -205,6 +206,7 @@ describeWith(NAMESPACES, 'rtnetlink', () => {
       outputLink: undefined,
       inverted: false,
       suppressPrefixLength: undefined,
+      protocol: 0,
     });
     addRule(socket, { family: 4, priority: 60, action: 'prohibit', to: '10.77.0.0/16', outputLink: 'tw1' });
     expect(await json('rule', 'show', 'pref', '60')).toMatchObject([{ dst: '10.77.0.0', dstlen: 16, action: 'prohibit', oif: 'tw1' }]);
@@ -213,6 +215,21 @@ describeWith(NAMESPACES, 'rtnetlink', () => {
     );
     removeRule(socket, { family: 4, priority: 60, to: '10.77.0.0/16', action: 'prohibit' });
     expect(await json('rule', 'show', 'pref', '60')).toEqual([]);
+  });
+
+  test('what a former run left is found by its protocol', async () => {
+    addRoute(socket, { destination: '10.60.0.0/16', type: 'blackhole', protocol: 171 });
+    addRoute(socket, { destination: '10.61.0.0/16', type: 'blackhole' });
+    addRule(socket, { family: 4, priority: 61, table: 61, protocol: 171 });
+    expect(await json('route', 'show', 'proto', '171')).toMatchObject([{ dst: '10.60.0.0/16' }]);
+    expect(await json('rule', 'show', 'pref', '61')).toMatchObject([{ priority: 61, protocol: '171' }]);
+    for (const { destination, type, protocol } of listRoutes(socket).filter((route) => route.protocol === 171))
+      removeRoute(socket, { destination, type: type as 'blackhole', protocol });
+    for (const { family, priority, table } of listRules(socket).filter((rule) => rule.protocol === 171))
+      removeRule(socket, { family, priority, table, protocol: 171 });
+    expect(await json('route', 'show', 'proto', '171')).toEqual([]);
+    expect(await json('rule', 'show', 'pref', '61')).toEqual([]);
+    expect(await json('route', 'show', '10.61.0.0/16')).toHaveLength(1);
   });
 
   test('many routes come in many pieces', async () => {
@@ -245,6 +262,41 @@ describeWith(NAMESPACES, 'rtnetlink', () => {
     const before = seen.length;
     await ip('addr', 'add', '10.57.0.1/32', 'dev', 'tw0');
     expect(seen).toHaveLength(before);
+  });
+
+  test('of several that listen, those that are left still hear', async () => {
+    const heard: string[][] = [[], []];
+    const monitors = await Promise.all(
+      heard.map((names) =>
+        watchNetwork(
+          ['link'],
+          { onChange: (change) => change.kind === 'link' && names.push(change.link.name), onLost: () => undefined },
+          where,
+        ),
+      ),
+    );
+    scope.defer('the monitors', () => Promise.all(monitors.map((monitor) => monitor.close())));
+    await ip('link', 'add', 'first0', 'type', 'veth', 'peer', 'first1');
+    await eventually('both', () => heard.every((names) => names.includes('first0')), 10_000);
+    await monitors[0]!.close();
+    await ip('link', 'add', 'second0', 'type', 'veth', 'peer', 'second1');
+    await eventually('the other', () => heard[1]!.includes('second0'), 10_000);
+    expect(heard[0]).not.toContain('second0');
+  });
+
+  test('more than the buffer holds is said to be lost', async () => {
+    let [lost, seen] = [0, 0];
+    const monitor = await watchNetwork(['route'], { onChange: () => seen++, onLost: () => lost++ }, where);
+    scope.defer('the monitor', () => monitor.close());
+    const lines = Array.from({ length: 60_000 }, (_, i) => `route add blackhole 11.${i >> 8}.${i & 255}.0/24 table 900`);
+    // this thread waits, and so nobody reads
+    execFileSync('ip', ['-n', namespace, '-batch', '-'], { input: lines.join('\n') });
+    await eventually('the loss', () => lost > 0, 10_000);
+    expect(seen).toBeLessThan(lines.length);
+    await ip('route', 'add', 'blackhole', '12.0.0.0/8', 'table', '901');
+    const before = seen;
+    await ip('route', 'del', 'blackhole', '12.0.0.0/8', 'table', '901');
+    await eventually('what comes next', () => seen > before, 10_000);
   });
 
   test('a process that listens can end', async () => {

@@ -13,6 +13,7 @@ import { hasKernelName, type XfrmKeys } from '../../../src/host/platform/linux/n
 import { watchXfrm, type XfrmEvent, type XfrmGroup } from '../../../src/host/platform/linux/netlink/xfrm/events.ts';
 import { migrate } from '../../../src/host/platform/linux/netlink/xfrm/migrate.ts';
 import { addPolicy, listPolicies, type XfrmTemplate } from '../../../src/host/platform/linux/netlink/xfrm/policies.ts';
+import { probeXfrm } from '../../../src/host/platform/linux/netlink/xfrm/probe.ts';
 import {
   addState,
   allocateSpi,
@@ -115,6 +116,51 @@ export const cases: Cases = {
       assert.ok(use.bytes < 3n * 400n, `${use.bytes} octets for 3 packets of 1228`);
     }),
 
+  'what the kernel takes is found out without a trace': () =>
+    onPair(async (pair) => {
+      for (const esn of [false, true])
+        for (const keys of Object.values(SUITES)) assert.equal(probeXfrm(pair.left.xfrm, keys, 'esp', esn), undefined);
+      assert.equal(probeXfrm(pair.left.xfrm, { integrity: 14, integrityKey: octets(64) }, 'ah'), undefined);
+      assert.equal(probeXfrm(pair.left.xfrm, { encryption: 31, encryptionKey: octets(36) })?.code, 'KERNEL_LACKS_ALGORITHM');
+      assert.equal(probeXfrm(pair.left.xfrm, { encryption: 20, encryptionKey: octets(19) })?.errno, 'EINVAL');
+      assert.deepEqual(listStates(pair.left.xfrm), []);
+    }),
+
+  'an SA moves to the other family, and into UDP': () =>
+    onPair(async (pair) => {
+      passes(pair, { keys: SUITES['AES-GCM']! });
+      for (const [end, ip] of [
+        ['left', 'fd77::1'],
+        ['right', 'fd77::2'],
+      ])
+        command(`ip -n ${end} addr add ${ip}/64 dev wire nodad`);
+      const sockets = [await encapsulating('left', 'fd77::1'), await encapsulating('right', 'fd77::2')];
+      try {
+        for (const end of [pair.left, pair.right]) {
+          for (const { direction, selector } of listPolicies(end.xfrm)) {
+            const out = (direction === 'out') === (end === pair.left);
+            const [newSource, newDestination] = out ? (['fd77::1', 'fd77::2'] as const) : (['fd77::2', 'fd77::1'] as const);
+            const { source: oldSource, destination: oldDestination } = out ? OUT : BACK;
+            const migration = {
+              protocol: 'esp',
+              mode: 'tunnel',
+              reqid: REQID,
+              oldSource,
+              oldDestination,
+              newSource,
+              newDestination,
+            } as const;
+            migrate(end.xfrm, { direction, selector }, [migration], { encap: { sourcePort: 4500, destinationPort: 4500 } });
+          }
+        }
+        ping(pair);
+        const moved = getState(pair.right.xfrm, { ...id(OUT), destination: 'fd77::2' });
+        assert.deepEqual([moved.source, moved.use.packets, moved.encap?.sourcePort], ['fd77::1', 6n, 4500]);
+      } finally {
+        for (const close of sockets) close();
+      }
+    }),
+
   'an SA moves to new addresses with its numbers': () =>
     onPair((pair) => {
       passes(pair, { keys: SUITES['AES-GCM']! });
@@ -177,7 +223,7 @@ export const cases: Cases = {
       addState(pair.right.xfrm, { ...BACK, keys: SUITES['AES-GCM']! });
       assert.throws(() => command('ip netns exec left ping -c 1 -W 1 -I 10.1.0.1 10.2.0.1'));
       const asked = await heard.until('a packet without an SA', (event) => event.kind === 'acquire');
-      assert.ok(asked.kind === 'acquire' && asked.templates[0]?.reqid === REQID && asked.selector.destination === '10.2.0.1/32');
+      assert.ok(asked.kind === 'acquire' && asked.policy.templates[0]?.reqid === REQID && asked.selector.destination === '10.2.0.1/32');
       addState(pair.left.xfrm, { ...OUT, spi, keys: SUITES['AES-GCM']! });
       ping(pair);
     }),
@@ -323,8 +369,16 @@ async function onPair(body: (pair: Pair) => void | Promise<void>): Promise<void>
 /** A UDP socket whose ESP goes to the kernel (RFC 3948). @returns what closes it */
 async function encapsulating(name: string, ip: string): Promise<() => void> {
   const libc = await loadLibc();
-  const fd = within(libc, `/run/netns/${name}`, () => libc.socket(AF_INET, SOCK_DGRAM, 0));
-  const address = new HostWriter(16).u16(AF_INET).network16(4500).bytes(parseIp(ip)).zero(8).written();
+  const octetsOf = parseIp(ip);
+  const family = octetsOf.length === 4 ? AF_INET : AF_INET6;
+  const fd = within(libc, `/run/netns/${name}`, () => libc.socket(family, SOCK_DGRAM, 0));
+  const address = new HostWriter(28)
+    .u16(family)
+    .network16(4500)
+    .zero(family === AF_INET ? 0 : 4)
+    .bytes(octetsOf)
+    .zero(8)
+    .written();
   assert.equal(libc.bind(fd, address, address.length), 0);
   assert.equal(libc.setsockopt(fd, SOL_UDP, UDP_ENCAP, new HostWriter(4).u32(UDP_ENCAP_ESPINUDP).written(), 4), 0);
   return () => libc.close(fd);
@@ -418,6 +472,7 @@ const compOf = ({ source, destination, spi, reqid }: NewState): NewState => ({
 });
 
 const AF_INET = 2;
+const AF_INET6 = 10;
 const SOCK_DGRAM = 2;
 const SOL_UDP = 17;
 const UDP_ENCAP = 100;

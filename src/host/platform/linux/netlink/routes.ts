@@ -24,6 +24,8 @@ export interface NewRoute {
   readonly mtu?: number;
   /** The segment size that TCP announces on this route. */
   readonly advertisedMss?: number;
+  /** Who makes it: see `Route.protocol`. 4 unless given; a number of one's own finds again what a former run left behind. */
+  readonly protocol?: number;
 }
 
 export interface Route {
@@ -155,7 +157,7 @@ function routeRequest(type: number, mode: number, route: NewRoute): MessageWrite
     .u8(length)
     .zero(2)
     .u8(table < 256 ? table : RT_TABLE_UNSPEC)
-    .u8(type === RTM.DELROUTE ? RTPROT_UNSPEC : RTPROT_STATIC)
+    .u8(route.protocol ?? (type === RTM.DELROUTE ? RTPROT_UNSPEC : RTPROT_STATIC))
     .u8(type === RTM.DELROUTE ? RT_SCOPE_NOWHERE : scopeOf(kind, route))
     .u8(TYPES[kind])
     .zero(4);

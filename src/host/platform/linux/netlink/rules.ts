@@ -24,6 +24,8 @@ export interface Rule {
    * as the local network does, keeps its way beside a tunnel that takes everything.
    */
   readonly suppressPrefixLength: number | undefined;
+  /** Who made it, as of routes; 0 where nobody said. */
+  readonly protocol: number;
 }
 
 export interface Mark {
@@ -47,6 +49,8 @@ export interface NewRule {
   readonly outputLink?: string;
   readonly inverted?: boolean;
   readonly suppressPrefixLength?: number;
+  /** A number of one's own finds again what a former run left behind. */
+  readonly protocol?: number;
 }
 
 /** @throws DataPlaneError `KERNEL_ENTRY_EXISTS` */
@@ -88,6 +92,7 @@ export function parseRule({ body }: NetlinkMessage): Rule | undefined {
     outputLink: attributes.text(FRA.OIFNAME),
     inverted: (flags & FIB_RULE_INVERT) !== 0,
     suppressPrefixLength: suppress === ALL_BITS ? undefined : suppress,
+    protocol: attributes.u8(FRA.PROTOCOL) ?? 0,
   };
 }
 
@@ -115,6 +120,7 @@ function ruleRequest(type: number, mode: number, rule: NewRule): MessageWriter {
   if (rule.inputLink !== undefined) request.attributeText(FRA.IIFNAME, rule.inputLink);
   if (rule.outputLink !== undefined) request.attributeText(FRA.OIFNAME, rule.outputLink);
   if (rule.suppressPrefixLength !== undefined) request.attributeU32(FRA.SUPPRESS_PREFIXLEN, rule.suppressPrefixLength);
+  if (rule.protocol !== undefined) request.attributeU8(FRA.PROTOCOL, rule.protocol);
   return request;
 }
 
@@ -139,6 +145,7 @@ const FRA = {
   TABLE: 15,
   FWMASK: 16,
   OIFNAME: 17,
+  PROTOCOL: 21,
 } as const;
 const FIB_RULE_INVERT = 2;
 const ALL_BITS = 0xffff_ffff;

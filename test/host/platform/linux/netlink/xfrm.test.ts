@@ -388,8 +388,7 @@ describeLittleEndian('what the kernel tells', () => {
       protocol: 'esp',
       sequence: 42,
       selector: { source: '10.1.0.0/16', protocol: 17, destinationPort: { port: 53, mask: 0xffff } },
-      policy: { direction: 'fwd', priority: 0x01020304 },
-      templates: [{ reqid: 99, mode: 'transport', protocol: 'esp' }],
+      policy: { direction: 'fwd', priority: 0x01020304, templates: [{ reqid: 99, mode: 'transport', protocol: 'esp' }] },
     });
   });
 
@@ -464,6 +463,36 @@ describeLittleEndian('what the kernel tells', () => {
           expect(error).toMatchObject({ code: 'MALFORMED_NETLINK' });
         }
       }
+  });
+});
+
+describe('whatever comes from a socket', () => {
+  test('is an event, or none, or malformed', () => {
+    const whole = asked(SIZES.usersa, (socket) =>
+      addState(socket, { ...STATE, encap: { sourcePort: 1, destinationPort: 2 }, esn: true, replayWindow: 64, ifId: 3 }),
+    ).whole;
+    const policy = asked(SIZES.policy, (socket) =>
+      addPolicy(socket, { ...POLICY, templates: [{ protocol: 'esp', mode: 'tunnel', reqid: 1 }] }),
+    ).whole;
+    let seed = 1;
+    const next = (below: number): number => {
+      seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+      return (seed >>> 8) % below;
+    };
+    let events = 0;
+    for (let round = 0; round < 4_000; round++) {
+      const body = (round % 2 === 0 ? whole : policy).slice();
+      for (let i = 0; i <= next(4); i++) body[next(body.length)] = next(256);
+      try {
+        if (
+          parseEvent({ type: 0x10 + next(0x18), flags: 0, sequence: 0, port: 0, body: body.subarray(0, body.length - next(3) * next(20)) })
+        )
+          events++;
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'MALFORMED_NETLINK' });
+      }
+    }
+    expect(events).toBeGreaterThan(100);
   });
 });
 

@@ -5,7 +5,7 @@ import { NetlinkMonitor } from '../monitor.ts';
 import type { NetlinkOptions } from '../socket.ts';
 import { parseAccounting, type XfrmAccounting } from './accounting.ts';
 import { type MigrationEvent, parseMigration } from './migrate.ts';
-import { parsePolicy, readPolicy, readTemplates, withTemplates, type XfrmPolicy, type XfrmTemplate } from './policies.ts';
+import { parsePolicy, readPolicy, withTemplates, type XfrmPolicy } from './policies.ts';
 import { parseState, readState, withAttributes, type XfrmState } from './states.ts';
 import {
   protocolOf,
@@ -25,7 +25,6 @@ export type XfrmEvent =
   | {
       readonly kind: 'acquire';
       readonly policy: XfrmPolicy;
-      readonly templates: readonly XfrmTemplate[];
       /** Of the packet: its addresses, protocol and ports. */
       readonly selector: XfrmSelector;
       readonly source: string;
@@ -33,8 +32,6 @@ export type XfrmEvent =
       readonly protocol: XfrmProtocol;
       /** Names the larval SA that stands for the one to come. */
       readonly sequence: number;
-      readonly ifId: number | undefined;
-      readonly mark: number | undefined;
     }
   /** A limit of an SA was reached; a hard one deleted it. */
   | { readonly kind: 'expire'; readonly hard: boolean; readonly state: XfrmState }
@@ -149,14 +146,11 @@ function parseAcquire(body: Uint8Array): XfrmEvent | undefined {
   return {
     kind: 'acquire',
     policy,
-    templates: readTemplates(attributes),
     selector,
     source: ipIn(from, family),
     destination: ipIn(to, family),
     protocol,
     sequence,
-    ifId: attributes.u32(XFRMA.IF_ID),
-    mark: attributes.u32(XFRMA.MARK),
   };
 }
 

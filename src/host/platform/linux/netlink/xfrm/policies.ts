@@ -148,7 +148,7 @@ export function withTemplates(fixed: FixedPolicy, attributes: Attributes): XfrmP
   };
 }
 
-export function readTemplates(attributes: Attributes): XfrmTemplate[] {
+function readTemplates(attributes: Attributes): XfrmTemplate[] {
   const reader = attributes.reader(XFRMA.TMPL);
   const templates: XfrmTemplate[] = [];
   while (reader !== undefined && reader.remaining >= TEMPLATE) {
