@@ -126,7 +126,10 @@ export function rekeyTested(event: EventLine, paint: Paint, columns: number): st
 
 export const planeName = (plane: string): string => PLANES.get(plane) ?? plane;
 
-const PLANES: ReadonlyMap<string, string> = new Map([['netstack', 'netstack, in this process (no root needed)']]);
+const PLANES: ReadonlyMap<string, string> = new Map([
+  ['netstack', 'netstack, in this process (no root needed)'],
+  ['tun', 'tun, in user space behind a network interface'],
+]);
 
 /** What the identity rests on: the certificate with its issuer, the key, the secret, or nothing. */
 function whoItIs(id: string, method: string, description: string): string {

@@ -80,6 +80,11 @@ export class InboundSa {
     return verdict;
   }
 
+  /** Newest sequence number that was accepted, as a number for display. */
+  get sequence(): number {
+    return this.#window.topHigh * 2 ** 32 + this.#window.topLow;
+  }
+
   snapshot(): InboundSnapshot {
     return { sequenceHigh: this.#window.topHigh, sequenceLow: this.#window.topLow };
   }

@@ -3,6 +3,7 @@ import type { RandomSource } from '../../core/crypto/random.ts';
 import type { ChildSaChange, ChildSaSpec, Millis, Observation, Transport } from '../../core/ike/effects.ts';
 import type { TrafficSelector } from '../../core/wire/payloads/types.ts';
 import type { Clock } from '../platform/clock.ts';
+import type { UdpNetwork, UdpSocket } from '../platform/udp.ts';
 
 /**
  * Where CHILD_SAs live and packets pass (RFC 4301 §4.4: the SAD and the outbound part of the SPD). One interface for every kind of
@@ -35,6 +36,10 @@ export interface DataPlane {
    * of their own have none. @returns false for what belongs to no SA or is not authentic
    */
   readonly receive?: (packet: Uint8Array, local: Address, ip: string, port: number, transport?: Transport) => boolean;
+  /** The plane reads this socket from now on, where it can be lent; IKE comes back to whoever bound it. */
+  readonly adopt?: (socket: UdpSocket) => Promise<void>;
+  /** Done with it, before it is closed. */
+  readonly disown?: (socket: UdpSocket) => Promise<void>;
   /** Removes every SA. */
   close(): Promise<void>;
 }
@@ -101,6 +106,8 @@ export interface Backend<Plane extends DataPlane = DataPlane> {
   readonly name: string;
   /** Can it send ESP without UDP around it? If not, every peer is made to believe in a NAT (RFC 7296 §2.23). */
   readonly bareEsp: boolean;
+  /** Sockets that its planes can read by themselves; those of the machine unless given. */
+  readonly udp?: () => Promise<UdpNetwork>;
   /** Can it run here? If not, the sentence to show to the user. */
   probe(): Promise<ProbeResult>;
   /** @throws DataPlaneError */

@@ -101,6 +101,10 @@ export class EspPlane {
     return [...this.#children.values()].some(({ replaces, sends }) => replaces === id && sends);
   }
 
+  entry(child: number): ChildEntry | undefined {
+    return this.#children.get(child);
+  }
+
   counters(child: number): ChildCounters | undefined {
     return this.#children.get(child)?.counters();
   }
@@ -130,22 +134,20 @@ export class EspPlane {
   /** One inner packet to protect and send; the view may be reused on return. @returns false when it was dropped; true also when it waits for an SA that was asked for. */
   send(packet: Uint8Array): boolean {
     const view = this.#packet;
-    const entry = this.find(packet, 0, packet.length, view);
-    if (entry === undefined || entry === 'waits') return entry !== undefined;
-    return this.#seal(entry, packet, view);
+    const entry = this.lookup(packet, 0, packet.length, view);
+    if (entry !== undefined) return this.#seal(entry, packet, view);
+    if (view.fault !== undefined) return this.#drop('not an IP packet');
+    return this.#traps.hit(packet.subarray(0, view.end), view, this.#ports) || this.#drop('no outbound SA');
   }
 
   /**
-   * The SA that an inner packet leaves on (RFC 4301 §5.1), for callers that seal by themselves.
-   * @param view is filled
-   * @returns `waits` for a packet that is kept until its SA stands; undefined when it was dropped
+   * The SA that an inner packet leaves on (RFC 4301 §5.1), for callers that seal by themselves; nothing is counted.
+   * @param view is filled; its `fault` says where there is none because it is no IP packet
    */
-  find(buffer: Uint8Array, start: number, end: number, view: IpView): ChildEntry | 'waits' | undefined {
-    if (!view.parse(buffer, start, end)) return this.#lack('not an IP packet');
+  lookup(buffer: Uint8Array, start: number, end: number, view: IpView): ChildEntry | undefined {
+    if (!view.parse(buffer, start, end)) return undefined;
     this.#ports.read(view);
-    const entry = this.#outbound.find(view, this.#ports);
-    if (entry !== undefined) return entry;
-    return this.#traps.hit(buffer.subarray(start, view.end), view, this.#ports) ? 'waits' : this.#lack('no outbound SA');
+    return this.#outbound.find(view, this.#ports);
   }
 
   /**
@@ -315,10 +317,6 @@ export class EspPlane {
   #drop(cause: PlaneDrop): false {
     this.#drops[cause]++;
     return false;
-  }
-
-  #lack(cause: PlaneDrop): undefined {
-    this.#drops[cause]++;
   }
 }
 

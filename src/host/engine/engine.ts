@@ -131,6 +131,8 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       {
         onIke: (datagram) => this.#onDatagram(datagram),
         onEsp: (packet, local, ip, port, transport) => this.#plane?.receive?.(packet, local, ip, port, transport) !== false,
+        onBound: (socket) => this.#plane?.adopt?.(socket) ?? Promise.resolve(),
+        onUnbinding: (socket) => this.#plane?.disown?.(socket) ?? Promise.resolve(),
         onFailure: (what, error) => this.#fail(undefined, what, error),
         onStreamClosed: (local, remote) => this.#onObservation({ kind: 'stream-closed', local, remote }),
       },

@@ -2,6 +2,7 @@ import { type Address, formatAddress, isIpv6 } from '../../core/bytes/index.ts';
 import { classifyEncapsulated, KEEPALIVE, NON_ESP_MARKER_LENGTH } from '../../core/esp/index.ts';
 import type { Datagram, Transport } from '../../core/ike/effects.ts';
 import type { EspPath } from '../dataplane/data-plane.ts';
+import { PATH_MTU, UDP_ENCAPSULATION } from '../dataplane/path-mtu.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { TcpServer } from '../platform/tcp.ts';
 import type { UdpNetwork, UdpSocket } from '../platform/udp.ts';
@@ -31,6 +32,10 @@ export interface Ports {
 }
 
 export interface SocketSinks extends StreamSinks {
+  /** An encapsulating socket is there: somebody else may read it. */
+  onBound(socket: UdpSocket): Promise<void>;
+  /** It is about to be closed. */
+  onUnbinding(socket: UdpSocket): Promise<void>;
   /** The first datagram goes out since `rest`. */
   onStir(): void;
   /** Something that we can do without. */
@@ -86,6 +91,7 @@ export class SocketSet {
     const sockets = this.#byIp.get(ip);
     if (sockets === undefined) return;
     this.#byIp.delete(ip);
+    await this.#sinks.onUnbinding(sockets.nat);
     await Promise.all([sockets.ike?.close(), sockets.nat.close(), sockets.tcp?.close()]);
   }
 
@@ -153,13 +159,12 @@ export class SocketSet {
   /** The way of ESP packets. It survives sockets: one that is opened again for the same address is used from then on. */
   path(local: Address, remote: Address, transport?: Transport): EspPath {
     if (transport === 'tcp') return this.streams.path(local, remote);
-    const v6 = isIpv6(remote.ip);
     const byIp = this.#byIp;
     const { ip, port } = remote;
     const localIp = local.ip;
     return {
       mtu: PATH_MTU,
-      overhead: (v6 ? IPV6_HEADER : IPV4_HEADER) + UDP_HEADER,
+      overhead: UDP_ENCAPSULATION[isIpv6(remote.ip) ? 6 : 4],
       send: (packet) => {
         if (!this.#stirred) this.#stir();
         return byIp.get(localIp)?.nat.send(packet, ip, port) ?? false;
@@ -198,6 +203,7 @@ export class SocketSet {
     }
     const sockets: LocalSockets = { ip, ike, nat, tcp };
     this.#byIp.set(ip, sockets);
+    await this.#sinks.onBound(nat);
     if (this.#closed) await this.shut(ip);
     return sockets;
   }
@@ -217,9 +223,3 @@ function behindMarker(message: Uint8Array): Uint8Array {
   marked.set(message, NON_ESP_MARKER_LENGTH);
   return marked;
 }
-
-const IPV4_HEADER = 20;
-const IPV6_HEADER = 40;
-const UDP_HEADER = 8;
-/** What Ethernet carries; the kernel fragments outside where a path carries less. */
-const PATH_MTU = 1500;

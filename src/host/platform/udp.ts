@@ -28,6 +28,13 @@ export interface UdpSocket {
    *   drop what was accepted here.
    */
   send(data: Uint8Array, ip: string, port: number): boolean;
+  /**
+   * Lets another reader have what comes in: from here on nothing is read from this socket but by whoever was given its descriptor. Absent where
+   * a socket cannot be lent.
+   */
+  readonly lend?: () => Promise<number>;
+  /** What that reader does not keep for itself, as if it had been read here. */
+  readonly deliver?: (data: Uint8Array, ip: string, port: number) => void;
   close(): Promise<void>;
 }
 

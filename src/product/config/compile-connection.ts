@@ -1,5 +1,6 @@
 import { equalBytes } from '../../core/bytes/bytes.ts';
 import { formatIp } from '../../core/bytes/ip-address.ts';
+import { rangeToPrefixes } from '../../core/bytes/ranges.ts';
 import type { Connection, IkeLifetimes, LocalAuth, RemoteAuth } from '../../core/ike/policy.ts';
 import { matchIdentity } from '../../core/pki/identity-pattern.ts';
 import { IdType } from '../../core/wire/iana.ts';
@@ -11,7 +12,6 @@ import { ownRawKey, peerKeys } from './compile-raw-keys.ts';
 import type { AuthoritySource, CompiledConnection, FileReference, PpkSource, PskSource, TrustedSource } from './compiled.ts';
 import { CLIENT_RETRANSMISSION, DEFAULTS, SITE_RETRANSMISSION } from './defaults.ts';
 import { parseProposals } from './proposals.ts';
-import { rangeToPrefixes } from './ranges.ts';
 import type { EndpointSetting } from './schema/connection.ts';
 import type { ConnectionSettings, LocalRoundSettings, RemoteRoundSettings, Settings } from './schema.ts';
 import type { Path } from './source.ts';

@@ -53,11 +53,13 @@ export async function prepareInstance(
     credentialsDigest = digestOf(raw);
     loadCredentials(credentials, raw);
   }
+  const backend = await chooseBackend(config.plane);
+  const platform = request.platform ?? systemPlatform();
   const options: InstanceOptions = {
     name: request.name ?? config.name ?? role,
     role,
-    platform: request.platform ?? systemPlatform(),
-    backend: await chooseBackend(config.plane),
+    platform: backend.udp === undefined ? platform : { ...platform, udp: await backend.udp() },
+    backend,
     plane: { addresses: config.addresses, ...(config.mtu === undefined ? {} : { mtu: config.mtu }) },
     connections,
     limits,

@@ -31,6 +31,8 @@ async function opened() {
   const sockets = new SocketSet({ udp, tcp: { listen: unused, connect: unused }, clock: engineClock(new VirtualClock()) }, new Counters(), {
     onIke: (datagram) => ike.push(datagram) > 0,
     onEsp: () => true,
+    onBound: () => Promise.resolve(),
+    onUnbinding: () => Promise.resolve(),
     onStreamClosed: () => undefined,
     onStir: () => undefined,
     onFailure: () => undefined,

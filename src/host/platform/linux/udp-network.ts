@@ -8,13 +8,14 @@ import { FastUdp } from './udp.ts';
 type DatagramHandler = Parameters<UdpNetwork['bind']>[0]['onDatagram'];
 
 /** The machine's UDP with sockets that a data plane can take over: the rest of it is as ever. */
-export function descriptorUdp(native: Native): UdpNetwork {
+export function descriptorUdp(native: Native, { mark }: { readonly mark?: number } = {}): UdpNetwork {
   return {
     ...systemUdp,
     bind: async ({ ip, port, receiveBuffer, sendBuffer, onDatagram }) => {
       const options = {
         ip,
         port,
+        mark,
         ...(receiveBuffer === undefined ? {} : { receiveBuffer }),
         ...(sendBuffer === undefined ? {} : { sendBuffer }),
       };

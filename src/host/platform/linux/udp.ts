@@ -13,6 +13,8 @@ export interface FastUdpOptions {
   /** Octets to ask for; a process with CAP_NET_ADMIN gets them whatever the limits of the machine. */
   readonly receiveBuffer?: number;
   readonly sendBuffer?: number;
+  /** Of every packet that leaves, for routing rules to know it by. Needs CAP_NET_ADMIN. */
+  readonly mark?: number | undefined;
 }
 
 /** Why the kernel did not take a datagram. Nobody can be relied on to have sent the ICMP message behind it. */
@@ -51,6 +53,11 @@ export class FastUdp {
     if (v6) setOption(native, fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     askForBuffer(native, fd, SO_RCVBUFFORCE, SO_RCVBUF, options.receiveBuffer ?? RECEIVE_BUFFER);
     askForBuffer(native, fd, SO_SNDBUFFORCE, SO_SNDBUF, options.sendBuffer ?? SEND_BUFFER);
+    if (options.mark !== undefined && !setOption(native, fd, SOL_SOCKET, SO_MARK, options.mark)) {
+      const errno = native.errno();
+      libc.close(fd);
+      throw systemError('marking the packets of a UDP socket', errno);
+    }
     if (libc.bind(fd, address.pointer, address.length) === 0) return FastUdp.adopt(native, fd);
     const errno = native.errno();
     libc.close(fd);
@@ -241,6 +248,7 @@ const { MSG_DONTWAIT } = MESSAGE;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
+const SO_MARK = 36;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const SOL_UDP = 17;

@@ -1,10 +1,18 @@
-import type { AddressRange } from './values.ts';
+/** Addresses that have their first `length` bits in common. */
+export interface AddressPrefix {
+  readonly family: 4 | 6;
+  /** 4 or 16 octets: the first and the last one. */
+  readonly start: Uint8Array;
+  readonly end: Uint8Array;
+  readonly prefix: number;
+}
 
-/** The fewest prefixes that make up a range, in order. */
-export function rangeToPrefixes({ family, start, end }: AddressRange): AddressRange[] {
+/** The fewest prefixes that make up a range, in order. @param range 4 or 16 octets each, the end not before the start */
+export function rangeToPrefixes({ start, end }: { readonly start: Uint8Array; readonly end: Uint8Array }): AddressPrefix[] {
+  const family = start.length === 4 ? 4 : 6;
   const bits = family === 4 ? 32 : 128;
   const last = toNumber(end);
-  const prefixes: AddressRange[] = [];
+  const prefixes: AddressPrefix[] = [];
   for (let next = toNumber(start); next <= last; ) {
     let length = bits;
     // Wider as long as the wider prefix still begins here and ends inside.

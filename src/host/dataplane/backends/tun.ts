@@ -1,0 +1,166 @@
+import type { Address } from '../../../core/bytes/index.ts';
+import { DataPlaneError } from '../../../core/bytes/index.ts';
+import type { ChildSaChange, ChildSaSpec, Transport } from '../../../core/ike/effects.ts';
+import { loadNative, type Native, nativeLack } from '../../platform/linux/ffi.ts';
+import { getLink } from '../../platform/linux/netlink/links.ts';
+import { NetlinkSocket } from '../../platform/linux/netlink/socket.ts';
+import { Wakeup } from '../../platform/linux/poll.ts';
+import { openTun, type Tun } from '../../platform/linux/tun.ts';
+import { descriptorUdp } from '../../platform/linux/udp-network.ts';
+import type { UdpNetwork, UdpSocket } from '../../platform/udp.ts';
+import { systemThreads } from '../../platform/worker-threads.ts';
+import {
+  type ChildCounters,
+  type DataPlane,
+  type DataPlaneOptions,
+  DEFAULT_MTU,
+  defineBackend,
+  type ProbeResult,
+  type SequenceNumbers,
+  type TrapPolicy,
+} from '../data-plane.ts';
+import { ThreadPort } from '../fast/thread-port.ts';
+import { OwnAddresses } from '../own-addresses.ts';
+import { TunRoutes } from '../tun-routes.ts';
+
+/** ESP in user space behind a network interface of the kernel's: every program of the machine uses the tunnel without knowing. */
+export class TunPlane implements DataPlane {
+  readonly backend = 'tun';
+  /** Of the interface. */
+  readonly name: string;
+  readonly #tun: Tun;
+  readonly #netlink: NetlinkSocket;
+  readonly #routes: TunRoutes;
+  readonly #own: OwnAddresses;
+  readonly #wakeup: Wakeup;
+  readonly #port: ThreadPort;
+
+  /** @throws DataPlaneError */
+  static async open(options: DataPlaneOptions): Promise<TunPlane> {
+    const native = await needNative();
+    const netlink = await NetlinkSocket.open('route');
+    let tun: Tun | undefined;
+    try {
+      tun = openTun(native, { name: 'tw%d' });
+      return new TunPlane(native, netlink, tun, options);
+    } catch (error) {
+      tun?.close();
+      netlink.close();
+      throw error;
+    }
+  }
+
+  private constructor(native: Native, netlink: NetlinkSocket, tun: Tun, options: DataPlaneOptions) {
+    this.name = tun.name;
+    this.#tun = tun;
+    this.#netlink = netlink;
+    this.#own = new OwnAddresses(options.addresses ?? []);
+    tun.setMtu(options.mtu ?? DEFAULT_MTU);
+    tun.up();
+    this.#routes = new TunRoutes(netlink, getLink(netlink, tun.name).index, OWN_PACKETS);
+    this.#routes.setAddresses(this.#own.all);
+    this.#wakeup = Wakeup.open(native);
+    this.#port = new ThreadPort({
+      threads: systemThreads,
+      tun: tun.fd,
+      wake: this.#wakeup.fd,
+      udpOffload: tun.offloads.udp,
+      ring: () => this.#wakeup.wake(),
+      onObservation: options.onObservation,
+      openPath: options.openPath,
+      onEnd: () => undefined,
+    });
+  }
+
+  async install(spec: ChildSaSpec, resume?: SequenceNumbers): Promise<void> {
+    await this.#port.install(spec, resume);
+    try {
+      if (this.#own.assign(spec)) this.#routes.setAddresses(this.#own.all);
+      this.#routes.install(spec);
+    } catch (error) {
+      this.#port.remove(spec.id);
+      throw error;
+    }
+  }
+
+  update(child: number, change: ChildSaChange): void {
+    this.#port.update(child, change);
+  }
+
+  remove(child: number): void {
+    this.#routes.remove(child);
+    this.#port.remove(child);
+  }
+
+  counters(child: number): ChildCounters | undefined {
+    return this.#port.counters(child);
+  }
+
+  sequenceNumbers(child: number): SequenceNumbers | undefined {
+    return this.#port.sequenceNumbers(child);
+  }
+
+  drops(): Readonly<Record<string, number>> {
+    return this.#port.drops;
+  }
+
+  setTraps(traps: readonly TrapPolicy[]): void {
+    this.#routes.setTraps(traps);
+    this.#port.setTraps(traps);
+  }
+
+  receive(packet: Uint8Array, local: Address, ip: string, port: number, transport?: Transport): boolean {
+    this.#port.receive(packet, local, ip, port, transport);
+    return true;
+  }
+
+  adopt(socket: UdpSocket): Promise<void> {
+    return this.#port.adopt(socket);
+  }
+
+  disown(socket: UdpSocket): Promise<void> {
+    return this.#port.disown(socket);
+  }
+
+  async close(): Promise<void> {
+    await this.#port.close();
+    this.#routes.close();
+    this.#wakeup.close();
+    this.#tun.close();
+    this.#netlink.close();
+  }
+}
+
+export default defineBackend<TunPlane>({
+  name: 'tun',
+  bareEsp: false,
+  probe,
+  udp: async (): Promise<UdpNetwork> => descriptorUdp(await needNative(), { mark: OWN_PACKETS }),
+  open: (options) => TunPlane.open(options),
+});
+
+/** An interface that goes again at once says more than any list of privileges. */
+async function probe(): Promise<ProbeResult> {
+  const lack = await nativeLack();
+  if (lack !== undefined) return { ok: false, reason: lack, hint: 'Use --plane netstack, which needs neither.' };
+  try {
+    openTun(await needNative(), { name: 'tw%d' }).close();
+    return { ok: true, detail: 'ESP in user space behind a network interface; needs CAP_NET_ADMIN' };
+  } catch (error) {
+    if (!(error instanceof DataPlaneError)) throw error;
+    return { ok: false, reason: error.message, hint: error.hint ?? 'Use --plane netstack.' };
+  }
+}
+
+async function needNative(): Promise<Native> {
+  const native = await loadNative();
+  if (native !== undefined) return native;
+  throw new DataPlaneError((await nativeLack()) ?? 'native calls are not there', {
+    code: 'FFI_MISSING',
+    backend: 'tun',
+    hint: 'Use --plane netstack, which needs none.',
+  });
+}
+
+/** The mark of what the tunnel itself sends: it goes past the routes into the tunnel. */
+const OWN_PACKETS = 0x7477;

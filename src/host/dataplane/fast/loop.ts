@@ -1,0 +1,179 @@
+import type { Address } from '../../../core/bytes/index.ts';
+import { DataPlaneError } from '../../../core/bytes/index.ts';
+import type { Primitives } from '../../../core/crypto/primitives.ts';
+import type { RandomSource } from '../../../core/crypto/random.ts';
+import { type PacketBuffer, VNET_HEADER } from '../../../core/packet/offload/index.ts';
+import type { Clock } from '../../platform/clock.ts';
+import { EspPlane } from '../esp-plane.ts';
+import { InboundPump } from './inbound.ts';
+import type { FromLoop, Refusal, ToLoop } from './messages.ts';
+import { OutboundPump } from './outbound.ts';
+import { PathTable } from './paths.ts';
+import type { InnerSink, TakeDatagrams, TunPort, UdpPort } from './ports.ts';
+import type { CounterSlots } from './slots.ts';
+
+export interface FastLoopOptions<B extends PacketBuffer = PacketBuffer> {
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly createPacketCipher: Primitives['createPacketCipher'];
+  readonly tun: TunPort<B>;
+  readonly sink: InnerSink<B>;
+  readonly counters: CounterSlots;
+  readonly allocate: (length: number) => B;
+  readonly openSocket: (fd: number, local: Address) => UdpPort<B>;
+  readonly post: (message: FromLoop) => void;
+}
+
+/** What of a turn is worth doing. */
+export interface Ready {
+  readonly tun: boolean;
+  readonly sockets: boolean;
+}
+
+/**
+ * Everything that the thread of a fast plane does, but for waiting: SAs come and go by message, packets pass in both directions. Synchronous;
+ * devices, sockets, ciphers and time are arguments, so that a test drives it turn by turn.
+ */
+export class FastLoop<B extends PacketBuffer = PacketBuffer> {
+  readonly paths: PathTable<B>;
+  readonly #options: FastLoopOptions<B>;
+  readonly #esp: EspPlane;
+  readonly #outbound: OutboundPump<B>;
+  readonly #inbound: InboundPump;
+  readonly #slots = new Map<number, number>();
+  /** What the packet at hand was read into. */
+  #from: B | undefined;
+  #aside: B | undefined;
+  #writtenAt = Number.NEGATIVE_INFINITY;
+  #moved = false;
+  closed = false;
+
+  constructor(options: FastLoopOptions<B>) {
+    this.#options = options;
+    const { post } = options;
+    this.paths = new PathTable((packet, local, remote, transport) =>
+      post({ kind: 'send', packet: packet.slice(), local, remote, transport }),
+    );
+    this.#esp = new EspPlane({
+      backend: 'tun',
+      clock: options.clock,
+      random: options.random,
+      createPacketCipher: options.createPacketCipher,
+      openPath: (local, remote, _encap, transport) => this.paths.path(local, remote, transport),
+      onObservation: (observation) => post({ kind: 'observation', observation }),
+      deliver: (buffer, start, end) => this.#deliver(buffer, start, end),
+    });
+    this.#outbound = new OutboundPump({ esp: this.#esp, tun: options.tun, allocate: options.allocate });
+    this.#inbound = new InboundPump({
+      esp: this.#esp,
+      onIke: (datagram, local, ip, port) => post({ kind: 'ike', datagram, local, ip, port }),
+    });
+  }
+
+  /** Nothing was counted that is not shown yet. */
+  get resting(): boolean {
+    return !this.#moved;
+  }
+
+  /** One turn over what is ready. @returns whether there may be more */
+  turn(ready: Ready): boolean {
+    let more = false;
+    if (ready.sockets) {
+      for (const socket of this.paths.sockets) if (socket.receive(this.#take)) more = true;
+      this.#options.sink.flush();
+    }
+    if (ready.tun && this.#outbound.pump(PACKETS_PER_TURN)) more = true;
+    this.#moved ||= more;
+    if (this.#moved) this.#writeCounters();
+    return more;
+  }
+
+  tell(message: ToLoop): void {
+    switch (message.kind) {
+      case 'start':
+        return;
+      case 'socket':
+        this.paths.add(this.#options.openSocket(message.fd, message.local));
+        return;
+      case 'socket-gone':
+        this.paths.remove(message.local);
+        return this.#done(message.token);
+      case 'install':
+        return this.#install(message);
+      case 'update':
+        return this.#esp.update(message.child, message.change);
+      case 'remove':
+        this.#slots.delete(message.child);
+        return this.#esp.remove(message.child);
+      case 'traps':
+        return this.#esp.setTraps(message.traps);
+      case 'esp':
+        this.#esp.receive(message.packet, message.ip, message.port, message.local, message.transport);
+        this.#moved = true;
+        return this.#options.sink.flush();
+      case 'close':
+        this.#esp.close();
+        this.paths.closeAll();
+        this.closed = true;
+        return this.#done(message.token);
+    }
+  }
+
+  /** Everything that was counted is there for the other thread to see. */
+  writeCounters(): void {
+    for (const [child, slot] of this.#slots) {
+      const entry = this.#esp.entry(child);
+      if (entry !== undefined) this.#options.counters.write(slot, entry);
+    }
+    this.#options.post({ kind: 'drops', drops: { ...this.#esp.drops(), ...this.#outbound.drops } });
+    this.#moved = false;
+  }
+
+  #take: TakeDatagrams<B> = (from, start, end, segment, local, ip, port) => {
+    this.#from = from;
+    this.#inbound.take(from, start, end, segment, local, ip, port);
+  };
+
+  /** Where a packet was opened there is room before it; what transport mode has put together elsewhere gets some. */
+  #deliver(buffer: Uint8Array, start: number, end: number): void {
+    const { sink, allocate } = this.#options;
+    if (this.#from?.octets === buffer && start >= VNET_HEADER) return sink.push(this.#from, start, end);
+    this.#aside ??= allocate(VNET_HEADER + LARGEST_PACKET);
+    this.#aside.octets.set(buffer.subarray(start, end), VNET_HEADER);
+    sink.push(this.#aside, VNET_HEADER, VNET_HEADER + end - start);
+  }
+
+  #install({ token, slot, spec, resume }: Extract<ToLoop, { kind: 'install' }>): void {
+    try {
+      this.#esp.install(spec, resume);
+    } catch (error) {
+      if (!(error instanceof DataPlaneError)) throw error;
+      return this.#done(token, { message: error.message, code: error.code, hint: error.hint });
+    } finally {
+      for (const keys of [spec.inbound, spec.outbound]) {
+        keys.encryptionKey.fill(0);
+        keys.integrityKey.fill(0);
+      }
+    }
+    this.#options.counters.clear(slot);
+    this.#slots.set(spec.id, slot);
+    this.#done(token);
+  }
+
+  #writeCounters(): void {
+    const now = this.#options.clock.now();
+    if (now - this.#writtenAt < COUNTERS_INTERVAL) return;
+    this.#writtenAt = now;
+    this.writeCounters();
+  }
+
+  #done(token: number, refusal?: Refusal): void {
+    this.#options.post({ kind: 'done', token, refusal });
+  }
+}
+
+const LARGEST_PACKET = 65_536;
+/** Both directions get their turn. */
+const PACKETS_PER_TURN = 16;
+/** Milliseconds. */
+const COUNTERS_INTERVAL = 100;

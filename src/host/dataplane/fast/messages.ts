@@ -1,0 +1,63 @@
+import type { Address } from '../../../core/bytes/index.ts';
+import type { ChildSaChange, ChildSaSpec, Observation, Transport } from '../../../core/ike/effects.ts';
+import type { SequenceNumbers, TrapPolicy } from '../data-plane.ts';
+
+/** What the main thread tells the thread that moves packets. */
+export type ToLoop =
+  /** First of all. Times are counted from `origin` (`performance.timeOrigin` of the main thread). */
+  | {
+      readonly kind: 'start';
+      readonly origin: number;
+      readonly tun: number;
+      readonly wake: number;
+      readonly counters: SharedArrayBuffer;
+      /** The device takes UDP_L4. */
+      readonly udpOffload: boolean;
+    }
+  /** A UDP socket that is read here from now on. */
+  | { readonly kind: 'socket'; readonly fd: number; readonly local: Address }
+  | { readonly kind: 'socket-gone'; readonly local: Address; readonly token: number }
+  | {
+      readonly kind: 'install';
+      readonly token: number;
+      readonly slot: number;
+      readonly spec: ChildSaSpec;
+      readonly resume: SequenceNumbers | undefined;
+    }
+  | { readonly kind: 'update'; readonly child: number; readonly change: ChildSaChange }
+  | { readonly kind: 'remove'; readonly child: number }
+  | { readonly kind: 'traps'; readonly traps: readonly TrapPolicy[] }
+  /** ESP that came by a way of the main thread's. */
+  | {
+      readonly kind: 'esp';
+      readonly packet: Uint8Array;
+      readonly local: Address;
+      readonly ip: string;
+      readonly port: number;
+      readonly transport: Transport | undefined;
+    }
+  | { readonly kind: 'close'; readonly token: number };
+
+/** What it tells back. */
+export type FromLoop =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'done'; readonly token: number; readonly refusal: Refusal | undefined }
+  | { readonly kind: 'observation'; readonly observation: Observation }
+  /** As it came, the non-ESP marker in front. */
+  | { readonly kind: 'ike'; readonly datagram: Uint8Array; readonly local: Address; readonly ip: string; readonly port: number }
+  /** ESP for a way of the main thread's: a stream. */
+  | {
+      readonly kind: 'send';
+      readonly packet: Uint8Array;
+      readonly local: Address;
+      readonly remote: Address;
+      readonly transport: Transport | undefined;
+    }
+  | { readonly kind: 'drops'; readonly drops: Readonly<Record<string, number>> };
+
+/** A DataPlaneError on its way between threads. */
+export interface Refusal {
+  readonly message: string;
+  readonly code: string;
+  readonly hint: string | undefined;
+}

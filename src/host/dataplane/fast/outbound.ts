@@ -1,0 +1,145 @@
+import { EXHAUSTED } from '../../../core/esp/index.ts';
+import { IpView } from '../../../core/packet/index.ts';
+import { type PacketBuffer, Segmenter, VNET_HEADER, VnetHeader } from '../../../core/packet/offload/index.ts';
+import type { ChildEntry } from '../child-entry.ts';
+import { type EspPlane, protocolOf } from '../esp-plane.ts';
+import { type BatchPath, type BatchTarget, MOST_OCTETS, MOST_SEGMENTS, type TunPort } from './ports.ts';
+
+export interface OutboundPumpOptions<B extends PacketBuffer> {
+  readonly esp: EspPlane;
+  readonly tun: TunPort<B>;
+  /** Octets whose address the ciphers and the sockets know. */
+  readonly allocate: (length: number) => B;
+}
+
+/** What became of packets that did not become ESP, by cause. */
+export interface OutboundDrops {
+  /** A virtio header that does not fit its packet. */
+  offload: number;
+}
+
+/**
+ * From the TUN device to the sockets: a super-packet is looked up once, cut into its packets where each of them will be sealed, and what is
+ * for one peer and of one size leaves in one call. Sequence numbers, limits and counters are those of `EspPlane`, packet by packet.
+ */
+export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
+  readonly drops: OutboundDrops = { offload: 0 };
+  readonly #esp: EspPlane;
+  readonly #tun: TunPort<B>;
+  readonly #in: B;
+  readonly #out: B;
+  readonly #header = new VnetHeader();
+  readonly #segmenter = new Segmenter();
+  readonly #view = new IpView();
+  /** The batch under way: whose packets, how long each is, and how far it reaches. */
+  #entry: ChildEntry | undefined;
+  #target: BatchTarget<B> | undefined;
+  #segment = 0;
+  #fill = 0;
+  #count = 0;
+  /** A shorter packet ended it. */
+  #closed = false;
+
+  constructor({ esp, tun, allocate }: OutboundPumpOptions<B>) {
+    this.#esp = esp;
+    this.#tun = tun;
+    this.#in = allocate(IN_LENGTH);
+    this.#out = allocate(OUT_LENGTH);
+  }
+
+  /** Reads what waits, at most so many super-packets, and sends it. @returns false when nothing waited */
+  pump(budget: number): boolean {
+    let taken = 0;
+    for (; taken < budget; taken++) {
+      const length = this.#tun.read(this.#in, HEADER_AT, IN_LENGTH - HEADER_AT);
+      if (length === 0) break;
+      if (length > VNET_HEADER) this.#take(HEADER_AT + length);
+    }
+    this.#flush();
+    return taken > 0;
+  }
+
+  #take(end: number): void {
+    const source = this.#in;
+    this.#header.read(source.octets, HEADER_AT);
+    const entry = this.#esp.lookup(source.octets, PACKET_AT, end, this.#view);
+    if (this.#segmenter.begin(source, PACKET_AT, entry === undefined ? end : this.#view.end, this.#header) !== 'ok') {
+      this.drops.offload++;
+      return;
+    }
+    const path = entry?.path as BatchPath<B> | undefined;
+    if (entry === undefined || entry.transport !== undefined || path?.batch === undefined) this.#oneByOne();
+    else this.#seal(entry, path.batch);
+  }
+
+  /** All packets of the segmenter, into batches. */
+  #seal(entry: ChildEntry, target: BatchTarget<B>): void {
+    const segmenter = this.#segmenter;
+    const { outbound } = entry;
+    const { payloadOffset } = outbound;
+    const nextHeader = protocolOf(this.#view);
+    const full = outbound.sealedLength(segmenter.packetLength);
+    if (full > MOST_OCTETS) return this.#oneByOne();
+    while (segmenter.remaining > 0) {
+      const next = segmenter.remaining === 1 ? outbound.sealedLength(segmenter.lastLength) : full;
+      if (!this.#hasRoom(target, next)) this.#flush();
+      if (this.#count === 0) this.#begin(entry, target, next);
+      const room = Math.min(MOST_SEGMENTS - this.#count, Math.max(1, Math.floor((MOST_OCTETS - this.#fill) / full)));
+      // only the last packet of a super-packet may be shorter: those before it go first
+      const wanted =
+        segmenter.remaining === 1 || segmenter.lastLength === segmenter.packetLength ? room : Math.min(room, segmenter.remaining - 1);
+      const { lastLength, packetLength } = segmenter;
+      const before = segmenter.remaining;
+      const written = segmenter.write(this.#out, this.#fill + payloadOffset, full, wanted);
+      for (let i = 1; i <= written; i++) {
+        const length = this.#esp.sealInPlace(entry, this.#out.octets, this.#fill, i === before ? lastLength : packetLength, nextHeader);
+        if (length === EXHAUSTED) return this.#flush();
+        this.#fill += length;
+        this.#count++;
+        if (length < this.#segment) this.#closed = true;
+      }
+    }
+  }
+
+  #hasRoom(target: BatchTarget<B>, length: number): boolean {
+    if (this.#count === 0) return true;
+    return (
+      !this.#closed &&
+      this.#target === target &&
+      length <= this.#segment &&
+      this.#count < MOST_SEGMENTS &&
+      this.#fill + length <= MOST_OCTETS
+    );
+  }
+
+  #begin(entry: ChildEntry, target: BatchTarget<B>, segment: number): void {
+    this.#entry = entry;
+    this.#target = target;
+    this.#segment = segment;
+  }
+
+  #flush(): void {
+    if (this.#count > 0 && !this.#target!.sendBatch(this.#out, 0, this.#fill, this.#segment)) this.#entry!.drops.send += this.#count;
+    this.#count = 0;
+    this.#fill = 0;
+    this.#closed = false;
+  }
+
+  /** What has no SA yet, or one that takes packets singly: each is made whole first, for it may have to wait. */
+  #oneByOne(): void {
+    this.#flush();
+    const segmenter = this.#segmenter;
+    while (segmenter.remaining > 0) {
+      const length = segmenter.remaining === 1 ? segmenter.lastLength : segmenter.packetLength;
+      if (segmenter.write(this.#out, 0, segmenter.packetLength, 1) === 0) return;
+      this.#esp.send(this.#out.octets.subarray(0, length));
+    }
+  }
+}
+
+/** The IP header stands at a multiple of 64, behind its virtio header. */
+const PACKET_AT = 64;
+const HEADER_AT = PACKET_AT - VNET_HEADER;
+const IN_LENGTH = PACKET_AT + 65_536;
+/** A batch, and what the ciphers and the last packet write behind it. */
+const OUT_LENGTH = 2 * 65_536;

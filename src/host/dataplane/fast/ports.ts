@@ -1,0 +1,60 @@
+import type { Address } from '../../../core/bytes/index.ts';
+import type { PacketBuffer } from '../../../core/packet/offload/index.ts';
+import type { EspPath } from '../data-plane.ts';
+
+/** A TUN device with IFF_VNET_HDR: every packet has its virtio header in front, `VNET_HEADER` octets. */
+export interface TunPort<B extends PacketBuffer = PacketBuffer> {
+  /** One packet to `at`. @returns octets, the virtio header included; 0 when there is none now */
+  read(into: B, at: number, length: number): number;
+  /** @returns false when the kernel did not take it */
+  write(from: B, at: number, length: number): boolean;
+}
+
+/** The way of one SA's packets out of a plane that sends many at once. */
+export interface BatchPath<B extends PacketBuffer = PacketBuffer> extends EspPath {
+  /** Packets of two SAs go out in one batch when these are the same: socket and peer. Undefined where only `send` is there. */
+  readonly batch: BatchTarget<B> | undefined;
+}
+
+export interface BatchTarget<B extends PacketBuffer = PacketBuffer> {
+  /**
+   * Sends datagrams of `segment` octets each, the last one maybe shorter, that stand one behind the other from `at`: at most
+   * `MOST_SEGMENTS` of them and `MOST_OCTETS` in all.
+   * @returns false when they were dropped here
+   */
+  sendBatch(from: B, at: number, length: number, segment: number): boolean;
+}
+
+/** A UDP socket that the plane reads. */
+export interface UdpPort<B extends PacketBuffer = PacketBuffer> {
+  readonly local: Address;
+  /** Takes in what waits, a bounded part of it. @returns false when nothing waited */
+  receive(take: TakeDatagrams<B>): boolean;
+  /** The way to a peer; found once, used for every packet. */
+  towards(remote: Address): BatchTarget<B> & Pick<EspPath, 'send'>;
+  close(): void;
+}
+
+/** Datagrams of one sender that stand in `[start, end)`, each of `segment` octets but the last; 0 for a single one. */
+export type TakeDatagrams<B extends PacketBuffer = PacketBuffer> = (
+  from: B,
+  start: number,
+  end: number,
+  segment: number,
+  local: Address,
+  ip: string,
+  port: number,
+) => void;
+
+/** Where packets that were opened go; several in a row are put together where the device takes that. */
+export interface InnerSink<B extends PacketBuffer = PacketBuffer> {
+  /** The packet in `[start, end)`; the `VNET_HEADER` octets before it may be overwritten. */
+  push(from: B, start: number, end: number): void;
+  /** Nothing more comes for now. */
+  flush(): void;
+}
+
+/** UDP_SEGMENT: what the kernel takes in one call. */
+export const MOST_SEGMENTS = 64;
+/** What one UDP datagram over IPv4 holds; a batch is one before the kernel cuts it. */
+export const MOST_OCTETS = 65_507;

@@ -1,0 +1,194 @@
+import { type Address, DataPlaneError, formatAddress } from '../../../core/bytes/index.ts';
+import type { ChildSaChange, ChildSaKeys, ChildSaSpec, Observation, Transport } from '../../../core/ike/effects.ts';
+import type { UdpSocket } from '../../platform/udp.ts';
+import type { Thread, Threads } from '../../platform/worker-threads.ts';
+import type { ChildCounters, EspPath, SequenceNumbers, TrapPolicy } from '../data-plane.ts';
+import type { FromLoop, ToLoop } from './messages.ts';
+import { CounterSlots, SLOTS } from './slots.ts';
+
+export interface ThreadPortOptions {
+  readonly threads: Threads;
+  /** The file that runs in the thread; that of this folder unless given. */
+  readonly module?: URL | undefined;
+  /** Descriptors of the TUN device and of the eventfd that the thread waits on. */
+  readonly tun: number;
+  readonly wake: number;
+  /** The device takes UDP_L4. */
+  readonly udpOffload: boolean;
+  /** Makes the thread look for messages: it does not see them while it waits. */
+  readonly ring: () => void;
+  readonly onObservation: (observation: Observation) => void;
+  /** The ways that the thread has no socket for. */
+  readonly openPath: (local: Address, remote: Address, encap: boolean, transport?: Transport) => EspPath;
+  /** The thread ended by itself: nothing passes any more. */
+  readonly onEnd: (why: string) => void;
+}
+
+/** The main thread's end of a fast plane: what is said to the thread that moves packets, and what it says back. */
+export class ThreadPort {
+  readonly #options: ThreadPortOptions;
+  readonly #thread: Thread;
+  readonly #slots = new CounterSlots();
+  readonly #free: number[] = Array.from({ length: SLOTS }, (_, i) => SLOTS - 1 - i);
+  readonly #slotOf = new Map<number, number>();
+  readonly #waiting = new Map<number, { resolve(): void; reject(error: DataPlaneError): void }>();
+  readonly #sockets = new Map<string, UdpSocket>();
+  #drops: Readonly<Record<string, number>> = {};
+  #lastToken = 0;
+  #ended: DataPlaneError | undefined;
+
+  constructor(options: ThreadPortOptions) {
+    this.#options = options;
+    const module = options.module ?? new URL('./thread.js', import.meta.url);
+    this.#thread = options.threads.start(module, {
+      onMessage: (message) => this.#heard(message as FromLoop),
+      onExit: (why) => this.#onExit(why),
+    });
+    const { tun, wake, udpOffload } = options;
+    const { memory: counters } = this.#slots;
+    this.#thread.post({ kind: 'start', origin: performance.timeOrigin, tun, wake, counters, udpOffload } satisfies ToLoop);
+  }
+
+  /** @throws DataPlaneError, in the promise */
+  async install(spec: ChildSaSpec, resume: SequenceNumbers | undefined): Promise<void> {
+    const slot = this.#free.pop();
+    if (slot === undefined)
+      throw new DataPlaneError(`${SLOTS} CHILD_SAs stand already`, {
+        code: 'TOO_MANY_CHILDREN',
+        backend: 'tun',
+        hint: 'Spread the clients over several gateways.',
+      });
+    // the engine overwrites its keys once this resolved; what is posted is a copy that the thread overwrites
+    const own = { ...spec, inbound: copyOf(spec.inbound), outbound: copyOf(spec.outbound) };
+    this.#slotOf.set(spec.id, slot);
+    try {
+      await this.#ask((token) => ({ kind: 'install', token, slot, spec: own, resume }));
+    } catch (error) {
+      this.#freeSlot(spec.id);
+      throw error;
+    } finally {
+      wipe(own.inbound);
+      wipe(own.outbound);
+    }
+  }
+
+  update(child: number, change: ChildSaChange): void {
+    this.#tell({ kind: 'update', child, change });
+  }
+
+  remove(child: number): void {
+    if (!this.#slotOf.has(child)) return;
+    this.#freeSlot(child);
+    this.#tell({ kind: 'remove', child });
+  }
+
+  counters(child: number): ChildCounters | undefined {
+    const slot = this.#slotOf.get(child);
+    return slot === undefined ? undefined : this.#slots.counters(slot);
+  }
+
+  sequenceNumbers(child: number): SequenceNumbers | undefined {
+    const slot = this.#slotOf.get(child);
+    return slot === undefined ? undefined : this.#slots.sequenceNumbers(slot);
+  }
+
+  get drops(): Readonly<Record<string, number>> {
+    return this.#drops;
+  }
+
+  setTraps(traps: readonly TrapPolicy[]): void {
+    this.#tell({ kind: 'traps', traps });
+  }
+
+  /** ESP that came by a socket or stream of the main thread's. */
+  receive(packet: Uint8Array, local: Address, ip: string, port: number, transport: Transport | undefined): void {
+    this.#tell({ kind: 'esp', packet, local, ip, port, transport });
+  }
+
+  /** The thread reads this socket from now on; what is not ESP comes back to whoever bound it. */
+  async adopt(socket: UdpSocket): Promise<void> {
+    if (socket.lend === undefined) return;
+    const { local } = socket;
+    this.#sockets.set(formatAddress(local), socket);
+    const fd = await socket.lend();
+    if (this.#sockets.get(formatAddress(local)) === socket) this.#tell({ kind: 'socket', fd, local });
+  }
+
+  /** Before the socket is closed: its descriptor must not be read when it means something else. */
+  async disown({ local }: UdpSocket): Promise<void> {
+    if (!this.#sockets.delete(formatAddress(local)) || this.#ended !== undefined) return;
+    await this.#ask((token) => ({ kind: 'socket-gone', local, token }));
+  }
+
+  async close(): Promise<void> {
+    if (this.#ended === undefined) await this.#ask((token) => ({ kind: 'close', token }));
+    this.#ended ??= closed('the data plane was closed');
+    await this.#thread.end();
+  }
+
+  #ask(make: (token: number) => ToLoop): Promise<void> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    const token = ++this.#lastToken;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(token, { resolve, reject });
+      this.#tell(make(token));
+    });
+  }
+
+  #tell(message: ToLoop): void {
+    if (this.#ended !== undefined) return;
+    this.#thread.post(message);
+    this.#options.ring();
+  }
+
+  #heard(message: FromLoop): void {
+    switch (message.kind) {
+      case 'done': {
+        const waiting = this.#waiting.get(message.token);
+        this.#waiting.delete(message.token);
+        const { refusal } = message;
+        if (refusal === undefined) waiting?.resolve();
+        else waiting?.reject(new DataPlaneError(refusal.message, { code: refusal.code, hint: refusal.hint ?? '', backend: 'tun' }));
+        return;
+      }
+      case 'observation':
+        return this.#options.onObservation(message.observation);
+      case 'ike':
+        return this.#sockets.get(formatAddress(message.local))?.deliver?.(message.datagram, message.ip, message.port);
+      case 'send':
+        this.#options.openPath(message.local, message.remote, true, message.transport).send(message.packet);
+        return;
+      case 'drops':
+        this.#drops = message.drops;
+        return;
+    }
+  }
+
+  #onExit(why: string): void {
+    this.#ended = closed(`the thread that moves packets ended: ${why}`);
+    for (const { reject } of this.#waiting.values()) reject(this.#ended);
+    this.#waiting.clear();
+    this.#options.onEnd(why);
+  }
+
+  #freeSlot(child: number): void {
+    const slot = this.#slotOf.get(child);
+    if (slot === undefined) return;
+    this.#slotOf.delete(child);
+    this.#free.push(slot);
+  }
+}
+
+const closed = (message: string): DataPlaneError =>
+  new DataPlaneError(message, { code: 'PLANE_ENDED', backend: 'tun', hint: 'Start again; `tunnelwright doctor` says what is missing.' });
+
+const copyOf = (keys: ChildSaKeys): ChildSaKeys => ({
+  ...keys,
+  encryptionKey: keys.encryptionKey.slice(),
+  integrityKey: keys.integrityKey.slice(),
+});
+
+function wipe({ encryptionKey, integrityKey }: ChildSaKeys): void {
+  encryptionKey.fill(0);
+  integrityKey.fill(0);
+}

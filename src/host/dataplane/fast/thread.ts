@@ -1,0 +1,112 @@
+import { parentPort, receiveMessageOnPort } from 'node:worker_threads';
+import { InternalError } from '../../../core/bytes/index.ts';
+import { createPacketCipher } from '../../../core/crypto/index.ts';
+import { systemRandom } from '../../../core/crypto/system-random.ts';
+import { Coalescer, RUN_BUFFER } from '../../../core/packet/offload/index.ts';
+import { systemClock } from '../../platform/clock.ts';
+import { createEvpCipher } from '../../platform/linux/evp.ts';
+import { loadNative, type Native } from '../../platform/linux/ffi.ts';
+import { POLL, PollSet, Wakeup } from '../../platform/linux/poll.ts';
+import { FastUdp } from '../../platform/linux/udp.ts';
+import { Arrivals, type NativePackets, nativePackets, TunDevice, UdpDevice } from './devices.ts';
+import { FastLoop } from './loop.ts';
+import type { FromLoop, ToLoop } from './messages.ts';
+import type { UdpPort } from './ports.ts';
+import { CounterSlots } from './slots.ts';
+
+type Start = Extract<ToLoop, { kind: 'start' }>;
+
+/** What runs in the thread of a fast plane: waits for packets and messages, and lets the loop do the rest. */
+parentPort?.once('message', (message: Start) => {
+  void loadNative().then((native) => {
+    if (native === undefined) throw new InternalError('native calls were there before and are not now');
+    run(native, message);
+  });
+});
+
+function run(native: Native, { origin, tun, wake, counters, udpOffload }: Start): void {
+  const port = parentPort!;
+  const ahead = performance.timeOrigin - origin;
+  const device = new TunDevice(native, tun);
+  const arrivals = new Arrivals(native);
+  const polled = new Polled(native, tun, wake);
+  const allocate = (length: number): NativePackets => nativePackets(native.allocate(length));
+  const loop = new FastLoop<NativePackets>({
+    clock: { ...systemClock, now: () => performance.now() + ahead },
+    random: systemRandom(),
+    createPacketCipher: (keys) => createEvpCipher(native, keys) ?? createPacketCipher(keys),
+    tun: device,
+    sink: new Coalescer<NativePackets>({
+      sink: { deliver: (buffer, start, end) => void device.write(buffer, start, end - start) },
+      buffers: Array.from({ length: FLOWS }, () => allocate(RUN_BUFFER)),
+      udp: udpOffload,
+    }),
+    counters: new CounterSlots(counters),
+    allocate,
+    openSocket: (fd) => polled.watched(new UdpDevice(native, FastUdp.adopt(native, fd), arrivals), fd),
+    post: (message) => port.postMessage(message satisfies FromLoop),
+  });
+  const turns = (): void => {
+    for (let i = 0; i < TURNS; i++) {
+      if (polled.wait(loop.resting ? -1 : SHORT_WAIT)) {
+        for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) loop.tell(next.message as ToLoop);
+        if (loop.closed) return port.close();
+      }
+      loop.turn(polled);
+    }
+    // whatever else Node has to do in this thread
+    setImmediate(turns);
+  };
+  port.postMessage({ kind: 'ready' } satisfies FromLoop);
+  turns();
+}
+
+/** What the thread waits on. */
+class Polled {
+  tun = false;
+  sockets = false;
+  readonly #set: PollSet;
+  readonly #wakeup: Wakeup;
+  readonly #tunPlace: number;
+  readonly #wakePlace: number;
+  readonly #socketPlaces: number[] = [];
+
+  constructor(native: Native, tun: number, wake: number) {
+    this.#set = new PollSet(native, MOST_SOCKETS + 2);
+    this.#wakeup = Wakeup.adopt(native, wake);
+    this.#tunPlace = this.#set.add(tun);
+    this.#wakePlace = this.#set.add(wake);
+  }
+
+  /** @returns whether there are messages */
+  wait(timeout: number): boolean {
+    const set = this.#set;
+    set.wait(timeout);
+    this.tun = (set.ready(this.#tunPlace) & POLL.in) !== 0;
+    this.sockets = false;
+    for (const place of this.#socketPlaces) if (set.ready(place) !== 0) this.sockets = true;
+    return (set.ready(this.#wakePlace) & POLL.in) !== 0 && this.#wakeup.clear();
+  }
+
+  watched(socket: UdpPort<NativePackets>, fd: number): UdpPort<NativePackets> {
+    const place = this.#set.add(fd);
+    this.#socketPlaces.push(place);
+    return {
+      local: socket.local,
+      receive: (take) => socket.receive(take),
+      towards: (remote) => socket.towards(remote),
+      close: () => {
+        this.#set.remove(place);
+        this.#socketPlaces.splice(this.#socketPlaces.indexOf(place), 1);
+        socket.close();
+      },
+    };
+  }
+}
+
+/** TCP and UDP flows whose packets are gathered side by side. */
+const FLOWS = 8;
+const TURNS = 2000;
+/** Milliseconds until what was counted last is shown. */
+const SHORT_WAIT = 100;
+const MOST_SOCKETS = 62;

@@ -1,0 +1,223 @@
+import { expect, test } from 'vitest';
+import { type Address, toHex } from '../../../../src/core/bytes/index.ts';
+import { createPacketCipher } from '../../../../src/core/crypto/index.ts';
+import type { ChildSaSpec } from '../../../../src/core/ike/effects.ts';
+import { packetBuffer, segmentPlain, VNET_HEADER, VnetHeader } from '../../../../src/core/packet/offload/index.ts';
+import { FastLoop } from '../../../../src/host/dataplane/fast/loop.ts';
+import type { FromLoop } from '../../../../src/host/dataplane/fast/messages.ts';
+import { MOST_OCTETS, MOST_SEGMENTS, type TakeDatagrams } from '../../../../src/host/dataplane/fast/ports.ts';
+import { CounterSlots } from '../../../../src/host/dataplane/fast/slots.ts';
+import { scriptedRandom } from '../../../../src/testing/seeded.ts';
+import { begunPacket, gsoHeader, type PacketShape } from '../../../core/packet/offload/super-packets.ts';
+import { childPair, type PairChild } from '../../support/esp-pair.ts';
+import { packet, selector } from '../../support/packets.ts';
+
+interface Batch {
+  readonly octets: Uint8Array;
+  readonly segment: number;
+}
+
+/** A loop whose device and socket are lists. */
+class End {
+  readonly read: Uint8Array[] = [];
+  readonly written: Uint8Array[] = [];
+  readonly batches: Batch[] = [];
+  readonly told: FromLoop[] = [];
+  readonly counters = new CounterSlots();
+  readonly loop: FastLoop;
+  other: End | undefined;
+  #arrived: { readonly batch: Batch; readonly from: Address }[] = [];
+
+  readonly address: Address;
+
+  constructor(address: Address) {
+    this.address = address;
+    this.loop = new FastLoop({
+      clock: { now: () => 1, wall: () => 0, after: () => ({ cancel: () => {} }), soon: () => {} },
+      random: scriptedRandom(address.ip),
+      createPacketCipher,
+      counters: this.counters,
+      allocate: (length) => packetBuffer(new Uint8Array(length)),
+      post: (message) => this.told.push(message),
+      tun: {
+        read: (into, at) => {
+          const next = this.read.shift();
+          if (next !== undefined) into.octets.set(next, at);
+          return next?.length ?? 0;
+        },
+        write: () => true,
+      },
+      sink: { push: (from, start, end) => this.written.push(from.octets.slice(start, end)), flush: () => {} },
+      openSocket: (_, local) => ({
+        local,
+        receive: (take) => this.#receive(take),
+        towards: () => ({
+          sendBatch: (from, at, length, segment) => this.#send({ octets: from.octets.slice(at, at + length), segment }),
+          send: (octets) => this.#send({ octets: octets.slice(), segment: octets.length }),
+        }),
+        close: () => {},
+      }),
+    });
+    this.loop.tell({ kind: 'socket', fd: 3, local: address });
+  }
+
+  #send(batch: Batch): boolean {
+    this.batches.push(batch);
+    this.other?.arrive(batch.octets, this.address, batch.segment);
+    return true;
+  }
+
+  arrive(octets: Uint8Array, from: Address, segment = 0): void {
+    this.#arrived.push({ batch: { octets, segment }, from });
+  }
+
+  #receive(take: TakeDatagrams): boolean {
+    const arrived = this.#arrived;
+    this.#arrived = [];
+    for (const { batch, from } of arrived) {
+      const buffer = packetBuffer(batch.octets.slice());
+      take(buffer, 0, batch.octets.length, batch.segment, this.address, from.ip, from.port);
+    }
+    return arrived.length > 0;
+  }
+}
+
+/** What a message carries is the receiver's own. */
+const specsOf = (child: PairChild): readonly [ChildSaSpec, ChildSaSpec] => {
+  const { a, b } = childPair(child);
+  return [structuredClone(a), structuredClone(b)];
+};
+
+function pair(child: PairChild = {}): { readonly a: End; readonly b: End } {
+  const [specA, specB] = specsOf(child);
+  const [a, b] = [new End(specA.local), new End(specA.remote)];
+  a.other = b;
+  b.other = a;
+  a.loop.tell({ kind: 'install', token: 1, slot: 4, spec: specA, resume: undefined });
+  b.loop.tell({ kind: 'install', token: 1, slot: 5, spec: specB, resume: undefined });
+  return { a, b };
+}
+
+const turn = ({ a, b }: { readonly a: End; readonly b: End }): void => {
+  a.loop.turn({ tun: true, sockets: true });
+  b.loop.turn({ tun: true, sockets: true });
+};
+
+/** A packet as the device hands it out. */
+function handed(octets: Uint8Array, header = new VnetHeader()): Uint8Array {
+  const whole = new Uint8Array(VNET_HEADER + octets.length);
+  header.write(whole, 0);
+  whole.set(octets, VNET_HEADER);
+  return whole;
+}
+
+test('a super-packet leaves in few calls and comes out as the packets it stands for', () => {
+  const ends = pair();
+  const { a, b } = ends;
+  const whole = superPacket({ version: 4, protocol: 'tcp', payload: new Uint8Array(64_000).fill(7) }, 1348);
+  a.read.push(handed(whole.octets, whole.header));
+  turn(ends);
+  const expected = segmentPlain(whole.octets, whole.header);
+  expect(hexes(b.written)).toEqual(hexes(expected as Uint8Array[]));
+  expect(a.batches.length).toBe(2);
+  for (const { octets, segment } of a.batches) {
+    expect(octets.length).toBeLessThanOrEqual(MOST_OCTETS);
+    expect(Math.ceil(octets.length / segment)).toBeLessThanOrEqual(MOST_SEGMENTS);
+  }
+  a.loop.writeCounters();
+  expect(a.counters.counters(4).outbound).toEqual({ packets: expected.length, bytes: totalOf(expected as Uint8Array[]), lastUse: 1 });
+  b.loop.writeCounters();
+  expect(b.counters.counters(5).inbound.packets).toBe(expected.length);
+  expect(b.counters.sequenceNumbers(5).inbound.sequenceLow).toBe(expected.length);
+});
+
+test('packets of one size go out together, a shorter one ends the batch, a longer one begins another', () => {
+  const ends = pair();
+  const sizes = [500, 500, 500, 100, 100, 900];
+  const packets = sizes.map((size, i) => packet('10.0.0.1', '10.0.0.2', { size, sourcePort: 1000 + i }));
+  for (const one of packets) ends.a.read.push(handed(one));
+  turn(ends);
+  expect(hexes(ends.b.written)).toEqual(hexes(packets));
+  expect(ends.a.batches.map(({ octets, segment }) => Math.ceil(octets.length / segment))).toEqual([4, 1, 1]);
+});
+
+test('what has no SA is dropped and counted, and waits where a trap asks for one', () => {
+  const ends = pair({ remoteTs: ['10.9.0.0/16'], localTs: ['10.1.0.0/16'] });
+  const { a } = ends;
+  a.read.push(handed(packet('10.1.0.1', '192.0.2.99')));
+  turn(ends);
+  expect(a.batches).toEqual([]);
+  a.loop.writeCounters();
+  expect(a.told.findLast(({ kind }) => kind === 'drops')).toMatchObject({ drops: { 'no outbound SA': 1 } });
+  a.loop.tell({
+    kind: 'traps',
+    traps: [{ connection: 'road', child: 'late', localTs: [selector('10.1.0.0/16')], remoteTs: [selector('192.0.2.0/24')] }],
+  });
+  const first = packet('10.1.0.1', '192.0.2.99');
+  a.read.push(handed(first));
+  turn(ends);
+  expect(a.told.find(({ kind }) => kind === 'observation')).toMatchObject({ observation: { kind: 'acquire', child: 'late' } });
+  const [lateA, lateB] = specsOf({ id: 2, localTs: ['10.1.0.0/16'], remoteTs: ['192.0.2.0/24'] });
+  ends.b.loop.tell({ kind: 'install', token: 2, slot: 6, spec: lateB, resume: undefined });
+  a.loop.tell({ kind: 'install', token: 2, slot: 6, spec: lateA, resume: undefined });
+  turn(ends);
+  expect(hexes(ends.b.written)).toEqual(hexes([first]));
+});
+
+test('IKE that comes to the socket is handed back, keepalives end there', () => {
+  const { a } = pair();
+  const from = { ip: '203.0.113.9', port: 4501 };
+  const datagram = Uint8Array.from({ length: 40 }, (_, i) => (i < 4 ? 0 : i));
+  a.arrive(datagram, from);
+  a.arrive(Uint8Array.of(0xff), from);
+  a.loop.turn({ tun: false, sockets: true });
+  expect(a.told.filter(({ kind }) => kind === 'ike')).toEqual([{ kind: 'ike', datagram, local: a.address, ...from }]);
+});
+
+test('keys are overwritten once the SA stands, and a refusal says why', () => {
+  const { a } = pair();
+  const { a: again } = childPair();
+  a.loop.tell({ kind: 'install', token: 7, slot: 8, spec: again, resume: undefined });
+  expect(a.told.findLast(({ kind }) => kind === 'done')).toMatchObject({ token: 7, refusal: { code: 'SPI_IN_USE' } });
+  expect(again.outbound.encryptionKey.every((octet) => octet === 0)).toBe(true);
+});
+
+test('an offload header that lies is counted, and nothing else happens', () => {
+  const ends = pair();
+  const header = new VnetHeader();
+  header.gsoType = 1;
+  header.gsoSize = 0;
+  ends.a.read.push(handed(packet('10.0.0.1', '10.0.0.2'), header));
+  turn(ends);
+  ends.a.loop.writeCounters();
+  expect(ends.a.told.findLast(({ kind }) => kind === 'drops')).toMatchObject({ drops: { offload: 1 } });
+  expect(ends.a.batches).toEqual([]);
+});
+
+test('once its socket is gone packets leave by the other thread', () => {
+  const ends = pair();
+  const { a } = ends;
+  a.loop.tell({ kind: 'socket-gone', local: a.address, token: 3 });
+  a.read.push(handed(packet('10.0.0.1', '10.0.0.2')));
+  turn(ends);
+  expect(a.told.find(({ kind }) => kind === 'send')).toMatchObject({ local: a.address });
+});
+
+test.each(['tcp', 'udp'] as const)('super-packets of %s over IPv6, one behind the other', (protocol) => {
+  const ends = pair();
+  const wholes = [3000, 1, 40_000, 1400].map((length) =>
+    superPacket({ version: 6, protocol, payload: new Uint8Array(length).fill(3) }, 1200),
+  );
+  for (const { octets, header } of wholes) ends.a.read.push(handed(octets, header));
+  turn(ends);
+  expect(hexes(ends.b.written)).toEqual(hexes(wholes.flatMap(({ octets, header }) => segmentPlain(octets, header) as Uint8Array[])));
+});
+
+function superPacket(shape: PacketShape, mss: number): { readonly octets: Uint8Array; readonly header: VnetHeader } {
+  const { packet: octets, transport } = begunPacket(shape);
+  return { octets, header: gsoHeader(shape, transport, mss) };
+}
+
+const totalOf = (packets: readonly Uint8Array[]): number => packets.reduce((sum, { length }) => sum + length, 0);
+const hexes = (packets: readonly unknown[]): readonly string[] =>
+  packets.map((one) => (one instanceof Uint8Array ? toHex(one) : String(one)));
