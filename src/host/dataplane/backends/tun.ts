@@ -1,11 +1,12 @@
 import type { Address } from '../../../core/bytes/index.ts';
 import { DataPlaneError } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaSpec, Transport } from '../../../core/ike/effects.ts';
+import { VNET_HEADER } from '../../../core/packet/offload/index.ts';
 import { loadNative, type Native, nativeLack } from '../../platform/linux/ffi.ts';
 import { getLink } from '../../platform/linux/netlink/links.ts';
 import { NetlinkSocket } from '../../platform/linux/netlink/socket.ts';
 import { Wakeup } from '../../platform/linux/poll.ts';
-import { openTun, type Tun } from '../../platform/linux/tun.ts';
+import { Tun } from '../../platform/linux/tun.ts';
 import { descriptorUdp } from '../../platform/linux/udp-network.ts';
 import type { UdpNetwork, UdpSocket } from '../../platform/udp.ts';
 import { systemThreads } from '../../platform/worker-threads.ts';
@@ -41,7 +42,7 @@ export class TunPlane implements DataPlane {
     const netlink = await NetlinkSocket.open('route');
     let tun: Tun | undefined;
     try {
-      tun = openTun(native, { name: 'tw%d' });
+      tun = Tun.open(native, { name: DEVICE, header: VNET_HEADER, mtu: options.mtu ?? DEFAULT_MTU, queueLength: QUEUE, up: true });
       return new TunPlane(native, netlink, tun, options);
     } catch (error) {
       tun?.close();
@@ -51,20 +52,17 @@ export class TunPlane implements DataPlane {
   }
 
   private constructor(native: Native, netlink: NetlinkSocket, tun: Tun, options: DataPlaneOptions) {
-    this.name = tun.name;
+    this.name = tun.state.name;
     this.#tun = tun;
     this.#netlink = netlink;
     this.#own = new OwnAddresses(options.addresses ?? []);
-    tun.setMtu(options.mtu ?? DEFAULT_MTU);
-    tun.up();
-    this.#routes = new TunRoutes(netlink, getLink(netlink, tun.name).index, OWN_PACKETS);
+    this.#routes = new TunRoutes(netlink, getLink(netlink, tun.state.name).index, OWN_PACKETS);
     this.#routes.setAddresses(this.#own.all);
     this.#wakeup = Wakeup.open(native);
     this.#port = new ThreadPort({
       threads: systemThreads,
-      tun: tun.fd,
+      tun: tun.state,
       wake: this.#wakeup.fd,
-      udpOffload: tun.offloads.udp,
       ring: () => this.#wakeup.wake(),
       onObservation: options.onObservation,
       openPath: options.openPath,
@@ -144,7 +142,7 @@ async function probe(): Promise<ProbeResult> {
   const lack = await nativeLack();
   if (lack !== undefined) return { ok: false, reason: lack, hint: 'Use --plane netstack, which needs neither.' };
   try {
-    openTun(await needNative(), { name: 'tw%d' }).close();
+    Tun.open(await needNative(), { name: DEVICE, header: VNET_HEADER }).close();
     return { ok: true, detail: 'ESP in user space behind a network interface; needs CAP_NET_ADMIN' };
   } catch (error) {
     if (!(error instanceof DataPlaneError)) throw error;
@@ -162,5 +160,9 @@ async function needNative(): Promise<Native> {
   });
 }
 
+/** `tw0`, or the first that is free. */
+const DEVICE = 'tw%d';
+/** Packets that the kernel holds for us while we are at others. */
+const QUEUE = 1000;
 /** The mark of what the tunnel itself sends: it goes past the routes into the tunnel. */
 const OWN_PACKETS = 0x7477;

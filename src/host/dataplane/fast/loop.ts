@@ -19,7 +19,8 @@ export interface FastLoopOptions<B extends PacketBuffer = PacketBuffer> {
   readonly tun: TunPort<B>;
   readonly sink: InnerSink<B>;
   readonly counters: CounterSlots;
-  readonly allocate: (length: number) => B;
+  /** All of one memory. */
+  readonly allocate: (...lengths: readonly number[]) => readonly B[];
   readonly openSocket: (fd: number, local: Address) => UdpPort<B>;
   readonly post: (message: FromLoop) => void;
 }
@@ -138,7 +139,7 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
   #deliver(buffer: Uint8Array, start: number, end: number): void {
     const { sink, allocate } = this.#options;
     if (this.#from?.octets === buffer && start >= VNET_HEADER) return sink.push(this.#from, start, end);
-    this.#aside ??= allocate(VNET_HEADER + LARGEST_PACKET);
+    this.#aside ??= allocate(VNET_HEADER + LARGEST_PACKET)[0]!;
     this.#aside.octets.set(buffer.subarray(start, end), VNET_HEADER);
     sink.push(this.#aside, VNET_HEADER, VNET_HEADER + end - start);
   }

@@ -1,5 +1,6 @@
 import type { Address } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaSpec, Observation, Transport } from '../../../core/ike/effects.ts';
+import type { TunState } from '../../platform/linux/tun.ts';
 import type { SequenceNumbers, TrapPolicy } from '../data-plane.ts';
 
 /** What the main thread tells the thread that moves packets. */
@@ -8,11 +9,9 @@ export type ToLoop =
   | {
       readonly kind: 'start';
       readonly origin: number;
-      readonly tun: number;
+      readonly tun: TunState;
       readonly wake: number;
       readonly counters: SharedArrayBuffer;
-      /** The device takes UDP_L4. */
-      readonly udpOffload: boolean;
     }
   /** A UDP socket that is read here from now on. */
   | { readonly kind: 'socket'; readonly fd: number; readonly local: Address }

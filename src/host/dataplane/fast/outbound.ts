@@ -8,8 +8,8 @@ import { type BatchPath, type BatchTarget, MOST_OCTETS, MOST_SEGMENTS, type TunP
 export interface OutboundPumpOptions<B extends PacketBuffer> {
   readonly esp: EspPlane;
   readonly tun: TunPort<B>;
-  /** Octets whose address the ciphers and the sockets know. */
-  readonly allocate: (length: number) => B;
+  /** Octets whose address the ciphers and the sockets know, all of one memory. */
+  readonly allocate: (...lengths: readonly number[]) => readonly B[];
 }
 
 /** What became of packets that did not become ESP, by cause. */
@@ -43,8 +43,9 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
   constructor({ esp, tun, allocate }: OutboundPumpOptions<B>) {
     this.#esp = esp;
     this.#tun = tun;
-    this.#in = allocate(IN_LENGTH);
-    this.#out = allocate(OUT_LENGTH);
+    const [from, out] = allocate(IN_LENGTH, OUT_LENGTH);
+    this.#in = from!;
+    this.#out = out!;
   }
 
   /** Reads what waits, at most so many super-packets, and sends it. @returns false when nothing waited */

@@ -1,5 +1,6 @@
 import { type Address, DataPlaneError, formatAddress } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaKeys, ChildSaSpec, Observation, Transport } from '../../../core/ike/effects.ts';
+import type { TunState } from '../../platform/linux/tun.ts';
 import type { UdpSocket } from '../../platform/udp.ts';
 import type { Thread, Threads } from '../../platform/worker-threads.ts';
 import type { ChildCounters, EspPath, SequenceNumbers, TrapPolicy } from '../data-plane.ts';
@@ -10,11 +11,9 @@ export interface ThreadPortOptions {
   readonly threads: Threads;
   /** The file that runs in the thread; that of this folder unless given. */
   readonly module?: URL | undefined;
-  /** Descriptors of the TUN device and of the eventfd that the thread waits on. */
-  readonly tun: number;
+  readonly tun: TunState;
+  /** Descriptor of the eventfd that the thread waits on. */
   readonly wake: number;
-  /** The device takes UDP_L4. */
-  readonly udpOffload: boolean;
   /** Makes the thread look for messages: it does not see them while it waits. */
   readonly ring: () => void;
   readonly onObservation: (observation: Observation) => void;
@@ -44,9 +43,9 @@ export class ThreadPort {
       onMessage: (message) => this.#heard(message as FromLoop),
       onExit: (why) => this.#onExit(why),
     });
-    const { tun, wake, udpOffload } = options;
+    const { tun, wake } = options;
     const { memory: counters } = this.#slots;
-    this.#thread.post({ kind: 'start', origin: performance.timeOrigin, tun, wake, counters, udpOffload } satisfies ToLoop);
+    this.#thread.post({ kind: 'start', origin: performance.timeOrigin, tun, wake, counters } satisfies ToLoop);
   }
 
   /** @throws DataPlaneError, in the promise */

@@ -5,10 +5,11 @@ import { systemRandom } from '../../../core/crypto/system-random.ts';
 import { Coalescer, RUN_BUFFER } from '../../../core/packet/offload/index.ts';
 import { systemClock } from '../../platform/clock.ts';
 import { createEvpCipher } from '../../platform/linux/evp.ts';
-import { loadNative, type Native } from '../../platform/linux/ffi.ts';
+import { loadNative, type Native, NativeBuffer } from '../../platform/linux/ffi.ts';
 import { POLL, PollSet, Wakeup } from '../../platform/linux/poll.ts';
+import { Tun } from '../../platform/linux/tun.ts';
 import { FastUdp } from '../../platform/linux/udp.ts';
-import { Arrivals, type NativePackets, nativePackets, TunDevice, UdpDevice } from './devices.ts';
+import { Arrivals, UdpDevice } from './devices.ts';
 import { FastLoop } from './loop.ts';
 import type { FromLoop, ToLoop } from './messages.ts';
 import type { UdpPort } from './ports.ts';
@@ -24,22 +25,22 @@ parentPort?.once('message', (message: Start) => {
   });
 });
 
-function run(native: Native, { origin, tun, wake, counters, udpOffload }: Start): void {
+function run(native: Native, { origin, tun, wake, counters }: Start): void {
   const port = parentPort!;
   const ahead = performance.timeOrigin - origin;
-  const device = new TunDevice(native, tun);
+  const device = Tun.adopt(native, tun);
   const arrivals = new Arrivals(native);
-  const polled = new Polled(native, tun, wake);
-  const allocate = (length: number): NativePackets => nativePackets(native.allocate(length));
-  const loop = new FastLoop<NativePackets>({
+  const polled = new Polled(native, tun.fd, wake);
+  const allocate = (...lengths: readonly number[]): readonly NativeBuffer[] => NativeBuffer.together(...lengths);
+  const loop = new FastLoop<NativeBuffer>({
     clock: { ...systemClock, now: () => performance.now() + ahead },
     random: systemRandom(),
     createPacketCipher: (keys) => createEvpCipher(native, keys) ?? createPacketCipher(keys),
     tun: device,
-    sink: new Coalescer<NativePackets>({
+    sink: new Coalescer<NativeBuffer>({
       sink: { deliver: (buffer, start, end) => void device.write(buffer, start, end - start) },
-      buffers: Array.from({ length: FLOWS }, () => allocate(RUN_BUFFER)),
-      udp: udpOffload,
+      buffers: allocate(...Array.from({ length: FLOWS }, () => RUN_BUFFER)),
+      udp: tun.offloads.udp,
     }),
     counters: new CounterSlots(counters),
     allocate,
@@ -49,7 +50,8 @@ function run(native: Native, { origin, tun, wake, counters, udpOffload }: Start)
   const turns = (): void => {
     for (let i = 0; i < TURNS; i++) {
       if (polled.wait(loop.resting ? -1 : SHORT_WAIT)) {
-        for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) loop.tell(next.message as ToLoop);
+        for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port))
+          loop.tell(next.message as ToLoop);
         if (loop.closed) return port.close();
       }
       loop.turn(polled);
@@ -88,7 +90,7 @@ class Polled {
     return (set.ready(this.#wakePlace) & POLL.in) !== 0 && this.#wakeup.clear();
   }
 
-  watched(socket: UdpPort<NativePackets>, fd: number): UdpPort<NativePackets> {
+  watched(socket: UdpPort<NativeBuffer>, fd: number): UdpPort<NativeBuffer> {
     const place = this.#set.add(fd);
     this.#socketPlaces.push(place);
     return {

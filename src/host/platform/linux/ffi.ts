@@ -60,6 +60,17 @@ export class NativeBuffer implements PacketBuffer {
   readonly u32: Uint32Array<ArrayBuffer>;
   readonly u16: Uint16Array<ArrayBuffer>;
 
+  /** Buffers of one memory: packets are moved between them without making an object. */
+  static together(...lengths: readonly number[]): NativeBuffer[] {
+    const memory = new ArrayBuffer(lengths.reduce((sum, length) => sum + inWords(length), 0));
+    let offset = 0;
+    return lengths.map((length) => {
+      const part = new NativeBuffer(length, memory, offset);
+      offset += inWords(length);
+      return part;
+    });
+  }
+
   /** @param offset in `memory`, a multiple of 8 */
   constructor(length: number, memory = new ArrayBuffer(inWords(length)), offset = 0) {
     this.octets = new Uint8Array(memory, offset, length);
