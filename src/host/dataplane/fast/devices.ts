@@ -8,9 +8,13 @@ import type { BatchTarget, TakeDatagrams, UdpPort } from './ports.ts';
 /** What all sockets of one thread receive into: one at a time is read, and done with before the next. */
 export class Arrivals {
   readonly batch: UdpBatch;
+  /** Where in the buffer the octets begin that are somebody else's. */
+  readonly behind: number;
 
-  constructor(native: Native) {
-    this.batch = new UdpBatch(native, MESSAGES);
+  /** @param more octets of the same memory, for what is gathered from the packets */
+  constructor(native: Native, more: number) {
+    this.behind = UdpBatch.octets(MESSAGES, 0);
+    this.batch = new UdpBatch(native, MESSAGES, 0, native.allocate(this.behind + more));
   }
 }
 

@@ -29,7 +29,7 @@ function run(native: Native, { origin, tun, wake, counters }: Start): void {
   const port = parentPort!;
   const ahead = performance.timeOrigin - origin;
   const device = Tun.adopt(native, tun);
-  const arrivals = new Arrivals(native);
+  const arrivals = new Arrivals(native, FLOWS * RUN_BUFFER);
   const polled = new Polled(native, tun.fd, wake);
   const allocate = (...lengths: readonly number[]): readonly NativeBuffer[] => NativeBuffer.together(...lengths);
   const loop = new FastLoop<NativeBuffer>({
@@ -39,7 +39,9 @@ function run(native: Native, { origin, tun, wake, counters }: Start): void {
     tun: device,
     sink: new Coalescer<NativeBuffer>({
       sink: { deliver: (buffer, start, end) => void device.write(buffer, start, end - start) },
-      buffers: allocate(...Array.from({ length: FLOWS }, () => RUN_BUFFER)),
+      flows: FLOWS,
+      buffer: arrivals.batch.buffer,
+      at: arrivals.behind,
       udp: tun.offloads.udp,
     }),
     counters: new CounterSlots(counters),
