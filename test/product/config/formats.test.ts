@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { formatIp } from '../../../src/core/bytes/ip-address.ts';
-import { formatSelector } from '../../../src/core/wire/text/selector.ts';
 import { rangeToPrefixes } from '../../../src/core/bytes/ranges.ts';
+import { formatSelector } from '../../../src/core/wire/text/selector.ts';
 import { nearest } from '../../../src/product/config/schema/section.ts';
 import { parseSelector, toTrafficSelector } from '../../../src/product/config/selectors.ts';
 import { formatRange, type Parsed, parseAddressRange, parseDuration, parseSize } from '../../../src/product/config/values.ts';
