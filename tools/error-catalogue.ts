@@ -65,6 +65,7 @@ const TABLES: Readonly<Record<string, string>> = {
   'src/host/platform/linux/netlink/errors.ts': 'DataPlaneError',
   'src/host/platform/linux/netlink/links.ts': 'DataPlaneError',
   'src/host/platform/linux/netlink/socket.ts': 'DataPlaneError',
+  'src/host/platform/linux/netlink/within.ts': 'DataPlaneError',
   'src/host/platform/linux/netlink/xfrm/migrate.ts': 'DataPlaneError',
   'src/host/platform/linux/netlink/xfrm/refusals.ts': 'DataPlaneError',
   'src/host/platform/linux/netlink/xfrm/socket-policy.ts': 'DataPlaneError',

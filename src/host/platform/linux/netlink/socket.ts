@@ -33,7 +33,8 @@ export class NetlinkSocket {
   #sequence = 0;
   #open = true;
 
-  private constructor(libc: Libc, fd: number) {
+  /** @param fd of `openNetlink`; `NetlinkSocket.open` does both */
+  constructor(libc: Libc, fd: number) {
     this.#libc = libc;
     this.#fd = fd;
   }
