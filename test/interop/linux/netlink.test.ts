@@ -282,6 +282,19 @@ describeWith(NAMESPACES, 'rtnetlink', () => {
     await ip('link', 'add', 'second0', 'type', 'veth', 'peer', 'second1');
     await eventually('the other', () => heard[1]!.includes('second0'), 10_000);
     expect(heard[0]).not.toContain('second0');
+    // one goes as another comes
+    const closing = monitors[1]!.close();
+    const names: string[] = [];
+    const next = await watchNetwork(
+      ['link'],
+      { onChange: (change) => change.kind === 'link' && names.push(change.link.name), onLost: () => undefined },
+      where,
+    );
+    scope.defer('the next monitor', () => next.close());
+    await closing;
+    await ip('link', 'add', 'third0', 'type', 'veth', 'peer', 'third1');
+    await eventually('the next', () => names.includes('third0'), 10_000);
+    await next.close();
   });
 
   test('more than the buffer holds is said to be lost', async () => {

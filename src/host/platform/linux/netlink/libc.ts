@@ -1,10 +1,13 @@
 import { DataPlaneError } from '../../../../core/bytes/index.ts';
 import { loadNative, type Native, nativeLack } from '../ffi.ts';
+import { Wakeup } from '../poll.ts';
 
 /** The few functions of libc that netlink needs, with buffers as they are: each is used for this one call. -1 is failure, `errno` its reason. */
 export interface Libc extends Functions {
   /** Waits outside of this thread; `fds` has to live until then. */
   pollAside(fds: Uint8Array, count: number, milliseconds: number): Promise<number>;
+  /** What another thread can wait on together with its sockets. */
+  wakeup(): Wakeup;
   /** Of the call straight before. */
   errno(): number;
 }
@@ -16,9 +19,6 @@ interface Functions {
   sendto(fd: number, data: Uint8Array, length: number, flags: number, to: Uint8Array, toLength: number): number;
   recvfrom(fd: number, data: Uint8Array, length: number, flags: number, from: Uint8Array, fromLength: Uint8Array): number;
   poll(fds: Uint8Array, count: number, milliseconds: number): number;
-  eventfd(initial: number, flags: number): number;
-  write(fd: number, data: Uint8Array, length: number): number;
-  read(fd: number, data: Uint8Array, length: number): number;
   open(path: string, flags: number): number;
   setns(fd: number, kind: number): number;
   close(fd: number): number;
@@ -46,9 +46,6 @@ function bindAll(native: Native): Libc {
     sendto: 'int64_t sendto(int fd, void *data, size_t length, int flags, void *to, uint32_t toLength)',
     recvfrom: 'int64_t recvfrom(int fd, void *data, size_t length, int flags, void *from, void *fromLength)',
     poll: 'int poll(void *fds, unsigned long count, int timeout)',
-    eventfd: 'int eventfd(uint32_t initial, int flags)',
-    write: 'int64_t write(int fd, void *data, size_t length)',
-    read: 'int64_t read(int fd, void *data, size_t length)',
     open: 'int open(const char *path, int flags)',
     setns: 'int setns(int fd, int kind)',
     close: 'int close(int fd)',
@@ -56,6 +53,7 @@ function bindAll(native: Native): Libc {
   return {
     ...functions,
     pollAside: (fds, count, milliseconds) => native.callAside(functions.poll, fds, count, milliseconds),
+    wakeup: () => Wakeup.open(native),
     errno: () => native.errno(),
   };
 }

@@ -1,4 +1,4 @@
-import { HostWriter } from './host-order.ts';
+import type { Wakeup } from '../poll.ts';
 import type { Libc } from './libc.ts';
 import { pollFd, pollReady } from './socket.ts';
 
@@ -11,9 +11,11 @@ export class Readiness {
   static #shared: Readiness | undefined;
   readonly #libc: Libc;
   readonly #readers = new Map<number, () => void>();
-  #wake = -1;
+  #wakeup: Wakeup | undefined;
   #waiting: Promise<void> | undefined;
-  readonly #atExit = (): void => this.#rouse();
+  /** The wait that goes on. */
+  #turn: Promise<unknown> = Promise.resolve();
+  readonly #atExit = (): void => this.#wakeup?.wake();
 
   private constructor(libc: Libc) {
     this.#libc = libc;
@@ -28,7 +30,7 @@ export class Readiness {
   /** `read` is called whenever there is something, until nothing is left. */
   add(fd: number, read: () => void): void {
     this.#readers.set(fd, read);
-    this.#rouse();
+    this.#wakeup?.wake();
     this.#waiting ??= this.#loop();
   }
 
@@ -36,43 +38,35 @@ export class Readiness {
   async remove(fd: number): Promise<void> {
     this.#readers.delete(fd);
     const turn = this.#turn;
-    this.#rouse();
-    await (this.#readers.size === 0 ? this.#waiting : turn);
+    this.#wakeup?.wake();
+    await turn;
   }
 
-  #turn: Promise<unknown> = Promise.resolve();
-
   async #loop(): Promise<void> {
-    this.#wake = this.#libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    const wakeup = this.#libc.wakeup();
+    this.#wakeup = wakeup;
     process.once('exit', this.#atExit);
     try {
       while (this.#readers.size > 0) {
         const readers = [...this.#readers];
-        const fds = pollFd(this.#wake, ...readers.map(([fd]) => fd));
+        const fds = pollFd(wakeup.fd, ...readers.map(([fd]) => fd));
         const turn = this.#libc.pollAside(fds, readers.length + 1, LONGEST_WAIT);
         this.#turn = turn;
         await turn;
         const [woken, ...ready] = pollReady(fds);
-        if (woken) this.#libc.read(this.#wake, new Uint8Array(8), 8);
+        if (woken) wakeup.clear();
         readers.forEach(([fd, read], i) => {
           if (ready[i] && this.#readers.get(fd) === read) read();
         });
       }
     } finally {
       process.removeListener('exit', this.#atExit);
-      this.#libc.close(this.#wake);
-      this.#wake = -1;
+      wakeup.close();
+      this.#wakeup = undefined;
       this.#waiting = undefined;
     }
   }
-
-  #rouse(): void {
-    if (this.#wake >= 0) this.#libc.write(this.#wake, ONE, 8);
-  }
 }
 
-const ONE = new HostWriter(8).u64(1n).written();
-const EFD_CLOEXEC = 0o2_000_000;
-const EFD_NONBLOCK = 0o4000;
 /** Milliseconds, after which the thread looks by itself: a process that cannot even wake it ends all the same. */
 const LONGEST_WAIT = 5_000;
