@@ -3,16 +3,18 @@ import type { ChildSaSpec } from '../../core/ike/effects.ts';
 import type { TrafficSelector } from '../../core/wire/payloads/types.ts';
 import { addAddress, listAddresses, removeAddress } from '../platform/linux/netlink/addresses.ts';
 import { isMissing, isThere } from '../platform/linux/netlink/errors.ts';
-import { changeLink } from '../platform/linux/netlink/links.ts';
-import { addRoute, type NewRoute, removeRoute } from '../platform/linux/netlink/routes.ts';
-import { addRule, type NewRule, removeRule } from '../platform/linux/netlink/rules.ts';
+import { changeLink, findLink } from '../platform/linux/netlink/links.ts';
+import { addRoute, listRoutes, type NewRoute, removeRoute } from '../platform/linux/netlink/routes.ts';
+import { addRule, listRules, type NewRule, removeRule } from '../platform/linux/netlink/rules.ts';
 import type { NetlinkSocket } from '../platform/linux/netlink/socket.ts';
 import type { TrapPolicy } from './data-plane.ts';
 
 /**
  * Leads packets into a TUN device, and nothing else: routes to what the peers protect stand in tables of their own, which the rules of this
  * device ask before the main table. Packets with our mark, the tunnel's own, pass by. A route that was made once for a connection of ours
- * stays until the device goes, so that what belongs into the tunnel does not leave in clear while there is none; the device drops it.
+ * stays until the device goes, so that what belongs into the tunnel does not leave in clear while there is none; the device drops it. Behind
+ * each stands a route to nowhere: should this process be killed, the device goes and its routes with it, and those remain until the next one
+ * sweeps them away.
  */
 export class TunRoutes {
   readonly #netlink: NetlinkSocket;
@@ -32,11 +34,11 @@ export class TunRoutes {
   constructor(netlink: NetlinkSocket, link: number, mark: number) {
     this.#netlink = netlink;
     this.#link = link;
+    sweep(netlink);
     for (const family of [4, 6] as const) {
       const past = { family, mark: { value: mark }, inverted: true } as const;
       this.#addRule({ ...past, priority: FIRST_PRIORITY, table: this.#table });
-      // a tunnel that takes everything leaves the networks alone that this machine is on (they are nearer than a default route)
-      this.#addRule({ ...past, priority: FIRST_PRIORITY + 1, table: MAIN_TABLE, suppressPrefixLength: 0 });
+      once(() => addRule(netlink, { ...past, ...SHARED }));
       this.#addRule({ ...past, priority: FIRST_PRIORITY + 2, table: this.#defaultTable });
     }
   }
@@ -44,8 +46,8 @@ export class TunRoutes {
   /** The device has exactly these addresses. */
   setAddresses(addresses: readonly string[]): void {
     const before = this.#addresses;
-    for (const ip of before) if (!addresses.includes(ip)) this.#quietly(() => removeAddress(this.#netlink, this.#address(ip)));
-    for (const ip of addresses) if (!before.includes(ip)) this.#once(() => addAddress(this.#netlink, this.#address(ip)));
+    for (const ip of before) if (!addresses.includes(ip)) quietly(() => removeAddress(this.#netlink, this.#address(ip)));
+    for (const ip of addresses) if (!before.includes(ip)) once(() => addAddress(this.#netlink, this.#address(ip)));
     this.#addresses = [...addresses];
   }
 
@@ -77,9 +79,12 @@ export class TunRoutes {
     this.#trapped = wanted.map(({ destination }) => destination);
   }
 
-  /** Rules go; routes and addresses go with the device. */
+  /** Rules go, and the routes to nowhere; the others and the addresses go with the device. */
   close(): void {
-    for (const rule of this.#rules.splice(0).reverse()) this.#quietly(() => removeRule(this.#netlink, rule));
+    for (const rule of this.#rules.splice(0)) quietly(() => removeRule(this.#netlink, rule));
+    for (const { route } of this.#routes.values()) quietly(() => removeRoute(this.#netlink, nowhere(route)));
+    this.#routes.clear();
+    dropShared(this.#netlink);
   }
 
   get #table(): number {
@@ -99,6 +104,7 @@ export class TunRoutes {
     }
     const table = destination.endsWith('/0') ? this.#defaultTable : this.#table;
     const route = { destination, table, link: this.#link, ...(source === undefined ? {} : { source }) };
+    addRoute(this.#netlink, nowhere(route), true);
     addRoute(this.#netlink, route, true);
     this.#routes.set(destination, { wanted: 1, keep, route });
   }
@@ -107,7 +113,8 @@ export class TunRoutes {
     const known = this.#routes.get(destination);
     if (known === undefined || --known.wanted > 0 || known.keep) return;
     this.#routes.delete(destination);
-    this.#quietly(() => removeRoute(this.#netlink, known.route));
+    quietly(() => removeRoute(this.#netlink, known.route));
+    quietly(() => removeRoute(this.#netlink, nowhere(known.route)));
   }
 
   /** The address that packets of this machine get, where one of its addresses lies in what the SA takes. */
@@ -128,25 +135,61 @@ export class TunRoutes {
   }
 
   #addRule(rule: NewRule): void {
-    this.#once(() => addRule(this.#netlink, rule));
+    once(() => addRule(this.#netlink, rule));
     this.#rules.push(rule);
   }
+}
 
-  /** What a life before left behind serves as well. */
-  #once(make: () => void): void {
-    try {
-      make();
-    } catch (error) {
-      if (!isThere(error)) throw error;
-    }
+/** What lives before ours left behind that could not tidy up: rules and routes of devices that are gone. */
+function sweep(netlink: NetlinkSocket): void {
+  const stale = new Set(tablesInUse(netlink).filter((table) => findLink(netlink, linkOf(table)) === undefined));
+  if (stale.size === 0) return;
+  for (const { family, priority, table, mark, inverted } of listRules(netlink))
+    if (stale.has(table))
+      quietly(() => removeRule(netlink, { family, priority, table, inverted, ...(mark === undefined ? {} : { mark }) }));
+  for (const { destination, type, table, metric } of listRoutes(netlink))
+    if (stale.has(table) && type === 'unreachable') quietly(() => removeRoute(netlink, { destination, type, table, metric }));
+  dropShared(netlink);
+}
+
+/** The one rule that all devices have in common goes with the last of them. */
+function dropShared(netlink: NetlinkSocket): void {
+  if (tablesInUse(netlink).length > 0) return;
+  for (const { family, mark, inverted, priority, table } of listRules(netlink))
+    if (priority === SHARED.priority && table === SHARED.table && inverted && mark !== undefined)
+      quietly(() => removeRule(netlink, { family, mark, inverted, ...SHARED }));
+}
+
+const tablesInUse = (netlink: NetlinkSocket): readonly number[] =>
+  listRules(netlink)
+    .filter(({ inverted, mark, priority }) => inverted && mark !== undefined && OWN_PRIORITIES.includes(priority))
+    .map(({ table }) => table)
+    .filter((table) => table >= FIRST_TABLE && table < LAST_TABLE);
+
+const linkOf = (table: number): number => Math.floor((table - FIRST_TABLE) / 2);
+
+/** Local programs hear at once that there is no way. */
+const nowhere = ({ destination, table }: NewRoute): NewRoute => ({
+  destination,
+  type: 'unreachable',
+  metric: LAST_METRIC,
+  ...(table === undefined ? {} : { table }),
+});
+
+/** What is there already serves as well. */
+function once(make: () => void): void {
+  try {
+    make();
+  } catch (error) {
+    if (!isThere(error)) throw error;
   }
+}
 
-  #quietly(take: () => void): void {
-    try {
-      take();
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-    }
+function quietly(take: () => void): void {
+  try {
+    take();
+  } catch (error) {
+    if (!isMissing(error)) throw error;
   }
 }
 
@@ -165,5 +208,10 @@ function contains({ start, end }: { readonly start: Uint8Array; readonly end: Ui
 const MAIN_TABLE = 254;
 /** Two for each device: what is nearer than everything, and everything. */
 const FIRST_TABLE = 45_000;
+const LAST_TABLE = 65_000;
+const LAST_METRIC = 0xffff_fff0;
 /** Before the main table (32766). */
 const FIRST_PRIORITY = 4500;
+const OWN_PRIORITIES: readonly number[] = [FIRST_PRIORITY, FIRST_PRIORITY + 2];
+/** A tunnel that takes everything leaves the networks alone that this machine is on: they are nearer than a default route. */
+const SHARED = { priority: FIRST_PRIORITY + 1, table: MAIN_TABLE, suppressPrefixLength: 0 } as const;
