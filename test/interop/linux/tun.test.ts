@@ -11,14 +11,14 @@ import { UdpBatch } from '../../../src/host/platform/linux/udp-batch.ts';
 import { packet } from '../../host/support/packets.ts';
 import { addNamespace, networkName } from '../support/network.ts';
 import { must } from '../support/process.ts';
-import { describeWith, NAMESPACES } from '../support/requirements.ts';
+import { describeWith, NATIVE_CALLS } from '../support/requirements.ts';
 import { Scope } from '../support/scope.ts';
 
 /** Behind the device, for the kernel of the namespace. */
 const OURS = { 4: '10.88.0.2', 6: 'fd88::2' } as const;
 const KERNELS = { 4: '10.88.0.1', 6: 'fd88::1' } as const;
 
-describeWith(NAMESPACES, 'TUN devices', () => {
+describeWith(NATIVE_CALLS, 'TUN devices', () => {
   const scope = new Scope();
   const namespace = networkName();
   let native: Native;
@@ -218,7 +218,7 @@ describeWith(NAMESPACES, 'TUN devices', () => {
   });
 });
 
-describeWith(NAMESPACES, 'UDP segmentation on a real path', () => {
+describeWith(NATIVE_CALLS, 'UDP segmentation on a real path', () => {
   const scope = new Scope();
   const namespaces = [networkName(), networkName()] as const;
   let native: Native;

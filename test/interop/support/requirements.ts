@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { describe, expect, test } from 'vitest';
 import { commandExists } from './process.ts';
 
@@ -16,6 +17,21 @@ export const NAMESPACES: Requirement = {
     if (process.getuid?.() !== 0) return 'root, to make network namespaces';
     if (!commandExists('ip')) return 'ip (package iproute2)';
     return undefined;
+  },
+};
+
+/** Devices and sockets of ours in namespaces. */
+export const NATIVE_CALLS: Requirement = {
+  name: NAMESPACES.name,
+  missing: () => {
+    const missing = NAMESPACES.missing();
+    if (missing) return missing;
+    try {
+      createRequire(import.meta.url).resolve('koffi');
+      return undefined;
+    } catch {
+      return 'koffi (an optional dependency)';
+    }
   },
 };
 
