@@ -14,7 +14,7 @@ import { type Evp, openEvp } from './openssl.ts';
 
 /**
  * The same cipher as `createPacketCipher` makes, to the octet, over OpenSSL contexts that live as long as it does: a packet is worked on
- * where it stands, nothing is allocated for it. Belongs to the thread that made it.
+ * where it stands, and nothing is allocated for it but a copy of what CCM opens. Belongs to the thread that made it.
  *
  * Undefined for what is left to `createPacketCipher`: Camellia-CCM and AES-XCBC, of which OpenSSL has none; what this OpenSSL was built or
  * configured without; and keys that no transform takes, since that says what is wrong with them.

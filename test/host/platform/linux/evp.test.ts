@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { ApiMisuse } from '../../../../src/core/bytes/index.ts';
-import { encryption, type PacketCipher } from '../../../../src/core/crypto/index.ts';
+import { createPacketCipher, encryption, type PacketCipher } from '../../../../src/core/crypto/index.ts';
+import { InboundSa, OpenedPacket, OutboundSa } from '../../../../src/core/esp/index.ts';
 import { createEvpCipher } from '../../../../src/host/platform/linux/evp.ts';
-import { everySuite, type Suite } from '../../../core/esp/suites.ts';
+import { countingRandom, everySuite, type Suite } from '../../../core/esp/suites.ts';
 import { describeWithNative } from '../../../support/native.ts';
 
 const HEAD = 8;
@@ -74,11 +75,11 @@ describeWithNative('OpenSSL contexts that are used again', (native) => {
         const high = highOf(length / block);
         const expected = new Uint8Array(buffer);
         const actual = new Uint8Array(buffer);
-        expectSame(fast.seal(actual, BEFORE, HEAD, end, high), slow.seal(expected, BEFORE, HEAD, end, high), length);
-        expectSame(actual, expected, length);
-        expectSame(fast.open(actual, BEFORE, HEAD, end + fast.icvLength, high), end, length);
-        expectSame(slow.open(expected, BEFORE, HEAD, end + slow.icvLength, high), end, length);
-        expectSame(actual, expected, length);
+        expectSame(length, fast.seal(actual, BEFORE, HEAD, end, high), slow.seal(expected, BEFORE, HEAD, end, high));
+        expectSame(length, actual, expected);
+        expectSame(length, fast.open(actual, BEFORE, HEAD, end + fast.icvLength, high), end);
+        expectSame(length, slow.open(expected, BEFORE, HEAD, end + slow.icvLength, high), end);
+        expectSame(length, actual, expected);
       }
     });
 
@@ -92,8 +93,8 @@ describeWithNative('OpenSSL contexts that are used again', (native) => {
         const changed = new Uint8Array(buffer);
         changed[at]! ^= 1 << (at % 8);
         const before = new Uint8Array(changed);
-        expectSame(fast.open(changed, BEFORE, HEAD, sealedEnd, high), -1, at);
-        expectSame(changed, before, at);
+        expectSame(at, fast.open(changed, BEFORE, HEAD, sealedEnd, high), -1);
+        expectSame(at, changed, before);
       }
       expect(fast.open(new Uint8Array(buffer), BEFORE, HEAD, sealedEnd, high + 1)).toBe(-1);
       expect(fast.open(new Uint8Array(buffer), BEFORE, HEAD, sealedEnd)).toBe(-1);
@@ -104,8 +105,8 @@ describeWithNative('OpenSSL contexts that are used again', (native) => {
       const { buffer, end } = packet(fast, 4 * block, 9);
       for (let sealedEnd = 0; sealedEnd <= buffer.length + 3; sealedEnd++) {
         const before = new Uint8Array(buffer);
-        expectSame(fast.open(buffer, BEFORE, HEAD, sealedEnd), -1, sealedEnd);
-        expectSame(buffer, before, sealedEnd);
+        expectSame(sealedEnd, fast.open(buffer, BEFORE, HEAD, sealedEnd), -1);
+        expectSame(sealedEnd, buffer, before);
       }
       expect(fast.open(buffer, -1, HEAD, end)).toBe(-1);
       expect(fast.open(buffer, BEFORE, -1, end)).toBe(-1);
@@ -121,7 +122,7 @@ describeWithNative('OpenSSL contexts that are used again', (native) => {
       expect(seal(BEFORE, -1, end)).toThrow(ApiMisuse);
       expect(seal(BEFORE, HEAD, BEFORE + HEAD + fast.ivLength - 1)).toThrow(ApiMisuse);
       if (block > 1) expect(seal(BEFORE, HEAD, end - 1)).toThrow(ApiMisuse);
-      expectSame(buffer, before, 0);
+      expectSame(0, buffer, before);
     });
 
     test('after destroy, which may come twice, it throws instead of protecting badly', () => {
@@ -141,6 +142,29 @@ describeWithNative('OpenSSL contexts that are used again', (native) => {
     expect(() => cipher.seal(new Uint8Array(100), 0, 32, 60)).toThrow(expect.objectContaining({ code: 'ESP_ONLY' }));
   });
 
+  test('ESP with it at one end and its twin at the other, either way round, with ESN', () => {
+    const memory = native.allocate(4096).octets;
+    const opened = new OpenedPacket();
+    for (const { name, keys } of suites.filter((suite) => !isLeft(suite))) {
+      for (const fastSeals of [true, false]) {
+        const [fast, slow] = [createEvpCipher(native, keys)!, createPacketCipher(keys)];
+        const outbound = new OutboundSa({ spi: 0x1001, cipher: fastSeals ? fast : slow, esn: true, random: countingRandom() });
+        const inbound = new InboundSa({ spi: 0x1001, cipher: fastSeals ? slow : fast, esn: true });
+        for (const length of [0, 20, 1391]) {
+          memory.fill(length);
+          const sealed = memory.subarray(16, 16 + outbound.seal(new Uint8Array(length).fill(0x45), 4, memory, 16));
+          const again = sealed.slice();
+          expectSame(name, inbound.open(sealed, opened), 'ok');
+          expectSame(name, opened.length, length);
+          expectSame(name, sealed.subarray(opened.start, opened.start + length), new Uint8Array(length).fill(0x45));
+          expectSame(name, inbound.open(again, opened), 'replay');
+        }
+        outbound.destroy();
+        inbound.destroy();
+      }
+    }
+  });
+
   test('ciphers that take turns do not disturb each other', () => {
     const pairs = suites
       .filter((suite) => !isLeft(suite))
@@ -152,7 +176,7 @@ describeWithNative('OpenSSL contexts that are used again', (native) => {
         const expected = new Uint8Array(buffer);
         slow.seal(expected, BEFORE, HEAD, end, highOf(round));
         fast.seal(buffer, BEFORE, HEAD, end, highOf(round));
-        expectSame(buffer, expected, round);
+        expectSame(round, buffer, expected);
         if (round % 2 === 0) expected[BEFORE]! ^= 1;
         expect(fast.open(expected, BEFORE, HEAD, end + fast.icvLength, highOf(round))).toBe(round % 2 === 0 ? -1 : end);
       }
@@ -161,7 +185,7 @@ describeWithNative('OpenSSL contexts that are used again', (native) => {
 });
 
 /** As `toEqual`, for thousands of them: it takes its time. @param what is told beside the difference */
-function expectSame<T extends Uint8Array | number>(actual: T, expected: T, what: number): void {
-  const same = typeof actual === 'number' ? actual === expected : Buffer.compare(actual, expected as Uint8Array) === 0;
+function expectSame<T extends Uint8Array | number | string>(what: number | string, actual: T, expected: T): void {
+  const same = actual instanceof Uint8Array ? Buffer.compare(actual, expected as Uint8Array) === 0 : actual === expected;
   if (!same) expect([what, actual]).toEqual([what, expected]);
 }
