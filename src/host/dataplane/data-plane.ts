@@ -104,6 +104,8 @@ export interface TrapPolicy {
 /** One kind of data plane: a file in `backends/` and a line in its index. */
 export interface Backend<Plane extends DataPlane = DataPlane> {
   readonly name: string;
+  /** Its planes change the machine beyond this process: interfaces, routes, policies. */
+  readonly changesMachine?: true;
   /** Can it send ESP without UDP around it? If not, every peer is made to believe in a NAT (RFC 7296 §2.23). */
   readonly bareEsp: boolean;
   /** Sockets that its planes can read by themselves; those of the machine unless given. */

@@ -57,10 +57,9 @@ export class TunRoutes {
 
   install(spec: ChildSaSpec): void {
     const destinations = destinationsOf(spec.remoteTs);
-    const source = this.#sourceFor(spec.localTs);
     // who was lent an address by us takes it along
     const keep = !destinations.every((prefix) => spec.assigned.includes(prefix.split('/')[0]!));
-    for (const destination of destinations) this.#want(destination, keep, source);
+    for (const destination of destinations) this.#want(destination, keep, spec.localTs);
     this.#ofChild.set(spec.id, destinations);
   }
 
@@ -71,10 +70,8 @@ export class TunRoutes {
 
   /** Packets for these come to the device before there is an SA. */
   setTraps(traps: readonly TrapPolicy[]): void {
-    const wanted = traps.flatMap(({ localTs, remoteTs }) =>
-      destinationsOf(remoteTs).map((destination) => ({ destination, source: this.#sourceFor(localTs) })),
-    );
-    for (const { destination, source } of wanted) this.#want(destination, true, source);
+    const wanted = traps.flatMap(({ localTs, remoteTs }) => destinationsOf(remoteTs).map((destination) => ({ destination, localTs })));
+    for (const { destination, localTs } of wanted) this.#want(destination, true, localTs);
     for (const destination of this.#trapped) this.#release(destination);
     this.#trapped = wanted.map(({ destination }) => destination);
   }
@@ -95,13 +92,14 @@ export class TunRoutes {
     return this.#table + 1;
   }
 
-  #want(destination: string, keep: boolean, source: string | undefined): void {
+  #want(destination: string, keep: boolean, localTs: readonly TrafficSelector[]): void {
     const known = this.#routes.get(destination);
     if (known !== undefined) {
       known.wanted++;
       known.keep ||= keep;
       return;
     }
+    const source = this.#sourceFor(localTs, isIpv6(destination));
     const table = destination.endsWith('/0') ? this.#defaultTable : this.#table;
     const route = { destination, table, link: this.#link, ...(source === undefined ? {} : { source }) };
     addRoute(this.#netlink, nowhere(route), true);
@@ -117,17 +115,13 @@ export class TunRoutes {
     quietly(() => removeRoute(this.#netlink, nowhere(known.route)));
   }
 
-  /** The address that packets of this machine get, where one of its addresses lies in what the SA takes. */
-  #sourceFor(localTs: readonly TrafficSelector[]): string | undefined {
+  /** The address that packets of this machine get, where one of its addresses lies in what the SA takes; the device's own first. */
+  #sourceFor(localTs: readonly TrafficSelector[], v6: boolean): string | undefined {
     const fits = (ip: string): boolean => {
-      const octets = tryParseIp(ip);
-      return octets !== undefined && localTs.some((ts) => 'start' in ts && contains(ts, octets));
+      const octets = isIpv6(ip) === v6 ? tryParseIp(ip) : undefined;
+      return octets !== undefined && !NOT_A_SOURCE.test(ip) && localTs.some((ts) => 'start' in ts && contains(ts, octets));
     };
-    const own = this.#addresses.find(fits);
-    if (own !== undefined) return own;
-    return listAddresses(this.#netlink)
-      .map(({ ip }) => ip)
-      .find((ip) => ip !== '127.0.0.1' && ip !== '::1' && fits(ip));
+    return [...this.#addresses, ...listAddresses(this.#netlink).map(({ ip }) => ip)].find(fits);
   }
 
   #address(ip: string) {
@@ -205,6 +199,8 @@ function contains({ start, end }: { readonly start: Uint8Array; readonly end: Ui
   return start.length === octets.length && compareBytes(start, octets) <= 0 && compareBytes(octets, end) <= 0;
 }
 
+/** Loopback and link-local addresses lead nowhere else. */
+const NOT_A_SOURCE = /^(127\.|169\.254\.|::1$|fe[89ab])/;
 const MAIN_TABLE = 254;
 /** Two for each device: what is nearer than everything, and everything. */
 const FIRST_TABLE = 45_000;

@@ -35,6 +35,7 @@ export class TunPlane implements DataPlane {
   readonly #own: OwnAddresses;
   readonly #wakeup: Wakeup;
   readonly #port: ThreadPort;
+  #closing: Promise<void> | undefined;
 
   /** @throws DataPlaneError */
   static async open(options: DataPlaneOptions): Promise<TunPlane> {
@@ -120,17 +121,26 @@ export class TunPlane implements DataPlane {
     return this.#port.disown(socket);
   }
 
-  async close(): Promise<void> {
-    await this.#port.close();
-    this.#routes.close();
-    this.#wakeup.close();
-    this.#tun.close();
-    this.#netlink.close();
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#port.close();
+    } finally {
+      this.#routes.close();
+      this.#wakeup.close();
+      this.#tun.close();
+      this.#netlink.close();
+    }
   }
 }
 
 export default defineBackend<TunPlane>({
   name: 'tun',
+  changesMachine: true,
   bareEsp: false,
   probe,
   udp: async (): Promise<UdpNetwork> => descriptorUdp(await needNative(), { mark: OWN_PACKETS }),

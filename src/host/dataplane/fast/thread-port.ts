@@ -122,6 +122,7 @@ export class ThreadPort {
   async close(): Promise<void> {
     if (this.#ended === undefined) await this.#ask((token) => ({ kind: 'close', token }));
     this.#ended ??= closed('the data plane was closed');
+    this.#slotOf.clear();
     await this.#thread.end();
   }
 
