@@ -92,6 +92,8 @@ export class WalkWorld {
   readonly attacker: Attachment;
   /** Packets that a plane took, and those its host sent. */
   readonly handed = { taken: 0, refused: 0 };
+  /** Inner octets that came out once more, at an end whose replay windows were older than the packet. */
+  openedAgain = 0;
   readonly #traffic: Traffic[] = [];
   readonly #under: number[] = [];
   readonly #addresses = new Map<Peer<WalkPlane>, Set<string>>();
@@ -215,6 +217,7 @@ export class WalkWorld {
     if (traffic === undefined) return this.ledger.break('once', `${side.name} was given a packet that nobody sent`);
     const other = traffic.from === 'client' ? traffic.line.hub : traffic.line.client;
     if (other !== side) this.ledger.break('once', `${side.name} was given a packet that was meant for ${other.name}`);
+    if (traffic.deliveredAt > 0 && traffic.deliveries === 0) this.openedAgain += packet.length;
     traffic.deliveredAt = this.now;
     if (++traffic.deliveries > 1) this.ledger.break('once', `packet ${number} came out ${traffic.deliveries} times at ${side.name}`);
   }
