@@ -71,6 +71,17 @@ describe('rekeying with additional key exchanges (RFC 9370 §2.2.4)', () => {
     expectInvariants(net);
   });
 
+  test('the answer to the last follow-up is late, and the Delete of what it made overtakes it: neither end keeps it (RFC 7296 §2.25)', () => {
+    const { net, a, b } = establishedPair(hybrid({ link: { delay: 60 } }));
+    b.createChild('net');
+    net.until('a has it', () => a.children[1]?.state === 'installed');
+    a.host.setLink({ delay: 1 });
+    a.deleteChild(a.children[1]!.id);
+    net.settle({ quiet: 60_000 });
+    expectOneChild(a, b);
+    expectInvariants(net);
+  });
+
   test.each([
     ['D10 MODP-2048 and x25519', 'aes128-sha256-prfsha256-modp2048-ke1_x25519', 'aes128-sha256/prfsha256/modp2048/ke1_x25519'],
     ['D11 x25519 and ML-KEM-512', 'aes256gcm16-prfsha384-x25519-ke1_mlkem512', 'aes256gcm16/prfsha384/x25519/ke1_mlkem512'],

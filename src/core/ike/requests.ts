@@ -34,7 +34,8 @@ export function endOfLife(world: EndpointWorld, child: ChildSa): void {
   world.removeChild(child, 'its hard lifetime is over');
   world.enqueue(sa, {
     what: `deleting CHILD_SA ${spec.name}`,
-    key: `delete-child ${child.id}`,
+    // another one than the operator's, which may be waiting and finds nothing to delete any more
+    key: `expired-child ${child.id}`,
     ofChild: true,
     about: child.line,
     owes: [{ protocol: spec.protocol, spi: spec.inbound.spi }],

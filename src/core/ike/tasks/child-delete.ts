@@ -41,7 +41,9 @@ export function* deleteChild(world: World, child: ChildSa, reason: string): Rout
 
 /** The operator, or a lifetime, ends a child: what it was just about to replace goes as well. */
 export function* endChild(world: World, child: ChildSa, reason: string): Routine<void> {
-  const old = child.spec.replaces === undefined ? undefined : world.child(child.spec.replaces);
+  const replaced = child.spec.replaces === undefined ? undefined : world.child(child.spec.replaces);
+  // what a new authentication was to replace is the business of the IKE SA before (RFC 7296 §2.8.3)
+  const old = replaced?.ikeSa === child.ikeSa ? replaced : undefined;
   if (child.is('rekeyed')) activateSuccessors(world, child);
   yield* deleteChild(world, child, reason);
   if (old?.is('rekeyed')) yield* deleteChild(world, old, reason);
