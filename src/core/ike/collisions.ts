@@ -28,7 +28,7 @@ export interface Collisions {
  * - `crossed`  so we have, and there is a rival already, or ours is past the exchange in which it could get one
  * - `undecided` requests of a window overtook one another: the peer rekeys it already, or what it replaced; it may turn out to be
  *   redundant itself; or our Delete of it waits for room
- * - `awaited`  we know none, but an answer under way to us may have made it
+ * - `awaited`  we know none, but an answer under way to us may have made it, or it is what a former life began
  * - `unknown`  there is none, or no longer
  */
 export const CHILD_MET = [
@@ -117,13 +117,17 @@ export const COLLISIONS: Collisions = {
 };
 
 export function childMet(sa: IkeSa, child: ChildSa | undefined): ChildMet {
-  if (child === undefined) return sa.offeredSpis.length > 0 ? 'awaited' : 'unknown';
+  if (child === undefined) return sa.offeredSpis.length > 0 || owesDeletes(sa) ? 'awaited' : 'unknown';
   const { state } = child;
   if (state === 'retired' || state === 'dead') return 'unknown';
   if (state === 'deleting' && !child.deleteSent) return 'undecided';
   if (state === 'rekeying' && (child.peerSuccessor?.usable || sa.halfMade.following === child)) return 'crossed';
   return (state === 'installed' || state === 'rekeying') && isUndecided(sa, child) ? 'undecided' : state;
 }
+
+/** What a former life began is not deleted yet: the peer may mean that, on whichever IKE SA it is to be told. */
+const owesDeletes = ({ jobs, deferred, active }: IkeSa): boolean =>
+  [...jobs, ...deferred, ...active].some(({ key }) => key === 'delete-unfinished');
 
 /** As long as both ends’ rekeyings of one child are not over, either of the two that replace it may go (§2.8.1). */
 function isUndecided(sa: IkeSa, { id, line, createdByUs, spec: { replaces } }: ChildSa): boolean {

@@ -298,7 +298,8 @@ export class EndpointWorld implements World {
   #end(sa: IkeSa, to: 'dead' | 'lingering', reason: string): void {
     this.transition(sa, to);
     // the peer decided against its own
-    if (sa.predecessor && sa.isUndecided) sa.predecessor.peerSuccessor = undefined;
+    const undecided = sa.isUndecided ? sa.predecessor : undefined;
+    if (undecided) undecided.peerSuccessor = undefined;
     sa.window.drop('cancelled');
     for (const cancel of [...sa.cancels]) cancel();
     sa.jobs.length = 0;
@@ -309,6 +310,8 @@ export class EndpointWorld implements World {
     sa.leased = false;
     // a child that was still being made here waited there
     if (sa.successor) this.pump(sa.heir);
+    // and what waited for the decision goes on where it was
+    if (undecided) this.pump(undecided);
   }
 
   #announceEnd(sa: IkeSa, reason: string, error: unknown): void {

@@ -138,15 +138,11 @@ const takingOver = (world: EndpointWorld, again: boolean): Job => ({
     doneAtOnce(() => {
       const old = sa.reauth.of?.heir;
       // its own rekeying puts another IKE SA into that place, which is the one to go; and what is being installed may be what is lacking
-      if (old?.is('rekeying') || isInstalling(sa) || (old && isInstalling(old))) {
-        sa.deferred.push(takingOver(world, again));
-        if (sa.timers.retry.slot < 0) world.arm(sa.timers.retry, world.now + SETTLES);
-        return;
-      }
+      if (old?.is('rekeying') || isInstalling(sa) || (old && isInstalling(old))) return takeOverLater(world, sa, again);
       const lacking = lackingOf(sa);
       if (old === undefined || lacking.length === 0 || old.reauth.incomplete >= MOST_INCOMPLETE) return takePlace(world, sa);
       // the peer could not, and is asked again in a while
-      if (lacking.some(({ name }) => isBeingMade(sa, name))) sa.deferred.push(takingOver(world, again));
+      if (lacking.some(({ name }) => isBeingMade(sa, name))) takeOverLater(world, sa, again);
       else if (again) {
         for (const policy of lacking) enqueueCreate(world, sa, policy);
         world.enqueue(sa, takingOver(world, false));
@@ -156,6 +152,12 @@ const takingOver = (world: EndpointWorld, again: boolean): Job => ({
       }
     }),
 });
+
+/** Behind what is tried again by then, or waits for its turn already. */
+function takeOverLater(world: EndpointWorld, sa: IkeSa, again: boolean): void {
+  sa.deferred.push(takingOver(world, again));
+  if (sa.timers.retry.slot < 0) world.arm(sa.timers.retry, world.now + SETTLES);
+}
 
 const isInstalling = (sa: IkeSa): boolean => [...sa.children.values()].some((child) => child.is('installing'));
 

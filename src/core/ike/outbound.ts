@@ -252,8 +252,11 @@ function takeNext(sa: IkeSa): Job | undefined {
   if (active.some(isAlone)) return undefined;
   // §2.25.2, RFC 9370 §2.2.4: what would have made us refuse the rekeying that the peer follows up waits for its end, on the SA that is there then
   const held = sa.halfMade.rivalOf('ike') !== undefined;
+  // §2.8.2: after a restart the peer alone knows whether its successor is in our place; what that is to carry, and its end, is asked for there
+  const undecided = sa.peerSuccessor !== undefined;
   for (const [at, job] of jobs.entries()) {
-    if (held && job.ofChild === true) continue;
+    if ((held || undecided) && job.ofChild === true) continue;
+    if (undecided && OF_ITS_PLACE.has(job.key)) continue;
     if (isAlone(job)) return running === 0 ? jobs.splice(at, 1)[0] : undefined;
     if (!isEarly(sa, job) && !active.some((other) => isAboutTheSame(job, other))) return jobs.splice(at, 1)[0];
   }
@@ -342,6 +345,8 @@ function portsOf({ remote, connection }: IkeSa): string {
  * what a former life sent, and steps that stand for the end of everything before them.
  */
 const ALONE: ReadonlySet<string> = new Set(['delete-unfinished', 'rekey-ike', 'delete-ike', 'restored', 'take-place', 'arrived']);
+/** They are about whichever IKE SA stays. */
+const OF_ITS_PLACE: ReadonlySet<string> = new Set(['rekey-ike', 'delete-ike']);
 /** §3.1: they have four octets. */
 const LAST_MESSAGE_ID = 0xffff_ffff;
 const LARGE_MESSAGE_ID = 0xfff0_0000;

@@ -1,5 +1,4 @@
 import type { Address } from '../bytes/ip-address.ts';
-import { takeOut } from '../bytes/lists.ts';
 import { EncryptionId, ExchangeType, type Identification } from '../wire/index.ts';
 import { ChildSa } from './child-sa.ts';
 import type { ChildSaSpec, Millis } from './effects.ts';
@@ -145,16 +144,12 @@ function* probe(times: number): Routine<void> {
 
 /** Until the peer has heard, what it asks about a child that we do not know is about one of these: not now (§2.25.1). */
 function finishWith(world: EndpointWorld, sa: IkeSa, unfinished: IkeSaSnapshot['unfinished']): void {
-  sa.offeredSpis.push(...unfinished.map(({ spi }) => spi));
   world.enqueue(sa, {
     what: 'deleting what a former life began',
     key: 'delete-unfinished',
     owes: unfinished,
     ofChild: true,
-    *start() {
-      yield* deleteHalves(unfinished);
-      for (const { spi } of unfinished) takeOut(sa.offeredSpis, spi);
-    },
+    start: () => deleteHalves(unfinished),
   });
 }
 
@@ -211,7 +206,7 @@ const spiOf = (sa: IkeSa | undefined): Uint8Array | undefined => (sa?.isEstablis
 
 function unfinishedOf(sa: IkeSa): IkeSaSnapshot['unfinished'] {
   const owed = [...sa.jobs, ...sa.deferred, ...sa.active].flatMap(({ owes }) => owes ?? []);
-  const offered = sa.offeredSpis.filter((spi) => !owed.some((one) => one.spi === spi));
+  const offered = sa.offeredSpis;
   // one that came with IKE_AUTH stands at the peer already
   const given = (c: ChildSa): boolean => c.is('installing') && c.createdByUs && !offered.includes(c.inboundSpi);
   const ending = [...sa.children.values()].filter((c) => c.is('rekeyed', 'deleting') || (c.usable && !isKept(c)) || given(c));
