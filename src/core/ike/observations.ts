@@ -3,7 +3,7 @@ import { execute } from './commands.ts';
 import type { Observation } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { isBeingMade } from './exchanges/create-child-sa.ts';
-import { heedPathMtu } from './outbound.ts';
+import { heedPathMtu, repeatAtOnce } from './outbound.ts';
 import { isOverTcp, pathOf } from './path.ts';
 import { nextRekey } from './rekey-times.ts';
 import { endOfLife, requestChildDelete, requestChildRekey } from './requests.ts';
@@ -60,7 +60,10 @@ export function observe(world: EndpointWorld, observation: Observation): void {
       // RFC 7296 §2.23: an end that is not behind a NAT follows the one that is, on authenticated packets alone
       if (!sa?.nat.theirs || sa.nat.ours) return;
       if (sa.mobike) followTraffic(world, sa, observation.remote);
-      else if (!sameAddress(sa.remote, observation.remote)) world.moved(sa, { ...pathOf(sa), remote: observation.remote });
+      else if (!sameAddress(sa.remote, observation.remote)) {
+        world.moved(sa, { ...pathOf(sa), remote: observation.remote });
+        repeatAtOnce(world, sa);
+      }
       return;
     }
     case 'local-addresses':
