@@ -484,7 +484,7 @@ test.each([
   ['a message', (peer: Peer) => peer.checkLiveness()],
   ['its traffic', (peer: Peer) => void peer.sendTraffic(new Uint8Array(8))],
 ])(
-  'a peer that shows up behind another mapping, by %s, gets at once what was lost on the way to the old one (RFC 7296 §2.23)',
+  'a peer that shows up behind another mapping gets at once what was lost on the way to the old one (RFC 7296 §2.23): by %s',
   (_, showUp) => {
     const { net, a, b, nat } = establishedPair({ nat: {}, connection: { retransmission: { initial: 1000, base: 1.8, giveUp: 40_000 } } });
     nat!.rebind();
