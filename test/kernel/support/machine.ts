@@ -61,7 +61,7 @@ interface Manifest {
   readonly optionalDependencies?: Readonly<Record<string, string>>;
 }
 
-const GUEST_ROOT = '/tunnelwright';
+export const GUEST_ROOT = '/tunnelwright';
 const COMPILED = 'dist/.tools/test/kernel';
 const NATIVE = '@koromix/koffi-linux-';
 const RUN_TIME = /\.(js|cjs|mjs|json|node)$/;

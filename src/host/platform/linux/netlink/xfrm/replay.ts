@@ -22,9 +22,12 @@ export const isSmall = ({ window, esn }: XfrmReplay): boolean => !esn && window 
 /** What does not fit into the SA: a large window, ESN, and where the numbers stand. */
 export function writeReplay(request: MessageWriter, replay: XfrmReplay): void {
   const { outbound, inbound } = replay.sequence ?? { outbound: 0n, inbound: 0n };
+  // which of the packets before the highest came is not known: none of them comes again
+  const seen = inbound === 0n ? 0 : 0xff;
   if (isSmall(replay)) {
     // struct xfrm_replay_state
-    if (replay.sequence) request.attribute(XFRMA.REPLAY_VAL, (writer) => writer.u32(low(outbound)).u32(low(inbound)).u32(0));
+    if (replay.sequence)
+      request.attribute(XFRMA.REPLAY_VAL, (writer) => writer.u32(low(outbound)).u32(low(inbound)).bytes(new Uint8Array(4).fill(seen)));
     return;
   }
   const words = Math.max(1, Math.ceil(replay.window / 32));
@@ -37,7 +40,7 @@ export function writeReplay(request: MessageWriter, replay: XfrmReplay): void {
       .u32(high(outbound))
       .u32(high(inbound))
       .u32(replay.window)
-      .zero(4 * words),
+      .bytes(new Uint8Array(4 * words).fill(seen)),
   );
 }
 

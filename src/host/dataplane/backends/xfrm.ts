@@ -1,0 +1,155 @@
+import { DataPlaneError, isIpv6 } from '../../../core/bytes/index.ts';
+import type { ChildSaChange, ChildSaSpec } from '../../../core/ike/effects.ts';
+import { loadNative, type Native, nativeLack } from '../../platform/linux/ffi.ts';
+import type { NetlinkMonitor } from '../../platform/linux/netlink/monitor.ts';
+import { NetlinkSocket } from '../../platform/linux/netlink/socket.ts';
+import { takeEsp } from '../../platform/linux/netlink/xfrm/encap-socket.ts';
+import { watchXfrm, type XfrmEvent } from '../../platform/linux/netlink/xfrm/events.ts';
+import { probeXfrm } from '../../platform/linux/netlink/xfrm/probe.ts';
+import { bypassPolicies } from '../../platform/linux/netlink/xfrm/socket-policy.ts';
+import { readXfrmStatistics, type XfrmStatistics } from '../../platform/linux/netlink/xfrm/statistics.ts';
+import { DescriptorSocket, descriptorUdp } from '../../platform/linux/udp-network.ts';
+import type { UdpNetwork, UdpSocket } from '../../platform/udp.ts';
+import {
+  type ChildCounters,
+  type DataPlane,
+  type DataPlaneOptions,
+  defineBackend,
+  type ProbeResult,
+  type SequenceNumbers,
+  type TrapPolicy,
+} from '../data-plane.ts';
+import { kernelBehind } from '../xfrm/kernel.ts';
+import { KernelPlane } from '../xfrm/kernel-plane.ts';
+
+/**
+ * IPsec of the Linux kernel: packets never come here. It owns what has its reqids and priorities in the network namespace, so there can be one
+ * of these in each.
+ */
+export class XfrmPlane implements DataPlane {
+  readonly backend = 'xfrm';
+  readonly #netlink: NetlinkSocket;
+  readonly #before = readXfrmStatistics();
+  readonly #plane: KernelPlane;
+  #monitor: NetlinkMonitor | undefined;
+
+  /** @throws DataPlaneError */
+  static async open(options: DataPlaneOptions): Promise<XfrmPlane> {
+    const netlink = await NetlinkSocket.open('xfrm');
+    try {
+      const plane = new XfrmPlane(netlink, options);
+      await plane.#watch();
+      return plane;
+    } catch (error) {
+      netlink.close();
+      throw error;
+    }
+  }
+
+  private constructor(netlink: NetlinkSocket, { clock, onObservation }: DataPlaneOptions) {
+    this.#netlink = netlink;
+    this.#plane = new KernelPlane({ kernel: kernelBehind(netlink), clock, onObservation });
+  }
+
+  install(spec: ChildSaSpec, resume?: SequenceNumbers): void {
+    this.#plane.install(spec, resume);
+  }
+
+  update(child: number, change: ChildSaChange): void {
+    this.#plane.update(child, change);
+  }
+
+  remove(child: number): void {
+    this.#plane.remove(child);
+  }
+
+  counters(child: number): ChildCounters | undefined {
+    return this.#plane.counters(child);
+  }
+
+  sequenceNumbers(child: number): SequenceNumbers | undefined {
+    return this.#plane.sequenceNumbers(child);
+  }
+
+  /** By the kernel's names, of the whole network namespace since this was opened. */
+  drops(): Readonly<Record<string, number>> {
+    return grown(this.#before, readXfrmStatistics());
+  }
+
+  setTraps(traps: readonly TrapPolicy[]): void {
+    this.#plane.setTraps(traps);
+  }
+
+  /** The kernel takes its ESP out of it; IKE is read as ever. */
+  async adopt(socket: UdpSocket): Promise<void> {
+    if (socket instanceof DescriptorSocket) await takeEsp(socket.fast.fd);
+  }
+
+  async close(): Promise<void> {
+    await this.#monitor?.close();
+    this.#plane.close();
+    this.#netlink.close();
+  }
+
+  async #watch(): Promise<void> {
+    const onEvent = (event: XfrmEvent): void => this.#plane.onEvent(event);
+    this.#monitor = await watchXfrm(['acquire', 'expire', 'mappings'], { onEvent, onLost: () => this.#plane.onLost() });
+  }
+}
+
+export default defineBackend<XfrmPlane>({
+  name: 'xfrm',
+  bareEsp: true,
+  probe,
+  udp: async (): Promise<UdpNetwork> => bypassing(descriptorUdp(await needNative())),
+  open: (options) => XfrmPlane.open(options),
+});
+
+/** RFC 4301 §5.2: IKE has an explicit BYPASS entry, here at its sockets. */
+const bypassing = (udp: UdpNetwork): UdpNetwork => ({
+  ...udp,
+  bind: async (options) => {
+    const socket = await udp.bind(options);
+    try {
+      if (socket instanceof DescriptorSocket) await bypassPolicies(socket.fast.fd, isIpv6(options.ip) ? 6 : 4);
+      return socket;
+    } catch (error) {
+      await socket.close();
+      throw error;
+    }
+  },
+});
+
+/** An SA that goes again at once says more than any list of privileges and modules. */
+async function probe(): Promise<ProbeResult> {
+  const lack = await nativeLack();
+  if (lack !== undefined) return { ok: false, reason: lack, hint: INSTEAD };
+  try {
+    const netlink = await NetlinkSocket.open('xfrm');
+    try {
+      const refusal = probeXfrm(netlink, AES_GCM);
+      if (refusal !== undefined) throw refusal;
+    } finally {
+      netlink.close();
+    }
+    return { ok: true, detail: 'IPsec of the Linux kernel; needs CAP_NET_ADMIN' };
+  } catch (error) {
+    if (!(error instanceof DataPlaneError)) throw error;
+    return { ok: false, reason: error.message, hint: error.hint ?? INSTEAD };
+  }
+}
+
+async function needNative(): Promise<Native> {
+  const native = await loadNative();
+  if (native !== undefined) return native;
+  throw new DataPlaneError((await nativeLack()) ?? 'native calls are not there', { code: 'FFI_MISSING', backend: 'xfrm', hint: INSTEAD });
+}
+
+function grown(before: XfrmStatistics = {}, now: XfrmStatistics = {}): Readonly<Record<string, number>> {
+  const counts = Object.entries(now).map(([name, count]) => [name, count - (before[name] ?? 0)] as const);
+  return Object.fromEntries(counts.filter(([, count]) => count > 0));
+}
+
+const INSTEAD = 'Use --plane netstack, which needs neither.';
+/** 128 bits, and the salt. */
+const AES_GCM = { encryption: 20, encryptionKey: new Uint8Array(20) };

@@ -1,0 +1,246 @@
+import { type Address, DataPlaneError } from '../../../core/bytes/index.ts';
+import type { ChildSaKeys, ChildSaSpec } from '../../../core/ike/effects.ts';
+import { isMissing } from '../../platform/linux/netlink/errors.ts';
+import type { XfrmSequence } from '../../platform/linux/netlink/xfrm/replay.ts';
+import type { NewState, XfrmState } from '../../platform/linux/netlink/xfrm/states.ts';
+import type { XfrmLifetime } from '../../platform/linux/netlink/xfrm/structs.ts';
+import type { SequenceNumbers } from '../data-plane.ts';
+import type { StateKernel } from './kernel.ts';
+import { isOwnReqid } from './policy-table.ts';
+
+/** Where a CHILD_SA's packets go outside. */
+export interface Ends {
+  readonly local: Address;
+  readonly remote: Address;
+  /** ESP in UDP (RFC 3948). */
+  readonly encap: boolean;
+}
+
+export type Way = 'inbound' | 'outbound';
+
+/**
+ * The two SAs of a CHILD_SA in the kernel. The outbound one is made when it is to send, since the kernel sends on the newest that fits. Keys are
+ * kept until `destroy`, because an SA that moves to other addresses is made anew.
+ */
+export class ChildStates {
+  readonly #kernel: StateKernel;
+  readonly #spec: ChildSaSpec;
+  readonly #reqid: number;
+  /** The sequence numbers that the SAs as they are now began with. */
+  readonly #start: Record<Way, bigint>;
+  readonly #last: Partial<Record<Way, XfrmState>> = {};
+  readonly #standing = new Set<Way>();
+  #ends: Ends;
+
+  /** @throws DataPlaneError */
+  constructor(kernel: StateKernel, spec: ChildSaSpec, reqid: number, resume?: SequenceNumbers) {
+    this.#kernel = kernel;
+    this.#spec = { ...spec, inbound: copyKeys(spec.inbound), outbound: copyKeys(spec.outbound) };
+    this.#reqid = reqid;
+    this.#ends = spec;
+    const outbound = joined(resume?.outbound) + (spec.resumed ? SKIPPED_AFTER_RESTART : 0n);
+    this.#start = { inbound: joined(resume?.inbound), outbound: within(outbound, spec.esn) };
+  }
+
+  get ends(): Ends {
+    return this.#ends;
+  }
+
+  has(way: Way): boolean {
+    return this.#standing.has(way);
+  }
+
+  /** Begins to receive, or to send. @throws DataPlaneError */
+  add(way: Way): void {
+    if (this.#standing.has(way)) return;
+    this.#kernel.addState(this.#state(way, this.#ends, this.#start[way]));
+    this.#standing.add(way);
+  }
+
+  /**
+   * Takes both SAs to other addresses, with their numbers. `between` runs when the outbound SA stands at its new ends: policies follow there.
+   * @returns whether they were made anew for it, so that the kernel counts from the beginning
+   * @throws DataPlaneError; what stood may be gone then
+   */
+  move(to: Ends, between: () => void): boolean {
+    const from = this.#ends;
+    if (from.encap && to.encap && from.local.ip === to.local.ip && from.remote.ip === to.remote.ip) {
+      this.#ends = to;
+      for (const way of this.#standing) this.#kernel.updateState(this.#state(way, to, this.#start[way]));
+      return false;
+    }
+    const leave: (() => void)[] = [];
+    for (const way of this.#standing) {
+      const former = this.#read(way);
+      // what was sent meanwhile must not be sent again under the same number (RFC 4303 §3.3.3)
+      const sequence = way === 'inbound' ? former.sequence.inbound : within(former.sequence.outbound + SKIPPED_BY_MOVE, this.#spec.esn);
+      const state = this.#state(way, to, sequence, former);
+      // the kernel tells SAs apart by destination and SPI: with another destination the old one goes on until the new one stands
+      if (state.destination !== former.destination) leave.push(() => quietly(() => this.#kernel.deleteState(former)));
+      else this.#kernel.deleteState(former);
+      this.#kernel.addState(state);
+      this.#start[way] = sequence;
+    }
+    this.#ends = to;
+    between();
+    for (const take of leave) take();
+    return true;
+  }
+
+  /** As the kernel has it, or had it when it was last seen. Undefined before there was one. */
+  read(way: Way): XfrmState | undefined {
+    if (!this.#standing.has(way)) return undefined;
+    try {
+      return this.#read(way);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      return this.#last[way];
+    }
+  }
+
+  /** Is it still there? The kernel deletes what has reached its hard limit, and others can delete it, too. */
+  isWhole(): boolean {
+    try {
+      for (const way of this.#standing) this.#read(way);
+      return true;
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      return false;
+    }
+  }
+
+  /** By which events name it. */
+  id(way: Way): string {
+    return idOf(this.#id(way));
+  }
+
+  destroy(): void {
+    for (const way of this.#standing) quietly(() => this.#kernel.deleteState(this.#id(way)));
+    this.#standing.clear();
+    for (const { encryptionKey, integrityKey } of [this.#spec.inbound, this.#spec.outbound]) {
+      encryptionKey.fill(0);
+      integrityKey.fill(0);
+    }
+  }
+
+  #read(way: Way): XfrmState {
+    const state = this.#kernel.getState(this.#id(way));
+    this.#last[way] = state;
+    return state;
+  }
+
+  #id(way: Way) {
+    const { local, remote } = this.#ends;
+    return { destination: (way === 'inbound' ? local : remote).ip, spi: this.#spec[way].spi, protocol: this.#protocol };
+  }
+
+  get #protocol(): 'esp' | 'ah' {
+    return this.#spec.protocol === 'AH' ? 'ah' : 'esp';
+  }
+
+  #state(way: Way, { local, remote, encap }: Ends, start: bigint, former?: XfrmState): NewState {
+    const { [way]: keys, mode, esn, replayWindow } = this.#spec;
+    const [from, to] = way === 'inbound' ? [remote, local] : [local, remote];
+    const sequence: XfrmSequence = way === 'inbound' ? { inbound: start, outbound: 0n } : { inbound: 0n, outbound: start };
+    return {
+      source: from.ip,
+      destination: to.ip,
+      spi: keys.spi,
+      protocol: this.#protocol,
+      mode,
+      reqid: this.#reqid,
+      keys: this.#protocol === 'ah' ? { integrity: keys.integrity, integrityKey: keys.integrityKey } : keys,
+      esn,
+      replayWindow: way === 'inbound' ? Math.min(replayWindow, LARGEST_WINDOW) : 0,
+      lifetime: lifetimeOf(this.#spec, way === 'outbound' ? start : 0n, former),
+      ...(start > 0n ? { sequence } : {}),
+      ...(encap ? { encap: { sourcePort: from.port, destinationPort: to.port } } : {}),
+      ...(encap && way === 'inbound' ? { mappingSeconds: 1 } : {}),
+    };
+  }
+}
+
+/** What lives before ours left behind. */
+export function sweepStates(kernel: StateKernel): void {
+  for (const state of kernel.listStates()) if (isOwnReqid(state.reqid)) quietly(() => kernel.deleteState(state));
+}
+
+export const idOf = ({
+  destination,
+  spi,
+  protocol,
+}: {
+  readonly destination: string;
+  readonly spi: number;
+  readonly protocol: string;
+}): string => `${protocol} ${spi} ${destination}`;
+
+/**
+ * What is left of the limits. Without ESN the numbers end at 2^32 (RFC 4303 §3.3.3): there is a successor before, with room for one more restart.
+ */
+function lifetimeOf({ limits, esn, resumed }: ChildSaSpec, start: bigint, former: XfrmState | undefined): XfrmLifetime {
+  const used = former?.use ?? { bytes: 0n, packets: 0n };
+  const left = (limit: number, spent: bigint): bigint => (limit === 0 ? 0n : atLeastOne(BigInt(limit) - spent));
+  const lifetime = {
+    softBytes: left(limits.softBytes, used.bytes),
+    hardBytes: left(limits.hardBytes, used.bytes),
+    softPackets: left(limits.softPackets, used.packets),
+    hardPackets: left(limits.hardPackets, used.packets),
+  };
+  if (esn) return lifetime;
+  const room = atLeastOne(LAST_SEQUENCE - start);
+  const early = atLeastOne(room - (resumed ? SKIPPED_AFTER_RESTART : SKIPPED_BY_MOVE));
+  return { ...lifetime, softPackets: lesser(lifetime.softPackets, early), hardPackets: lesser(lifetime.hardPackets, room) };
+}
+
+const lesser = (limit: bigint, other: bigint): bigint => (limit === 0n || other < limit ? other : limit);
+const atLeastOne = (count: bigint): bigint => (count < 1n ? 1n : count);
+const within = (sequence: bigint, esn: boolean): bigint => (esn || sequence <= LAST_SEQUENCE ? sequence : LAST_SEQUENCE);
+
+const joined = (halves: SequenceNumbers['inbound'] | undefined): bigint =>
+  halves === undefined ? 0n : (BigInt(halves.sequenceHigh) << 32n) | BigInt(halves.sequenceLow);
+
+/** In halves, as a snapshot has them. */
+export const halved = (sequence: bigint): SequenceNumbers['inbound'] => ({
+  sequenceHigh: Number(sequence >> 32n),
+  sequenceLow: Number(sequence & 0xffff_ffffn),
+});
+
+export function quietly(take: () => void): void {
+  try {
+    take();
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+}
+
+/** @throws DataPlaneError for what the kernel's IPsec has not */
+export function refuseUnsupported({ transport, protocol, encap }: Pick<ChildSaSpec, 'transport' | 'protocol' | 'encap'>): void {
+  if (transport === 'tcp')
+    throw new DataPlaneError('this data plane does not carry ESP in TCP', {
+      code: 'TRANSPORT_UNSUPPORTED',
+      backend: 'xfrm',
+      hint: 'Leave tcp off for the connection, or choose a data plane of user space.',
+    });
+  // RFC 7296 §2.23: AH does not pass a NAT
+  if (protocol === 'AH' && encap)
+    throw new DataPlaneError('AH cannot be sent inside UDP, and there is a NAT between the peers or encapsulation was asked for', {
+      code: 'AH_UNSUPPORTED',
+      backend: 'xfrm',
+      hint: 'Use esp_proposals instead of ah_proposals.',
+    });
+}
+
+const copyKeys = (keys: ChildSaKeys): ChildSaKeys => ({
+  ...keys,
+  encryptionKey: keys.encryptionKey.slice(),
+  integrityKey: keys.integrityKey.slice(),
+});
+
+/** Packets, XFRMA_REPLAY_ESN_MAX. */
+const LARGEST_WINDOW = 4096;
+const LAST_SEQUENCE = 0xffff_ffffn;
+/** More than a life sends between its last snapshot and its end; less than the 2^32 that a receiver with ESN can follow. */
+const SKIPPED_AFTER_RESTART = 2n ** 30n;
+/** More than a kernel sends between two requests. */
+const SKIPPED_BY_MOVE = 2n ** 20n;

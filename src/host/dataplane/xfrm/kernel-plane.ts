@@ -1,0 +1,357 @@
+import { DataPlaneError, parseIp } from '../../../core/bytes/index.ts';
+import type { ChildSaChange, ChildSaSpec, Millis, Observation, PacketSelectors } from '../../../core/ike/effects.ts';
+import { IpProtocol } from '../../../core/packet/index.ts';
+import type { AddressRangeSelector } from '../../../core/wire/payloads/types.ts';
+import type { Clock, Timer } from '../../platform/clock.ts';
+import type { XfrmEvent } from '../../platform/linux/netlink/xfrm/events.ts';
+import type { NewPolicy, XfrmTemplate } from '../../platform/linux/netlink/xfrm/policies.ts';
+import type { XfrmState } from '../../platform/linux/netlink/xfrm/states.ts';
+import type { PortMatch, XfrmSelector } from '../../platform/linux/netlink/xfrm/structs.ts';
+import type { ChildCounters, DirectionCounters, SequenceNumbers, TrapPolicy } from '../data-plane.ts';
+import { ChildStates, type Ends, halved, idOf, refuseUnsupported, sweepStates, type Way } from './child-states.ts';
+import type { XfrmKernel } from './kernel.ts';
+import { PolicyTable, priorityOf, Rank, Reqids, sweepPolicies } from './policy-table.ts';
+import { matchesOf, type PolicyMatch, selectorOf } from './selectors.ts';
+
+export interface KernelPlaneOptions {
+  readonly kernel: XfrmKernel;
+  readonly clock: Clock;
+  readonly onObservation: (observation: Observation) => void;
+}
+
+/**
+ * CHILD_SAs in the kernel: which SAs and policies stand when, and what the kernel's events mean. All that it says goes through `XfrmKernel`.
+ *
+ * CHILD_SAs that follow one another form a line with one reqid, by which policies find whatever SAs there are.
+ */
+export class KernelPlane {
+  readonly #kernel: XfrmKernel;
+  readonly #clock: Clock;
+  readonly #onObservation: KernelPlaneOptions['onObservation'];
+  readonly #policies: PolicyTable;
+  readonly #reqids = new Reqids();
+  readonly #children = new Map<number, Child>();
+  readonly #byInbound = new Map<string, Child>();
+  readonly #byOutbound = new Map<string, Child>();
+  readonly #traps = new Map<number, TrapPolicy>();
+  #timer: Timer | undefined;
+  #polled = 0;
+
+  /** Removes what a former run left behind. @throws DataPlaneError */
+  constructor({ kernel, clock, onObservation }: KernelPlaneOptions) {
+    this.#kernel = kernel;
+    this.#clock = clock;
+    this.#onObservation = onObservation;
+    this.#policies = new PolicyTable(kernel);
+    sweepStates(kernel);
+    sweepPolicies(kernel);
+  }
+
+  /** @throws DataPlaneError; nothing is left behind then */
+  install(spec: ChildSaSpec, resume?: SequenceNumbers): void {
+    refuseUnsupported(spec);
+    this.#refuseDuplicate(spec);
+    const matches = matchesOf(spec.localTs, spec.remoteTs);
+    const line = this.#lineOf(spec, matches);
+    const states = new ChildStates(this.#kernel, spec, line.reqid, resume);
+    const child: Child = { spec, states, matches, line, sends: false, told: new Set(), inbound: unused(), outbound: unused() };
+    line.children++;
+    this.#children.set(spec.id, child);
+    try {
+      states.add('inbound');
+      this.#policies.claim(into(child), Rank.SENDING, this.#inward(child));
+      if (spec.outboundActive) this.#startSending(child);
+      else this.#policies.claim(out(child), Rank.WAITING, this.#outward(child));
+      this.#closeBehind(child);
+    } catch (error) {
+      this.remove(spec.id);
+      throw error;
+    }
+    this.#index(child);
+    this.#timer ??= this.#clock.after(POLL, () => this.#poll());
+  }
+
+  update(id: number, change: ChildSaChange): void {
+    const child = this.#children.get(id);
+    if (child === undefined || change.kind === 'owner') return;
+    try {
+      if (change.kind === 'activate-outbound') this.#startSending(child);
+      else this.#move(child, change);
+    } catch (error) {
+      if (!(error instanceof DataPlaneError)) throw error;
+      // it does not stand as it should any more: whoever owns it makes another
+      this.#clock.soon(() => this.#expire(child, true));
+    }
+  }
+
+  remove(id: number): void {
+    const child = this.#children.get(id);
+    if (child === undefined) return;
+    this.#children.delete(id);
+    this.#unindex(child);
+    // Whatever was to take over from it does so now: an SA that only receives would leave us mute.
+    if (child.sends)
+      for (const successor of [...this.#children.values()])
+        if (successor.spec.replaces === id && !successor.sends && !this.#gaveWay(successor)) this.update(successor.spec.id, ACTIVATE);
+    this.#policies.release(out(child));
+    this.#policies.release(into(child));
+    child.states.destroy();
+    if (--child.line.children === 0) this.#reqids.give(child.line.reqid);
+  }
+
+  counters(id: number): ChildCounters | undefined {
+    const child = this.#children.get(id);
+    if (child === undefined) return undefined;
+    const inbound = this.#look(child, 'inbound');
+    this.#look(child, 'outbound');
+    return {
+      inbound: counted(child.inbound),
+      outbound: counted(child.outbound),
+      drops: { replay: inbound?.replayed ?? 0, integrity: inbound?.notAuthentic ?? 0 },
+    };
+  }
+
+  sequenceNumbers(id: number): SequenceNumbers | undefined {
+    const states = this.#children.get(id)?.states;
+    if (states === undefined) return undefined;
+    return {
+      outbound: halved(states.read('outbound')?.sequence.outbound ?? 0n),
+      inbound: halved(states.read('inbound')?.sequence.inbound ?? 0n),
+    };
+  }
+
+  setTraps(traps: readonly TrapPolicy[]): void {
+    const before = [...this.#traps.keys()];
+    for (const trap of traps) {
+      const reqid = this.#reqids.take();
+      // where the peer is, is known only to IKE: a template of transport mode needs no ends, and no SA ever fits it
+      const template: XfrmTemplate = { protocol: 'esp', mode: 'transport', reqid };
+      this.#traps.set(reqid, trap);
+      const policies = matchesOf(trap.localTs, trap.remoteTs).map((match) => policy(match, 'out', [template]));
+      this.#policies.claim(trapped(reqid), Rank.TRAP, policies);
+    }
+    for (const reqid of before) {
+      this.#policies.release(trapped(reqid));
+      this.#traps.delete(reqid);
+      this.#reqids.give(reqid);
+    }
+  }
+
+  onEvent(event: XfrmEvent): void {
+    if (event.kind === 'acquire') {
+      const trap = this.#traps.get(event.policy.templates[0]?.reqid ?? 0);
+      if (trap === undefined) return;
+      const { connection, child } = trap;
+      this.#onObservation({ kind: 'acquire', connection, child, packet: packetOf(event.selector) });
+    } else if (event.kind === 'expire') {
+      const id = idOf(event.state);
+      const child = this.#byInbound.get(id) ?? this.#byOutbound.get(id);
+      if (child !== undefined) this.#expire(child, event.hard);
+    } else if (event.kind === 'mapping') {
+      const child = this.#byInbound.get(idOf(event.id));
+      if (child === undefined) return;
+      const remote = { ip: event.newSource, port: event.newPort };
+      this.#onObservation({ kind: 'mapping-changed', child: child.spec.id, remote });
+    }
+  }
+
+  /** Events were missed: limits are found by what is not there any more, the rest comes again. */
+  onLost(): void {
+    for (const child of [...this.#children.values()]) if (!child.states.isWhole()) this.#expire(child, true);
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+    for (const id of [...this.#children.keys()]) this.remove(id);
+    this.#policies.close();
+    this.#traps.clear();
+  }
+
+  /** Of the CHILD_SA that it takes over from, or of one that is for the same packets of the same child. */
+  #lineOf(spec: ChildSaSpec, matches: readonly PolicyMatch[]): Line {
+    const former = spec.replaces === undefined ? undefined : this.#children.get(spec.replaces)?.line;
+    if (former !== undefined) return former;
+    const { connection, name, protocol, mode } = spec;
+    const key = JSON.stringify([connection, name, protocol, mode, matches]);
+    for (const { line } of this.#children.values()) if (line.key === key) return line;
+    return { key, reqid: this.#reqids.take(), children: 0 };
+  }
+
+  #startSending(child: Child): void {
+    child.states.add('outbound');
+    child.sends = true;
+    this.#policies.claim(out(child), Rank.SENDING, this.#outward(child));
+    const former = child.spec.replaces === undefined ? undefined : this.#children.get(child.spec.replaces);
+    if (former === undefined) return;
+    former.sends = false;
+    this.#policies.claim(out(former), Rank.WAITING, this.#outward(former));
+  }
+
+  #gaveWay({ spec }: Child): boolean {
+    return [...this.#children.values()].some((other) => other.spec.replaces === spec.id && other.sends);
+  }
+
+  #move(child: Child, to: Ends & Pick<ChildSaSpec, 'transport'>): void {
+    refuseUnsupported({ ...to, protocol: child.spec.protocol });
+    this.#unindex(child);
+    for (const way of ['inbound', 'outbound'] as const) this.#look(child, way);
+    const anew = child.states.move(to, () => {
+      this.#policies.claim(out(child), child.sends ? Rank.SENDING : Rank.WAITING, this.#outward(child));
+      this.#policies.claim(into(child), Rank.SENDING, this.#inward(child));
+    });
+    // an SA that was made anew counts from the beginning
+    if (anew) for (const usage of [child.inbound, child.outbound]) usage.seen = NOTHING;
+    this.#index(child);
+  }
+
+  #outward(child: Child): readonly NewPolicy[] {
+    const { local, remote } = child.states.ends;
+    return child.matches.map((match) => policy(match, 'out', [template(child, local.ip, remote.ip)]));
+  }
+
+  /** Whence a packet comes outside is its SA's business: the reqid is of one peer alone. */
+  #inward(child: Child): readonly NewPolicy[] {
+    const { local } = child.states.ends;
+    const templates = [template(child, undefined, local.ip)];
+    return child.matches.flatMap((match) =>
+      child.spec.mode === 'transport'
+        ? [policy(match, 'in', templates)]
+        : [policy(match, 'in', templates), policy(match, 'fwd', templates)],
+    );
+  }
+
+  /** What was to be protected once does not leave in clear afterwards; who was lent an address by us takes it along. */
+  #closeBehind({ spec, matches }: Child): void {
+    const lent = matches.every(({ remote }) => spec.assigned.includes(remote.split('/')[0]!));
+    if (!lent) this.#policies.claim(shunt(spec, matches), Rank.SHUNT, matches.map(dropping));
+  }
+
+  #expire({ spec, told }: Child, hard: boolean): void {
+    if (!this.#children.has(spec.id)) return;
+    const kind = hard ? 'hard-expire' : 'soft-expire';
+    // either direction has its own limit, and the first counts
+    if (told.has('hard-expire') || told.has(kind)) return;
+    told.add(kind);
+    this.#onObservation({ kind, child: spec.id });
+  }
+
+  /** The kernel does not tell of packets: some CHILD_SAs are looked at each time, and all in turn. */
+  #poll(): void {
+    this.#timer = undefined;
+    const all = [...this.#children.values()];
+    const count = Math.min(all.length, POLLED_AT_ONCE);
+    for (let i = 0; i < count; i++) {
+      const child = all[(this.#polled + i) % all.length]!;
+      const before = child.inbound.packets;
+      this.#look(child, 'outbound');
+      this.#look(child, 'inbound');
+      if (child.inbound.packets > before) this.#onObservation({ kind: 'inbound-traffic', child: child.spec.id });
+      else if (!child.states.isWhole()) this.#expire(child, true);
+    }
+    this.#polled = all.length === 0 ? 0 : (this.#polled + count) % all.length;
+    if (this.#children.size > 0) this.#timer ??= this.#clock.after(POLL, () => this.#poll());
+  }
+
+  /** Counters as the kernel has them now; when they last grew is known as exactly as one looks. */
+  #look(child: Child, way: Way): XfrmState | undefined {
+    const state = child.states.read(way);
+    const { [way]: usage } = child;
+    if (state === undefined) return undefined;
+    const packets = Number(state.use.packets - usage.seen.packets);
+    if (packets > 0) usage.lastUse = this.#clock.now();
+    usage.packets += packets;
+    usage.bytes += Number(state.use.bytes - usage.seen.bytes);
+    usage.seen = state.use;
+    return state;
+  }
+
+  #index(child: Child): void {
+    this.#byInbound.set(child.states.id('inbound'), child);
+    this.#byOutbound.set(child.states.id('outbound'), child);
+  }
+
+  #unindex(child: Child): void {
+    this.#byInbound.delete(child.states.id('inbound'));
+    this.#byOutbound.delete(child.states.id('outbound'));
+  }
+
+  #refuseDuplicate(spec: ChildSaSpec): void {
+    for (const { spec: other } of this.#children.values()) {
+      if (other.id !== spec.id && (other.inbound.spi !== spec.inbound.spi || other.protocol !== spec.protocol)) continue;
+      throw new DataPlaneError(`CHILD_SA ${spec.id} has the number or the inbound SPI of one that stands`, {
+        code: 'SPI_IN_USE',
+        backend: 'xfrm',
+        hint: 'Delete the other one first.',
+      });
+    }
+  }
+}
+
+interface Line {
+  readonly key: string;
+  readonly reqid: number;
+  /** How many there are of it. */
+  children: number;
+}
+
+interface Child {
+  readonly spec: ChildSaSpec;
+  readonly states: ChildStates;
+  readonly matches: readonly PolicyMatch[];
+  readonly line: Line;
+  /** false: receives only. */
+  sends: boolean;
+  readonly told: Set<'soft-expire' | 'hard-expire'>;
+  readonly inbound: Usage;
+  readonly outbound: Usage;
+}
+
+interface Usage {
+  packets: number;
+  bytes: number;
+  lastUse: Millis | undefined;
+  /** What the kernel said when it was last asked. */
+  seen: { readonly packets: bigint; readonly bytes: bigint };
+}
+
+const unused = (): Usage => ({ packets: 0, bytes: 0, lastUse: undefined, seen: NOTHING });
+const counted = ({ packets, bytes, lastUse }: Usage): DirectionCounters => ({ packets, bytes, lastUse });
+
+const out = ({ spec }: Child): string => `out ${spec.id}`;
+const into = ({ spec }: Child): string => `in ${spec.id}`;
+const trapped = (reqid: number): string => `trap ${reqid}`;
+const shunt = ({ connection, name }: ChildSaSpec, matches: readonly PolicyMatch[]): string =>
+  `shunt ${JSON.stringify([connection, name, matches])}`;
+
+const policy = (match: PolicyMatch, direction: 'in' | 'out' | 'fwd', templates: readonly XfrmTemplate[]): NewPolicy => ({
+  direction,
+  action: 'allow',
+  priority: priorityOf(match.breadth),
+  selector: selectorOf(match, direction),
+  templates,
+});
+
+const dropping = (match: PolicyMatch): NewPolicy => ({ ...policy(match, 'out', []), action: 'block' });
+
+function template({ spec, line }: Child, source: string | undefined, destination: string): XfrmTemplate {
+  const ends = spec.mode === 'transport' ? {} : { source, destination };
+  return { protocol: spec.protocol === 'AH' ? 'ah' : 'esp', mode: spec.mode, reqid: line.reqid, ...ends };
+}
+
+/** RFC 7296 §2.9: the packet that asks for an SA, as selectors. */
+function packetOf({ family, source, destination, protocol = 0, sourcePort, destinationPort }: XfrmSelector): PacketSelectors | undefined {
+  if (source === undefined || destination === undefined) return undefined;
+  const icmp = protocol === IpProtocol.ICMP || protocol === IpProtocol.IPV6_ICMP;
+  const message = ((sourcePort?.port ?? 0) << 8) | (destinationPort?.port ?? 0);
+  const one = (prefix: string, match: PortMatch | undefined): AddressRangeSelector => {
+    const start = parseIp(prefix.split('/')[0]!);
+    const [startPort, endPort] = icmp ? [message, message] : match === undefined ? [0, 0xffff] : [match.port, match.port];
+    return { type: family === 4 ? 7 : 8, protocol, startPort, endPort, start, end: start };
+  };
+  return { local: one(source, sourcePort), remote: one(destination, destinationPort) };
+}
+
+const NOTHING = { packets: 0n, bytes: 0n } as const;
+const ACTIVATE: ChildSaChange = { kind: 'activate-outbound' };
+const POLL: Millis = 1000;
+const POLLED_AT_ONCE = 128;

@@ -1,0 +1,171 @@
+import { isMissing } from '../../platform/linux/netlink/errors.ts';
+import type { NewPolicy, XfrmPolicy } from '../../platform/linux/netlink/xfrm/policies.ts';
+
+/** The kernel's SPD, or what a test puts in its place. */
+export interface PolicyKernel {
+  addPolicy(policy: NewPolicy, replace: boolean): void;
+  deletePolicy(policy: NewPolicy): void;
+  listPolicies(): readonly XfrmPolicy[];
+}
+
+/** Who goes before whom where several want the same packets; of equals the one that came last. */
+export const Rank = {
+  /** Drops, so that nothing leaves in clear while there is no SA. */
+  SHUNT: 0,
+  /** Asks for an SA. */
+  TRAP: 1,
+  /** Of a CHILD_SA that only receives. */
+  WAITING: 2,
+  SENDING: 3,
+} as const;
+export type Rank = (typeof Rank)[keyof typeof Rank];
+
+/**
+ * What stands in the kernel's SPD by our doing. It takes one policy for each direction and selector, but several CHILD_SAs, traps and shunts may
+ * want that place: here each has its claim, the kernel has the first of them. So a rekeying changes nothing there, and what ends leaves its place
+ * to whoever is next without a moment in between.
+ */
+export class PolicyTable {
+  readonly #kernel: PolicyKernel;
+  readonly #places = new Map<string, Place>();
+  readonly #ofOwner = new Map<string, Set<string>>();
+  #count = 0;
+
+  constructor(kernel: PolicyKernel) {
+    this.#kernel = kernel;
+  }
+
+  /**
+   * These policies and no others for `owner` from now on.
+   * @throws DataPlaneError, among them `KERNEL_ENTRY_EXISTS` where another program has such a policy; the former claims stand then
+   */
+  claim(owner: string, rank: Rank, policies: readonly NewPolicy[]): void {
+    const before = this.#ofOwner.get(owner) ?? new Set<string>();
+    const [taken, former] = [new Set<string>(), new Map<string, Claim | undefined>()];
+    try {
+      for (const policy of policies) {
+        const key = keyOf(policy);
+        const place = this.#places.get(key) ?? { claims: [], standing: undefined };
+        this.#places.set(key, place);
+        if (!former.has(key)) former.set(key, withdraw(place, owner));
+        else withdraw(place, owner);
+        place.claims.push({ owner, rank, order: this.#count++, policy });
+        taken.add(key);
+        this.#settle(key, place);
+      }
+    } catch (error) {
+      for (const [key, claim] of former) this.#restore(key, owner, claim);
+      throw error;
+    }
+    this.#ofOwner.set(owner, taken);
+    for (const key of before) if (!taken.has(key)) this.#withdraw(key, owner);
+  }
+
+  release(owner: string): void {
+    for (const key of this.#ofOwner.get(owner) ?? []) this.#withdraw(key, owner);
+    this.#ofOwner.delete(owner);
+  }
+
+  close(): void {
+    for (const [key, place] of this.#places) {
+      place.claims.length = 0;
+      this.#settle(key, place);
+    }
+    this.#ofOwner.clear();
+  }
+
+  #withdraw(key: string, owner: string): void {
+    const place = this.#places.get(key);
+    if (place === undefined) return;
+    withdraw(place, owner);
+    this.#settle(key, place);
+  }
+
+  #restore(key: string, owner: string, claim: Claim | undefined): void {
+    const place = this.#places.get(key);
+    if (place === undefined) return;
+    withdraw(place, owner);
+    if (claim) place.claims.push(claim);
+    this.#settle(key, place);
+  }
+
+  /** The kernel has what the claims say. */
+  #settle(key: string, place: Place): void {
+    const first = place.claims.reduce<Claim | undefined>((best, claim) => (best && isBefore(best, claim) ? best : claim), undefined);
+    const { standing } = place;
+    if (first === undefined) {
+      this.#places.delete(key);
+      if (standing) quietly(() => this.#kernel.deletePolicy(standing));
+      return;
+    }
+    if (standing !== undefined && JSON.stringify(standing) === JSON.stringify(first.policy)) return;
+    this.#kernel.addPolicy(first.policy, standing !== undefined);
+    place.standing = first.policy;
+  }
+}
+
+/** Removes what lives before ours left behind: policies of our priorities. Two of these planes cannot share a network namespace. */
+export function sweepPolicies(kernel: PolicyKernel): void {
+  for (const policy of kernel.listPolicies()) {
+    const { priority, action, templates } = policy;
+    const ours = action === 'block' || templates.every(({ reqid }) => isOwnReqid(reqid));
+    if (priority >= FIRST_PRIORITY && priority < FIRST_PRIORITY + PRIORITIES && ours) quietly(() => kernel.deletePolicy(policy));
+  }
+}
+
+/** Behind those of other programs: what an administrator said by hand goes first. @param breadth of `PolicyMatch` */
+export const priorityOf = (breadth: number): number => FIRST_PRIORITY + breadth;
+
+/** Numbers by which policies find their SAs; of a range that tells ours from those of others. */
+export class Reqids {
+  readonly #used = new Set<number>();
+  #last = 0;
+
+  take(): number {
+    do this.#last = (this.#last % (REQIDS - 1)) + 1;
+    while (this.#used.has(this.#last));
+    this.#used.add(this.#last);
+    return FIRST_REQID + this.#last;
+  }
+
+  give(reqid: number): void {
+    this.#used.delete(reqid - FIRST_REQID);
+  }
+}
+
+export const isOwnReqid = (reqid: number): boolean => reqid > FIRST_REQID && reqid < FIRST_REQID + REQIDS;
+
+interface Place {
+  readonly claims: Claim[];
+  standing: NewPolicy | undefined;
+}
+
+interface Claim {
+  readonly owner: string;
+  readonly rank: Rank;
+  readonly order: number;
+  readonly policy: NewPolicy;
+}
+
+const isBefore = (one: Claim, other: Claim): boolean => one.rank > other.rank || (one.rank === other.rank && one.order > other.order);
+const keyOf = ({ direction, selector }: NewPolicy): string => JSON.stringify([direction, selector]);
+
+function withdraw({ claims }: Place, owner: string): Claim | undefined {
+  const at = claims.findIndex((claim) => claim.owner === owner);
+  return at < 0 ? undefined : claims.splice(at, 1)[0];
+}
+
+function quietly(take: () => void): void {
+  try {
+    take();
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+}
+
+/** "TW". */
+const FIRST_PRIORITY = 0x5457_0000;
+/** More than the breadth of everything in IPv6. */
+const PRIORITIES = 0x4_0000;
+const FIRST_REQID = 0x5450_0000;
+const REQIDS = 2 ** 20;

@@ -1,0 +1,131 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { addInside } from '../interop/support/network.ts';
+import { Daemon, eventually, run } from '../interop/support/process.ts';
+import { createIdentities } from '../interop/support/profile.ts';
+import { Scope } from '../interop/support/scope.ts';
+import { configuration } from '../interop/support/tunnelwright.ts';
+import { GUEST_ROOT, type Machine, NODE } from './support/machine.ts';
+import { withMachine } from './support/suite.ts';
+
+withMachine('the xfrm plane inside, the tun plane outside', (machine) => {
+  const scope = new Scope();
+  let ends: Ends;
+
+  beforeAll(async () => {
+    ends = await start(scope, machine());
+  });
+  afterAll(() => scope.close());
+
+  test('packets pass either way, in UDP', async () => {
+    await ends.pings();
+    const { guest, outside, inside } = machine();
+    expect((await outsideRun(outside.namespace, 'ping', '-q', '-c', '3', '-W', '5', '-I', outside.inside, inside.inside)).status).toBe(0);
+    const states = await guest.must('/usr/sbin/ip xfrm state');
+    expect(states.match(/encap type espinudp/g)).toHaveLength(2);
+    expect((await guest.must('/usr/sbin/ip xfrm policy')).match(/^\s+dir (in|out|fwd)/gm)?.length).toBeGreaterThanOrEqual(3);
+  });
+
+  test('status says which plane it is and what passed', async () => {
+    const status = await ends.tell('status');
+    expect(status).toContain('"plane":"xfrm"');
+    expect(Number(/"bytesOut":(\d+)/.exec(status)?.[1])).toBeGreaterThan(0);
+    expect(Number(/"bytesIn":(\d+)/.exec(status)?.[1])).toBeGreaterThan(0);
+  });
+
+  test('no packet is lost over rekeyings of the child, and the policies stay', async () => {
+    const { guest, inside, outside } = machine();
+    const before = await guest.must('/usr/sbin/ip xfrm policy');
+    const spis = await ends.spis();
+    const pinging = outsideRun(outside.namespace, 'ping', '-q', '-i', '0.02', '-c', '1000', '-W', '5', '-I', outside.inside, inside.inside);
+    for (let i = 0; i < 3; i++) await ends.tell('rekey', 'net');
+    expect((await pinging).stdout).toMatch(/1000 received, 0% packet loss/);
+    expect(await ends.spis()).not.toEqual(spis);
+    expect(await guest.must('/usr/sbin/ip xfrm policy')).toBe(before);
+  });
+
+  test('killed, it lets nothing out in clear; the next one sweeps and goes on', async () => {
+    const { guest, inside, outside } = machine();
+    await guest.must(`kill -9 $(cat ${PID})`);
+    const sent = async (): Promise<number> => Number(await guest.must('cat /sys/class/net/eth0/statistics/tx_packets'));
+    const policies = await guest.must('/usr/sbin/ip xfrm policy');
+    expect(policies).toContain('dir out');
+    await guest.must('/usr/sbin/ip xfrm state flush');
+    const before = await sent();
+    expect((await guest.run(`ping -q -c 3 -W 1 -I ${inside.inside} ${outside.inside}`)).status).not.toBe(0);
+    expect((await sent()) - before).toBeLessThan(3);
+    await ends.again();
+    await ends.pings();
+    expect((await guest.must('/usr/sbin/ip xfrm policy')).match(/dir out/g)).toHaveLength(policies.match(/dir out/g)!.length);
+  });
+
+  test('ended it leaves nothing behind', async () => {
+    const { guest } = machine();
+    await guest.must(`kill -INT $(cat ${PID})`);
+    await eventually('it is gone', async () => (await guest.run(`kill -0 $(cat ${PID})`)).status !== 0, LONG, () => guest.log());
+    expect(await guest.must('/usr/sbin/ip xfrm state; /usr/sbin/ip xfrm policy')).toBe('');
+  });
+});
+
+interface Ends {
+  /** What the command line inside says. */
+  tell(...words: readonly string[]): Promise<string>;
+  again(): Promise<void>;
+  /** Until one comes back. */
+  pings(): Promise<void>;
+  spis(): Promise<readonly string[]>;
+}
+
+async function start(scope: Scope, { guest, outside, inside }: Machine): Promise<Ends> {
+  const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-xfrm-'));
+  scope.defer('folder', () => rm(folder, { recursive: true, force: true }));
+  await addInside(outside);
+  const identities = await createIdentities(folder, 'psk');
+  const options = { ike: IKE, esp: ESP, connection: { retransmission: { initial: '4s', base: 1.4, give_up: '60s' } } };
+  const ours = configuration({ host: outside, peer: inside, identity: identities.left, ...options });
+  const theirs = configuration({ host: inside, peer: outside, identity: identities.right, ...options });
+  const file = join(folder, 'outside.yaml');
+  await mkdir(folder, { recursive: true });
+  await writeFile(file, JSON.stringify({ ...ours, plane: 'tun', control: { socket: join(folder, 'control') } }), { mode: 0o600 });
+  const daemon = new Daemon(scope, 'tunnelwright outside', 'ip', ['netns', 'exec', outside.namespace, NODE, MAIN, 'serve', '--config', file], {
+    env: { HOME: folder, NO_COLOR: '1' },
+  });
+  const log = async (): Promise<string> => `${daemon.output}\n--- inside\n${(await guest.run(`tail -40 ${LOG}`)).stdout}\n${guest.log()}`;
+  const again = async (): Promise<void> => {
+    await guest.must(`NO_COLOR=1 ${NODE} ${GUEST_ROOT}/${MAIN} up net --config ${FILE} >> ${LOG} 2>&1 & echo $! > ${PID}`);
+  };
+  await guest.write(FILE, JSON.stringify({ ...theirs, plane: 'xfrm', control: { socket: SOCKET } }));
+  await again();
+  return {
+    again,
+    tell: (...words) => guest.must(`NO_COLOR=1 ${NODE} ${GUEST_ROOT}/${MAIN} ${words.join(' ')} --control ${SOCKET} --json`, 120),
+    pings: async () => {
+      let said = '';
+      await eventually(
+        'packets pass',
+        async () => {
+          if ((await guest.run(`ping -q -c 1 -W 2 -I ${inside.inside} ${outside.inside}`)).status === 0) return true;
+          said = await log();
+          return false;
+        },
+        LONG,
+        () => said,
+      );
+    },
+    spis: async () => (await guest.must('/usr/sbin/ip xfrm state')).match(/spi 0x\w+/g) ?? [],
+  };
+}
+
+const outsideRun = (namespace: string, ...command: readonly string[]) => run('ip', ['netns', 'exec', namespace, ...command]);
+
+const IKE = 'aes128gcm16-prfsha256-x25519';
+const ESP = 'aes128gcm16-x25519';
+const MAIN = 'dist/cli/main.js';
+const FILE = '/tmp/tunnelwright.yaml';
+const SOCKET = '/tmp/control';
+const LOG = '/tmp/tunnelwright.log';
+const PID = '/tmp/tunnelwright.pid';
+/** Milliseconds. An emulated processor is some thirty times slower. */
+const LONG = 120_000;
