@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addInside } from '../interop/support/network.ts';
 import { Daemon, eventually, run } from '../interop/support/process.ts';
-import { createIdentities } from '../interop/support/profile.ts';
+import { createIdentities, type Identity } from '../interop/support/profile.ts';
 import { Scope } from '../interop/support/scope.ts';
 import { configuration } from '../interop/support/tunnelwright.ts';
 import { GUEST_ROOT, type Machine, NODE } from './support/machine.ts';
@@ -23,9 +23,9 @@ withMachine('the xfrm plane inside, the tun plane outside', (machine) => {
     await ends.pings();
     const { guest, outside, inside } = machine();
     expect((await outsideRun(outside.namespace, 'ping', '-q', '-c', '3', '-W', '5', '-I', outside.inside, inside.inside)).status).toBe(0);
-    const states = await guest.must('/usr/sbin/ip xfrm state');
+    const states = await guest.must(`${IP} xfrm state`);
     expect(states.match(/encap type espinudp/g)).toHaveLength(2);
-    expect((await guest.must('/usr/sbin/ip xfrm policy')).match(/^\s+dir (in|out|fwd)/gm)?.length).toBeGreaterThanOrEqual(3);
+    expect((await guest.must(`${IP} xfrm policy`)).match(/^\s+dir (in|out|fwd)/gm)?.length).toBeGreaterThanOrEqual(3);
   });
 
   test('status says which plane it is and what passed', async () => {
@@ -37,35 +37,60 @@ withMachine('the xfrm plane inside, the tun plane outside', (machine) => {
 
   test('no packet is lost over rekeyings of the child, and the policies stay', async () => {
     const { guest, inside, outside } = machine();
-    const before = await guest.must('/usr/sbin/ip xfrm policy');
+    const before = await guest.must(`${IP} xfrm policy`);
     const spis = await ends.spis();
     const pinging = outsideRun(outside.namespace, 'ping', '-q', '-i', '0.02', '-c', '1000', '-W', '5', '-I', outside.inside, inside.inside);
-    for (let i = 0; i < 3; i++) await ends.tell('rekey', 'net');
+    for (let i = 0; i < 3; i++) await ends.tell('rekey', 'net', '--children');
     expect((await pinging).stdout).toMatch(/1000 received, 0% packet loss/);
-    expect(await ends.spis()).not.toEqual(spis);
-    expect(await guest.must('/usr/sbin/ip xfrm policy')).toBe(before);
+    for (const spi of await ends.spis()) expect(spis).not.toContain(spi);
+    expect(await guest.must(`${IP} xfrm policy`)).toBe(before);
   });
 
   test('killed, it lets nothing out in clear; the next one sweeps and goes on', async () => {
     const { guest, inside, outside } = machine();
     await guest.must(`kill -9 $(cat ${PID})`);
     const sent = async (): Promise<number> => Number(await guest.must('cat /sys/class/net/eth0/statistics/tx_packets'));
-    const policies = await guest.must('/usr/sbin/ip xfrm policy');
+    const policies = await guest.must(`${IP} xfrm policy`);
     expect(policies).toContain('dir out');
-    await guest.must('/usr/sbin/ip xfrm state flush');
+    await guest.must(`${IP} xfrm state flush`);
     const before = await sent();
     expect((await guest.run(`ping -q -c 3 -W 1 -I ${inside.inside} ${outside.inside}`)).status).not.toBe(0);
     expect((await sent()) - before).toBeLessThan(3);
     await ends.again();
     await ends.pings();
-    expect((await guest.must('/usr/sbin/ip xfrm policy')).match(/dir out/g)).toHaveLength(policies.match(/dir out/g)!.length);
+    expect((await guest.must(`${IP} xfrm policy`)).match(/dir out/g)).toHaveLength(policies.match(/dir out/g)!.length);
   });
 
   test('ended it leaves nothing behind', async () => {
     const { guest } = machine();
     await guest.must(`kill -INT $(cat ${PID})`);
-    await eventually('it is gone', async () => (await guest.run(`kill -0 $(cat ${PID})`)).status !== 0, LONG, () => guest.log());
-    expect(await guest.must('/usr/sbin/ip xfrm state; /usr/sbin/ip xfrm policy')).toBe('');
+    await eventually(
+      'it is gone',
+      async () => (await guest.run(`kill -0 $(cat ${PID})`)).status !== 0,
+      LONG,
+      () => guest.log(),
+    );
+    expect(await guest.must(`${IP} xfrm state; ${IP} xfrm policy`)).toBe('');
+  });
+
+  test.each(Object.keys(CHILDREN))('two of them side by side, without UDP: %s', async (name) => {
+    const { guest } = machine();
+    const { child, mode, protocol, from, to } = CHILDREN[name as keyof typeof CHILDREN];
+    await sideBySide(guest, child);
+    try {
+      const reaches = async (): Promise<boolean> =>
+        (await guest.run(`${IP} netns exec left ping -q -c 1 -W 2 -I ${from} ${to}`)).status === 0;
+      await eventually('packets pass', reaches, LONG, () => guest.log());
+      const states = await guest.must(`${IP} -n left -s xfrm state`);
+      expect(states).not.toContain('encap');
+      expect(states).toContain(`proto ${protocol}`);
+      expect(states).toContain(`mode ${mode}`);
+      expect(Number(/current:\s+\d+\(bytes\), (\d+)\(packets\)/.exec(states)?.[1])).toBeGreaterThan(0);
+    } catch (error) {
+      throw new Error(`${(await guest.run('tail -n 20 /tmp/left.log /tmp/right.log')).stdout}`, { cause: error });
+    } finally {
+      await guest.must(`kill $(cat /tmp/left.pid /tmp/right.pid); sleep 1; for name in left right; do ${IP} netns del $name; done`);
+    }
   });
 });
 
@@ -83,15 +108,21 @@ async function start(scope: Scope, { guest, outside, inside }: Machine): Promise
   scope.defer('folder', () => rm(folder, { recursive: true, force: true }));
   await addInside(outside);
   const identities = await createIdentities(folder, 'psk');
-  const options = { ike: IKE, esp: ESP, connection: { retransmission: { initial: '4s', base: 1.4, give_up: '60s' } } };
+  const options = { ike: IKE, esp: ESP, connection: PATIENT };
   const ours = configuration({ host: outside, peer: inside, identity: identities.left, ...options });
   const theirs = configuration({ host: inside, peer: outside, identity: identities.right, ...options });
   const file = join(folder, 'outside.yaml');
   await mkdir(folder, { recursive: true });
   await writeFile(file, JSON.stringify({ ...ours, plane: 'tun', control: { socket: join(folder, 'control') } }), { mode: 0o600 });
-  const daemon = new Daemon(scope, 'tunnelwright outside', 'ip', ['netns', 'exec', outside.namespace, NODE, MAIN, 'serve', '--config', file], {
-    env: { HOME: folder, NO_COLOR: '1' },
-  });
+  const daemon = new Daemon(
+    scope,
+    'tunnelwright outside',
+    'ip',
+    ['netns', 'exec', outside.namespace, NODE, MAIN, 'serve', '--config', file],
+    {
+      env: { HOME: folder, NO_COLOR: '1' },
+    },
+  );
   const log = async (): Promise<string> => `${daemon.output}\n--- inside\n${(await guest.run(`tail -40 ${LOG}`)).stdout}\n${guest.log()}`;
   const again = async (): Promise<void> => {
     await guest.must(`NO_COLOR=1 ${NODE} ${GUEST_ROOT}/${MAIN} up net --config ${FILE} >> ${LOG} 2>&1 & echo $! > ${PID}`);
@@ -114,14 +145,51 @@ async function start(scope: Scope, { guest, outside, inside }: Machine): Promise
         () => said,
       );
     },
-    spis: async () => (await guest.must('/usr/sbin/ip xfrm state')).match(/spi 0x\w+/g) ?? [],
+    spis: async () => (await guest.must(`${IP} xfrm state`)).match(/spi 0x\w+/g) ?? [],
   };
+}
+
+/** Two namespaces in the guest, the product in each of them; the left one calls. */
+async function sideBySide(guest: Machine['guest'], child: object): Promise<void> {
+  const end = (n: number) => ({ namespace: '', device: '', address: `10.8.0.${n}`, network: `10.${n}.0.0/24`, inside: `10.${n}.0.1` });
+  const [left, right] = [
+    { ...end(1), peerAddress: '10.8.0.2' },
+    { ...end(2), peerAddress: '10.8.0.1' },
+  ];
+  await guest.must(`set -e
+    for name in left right; do ${IP} netns add $name; done
+    ${IP} link add wire netns left type veth peer name wire netns right
+    n=0; for name in left right; do n=$((n+1))
+      ${IP} -n $name addr add 10.8.0.$n/24 dev wire; ${IP} -n $name addr add 10.$n.0.1/24 dev lo
+      ${IP} -n $name link set lo up; ${IP} -n $name link set wire up
+      ${IP} -n $name route add default via 10.8.0.$((3-n))
+    done`);
+  for (const [name, host, peer, words] of [
+    ['right', right, left, 'serve'],
+    ['left', left, right, 'up net'],
+  ] as const) {
+    const [id, peerId] = name === 'left' ? ['left.example', 'right.example'] : ['right.example', 'left.example'];
+    const identity = { auth: 'psk', id, peerId, secret: 'between two namespaces' } as unknown as Identity;
+    const settings = configuration({ host, peer, identity, ike: IKE, esp: ESP, connection: PATIENT, child });
+    await guest.write(`/tmp/${name}.yaml`, JSON.stringify({ ...settings, plane: 'xfrm', control: { socket: `/tmp/${name}.sock` } }));
+    const command = `${NODE} ${GUEST_ROOT}/${MAIN} ${words} --config /tmp/${name}.yaml`;
+    await guest.must(`NO_COLOR=1 ${IP} netns exec ${name} ${command} > /tmp/${name}.log 2>&1 & echo $! > /tmp/${name}.pid`);
+  }
 }
 
 const outsideRun = (namespace: string, ...command: readonly string[]) => run('ip', ['netns', 'exec', namespace, ...command]);
 
 const IKE = 'aes128gcm16-prfsha256-x25519';
 const ESP = 'aes128gcm16-x25519';
+const PATIENT = { retransmission: { initial: '4s', base: 1.4, give_up: '60s' } };
+const HOSTS = { from: '10.8.0.1', to: '10.8.0.2' };
+const OPEN = { local_ts: 'dynamic', remote_ts: 'dynamic', mode: 'transport' };
+const CHILDREN = {
+  'ESP in tunnel mode': { child: {}, mode: 'tunnel', protocol: 'esp', from: '10.1.0.1', to: '10.2.0.1' },
+  'ESP in transport mode': { child: OPEN, mode: 'transport', protocol: 'esp', ...HOSTS },
+  AH: { child: { ...OPEN, esp_proposals: undefined, ah_proposals: 'sha256' }, mode: 'transport', protocol: 'ah', ...HOSTS },
+} as const;
+const IP = '/usr/sbin/ip';
 const MAIN = 'dist/cli/main.js';
 const FILE = '/tmp/tunnelwright.yaml';
 const SOCKET = '/tmp/control';

@@ -119,9 +119,9 @@ describeLittleEndian('an SA as it is asked for', () => {
       addState(socket, { ...STATE, esn: true, replayWindow: 65, sequence: { outbound: 0x1_0000_0002n, inbound: 0x3_0000_0004n } }),
     );
     expect(at(body, 215, 1)).toBe('00');
-    // bmp_len, oseq, seq, oseq_hi, seq_hi, replay_window, bmp
+    // bmp_len, oseq, seq, oseq_hi, seq_hi, replay_window, bmp: none of what may have come before the highest comes again
     expect(toHex(attributes.bytes(XFRMA.REPLAY_ESN_VAL)!)).toBe(
-      packed('03000000', '02000000', '04000000', '01000000', '03000000', '41000000', '00'.repeat(12)),
+      packed('03000000', '02000000', '04000000', '01000000', '03000000', '41000000', 'ff'.repeat(12)),
     );
     const wide = asked(SIZES.usersa, (socket) => addState(socket, { ...STATE, replayWindow: 33 }));
     expect(at(wide.body, 216, 1)).toBe('20');
@@ -132,7 +132,7 @@ describeLittleEndian('an SA as it is asked for', () => {
     const small = asked(SIZES.usersa, (socket) =>
       addState(socket, { ...STATE, replayWindow: 32, sequence: { outbound: 5n, inbound: 6n } }),
     );
-    expect(toHex(small.attributes.bytes(XFRMA.REPLAY_VAL)!)).toBe(packed('05000000', '06000000', '00000000'));
+    expect(toHex(small.attributes.bytes(XFRMA.REPLAY_VAL)!)).toBe(packed('05000000', '06000000', 'ffffffff'));
   });
 
   test('carries encapsulation, marks, interface, offload, padding and flags in attributes of their own', () => {

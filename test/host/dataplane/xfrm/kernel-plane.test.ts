@@ -1,0 +1,311 @@
+import { describe, expect, test } from 'vitest';
+import type { ChildSaSpec, Observation } from '../../../../src/core/ike/effects.ts';
+import { KernelPlane } from '../../../../src/host/dataplane/xfrm/kernel-plane.ts';
+import { VirtualClock } from '../../../../src/testing/virtual-clock.ts';
+import { childPair, type PairChild } from '../../support/esp-pair.ts';
+import { selector } from '../../support/packets.ts';
+import { engineClock } from '../../support/virtual-platform.ts';
+import { FakeKernel, refusal } from './fake-kernel.ts';
+
+const NET = { localTs: ['10.1.0.0/24'], remoteTs: ['10.2.0.0/24'] };
+const OUT = 'out 10.1.0.0/24 > 10.2.0.0/24';
+const INWARD = ['in 10.2.0.0/24 > 10.1.0.0/24', 'fwd 10.2.0.0/24 > 10.1.0.0/24'];
+const [LOCAL, REMOTE] = ['198.51.100.2', '203.0.113.7'];
+
+function plane(kernel = new FakeKernel()) {
+  const clock = new VirtualClock();
+  const observed: Observation[] = [];
+  const made = new KernelPlane({ kernel, clock: engineClock(clock), onObservation: (observation) => observed.push(observation) });
+  kernel.log.length = 0;
+  return { kernel, clock, observed, plane: made };
+}
+
+const child = (id: number, more: Partial<ChildSaSpec> = {}, pair: PairChild = {}): ChildSaSpec =>
+  childPair({ ...NET, ...pair, id, more: { name: 'net', ...more } }).a;
+
+const state = (kernel: FakeKernel, spi: number) => [...kernel.states.values()].find((one) => one.spi === spi)!;
+
+describe('a CHILD_SA in the kernel', () => {
+  test('stands with both SAs and a policy for each direction, and is gone without a trace but for the shunt', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1));
+    expect(kernel.spis()).toEqual(['a001', 'b001']);
+    const [into, out] = [state(kernel, 0xa001), state(kernel, 0xb001)];
+    expect([into.source, into.destination, into.replayWindow, into.esn]).toEqual([REMOTE, LOCAL, 64, true]);
+    expect([out.source, out.destination, out.encap]).toEqual([LOCAL, REMOTE, { sourcePort: 4500, destinationPort: 4500 }]);
+    expect(out.reqid).toBe(into.reqid);
+    expect(kernel.shown().sort()).toEqual([OUT, ...INWARD].map((policy) => `${policy}: allow ${out.reqid}`).sort());
+    expect([...kernel.policies.values()].find(({ direction }) => direction === 'out')?.templates?.[0]).toMatchObject({
+      source: LOCAL,
+      destination: REMOTE,
+      mode: 'tunnel',
+    });
+    made.remove(1);
+    expect(kernel.spis()).toEqual([]);
+    expect(kernel.shown()).toEqual([`${OUT}: block`]);
+    made.close();
+    expect(kernel.shown()).toEqual([]);
+  });
+
+  test('the place is never empty between an SA and its shunt', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1));
+    kernel.log.length = 0;
+    made.remove(1);
+    expect(kernel.log.filter((line) => line.includes('out '))).toEqual([`=${OUT} block`]);
+  });
+
+  test('who was lent an address leaves nothing behind', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1, { assigned: ['10.2.0.9'] }, { localTs: ['0.0.0.0/0'], remoteTs: ['10.2.0.9/32'] }));
+    made.remove(1);
+    expect(kernel.shown()).toEqual([]);
+  });
+
+  test('in transport mode needs no ends in its templates, and nothing is passed on', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1, { mode: 'transport' }, { localTs: [`${LOCAL}/32`], remoteTs: [`${REMOTE}/32`] }));
+    expect([...kernel.policies.values()].map(({ direction }) => direction).sort()).toEqual(['in', 'out']);
+    for (const { templates } of kernel.policies.values()) expect(templates?.[0]).not.toHaveProperty('destination');
+  });
+
+  test('that cannot be made leaves nothing behind', () => {
+    for (const call of ['addState', 'addPolicy']) {
+      const { kernel, plane: made } = plane();
+      kernel.failAt = { call, error: refusal('KERNEL_REFUSED') };
+      expect(() => made.install(child(1))).toThrow('KERNEL_REFUSED');
+      expect([kernel.spis(), kernel.shown()]).toEqual([[], []]);
+    }
+  });
+
+  test('leaves a policy of another program alone', () => {
+    const { kernel, plane: made } = plane();
+    const theirs = { direction: 'out', action: 'allow', priority: 5, selector: selectorOut() } as const;
+    kernel.policies.set(OUT, theirs);
+    expect(() => made.install(child(1))).toThrow('KERNEL_ENTRY_EXISTS');
+    expect([...kernel.policies.values()]).toEqual([theirs]);
+    expect(kernel.spis()).toEqual([]);
+  });
+
+  test('is not carried in TCP, and AH not in UDP', () => {
+    const { plane: made } = plane();
+    expect(() => made.install(child(1, { transport: 'tcp' }))).toThrow(expect.objectContaining({ code: 'TRANSPORT_UNSUPPORTED' }));
+    expect(() => made.install(child(1, { protocol: 'AH' }))).toThrow(expect.objectContaining({ code: 'AH_UNSUPPORTED' }));
+    made.install(child(1, { encap: false }));
+    expect(() => made.install(child(1))).toThrow(expect.objectContaining({ code: 'SPI_IN_USE' }));
+  });
+
+  test('has its keys overwritten afterwards, not those of whoever gave them', () => {
+    const { kernel, plane: made } = plane();
+    const spec = child(1);
+    const given: Uint8Array[] = [];
+    const add = kernel.addState.bind(kernel);
+    kernel.addState = (one) => {
+      given.push(one.keys!.encryptionKey!);
+      add(one);
+    };
+    made.install(spec);
+    made.remove(1);
+    expect(given).toHaveLength(2);
+    for (const key of given) expect(key.every((octet) => octet === 0)).toBe(true);
+    expect(spec.inbound.encryptionKey.every((octet) => octet !== 0)).toBe(true);
+  });
+});
+
+describe('a rekeying', () => {
+  test('does not touch a policy, and sends on the new SA when it is told to', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1));
+    kernel.log.length = 0;
+    made.install(child(2, { replaces: 1, outboundActive: false }));
+    expect(kernel.spis()).toEqual(['a001', 'a002', 'b001']);
+    made.update(2, { kind: 'activate-outbound' });
+    expect(kernel.spis()).toEqual(['a001', 'a002', 'b001', 'b002']);
+    made.remove(1);
+    expect(kernel.spis()).toEqual(['a002', 'b002']);
+    expect(kernel.log.filter((line) => line.includes('/24'))).toEqual([]);
+    expect(state(kernel, 0xa002).reqid).toBe([...kernel.policies.values()][0]?.templates?.[0]?.reqid);
+  });
+
+  test('whose successor was not told to send does so when the first goes', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1));
+    made.install(child(2, { replaces: 1, outboundActive: false }));
+    made.remove(1);
+    expect(kernel.spis()).toEqual(['a002', 'b002']);
+  });
+
+  test('to fewer packets leaves the line its reqid', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1));
+    made.install(child(2, { replaces: 1 }, { remoteTs: ['10.2.0.0/25'] }));
+    expect(state(kernel, 0xa002).reqid).toBe(state(kernel, 0xa001).reqid);
+  });
+
+  test('other peers of one connection have other reqids', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1, {}, { remoteTs: ['10.2.0.1/32'] }));
+    made.install(child(2, {}, { remoteTs: ['10.2.0.2/32'] }));
+    expect(state(kernel, 0xa002).reqid).not.toBe(state(kernel, 0xa001).reqid);
+  });
+});
+
+describe('other addresses', () => {
+  const elsewhere = {
+    kind: 'addresses',
+    local: { ip: LOCAL, port: 4500 },
+    remote: { ip: '203.0.113.99', port: 4501 },
+    encap: true,
+  } as const;
+
+  test('take the SAs along with their numbers, and the policies after them', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1));
+    kernel.pass(0xb001, 7n);
+    kernel.pass(0xa001, 5n);
+    made.update(1, elsewhere);
+    const [into, out] = [state(kernel, 0xa001), state(kernel, 0xb001)];
+    expect([into.source, into.encap?.sourcePort, into.sequence?.inbound]).toEqual(['203.0.113.99', 4501, 5n]);
+    // what the kernel sent while it was asked is passed over
+    expect([out.destination, out.sequence?.outbound]).toEqual(['203.0.113.99', 7n + (1n << 20n)]);
+    expect(kernel.states.size).toBe(2);
+    for (const { direction, templates } of kernel.policies.values())
+      expect(templates?.[0]?.destination).toBe(direction === 'out' ? '203.0.113.99' : LOCAL);
+    kernel.pass(0xb001, 2n);
+    expect(made.counters(1)).toMatchObject({ outbound: { packets: 9, bytes: 900 }, inbound: { packets: 5 } });
+  });
+
+  test('of the same hosts change the ports alone', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1));
+    kernel.pass(0xb001, 7n);
+    kernel.log.length = 0;
+    made.update(1, { ...elsewhere, remote: { ip: REMOTE, port: 4999 } });
+    expect(kernel.log).toEqual([`=a001 ${REMOTE}>${LOCAL}`, `=b001 ${LOCAL}>${REMOTE}`]);
+    expect(state(kernel, 0xb001).encap?.destinationPort).toBe(4999);
+    expect(made.counters(1)?.outbound.packets).toBe(7);
+  });
+
+  test('that the kernel refuses end the CHILD_SA', () => {
+    const { kernel, clock, observed, plane: made } = plane();
+    made.install(child(1));
+    kernel.failAt = { call: 'addState', error: refusal('KERNEL_REFUSED') };
+    made.update(1, elsewhere);
+    clock.run(1);
+    expect(observed).toEqual([{ kind: 'hard-expire', child: 1 }]);
+  });
+});
+
+describe('what the kernel tells', () => {
+  const expired = (kernel: FakeKernel, spi: number, hard: boolean) =>
+    ({ kind: 'expire', hard, state: kernel.getState(state(kernel, spi)) }) as const;
+
+  test('a limit of either direction, once', () => {
+    const { kernel, observed, plane: made } = plane();
+    made.install(child(1));
+    made.onEvent(expired(kernel, 0xb001, false));
+    made.onEvent(expired(kernel, 0xa001, false));
+    made.onEvent(expired(kernel, 0xa001, true));
+    made.onEvent(expired(kernel, 0xb001, true));
+    expect(observed).toEqual([
+      { kind: 'soft-expire', child: 1 },
+      { kind: 'hard-expire', child: 1 },
+    ]);
+  });
+
+  test('another mapping of the peer', () => {
+    const { kernel, observed, plane: made } = plane();
+    made.install(child(1));
+    const { destination, spi, protocol, reqid } = state(kernel, 0xa001);
+    const mapping = { oldSource: REMOTE, oldPort: 4500, newSource: '203.0.113.8', newPort: 77 };
+    made.onEvent({ kind: 'mapping', id: { destination, spi, protocol }, reqid, ...mapping });
+    expect(observed).toEqual([{ kind: 'mapping-changed', child: 1, remote: { ip: '203.0.113.8', port: 77 } }]);
+  });
+
+  test('a packet that asks for an SA, by the trap that it met', () => {
+    const { kernel, observed, plane: made } = plane();
+    made.setTraps([{ connection: 'road', child: 'net', localTs: NET.localTs.map(selector), remoteTs: NET.remoteTs.map(selector) }]);
+    const [policy] = kernel.listPolicies();
+    expect(kernel.shown()).toEqual([expect.stringMatching(`^${OUT}: allow \\d+$`)]);
+    const packet = { family: 4, source: '10.1.0.5/32', destination: '10.2.0.7/32', protocol: 6 } as const;
+    const acquire = { kind: 'acquire', source: LOCAL, destination: '10.2.0.7', protocol: 'esp', sequence: 1 } as const;
+    made.onEvent({ ...acquire, policy: policy!, selector: { ...packet, destinationPort: { port: 443 } } });
+    expect(observed).toMatchObject([
+      {
+        kind: 'acquire',
+        connection: 'road',
+        child: 'net',
+        packet: {
+          local: { protocol: 6, startPort: 0, endPort: 65_535 },
+          remote: { protocol: 6, startPort: 443, endPort: 443, start: new Uint8Array([10, 2, 0, 7]) },
+        },
+      },
+    ]);
+    // the CHILD_SA takes the trap's place and gives it back
+    made.install(child(1));
+    expect(kernel.shown()).toContain(`${OUT}: allow ${state(kernel, 0xb001).reqid}`);
+    made.remove(1);
+    expect(kernel.policies.get(OUT)?.templates?.[0]?.mode).toBe('transport');
+    made.setTraps([]);
+    expect(kernel.shown()).toEqual([`${OUT}: block`]);
+  });
+
+  test('traffic, as it looks now and then; and an SA that others deleted', () => {
+    const { kernel, clock, observed, plane: made } = plane();
+    made.install(child(1));
+    clock.run(3000);
+    expect(observed).toEqual([]);
+    kernel.pass(0xa001, 3n);
+    clock.run(6000);
+    expect(observed).toEqual([{ kind: 'inbound-traffic', child: 1 }]);
+    expect(made.counters(1)).toMatchObject({
+      inbound: { packets: 3, bytes: 300, lastUse: 4000 },
+      outbound: { packets: 0, lastUse: undefined },
+    });
+    kernel.states.delete(`esp ${0xb001} ${REMOTE}`);
+    clock.run(9000);
+    expect(observed.slice(1)).toEqual([{ kind: 'hard-expire', child: 1 }]);
+    made.close();
+  });
+});
+
+describe('sequence numbers', () => {
+  test('are those of the kernel, and go on far ahead after a restart', () => {
+    const { kernel, plane: made } = plane();
+    const stood = { outbound: { sequenceHigh: 1, sequenceLow: 5 }, inbound: { sequenceHigh: 0, sequenceLow: 9 } };
+    made.install(child(1, { resumed: true }), stood);
+    expect(state(kernel, 0xb001).sequence?.outbound).toBe((1n << 32n) + 5n + (1n << 30n));
+    expect(state(kernel, 0xa001).sequence?.inbound).toBe(9n);
+    kernel.pass(0xa001, 2n);
+    expect(made.sequenceNumbers(1)).toEqual({
+      outbound: { sequenceHigh: 1, sequenceLow: 5 + 2 ** 30 },
+      inbound: { sequenceHigh: 0, sequenceLow: 11 },
+    });
+  });
+
+  test('end at 2^32 without ESN, and a successor is wanted before', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1, { esn: false, limits: { softBytes: 0, hardBytes: 0, softPackets: 100, hardPackets: 0 } }));
+    expect(state(kernel, 0xb001).lifetime).toMatchObject({ softPackets: 100n, hardPackets: 0xffff_ffffn });
+    made.install(child(2, { esn: false }));
+    expect(state(kernel, 0xb002).lifetime?.softPackets).toBe(0xffff_ffffn - (1n << 20n));
+  });
+});
+
+test('what a former life left behind goes, and nothing of others', () => {
+  const kernel = new FakeKernel();
+  plane(kernel).plane.install(child(1));
+  const theirs = {
+    direction: 'out',
+    action: 'block',
+    priority: 5,
+    selector: { family: 4, source: '10.9.0.0/24', destination: '10.8.0.0/24' },
+  } as const;
+  kernel.addPolicy(theirs, false);
+  kernel.addState({ ...state(kernel, 0xa001), spi: 0x77, reqid: 16 });
+  plane(kernel);
+  expect([...kernel.policies.values()]).toEqual([theirs]);
+  expect(kernel.spis()).toEqual(['77']);
+});
+
+const selectorOut = () => ({ family: 4, source: '10.1.0.0/24', destination: '10.2.0.0/24', protocol: 0 }) as const;
