@@ -78,6 +78,8 @@ withMachine('the xfrm plane inside, the tun plane outside', (machine) => {
     const { child, mode, protocol, from, to } = CHILDREN[name as keyof typeof CHILDREN];
     await sideBySide(guest, child);
     try {
+      const stands = async (): Promise<boolean> => (await guest.must(`${IP} -n left xfrm state`)).includes(`proto ${protocol}`);
+      await eventually('the SAs stand', stands, LONG, () => guest.log());
       const reaches = async (): Promise<boolean> =>
         (await guest.run(`${IP} netns exec left ping -q -c 1 -W 2 -I ${from} ${to}`)).status === 0;
       await eventually('packets pass', reaches, LONG, () => guest.log());

@@ -46,11 +46,6 @@ export function selectorOf(match: PolicyMatch, direction: 'in' | 'out' | 'fwd'):
   return { family, source, destination, protocol, sourcePort, destinationPort };
 }
 
-/** The prefixes of the peer's side. */
-export const destinationsOf = (selectors: readonly TrafficSelector[]): readonly string[] => [
-  ...new Set(selectors.flatMap((ts) => (isRange(ts) ? prefixes(ts).map(({ text }) => text) : []))),
-];
-
 function* pairs(local: AddressRangeSelector, remote: AddressRangeSelector): Generator<PolicyMatch> {
   const protocol = local.protocol || remote.protocol;
   if (remote.protocol !== 0 && remote.protocol !== protocol) return;
