@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addInside } from '../interop/support/network.ts';
 import { Daemon, eventually, run } from '../interop/support/process.ts';
-import { createIdentities, type Identity } from '../interop/support/profile.ts';
+import { createIdentities } from '../interop/support/profile.ts';
 import { Scope } from '../interop/support/scope.ts';
 import { configuration } from '../interop/support/tunnelwright.ts';
 import { GUEST_ROOT, type Machine, NODE } from './support/machine.ts';
@@ -72,28 +72,6 @@ withMachine('the xfrm plane inside, the tun plane outside', (machine) => {
     );
     expect(await guest.must(`${IP} xfrm state; ${IP} xfrm policy`)).toBe('');
   });
-
-  test.each(Object.keys(CHILDREN))('two of them side by side, without UDP: %s', async (name) => {
-    const { guest } = machine();
-    const { child, mode, protocol, from, to } = CHILDREN[name as keyof typeof CHILDREN];
-    await sideBySide(guest, child);
-    try {
-      const stands = async (): Promise<boolean> => (await guest.must(`${IP} -n left xfrm state`)).includes(`proto ${protocol}`);
-      await eventually('the SAs stand', stands, LONG, () => guest.log());
-      const reaches = async (): Promise<boolean> =>
-        (await guest.run(`${IP} netns exec left ping -q -c 1 -W 2 -I ${from} ${to}`)).status === 0;
-      await eventually('packets pass', reaches, LONG, () => guest.log());
-      const states = await guest.must(`${IP} -n left -s xfrm state`);
-      expect(states).not.toContain('encap');
-      expect(states).toContain(`proto ${protocol}`);
-      expect(states).toContain(`mode ${mode}`);
-      expect(Number(/current:\s+\d+\(bytes\), (\d+)\(packets\)/.exec(states)?.[1])).toBeGreaterThan(0);
-    } catch (error) {
-      throw new Error(`${(await guest.run('tail -n 20 /tmp/left.log /tmp/right.log')).stdout}`, { cause: error });
-    } finally {
-      await guest.must(`kill $(cat /tmp/left.pid /tmp/right.pid); sleep 1; for name in left right; do ${IP} netns del $name; done`);
-    }
-  });
 });
 
 interface Ends {
@@ -151,46 +129,11 @@ async function start(scope: Scope, { guest, outside, inside }: Machine): Promise
   };
 }
 
-/** Two namespaces in the guest, the product in each of them; the left one calls. */
-async function sideBySide(guest: Machine['guest'], child: object): Promise<void> {
-  const end = (n: number) => ({ namespace: '', device: '', address: `10.8.0.${n}`, network: `10.${n}.0.0/24`, inside: `10.${n}.0.1` });
-  const [left, right] = [
-    { ...end(1), peerAddress: '10.8.0.2' },
-    { ...end(2), peerAddress: '10.8.0.1' },
-  ];
-  await guest.must(`set -e
-    for name in left right; do ${IP} netns add $name; done
-    ${IP} link add wire netns left type veth peer name wire netns right
-    n=0; for name in left right; do n=$((n+1))
-      ${IP} -n $name addr add 10.8.0.$n/24 dev wire; ${IP} -n $name addr add 10.$n.0.1/24 dev lo
-      ${IP} -n $name link set lo up; ${IP} -n $name link set wire up
-      ${IP} -n $name route add default via 10.8.0.$((3-n))
-    done`);
-  for (const [name, host, peer, words] of [
-    ['right', right, left, 'serve'],
-    ['left', left, right, 'up net'],
-  ] as const) {
-    const [id, peerId] = name === 'left' ? ['left.example', 'right.example'] : ['right.example', 'left.example'];
-    const identity = { auth: 'psk', id, peerId, secret: 'between two namespaces' } as unknown as Identity;
-    const settings = configuration({ host, peer, identity, ike: IKE, esp: ESP, connection: PATIENT, child });
-    await guest.write(`/tmp/${name}.yaml`, JSON.stringify({ ...settings, plane: 'xfrm', control: { socket: `/tmp/${name}.sock` } }));
-    const command = `${NODE} ${GUEST_ROOT}/${MAIN} ${words} --config /tmp/${name}.yaml`;
-    await guest.must(`NO_COLOR=1 ${IP} netns exec ${name} ${command} > /tmp/${name}.log 2>&1 & echo $! > /tmp/${name}.pid`);
-  }
-}
-
 const outsideRun = (namespace: string, ...command: readonly string[]) => run('ip', ['netns', 'exec', namespace, ...command]);
 
 const IKE = 'aes128gcm16-prfsha256-x25519';
 const ESP = 'aes128gcm16-x25519';
 const PATIENT = { retransmission: { initial: '4s', base: 1.4, give_up: '60s' } };
-const HOSTS = { from: '10.8.0.1', to: '10.8.0.2' };
-const OPEN = { local_ts: 'dynamic', remote_ts: 'dynamic', mode: 'transport' };
-const CHILDREN = {
-  'ESP in tunnel mode': { child: {}, mode: 'tunnel', protocol: 'esp', from: '10.1.0.1', to: '10.2.0.1' },
-  'ESP in transport mode': { child: OPEN, mode: 'transport', protocol: 'esp', ...HOSTS },
-  AH: { child: { ...OPEN, esp_proposals: undefined, ah_proposals: 'sha256' }, mode: 'transport', protocol: 'ah', ...HOSTS },
-} as const;
 const IP = '/usr/sbin/ip';
 const MAIN = 'dist/cli/main.js';
 const FILE = '/tmp/tunnelwright.yaml';
