@@ -1,5 +1,3 @@
-// npm run bench [-- --only TEXT] [--rounds N] [--quick] [--json]
-// npm run bench -- --only planes [--vs strongswan,wireguard-go,plain] [--rounds N] [--quick] [--json FILE] [--svg FILE]
 import { execFileSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import process from 'node:process';
@@ -30,6 +28,7 @@ interface Section {
 }
 
 const PLANES = 'planes';
+const FLAGS = ['--only', '--rounds', '--quick', '--json', '--vs', '--svg'];
 const SECTIONS: readonly Section[] = [
   {
     name: 'ike',
@@ -117,7 +116,13 @@ const SECTIONS: readonly Section[] = [
   },
 ];
 
+const USAGE = `npm run bench [-- --only TEXT] [--rounds N] [--quick] [--json]
+    sections whose name has TEXT in it: ${SECTIONS.map(({ name }) => name).join(', ')}
+npm run bench -- --vs strongswan,wireguard-go,plain [--rounds N] [--quick] [--json [FILE]] [--svg FILE]
+    the data planes side by side, as root, an hour; the same as --only ${PLANES}; --json without a FILE writes to standard output`;
+
 const args = process.argv.slice(2);
+if (args.includes('--help')) leave(USAGE, 0);
 const options = readOptions(args);
 const facts = { commit: commit(), node: process.version, openssl: process.versions.openssl, cpu: `${cpus().length} × ${cpus()[0]?.model}` };
 process.stdout.write(options.only === PLANES ? await planes() : await sections());
@@ -145,7 +150,8 @@ async function planes(): Promise<string> {
     if (missing !== undefined) throw new Error(`needs ${missing}`);
     const { rounds, quick } = options;
     const against = value(args, '--vs') ?? 'strongswan,wireguard-go,plain';
-    return await benchPlanes({ against, rounds, quick, json: value(args, '--json'), svg: value(args, '--svg') }, facts);
+    const json = options.json ? (value(args, '--json') ?? '-') : undefined;
+    return await benchPlanes({ against, rounds, quick, json, svg: value(args, '--svg') }, facts);
   } catch (error) {
     process.stderr.write(`${PLANES}: ${(error as Error).message}\n`);
     process.exitCode = 1;
@@ -154,13 +160,24 @@ async function planes(): Promise<string> {
 }
 
 function readOptions(args: readonly string[]): Options {
+  const unknown = args.find((word) => word.startsWith('--') && !FLAGS.includes(word));
+  if (unknown !== undefined) leave(`✗ ${unknown} is no option\n${USAGE}`, 2);
   const quick = args.includes('--quick');
   const rounds = Number(value(args, '--rounds') ?? (quick ? 1 : 5));
-  return { only: value(args, '--only') ?? '', rounds, quick, json: args.includes('--json') };
+  if (!Number.isInteger(rounds) || rounds < 1) leave(`✗ --rounds is a whole number from 1 on\n${USAGE}`, 2);
+  const only = value(args, '--only') ?? (args.includes('--vs') ? PLANES : '');
+  return { only, rounds, quick, json: args.includes('--json') };
 }
 
+/** What stands behind a flag; undefined where that is the next flag. */
 function value(args: readonly string[], flag: string): string | undefined {
-  return args.includes(flag) ? args[args.indexOf(flag) + 1] : undefined;
+  const word = args.includes(flag) ? args[args.indexOf(flag) + 1] : undefined;
+  return word?.startsWith('--') ? undefined : word;
+}
+
+function leave(text: string, code: number): never {
+  (code === 0 ? process.stdout : process.stderr).write(`${text}\n`);
+  process.exit(code);
 }
 
 function commit(): string {

@@ -15,7 +15,7 @@ export interface PlaneOptions {
   readonly against: string;
   readonly rounds: number;
   readonly quick: boolean;
-  /** Files to write. */
+  /** Files to write; `-` in place of the table. */
   readonly json?: string | undefined;
   readonly svg?: string | undefined;
 }
@@ -34,8 +34,10 @@ export async function benchPlanes(options: PlaneOptions, facts: Readonly<Record<
   const samples = await measurePlanes(contestants, lengths, tell);
   const { commit = '', node = '' } = facts;
   const report: Report = { commit, node, mtu: MTU, checks: CHECKS, rows: rowsOf(samples) };
-  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
+  const text = `${JSON.stringify(report, undefined, 2)}\n`;
+  if (options.json !== undefined && options.json !== '-') writeFileSync(options.json, text);
   if (options.svg !== undefined) writeFileSync(options.svg, planesSvg(report));
+  if (options.json === '-') return text;
   const limited = [...new Set(samples.filter(({ senderLimits }) => senderLimits).map(({ path, load }) => `${path} with ${load}`))];
   const notes = [
     'UDP: the highest rate at which 99 of 100 datagrams arrive.',
