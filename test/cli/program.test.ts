@@ -130,7 +130,11 @@ describe('version', () => {
       version: '1.2.3',
       node: process.version,
       openssl: process.versions.openssl,
-      planes: [expect.objectContaining({ name: 'netstack', available: true }), expect.objectContaining({ name: 'tun' })],
+      planes: [
+        expect.objectContaining({ name: 'netstack', available: true }),
+        expect.objectContaining({ name: 'tun' }),
+        expect.objectContaining({ name: 'xfrm' }),
+      ],
       ciphers: expect.arrayContaining(['aes256gcm16', 'chacha20poly1305']),
       keyExchange: expect.arrayContaining(['x25519']),
     });

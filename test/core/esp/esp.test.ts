@@ -33,7 +33,9 @@ describe.each(everySuite().map((suite) => [suite.name, suite] as const))('ESP wi
       for (const length of [0, 1, 2, 3, 13, 14, 15, 16, 17, 20, 63, 64, 65, 576, 1400]) {
         const packet = seal(outbound, payloadOf(length));
         expect(packet.length % 4).toBe(0);
-        expect(open(inbound, packet)).toEqual({ verdict: 'ok', payload: payloadOf(length), nextHeader: IPV4 });
+        const { payload, ...rest } = open(inbound, packet);
+        // one by one the octets of a thousand packets take the matcher seconds
+        expect([rest, Buffer.compare(payload, payloadOf(length))]).toEqual([{ verdict: 'ok', nextHeader: IPV4 }, 0]);
         bytes += length;
       }
       expect([outbound.packets, outbound.bytes, inbound.packets, inbound.bytes]).toEqual([15, bytes, 15, bytes]);

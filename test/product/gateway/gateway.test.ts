@@ -56,7 +56,7 @@ describe('a gateway', () => {
   });
 
   test('refuses a data plane that is not there, and names those that are', async () => {
-    await expect(createGateway({ config: config({ plane: 'xfrm' }) })).rejects.toMatchObject({
+    await expect(createGateway({ config: config({ plane: 'netns' }) })).rejects.toMatchObject({
       code: 'PLANE_UNKNOWN',
       hint: expect.stringContaining('netstack'),
     });
