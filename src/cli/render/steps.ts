@@ -129,6 +129,7 @@ export const planeName = (plane: string): string => PLANES.get(plane) ?? plane;
 const PLANES: ReadonlyMap<string, string> = new Map([
   ['netstack', 'netstack, in this process (no root needed)'],
   ['tun', 'tun, in user space behind a network interface'],
+  ['xfrm', 'xfrm, in the kernel'],
 ]);
 
 /** What the identity rests on: the certificate with its issuer, the key, the secret, or nothing. */

@@ -1,4 +1,4 @@
-import type { Address } from '../../core/bytes/index.ts';
+import type { Address, DataPlaneError } from '../../core/bytes/index.ts';
 import type { RandomSource } from '../../core/crypto/random.ts';
 import type { ChildSaChange, ChildSaSpec, Millis, Observation, Transport } from '../../core/ike/effects.ts';
 import type { TrafficSelector } from '../../core/wire/payloads/types.ts';
@@ -52,6 +52,8 @@ export interface DataPlaneOptions {
   /** The way to a peer, through the UDP socket or the stream that the engine owns. */
   readonly openPath: (local: Address, remote: Address, encap: boolean, transport?: Transport) => EspPath;
   readonly onObservation: (observation: Observation) => void;
+  /** Something broke that concerns more than one call. */
+  readonly onFailure?: (error: DataPlaneError) => void;
   /** Inner addresses of our own, besides those a peer assigns to us; prefixes (`10.66.0.1/24`) are allowed. */
   readonly addresses?: readonly string[];
   /** Upper bound of the inner MTU; the path may force a smaller one. 1400 unless given. */

@@ -2,8 +2,8 @@ import { compareBytes, formatIp, isIpv6, rangeToPrefixes, tryParseIp } from '../
 import type { ChildSaSpec } from '../../core/ike/effects.ts';
 import type { TrafficSelector } from '../../core/wire/payloads/types.ts';
 import { addAddress, listAddresses, removeAddress } from '../platform/linux/netlink/addresses.ts';
-import { isMissing, isThere } from '../platform/linux/netlink/errors.ts';
-import { changeLink, findLink } from '../platform/linux/netlink/links.ts';
+import { unlessMissing, unlessThere } from '../platform/linux/netlink/errors.ts';
+import { findLink } from '../platform/linux/netlink/links.ts';
 import { addRoute, listRoutes, type NewRoute, removeRoute } from '../platform/linux/netlink/routes.ts';
 import { addRule, listRules, type NewRule, removeRule } from '../platform/linux/netlink/rules.ts';
 import type { NetlinkSocket } from '../platform/linux/netlink/socket.ts';
@@ -38,7 +38,7 @@ export class TunRoutes {
     for (const family of [4, 6] as const) {
       const past = { family, mark: { value: mark }, inverted: true } as const;
       this.#addRule({ ...past, priority: FIRST_PRIORITY, table: this.#table });
-      once(() => addRule(netlink, { ...past, ...SHARED }));
+      unlessThere(() => addRule(netlink, { ...past, ...SHARED }));
       this.#addRule({ ...past, priority: FIRST_PRIORITY + 2, table: this.#defaultTable });
     }
   }
@@ -46,21 +46,26 @@ export class TunRoutes {
   /** The device has exactly these addresses. */
   setAddresses(addresses: readonly string[]): void {
     const before = this.#addresses;
-    for (const ip of before) if (!addresses.includes(ip)) quietly(() => removeAddress(this.#netlink, this.#address(ip)));
-    for (const ip of addresses) if (!before.includes(ip)) once(() => addAddress(this.#netlink, this.#address(ip)));
+    for (const ip of before) if (!addresses.includes(ip)) unlessMissing(() => removeAddress(this.#netlink, this.#address(ip)));
+    for (const ip of addresses) if (!before.includes(ip)) unlessThere(() => addAddress(this.#netlink, this.#address(ip)));
     this.#addresses = [...addresses];
-  }
-
-  setMtu(mtu: number): void {
-    changeLink(this.#netlink, this.#link, { mtu });
   }
 
   install(spec: ChildSaSpec): void {
     const destinations = destinationsOf(spec.remoteTs);
     // who was lent an address by us takes it along
     const keep = !destinations.every((prefix) => spec.assigned.includes(prefix.split('/')[0]!));
-    for (const destination of destinations) this.#want(destination, keep, spec.localTs);
-    this.#ofChild.set(spec.id, destinations);
+    const wanted: string[] = [];
+    this.#ofChild.set(spec.id, wanted);
+    try {
+      for (const destination of destinations) {
+        this.#want(destination, keep, spec.localTs);
+        wanted.push(destination);
+      }
+    } catch (error) {
+      this.remove(spec.id);
+      throw error;
+    }
   }
 
   remove(child: number): void {
@@ -78,8 +83,8 @@ export class TunRoutes {
 
   /** Rules go, and the routes to nowhere; the others and the addresses go with the device. */
   close(): void {
-    for (const rule of this.#rules.splice(0)) quietly(() => removeRule(this.#netlink, rule));
-    for (const { route } of this.#routes.values()) quietly(() => removeRoute(this.#netlink, nowhere(route)));
+    for (const rule of this.#rules.splice(0)) unlessMissing(() => removeRule(this.#netlink, rule));
+    for (const { route } of this.#routes.values()) unlessMissing(() => removeRoute(this.#netlink, nowhere(route)));
     this.#routes.clear();
     dropShared(this.#netlink);
   }
@@ -111,8 +116,8 @@ export class TunRoutes {
     const known = this.#routes.get(destination);
     if (known === undefined || --known.wanted > 0 || known.keep) return;
     this.#routes.delete(destination);
-    quietly(() => removeRoute(this.#netlink, known.route));
-    quietly(() => removeRoute(this.#netlink, nowhere(known.route)));
+    unlessMissing(() => removeRoute(this.#netlink, known.route));
+    unlessMissing(() => removeRoute(this.#netlink, nowhere(known.route)));
   }
 
   /** The address that packets of this machine get, where one of its addresses lies in what the SA takes; the device's own first. */
@@ -129,7 +134,7 @@ export class TunRoutes {
   }
 
   #addRule(rule: NewRule): void {
-    once(() => addRule(this.#netlink, rule));
+    unlessThere(() => addRule(this.#netlink, rule));
     this.#rules.push(rule);
   }
 }
@@ -140,9 +145,9 @@ function sweep(netlink: NetlinkSocket): void {
   if (stale.size === 0) return;
   for (const { family, priority, table, mark, inverted } of listRules(netlink))
     if (stale.has(table))
-      quietly(() => removeRule(netlink, { family, priority, table, inverted, ...(mark === undefined ? {} : { mark }) }));
+      unlessMissing(() => removeRule(netlink, { family, priority, table, inverted, ...(mark === undefined ? {} : { mark }) }));
   for (const { destination, type, table, metric } of listRoutes(netlink))
-    if (stale.has(table) && type === 'unreachable') quietly(() => removeRoute(netlink, { destination, type, table, metric }));
+    if (stale.has(table) && type === 'unreachable') unlessMissing(() => removeRoute(netlink, { destination, type, table, metric }));
   dropShared(netlink);
 }
 
@@ -151,7 +156,7 @@ function dropShared(netlink: NetlinkSocket): void {
   if (tablesInUse(netlink).length > 0) return;
   for (const { family, mark, inverted, priority, table } of listRules(netlink))
     if (priority === SHARED.priority && table === SHARED.table && inverted && mark !== undefined)
-      quietly(() => removeRule(netlink, { family, mark, inverted, ...SHARED }));
+      unlessMissing(() => removeRule(netlink, { family, mark, inverted, ...SHARED }));
 }
 
 const tablesInUse = (netlink: NetlinkSocket): readonly number[] =>
@@ -169,23 +174,6 @@ const nowhere = ({ destination, table }: NewRoute): NewRoute => ({
   metric: LAST_METRIC,
   ...(table === undefined ? {} : { table }),
 });
-
-/** What is there already serves as well. */
-function once(make: () => void): void {
-  try {
-    make();
-  } catch (error) {
-    if (!isThere(error)) throw error;
-  }
-}
-
-function quietly(take: () => void): void {
-  try {
-    take();
-  } catch (error) {
-    if (!isMissing(error)) throw error;
-  }
-}
 
 /** The fewest prefixes that cover what the peer protects. */
 function destinationsOf(selectors: readonly TrafficSelector[]): readonly string[] {

@@ -70,6 +70,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       random: options.platform.random,
       openPath: (local, remote, _encap, transport) => engine.#local.sockets.path(local, remote, transport),
       onObservation: (observation) => engine.#onObservation(observation),
+      onFailure: (error) => engine.#fail(undefined, 'the data plane', error),
       ...options.plane,
     });
     engine.#plane.setTraps(trapsOf(options.connections));

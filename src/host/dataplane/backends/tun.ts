@@ -2,7 +2,7 @@ import type { Address } from '../../../core/bytes/index.ts';
 import { DataPlaneError } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaSpec, Transport } from '../../../core/ike/effects.ts';
 import { VNET_HEADER } from '../../../core/packet/offload/index.ts';
-import { loadNative, type Native, nativeLack } from '../../platform/linux/ffi.ts';
+import { type Native, nativeLack, needNative } from '../../platform/linux/ffi.ts';
 import { getLink } from '../../platform/linux/netlink/links.ts';
 import { NetlinkSocket } from '../../platform/linux/netlink/socket.ts';
 import { Wakeup } from '../../platform/linux/poll.ts';
@@ -39,7 +39,7 @@ export class TunPlane implements DataPlane {
 
   /** @throws DataPlaneError */
   static async open(options: DataPlaneOptions): Promise<TunPlane> {
-    const native = await needNative();
+    const native = await needNative('tun');
     const netlink = await NetlinkSocket.open('route');
     let tun: Tun | undefined;
     try {
@@ -67,7 +67,11 @@ export class TunPlane implements DataPlane {
       ring: () => this.#wakeup.wake(),
       onObservation: options.onObservation,
       openPath: options.openPath,
-      onEnd: () => undefined,
+      onEnd: (error, children) => {
+        options.onFailure?.(error);
+        // the peers must not go on sending to nobody
+        for (const child of children) options.onObservation({ kind: 'hard-expire', child });
+      },
     });
   }
 
@@ -143,7 +147,7 @@ export default defineBackend<TunPlane>({
   changesMachine: true,
   bareEsp: false,
   probe,
-  udp: async (): Promise<UdpNetwork> => descriptorUdp(await needNative(), { mark: OWN_PACKETS }),
+  udp: async (): Promise<UdpNetwork> => descriptorUdp(await needNative('tun'), { mark: OWN_PACKETS }),
   open: (options) => TunPlane.open(options),
 });
 
@@ -152,22 +156,12 @@ async function probe(): Promise<ProbeResult> {
   const lack = await nativeLack();
   if (lack !== undefined) return { ok: false, reason: lack, hint: 'Use --plane netstack, which needs neither.' };
   try {
-    Tun.open(await needNative(), { name: DEVICE, header: VNET_HEADER }).close();
+    Tun.open(await needNative('tun'), { name: DEVICE, header: VNET_HEADER }).close();
     return { ok: true, detail: 'ESP in user space behind a network interface; needs CAP_NET_ADMIN' };
   } catch (error) {
     if (!(error instanceof DataPlaneError)) throw error;
     return { ok: false, reason: error.message, hint: error.hint ?? 'Use --plane netstack.' };
   }
-}
-
-async function needNative(): Promise<Native> {
-  const native = await loadNative();
-  if (native !== undefined) return native;
-  throw new DataPlaneError((await nativeLack()) ?? 'native calls are not there', {
-    code: 'FFI_MISSING',
-    backend: 'tun',
-    hint: 'Use --plane netstack, which needs none.',
-  });
 }
 
 /** `tw0`, or the first that is free. */

@@ -1,6 +1,6 @@
 import { DataPlaneError, isIpv6 } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaSpec } from '../../../core/ike/effects.ts';
-import { loadNative, type Native, nativeLack } from '../../platform/linux/ffi.ts';
+import { nativeLack, needNative } from '../../platform/linux/ffi.ts';
 import type { NetlinkMonitor } from '../../platform/linux/netlink/monitor.ts';
 import { NetlinkSocket } from '../../platform/linux/netlink/socket.ts';
 import { takeEsp } from '../../platform/linux/netlink/xfrm/encap-socket.ts';
@@ -101,7 +101,7 @@ export default defineBackend<XfrmPlane>({
   name: 'xfrm',
   bareEsp: true,
   probe,
-  udp: async (): Promise<UdpNetwork> => bypassing(descriptorUdp(await needNative())),
+  udp: async (): Promise<UdpNetwork> => bypassing(descriptorUdp(await needNative('xfrm'))),
   open: (options) => XfrmPlane.open(options),
 });
 
@@ -137,12 +137,6 @@ async function probe(): Promise<ProbeResult> {
     if (!(error instanceof DataPlaneError)) throw error;
     return { ok: false, reason: error.message, hint: error.hint ?? INSTEAD };
   }
-}
-
-async function needNative(): Promise<Native> {
-  const native = await loadNative();
-  if (native !== undefined) return native;
-  throw new DataPlaneError((await nativeLack()) ?? 'native calls are not there', { code: 'FFI_MISSING', backend: 'xfrm', hint: INSTEAD });
 }
 
 function grown(before: XfrmStatistics = {}, now: XfrmStatistics = {}): Readonly<Record<string, number>> {

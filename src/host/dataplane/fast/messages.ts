@@ -12,6 +12,8 @@ export type ToLoop =
       readonly tun: TunState;
       readonly wake: number;
       readonly counters: SharedArrayBuffer;
+      /** One 32-bit number: datagrams that were handed over and are not worked on yet. */
+      readonly waiting: SharedArrayBuffer;
     }
   /** A UDP socket that is read here from now on. */
   | { readonly kind: 'socket'; readonly fd: number; readonly local: Address }
@@ -39,7 +41,6 @@ export type ToLoop =
 
 /** What it tells back. */
 export type FromLoop =
-  | { readonly kind: 'ready' }
   | { readonly kind: 'done'; readonly token: number; readonly refusal: Refusal | undefined }
   | { readonly kind: 'observation'; readonly observation: Observation }
   /** As it came, the non-ESP marker in front. */
@@ -60,3 +61,8 @@ export interface Refusal {
   readonly code: string;
   readonly hint: string | undefined;
 }
+
+/** Of `waiting`, at most: anybody can send IKE faster than it can be read, and what waits here takes memory. */
+export const MOST_WAITING = 1024;
+/** That the thread waits on. */
+export const MOST_SOCKETS = 62;

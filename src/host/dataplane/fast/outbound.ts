@@ -53,7 +53,7 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
     let taken = 0;
     for (; taken < budget; taken++) {
       const length = this.#tun.read(this.#in, HEADER_AT, IN_LENGTH - HEADER_AT);
-      if (length === 0) break;
+      if (length <= 0) break;
       if (length > VNET_HEADER) this.#take(HEADER_AT + length);
     }
     this.#flush();

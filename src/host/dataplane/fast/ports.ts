@@ -4,7 +4,7 @@ import type { EspPath } from '../data-plane.ts';
 
 /** A TUN device with IFF_VNET_HDR: every packet has its virtio header in front, `VNET_HEADER` octets. */
 export interface TunPort<B extends PacketBuffer = PacketBuffer> {
-  /** One packet to `at`. @returns octets, the virtio header included; 0 when there is none now */
+  /** One packet to `at`. @returns octets, the virtio header included; 0 when there is none now, -1 when there will be none */
   read(into: B, at: number, length: number): number;
   /** @returns false when the kernel did not take it */
   write(from: B, at: number, length: number): boolean;

@@ -4,7 +4,7 @@ import type { TunState } from '../../platform/linux/tun.ts';
 import type { UdpSocket } from '../../platform/udp.ts';
 import type { Thread, Threads } from '../../platform/worker-threads.ts';
 import type { ChildCounters, EspPath, SequenceNumbers, TrapPolicy } from '../data-plane.ts';
-import type { FromLoop, ToLoop } from './messages.ts';
+import { type FromLoop, MOST_SOCKETS, type ToLoop } from './messages.ts';
 import { CounterSlots, SLOTS } from './slots.ts';
 
 export interface ThreadPortOptions {
@@ -19,8 +19,8 @@ export interface ThreadPortOptions {
   readonly onObservation: (observation: Observation) => void;
   /** The ways that the thread has no socket for. */
   readonly openPath: (local: Address, remote: Address, encap: boolean, transport?: Transport) => EspPath;
-  /** The thread ended by itself: nothing passes any more. */
-  readonly onEnd: (why: string) => void;
+  /** The thread ended by itself: nothing passes any more on these CHILD_SAs. */
+  readonly onEnd: (error: DataPlaneError, children: readonly number[]) => void;
 }
 
 /** The main thread's end of a fast plane: what is said to the thread that moves packets, and what it says back. */
@@ -28,6 +28,7 @@ export class ThreadPort {
   readonly #options: ThreadPortOptions;
   readonly #thread: Thread;
   readonly #slots = new CounterSlots();
+  readonly #underWay = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   readonly #free: number[] = Array.from({ length: SLOTS }, (_, i) => SLOTS - 1 - i);
   readonly #slotOf = new Map<number, number>();
   readonly #waiting = new Map<number, { resolve(): void; reject(error: DataPlaneError): void }>();
@@ -45,7 +46,14 @@ export class ThreadPort {
     });
     const { tun, wake } = options;
     const { memory: counters } = this.#slots;
-    this.#thread.post({ kind: 'start', origin: performance.timeOrigin, tun, wake, counters } satisfies ToLoop);
+    this.#thread.post({
+      kind: 'start',
+      origin: performance.timeOrigin,
+      tun,
+      wake,
+      counters,
+      waiting: this.#underWay.buffer,
+    } satisfies ToLoop);
   }
 
   /** @throws DataPlaneError, in the promise */
@@ -106,7 +114,8 @@ export class ThreadPort {
 
   /** The thread reads this socket from now on; what is not ESP comes back to whoever bound it. */
   async adopt(socket: UdpSocket): Promise<void> {
-    if (socket.lend === undefined) return;
+    // the rest is read here as ever, and handed over packet by packet
+    if (socket.lend === undefined || this.#sockets.size >= MOST_SOCKETS) return;
     const { local } = socket;
     this.#sockets.set(formatAddress(local), socket);
     const fd = await socket.lend();
@@ -142,13 +151,21 @@ export class ThreadPort {
   }
 
   #heard(message: FromLoop): void {
+    if (message.kind === 'ike' || message.kind === 'send') Atomics.sub(this.#underWay, 0, 1);
     switch (message.kind) {
       case 'done': {
         const waiting = this.#waiting.get(message.token);
         this.#waiting.delete(message.token);
         const { refusal } = message;
         if (refusal === undefined) waiting?.resolve();
-        else waiting?.reject(new DataPlaneError(refusal.message, { code: refusal.code, hint: refusal.hint ?? '', backend: 'tun' }));
+        else
+          waiting?.reject(
+            new DataPlaneError(refusal.message, {
+              code: refusal.code,
+              backend: 'tun',
+              ...(refusal.hint === undefined ? {} : { hint: refusal.hint }),
+            }),
+          );
         return;
       }
       case 'observation':
@@ -168,7 +185,7 @@ export class ThreadPort {
     this.#ended = closed(`the thread that moves packets ended: ${why}`);
     for (const { reject } of this.#waiting.values()) reject(this.#ended);
     this.#waiting.clear();
-    this.#options.onEnd(why);
+    this.#options.onEnd(this.#ended, [...this.#slotOf.keys()]);
   }
 
   #freeSlot(child: number): void {
@@ -180,7 +197,11 @@ export class ThreadPort {
 }
 
 const closed = (message: string): DataPlaneError =>
-  new DataPlaneError(message, { code: 'PLANE_ENDED', backend: 'tun', hint: 'Start again; `tunnelwright doctor` says what is missing.' });
+  new DataPlaneError(message, {
+    code: 'PLANE_ENDED',
+    backend: 'tun',
+    hint: 'Start again. If it comes back, choose --plane netstack and report it with the text above.',
+  });
 
 const copyOf = (keys: ChildSaKeys): ChildSaKeys => ({
   ...keys,

@@ -11,7 +11,7 @@ import { Tun } from '../../platform/linux/tun.ts';
 import { FastUdp } from '../../platform/linux/udp.ts';
 import { Arrivals, UdpDevice } from './devices.ts';
 import { FastLoop } from './loop.ts';
-import type { FromLoop, ToLoop } from './messages.ts';
+import { type FromLoop, MOST_SOCKETS, MOST_WAITING, type ToLoop } from './messages.ts';
 import type { UdpPort } from './ports.ts';
 import { CounterSlots } from './slots.ts';
 
@@ -25,8 +25,9 @@ parentPort?.once('message', (message: Start) => {
   });
 });
 
-function run(native: Native, { origin, tun, wake, counters }: Start): void {
+function run(native: Native, { origin, tun, wake, counters, waiting }: Start): void {
   const port = parentPort!;
+  const underWay = new Int32Array(waiting);
   const ahead = performance.timeOrigin - origin;
   let now = performance.now() + ahead;
   const device = Tun.adopt(native, tun);
@@ -49,7 +50,14 @@ function run(native: Native, { origin, tun, wake, counters }: Start): void {
     counters: new CounterSlots(counters),
     allocate,
     openSocket: (fd) => polled.watched(new UdpDevice(native, FastUdp.adopt(native, fd), arrivals), fd),
-    post: (message) => port.postMessage(message satisfies FromLoop),
+    post: (message) => {
+      if (message.kind === 'ike' || message.kind === 'send') {
+        // dropped as a full socket would: IKE is sent again
+        if (Atomics.load(underWay, 0) >= MOST_WAITING) return;
+        Atomics.add(underWay, 0, 1);
+      }
+      port.postMessage(message satisfies FromLoop);
+    },
   });
   const turns = (): void => {
     for (let i = 0; i < TURNS; i++) {
@@ -65,7 +73,6 @@ function run(native: Native, { origin, tun, wake, counters }: Start): void {
     // whatever else Node has to do in this thread
     setImmediate(turns);
   };
-  port.postMessage({ kind: 'ready' } satisfies FromLoop);
   turns();
 }
 
@@ -80,7 +87,7 @@ class Polled {
   readonly #socketPlaces: number[] = [];
 
   constructor(native: Native, tun: number, wake: number) {
-    this.#set = new PollSet(native, MOST_SOCKETS + 2);
+    this.#set = new PollSet(native, MOST_SOCKETS + 3);
     this.#wakeup = Wakeup.adopt(native, wake);
     this.#tunPlace = this.#set.add(tun);
     this.#wakePlace = this.#set.add(wake);
@@ -117,4 +124,3 @@ const FLOWS = 8;
 const TURNS = 2000;
 /** Milliseconds until what was counted last is shown. */
 const SHORT_WAIT = 100;
-const MOST_SOCKETS = 62;

@@ -1,6 +1,6 @@
 import { type Address, DataPlaneError } from '../../../core/bytes/index.ts';
 import type { ChildSaKeys, ChildSaSpec } from '../../../core/ike/effects.ts';
-import { isMissing } from '../../platform/linux/netlink/errors.ts';
+import { isMissing, unlessMissing } from '../../platform/linux/netlink/errors.ts';
 import type { XfrmSequence } from '../../platform/linux/netlink/xfrm/replay.ts';
 import type { NewState, XfrmState } from '../../platform/linux/netlink/xfrm/states.ts';
 import type { XfrmLifetime } from '../../platform/linux/netlink/xfrm/structs.ts';
@@ -76,7 +76,7 @@ export class ChildStates {
       const sequence = way === 'inbound' ? former.sequence.inbound : within(former.sequence.outbound + SKIPPED_BY_MOVE, this.#spec.esn);
       const state = this.#state(way, to, sequence, former);
       // the kernel tells SAs apart by destination and SPI: with another destination the old one goes on until the new one stands
-      if (state.destination !== former.destination) leave.push(() => quietly(() => this.#kernel.deleteState(former)));
+      if (state.destination !== former.destination) leave.push(() => unlessMissing(() => this.#kernel.deleteState(former)));
       else this.#kernel.deleteState(former);
       this.#kernel.addState(state);
       this.#start[way] = sequence;
@@ -115,7 +115,7 @@ export class ChildStates {
   }
 
   destroy(): void {
-    for (const way of this.#standing) quietly(() => this.#kernel.deleteState(this.#id(way)));
+    for (const way of this.#standing) unlessMissing(() => this.#kernel.deleteState(this.#id(way)));
     this.#standing.clear();
     for (const { encryptionKey, integrityKey } of [this.#spec.inbound, this.#spec.outbound]) {
       encryptionKey.fill(0);
@@ -162,7 +162,7 @@ export class ChildStates {
 
 /** What lives before ours left behind. */
 export function sweepStates(kernel: StateKernel): void {
-  for (const state of kernel.listStates()) if (isOwnReqid(state.reqid)) quietly(() => kernel.deleteState(state));
+  for (const state of kernel.listStates()) if (isOwnReqid(state.reqid)) unlessMissing(() => kernel.deleteState(state));
 }
 
 export const idOf = ({
@@ -205,14 +205,6 @@ export const halved = (sequence: bigint): SequenceNumbers['inbound'] => ({
   sequenceHigh: Number(sequence >> 32n),
   sequenceLow: Number(sequence & 0xffff_ffffn),
 });
-
-export function quietly(take: () => void): void {
-  try {
-    take();
-  } catch (error) {
-    if (!isMissing(error)) throw error;
-  }
-}
 
 /** @throws DataPlaneError for what the kernel's IPsec has not */
 export function refuseUnsupported({ transport, protocol, encap }: Pick<ChildSaSpec, 'transport' | 'protocol' | 'encap'>): void {

@@ -1,4 +1,4 @@
-import { isMissing } from '../../platform/linux/netlink/errors.ts';
+import { unlessMissing } from '../../platform/linux/netlink/errors.ts';
 import type { NewPolicy, XfrmPolicy } from '../../platform/linux/netlink/xfrm/policies.ts';
 
 /** The kernel's SPD, or what a test puts in its place. */
@@ -95,7 +95,7 @@ export class PolicyTable {
     const { standing } = place;
     if (first === undefined) {
       this.#places.delete(key);
-      if (standing) quietly(() => this.#kernel.deletePolicy(standing));
+      if (standing) unlessMissing(() => this.#kernel.deletePolicy(standing));
       return;
     }
     if (standing !== undefined && JSON.stringify(standing) === JSON.stringify(first.policy)) return;
@@ -109,7 +109,7 @@ export function sweepPolicies(kernel: PolicyKernel): void {
   for (const policy of kernel.listPolicies()) {
     const { priority, action, templates } = policy;
     const ours = action === 'block' || templates.every(({ reqid }) => isOwnReqid(reqid));
-    if (priority >= FIRST_PRIORITY && priority < FIRST_PRIORITY + PRIORITIES && ours) quietly(() => kernel.deletePolicy(policy));
+    if (priority >= FIRST_PRIORITY && priority < FIRST_PRIORITY + PRIORITIES && ours) unlessMissing(() => kernel.deletePolicy(policy));
   }
 }
 
@@ -153,14 +153,6 @@ const keyOf = ({ direction, selector }: NewPolicy): string => JSON.stringify([di
 function withdraw({ claims }: Place, owner: string): Claim | undefined {
   const at = claims.findIndex((claim) => claim.owner === owner);
   return at < 0 ? undefined : claims.splice(at, 1)[0];
-}
-
-function quietly(take: () => void): void {
-  try {
-    take();
-  } catch (error) {
-    if (!isMissing(error)) throw error;
-  }
 }
 
 /** "TW". */

@@ -111,6 +111,17 @@ export async function loadNative(): Promise<Native | undefined> {
   return typeof found === 'string' ? undefined : found;
 }
 
+/** @throws DataPlaneError `FFI_MISSING` with the reason where there is none */
+export async function needNative(backend: string): Promise<Native> {
+  const native = await loadNative();
+  if (native !== undefined) return native;
+  throw new DataPlaneError((await nativeLack()) ?? 'native calls are not there', {
+    code: 'FFI_MISSING',
+    backend,
+    hint: 'Use --plane netstack, which needs none.',
+  });
+}
+
 /** Why `loadNative` comes to nothing: a sentence for the operator, with what to do. */
 export async function nativeLack(): Promise<string | undefined> {
   const found = await loadOnce();

@@ -31,6 +31,24 @@ export function kernelRefused(attempt: string, outcome: Pick<Outcome, 'errno' | 
 export const isMissing = (error: unknown): boolean => error instanceof DataPlaneError && error.code === 'KERNEL_ENTRY_MISSING';
 export const isThere = (error: unknown): boolean => error instanceof DataPlaneError && error.code === 'KERNEL_ENTRY_EXISTS';
 
+/** Removes something; that it is not there any more is as good. */
+export function unlessMissing(remove: () => void): void {
+  try {
+    remove();
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+}
+
+/** Makes something; that it is there already is as good. */
+export function unlessThere(make: () => void): void {
+  try {
+    make();
+  } catch (error) {
+    if (!isThere(error)) throw error;
+  }
+}
+
 const NEEDS_NET_ADMIN: Refusal = {
   code: 'NOT_PERMITTED',
   why: 'this process may not change the network of this machine (it lacks CAP_NET_ADMIN)',
