@@ -2,7 +2,8 @@ import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /**
- * No test is asked a second time: one that fails now and then is wrong, or has found something. Times are generous, since they are for
+ * No test is asked a second time: one that fails now and then is wrong, or has found something. (`.ci/run` asks a file with foreign peers
+ * again, and names it.) Times are generous, since they are for
  * what never ends; a machine that is busy with something else is no failure.
  */
 const NODE = { environment: 'node' as const, globals: false, retry: 0, testTimeout: 180_000, hookTimeout: 180_000 };

@@ -1,25 +1,39 @@
 // Reads the JSON reports of several test runs and gives one verdict: every failure, every skip with its reason, one closing line.
 //   node tools/verdict.mjs FOLDER RUN...      FOLDER/RUN.json is a report, FOLDER/RUN.status the exit status of that run
+//   node tools/verdict.mjs --failed FOLDER RUN      prints the test files that failed in it, if they are few
+// Where FOLDER/RUN.again.json is there, too, those files were asked a second time: it decides about them, and what failed at first is named.
 // With TUNNELWRIGHT_REQUIRE set, a skip that SKIPS (docs/skips.txt) does not list is a failure.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
+/** More than these have a common cause, which no second answer mends. */
+const FEW = 3;
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const strict = (process.env.TUNNELWRIGHT_REQUIRE ?? '') !== '';
 const accepted = parseSkips(process.env.SKIPS ?? join(root, 'docs', 'skips.txt'));
-const [folder = '.', ...runs] = process.argv.slice(2);
+const onlyFailed = process.argv[2] === '--failed';
+const [folder = '.', ...runs] = process.argv.slice(onlyFailed ? 3 : 2);
+if (onlyFailed) {
+  const failed = runs.flatMap((name) => failedFiles(readRun(name).report));
+  if (failed.length <= FEW) process.stdout.write(failed.map((file) => `${file}\n`).join(''));
+  process.exit();
+}
 
 const failures = [];
+const atFirst = [];
 const skips = [];
 let passed = 0;
-for (const name of runs) count(readRun(name));
+for (const name of runs) count(withSecondAnswers(readRun(name)));
 if (passed + failures.length === 0) failures.push({ name: 'nothing', detail: 'no test ran at all' });
 
 for (const { name, reason } of skips) process.stdout.write(`· skipped: ${name} (${reason})\n`);
 for (const { text, unless, used } of accepted) {
   if (unless === undefined && !used) process.stdout.write(`· docs/skips.txt lists what was not skipped: ${text}\n`);
+}
+for (const { name, detail } of atFirst) {
+  process.stdout.write(`\n! failed at first, and held when it was asked again: ${name}\n${detail.replace(/^/gm, '    ')}\n`);
 }
 for (const { name, detail } of failures) process.stdout.write(`\n✗ ${name}\n${detail.replace(/^/gm, '    ')}\n`);
 process.stdout.write(`\n${passed} passed, ${failures.length} failed, ${skips.length} skipped\n`);
@@ -36,13 +50,43 @@ function count(run) {
     for (const test of file.assertionResults) countTest(`${run.name}: ${test.fullName}`, test);
     if (file.status === 'failed' && failing === 0) {
       failures.push({
-        name: `${run.name}: ${file.name.replace(`${root}/`, '')}`,
+        name: `${run.name}: ${relative(file.name)}`,
         detail: file.message || 'the file failed outside of its tests',
       });
     }
   }
   if (run.status !== 0 && failures.length === before)
     failures.push({ name: run.name, detail: `ended with status ${run.status}, though no test failed` });
+}
+
+/** A file that failed counts as it answered the second time, as a whole. */
+function withSecondAnswers(run) {
+  const again = readRun(`${run.name}.again`);
+  if (run.report === undefined || again.report === undefined) return run;
+  const failed = new Set(failedFiles(run.report));
+  const first = run.report.testResults;
+  const second = again.report.testResults.filter((file) => failed.has(relative(file.name)));
+  const held = new Set(second.filter((file) => file.status === 'passed').map((file) => relative(file.name)));
+  for (const file of first.filter((file) => held.has(relative(file.name)))) {
+    for (const { status, fullName, failureMessages } of file.assertionResults) {
+      if (status === 'failed') atFirst.push({ name: `${run.name}: ${fullName}`, detail: failureMessages.join('\n') });
+    }
+    if (file.message) atFirst.push({ name: `${run.name}: ${relative(file.name)}`, detail: file.message });
+  }
+  const asked = new Set(second.map((file) => relative(file.name)));
+  return {
+    ...run,
+    status: held.size === failed.size && again.status === 0 ? 0 : run.status,
+    report: { ...run.report, testResults: [...first.filter((file) => !asked.has(relative(file.name))), ...second] },
+  };
+}
+
+function failedFiles(report) {
+  return (report?.testResults ?? []).filter((file) => file.status === 'failed').map((file) => relative(file.name));
+}
+
+function relative(file) {
+  return file.replace(`${root}/`, '');
 }
 
 function countTest(name, test) {

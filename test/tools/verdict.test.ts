@@ -46,12 +46,34 @@ describe('the verdict over several test runs', () => {
     expect(text).toContain('✗ run0: b.test.ts\n    cannot import');
   });
 
+  test('takes the second answer of a file that failed, and says so', () => {
+    const { status, last, text } = verdict([report('passed', 'failed')], { ended: 1, again: report('passed', 'passed') });
+    expect({ status, last }).toEqual({ status: 0, last: '2 passed, 0 failed, 0 skipped' });
+    expect(text).toContain('! failed at first, and held when it was asked again: run0: suite test 1\n    boom');
+    expect(verdict([report('failed')], { ended: 1, again: report('failed') })).toMatchObject({
+      status: 1,
+      last: '0 passed, 1 failed, 0 skipped',
+    });
+    expect(verdict([report('failed')], { ended: 1, again: { testResults: [] } }).status).toBe(1);
+  });
+
+  test('prints the files that failed, unless they are many', () => {
+    const failed = (count: number) => {
+      const one = report('failed').testResults[0];
+      const testResults = Array.from({ length: count }, (_, i) => ({ ...one, name: `${i}.test.ts` }));
+      writeFileSync(join(folder, 'many.json'), JSON.stringify({ testResults }));
+      return spawnSync(process.execPath, ['tools/verdict.mjs', '--failed', folder, 'many'], { encoding: 'utf8' }).stdout;
+    };
+    expect(failed(2)).toBe('0.test.ts\n1.test.ts\n');
+    expect(failed(4)).toBe('');
+  });
+
   test('refuses a skip without its reason', () => {
     expect(verdict([report('passed')], { skips: 'suite * | always |' }).text).toContain('not a skip with its reason');
   });
 });
 
-function verdict(reports: readonly unknown[], options: { ended?: number; require?: string; skips?: string } = {}) {
+function verdict(reports: readonly unknown[], options: { ended?: number; require?: string; skips?: string; again?: unknown } = {}) {
   const names = reports.map((content, i) => {
     const name = `run${i}`;
     rmSync(join(folder, `${name}.json`), { force: true });
@@ -59,6 +81,11 @@ function verdict(reports: readonly unknown[], options: { ended?: number; require
     writeFileSync(join(folder, `${name}.status`), String(options.ended ?? 0));
     return name;
   });
+  rmSync(join(folder, 'run0.again.json'), { force: true });
+  if (options.again) {
+    writeFileSync(join(folder, 'run0.again.json'), JSON.stringify(options.again));
+    writeFileSync(join(folder, 'run0.again.status'), '0');
+  }
   const skips = join(folder, 'skips.txt');
   writeFileSync(skips, options.skips ?? '');
   const env = { ...process.env, SKIPS: skips, TUNNELWRIGHT_REQUIRE: options.require ?? 'strongswan' };

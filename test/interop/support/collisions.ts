@@ -26,7 +26,7 @@ export function collisionScenarios(options: PairOptions, rounds: number): void {
   });
 
   test.each(numbered)('IKE SA against IKE SA, round %i: one is left, a new one, and the child is on it', async () => {
-    const before = await collide(pair, 'rekeyIke', 'rekeyIke', /detected IKE_REKEY collision with IKE_REKEY/);
+    const before = await collide(pair, 'rekeyIke', 'rekeyIke', IKE_SAS_COLLIDE);
     await oneIsLeft(pair, (sa) => sa.spiI !== before.spiI && childOf(sa) === childOf(before));
   });
 
@@ -79,7 +79,12 @@ async function oneIsLeft({ we, peer, network }: Pair, asItShould: (sa: IkeSaSeen
 }
 
 const childOf = ({ children }: IkeSaSeen): string => children[0]!.spiIn;
-/** In the words of strongSwan 5 and 6. */
-const CHILDREN_COLLIDE = /detected CHILD_REKEY collision with CHILD_REKEY|colliding passive rekeying for CHILD_SA|CHILD_SA rekey collision/;
+/**
+ * In the words of strongSwan 5 and 6. Where it has sent an IKE_FOLLOWUP_KE before it hears of our request, it answers that with
+ * TEMPORARY_FAILURE, and its own rekeying is the one that stays.
+ */
+const CHILDREN_COLLIDE =
+  /detected CHILD_REKEY collision with CHILD_REKEY|colliding passive rekeying for CHILD_SA|CHILD_SA rekey collision|peer initiated rekeying, but we did too/;
+const IKE_SAS_COLLIDE = /detected IKE_REKEY collision with IKE_REKEY|IKE_SA rekey collision|peer initiated rekeying, but we did too/;
 /** Milliseconds. */
 const NOTICED_BY = 15_000;
