@@ -45,7 +45,7 @@ export class EvpAead implements PacketCipher {
     const length = end - bodyAt;
     requireRoom(buffer, start, headLength, bodyAt, end, this.icvLength);
     const at = addressOf(buffer);
-    this.#writeNonce(buffer, start, ivAt, esnHigh);
+    writeNonce(this.#evp.scratch.octets, this.#salt, this.ivKind, buffer, start, ivAt, esnHigh);
     const sealed =
       openssl.EVP_CipherInit_ex2(context, 0, 0, this.#nonceAt, 1, 0) === 1 &&
       (!this.#ccm || openssl.EVP_Cipher(context, 0, 0, length) >= 0) &&
@@ -66,7 +66,7 @@ export class EvpAead implements PacketCipher {
     const length = bodyEnd - bodyAt;
     if (!(start >= 0 && headLength >= 0 && length >= 0 && end <= buffer.length)) return -1;
     const at = addressOf(buffer);
-    this.#writeNonce(buffer, start, ivAt, esnHigh);
+    writeNonce(this.#evp.scratch.octets, this.#salt, this.ivKind, buffer, start, ivAt, esnHigh);
     writeTagParameter(this.#evp, at + bodyEnd, this.icvLength);
     // OpenSSL wipes what CCM decrypted in vain, ciphertext and all.
     const kept = this.#ccm ? buffer.slice(bodyAt, bodyEnd) : undefined;
@@ -101,23 +101,32 @@ export class EvpAead implements PacketCipher {
       this.#openssl.EVP_Cipher(context, bodyAt, bodyAt, length) >= 0;
     if (!done) throw opensslFailed(this.#evp, 'to take back a packet that is not authentic');
   }
+}
 
-  /** Salt | IV; an implicit one is the sequence number of ESP: high half, zero without ESN | low half (RFC 8750 §4). */
-  #writeNonce(buffer: Uint8Array, start: number, ivAt: number, esnHigh: number | undefined): void {
-    const nonce = this.#evp.scratch.octets;
-    const salt = this.#salt;
-    let to = SCRATCH.nonce;
-    for (let i = 0; i < salt.length; i++) nonce[to++] = salt[i]!;
-    if (this.ivKind === 'counter') {
-      for (let i = 0; i < IV; i++) nonce[to++] = buffer[ivAt + i]!;
-      return;
-    }
-    if (ivAt - start !== ESP_HEADER)
-      throw new ApiMisuse('an implicit IV is that of an ESP packet, whose head has 8 octets', { code: 'ESP_ONLY', section: 'RFC 8750 §7' });
-    const high = esnHigh ?? 0;
-    for (let shift = 24; shift >= 0; shift -= 8) nonce[to++] = high >>> shift;
-    for (let i = 4; i < ESP_HEADER; i++) nonce[to++] = buffer[start + i]!;
+/**
+ * Salt | IV; an implicit one is the sequence number of ESP: high half, zero without ESN | low half (RFC 8750 §4).
+ * @param scratch gets it, at `SCRATCH.nonce`
+ */
+export function writeNonce(
+  scratch: Uint8Array,
+  salt: Uint8Array,
+  ivKind: 'counter' | 'implicit',
+  buffer: Uint8Array,
+  start: number,
+  ivAt: number,
+  esnHigh: number | undefined,
+): void {
+  let to = SCRATCH.nonce;
+  for (let i = 0; i < salt.length; i++) scratch[to++] = salt[i]!;
+  if (ivKind === 'counter') {
+    for (let i = 0; i < IV; i++) scratch[to++] = buffer[ivAt + i]!;
+    return;
   }
+  if (ivAt - start !== ESP_HEADER)
+    throw new ApiMisuse('an implicit IV is that of an ESP packet, whose head has 8 octets', { code: 'ESP_ONLY', section: 'RFC 8750 §7' });
+  const high = esnHigh ?? 0;
+  for (let shift = 24; shift >= 0; shift -= 8) scratch[to++] = high >>> shift;
+  for (let i = 4; i < ESP_HEADER; i++) scratch[to++] = buffer[start + i]!;
 }
 
 /**

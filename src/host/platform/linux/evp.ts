@@ -11,6 +11,7 @@ import { createEvpBody, createEvpMac, EvpEncryptThenMac } from './evp-encrypt-th
 import { EvpGmac } from './evp-gmac.ts';
 import type { Native } from './ffi.ts';
 import { type Evp, openEvp } from './openssl.ts';
+import { ProviderGcm } from './provider-gcm.ts';
 
 /**
  * The same cipher as `createPacketCipher` makes, to the octet, over OpenSSL contexts that live as long as it does: a packet is worked on
@@ -33,7 +34,8 @@ export function createEvpCipher(native: Native, keys: CipherKeys): PacketCipher 
   if (transform.aead) {
     const cipher = transform.mode === 'block-ccm' || keys.integrity ? undefined : evp.cipher(transform.cipherNames(bits)[0]);
     if (cipher === undefined) return undefined;
-    return transform.mode === 'gmac' ? new EvpGmac(evp, transform, cipher, key, salt) : new EvpAead(evp, transform, cipher, key, salt);
+    if (transform.mode === 'gmac') return new EvpGmac(evp, transform, cipher, key, salt);
+    return evp.provider?.create(transform, cipher, key, salt) ?? new EvpAead(evp, transform, cipher, key, salt);
   }
   const mac = keys.integrity ? integrity(keys.integrity) : undefined;
   if (!mac?.forEsp || keys.integrityKey?.length !== mac.keyLength) return undefined;
@@ -44,9 +46,16 @@ export function createEvpCipher(native: Native, keys: CipherKeys): PacketCipher 
 }
 
 /** Opened once for each thread. */
-function evpOf(native: Native): Evp | undefined {
-  if (!opened.has(native)) opened.set(native, openEvp(native));
+function evpOf(native: Native): OpenedEvp | undefined {
+  if (!opened.has(native)) {
+    const evp = openEvp(native);
+    opened.set(native, evp && { ...evp, provider: ProviderGcm.find(native, evp) });
+  }
   return opened.get(native);
 }
 
-const opened = new WeakMap<Native, Evp | undefined>();
+interface OpenedEvp extends Evp {
+  readonly provider: ProviderGcm | undefined;
+}
+
+const opened = new WeakMap<Native, OpenedEvp | undefined>();

@@ -18,6 +18,8 @@ export interface Native {
    * @throws InternalError `NO_NATIVE_FUNCTION` when this process has none of that name
    */
   functions<T extends object>(prototypes: { readonly [Name in keyof T]: string }): T;
+  /** Binds the function at an address to its C prototype, which has no name: `int (uintptr_t at)`. */
+  functionAt<F extends (...args: never[]) => unknown>(address: number, prototype: string): F;
   /** Calls a function outside of this thread, so that it may block; arguments must stay valid until it is done. */
   callAside<Args extends readonly unknown[]>(what: (...args: Args) => number, ...args: Args): Promise<number>;
   /** Zeroed, and at the same address for as long as it lives. */
@@ -165,6 +167,8 @@ export async function openNative(importKoffi: () => Promise<Koffi>, platform: st
 export interface Koffi {
   load(path: null): { func(prototype: string): (...args: never[]) => unknown };
   errno(): number;
+  proto(prototype: string): unknown;
+  decode(address: number, type: unknown): unknown;
 }
 
 function bind(koffi: Koffi): Native {
@@ -188,6 +192,7 @@ function bind(koffi: Koffi): Native {
   return {
     libc: functions<Libc>(LIBC),
     functions,
+    functionAt: (address, prototype) => koffi.decode(address, koffi.proto(prototype)) as never,
     callAside: (what, ...args) =>
       new Promise((resolve, reject) => {
         const done = (error: Error | null, result: number): void => (error === null ? resolve(result) : reject(error));
