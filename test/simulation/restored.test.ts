@@ -2,7 +2,15 @@ import { describe, expect, test } from 'vitest';
 import { toHex } from '../../src/core/bytes/index.ts';
 import type { Connection } from '../../src/core/ike/index.ts';
 import { ExchangeType } from '../../src/core/wire/index.ts';
-import { espProposal, establishedPair, expectInvariants, expectTrafficBothWays, type Peer, pair } from '../../src/testing/index.ts';
+import {
+  espProposal,
+  establishedPair,
+  expectInvariants,
+  expectOneChild,
+  expectTrafficBothWays,
+  type Peer,
+  pair,
+} from '../../src/testing/index.ts';
 
 /** Of SK and SKF messages: their eight octets of IV, and the whole. */
 const sealed = (peer: Peer): { readonly iv: string; readonly whole: string }[] =>
@@ -47,6 +55,23 @@ describe('restoring a snapshot', () => {
     expect([a.children, b.children].map(({ length }) => length)).toEqual([1, 1]);
     expectTrafficBothWays(net, a, b);
     expectInvariants(net);
+  });
+
+  test('both ends restart as soon as a second IKE SA of one peer stands: the older one goes all the same (RFC 7296 §2.4)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    a.initiate();
+    net.run(70);
+    // what is under way comes first: the Delete of the older one is still to be sent
+    a.checkLiveness(a.established[0]!.id);
+    net.until('both have it', () => a.children.length === 2 && a.children.every(({ state }) => state === 'installed'));
+    for (const peer of [a, b]) peer.restart('snapshot');
+    net.settle({ quiet: 60_000 });
+    expect(
+      [a, b].map((peer) => peer.established.length),
+      net.describe(),
+    ).toEqual([1, 1]);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
   });
 
   test('a ticket that was used is not taken after a restart either (RFC 5723 §4.3.1)', () => {

@@ -22,6 +22,7 @@ import { type ResumptionState, restoreWallet, snapshotWallet, type WalletSnapsho
 import type { SplitDns } from './tasks/split-dns.ts';
 import { newTcpLine, type TcpSnapshot } from './tasks/tcp-state.ts';
 import { openAgain } from './tasks/tcp-streams.ts';
+import { resumeUniqueness } from './tasks/uniqueness.ts';
 import { openWindow, widen } from './tasks/window-size.ts';
 
 /** Everything an endpoint needs to go on after a restart, as plain data. It holds keys: whoever stores it protects it. */
@@ -130,6 +131,7 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
     if (theirs) awaitDecision(sa, theirs);
     if (old) resumeTakingOver(world, sa, old);
   }
+  for (const [sa] of restored) resumeUniqueness(world, sa);
   restoreWallet(world, snapshot.tickets ?? []);
   for (const [id, expires] of snapshot.spent ?? []) world.tickets.spend(id, expires, world.wall());
 }

@@ -71,6 +71,14 @@ export function enforceUniqueness(world: World, sa: IkeSa): void {
   }
 }
 
+/** A restart forgets what was to go. Unless a newer one is about to take the place of this one, the peer gets that moment again, then it goes. */
+export function resumeUniqueness(world: World, sa: IkeSa): void {
+  const unique = sa.connection?.unique;
+  const limited = unique === 'replace' || typeof unique === 'number';
+  const rivals = newer(world, sa).filter(({ reauth }) => reauth.of?.heir !== sa);
+  if (limited && rivals.length > 0 && stillSuperseded(world, sa) !== undefined) world.arm(sa.timers.superseded, world.now + PEER_DELETES);
+}
+
 /** The moment that a peer had to delete the IKE SA itself is over. @returns why it goes, if it still has to */
 export function stillSuperseded(world: World, sa: IkeSa): string | undefined {
   if (sa.is('replaced')) return 'authenticated anew';
