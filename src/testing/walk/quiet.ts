@@ -62,6 +62,7 @@ function converges(world: WalkWorld): boolean {
  */
 function renewOutdated(world: WalkWorld): boolean {
   const lines = world.lines.filter(({ outdated }) => outdated.size > 0);
+  world.excuse(lines, 'whoever put an old memory there began anew');
   for (const line of lines) {
     const name = line.setting.hubConnection.name;
     for (const sa of line.hub.peer.ikeSas) if (sa.connection === name) line.hub.peer.deleteIke(sa.id);

@@ -302,6 +302,7 @@ export class WalkWorld {
     else if (notice.kind === 'ike-up') this.#stands(side, notice.info.connection, notice.ikeSa);
     else if (notice.kind === 'ike-down') {
       const line = this.#lineOf(side, notice.connection);
+      if (line !== undefined && side === line.hub) this.#takeBack(line, notice.ikeSa);
       if (line === undefined || !line.established[side === this.hub ? 'hub' : 'client'].delete(notice.ikeSa)) return;
       const { error, reason } = notice;
       if (error === undefined || line.excuse !== undefined || !line.wanted) return;
@@ -323,6 +324,23 @@ export class WalkWorld {
     } else if (notice.kind === 'ike-rekeyed') {
       const line = this.linesOf(side).find((one) => one.established[side === this.hub ? 'hub' : 'client'].has(notice.from));
       if (line !== undefined) line.established[side === this.hub ? 'hub' : 'client'].add(notice.to);
+    }
+  }
+
+  /**
+   * The hub hears that the client's operator asked for the end. What it has begun by itself since, say because the client demanded a new
+   * authentication before (RFC 4478 §2), its own operator takes back: RFC 7296 keeps nobody from dialling who is called again.
+   */
+  #takeBack({ wanted, hub, setting }: Line, ended: number): void {
+    if (wanted) return;
+    const begun = hub.peer.ikeSas.filter(
+      ({ id, connection, role }) => id > ended && connection === setting.hubConnection.name && role === 'initiator',
+    );
+    for (const { id } of begun) {
+      // not in the midst of what the endpoint does
+      this.internet.clock.after(0, () => {
+        if (hub.peer.ikeSas.some((sa) => sa.id === id)) hub.peer.deleteIke(id);
+      });
     }
   }
 
