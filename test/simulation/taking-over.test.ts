@@ -87,13 +87,50 @@ describe('a new authentication beside the old one', () => {
       const newest = a.ikeSas.find(({ state, children }) => state === 'established' && children.length === 1)!;
       net.run(100);
       expect(a.plane.sendingChild()!.id, net.describe()).toBe(newest.children[0]!.id);
-      net.run(4200);
+      a.sendTraffic(Uint8Array.of(1));
+      net.run(100);
       expect(b.plane.sendingChild()!.spec.inbound.spi, net.describe()).toBe(newest.children[0]!.outboundSpi);
       net.settle({ quiet: 60_000 });
       expectOneChild(a, b);
       expectTrafficBothWays(net, a, b);
     },
   );
+
+  test.each([100, 2500, 9000])(
+    'the initiator takes %i ms to install its child: the responder sends on the old one until it hears from the new one (RFC 7296 §2.8)',
+    (delay) => {
+      const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' } });
+      a.fault({ ask: 'install', outcome: 'late', delay });
+      a.reauthenticate();
+      for (let sent = 0; sent < 150; sent++) {
+        b.sendTraffic(Uint8Array.of(sent));
+        net.run(100);
+      }
+      net.settle({ quiet: 60_000 });
+      expect(a.plane.received).toHaveLength(150);
+      expect(a.plane.drops).toEqual({});
+      expect(new Set(a.plane.received.map(({ child }) => child)).size).toBe(2);
+      expectOneChild(a, b);
+    },
+  );
+
+  test('the child of a new authentication is heard from while its successor is still being installed there: it sends, not that one (RFC 7296 §2.8)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' } });
+    a.reauthenticate();
+    net.until('the new child stands', () => a.children.length === 2 && a.children.every(({ state }) => state === 'installed'));
+    a.fault({ ask: 'install', outcome: 'late', delay: 3000 });
+    a.rekeyChild(a.children.find(({ id }) => id === 2)!.id);
+    net.until('b has the successor', () => b.children.length === 3);
+    for (let sent = 0; sent < 100; sent++) {
+      a.sendTraffic(Uint8Array.of(sent));
+      b.sendTraffic(Uint8Array.of(sent));
+      net.run(100);
+    }
+    net.settle({ quiet: 60_000 });
+    expect([a.plane.received.length, b.plane.received.length]).toEqual([100, 100]);
+    expect([a.plane.drops, b.plane.drops]).toEqual([{}, {}]);
+    expectOneChild(a, b);
+  });
 
   test.each(['a', 'b'] as const)('a restart of %s in the middle of a new authentication, which goes on (RFC 7296 §2.8.3)', (which) => {
     for (const wait of [115, 125, 145, 175]) {

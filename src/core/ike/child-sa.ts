@@ -29,6 +29,8 @@ export class ChildSa {
   state: ChildSaState = 'installing';
   /** A successor serves in its place. */
   replaced = false;
+  /** We may send on it: the peer has shown that it receives there, or is about to end what came before (RFC 7296 §2.8). */
+  activated: boolean;
   /** Our Delete of it is on its way: until then it waits for room in the window. */
   deleteSent = false;
   /** The IKE SA it hangs on now; an IKE rekey moves it. */
@@ -67,6 +69,7 @@ export class ChildSa {
     this.lowestNonce = fields.lowestNonce;
     this.createdByUs = fields.createdByUs;
     this.asked = fields.asked;
+    this.activated = fields.spec.outboundActive;
     this.timers = new ChildSaTimers(this.id);
   }
 
@@ -121,6 +124,14 @@ export class ChildSa {
   /** Who serves now, of this child and what replaced it. */
   get serving(): ChildSa | undefined {
     return this.heir.usable ? this.heir : this.rival;
+  }
+
+  /** Who sends now: a successor that the peer made does not before the peer has shown that it has it (RFC 7296 §2.8). */
+  get sending(): ChildSa | undefined {
+    if (this.usable) return this;
+    const next = this.successor ?? this.peerSuccessor;
+    if (this.is('rekeyed') && next?.activated === false) return this;
+    return next?.sending ?? this.serving;
   }
 
   get usable(): boolean {

@@ -12,7 +12,7 @@ import { activateSuccessors } from './tasks/child-delete.ts';
 import { idleDue } from './tasks/inactivity.ts';
 import { isMappingDue, pathsDue } from './tasks/mobike-update.ts';
 import { echo } from './tasks/nat-echo.ts';
-import { overdue, PEER_INSTALLS, takeOver } from './tasks/reauthentication.ts';
+import { isServedByOld, overdue, PEER_INSTALLS, takeOver } from './tasks/reauthentication.ts';
 import { transportDue } from './tasks/tcp-fallback.ts';
 import { hasNewer, isKnownToPeer, stillCarrying, stillSuperseded } from './tasks/uniqueness.ts';
 import type { Timer } from './timers.ts';
@@ -117,10 +117,10 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
   }
 }
 
-/** Its peer has had the time to install it; unless it waits for our answer still, which is to tell of it (RFC 7296 §2.8). */
+/** Its peer has had the time to install it; unless it waits for our answer still, which is to tell of it, or is to end the old one (RFC 7296 §2.8). */
 function takeOverDue(world: EndpointWorld, child: ChildSa, timer: Timer): void {
   const sa = world.ikeSas.get(child.ikeSa);
-  if (sa && !isKnownToPeer(world, sa)) world.arm(timer, world.now + PEER_INSTALLS);
+  if ((sa && !isKnownToPeer(world, sa)) || isServedByOld(world, child)) world.arm(timer, world.now + PEER_INSTALLS);
   else takeOver(world, child);
 }
 

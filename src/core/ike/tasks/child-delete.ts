@@ -104,6 +104,7 @@ function hasStandIn(world: World, sa: IkeSa, successor: ChildSa): boolean {
 /** The peer could not use what it had asked for and deleted it: the old SA serves on. */
 function reinstate(world: World, old: ChildSa): void {
   world.childTransition(old, 'installed');
+  if (old.successor?.usable !== true) old.successor = undefined;
   world.clear(old.timers.retire);
   if (old.rekeyAt !== undefined) world.arm(old.timers.rekey, nextRekey(world, old.timers.expire));
   watchActivity(world, old);
@@ -138,6 +139,7 @@ export function activateSuccessors(world: World, old: ChildSa): void {
 
 /** Unless a newer authentication has a child for the same traffic: then the old one only receives (RFC 7296 §2.8.3). */
 export function activate(world: World, child: ChildSa): void {
+  child.activated = true;
   if (child.standIn?.serving) return;
   world.emit({ kind: 'child-update', child: child.id, change: { kind: 'activate-outbound' } });
 }

@@ -5,6 +5,7 @@ import type { Millis } from '../effects.ts';
 import { sameEnds } from '../identity.ts';
 import type { IkeSa, Job } from '../ike-sa.ts';
 import { findNotify, notify } from '../notifies.ts';
+import { samePath } from '../path.ts';
 import type { IkeLifetimes } from '../policy.ts';
 import { soften } from '../rekey-times.ts';
 import { exchange, type Routine } from '../routine.ts';
@@ -146,7 +147,7 @@ export const byAge = (a: IkeSa, b: IkeSa): number => (a.reauth.at ?? 0) - (b.rea
 
 /**
  * Which child of another IKE SA a new one takes over from, and whether we send on it at once. As responder we do not: the peer installs its
- * half when it has our answer, so we wait for its traffic, or for a moment (RFC 7296 §2.8).
+ * half when it has our answer, so we wait for its traffic, or for the end of the old one (RFC 7296 §2.8).
  */
 export function inPlaceOf(
   world: World,
@@ -178,7 +179,7 @@ export function inPlaceOf(
 /** The child stands: either it sends in place of one that hangs on another IKE SA, or it waits for the traffic of that one. */
 export function awaitTakeOver(world: World, child: ChildSa): void {
   const { replaces, outboundActive } = child.spec;
-  const newer = child.standIn?.serving;
+  const newer = child.standIn?.sending;
   if (newer) return activate(world, newer);
   if (replaces === undefined) return;
   const old = world.child(replaces);
@@ -194,17 +195,28 @@ export function awaitTakeOver(world: World, child: ChildSa): void {
   world.arm(child.timers.takeOver, world.now + PEER_INSTALLS);
 }
 
-/** From now on the new child sends, or what has replaced it meanwhile. */
+/**
+ * The old one still brings our traffic to where the peer is. RFC 7296 §2.8: that the peer receives on the new one is sure when it sends there,
+ * or closes what that replaces, which whoever began it does within seconds; a peer that does neither is not waited for long.
+ */
+export function isServedByOld(world: World, child: ChildSa): boolean {
+  const old = child.takesOverFrom;
+  const [before, now] = [old, child].map((one) => one && world.ikeSas.get(one.ikeSa));
+  if (old?.serving === undefined || before === undefined || now === undefined || !samePath(before, now)) return false;
+  return world.now < child.establishedAt + OWNER_ENDS;
+}
+
+/** From now on the new child sends, or what has taken its place in that meanwhile. */
 export function takeOver(world: World, child: ChildSa): void {
   const old = child.takesOverFrom;
   if (old === undefined) return;
   child.takesOverFrom = undefined;
   old.takenOverBy = undefined;
   world.clear(child.timers.takeOver);
-  const { serving } = child;
-  if (serving === undefined) return;
-  if (old.ikeSa === child.ikeSa) activate(world, serving);
-  else standIn(world, serving);
+  const { sending } = child;
+  if (sending === undefined) return;
+  if (old.ikeSa === child.ikeSa) activate(world, sending);
+  else standIn(world, sending);
 }
 
 /** It sends, and no rekeying of what the older authentication left takes that back. */
@@ -276,3 +288,5 @@ const REASONABLE_TIME: Millis = 300_000;
 const UNDER_WAY: Millis = 5000;
 /** A round trip, and the time that a peer needs for our certificate. */
 export const PEER_INSTALLS: Millis = 2000;
+/** For all of its children to be installed, and UNDER_WAY. */
+const OWNER_ENDS: Millis = 15_000;
