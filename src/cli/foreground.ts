@@ -1,6 +1,7 @@
 import type { Notice } from '../core/ike/effects.ts';
 import { isDynamic } from '../core/ike/traffic-selectors.ts';
 import { formatSelector } from '../core/wire/text/selector.ts';
+import { commandInside } from '../host/platform/linux/namespace-inside.ts';
 import { type Client, createClient, Tunnel } from '../product/client/index.ts';
 import { formatProposalWords } from '../product/config/index.ts';
 import { type EventLine, ikeSaDocument, isoClock, noticeLine } from '../product/control/index.ts';
@@ -114,9 +115,12 @@ export class Foreground {
     const standing = this.#client.ikeSas().find((sa) => sa.id === id);
     if (standing === undefined) return;
     const ikeSa = ikeSaDocument(standing, isoClock(now), this.#dpdDelay());
-    if (out.json)
-      out.document({ event: 'up', at: new Date(now.wall).toISOString(), ikeSa, tookMs: Math.round(took), control: this.#session.path });
-    else out.line(this.#steps.up(ikeSa, took, this.#client.facts().plane));
+    const { plane, entry } = this.#client.facts();
+    const enter = entry && commandInside(entry, []);
+    const at = new Date(now.wall).toISOString();
+    if (out.json) out.document({ event: 'up', at, ikeSa, tookMs: Math.round(took), control: this.#session.path, enter });
+    else out.line(this.#steps.up(ikeSa, took, plane));
+    if (enter !== undefined && !out.json) out.line(`    a program in it: ${enter.join(' ')} COMMAND`);
     const { tellReady } = this.#options.context;
     out.note(tellReady ? `  to disconnect: tunnelwright down ${this.#client.name}` : '  Ctrl-C to disconnect');
     tellReady?.();

@@ -133,6 +133,7 @@ describe('version', () => {
       planes: [
         expect.objectContaining({ name: 'netstack', available: true }),
         expect.objectContaining({ name: 'tun' }),
+        expect.objectContaining({ name: 'netns' }),
         expect.objectContaining({ name: 'xfrm' }),
       ],
       ciphers: expect.arrayContaining(['aes256gcm16', 'chacha20poly1305']),

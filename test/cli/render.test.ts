@@ -207,6 +207,7 @@ describe('status', () => {
     startedAt: at(-9999),
     at: at(0),
     plane: 'netstack',
+    enter: null,
     listen: ['203.0.113.7:500', '203.0.113.7:4500'],
     peers,
     load: { ikeSas: 1, halfOpen: 3, strangers: { cookies: 0, refusals: 7, silenced: 0, unknown: 0 }, workers: null },

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { backends } from '../../src/host/dataplane/index.ts';
 import { dataPlaneContract } from './data-plane-contract.ts';
 
-/** A new backend is under test as soon as it stands in the registry; one that changes the machine, in test/interop/linux/plane-contract.test.ts. */
-for (const backend of backends.filter(({ changesMachine }) => !changesMachine)) {
+/** A new backend is under test as soon as it stands in the registry; one with a reader of sockets of its own, in test/interop/linux/plane-contract.test.ts. */
+for (const backend of backends.filter(({ udp }) => udp === undefined)) {
   const probed = await backend.probe();
   if (probed.ok) dataPlaneContract(backend);
   else describe.skip(`the ${backend.name} data plane (${probed.reason})`, () => undefined);

@@ -29,7 +29,7 @@ export function registerServe(shell: Shell): void {
         .option('--port <port>', 'UDP port of IKE; 500')
         .option('--nat-port <port>', 'UDP port behind NATs; 4500')
         .option('--tcp-port <port>', 'TCP port for clients without UDP; that of --nat-port')
-        .option('--plane <plane>', 'auto, tun, xfrm or netstack')
+        .option('--plane <plane>', 'auto, tun, netns, xfrm or netstack')
         .option('--name <name>', 'of this instance; gateway')
         .option('--keylog <folder>', 'write every key for Wireshark: it reads all then'),
     serve,

@@ -34,7 +34,7 @@ export function registerUp(shell: Shell): void {
         .option('--only <networks>', 'through the tunnel only 10.0.0.0/8,…')
         .option('--legacy', 'permit algorithms that can be broken')
         .option('--tcp', 'over TCP at once, where it is known that UDP is blocked')
-        .option('--plane <plane>', 'auto, tun, xfrm or netstack')
+        .option('--plane <plane>', 'auto, tun, netns, xfrm or netstack')
         .option('--mtu <octets>', 'largest packet inside the tunnel')
         .option('--share <folder>', 'let the other end get files from here')
         .option('--inbox <folder>', 'let the other end send files into it')

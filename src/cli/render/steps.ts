@@ -129,6 +129,7 @@ export const planeName = (plane: string): string => PLANES.get(plane) ?? plane;
 const PLANES: ReadonlyMap<string, string> = new Map([
   ['netstack', 'netstack, in this process (no root needed)'],
   ['tun', 'tun, in user space behind a network interface'],
+  ['netns', 'netns, for programs in a namespace of its own (no root needed)'],
   ['xfrm', 'xfrm, in the kernel'],
 ]);
 

@@ -3,6 +3,7 @@ import type { RandomSource } from '../../core/crypto/random.ts';
 import type { ChildSaChange, ChildSaSpec, Millis, Observation, Transport } from '../../core/ike/effects.ts';
 import type { TrafficSelector } from '../../core/wire/payloads/types.ts';
 import type { Clock } from '../platform/clock.ts';
+import type { NamespaceEntry } from '../platform/linux/namespace.ts';
 import type { UdpNetwork, UdpSocket } from '../platform/udp.ts';
 
 /**
@@ -40,6 +41,10 @@ export interface DataPlane {
   readonly adopt?: (socket: UdpSocket) => Promise<void>;
   /** Done with it, before it is closed. */
   readonly disown?: (socket: UdpSocket) => Promise<void>;
+  /** The way in for programs, where they have the tunnel as their only network: `runInside`, `commandInside`. */
+  readonly entry?: NamespaceEntry;
+  /** DNS servers behind the tunnels (RFC 7296 §3.15.1), for programs that are run inside; called when they change. */
+  setResolver?(servers: readonly string[]): void;
   /** Removes every SA. */
   close(): Promise<void>;
 }

@@ -1,5 +1,6 @@
 export { automatic, backends } from './backends/index.ts';
 export { default as memoryBackend, MemoryPlane, type MemoryPlaneRecord } from './backends/memory.ts';
+export { default as netnsBackend, NetnsPlane } from './backends/netns.ts';
 export { default as netstackBackend, NetstackPlane } from './backends/netstack.ts';
 export { chooseBackend } from './choose.ts';
 export {

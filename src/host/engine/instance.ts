@@ -141,13 +141,14 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     return this.engine.listen(options);
   }
 
-  facts(): { readonly plane: string; readonly listen: readonly string[]; readonly startedAt: number } {
+  facts(): Pick<DataPlane, 'entry'> & { readonly plane: string; readonly listen: readonly string[]; readonly startedAt: number } {
     const listen = this.engine.sockets.flatMap(({ ike, nat, tcp }) => [
       ...(ike ? [formatAddress(ike)] : []),
       formatAddress(nat),
       ...(tcp ? [`${formatAddress(tcp)}/tcp`] : []),
     ]);
-    return { plane: this.engine.plane.backend, listen, startedAt: this.#startedAt };
+    const { backend, entry } = this.engine.plane;
+    return { plane: backend, listen, startedAt: this.#startedAt, ...(entry === undefined ? {} : { entry }) };
   }
 
   connections(): readonly Connection[] {
@@ -311,7 +312,8 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     else if (notice.kind === 'ike-rekeyed') {
       const known = this.#innerDns.get(notice.from);
       if (known !== undefined) this.#innerDns.set(notice.to, known);
-    }
+    } else return;
+    this.engine.plane.setResolver?.(this.dnsServers);
   }
 
   async #resolve(host: string, signal: AbortSignal | undefined): Promise<string> {

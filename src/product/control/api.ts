@@ -179,6 +179,8 @@ export const statusDocument = document({
   startedAt: time,
   at: time,
   plane: z.string(),
+  /** What to write before a command so that it has the tunnel as its network; null where the machine's programs do, or none can. */
+  enter: z.array(z.string()).nullable(),
   listen: z.array(z.string()),
   peers: z.array(peer),
   load,

@@ -3,6 +3,7 @@ import process from 'node:process';
 import type { z } from 'zod';
 import { ApiMisuse, TunnelwrightError } from '../../core/bytes/errors.ts';
 import type { Notice } from '../../core/ike/effects.ts';
+import { commandInside } from '../../host/platform/linux/namespace-inside.ts';
 import { ROUTES, type Route, type RouteName } from './api.ts';
 import { type EventLine, ikeSaDocument, iso, isoClock, loadDocument, noticeLine, progressToLine } from './encode.ts';
 import { errorToBody } from './errors.ts';
@@ -113,7 +114,7 @@ export class ControlServer {
   #status() {
     const { name, role } = this.#target;
     const now = this.#target.now();
-    const { plane, listen, startedAt } = this.#target.facts();
+    const { plane, entry, listen, startedAt } = this.#target.facts();
     const peers = this.#history.peers(this.#target.connections(), this.#target.ikeSas(), isoClock(now));
     const load = loadDocument(this.#target.load());
     return {
@@ -124,6 +125,7 @@ export class ControlServer {
       startedAt: iso(startedAt),
       at: iso(now.wall),
       plane,
+      enter: entry === undefined ? null : commandInside(entry, []),
       listen,
       peers,
       load,

@@ -1,6 +1,7 @@
 import type { IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
 import type { EngineLoad, IkeSaStatus } from '../../host/engine/engine.ts';
+import type { NamespaceEntry } from '../../host/platform/linux/namespace.ts';
 
 /**
  * What a running instance must be able to do so that the control socket can speak for it. Gateway and client implement it; the server
@@ -40,6 +41,8 @@ export interface ControlTarget {
 export interface InstanceFacts {
   /** Name of the data plane backend. */
   readonly plane: string;
+  /** Where programs are run behind it, if it is a namespace. */
+  readonly entry?: NamespaceEntry;
   /** Where IKE is listened for: `203.0.113.7:500`. */
   readonly listen: readonly string[];
   /** Milliseconds since 1970. */

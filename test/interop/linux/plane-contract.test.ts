@@ -12,9 +12,9 @@ import { Scope } from '../support/scope.ts';
 /** CLONE_NEWNET. */
 const NEW_NETWORK = 0x4000_0000;
 
-/** The contract over the planes that change the machine: this process moves into a network namespace of its own before the first is opened. */
+/** The contract over the planes with devices or a kernel of their own: this process moves into a network namespace of its own before the first is opened. */
 const missing = NAMESPACES.missing();
-if (missing !== undefined) describe.skip(`planes that change the machine (needs ${missing})`, () => undefined);
+if (missing !== undefined) describe.skip(`planes with devices or a kernel of their own (needs ${missing})`, () => undefined);
 else {
   const scope = new Scope();
   afterAll(() => scope.close());
@@ -27,7 +27,7 @@ else {
   const { backends } = (await import(pathToFileURL(join('dist', 'host', 'dataplane', 'index.js')).href)) as {
     backends: readonly Backend[];
   };
-  for (const backend of backends.filter(({ changesMachine }) => changesMachine)) {
+  for (const backend of backends.filter(({ udp }) => udp !== undefined)) {
     const probed = await backend.probe();
     if (probed.ok) dataPlaneContract(backend);
     else describe.skip(`the ${backend.name} data plane (${probed.reason})`, () => undefined);

@@ -236,6 +236,7 @@ describe('questions', () => {
       startedAt: '2026-01-02T02:04:05.000Z',
       at: '2026-01-02T03:04:05.000Z',
       plane: 'netstack',
+      enter: null,
       listen: ['203.0.113.7:500', '203.0.113.7:4500'],
       load: {
         ikeSas: target.sas.length,

@@ -26,7 +26,7 @@ import { TunRoutes } from '../tun-routes.ts';
 
 /** ESP in user space behind a network interface of the kernel's: every program of the machine uses the tunnel without knowing. */
 export class TunPlane implements DataPlane {
-  readonly backend = 'tun';
+  readonly backend: string;
   /** Of the interface. */
   readonly name: string;
   readonly #tun: Tun;
@@ -52,7 +52,9 @@ export class TunPlane implements DataPlane {
     }
   }
 
-  private constructor(native: Native, netlink: NetlinkSocket, tun: Tun, options: DataPlaneOptions) {
+  /** Over a device that is up, and a socket to the network that it is in; both are the plane's from here on. @throws DataPlaneError */
+  constructor(native: Native, netlink: NetlinkSocket, tun: Tun, options: DataPlaneOptions, backend = 'tun') {
+    this.backend = backend;
     this.name = tun.state.name;
     this.#tun = tun;
     this.#netlink = netlink;
@@ -165,8 +167,8 @@ async function probe(): Promise<ProbeResult> {
 }
 
 /** `tw0`, or the first that is free. */
-const DEVICE = 'tw%d';
+export const DEVICE = 'tw%d';
 /** Packets that the kernel holds for us while we are at others. */
-const QUEUE = 1000;
+export const QUEUE = 1000;
 /** The mark of what the tunnel itself sends: it goes past the routes into the tunnel. */
 const OWN_PACKETS = 0x7477;

@@ -42,6 +42,8 @@ export type NewLink = { readonly name: string; readonly mtu?: number } & (
 export interface LinkChange {
   readonly up?: boolean;
   readonly mtu?: number;
+  /** Packets that wait for it. */
+  readonly queueLength?: number;
   readonly name?: string;
   /** A descriptor of another network namespace, to which it moves. */
   readonly namespace?: number;
@@ -71,6 +73,7 @@ export function changeLink(socket: NetlinkSocket, index: number, change: LinkCha
   const flags = change.up === undefined ? 0 : change.up ? IFF.UP : 0;
   const request = linkRequest(RTM.NEWLINK, 0, index, flags, change.up === undefined ? 0 : IFF.UP);
   if (change.mtu !== undefined) request.attributeU32(IFLA.MTU, change.mtu);
+  if (change.queueLength !== undefined) request.attributeU32(IFLA.TXQLEN, change.queueLength);
   if (change.name !== undefined) request.attributeText(IFLA.IFNAME, change.name);
   if (change.namespace !== undefined) request.attributeU32(IFLA.NET_NS_FD, change.namespace);
   socket.request(request, { attempt: `change interface ${index} (${Object.keys(change).join(', ')})` });
@@ -161,7 +164,7 @@ export const RTM = {
   DELRULE: 33,
   GETRULE: 34,
 } as const;
-const IFLA = { IFNAME: 3, MTU: 4, LINK: 5, LINKINFO: 18, STATS64: 23, NET_NS_FD: 28 } as const;
+const IFLA = { IFNAME: 3, MTU: 4, LINK: 5, TXQLEN: 13, LINKINFO: 18, STATS64: 23, NET_NS_FD: 28 } as const;
 const IFLA_INFO = { KIND: 1, DATA: 2 } as const;
 const IFLA_XFRM = { LINK: 1, IF_ID: 2 } as const;
 const VETH_INFO_PEER = 1;
