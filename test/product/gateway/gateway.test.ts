@@ -55,13 +55,6 @@ describe('a gateway', () => {
     expect((await gateway({ config: config({ name: 'edge' }), name: 'other' })).name).toBe('other');
   });
 
-  test('refuses a data plane that is not there, and names those that are', async () => {
-    await expect(createGateway({ config: config({ plane: 'netns' }) })).rejects.toMatchObject({
-      code: 'PLANE_UNKNOWN',
-      hint: expect.stringContaining('netstack'),
-    });
-  });
-
   test('a taken port is an error, unless any other will do', async () => {
     const squatter = await systemUdp.bind({ ip: '127.0.0.1', port: 0, onDatagram: () => undefined });
     try {
