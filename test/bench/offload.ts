@@ -1,11 +1,21 @@
 import { pseudoHeaderSum, putU16, writeIpv4, writeTcp } from '../../src/core/packet/index.ts';
-import { Coalescer, GsoType, packetBuffer, RUN_BUFFER, Segmenter, VnetFlag, VnetHeader } from '../../src/core/packet/offload/index.ts';
+import {
+  Coalescer,
+  GsoType,
+  openPacketMemory,
+  packetBuffer,
+  RUN_BUFFER,
+  Segmenter,
+  VnetFlag,
+  VnetHeader,
+} from '../../src/core/packet/offload/index.ts';
 import { type Row, row } from './measure.ts';
 
 /** What a TUN super-packet costs on its way through, both ways: CPU time for each TCP segment of 1348 octets over IPv4, without any cipher. */
 export function measureOffload(rounds: number): readonly [segmentation: Row, coalescing: Row] {
   // One buffer for all, as a packet loop has it.
-  const buffer = packetBuffer(new Uint8Array(RUNS_AT + FLOWS * RUN_BUFFER));
+  const memory = openPacketMemory(RUNS_AT + FLOWS * RUN_BUFFER);
+  const buffer = packetBuffer(new Uint8Array(memory.buffer), memory.arithmetic);
   const header = superPacket(buffer.octets, SOURCE_AT);
   const end = SOURCE_AT + HEADERS + SEGMENTS * SIZE;
   const segmenter = new Segmenter();

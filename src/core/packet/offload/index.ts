@@ -1,5 +1,6 @@
 export * from './coalesce.ts';
 export * from './coalesce-plain.ts';
+export * from './packet-arithmetic.ts';
 export * from './packet-buffer.ts';
 export { RUN_BUFFER } from './run.ts';
 export * from './segment.ts';

@@ -11,10 +11,15 @@ export class Arrivals {
   /** Where in the buffer the octets begin that are somebody else's. */
   readonly behind: number;
 
-  /** @param more octets of the same memory, for what is gathered from the packets */
-  constructor(native: Native, more: number) {
+  /** How many octets of memory it takes. @param more for what is gathered from the packets */
+  static octets(more: number): number {
+    return UdpBatch.octets(MESSAGES, 0) + more;
+  }
+
+  /** @param buffer of `Arrivals.octets` */
+  constructor(native: Native, buffer: NativeBuffer) {
     this.behind = UdpBatch.octets(MESSAGES, 0);
-    this.batch = new UdpBatch(native, MESSAGES, 0, native.allocate(this.behind + more));
+    this.batch = new UdpBatch(native, MESSAGES, 0, buffer);
   }
 }
 

@@ -7,7 +7,7 @@ import type { Clock } from '../../platform/clock.ts';
 import { EspPlane } from '../esp-plane.ts';
 import { InboundPump } from './inbound.ts';
 import type { FromLoop, Refusal, ToLoop } from './messages.ts';
-import { OutboundPump } from './outbound.ts';
+import { OUTBOUND_BUFFERS, OutboundPump } from './outbound.ts';
 import { PathTable } from './paths.ts';
 import type { InnerSink, TakeDatagrams, TunPort, UdpPort } from './ports.ts';
 import type { CounterSlots } from './slots.ts';
@@ -19,8 +19,8 @@ export interface FastLoopOptions<B extends PacketBuffer = PacketBuffer> {
   readonly tun: TunPort<B>;
   readonly sink: InnerSink<B>;
   readonly counters: CounterSlots;
-  /** All of one memory. */
-  readonly allocate: (...lengths: readonly number[]) => readonly B[];
+  /** Gives out parts of one memory: one of each of `LOOP_BUFFERS`, in any order. */
+  readonly allocate: (length: number) => B;
   readonly openSocket: (fd: number, local: Address) => UdpPort<B>;
   readonly post: (message: FromLoop) => void;
 }
@@ -139,7 +139,7 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
   #deliver(buffer: Uint8Array, start: number, end: number): void {
     const { sink, allocate } = this.#options;
     if (this.#from?.octets === buffer && start >= VNET_HEADER) return sink.push(this.#from, start, end);
-    this.#aside ??= allocate(VNET_HEADER + LARGEST_PACKET)[0]!;
+    this.#aside ??= allocate(ASIDE);
     this.#aside.octets.set(buffer.subarray(start, end), VNET_HEADER);
     sink.push(this.#aside, VNET_HEADER, VNET_HEADER + end - start);
   }
@@ -173,7 +173,10 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
   }
 }
 
-const LARGEST_PACKET = 65_536;
+/** What transport mode has put together, behind its virtio header. */
+const ASIDE = VNET_HEADER + 65_536;
+/** Octets. */
+export const LOOP_BUFFERS: readonly number[] = [ASIDE, ...OUTBOUND_BUFFERS];
 /** Both directions get their turn. */
 const PACKETS_PER_TURN = 16;
 /** Milliseconds. */

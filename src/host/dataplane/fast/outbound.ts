@@ -8,8 +8,8 @@ import { type BatchPath, type BatchTarget, MOST_OCTETS, MOST_SEGMENTS, type TunP
 export interface OutboundPumpOptions<B extends PacketBuffer> {
   readonly esp: EspPlane;
   readonly tun: TunPort<B>;
-  /** Octets whose address the ciphers and the sockets know, all of one memory. */
-  readonly allocate: (...lengths: readonly number[]) => readonly B[];
+  /** Octets whose address the ciphers and the sockets know, parts of one memory: one of each of `OUTBOUND_BUFFERS`. */
+  readonly allocate: (length: number) => B;
 }
 
 /** What became of packets that did not become ESP, by cause. */
@@ -43,9 +43,8 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
   constructor({ esp, tun, allocate }: OutboundPumpOptions<B>) {
     this.#esp = esp;
     this.#tun = tun;
-    const [from, out] = allocate(IN_LENGTH, OUT_LENGTH);
-    this.#in = from!;
-    this.#out = out!;
+    this.#in = allocate(IN_LENGTH);
+    this.#out = allocate(OUT_LENGTH);
   }
 
   /** Reads what waits, at most so many super-packets, and sends it. @returns false when nothing waited */
@@ -144,3 +143,4 @@ const HEADER_AT = PACKET_AT - VNET_HEADER;
 const IN_LENGTH = PACKET_AT + 65_536;
 /** A batch, and what the ciphers and the last packet write behind it. */
 const OUT_LENGTH = 2 * 65_536;
+export const OUTBOUND_BUFFERS: readonly number[] = [IN_LENGTH, OUT_LENGTH];

@@ -5,12 +5,12 @@ import { systemRandom } from '../../../core/crypto/system-random.ts';
 import { Coalescer, RUN_BUFFER } from '../../../core/packet/offload/index.ts';
 import { systemClock } from '../../platform/clock.ts';
 import { createEvpCipher } from '../../platform/linux/evp.ts';
-import { loadNative, type Native, NativeBuffer } from '../../platform/linux/ffi.ts';
+import { loadNative, type Native, type NativeBuffer, NativeMemory } from '../../platform/linux/ffi.ts';
 import { POLL, PollSet, Wakeup } from '../../platform/linux/poll.ts';
 import { Tun } from '../../platform/linux/tun.ts';
 import { FastUdp } from '../../platform/linux/udp.ts';
 import { Arrivals, UdpDevice } from './devices.ts';
-import { FastLoop } from './loop.ts';
+import { FastLoop, LOOP_BUFFERS } from './loop.ts';
 import { type FromLoop, MOST_SOCKETS, MOST_WAITING, type ToLoop } from './messages.ts';
 import type { UdpPort } from './ports.ts';
 import { CounterSlots } from './slots.ts';
@@ -31,9 +31,10 @@ function run(native: Native, { origin, tun, wake, counters, waiting }: Start): v
   const ahead = performance.timeOrigin - origin;
   let now = performance.now() + ahead;
   const device = Tun.adopt(native, tun);
-  const arrivals = new Arrivals(native, FLOWS * RUN_BUFFER);
+  const gathered = Arrivals.octets(FLOWS * RUN_BUFFER);
+  const memory = new NativeMemory(NativeMemory.octets(gathered, ...LOOP_BUFFERS));
+  const arrivals = new Arrivals(native, memory.take(gathered));
   const polled = new Polled(native, tun.fd, wake);
-  const allocate = (...lengths: readonly number[]): readonly NativeBuffer[] => NativeBuffer.together(...lengths);
   const loop = new FastLoop<NativeBuffer>({
     // one time for all packets of a turn: to ask for each costs as much as a lookup
     clock: { ...systemClock, now: () => now },
@@ -48,7 +49,7 @@ function run(native: Native, { origin, tun, wake, counters, waiting }: Start): v
       udp: tun.offloads.udp,
     }),
     counters: new CounterSlots(counters),
-    allocate,
+    allocate: (length) => memory.take(length),
     openSocket: (fd) => polled.watched(new UdpDevice(native, FastUdp.adopt(native, fd), arrivals), fd),
     post: (message) => {
       if (message.kind === 'ike' || message.kind === 'send') {

@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 import { DataPlaneError, InternalError } from '../../../core/bytes/index.ts';
-import type { PacketBuffer } from '../../../core/packet/offload/index.ts';
+import { openPacketMemory, type PacketArithmetic, type PacketBuffer, type PacketMemory } from '../../../core/packet/offload/index.ts';
 
 /**
  * The C library and whatever else this process exports, called from here: everything that Node itself has no call for. It is there on 64-bit
@@ -62,24 +62,22 @@ export class NativeBuffer implements PacketBuffer {
   readonly u32: Uint32Array<ArrayBuffer>;
   readonly u16: Uint16Array<ArrayBuffer>;
 
+  readonly arithmetic: PacketArithmetic | undefined;
+
   /** Buffers of one memory: packets are moved between them without making an object. */
   static together(...lengths: readonly number[]): NativeBuffer[] {
-    const memory = new ArrayBuffer(lengths.reduce((sum, length) => sum + inWords(length), 0));
-    let offset = 0;
-    return lengths.map((length) => {
-      const part = new NativeBuffer(length, memory, offset);
-      offset += inWords(length);
-      return part;
-    });
+    const memory = new NativeMemory(NativeMemory.octets(...lengths));
+    return lengths.map((length) => memory.take(length));
   }
 
   /** @param offset in `memory`, a multiple of 8 */
-  constructor(length: number, memory = new ArrayBuffer(inWords(length)), offset = 0) {
+  constructor(length: number, memory = new ArrayBuffer(inWords(length)), offset = 0, arithmetic?: PacketArithmetic) {
     this.octets = new Uint8Array(memory, offset, length);
     this.view = new DataView(memory, offset, length);
     this.memory = memory;
     this.whole = new Uint8Array(memory);
     this.offset = offset;
+    this.arithmetic = arithmetic;
     this.u32 = new Uint32Array(memory, offset, inWords(length) >> 2);
     this.u16 = new Uint16Array(memory, offset, inWords(length) >> 1);
     this.address = addressOf(this.octets);
@@ -87,7 +85,7 @@ export class NativeBuffer implements PacketBuffer {
 
   /** Part of the same memory, for buffers that packets go between. @param offset a multiple of 8 */
   part(offset: number, length: number): NativeBuffer {
-    return new NativeBuffer(length, this.memory, this.offset + offset);
+    return new NativeBuffer(length, this.memory, this.offset + offset, this.arithmetic);
   }
 
   /** Writes a pointer or a `size_t`. @param at offset, a multiple of 4 */
@@ -102,6 +100,31 @@ export class NativeBuffer implements PacketBuffer {
     for (let i = 0; i < text.length; i++) this.octets[at + i] = text.charCodeAt(i);
     this.octets[at + text.length] = 0;
     return this.address + at;
+  }
+}
+
+/** One memory, handed out in parts: packets go between them at the speed that `core/packet/offload` has for it. */
+export class NativeMemory {
+  readonly #memory: PacketMemory;
+  #taken = 0;
+
+  /** How many octets buffers of these lengths take. */
+  static octets(...lengths: readonly number[]): number {
+    return lengths.reduce((sum, length) => sum + inWords(length), 0);
+  }
+
+  constructor(octets: number) {
+    this.#memory = openPacketMemory(octets);
+  }
+
+  /** The next part. It is never given back. */
+  take(length: number): NativeBuffer {
+    const { buffer, arithmetic } = this.#memory;
+    const offset = this.#taken;
+    if (offset + inWords(length) > buffer.byteLength)
+      throw new InternalError(`a memory of ${buffer.byteLength} octets has none left for ${length}`, { code: 'MEMORY_TAKEN' });
+    this.#taken += inWords(length);
+    return new NativeBuffer(length, buffer, offset, arithmetic);
   }
 }
 

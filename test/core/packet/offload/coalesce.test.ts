@@ -6,6 +6,7 @@ import {
   coalescePlain,
   type Delivery,
   GsoType,
+  openPacketMemory,
   type PacketBuffer,
   packetBuffer,
   RUN_BUFFER,
@@ -19,7 +20,8 @@ import { finishIpv4, type PacketShape, timestamps, wholePacket } from './super-p
 
 const RUNS_AT = 80_000;
 /** Where packets are pushed from, and behind that eight flows. */
-const source = packetBuffer(new Uint8Array(RUNS_AT + 8 * RUN_BUFFER));
+const memory = openPacketMemory(RUNS_AT + 8 * RUN_BUFFER);
+const source = packetBuffer(new Uint8Array(memory.buffer, 0, RUNS_AT + 8 * RUN_BUFFER), memory.arithmetic);
 const elsewhere = packetBuffer(new Uint8Array(80_000));
 
 interface Held {

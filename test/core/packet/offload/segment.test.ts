@@ -1,12 +1,15 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { concat } from '../../../../src/core/bytes/index.ts';
 import { IpView, ipv4HeaderValid, sum16, TcpView, UdpView } from '../../../../src/core/packet/index.ts';
 import {
+  copyOctets,
   copySum,
   GsoType,
+  openPacketMemory,
   packetBuffer,
   Segmenter,
   segmentPlain,
+  sumOctets,
   VnetFlag,
   VnetHeader,
 } from '../../../../src/core/packet/offload/index.ts';
@@ -16,8 +19,8 @@ import { begunPacket, gsoHeader, type PacketShape, randomShape, slowSum, wholePa
 const ROOM = 1 << 20;
 /** Behind the super-packet. */
 const OUT_AT = 70_000;
-const memory = new ArrayBuffer(5 + OUT_AT + ROOM);
-const source = packetBuffer(new Uint8Array(memory, 5));
+const memory = openPacketMemory(5 + OUT_AT + ROOM);
+const source = packetBuffer(new Uint8Array(memory.buffer, 5), memory.arithmetic);
 const elsewhere = packetBuffer(new Uint8Array(ROOM));
 const segmenter = new Segmenter();
 
@@ -279,28 +282,68 @@ describe('what goes where', () => {
 
 describe('copySum', () => {
   const random = new SeededRandom('copySum');
+  const plain = new ArrayBuffer(20_000);
+  const slow = packetBuffer(new Uint8Array(plain, 3, 8000));
+
+  test('is fast where WebAssembly is', () => {
+    expect(source.arithmetic).toBeDefined();
+  });
 
   test.each([
-    ['within a buffer', source],
-    ['between parts of one memory', packetBuffer(new Uint8Array(memory, 10_001, 1000))],
-    ['between two', elsewhere],
-  ])('copies %s, and sums as RFC 1071 does, at every alignment and length', (_what, to) => {
-    source.octets.set(random.bytes(300));
-    for (let length = 0; length < 70; length++) {
+    ['within a buffer', slow, slow],
+    ['between parts of one memory', slow, packetBuffer(new Uint8Array(plain, 10_001, 1000))],
+    ['between two', slow, elsewhere],
+    ['within a buffer whose memory has arithmetic', source, source],
+    ['between parts of such a memory', source, packetBuffer(new Uint8Array(memory.buffer, 10_001, 1000), memory.arithmetic)],
+    ['from there to another', source, elsewhere],
+    ['and back', slow, source],
+  ])('copies %s, and sums as RFC 1071 does, at every alignment and length', (_what, from, to) => {
+    from.octets.set(random.bytes(300));
+    for (let length = 0; length < 100; length++) {
       for (let at = 0; at < 8; at++) {
-        const area = to.octets.subarray(500, 600).fill(FILL);
+        const area = to.octets.subarray(500, 620).fill(FILL);
         const toAt = (at * 5 + length) % 7;
-        expect(copySum(source, at, to, 500 + toAt, length)).toBe(slowSum(source.octets, at, at + length));
-        const expected = new Uint8Array(100).fill(FILL);
-        expected.set(source.octets.subarray(at, at + length), toAt);
+        const sum = slowSum(from.octets, at, at + length);
+        expect(copySum(from, at, to, 500 + toAt, length)).toBe(sum);
+        const expected = new Uint8Array(120).fill(FILL);
+        expected.set(from.octets.subarray(at, at + length), toAt);
         expect(Buffer.compare(area, expected)).toBe(0);
+        area.fill(FILL);
+        copyOctets(from, at, to, 500 + toAt, length);
+        expect(Buffer.compare(area, expected)).toBe(0);
+        expect(sumOctets(from, at, length)).toBe(sum);
       }
     }
   });
 
   test('65535 octets of all ones', () => {
     source.octets.fill(0xff, 0, 65535);
-    for (const length of [65535, 65534, 65533]) expect(copySum(source, 0, elsewhere, 0, length)).toBe(sum16(source.octets, 0, length));
+    for (const length of [65535, 65534, 65533, 1, 2, 31, 32, 33]) {
+      const sum = sum16(source.octets, 0, length);
+      expect(copySum(source, 0, elsewhere, 0, length)).toBe(sum);
+      expect(copySum(source, 0, source, OUT_AT, length)).toBe(sum);
+      expect([sumOctets(source, 0, length), sumOctets(elsewhere, 0, length)]).toEqual([sum, sum]);
+    }
+    source.octets.fill(0, 0, 64);
+    expect([sumOctets(source, 0, 64), copySum(source, 0, source, OUT_AT, 64)]).toEqual([0, 0]);
+  });
+
+  test('what leaves the memory is an error, and no sum', () => {
+    const { arithmetic, buffer } = openPacketMemory(100);
+    const { byteLength } = buffer;
+    expect(arithmetic!.sum(byteLength - 40, 40)).toBe(0);
+    expect(() => arithmetic!.sum(byteLength - 40, 41)).toThrow(/out of bounds/);
+    expect(() => arithmetic!.copySum(0, byteLength - 40, 41)).toThrow(/out of bounds/);
+    expect(() => arithmetic!.copy(0, byteLength - 40, 41)).toThrow(/out of bounds/);
+  });
+
+  test('without WebAssembly there is memory all the same', () => {
+    vi.stubGlobal('WebAssembly', undefined);
+    try {
+      expect(openPacketMemory(100)).toEqual({ buffer: new ArrayBuffer(100), arithmetic: undefined });
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 
   test('a Buffer serves as well', () => {

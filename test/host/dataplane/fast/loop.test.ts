@@ -37,7 +37,7 @@ class End {
       random: scriptedRandom(address.ip),
       createPacketCipher,
       counters: this.counters,
-      allocate: (...lengths) => lengths.map((length) => packetBuffer(new Uint8Array(length))),
+      allocate: (length) => packetBuffer(new Uint8Array(length)),
       post: (message) => this.told.push(message),
       tun: {
         read: (into, at) => {
