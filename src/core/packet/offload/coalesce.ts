@@ -1,8 +1,7 @@
 import { ApiMisuse } from '../../bytes/errors.ts';
-import { getI32 } from '../octets.ts';
 import { InnerPacket, Kind } from './inner-packet.ts';
 import type { PacketBuffer } from './packet-buffer.ts';
-import { KEY_WORDS, RUN_BUFFER, Run } from './run.ts';
+import { RUN_BUFFER, Run } from './run.ts';
 import { VNET_HEADER, writeNoOffload } from './vnet-header.ts';
 
 /** Where packets go: the one write to a TUN device with IFF_VNET_HDR. */
@@ -39,7 +38,6 @@ export class Coalescer<B extends PacketBuffer> {
   readonly #runs: Run<B>[];
   #held = 0;
   readonly #packet = new InnerPacket();
-  readonly #key = new Int32Array(KEY_WORDS);
 
   constructor({ sink, flows, buffer, at, udp }: CoalescerOptions<B>) {
     if (flows < 1 || at < 0 || at + flows * RUN_BUFFER > buffer.octets.length)
@@ -58,7 +56,7 @@ export class Coalescer<B extends PacketBuffer> {
     const packet = this.#packet;
     const kind = packet.read(from.octets, start, end);
     if (kind === Kind.FLOW && (packet.tcp || this.#udp)) return this.#pushToFlow(from, start, end);
-    if (kind === Kind.ADDRESSED) this.#flushBetween(from.octets);
+    if (kind === Kind.ADDRESSED) this.#flushBetween(from);
     this.#deliverAlone(from, start, end);
   }
 
@@ -69,10 +67,8 @@ export class Coalescer<B extends PacketBuffer> {
 
   #pushToFlow(from: B, start: number, end: number): void {
     const packet = this.#packet;
-    const data = from.octets;
-    this.#readKey(data);
-    const index = this.#find();
-    const continues = index >= 0 && packet.mergeable && this.#runs[index]!.isContinuedBy(packet, data, start);
+    const index = this.#find(from);
+    const continues = index >= 0 && packet.mergeable && this.#runs[index]!.isContinuedBy(packet, from, start);
     // Summed last, and only where something comes of it.
     const right = packet.mergeable && (continues || this.#mayBegin()) && packet.verify(from, start);
     if (continues && right) return this.#append(index, from);
@@ -96,39 +92,19 @@ export class Coalescer<B extends PacketBuffer> {
   #begin(from: B, start: number): void {
     if (this.#held === this.#runs.length) this.#deliverRun(0);
     const run = this.#runs[this.#held++]!;
-    run.key.set(this.#key);
     run.begin(this.#packet, from, start);
   }
 
-  /** Octets of all that tells one flow from another, as words. */
-  #readKey(data: Uint8Array): void {
-    const { version, tcp, transportAt, addressesAt, addressLength } = this.#packet;
-    const key = this.#key;
-    key[0] = version * 2 + (tcp ? 1 : 0);
-    key[1] = getI32(data, transportAt);
-    const words = addressLength / 2;
-    for (let i = 0; i < KEY_WORDS - 2; i++) key[i + 2] = i < words ? getI32(data, addressesAt + 4 * i) : 0;
-  }
-
-  #find(): number {
-    const key = this.#key;
-    for (let i = 0; i < this.#held; i++) {
-      const other = this.#runs[i]!.key;
-      let k = 1;
-      while (k < KEY_WORDS && key[k] === other[k]) k++;
-      if (k === KEY_WORDS && key[0] === other[0]) return i;
-    }
+  #find(from: B): number {
+    const runs = this.#runs;
+    for (let i = 0; i < this.#held; i++) if (runs[i]!.isOfFlow(this.#packet, from)) return i;
     return -1;
   }
 
   /** A packet that does not say which flow it belongs to may belong to any between its addresses, and must not pass it. */
-  #flushBetween(data: Uint8Array): void {
-    const { version, addressesAt, addressLength } = this.#packet;
+  #flushBetween(from: B): void {
     for (let i = 0; i < this.#held; ) {
-      const { key } = this.#runs[i]!;
-      let same = key[0]! >>> 1 === version;
-      for (let k = 0; same && k < addressLength / 2; k++) same = key[k + 2] === getI32(data, addressesAt + 4 * k);
-      if (same) this.#deliverRun(i);
+      if (this.#runs[i]!.hasAddressesOf(this.#packet, from)) this.#deliverRun(i);
       else i++;
     }
   }

@@ -1,5 +1,5 @@
 import { fold, sum16 } from '../checksum.ts';
-import { getU16, putU16 } from '../octets.ts';
+import { putU16 } from '../octets.ts';
 import { TcpFlag } from '../tcp.ts';
 import type { InnerPacket } from './inner-packet.ts';
 import { copyOctets, type PacketBuffer } from './packet-buffer.ts';
@@ -15,8 +15,6 @@ export class Run<B extends PacketBuffer> {
   /** Offset in the buffer of its virtio header, and of the packet right behind that. */
   readonly start: number;
   readonly #at: number;
-  /** Which flow. */
-  readonly key = new Int32Array(KEY_WORDS);
   count = 0;
   readonly #header = new VnetHeader();
   #version: 4 | 6 = 4;
@@ -55,13 +53,29 @@ export class Run<B extends PacketBuffer> {
     copyOctets(from, start, this.buffer, this.#at, this.#length);
   }
 
+  /** Whether protocol, addresses and ports are those of the run. */
+  isOfFlow(packet: InnerPacket, from: PacketBuffer): boolean {
+    if (packet.tcp !== this.#tcp) return false;
+    if (from.view.getInt32(packet.transportAt) !== this.buffer.view.getInt32(this.#at + this.#transport)) return false;
+    return this.hasAddressesOf(packet, from);
+  }
+
+  hasAddressesOf({ version, addressesAt, addressLength }: InnerPacket, from: PacketBuffer): boolean {
+    if (version !== this.#version) return false;
+    const run = this.buffer.view;
+    const shift = this.#at + (version === 4 ? 12 : 8) - addressesAt;
+    for (let at = addressesAt; at < addressesAt + 2 * addressLength; at += 4)
+      if (from.view.getInt32(at) !== run.getInt32(at + shift)) return false;
+    return true;
+  }
+
   /** The packet at `start`, mergeable and of this flow, goes on where the run ends and differs in nothing that segmentation does not make. */
-  isContinuedBy(packet: InnerPacket, data: Uint8Array, start: number): boolean {
+  isContinuedBy(packet: InnerPacket, { view }: PacketBuffer, start: number): boolean {
     // One that is longer would be cut, and so is the next one after a shorter one: `append` ends the run there.
     if (packet.size > this.#size || packet.payloadAt - start !== this.#headerLength) return false;
     if (this.#length + packet.size > MAXIMUM_PACKET) return false;
-    if (!(this.#version === 4 ? this.#sameIpv4(data, start) : this.#sameIpv6(data, start))) return false;
-    return this.#tcp ? this.#sameTcp(packet, data) : this.count < MAXIMUM_DATAGRAMS;
+    if (!(this.#version === 4 ? this.#sameIpv4(view, start) : this.#sameIpv6(view, start))) return false;
+    return this.#tcp ? this.#sameTcp(packet, view) : this.count < MAXIMUM_DATAGRAMS;
   }
 
   /** Takes the payload of a packet that continues the run and whose checksums are right. */
@@ -86,38 +100,37 @@ export class Run<B extends PacketBuffer> {
     return this.#at + this.#length;
   }
 
-  /** RFC 791 §3.1: all of the header but total length, identification and checksum. */
-  #sameIpv4(data: Uint8Array, start: number): boolean {
+  /** RFC 791 §3.1: all of the header but total length, identification and checksum; the protocol is that of the flow. */
+  #sameIpv4(packet: DataView, start: number): boolean {
     const run = this.buffer.view;
-    if (getU16(data, start) !== run.getUint16(this.#at)) return false;
-    const fragmentation = getU16(data, start + 6);
-    if (fragmentation !== run.getUint16(this.#at + 6) || getU16(data, start + 8) !== run.getUint16(this.#at + 8)) return false;
-    const distance = (getU16(data, start + 4) - run.getUint16(this.#at + 4)) & 0xffff;
+    if (packet.getUint16(start) !== run.getUint16(this.#at)) return false;
+    if (packet.getInt32(start + 6) !== run.getInt32(this.#at + 6)) return false;
+    const distance = (packet.getUint16(start + 4) - run.getUint16(this.#at + 4)) & 0xffff;
     if (this.count > 1) return distance === ((this.#step * this.count) & 0xffff);
     // RFC 6864 §4.1: of a packet that is no fragment and cannot become one the identification means nothing, so that the same one in all may
     // come out counted. Without DF it has to count as segmentation will make it count.
     this.#step = distance;
-    return distance === 1 || (distance === 0 && (fragmentation & DONT_FRAGMENT) !== 0);
+    return distance === 1 || (distance === 0 && (packet.getUint16(start + 6) & DONT_FRAGMENT) !== 0);
   }
 
   /** RFC 8200 §3: traffic class, flow label and hop limit; next header and addresses are those of the flow. */
-  #sameIpv6(data: Uint8Array, start: number): boolean {
-    const run = this.buffer.octets;
-    for (let i = 0; i < 4; i++) if (data[start + i] !== run[this.#at + i]) return false;
-    return data[start + 7] === run[this.#at + 7];
+  #sameIpv6(packet: DataView, start: number): boolean {
+    const run = this.buffer.view;
+    return packet.getInt32(start) === run.getInt32(this.#at) && packet.getUint8(start + 7) === run.getUint8(this.#at + 7);
   }
 
   /** RFC 9293 §3.1: all of the header but sequence number, PSH and checksum; the sequence goes on. */
-  #sameTcp(packet: InnerPacket, data: Uint8Array): boolean {
-    if (packet.sequence !== this.#nextSequence) return false;
-    const run = this.buffer.octets;
-    const shift = this.#at + this.#transport - packet.transportAt;
-    const at = packet.transportAt;
+  #sameTcp({ sequence, transportAt: at, payloadAt }: InnerPacket, packet: DataView): boolean {
+    if (sequence !== this.#nextSequence) return false;
+    const run = this.buffer.view;
+    const shift = this.#at + this.#transport - at;
     // Acknowledgment number and data offset; of the flags both have ACK, and the run would have ended with PSH.
-    for (let i = at + 8; i < at + 13; i++) if (data[i] !== run[i + shift]) return false;
-    if (getU16(data, at + 14) !== getU16(run, at + 14 + shift)) return false;
-    // Urgent pointer and options. RFC 7323 §3.2: other timestamps are another answer to when.
-    for (let i = at + 18; i < packet.payloadAt; i++) if (data[i] !== run[i + shift]) return false;
+    if (packet.getInt32(at + 8) !== run.getInt32(at + 8 + shift) || packet.getUint8(at + 12) !== run.getUint8(at + 12 + shift))
+      return false;
+    if (packet.getUint16(at + 14) !== run.getUint16(at + 14 + shift)) return false;
+    if (packet.getUint16(at + 18) !== run.getUint16(at + 18 + shift)) return false;
+    // RFC 7323 §3.2: other timestamps are another answer to when.
+    for (let i = at + 20; i < payloadAt; i += 4) if (packet.getInt32(i) !== run.getInt32(i + shift)) return false;
     return true;
   }
 
@@ -143,8 +156,6 @@ export class Run<B extends PacketBuffer> {
   }
 }
 
-/** Version and protocol, ports, two addresses. */
-export const KEY_WORDS = 10;
 /** Where the packet begins: a multiple of 16, the virtio header right before it. */
 const PACKET_AT = 16;
 const DONT_FRAGMENT = 0x4000;

@@ -3,7 +3,7 @@ import type { Native, NativeBuffer } from '../../platform/linux/ffi.ts';
 import { SocketAddress } from '../../platform/linux/socket-address.ts';
 import type { FastUdp } from '../../platform/linux/udp.ts';
 import { UdpBatch } from '../../platform/linux/udp-batch.ts';
-import type { BatchTarget, TakeDatagrams, UdpPort } from './ports.ts';
+import { type BatchTarget, MOST_MESSAGES, type TakeDatagrams, type UdpPort } from './ports.ts';
 
 /** What all sockets of one thread receive into: one at a time is read, and done with before the next. */
 export class Arrivals {
@@ -13,13 +13,13 @@ export class Arrivals {
 
   /** How many octets of memory it takes. @param more for what is gathered from the packets */
   static octets(more: number): number {
-    return UdpBatch.octets(MESSAGES, 0) + more;
+    return UdpBatch.octets(MOST_MESSAGES, APART) + more;
   }
 
   /** @param buffer of `Arrivals.octets` */
   constructor(native: Native, buffer: NativeBuffer) {
-    this.behind = UdpBatch.octets(MESSAGES, 0);
-    this.batch = new UdpBatch(native, MESSAGES, 0, buffer);
+    this.behind = Arrivals.octets(0);
+    this.batch = new UdpBatch(native, MOST_MESSAGES, APART, buffer);
   }
 }
 
@@ -40,7 +40,7 @@ export class UdpDevice implements UdpPort<NativeBuffer> {
     udp.joinReceived(true);
   }
 
-  receive(take: TakeDatagrams<NativeBuffer>): boolean {
+  receive(take: TakeDatagrams<NativeBuffer>): number {
     const { batch } = this.#arrivals;
     const count = this.#udp.receive(batch);
     for (let i = 0; i < count; i++) {
@@ -48,7 +48,7 @@ export class UdpDevice implements UdpPort<NativeBuffer> {
       const at = batch.offset(i);
       if (length > 0) take(batch.buffer, at, at + length, batch.segment(i), this.local, batch.ip(i), batch.port(i));
     }
-    return count > 0;
+    return count;
   }
 
   towards({ ip, port }: Address): BatchTarget<NativeBuffer> & { send(packet: Uint8Array): boolean } {
@@ -69,5 +69,6 @@ export class UdpDevice implements UdpPort<NativeBuffer> {
   }
 }
 
-const MESSAGES = 16;
+/** Octets: single datagrams, each at the beginning of its 64 KiB, would all want the same few lines of the processor's cache. */
+const APART = 1472;
 const LARGEST_DATAGRAM = 65_536;

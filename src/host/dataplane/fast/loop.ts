@@ -9,7 +9,7 @@ import { InboundPump } from './inbound.ts';
 import type { FromLoop, Refusal, ToLoop } from './messages.ts';
 import { OUTBOUND_BUFFERS, OutboundPump } from './outbound.ts';
 import { PathTable } from './paths.ts';
-import type { InnerSink, TakeDatagrams, TunPort, UdpPort } from './ports.ts';
+import { type InnerSink, MOST_MESSAGES, type TakeDatagrams, type TunPort, type UdpPort } from './ports.ts';
 import type { CounterSlots } from './slots.ts';
 
 export interface FastLoopOptions<B extends PacketBuffer = PacketBuffer> {
@@ -80,7 +80,7 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
   turn(ready: Ready): boolean {
     let more = false;
     if (ready.sockets) {
-      for (const socket of this.paths.sockets) if (socket.receive(this.#take)) more = true;
+      for (const socket of this.paths.sockets) if (this.#receive(socket)) more = true;
       this.#options.sink.flush();
     }
     if (ready.tun && this.#outbound.pump(PACKETS_PER_TURN)) more = true;
@@ -128,6 +128,14 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
     }
     this.#options.post({ kind: 'drops', drops: { ...this.#esp.drops(), ...this.#outbound.drops } });
     this.#moved = false;
+  }
+
+  /** Several times where datagrams come singly, so that what is put together of them is worth a write. @returns whether there was anything */
+  #receive(socket: UdpPort<B>): boolean {
+    let came = socket.receive(this.#take);
+    if (came === 0) return false;
+    for (let i = 1; came === MOST_MESSAGES && i < RECEIVES_PER_TURN; i++) came = socket.receive(this.#take);
+    return true;
   }
 
   #take: TakeDatagrams<B> = (from, start, end, segment, local, ip, port) => {
@@ -179,5 +187,6 @@ const ASIDE = VNET_HEADER + 65_536;
 export const LOOP_BUFFERS: readonly number[] = [ASIDE, ...OUTBOUND_BUFFERS];
 /** Both directions get their turn. */
 const PACKETS_PER_TURN = 16;
+const RECEIVES_PER_TURN = 4;
 /** Milliseconds. */
 const COUNTERS_INTERVAL = 100;

@@ -28,8 +28,8 @@ export interface BatchTarget<B extends PacketBuffer = PacketBuffer> {
 /** A UDP socket that the plane reads. */
 export interface UdpPort<B extends PacketBuffer = PacketBuffer> {
   readonly local: Address;
-  /** Takes in what waits, a bounded part of it. @returns false when nothing waited */
-  receive(take: TakeDatagrams<B>): boolean;
+  /** Takes in what waits, `MOST_MESSAGES` at most. @returns how many there were: as many as that, and there may be more */
+  receive(take: TakeDatagrams<B>): number;
   /** The way to a peer; found once, used for every packet. */
   towards(remote: Address): BatchTarget<B> & Pick<EspPath, 'send'>;
   close(): void;
@@ -54,6 +54,8 @@ export interface InnerSink<B extends PacketBuffer = PacketBuffer> {
   flush(): void;
 }
 
+/** Datagrams, or what the kernel has joined of several, that one call takes in. */
+export const MOST_MESSAGES = 16;
 /** UDP_SEGMENT: what the kernel takes in one call. */
 export const MOST_SEGMENTS = 64;
 /** What one UDP datagram over IPv4 holds; a batch is one before the kernel cuts it. */

@@ -5,7 +5,7 @@ import type { ChildSaSpec } from '../../../../src/core/ike/effects.ts';
 import { packetBuffer, segmentPlain, VNET_HEADER, VnetHeader } from '../../../../src/core/packet/offload/index.ts';
 import { FastLoop } from '../../../../src/host/dataplane/fast/loop.ts';
 import type { FromLoop } from '../../../../src/host/dataplane/fast/messages.ts';
-import { MOST_OCTETS, MOST_SEGMENTS, type TakeDatagrams } from '../../../../src/host/dataplane/fast/ports.ts';
+import { MOST_MESSAGES, MOST_OCTETS, MOST_SEGMENTS, type TakeDatagrams } from '../../../../src/host/dataplane/fast/ports.ts';
 import { CounterSlots } from '../../../../src/host/dataplane/fast/slots.ts';
 import { scriptedRandom } from '../../../../src/testing/seeded.ts';
 import { begunPacket, gsoHeader, type PacketShape } from '../../../core/packet/offload/super-packets.ts';
@@ -26,7 +26,7 @@ class End {
   readonly counters = new CounterSlots();
   readonly loop: FastLoop;
   other: End | undefined;
-  #arrived: { readonly batch: Batch; readonly from: Address }[] = [];
+  readonly #arrived: { readonly batch: Batch; readonly from: Address }[] = [];
 
   readonly address: Address;
 
@@ -71,16 +71,28 @@ class End {
     this.#arrived.push({ batch: { octets, segment }, from });
   }
 
-  #receive(take: TakeDatagrams): boolean {
-    const arrived = this.#arrived;
-    this.#arrived = [];
+  /** What was sent to it is lost on the way. */
+  discard(): void {
+    this.#arrived.length = 0;
+  }
+
+  #receive(take: TakeDatagrams): number {
+    const arrived = this.#arrived.splice(0, MOST_MESSAGES);
     for (const { batch, from } of arrived) {
       const buffer = packetBuffer(batch.octets.slice());
       take(buffer, 0, batch.octets.length, batch.segment, this.address, from.ip, from.port);
     }
-    return arrived.length > 0;
+    return arrived.length;
   }
 }
+
+const wholeOf = (seed: number) => {
+  const { octets, header } = superPacket({ version: 4, protocol: 'udp', payload: new Uint8Array(100).fill(seed) }, 100);
+  return [octets, header] as const;
+};
+
+const cut = (octets: Uint8Array, segment: number): Uint8Array[] =>
+  Array.from({ length: Math.ceil(octets.length / segment) }, (_, i) => octets.subarray(i * segment, (i + 1) * segment));
 
 /** What a message carries is the receiver's own. */
 const specsOf = (child: PairChild): readonly [ChildSaSpec, ChildSaSpec] => {
@@ -110,6 +122,24 @@ function handed(octets: Uint8Array, header = new VnetHeader()): Uint8Array {
   whole.set(octets, VNET_HEADER);
   return whole;
 }
+
+test('datagrams that come singly are taken in several calls in one turn, and a bounded number of them', () => {
+  const ends = pair();
+  const { a, b } = ends;
+  for (let i = 0; i < 100; i++) {
+    const [packet] = segmentPlain(...wholeOf(i));
+    a.read.push(handed(packet as Uint8Array));
+  }
+  for (let i = 0; i < 10; i++) a.loop.turn({ tun: true, sockets: false });
+  const single = a.batches.flatMap(({ octets, segment }) => cut(octets, segment));
+  expect(single).toHaveLength(100);
+  b.discard();
+  for (const octets of single) b.arrive(octets, a.address);
+  b.loop.turn({ tun: false, sockets: true });
+  expect(b.written).toHaveLength(64);
+  b.loop.turn({ tun: false, sockets: true });
+  expect(b.written).toHaveLength(100);
+});
 
 test('a super-packet leaves in few calls and comes out as the packets it stands for', () => {
   const ends = pair();
