@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { Net, Pair, PairOptions } from '../../src/testing/index.ts';
-import { expectInvariants, expectTrafficBothWays, pair } from '../../src/testing/index.ts';
+import { expectInvariants, expectOneChild, expectTrafficBothWays, pair } from '../../src/testing/index.ts';
 import type { Packet } from '../../src/testing/network.ts';
-import { A1, A2, B1, B2 } from './roamers.ts';
+import { A1, A2, B1, B2, expectPath, roamers } from './roamers.ts';
 
 /** RFC 4555 §3.1: more than one address at either end before there is an IKE SA. Nothing reaches `dead`. */
 function dialled(dead: readonly string[], options: PairOptions = {}, remotes: readonly string[] = [B1, B2]): Pair {
@@ -59,6 +59,44 @@ describe('IKE_SA_INIT over several pairs of addresses (RFC 4555 §3.1)', () => {
     a.initiate();
     net.until('the tunnel stands', () => a.plane.children.length > 0 && b.plane.children.length > 0, 12_000);
     expect(paths(made)).toEqual([`${A2} ${B1}`, `${B1} ${A2}`]);
+  });
+
+  test.each([
+    ['there is another one by then', true],
+    ['there is none for a while', false],
+  ])('our address goes while nobody has answered yet, and %s: it begins anew from the next one at once', (_, before) => {
+    const made = pair({ connection: { mobike: true }, a: { connection: { localAddresses: [A1, '%any'] } } });
+    const { net, a, b } = made;
+    const undo = net.internet.core.intercept(() => []);
+    a.initiate();
+    net.run(3000);
+    if (before) a.host.addAddress(A2);
+    undo();
+    a.host.removeAddress(A1);
+    if (!before) {
+      net.run(20_000);
+      a.host.addAddress(A2);
+    }
+    net.until('the tunnel stands', () => a.plane.children.length > 0 && b.plane.children.length > 0, 500);
+    expect(paths(made)).toEqual([`${A2} ${B1}`, `${B1} ${A2}`]);
+    expect(a.heard('trying-address')).toMatchObject([{ lost: { ip: A1 }, local: { ip: A2 }, remote: { ip: B1 } }]);
+    expect(a.heard('failed')).toEqual([]);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('our address goes while a new authentication waits for its first answer: the old IKE SA moves, and the new one comes from there', () => {
+    const made = roamers({ link: { delay: 20 } });
+    const { net, a, b } = made;
+    a.host.removeAddress(A1);
+    a.reauthenticate();
+    net.run(4000);
+    a.host.addAddress(A2);
+    net.until('it is authenticated anew', () => a.heard('ike-reauthenticated').length === 1, 1000);
+    net.settle({ quiet: 60_000 });
+    expect(a.heard('failed')).toEqual([]);
+    expectPath(made, A2, B1);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
   });
 
   test('nobody answers anywhere: one failure, which names every address', () => {

@@ -1,7 +1,7 @@
 import type { EventLine } from '../../product/control/index.ts';
 import type { Paint } from '../context.ts';
 import type { Output } from '../output.ts';
-import { rekeyTested, transportChosen } from './steps.ts';
+import { nextAddress, rekeyTested, transportChosen } from './steps.ts';
 import { wrap } from './text.ts';
 import { formatBytes, formatLatency } from './units.ts';
 
@@ -62,7 +62,7 @@ function describe(event: EventLine, paint: Paint, verbose: number, name: string 
       return `${mark}  ${name ?? text(event.connection)}  ${sa}  ${why || text(event.reason)}${verbose > 0 ? hintOf(event.error) : ''}`;
     }
     case 'trying-address':
-      return `next  ${text(event.connection)}  ${sa}  no answer from ${text(event.silent)}; ${text(event.remote)} is tried`;
+      return `next  ${text(event.connection)}  ${sa}  ${nextAddress(event)}`;
     case 'trying-tcp':
       return `tcp   ${text(event.connection)}  ${sa}  UDP gets no answer; TCP ${text(event.remote)} is tried beside it`;
     case 'transport-chosen':

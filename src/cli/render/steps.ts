@@ -32,7 +32,7 @@ export class Steps {
       case 'retransmit':
         return this.#remark(`no answer to ${text(event.exchange)} yet, asked again (${number(event.attempt)})`);
       case 'trying-address':
-        return this.#remark(`no answer from ${text(event.silent)}; ${text(event.remote)} is tried`);
+        return this.#remark(nextAddress(event));
       case 'trying-tcp':
         return this.#remark(`UDP gets no answer; TCP ${text(event.remote)} is tried beside it`);
       case 'transport-chosen':
@@ -101,6 +101,11 @@ export class Steps {
   #remark(sentence: string): string {
     return `  ${this.#paint.dim('·')} ${wrap(sentence, this.#columns - 4, '    ')}`;
   }
+}
+
+/** One sentence for why another pair of addresses comes next (RFC 4555 §3.1). */
+export function nextAddress({ lost, silent, local, remote }: EventLine): string {
+  return lost === undefined ? `no answer from ${text(silent)}; ${text(remote)} is tried` : `${text(lost)} is gone; ${text(local)} is tried`;
 }
 
 /** One sentence for which of two transports goes on (RFC 9329 §5.1). */

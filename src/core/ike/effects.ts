@@ -4,6 +4,7 @@ import type { CertPayload, ConfigurationAttribute, Identification, TrafficSelect
 import type { IkeSaInfo } from './info.ts';
 import type { Transport } from './path.ts';
 import type { LocalAuth, PpkPolicy, RemoteAuth } from './policy.ts';
+import type { TryingAddress } from './tasks/address-pairs.ts';
 import type { SplitDns } from './tasks/split-dns.ts';
 
 export type { ChildSaInfo, IkeSaInfo, MobikeInfo } from './info.ts';
@@ -437,15 +438,7 @@ export type Notice =
       readonly to: number | undefined;
     }
   | { readonly kind: 'retransmit'; readonly ikeSa: number; readonly exchange: number; readonly messageId: number; readonly attempt: number }
-  /** The peer is silent at `silent`, so the IKE SA `to` tries another pair of addresses in the place of this one (RFC 4555 §3.1). */
-  | {
-      readonly kind: 'trying-address';
-      readonly ikeSa: number;
-      readonly connection: string | undefined;
-      readonly silent: Address;
-      readonly remote: Address;
-      readonly to: number;
-    }
+  | TryingAddress
   /** UDP got no answer, so the same is tried over TCP: the IKE SA `to` is on its way, beside the one that still asks over UDP (RFC 9329 §5.1). */
   | {
       readonly kind: 'trying-tcp';

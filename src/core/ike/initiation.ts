@@ -11,7 +11,7 @@ import type { ChildPolicy, Connection } from './policy.ts';
 import { scheduleReconnect } from './reconnect.ts';
 import { requestIkeDelete } from './requests.ts';
 import type { Routine } from './routine.ts';
-import { type AddressPairs, nextPair, pairsFor, withOtherPairs } from './tasks/address-pairs.ts';
+import { type AddressPairs, isLost, nextPair, pairsFor, withOtherPairs } from './tasks/address-pairs.ts';
 import { choosePpk, forgetPpk } from './tasks/ppk.ts';
 import { nextAuthentication, takePlace } from './tasks/reauthentication.ts';
 import { approachGateway, Redirected } from './tasks/redirect.ts';
@@ -87,7 +87,7 @@ export function begin(
     (failure) => {
       if (yieldsTo(world, sa, failure)) return;
       const error = withOtherPairs(sa, withOtherTransport(sa, failure));
-      if (notResumed(sa, error)) return startWhole(world, sa, error, policies, detour);
+      if (notResumed(sa, error) && !isLost(world, sa)) return startWhole(world, sa, error, policies, detour);
       const next = nextPair(sa, error);
       if (next) return tryNext(world, sa, next, policies, { of, whole });
       if (error instanceof Redirected) return redirected(world, sa, error.gateway, policies, detour?.away ?? of);
@@ -199,6 +199,7 @@ function tryNext(
   { of, whole }: { readonly of: IkeSa | undefined; readonly whole: boolean },
 ): void {
   const { connection, packet } = sa;
+  const lost = isLost(world, sa);
   sa.running--;
   if (connection) {
     const next = begin(world, connection, path, policies, { of, whole, pairs });
@@ -210,11 +211,14 @@ function tryNext(
       ikeSa: sa.id,
       connection: connection.name,
       silent: sa.remote,
+      lost: lost ? sa.local : undefined,
+      local: path.local,
       remote: path.remote,
       to: next.id,
     });
   }
-  world.kill(sa, `no answer from ${sa.remote.ip}, so ${path.remote.ip} is tried`);
+  const why = lost ? `our address ${sa.local.ip} is gone` : `no answer from ${sa.remote.ip}`;
+  world.kill(sa, `${why}, so ${(lost ? path.local : path.remote).ip} is tried`);
 }
 
 /** RFC 5685 §5: the same connection with another gateway, and the children that stand. The new IKE SA comes first, then the old one goes. */

@@ -7,6 +7,7 @@ import { heedPathMtu, repeatAtOnce } from './outbound.ts';
 import { isOverTcp, pathOf } from './path.ts';
 import { nextRekey } from './rekey-times.ts';
 import { endOfLife, requestChildDelete, requestChildRekey } from './requests.ts';
+import { leaveLostPair } from './tasks/address-pairs.ts';
 import { activateSuccessors, givingWayTo } from './tasks/child-delete.ts';
 import { awaitDelete } from './tasks/child-rekey.ts';
 import { answerUnknownChild } from './tasks/crash-detection.ts';
@@ -68,7 +69,10 @@ export function observe(world: EndpointWorld, observation: Observation): void {
     }
     case 'local-addresses':
       world.ownAddresses = observation;
-      for (const sa of [...world.ikeSas.values()]) localAddressesChanged(world, sa);
+      for (const sa of [...world.ikeSas.values()]) {
+        leaveLostPair(world, sa);
+        localAddressesChanged(world, sa);
+      }
       return;
     case 'stream-closed':
       return streamClosed(world, observation.local, observation.remote);

@@ -125,7 +125,13 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
     case 'rekey-tested':
       return line({ ...rest, error: notice.error === undefined ? undefined : errorToBody(notice.error) });
     case 'trying-address':
-      return line({ ...rest, silent: formatAddress(notice.silent), remote: formatAddress(notice.remote) });
+      return line({
+        ...rest,
+        silent: formatAddress(notice.silent),
+        lost: notice.lost && formatAddress(notice.lost),
+        local: formatAddress(notice.local),
+        remote: formatAddress(notice.remote),
+      });
     case 'trying-tcp':
     case 'stream':
       return line({ ...rest, remote: formatAddress(notice.remote) });

@@ -82,10 +82,10 @@ const standing = (side: Side, line: Line) => {
   return side.peer.established.filter(({ connection, state }) => connection === name && state === 'established');
 };
 
-/** RFC 4555 §3.5 is about IKE SAs that stand: the initial exchanges do not move, and begin anew only when they were given up. */
+/** RFC 4555 §3.5 is about IKE SAs that stand: one that is being authenticated does not move, and begins anew only when it was given up. */
 function excuseBeginners(world: WalkWorld, line: Line): void {
-  const beginners = line.client.peer.ikeSas.some(({ state }) => state === 'connecting' || state === 'authenticating');
-  if (beginners) world.excuse([line], 'the client moved before it was connected', true);
+  const beginners = line.client.peer.ikeSas.some(({ state }) => state === 'authenticating');
+  if (beginners) world.excuse([line], 'the client moved before it was authenticated', true);
 }
 
 /** The one it has, and one that it may have next. */

@@ -1,9 +1,11 @@
 import { TimedOut, TunnelwrightError } from '../../bytes/errors.ts';
+import type { Address } from '../../bytes/ip-address.ts';
 import type { Millis } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { Path } from '../path.ts';
+import { isOverTcp } from '../path.ts';
 import type { World } from '../world.ts';
-import { namedPaths } from './mobike-paths.ts';
+import { isOurs, namedPaths } from './mobike-paths.ts';
 import { isSilence } from './tcp-fallback.ts';
 
 /** RFC 4555 §3.1: where the first pair of addresses brings no answer to IKE_SA_INIT, the others are tried, one after the other. */
@@ -12,6 +14,19 @@ export interface AddressPairs {
   readonly left: readonly Path[];
   /** Addresses of the peer that did not answer. */
   readonly silent: readonly string[];
+}
+
+/** The IKE SA `to` tries another pair of addresses in the place of this one: the peer is silent at `silent`, or our own address is gone. */
+export interface TryingAddress {
+  readonly kind: 'trying-address';
+  readonly ikeSa: number;
+  readonly connection: string | undefined;
+  readonly silent: Address;
+  /** Ours, where it is gone: then the silence of the peer says nothing. */
+  readonly lost?: Address | undefined;
+  readonly local: Address;
+  readonly remote: Address;
+  readonly to: number;
 }
 
 /** All but the pair that it begins with; undefined where there is only that one. */
@@ -31,6 +46,24 @@ export function nextPair(sa: IkeSa, error: unknown): { readonly path: Path; read
   return { path, pairs: { left, silent: tried(sa) } };
 }
 
+/** Our end of the pair is not ours any more: no copy goes out from there, and no answer comes. */
+export const isLost = (world: World, sa: IkeSa): boolean => !isOurs(world, sa.local.ip);
+
+/** This machine's addresses are others. What is not answered yet goes on over another pair at once, as soon as there is one. */
+export function leaveLostPair(world: World, sa: IkeSa): void {
+  if (!sa.is('connecting') || !isLost(world, sa)) return;
+  const left = namedPaths(world, sa);
+  const [first] = left;
+  if (first === undefined) return;
+  // nothing has gone out, and nobody knows of the other one
+  if (sa.initRequest === undefined && !isOverTcp(sa)) world.moveIke(sa, left.find(({ remote }) => remote.ip === sa.remote.ip) ?? first);
+  else sa.pairs = { left, silent: sa.pairs?.silent ?? [] };
+  for (const request of [...sa.window.outstanding]) {
+    sa.window.answered(request.messageId);
+    request.fail(lost(sa));
+  }
+}
+
 /** Names every address that was tried, once the last of them has not answered either. */
 export function withOtherPairs(sa: IkeSa, error: unknown): unknown {
   const silent = sa.pairs?.silent ?? [];
@@ -44,6 +77,8 @@ export function withOtherPairs(sa: IkeSa, error: unknown): unknown {
     cause: error,
   });
 }
+
+const lost = ({ local }: IkeSa) => new TimedOut(`our address ${local.ip} is gone`, { code: 'ADDRESS_NOT_OURS', section: 'RFC 4555 §3.1' });
 
 const tried = (sa: IkeSa): readonly string[] => [...new Set([...(sa.pairs?.silent ?? []), sa.remote.ip])];
 
