@@ -647,3 +647,17 @@ describe('a restart in between', () => {
     expectTrafficBothWays(net, a, b);
   });
 });
+
+test('a responder waits long for the answer to its rekeying: an initiator that has answered answers again (RFC 7296 §2.1, RFC 4555 §3.11)', () => {
+  const retransmission = { initial: 500, base: 1.8, giveUp: 60_000, responderGiveUp: 300_000 };
+  const { net, a, b } = roamers({ connection: { retransmission } });
+  const undo = net.internet.core.intercept(({ source }) => (a.host.addresses.includes(source.ip) ? [] : undefined));
+  b.rekeyIke();
+  net.run(150_000);
+  undo();
+  expect(a.heard('ike-rekeyed')).toHaveLength(1);
+  net.settle({ quiet: 300_000 });
+  expect([a, b].map((peer) => peer.heard('ike-down').map(({ reason }) => reason))).toEqual([['rekeyed'], ['rekeyed']]);
+  expectOneChild(a, b);
+  expectTrafficBothWays(net, a, b);
+});

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { utf8 } from '../../src/core/bytes/index.ts';
 import { ExchangeType } from '../../src/core/wire/index.ts';
 import { establishedPair, expectInvariants, expectOneChild, expectTrafficBothWays, lowestIs } from '../../src/testing/index.ts';
+import type { Packet } from '../../src/testing/network.ts';
 
 const START = { startAction: 'start', dpdAction: 'start', closeAction: 'start' } as const;
 
@@ -148,7 +150,58 @@ describe('a new authentication beside the old one', () => {
       expectTrafficBothWays(net, a, b);
     }
   });
+  test('a restart of the responder while both stand, the old one rekeyed meanwhile: it goes on to send on the new child (RFC 7296 §2.8.3)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' } });
+    const older = b.children[0]!.inboundSpi;
+    a.fault({ ask: 'install', outcome: 'late', delay: 2500 });
+    a.reauthenticate();
+    net.until('b has a second child', () => b.plane.children.length === 2);
+    a.rekeyIke(a.ikeSas[0]!.id);
+    net.until('the old one is replaced', () => a.heard('ike-reauthenticated').length === 1);
+    // what is restored last sends, where nothing else decides
+    expect(b.children.map(({ inboundSpi }) => inboundSpi)).toEqual([expect.any(Number), older]);
+    const newer = b.children[0]!.inboundSpi;
+    b.restart('snapshot');
+    a.sendTraffic(utf8('on the new one'));
+    net.run(100);
+    expect(b.plane.children).toHaveLength(2);
+    expect(b.plane.sendingChild()!.spec.inbound.spi).toBe(newer);
+    net.settle({ quiet: 60_000 });
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test.each([
+    ['gets lost', false],
+    ['comes late, on the IKE SA that was replaced', true],
+  ])('a demand for a new authentication %s, since the initiator rekeys the IKE SA: it is heeded (RFC 4478 §2)', (_, late) => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    const held: Packet[] = [];
+    const undo = net.internet.core.intercept((packet) => {
+      if (!b.host.addresses.includes(packet.source.ip) || !isRequestOf(ExchangeType.INFORMATIONAL, packet.data)) return undefined;
+      held.push(packet);
+      return [];
+    });
+    b.reauthenticate();
+    a.rekeyIke();
+    net.until('the IKE SA is rekeyed', () => a.heard('ike-rekeyed').length === 1);
+    if (late) for (const { data, source } of held) a.inject(data, source);
+    undo();
+    net.settle({ quiet: 60_000 });
+    expect(held).toHaveLength(1);
+    expect([a, b].map((peer) => peer.heard('ike-rekeyed').length)).toEqual([1, 1]);
+    expect(a.heard('ike-reauthenticated')).toHaveLength(1);
+    expect(b.heard('failed')).toEqual([]);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
 });
+
+/** By the IKE header, behind the non-ESP marker or not. */
+function isRequestOf(exchange: number, data: Uint8Array): boolean {
+  const header = data.subarray(data[0] === 0 && data[1] === 0 ? 4 : 0);
+  return header[18] === exchange && (header[19]! & 0x20) === 0;
+}
 
 /** By the IKE header, behind the non-ESP marker or not. */
 function isAnswerOf(exchange: number, data: Uint8Array): boolean {

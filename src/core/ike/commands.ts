@@ -9,7 +9,7 @@ import { begin, reauthenticate, wanted } from './initiation.ts';
 import type { ChildPolicy, Connection } from './policy.ts';
 import { requestChildDelete, requestChildRekey, requestIkeDelete, requestIkeRekey, requestLivenessCheck } from './requests.ts';
 import { requestEcho } from './tasks/nat-echo.ts';
-import { demandAuthentication } from './tasks/reauthentication.ts';
+import { requestAuthentication } from './tasks/reauthentication.ts';
 import { assertRedirectable, redirectPeer } from './tasks/redirect.ts';
 import { endRival } from './tasks/tcp-fallback.ts';
 
@@ -35,12 +35,7 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
       const sa = needIkeSa(world, command.ikeSa);
       if (!sa.isEstablished) throw new ApiMisuse(`IKE SA ${sa.id} is not established`, { code: 'NOT_ESTABLISHED' });
       if (sa.reauth.byUs) reauthenticate(world, sa);
-      else
-        world.enqueue(sa, {
-          what: 'demanding a new authentication',
-          key: 'auth-lifetime',
-          start: (owner) => demandAuthentication(world, owner),
-        });
+      else requestAuthentication(world, sa);
       return undefined;
     }
     case 'delete-child':

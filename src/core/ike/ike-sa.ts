@@ -121,7 +121,8 @@ export class IkeSa {
   reachable = false;
   establishedAt: Millis | undefined;
   rekeyAt: Millis | undefined;
-  readonly reauth = notAuthenticated();
+  /** One record for a whole line of rekeyings. */
+  reauth = notAuthenticated();
   /** When a new authentication begins, or is overdue. */
   reauthAt: Millis | undefined;
   lastInbound: Millis | undefined;

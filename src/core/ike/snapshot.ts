@@ -17,6 +17,7 @@ import { awaitDecision } from './tasks/ike-rekey.ts';
 import { catchUp, trafficPath } from './tasks/mobike-line.ts';
 import { resumeMobike } from './tasks/mobike-roam.ts';
 import { type MobikeSnapshot, restoreMobike, snapshotMobike } from './tasks/mobike-state.ts';
+import { settleRestored } from './tasks/reauthentication.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import { type ResumptionState, restoreWallet, snapshotWallet, type WalletSnapshot } from './tasks/resumption.ts';
 import type { SplitDns } from './tasks/split-dns.ts';
@@ -329,6 +330,7 @@ function restoreChild(world: EndpointWorld, sa: IkeSa, saved: ChildSaSnapshot): 
       world.childTransition(child, 'installed');
       catchUp(world, sa, spec);
       armChildTimers(world, child);
+      settleRestored(world, child);
       renewSoon(world, child);
     },
     (error) => {

@@ -3,6 +3,7 @@ import { PeerViolation } from '../../bytes/errors.ts';
 import { type KeyExchangeOffer, zeroise } from '../../crypto/index.ts';
 import { ExchangeType, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
 import { ikeMet, lowestOf, rivalsMet } from '../collisions.ts';
+import type { Millis } from '../effects.ts';
 import { followUp, halfMadeByPeer, halfMake, Superseded } from '../exchanges/followup-ke.ts';
 import type { HalfMade } from '../half-made.ts';
 import { IkeSa } from '../ike-sa.ts';
@@ -16,6 +17,7 @@ import { acceptToken, renewToken, tokenFor } from './crash-detection.ts';
 import { deleteIkeSa } from './ike-delete.ts';
 import { acceptKe, finishKe, methodWanted, offerKe } from './ke.ts';
 import { newNonce, nonceOf } from './nonce.ts';
+import { armReauthentication } from './reauthentication.ts';
 import { promiseTicket, renewTicket } from './resumption.ts';
 import { selectForInit } from './select-ike.ts';
 import { announcedWindow, offerWindow, openWindow, widen } from './window-size.ts';
@@ -211,7 +213,7 @@ function successorOf(
   successor.localAuth = sa.localAuth;
   successor.ppk = sa.ppk;
   successor.remoteAuth = sa.remoteAuth;
-  Object.assign(successor.reauth, sa.reauth);
+  successor.reauth = sa.reauth;
   successor.leasedAs = sa.leasedAs;
   successor.leased = sa.leased;
   successor.assigned = sa.assigned;
@@ -250,8 +252,11 @@ export function settleOn(world: World, sa: IkeSa): void {
   if (sa.predecessor && sa.isUndecided) handOver(world, sa.predecessor, sa, false);
 }
 
-/** §2.1: the answer stays for as long as the peer may ask for it again; it is likely to be as patient as we are. */
-const replacedLife = ({ connection }: IkeSa): number => Math.max(LEAST_REPLACED_LIFE, connection?.retransmission.giveUp ?? 0);
+/** §2.1: the answer stays for as long as the peer may ask for it again; it is likely to be as patient as we are in its place (RFC 4555 §3.11). */
+function replacedLife({ connection, mobike }: IkeSa): Millis {
+  const { giveUp = 0, responderGiveUp = 0 } = connection?.retransmission ?? {};
+  return Math.max(LEAST_REPLACED_LIFE, giveUp, mobike?.decides ? responderGiveUp : 0);
+}
 
 /** From here on an IKE SA only waits for its Delete. */
 function stepBack(world: World, sa: IkeSa, successor: IkeSa): void {
@@ -263,6 +268,8 @@ function stepBack(world: World, sa: IkeSa, successor: IkeSa): void {
   world.clear(sa.timers['rekey-ike']);
   world.clear(sa.timers['expire-ike']);
   world.clear(sa.timers.liveness);
+  // a demand may have come since the successor was made
+  if (sa.timers.reauthenticate.slot >= 0 && successor.heir.isEstablished) armReauthentication(world, successor.heir);
   world.clear(sa.timers.reauthenticate);
   if (sa.timers.superseded.slot >= 0) world.arm(successor.timers.superseded, sa.timers.superseded.at);
   world.clear(sa.timers.superseded);
@@ -287,4 +294,4 @@ const nonceHolder = (sa: IkeSa): { readonly lowestNonce: Uint8Array } => ({ lowe
 const notOffered = () =>
   new PeerViolation('the peer chose an IKE proposal that we did not offer', { code: 'PROPOSAL_NOT_OFFERED', section: 'RFC 7296 §3.3' });
 
-const LEAST_REPLACED_LIFE = 60_000;
+const LEAST_REPLACED_LIFE: Millis = 60_000;

@@ -20,7 +20,7 @@ import { activate } from './child-delete.ts';
  * long an authentication is good for (AUTH_LIFETIME, RFC 4478) and ends the IKE SA when that is over.
  */
 export interface Reauthentication {
-  /** When the peer was last proven. A rekeying passes it on. */
+  /** When the peer was last proven: a rekeying does not prove it anew. */
   at: Millis | undefined;
   /** We began that authentication, and so we begin the next. */
   byUs: boolean;
@@ -86,18 +86,32 @@ export function authLifetime(world: World, sa: IkeSa): Payload[] {
 
 /** RFC 4478 §2: at any time, in an INFORMATIONAL of its own; 0 asks for a new authentication at once. */
 export function* demandAuthentication(world: World, sa: IkeSa): Routine<void> {
-  yield* exchange(ExchangeType.INFORMATIONAL, [lifetimeNotify(0)]);
-  sa.reauth.endsAt = Math.min(sa.reauth.endsAt ?? Number.POSITIVE_INFINITY, world.now + REASONABLE_TIME);
-  armReauthentication(world, sa);
+  let heard = false;
+  try {
+    yield* exchange(ExchangeType.INFORMATIONAL, [lifetimeNotify(0)]);
+    heard = true;
+    const { heir } = sa;
+    heir.reauth.endsAt = Math.min(heir.reauth.endsAt ?? Number.POSITIVE_INFINITY, world.now + REASONABLE_TIME);
+    if (heir.isEstablished) armReauthentication(world, heir);
+  } finally {
+    // a rekeying came between
+    if (!heard && sa.heir !== sa) requestAuthentication(world, sa.heir);
+  }
 }
+
+/** Of the original initiator, by its responder. */
+export const requestAuthentication = (world: World, sa: IkeSa): void =>
+  world.enqueue(sa, { what: 'demanding a new authentication', key: 'auth-lifetime', start: (owner) => demandAuthentication(world, owner) });
 
 /** RFC 4478 §2: only the original responder says so, and only to the original initiator; what else comes is ignored, as any status is. */
 export function heedAuthLifetime(world: World, sa: IkeSa, payloads: readonly Payload[]): void {
   const told = findNotify(payloads, NotifyType.AUTH_LIFETIME);
-  if (told === undefined || told.data.length !== 4 || !sa.reauth.byUs || !sa.isEstablished) return;
+  const { heir, reauth } = sa;
+  // one that a new authentication has replaced already was heeded by that
+  if (told === undefined || told.data.length !== 4 || !reauth.byUs || !heir.isEstablished || heir.reauth !== reauth) return;
   const seconds = new DataView(told.data.buffer, told.data.byteOffset).getUint32(0);
-  sa.reauth.endsAt = world.now + seconds * 1000;
-  armReauthentication(world, sa);
+  reauth.endsAt = world.now + seconds * 1000;
+  armReauthentication(world, heir);
 }
 
 /** When a new authentication that may fail is tried again: every half minute, and more often where less time is left. */
@@ -190,6 +204,10 @@ export function awaitTakeOver(world: World, child: ChildSa): void {
   const sa = world.ikeSas.get(child.ikeSa);
   const known = [...(sa?.children.values() ?? [])].some((other) => other.takesOverFrom?.ikeSa === old.ikeSa);
   if (!known) world.notice({ kind: 'ike-reauthenticated', from: old.ikeSa, to: child.ikeSa, byUs: false });
+  awaitTraffic(world, child, old);
+}
+
+function awaitTraffic(world: World, child: ChildSa, old: ChildSa): void {
   child.takesOverFrom = old;
   old.takenOverBy = child;
   world.arm(child.timers.takeOver, world.now + PEER_INSTALLS);
@@ -204,6 +222,17 @@ export function isServedByOld(world: World, child: ChildSa): boolean {
   const [before, now] = [old, child].map((one) => one && world.ikeSas.get(one.ikeSa));
   if (old?.serving === undefined || before === undefined || now === undefined || !samePath(before, now)) return false;
   return world.now < child.establishedAt + OWNER_ENDS;
+}
+
+/** After a restart all of them send. Of two for the same traffic the one of the newer authentication comes after the other, as if it had just been made. */
+export function settleRestored(world: World, child: ChildSa): void {
+  const newer = standInFor(world, child);
+  const older = newer ? child : alike(world, child, (own, other) => byAge(other, own) < 0).find((c) => c.usable && !c.takenOverBy);
+  if (older === undefined) return;
+  const next = newer ?? child;
+  if (world.ikeSas.get(next.ikeSa)?.reauth.byUs) return standIn(world, next);
+  awaitTraffic(world, next, older);
+  activate(world, older);
 }
 
 /** From now on the new child sends, or what has taken its place in that meanwhile. */
