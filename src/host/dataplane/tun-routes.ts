@@ -1,4 +1,4 @@
-import { compareBytes, formatIp, isIpv6, rangeToPrefixes, tryParseIp } from '../../core/bytes/index.ts';
+import { compareBytes, DataPlaneError, formatIp, isIpv6, rangeToPrefixes, tryParseIp } from '../../core/bytes/index.ts';
 import type { ChildSaSpec } from '../../core/ike/effects.ts';
 import type { TrafficSelector } from '../../core/wire/payloads/types.ts';
 import { addAddress, listAddresses, removeAddress } from '../platform/linux/netlink/addresses.ts';
@@ -52,7 +52,7 @@ export class TunRoutes {
   }
 
   install(spec: ChildSaSpec): void {
-    const destinations = destinationsOf(spec.remoteTs);
+    const destinations = routesTo(spec.remoteTs);
     // who was lent an address by us takes it along
     const keep = !destinations.every((prefix) => spec.assigned.includes(prefix.split('/')[0]!));
     const wanted: string[] = [];
@@ -139,6 +139,20 @@ export class TunRoutes {
   }
 }
 
+/**
+ * The destinations of the routes that a CHILD_SA needs.
+ * @throws DataPlaneError `TOO_MANY_ROUTES`: the peer may have chosen the ranges
+ */
+export function routesTo(selectors: readonly TrafficSelector[]): readonly string[] {
+  const destinations = destinationsOf(selectors);
+  if (destinations.length <= MOST_ROUTES) return destinations;
+  throw new DataPlaneError(`what the peer protects needs ${destinations.length} routes, and a CHILD_SA gets ${MOST_ROUTES} at most`, {
+    code: 'TOO_MANY_ROUTES',
+    backend: 'tun',
+    hint: 'Let remote_ts be networks in place of ranges of addresses: 10.0.0.0/8, not 10.0.0.1-10.255.255.254.',
+  });
+}
+
 /** What lives before ours left behind that could not tidy up: rules and routes of devices that are gone. */
 function sweep(netlink: NetlinkSocket): void {
   const stale = new Set(tablesInUse(netlink).filter((table) => findLink(netlink, linkOf(table)) === undefined));
@@ -187,6 +201,8 @@ function contains({ start, end }: { readonly start: Uint8Array; readonly end: Ui
   return start.length === octets.length && compareBytes(start, octets) <= 0 && compareBytes(octets, end) <= 0;
 }
 
+/** A range that begins and ends oddly is a route for each bit of an address, twice. */
+const MOST_ROUTES = 512;
 /** Loopback and link-local addresses lead nowhere else. */
 const NOT_A_SOURCE = /^(127\.|169\.254\.|::1$|fe[89ab])/;
 const MAIN_TABLE = 254;

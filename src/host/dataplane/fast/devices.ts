@@ -56,7 +56,7 @@ export class UdpDevice implements UdpPort<NativeBuffer> {
     const udp = this.#udp;
     const scratch = this.#scratch;
     return {
-      sendBatch: (from, at, length, segment) => udp.sendBatch(from, at, length, segment, peer) === length,
+      sendBatch: (from, at, length, segment) => udp.sendBatch(from, at, length, segment, peer),
       send: (packet) => {
         scratch.octets.set(packet);
         return udp.send(scratch, 0, packet.length, peer);

@@ -32,7 +32,7 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
   readonly #segmenter = new Segmenter();
   readonly #view = new IpView();
   /** The batch under way: whose packets, how long each is, and how far it reaches. */
-  #entry: ChildEntry | undefined;
+  readonly #owners: (ChildEntry | undefined)[] = new Array<ChildEntry | undefined>(MOST_SEGMENTS).fill(undefined);
   #target: BatchTarget<B> | undefined;
   #segment = 0;
   #fill = 0;
@@ -83,7 +83,7 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
     while (segmenter.remaining > 0) {
       const next = segmenter.remaining === 1 ? outbound.sealedLength(segmenter.lastLength) : full;
       if (!this.#hasRoom(target, next)) this.#flush();
-      if (this.#count === 0) this.#begin(entry, target, next);
+      if (this.#count === 0) this.#begin(target, next);
       const room = Math.min(MOST_SEGMENTS - this.#count, Math.max(1, Math.floor((MOST_OCTETS - this.#fill) / full)));
       // only the last packet of a super-packet may be shorter: those before it go first
       const wanted =
@@ -95,7 +95,7 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
         const length = this.#esp.sealInPlace(entry, this.#out.octets, this.#fill, i === before ? lastLength : packetLength, nextHeader);
         if (length === EXHAUSTED) return this.#flush();
         this.#fill += length;
-        this.#count++;
+        this.#owners[this.#count++] = entry;
         if (length < this.#segment) this.#closed = true;
       }
     }
@@ -112,14 +112,16 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
     );
   }
 
-  #begin(entry: ChildEntry, target: BatchTarget<B>, segment: number): void {
-    this.#entry = entry;
+  #begin(target: BatchTarget<B>, segment: number): void {
     this.#target = target;
     this.#segment = segment;
   }
 
   #flush(): void {
-    if (this.#count > 0 && !this.#target!.sendBatch(this.#out, 0, this.#fill, this.#segment)) this.#entry!.drops.send += this.#count;
+    if (this.#count === 0) return;
+    const taken = this.#target!.sendBatch(this.#out, 0, this.#fill, this.#segment);
+    // Each packet that stayed behind is counted where it belongs.
+    if (taken < this.#fill) for (let i = Math.ceil(taken / this.#segment); i < this.#count; i++) this.#owners[i]!.drops.send++;
     this.#count = 0;
     this.#fill = 0;
     this.#closed = false;

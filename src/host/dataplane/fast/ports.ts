@@ -20,9 +20,9 @@ export interface BatchTarget<B extends PacketBuffer = PacketBuffer> {
   /**
    * Sends datagrams of `segment` octets each, the last one maybe shorter, that stand one behind the other from `at`: at most
    * `MOST_SEGMENTS` of them and `MOST_OCTETS` in all.
-   * @returns false when they were dropped here
+   * @returns octets that were taken: whole datagrams from the front; the others were dropped here
    */
-  sendBatch(from: B, at: number, length: number, segment: number): boolean;
+  sendBatch(from: B, at: number, length: number, segment: number): number;
 }
 
 /** A UDP socket that the plane reads. */

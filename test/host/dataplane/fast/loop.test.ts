@@ -5,7 +5,7 @@ import type { ChildSaSpec } from '../../../../src/core/ike/effects.ts';
 import { packetBuffer, segmentPlain, VNET_HEADER, VnetHeader } from '../../../../src/core/packet/offload/index.ts';
 import { FastLoop } from '../../../../src/host/dataplane/fast/loop.ts';
 import type { FromLoop } from '../../../../src/host/dataplane/fast/messages.ts';
-import { MOST_MESSAGES, MOST_OCTETS, MOST_SEGMENTS, type TakeDatagrams } from '../../../../src/host/dataplane/fast/ports.ts';
+import { MOST_MESSAGES, MOST_OCTETS, MOST_SEGMENTS, type TakeDatagrams, type UdpPort } from '../../../../src/host/dataplane/fast/ports.ts';
 import { CounterSlots } from '../../../../src/host/dataplane/fast/slots.ts';
 import { scriptedRandom } from '../../../../src/testing/seeded.ts';
 import { begunPacket, gsoHeader, type PacketShape } from '../../../core/packet/offload/super-packets.ts';
@@ -26,6 +26,13 @@ class End {
   readonly counters = new CounterSlots();
   readonly loop: FastLoop;
   other: End | undefined;
+  /** Datagrams of a batch that the socket takes. */
+  accepts = Number.POSITIVE_INFINITY;
+  /** There is but one peer. */
+  readonly #target: ReturnType<UdpPort['towards']> = {
+    sendBatch: (from, at, length, segment) => this.#send({ octets: from.octets.slice(at, at + length), segment }),
+    send: (octets) => this.#send({ octets: octets.slice(), segment: octets.length }) > 0,
+  };
   readonly #arrived: { readonly batch: Batch; readonly from: Address }[] = [];
 
   readonly address: Address;
@@ -51,20 +58,20 @@ class End {
       openSocket: (_, local) => ({
         local,
         receive: (take) => this.#receive(take),
-        towards: () => ({
-          sendBatch: (from, at, length, segment) => this.#send({ octets: from.octets.slice(at, at + length), segment }),
-          send: (octets) => this.#send({ octets: octets.slice(), segment: octets.length }),
-        }),
+        towards: () => this.#target,
         close: () => {},
       }),
     });
     this.loop.tell({ kind: 'socket', fd: 3, local: address });
   }
 
-  #send(batch: Batch): boolean {
-    this.batches.push(batch);
-    this.other?.arrive(batch.octets, this.address, batch.segment);
-    return true;
+  #send(batch: Batch): number {
+    const { octets, segment } = batch;
+    const taken = Math.min(octets.length, this.accepts * segment);
+    if (taken === 0) return 0;
+    this.batches.push({ octets: octets.subarray(0, taken), segment });
+    this.other?.arrive(octets.subarray(0, taken), this.address, segment);
+    return taken;
   }
 
   arrive(octets: Uint8Array, from: Address, segment = 0): void {
@@ -210,6 +217,24 @@ test('keys are overwritten once the SA stands, and a refusal says why', () => {
   a.loop.tell({ kind: 'install', token: 7, slot: 8, spec: again, resume: undefined });
   expect(a.told.findLast(({ kind }) => kind === 'done')).toMatchObject({ token: 7, refusal: { code: 'SPI_IN_USE' } });
   expect(again.outbound.encryptionKey.every((octet) => octet === 0)).toBe(true);
+});
+
+test('of a batch that leaves in part, each packet that stays behind is counted where it belongs', () => {
+  const [first, second] = [childPair({ id: 1, remoteTs: ['10.0.1.0/24'] }).a, childPair({ id: 2, remoteTs: ['10.0.2.0/24'] }).a];
+  const a = new End(first.local);
+  a.loop.tell({ kind: 'install', token: 1, slot: 0, spec: first, resume: undefined });
+  a.loop.tell({ kind: 'install', token: 2, slot: 1, spec: second, resume: undefined });
+  for (const to of ['10.0.1.9', '10.0.2.9']) for (let i = 0; i < 8; i++) a.read.push(handed(packet('10.0.0.1', to)));
+  a.accepts = 11;
+  a.loop.turn({ tun: true, sockets: false });
+  a.loop.writeCounters();
+  expect(a.batches.map(({ octets, segment }) => octets.length / segment)).toEqual([11]);
+  expect([0, 1].map((slot) => a.counters.counters(slot).drops.send)).toEqual([0, 5]);
+  for (let i = 0; i < 3; i++) a.read.push(handed(packet('10.0.0.1', '10.0.1.9')));
+  a.accepts = 0;
+  a.loop.turn({ tun: true, sockets: false });
+  a.loop.writeCounters();
+  expect([0, 1].map((slot) => a.counters.counters(slot).drops.send)).toEqual([3, 5]);
 });
 
 test('an offload header that lies is counted, and nothing else happens', () => {
