@@ -50,3 +50,20 @@ export type { StreamServer, StreamSocket } from './host/platform/stream-socket.t
 export { Client, type ClientOptions, type ConnectOptions, connect, createClient, Tunnel } from './product/client/index.ts';
 export { type CompiledConfig, compile, configFrom, type LoadedConfig, loadConfig } from './product/config/index.ts';
 export { createGateway, Gateway, type GatewayOptions } from './product/gateway/index.ts';
+export {
+  createFetch,
+  DatagramSocket,
+  type Fetch,
+  type Forward,
+  type ForwardSpec,
+  openForward,
+  openProxy,
+  ProxyUser,
+  parseForward,
+  type RemoteInfo,
+  SecureWayAgent,
+  type UdpPort,
+  type Way,
+  WayAgent,
+  wayConnector,
+} from './product/reach/index.ts';

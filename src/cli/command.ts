@@ -1,4 +1,4 @@
-import { type Argument, type Command, InvalidArgumentError } from 'commander';
+import { type Argument, type Command, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../product/config/values.ts';
 import type { CliContext, GlobalFlags } from './context.ts';
 import { Output } from './output.ts';
@@ -60,6 +60,10 @@ export function addCommand<Flags extends object>(
 
 /** Flags that may be given several times. */
 export const repeated = (value: string, before: readonly string[] | undefined): readonly string[] => [...(before ?? []), value];
+
+/** A flag for special cases: help names it, the reference explains it. */
+export const rare = (flags: string, description: string): Option => new Option(flags, description).helpGroup(RARE);
+export const RARE = 'rare';
 
 export function durationFlag(text: string): number {
   const parsed = parseDuration(text);

@@ -33,6 +33,8 @@ export interface CliContext {
   /** Ends at once, for whoever asks a second time. */
   exitNow(code: number): void;
   readStdin(): Promise<Uint8Array>;
+  /** Octets in and out, for a command that carries them. */
+  stdio(): { readonly input: NodeJS.ReadableStream; readonly output: NodeJS.WritableStream };
 }
 
 /** Ctrl-C, the wish to end, and a terminal that was closed. */

@@ -11,7 +11,15 @@ export class CliError extends TunnelwrightError {
   }
 }
 
-export type CliCode = 'USAGE' | 'WHICH_INSTANCE' | 'NO_SUCH_PEER' | 'NO_FILE_SERVICE' | 'FILE_NOT_FOUND' | 'INTERRUPTED' | 'TIMEOUT';
+export type CliCode =
+  | 'USAGE'
+  | 'WHICH_INSTANCE'
+  | 'NO_SUCH_PEER'
+  | 'NO_FILE_SERVICE'
+  | 'FILE_NOT_FOUND'
+  | 'CONNECTION_BROKE'
+  | 'INTERRUPTED'
+  | 'TIMEOUT';
 
 /** A configuration with more than one mistake: all are worth telling at once. */
 export class ConfigMistakes extends ConfigError {

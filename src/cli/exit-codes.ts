@@ -57,6 +57,7 @@ const BY_CODE: ReadonlyMap<string, number> = new Map([
   ['WHICH_CONNECTION', EXIT.usage],
   ['WHICH_INSTANCE', EXIT.usage],
   ['BAD_REQUEST', EXIT.usage],
+  ['BAD_FORWARD', EXIT.usage],
   ['NOT_RUNNING', EXIT.notFound],
   ['NO_SUCH_CONNECTION', EXIT.notFound],
   ['NO_SUCH_CHILD', EXIT.notFound],

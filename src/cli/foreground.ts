@@ -2,9 +2,10 @@ import type { Notice } from '../core/ike/effects.ts';
 import { isDynamic } from '../core/ike/traffic-selectors.ts';
 import { formatSelector } from '../core/wire/text/selector.ts';
 import { commandInside } from '../host/platform/linux/namespace-inside.ts';
+import type { Way } from '../host/platform/way.ts';
 import { type Client, createClient, Tunnel } from '../product/client/index.ts';
 import { formatProposalWords } from '../product/config/index.ts';
-import { type EventLine, ikeSaDocument, isoClock, noticeLine } from '../product/control/index.ts';
+import { type EventLine, ikeSaDocument, isoClock, noticeLine, noWay } from '../product/control/index.ts';
 import type { UdpPorts } from '../product/explain/wireshark-profile.ts';
 import type { CliContext } from './context.ts';
 import { openCredentials } from './credentials.ts';
@@ -13,6 +14,7 @@ import { EXIT } from './exit-codes.ts';
 import { interruptible, onEnd } from './interrupt.ts';
 import { KeyFolder } from './key-log.ts';
 import type { Output } from './output.ts';
+import { openReach, type Reach, type ReachFlags } from './reach.ts';
 import { type FailureOptions, failureOf } from './render/errors.ts';
 import { EventLog } from './render/log.ts';
 import { Steps } from './render/steps.ts';
@@ -28,6 +30,8 @@ export interface ForegroundOptions {
   /** Milliseconds for connecting. */
   readonly timeout: number | undefined;
   readonly keylog: string | undefined;
+  /** What is opened on this machine besides. */
+  readonly reach?: ReachFlags | undefined;
   /** --test-rekey; else the connection says. */
   readonly testRekey?: boolean | undefined;
 }
@@ -38,6 +42,7 @@ export class Foreground {
   readonly #client: Client;
   readonly #session: Session;
   readonly #keys: KeyFolder | undefined;
+  readonly #reach: Reach;
   readonly #steps: Steps;
   readonly #log: EventLog;
   #phase: 'connecting' | 'up' | 'closing' = 'connecting';
@@ -50,19 +55,22 @@ export class Foreground {
     const credentials = await openCredentials(config, context.now(), out);
     const verbose = { logKeys: keys !== undefined, logMessages: out.verbose > 1 };
     const client = await createClient({ config, name, needed: [connection], credentials, ...verbose });
+    let session: Session | undefined;
     try {
-      return new Foreground(options, client, await Session.open(client, { config, context, control }), keys);
+      session = await Session.open(client, { config, context, control });
+      return new Foreground(options, client, session, keys, await openReach(() => wayOf(session!), options.reach ?? {}, context, out));
     } catch (error) {
-      await client.close(0);
+      await (session ?? client).close(0);
       throw error;
     }
   }
 
-  private constructor(options: ForegroundOptions, client: Client, session: Session, keys: KeyFolder | undefined) {
+  private constructor(options: ForegroundOptions, client: Client, session: Session, keys: KeyFolder | undefined, reach: Reach) {
     this.#options = options;
     this.#client = client;
     this.#session = session;
     this.#keys = keys;
+    this.#reach = reach;
     this.#steps = new Steps(options.out.paint, options.out.columns);
     this.#log = new EventLog(options.out);
     for (const { message, hint } of client.warnings) options.out.warn(message, hint);
@@ -88,6 +96,7 @@ export class Foreground {
       return EXIT.interrupted;
     } finally {
       this.#phase = 'closing';
+      await this.#reach.close();
       await this.#session.close(GRACE);
       await this.#keys?.close(out);
     }
@@ -118,9 +127,13 @@ export class Foreground {
     const { plane, entry } = this.#client.facts();
     const enter = entry && commandInside(entry, []);
     const at = new Date(now.wall).toISOString();
-    if (out.json) out.document({ event: 'up', at, ikeSa, tookMs: Math.round(took), control: this.#session.path, enter });
-    else out.line(this.#steps.up(ikeSa, took, plane));
-    if (enter !== undefined && !out.json) out.line(`    a program in it: ${enter.join(' ')} COMMAND`);
+    const { lines: reach } = this.#reach;
+    if (out.json) out.document({ event: 'up', at, ikeSa, tookMs: Math.round(took), control: this.#session.path, enter, reach });
+    else {
+      out.line(this.#steps.up(ikeSa, took, plane));
+      if (enter !== undefined) out.line(`    a program in it: ${enter.join(' ')} COMMAND`);
+      for (const line of reach) out.line(`    ${line}`);
+    }
     const { tellReady } = this.#options.context;
     out.note(tellReady ? `  to disconnect: tunnelwright down ${this.#client.name}` : '  Ctrl-C to disconnect');
     tellReady?.();
@@ -137,6 +150,12 @@ export class Foreground {
       onEnd(context, (signal) => resolve(signal === 'SIGINT' ? new CliError('interrupted', { code: 'INTERRUPTED' }) : undefined));
     });
   }
+}
+
+/** @throws ApiMisuse `NO_WAY` */
+function wayOf({ way, instance }: Session): Way {
+  if (way !== undefined) return way;
+  throw noWay(instance.facts().plane);
 }
 
 /** Of the peer: ours change from time to time, and one end of a datagram is enough to know it by. */

@@ -58,5 +58,6 @@ const context: CliContext = {
   tellReady,
   exitNow: (code) => process.exit(code),
   readStdin,
+  stdio: () => ({ input: process.stdin, output: process.stdout }),
 };
 process.exitCode = await run(context.args, context);

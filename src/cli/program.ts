@@ -1,10 +1,13 @@
 import { Command, CommanderError, type Help } from 'commander';
-import { durationFlag, type Shell } from './command.ts';
+import { durationFlag, RARE, type Shell } from './command.ts';
 import { registerDecode } from './commands/decode.ts';
 import { registerDemo } from './commands/demo.ts';
 import { registerDown } from './commands/down.ts';
 import { registerEvents } from './commands/events.ts';
 import { registerGet } from './commands/get.ts';
+import { registerNc } from './commands/nc.ts';
+import { registerPing } from './commands/ping.ts';
+import { registerForward, registerProxy } from './commands/proxy.ts';
 import { registerRedirect } from './commands/redirect.ts';
 import { registerRekey } from './commands/rekey.ts';
 import { registerSas } from './commands/sas.ts';
@@ -68,6 +71,10 @@ export function buildProgram(context: CliContext): Shell {
     registerDown,
     registerRekey,
     registerRedirect,
+    registerProxy,
+    registerForward,
+    registerNc,
+    registerPing,
     registerSend,
     registerGet,
     registerStatus,
@@ -117,16 +124,19 @@ function inOurWords(said: string, command: Command): { readonly message: string;
 function overview(program: Command, helper: Help): string {
   const commands = helper.visibleCommands(program).filter((command) => command.name() !== 'help');
   const groups = [...new Set(commands.map((command) => command.helpGroup()))];
-  const term = (command: Command) => `${command.name()} ${operandsOf(command)}`.trim();
-  const widest = Math.max(...commands.map((command) => term(command).length));
-  const rows = groups.flatMap((group) =>
-    commands
+  const rows = groups.flatMap((group) => {
+    const terms = commands
       .filter((command) => command.helpGroup() === group)
-      .map((command, i) => `${padEnd(i === 0 ? group : '', 9)} ${padEnd(term(command), widest)}  ${command.summary()}`),
-  );
+      .map((command) => `${command.name()} ${operandsOf(command)}`.trim());
+    return lines(group, terms, 78);
+  });
   const codes = EXIT_MEANINGS.filter(([code]) => code <= EXIT.privilege).map(([code, meaning]) => `${code} ${meaning.split(/[,;]/)[0]}`);
   return [
     `Usage: tunnelwright COMMAND [options]   (tw for short)`,
+    '',
+    'Begin     tunnelwright demo                     a gateway, a client and a file',
+    '          tunnelwright serve --psk-file FILE    let clients in, until Ctrl-C',
+    '          tunnelwright up TARGET                connect, until Ctrl-C',
     '',
     ...rows,
     '',
@@ -149,16 +159,19 @@ function lines(label: string, parts: readonly string[], columns: number): string
 
 function plainHelp(command: Command, helper: Help): string {
   const options = helper.visibleOptions(command);
+  const explained = options.filter((option) => option.helpGroupHeading !== RARE);
+  const rare = options.filter((option) => option.helpGroupHeading === RARE).map(({ flags }) => flags);
   const columns = Math.min(helper.helpWidth ?? 80, 100);
-  const widest = Math.max(...options.map((option) => option.flags.length));
+  const widest = Math.max(...explained.map((option) => option.flags.length));
   return [
     `Usage: tunnelwright ${`${command.name()} ${operandsOf(command)}`.trim()} [options]`,
     '',
     wrap(command.description(), columns, ''),
     '',
-    ...options.map(
+    ...explained.map(
       (option) => `  ${padEnd(option.flags, widest)}  ${wrap(option.description, columns - widest - 4, ' '.repeat(widest + 4))}`,
     ),
+    ...(rare.length === 0 ? [] : [`  ${wrap(`also ${rare.join(', ')}: see docs/reference/cli.md`, columns - 2, '  ')}`]),
     '',
   ].join('\n');
 }

@@ -2,6 +2,7 @@ import { isAbsolute, resolve } from 'node:path';
 import { DataPlaneError } from '../core/bytes/errors.ts';
 import { formatIdentity } from '../core/pki/identity.ts';
 import type { Instance } from '../host/engine/instance.ts';
+import type { Way } from '../host/platform/way.ts';
 import type { CompiledConfig } from '../product/config/index.ts';
 import { ControlServer, type ControlTarget, defaultSocketPath, type SaSelection } from '../product/control/index.ts';
 import { FileServer, type FileServerEvent } from '../product/transfer/index.ts';
@@ -19,6 +20,8 @@ export interface SessionOptions {
 /** A running instance with what belongs around it: its control socket, and the files it serves. */
 export class Session {
   readonly instance: Instance;
+  /** What programs of this machine reach through its tunnels; absent where they use them by themselves. */
+  readonly way: Way | undefined;
   /** Of the control socket. */
   readonly path: string;
   readonly #control: ControlServer;
@@ -30,7 +33,8 @@ export class Session {
     const { config, context, control } = options;
     const files = await openFiles(instance, options);
     const fate = new Fate();
-    const target = controlled(instance, hasSockets(instance) ? new InstanceTransfer(instance, config.transfer.port) : undefined, fate);
+    const way = hasSockets(instance) ? instance.inside.way : undefined;
+    const target = controlled(instance, way, hasSockets(instance) ? new InstanceTransfer(instance, config.transfer.port) : undefined, fate);
     const surroundings = { env: context.env, uid: context.uid, home: context.home };
     const path = control ?? config.control.socket ?? defaultSocketPath(instance.name, surroundings);
     try {
@@ -39,15 +43,16 @@ export class Session {
         path: isAbsolute(path) ? path : resolve(context.cwd, path),
         version: context.version,
       });
-      return new Session(instance, server, files, fate);
+      return new Session(instance, way, server, files, fate);
     } catch (error) {
       await files?.close(0);
       throw error;
     }
   }
 
-  private constructor(instance: Instance, control: ControlServer, files: FileServer | undefined, fate: Fate) {
+  private constructor(instance: Instance, way: Way | undefined, control: ControlServer, files: FileServer | undefined, fate: Fate) {
     this.instance = instance;
+    this.way = way;
     this.path = control.path;
     this.#fate = fate;
     this.#control = control;
@@ -73,7 +78,7 @@ export class Session {
 }
 
 /** The instance as the control server sees it. A client that is taken down as a whole has nothing left to do. */
-function controlled(instance: Instance, transfer: InstanceTransfer | undefined, fate: Fate): ControlTarget {
+function controlled(instance: Instance, way: Way | undefined, transfer: InstanceTransfer | undefined, fate: Fate): ControlTarget {
   return {
     name: instance.name,
     role: instance.role,
@@ -94,6 +99,7 @@ function controlled(instance: Instance, transfer: InstanceTransfer | undefined, 
       else fate.seal();
       return affected;
     },
+    way,
     transfer,
   };
 }

@@ -1,3 +1,4 @@
+import { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CliContext, EndSignal } from '../../src/cli/context.ts';
 import { run } from '../../src/cli/program.ts';
@@ -53,6 +54,15 @@ export class Cli {
         this.exitedNow = code;
       },
       readStdin: async () => options.stdin ?? new Uint8Array(0),
+      stdio: () => ({
+        input: Readable.from(options.stdin === undefined ? [] : [options.stdin]),
+        output: new Writable({
+          write: (chunk: Uint8Array, _encoding, done) => {
+            this.out += new TextDecoder('latin1').decode(chunk);
+            done();
+          },
+        }),
+      }),
     };
     this.done = run(argv, context).then((code) => ({ code, out: this.out, err: this.err }));
   }

@@ -13,7 +13,7 @@ describe('help', () => {
     const { code, out, err } = await cli([], { columns: 80 });
     expect(code).toBe(0);
     expect(err).toBe('');
-    for (const command of commands) expect(out).toMatch(new RegExp(`^.{10}${command}\\b`, 'm'));
+    for (const command of commands) expect(out).toMatch(new RegExp(`^(.{10}|.* · )${command}\\b`, 'm'));
     for (const [exit, meaning] of EXIT_MEANINGS.filter(([exit]) => exit < 10)) expect(out).toContain(`${exit} ${meaning.split(/[,;]/)[0]}`);
     expect((await cli(['--help'])).out).toBe(out);
   });

@@ -3,13 +3,14 @@ import { join } from 'node:path';
 import { ensurePrivateFolder } from '../../host/platform/files.ts';
 import type { ClientFlags } from '../../product/config/index.ts';
 import { type EventLine, socketFolder } from '../../product/control/index.ts';
-import { addCommand, type Invocation, repeated, type Shell } from '../command.ts';
+import { addCommand, type Invocation, rare, repeated, type Shell } from '../command.ts';
 import { EXIT } from '../exit-codes.ts';
 import { type Running, runningInstances } from '../instances.ts';
 import { interruptible } from '../interrupt.ts';
+import type { ReachFlags } from '../reach.ts';
 import { Steps } from '../render/steps.ts';
 
-export interface UpFlags extends ClientFlags {
+export interface UpFlags extends ClientFlags, ReachFlags {
   readonly keylog?: string;
   readonly detach?: true;
   readonly testRekey?: true;
@@ -32,16 +33,20 @@ export function registerUp(shell: Shell): void {
         .option('--ike <proposals>', 'for instance aes256gcm16-prfsha384-x25519')
         .option('--esp <proposals>', 'for instance aes256gcm16-x25519')
         .option('--only <networks>', 'through the tunnel only 10.0.0.0/8,…')
-        .option('--legacy', 'permit algorithms that can be broken')
-        .option('--tcp', 'over TCP at once, where it is known that UDP is blocked')
+        .addOption(rare('--legacy', 'permit algorithms that can be broken'))
+        .addOption(rare('--tcp', 'over TCP at once, where it is known that UDP is blocked'))
         .option('--plane <plane>', 'auto, tun, netns, xfrm or netstack')
-        .option('--mtu <octets>', 'largest packet inside the tunnel')
-        .option('--share <folder>', 'let the other end get files from here')
-        .option('--inbox <folder>', 'let the other end send files into it')
-        .option('--name <name>', 'of this instance, for status and down')
-        .option('--test-rekey', 'rekey at once: what would fail in an hour fails now')
+        .addOption(rare('--mtu <octets>', 'largest packet inside the tunnel'))
+        .addOption(rare('--share <folder>', 'let the other end get files from here'))
+        .addOption(rare('--inbox <folder>', 'let the other end send files into it'))
+        .option('--socks <address>', 'SOCKS5 and HTTP proxy on [ADDRESS:]PORT')
+        .addOption(rare('--proxy-auth <file>', 'USER:PASSWORD that the proxy asks for'))
+        .option('-L, --local <forward>', 'a port here, [ADDRESS:]PORT:HOST:PORT', repeated)
+        .option('-R, --remote <forward>', 'a port of ours in the tunnel, PORT:HOST:PORT', repeated)
+        .addOption(rare('--name <name>', 'of this instance, for status and down'))
+        .addOption(rare('--test-rekey', 'rekey at once: what would fail in an hour fails now'))
         .option('--detach', 'go into the background once it stands')
-        .option('--keylog <folder>', 'write every key for Wireshark: it reads all then'),
+        .addOption(rare('--keylog <folder>', 'write every key for Wireshark: it reads all then')),
     up,
   );
 }
@@ -54,7 +59,7 @@ async function up(invocation: Invocation<UpFlags>, target?: string): Promise<num
   const wanted = settingsForUp(target!, flags, flags.config, context);
   if (flags.detach === true) return upDetached(invocation, wanted.name);
   const { control, timeout, keylog } = flags;
-  const foreground = await Foreground.open({ wanted, context, out, control, timeout, keylog, testRekey: flags.testRekey });
+  const foreground = await Foreground.open({ wanted, context, out, control, timeout, keylog, testRekey: flags.testRekey, reach: flags });
   return foreground.run();
 }
 
@@ -116,4 +121,7 @@ const hasOwnSettings = (flags: UpFlags & { readonly config?: string }): boolean 
     flags.remoteId,
     flags.tcp,
     flags.name,
+    flags.socks,
+    flags.local,
+    flags.remote,
   ].some((flag) => flag !== undefined);

@@ -4,6 +4,7 @@ import { NetstackPlane } from '../dataplane/backends/netstack.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { PingAnswer, StackDriver } from '../platform/stack-driver.ts';
 import type { StreamServer, StreamSocket, StreamSocketOptions } from '../platform/stream-socket.ts';
+import type { EchoOptions, UdpPort, Way } from '../platform/way.ts';
 
 /** Where to connect to, beyond the tunnel. */
 export interface Destination extends StreamSocketOptions {
@@ -37,7 +38,7 @@ export class Inside {
 
   /** A TCP connection that stands. @throws DataPlaneError with the codes of `node:net`: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, … */
   async connect({ host, port, timeout, signal, ...options }: Destination): Promise<StreamSocket> {
-    const ip = await this.#address(host, signal);
+    const ip = await this.resolve(host, signal);
     signal?.throwIfAborted();
     const socket = this.driver.connect({ ...options, ip, port, timeout });
     return new Promise((resolve, reject) => {
@@ -66,16 +67,36 @@ export class Inside {
     return this.driver.listen(options, onConnection);
   }
 
-  /** One echo request. @throws DataPlaneError ETIMEDOUT, EHOSTUNREACH, … */
-  async ping(
-    host: string,
-    options: { readonly size?: number; readonly timeout?: number; readonly signal?: AbortSignal } = {},
-  ): Promise<PingAnswer> {
-    const { signal, ...rest } = options;
-    return this.driver.ping({ ip: await this.#address(host, signal), ...rest });
+  /** A UDP port of our inner addresses. @throws ApiMisuse EADDRINUSE */
+  openUdp(port = 0): UdpPort {
+    return this.driver.openUdp(port, (host) => this.resolve(host));
   }
 
-  async #address(host: string, signal: AbortSignal | undefined): Promise<string> {
+  /** What those use who do not mind how the tunnel is reached. */
+  get way(): Way {
+    return {
+      connect: (to) => this.connect({ ...to, allowHalfOpen: true, noDelay: true }),
+      listenTcp: (port, onConnection) => {
+        const server = this.listen({ port, allowHalfOpen: true, noDelay: true }, (socket) =>
+          onConnection(socket, { ip: socket.remoteAddress, port: socket.remotePort }),
+        );
+        const { address, port: bound } = server.address();
+        return Promise.resolve({ address: { ip: address, port: bound }, close: () => void server.close() });
+      },
+      openUdp: (port) => Promise.resolve(this.openUdp(port)),
+      ping: (host, options) => this.ping(host, options),
+    };
+  }
+
+  /** One echo request. @throws DataPlaneError ETIMEDOUT, EHOSTUNREACH, … */
+  async ping(host: string, { signal, size, timeout }: EchoOptions = {}): Promise<PingAnswer> {
+    const ip = await this.resolve(host, signal);
+    signal?.throwIfAborted();
+    return this.driver.ping({ ip, ...(size === undefined ? {} : { size }), ...(timeout === undefined ? {} : { timeout }) });
+  }
+
+  /** An address for a name, from the DNS servers behind the tunnel; a literal is its own. @throws DataPlaneError ENOTFOUND, ETIMEDOUT, NO_DNS */
+  async resolve(host: string, signal?: AbortSignal): Promise<string> {
     if (tryParseIp(host) !== undefined) return host;
     if (host === '' || host.length > LONGEST_NAME) throw new ApiMisuse(`not a host: ${host.slice(0, 64)}`, { code: 'NOT_A_HOST' });
     return this.#resolve(host, signal);

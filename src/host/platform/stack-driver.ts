@@ -10,7 +10,9 @@ import {
   type UdpEndpoint,
   type UdpOptions,
 } from '../../core/netstack/index.ts';
+import { StackUdp } from './stack-udp.ts';
 import { type SocketHost, StreamServer, StreamSocket, type StreamSocketOptions, socketError } from './stream-socket.ts';
+import type { UdpPort } from './way.ts';
 
 export interface StackDriverOptions {
   readonly stack: Stack;
@@ -121,6 +123,11 @@ export class StackDriver implements SocketHost {
     const server = new StreamServer(this, this.stack.listen(options), options);
     if (onConnection !== undefined) server.on('connection', onConnection);
     return server;
+  }
+
+  /** A UDP port for datagrams to names, too. @throws ApiMisuse EADDRINUSE */
+  openUdp(port: number, resolve: (host: string) => Promise<string>): UdpPort {
+    return new StackUdp(this, port, resolve);
   }
 
   /** A UDP endpoint of the stack; its `onReady` tells of datagrams. */

@@ -5,6 +5,8 @@ import type { Unsubscribe } from '../../host/engine/events.ts';
 import type { Destination } from '../../host/engine/inside.ts';
 import type { PingAnswer } from '../../host/platform/stack-driver.ts';
 import type { StreamServer, StreamSocket } from '../../host/platform/stream-socket.ts';
+import type { Way } from '../../host/platform/way.ts';
+import { createFetch, DatagramSocket, type Fetch, WayAgent } from '../reach/index.ts';
 import type { Client } from './client.ts';
 
 /** One connection that stands, and what passes through it. It stays the same across rekeys, and across reconnecting where the configuration asks for that. */
@@ -13,6 +15,8 @@ export class Tunnel implements AsyncDisposable {
   readonly connection: string;
   /** Resolves when the tunnel is gone for good: with `undefined` after `close`, else with the reason. One that reconnects by itself ends only by `close`. */
   readonly closed: Promise<Error | undefined>;
+  #fetch: Fetch | undefined;
+  #agent: WayAgent | undefined;
   readonly #end: (reason: Error | undefined) => void;
 
   constructor(client: Client, connection: string) {
@@ -59,6 +63,33 @@ export class Tunnel implements AsyncDisposable {
     return this.client.inside.listen({ port }, onConnection);
   }
 
+  /** A UDP port of our inner address, with the look of `dgram.Socket`; port 0 takes a free one. @throws ApiMisuse EADDRINUSE */
+  dgram(port = 0): DatagramSocket {
+    return new DatagramSocket(this.client.inside.openUdp(port));
+  }
+
+  /** The address of a name, from the DNS servers behind the tunnel. @throws DataPlaneError ENOTFOUND, ETIMEDOUT, NO_DNS */
+  resolve(host: string, signal?: AbortSignal): Promise<string> {
+    return this.client.inside.resolve(host, signal);
+  }
+
+  /** What proxies, forwarded ports, agents and `fetch` go through. */
+  get way(): Way {
+    return this.client.inside.way;
+  }
+
+  /** `fetch` through the tunnel: names are resolved behind it. */
+  get fetch(): Fetch {
+    this.#fetch ??= createFetch(this.way);
+    return this.#fetch;
+  }
+
+  /** For `http.request({agent})`; for `https` there is `SecureWayAgent`, for undici `wayConnector`. */
+  get agent(): WayAgent {
+    this.#agent ??= new WayAgent(this.way);
+    return this.#agent;
+  }
+
   /** One echo request through the tunnel. @throws DataPlaneError ETIMEDOUT, EHOSTUNREACH, … */
   ping(
     host: string,
@@ -80,6 +111,7 @@ export class Tunnel implements AsyncDisposable {
   /** Says goodbye to the peer and lets go of everything. @param grace milliseconds to wait for its answer */
   async close(grace?: number): Promise<void> {
     this.#end(undefined);
+    this.#agent?.destroy();
     await this.client.close(grace);
   }
 

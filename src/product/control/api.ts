@@ -235,6 +235,21 @@ export const getRequest = z.strictObject({
   destination: z.string().min(1).max(4096),
 });
 
+export const pingRequest = z.strictObject({
+  host: z.string().min(1).max(253),
+  size: z.number().int().min(0).max(65_000).optional(),
+  timeout: z.number().int().min(1).max(3_600_000).optional(),
+});
+export const pingDocument = document({
+  /** Who answered. */
+  from: z.string(),
+  /** Milliseconds. */
+  rttMs: number,
+  /** The peer whose tunnel it took, as address and port of its outer end; null where that is not known. */
+  via: z.string().nullable(),
+  transport: z.enum(['udp', 'tcp']).nullable(),
+});
+
 export const countDocument = document({ ikeSas: number, children: number });
 
 /** One line of `/v1/events` and of the progress of `up`: a notice of the core with its octets as text. */
@@ -323,6 +338,13 @@ export const ROUTES = {
     request: redirectRequest,
     response: countDocument,
   },
+  ping: {
+    method: 'POST',
+    path: '/v1/ping',
+    summary: 'One echo request through a tunnel.',
+    request: pingRequest,
+    response: pingDocument,
+  },
   send: {
     method: 'POST',
     path: '/v1/send',
@@ -351,6 +373,7 @@ export type {
   ControlTarget,
   GetRequest,
   InstanceFacts,
+  PingRequest,
   SaSelection,
   SendRequest,
   TransferProgress,

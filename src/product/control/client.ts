@@ -11,7 +11,7 @@ import {
   type VersionDocument,
 } from './api.ts';
 import { ControlError, RemoteError } from './errors.ts';
-import type { GetRequest, SaSelection, SendRequest, UpRequest } from './target.ts';
+import type { GetRequest, PingRequest, SaSelection, SendRequest, UpRequest } from './target.ts';
 
 type Response<Name extends RouteName> = z.output<(typeof ROUTES)[Name]['response']>;
 type Counts = Response<'down'>;
@@ -66,6 +66,11 @@ export class ControlClient {
 
   get(getRequest: GetRequest, signal?: AbortSignal): AsyncGenerator<Response<'get'>> {
     return this.#stream('get', getRequest, '', signal);
+  }
+
+  /** One echo request through its tunnels. */
+  ping(pingRequest: PingRequest, signal?: AbortSignal): Promise<Response<'ping'>> {
+    return this.#call('ping', pingRequest, signal);
   }
 
   /** Until the signal ends it, or the instance. */
@@ -125,7 +130,7 @@ export class ControlClient {
         ...(signal === undefined ? {} : { signal }),
       });
       asking.once('response', resolve);
-      asking.once('error', (error: NodeJS.ErrnoException) => reject(signal?.aborted ? signal.reason : this.#unreachable(error)));
+      asking.once('error', (error: NodeJS.ErrnoException) => reject(signal?.aborted ? signal.reason : this.unreachable(error)));
       asking.end(payload);
     });
     if (response.statusCode === 200) return response;
@@ -151,7 +156,8 @@ export class ControlClient {
     }
   }
 
-  #unreachable(cause: NodeJS.ErrnoException): ControlError {
+  /** What it means that the socket could not be opened. */
+  unreachable(cause: NodeJS.ErrnoException): ControlError {
     if (cause.code === 'EACCES' || cause.code === 'EPERM') {
       return new ControlError(`the control socket ${this.path} may not be opened by this user`, {
         code: 'CONTROL_FORBIDDEN',

@@ -1,4 +1,4 @@
-import { formatAddress, formatIp, fromUtf8, printable, toHex } from '../../core/bytes/index.ts';
+import { compareBytes, formatAddress, formatIp, fromUtf8, parseIp, printable, toHex } from '../../core/bytes/index.ts';
 import type { IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
 import { formatIdentity } from '../../core/pki/identity.ts';
 import { AuthMethod, ConfigAttributeType, ExchangeType, nameOf } from '../../core/wire/iana.ts';
@@ -6,6 +6,7 @@ import type { ConfigurationAttribute, Identification, TrafficSelector } from '..
 import { formatSelector } from '../../core/wire/text/selector.ts';
 import type { ChildCounters } from '../../host/dataplane/data-plane.ts';
 import type { EngineLoad, IkeSaStatus } from '../../host/engine/engine.ts';
+import type { Echo } from '../../host/platform/way.ts';
 import type { ChildSaDocument, IkeSaDocument, ProgressLine, StatusDocument } from './api.ts';
 import { errorToBody } from './errors.ts';
 import type { TransferProgress } from './target.ts';
@@ -59,6 +60,21 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     splitDns: splitDnsDocument(sa.splitDns),
     vendors: [...(sa.vendors ?? [])],
     children: sa.children.map((child) => childDocument(child, toIso)),
+  };
+}
+
+/** Who answered, and through whose tunnel: of several that could have carried it, the one that gave out the address, else the first. */
+export function pingToDocument({ rtt, from }: Echo, sas: readonly IkeSaStatus[]) {
+  const ip = parseIp(from);
+  const fits = (ts: TrafficSelector): boolean =>
+    'start' in ts && ts.start.length === ip.length && compareBytes(ts.start, ip) <= 0 && compareBytes(ip, ts.end) <= 0;
+  const carried = sas.filter(({ children }) => children.some(({ remoteTs }) => remoteTs.some(fits)));
+  const sa = carried.find(({ assigned, assignedToUs }) => !assignedToUs && assigned.includes(from)) ?? carried[0];
+  return {
+    from,
+    rttMs: rtt,
+    via: sa === undefined ? null : formatAddress(sa.remote),
+    transport: sa === undefined ? null : (sa.transport ?? 'udp'),
   };
 }
 

@@ -5,3 +5,4 @@ export { type EventLine, ikeSaDocument, isoClock, noticeLine, progressToLine } f
 export { type ControlCode, ControlError, errorToBody, RemoteError } from './errors.ts';
 export { ControlServer, type ControlServerOptions } from './server.ts';
 export { defaultSocketPath, listSockets, type SocketSurroundings, socketFolder } from './socket-path.ts';
+export { noWay } from './way-server.ts';

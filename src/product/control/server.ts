@@ -5,11 +5,12 @@ import { ApiMisuse, TunnelwrightError } from '../../core/bytes/errors.ts';
 import type { Notice } from '../../core/ike/effects.ts';
 import { commandInside } from '../../host/platform/linux/namespace-inside.ts';
 import { ROUTES, type Route, type RouteName } from './api.ts';
-import { type EventLine, ikeSaDocument, iso, isoClock, loadDocument, noticeLine, progressToLine } from './encode.ts';
+import { type EventLine, ikeSaDocument, iso, isoClock, loadDocument, noticeLine, pingToDocument, progressToLine } from './encode.ts';
 import { errorToBody } from './errors.ts';
 import { PeerHistory } from './history.ts';
 import { claimSocket, releaseSocket } from './socket.ts';
 import type { ControlTarget, TransferResult } from './target.ts';
+import { noWay, refuse, WAY_PROTOCOL, WayServer } from './way-server.ts';
 
 export interface ControlServerOptions {
   readonly target: ControlTarget;
@@ -27,6 +28,7 @@ export class ControlServer {
   readonly #server: Server;
   readonly #history = new PeerHistory();
   readonly #stopListening: () => void;
+  readonly #way: WayServer | undefined;
 
   /** @throws ControlError `ALREADY_RUNNING` when an instance answers there, `CONTROL_SOCKET` when the path cannot be had */
   static async listen(options: ControlServerOptions): Promise<ControlServer> {
@@ -52,12 +54,18 @@ export class ControlServer {
       },
     );
     this.#server.maxConnections = MOST_CONNECTIONS;
+    this.#way = target.way === undefined ? undefined : new WayServer(target.way);
+    this.#server.on('upgrade', (request, socket, head) => {
+      if (this.#way === undefined || request.headers.upgrade !== WAY_PROTOCOL) refuse(socket, noWay(this.#target.facts().plane));
+      else void this.#way.serve(request, socket, head);
+    });
   }
 
   /** Ends what is under way, and takes the socket away. */
   async close(): Promise<void> {
     this.#stopListening();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#way?.close();
     this.#server.closeAllConnections();
     await closed;
     releaseSocket(this.path);
@@ -105,10 +113,18 @@ export class ControlServer {
         return sendJson(response, 200, await target.rekey(body as z.output<typeof ROUTES.rekey.request>, signal));
       case 'redirect':
         return sendJson(response, 200, await target.redirect(body as z.output<typeof ROUTES.redirect.request>, signal));
+      case 'ping':
+        return sendJson(response, 200, await this.#ping(body as z.output<typeof ROUTES.ping.request>, signal));
       case 'send':
       case 'get':
         return this.#transfer(name, body, response, signal);
     }
+  }
+
+  async #ping({ host, ...options }: z.output<typeof ROUTES.ping.request>, signal: AbortSignal) {
+    const { way } = this.#target;
+    if (way === undefined) throw noWay(this.#target.facts().plane);
+    return pingToDocument(await way.ping(host, { ...options, signal }), this.#target.ikeSas());
   }
 
   #status() {
@@ -311,6 +327,7 @@ function statusOf(error: unknown): number {
 }
 
 const FINAL: ReadonlySet<string> = new Set(['up', 'transferred', 'error', 'ike-down']);
-const MOST_CONNECTIONS = 64;
+/** A proxy in another process takes one for each connection of its own. */
+const MOST_CONNECTIONS = 4096;
 const MOST_BUFFERED = 1024 * 1024;
 const LARGEST_BODY = 64 * 1024;

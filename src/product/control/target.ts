@@ -2,6 +2,7 @@ import type { IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
 import type { EngineLoad, IkeSaStatus } from '../../host/engine/engine.ts';
 import type { NamespaceEntry } from '../../host/platform/linux/namespace.ts';
+import type { Way } from '../../host/platform/way.ts';
 
 /**
  * What a running instance must be able to do so that the control socket can speak for it. Gateway and client implement it; the server
@@ -34,6 +35,8 @@ export interface ControlTarget {
     request: Pick<SaSelection, 'connection' | 'ikeSa' | 'all'> & { readonly to: string },
     signal: AbortSignal,
   ): Promise<{ readonly ikeSas: number; readonly children: number }>;
+  /** What other processes of this user reach through the tunnels. */
+  readonly way?: Way | undefined;
   /** Absent where no files can be moved: the data plane gives us no sockets. */
   readonly transfer?: TransferTarget | undefined;
 }
@@ -75,6 +78,15 @@ export interface SaSelection {
 export interface TransferTarget {
   send(request: SendRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<readonly TransferResult[]>;
   get(request: GetRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<readonly TransferResult[]>;
+}
+
+export interface PingRequest {
+  /** A literal, or a name. */
+  readonly host: string;
+  /** Octets of the echo request's data. */
+  readonly size?: number | undefined;
+  /** Milliseconds. */
+  readonly timeout?: number | undefined;
 }
 
 export interface SendRequest {

@@ -1,0 +1,103 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { connectFromHere } from '../../src/host/platform/local-ports.ts';
+import { everything } from '../product/reach/scene.ts';
+import { Cli, type CliOptions, cli } from './harness.ts';
+
+/** Real sockets on loopback, the real core, in one process; what is behind the gateway is a web server of this machine, let in by `forward -R`. */
+let folder: string;
+let options: CliOptions;
+let webPort: number;
+const running: Cli[] = [];
+const web = createServer((request, response) => response.end(`you asked ${request.headers.host} for ${request.url}`));
+
+async function start(argv: readonly string[], pattern: RegExp): Promise<RegExpExecArray> {
+  const one = new Cli(argv, options);
+  running.push(one);
+  return one.says(pattern);
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'tw-reach-'));
+  options = { cwd: folder, env: { XDG_RUNTIME_DIR: join(folder, 'run') }, columns: 200 };
+  mkdirSync(join(folder, 'run'), { mode: 0o700 });
+  const put = (name: string, content: string) => writeFileSync(join(folder, name), content, { mode: 0o600 });
+  put('home.psk', 'a secret of more than sixteen octets\n');
+  put('proxy.user', 'bob:secret\n');
+  put('bad.user', 'bob\n');
+  await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve));
+  webPort = (web.address() as AddressInfo).port;
+  const serve = ['serve', '--address', '127.0.0.1', '--port', '0', '--nat-port', '0', '--psk-file', 'home.psk', '--id', 'home.example.com'];
+  const [, ike, nat] = await start(serve, /listening on 127\.0\.0\.1:(\d+), 127\.0\.0\.1:(\d+)/);
+  put(
+    'client.yaml',
+    `connections:
+  home:
+    remote_addrs: 127.0.0.1
+    remote_port: ${ike}
+    remote_nat_port: ${nat}
+    vips: 0.0.0.0
+    local: {auth: psk, id: laptop}
+    remote: {auth: psk, id: home.example.com}
+    children: {net: {remote_ts: 0.0.0.0/0}}
+secrets: {home: {kind: psk, secret_file: home.psk}}
+listen: {port: 0, nat_port: 0}
+`,
+  );
+});
+afterAll(async () => {
+  for (const one of running.splice(0).reverse()) {
+    one.signal('SIGTERM');
+    await one.done;
+  }
+  web.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe('programs of this machine', () => {
+  let direct: number;
+
+  beforeAll(async () => {
+    await start(['forward', '-R', `7000:127.0.0.1:${webPort}`, '--through', 'gateway'], /✓ tunnel port 7000 → 127\.0\.0\.1:\d+/);
+    const up = ['up', 'home', '--config', 'client.yaml', '--socks', ':0', '-L', '0:10.66.0.1:7000'];
+    const [, , port] = await start(up, /socks5:\/\/127\.0\.0\.1:(\d+)[\s\S]*127\.0\.0\.1:(\d+) → 10\.66\.0\.1:7000/);
+    direct = Number(port);
+  });
+
+  test('reach what is behind the gateway by a port that up forwards, by a proxy of another process, and by nc', async () => {
+    expect(await (await fetch(`http://127.0.0.1:${direct}/a`)).text()).toBe(`you asked 127.0.0.1:${direct} for /a`);
+    const [, proxy] = await start(['proxy', '--listen', '0', '--proxy-auth', 'proxy.user'], /✓ http:\/\/127\.0\.0\.1:(\d+)/);
+    const socket = await connectFromHere({ host: '127.0.0.1', port: Number(proxy) });
+    socket.write(`GET http://10.66.0.1:7000/b HTTP/1.0\r\nProxy-Authorization: Basic ${btoa('bob:secret')}\r\n\r\n`);
+    expect(await everything(socket)).toMatch(/you asked 10\.66\.0\.1:7000 for \/b$/);
+    const stdin = new TextEncoder().encode('GET /c HTTP/1.0\r\nHost: x\r\n\r\n');
+    const nc = await cli(['nc', '10.66.0.1', '7000'], { ...options, stdin });
+    expect(nc).toMatchObject({ code: 0, out: expect.stringMatching(/you asked x for \/c$/), err: '' });
+  });
+
+  test('ping says who answered, through whom', async () => {
+    const { code, out } = await cli(['ping', '10.66.0.1', '-n', '2', '--interval', '10ms'], options);
+    expect(code).toBe(0);
+    expect(out).toMatch(/^(pong from 10\.66\.0\.1 via esp-in-udp 127\.0\.0\.1:\d+ in [\d.]+ ms\n){2}$/);
+    expect(await cli(['ping', '10.66.0.77', '-n', '1', '--timeout', '300ms'], options)).toMatchObject({ code: 6 });
+  });
+
+  test('hear in one sentence what is wrong', async () => {
+    const failures: readonly (readonly [string[], number, RegExp])[] = [
+      [['nc', '10.66.0.1', '7001'], 6, /connection refused {3}exit 6/],
+      [['nc', '10.66.0.1', 'http'], 2, /http is no port/],
+      [['nc', 'name.test', '80'], 1, /cannot be resolved/],
+      [['nc', '10.66.0.1', '7000', '--through', 'work'], 3, /nothing here is called work/],
+      [['proxy', '--listen', 'nowhere'], 2, /no address to listen on/],
+      [['proxy', '--listen', '0', '--proxy-auth', 'bad.user'], 2, /does not hold a name and a password/],
+      [['forward'], 2, /what is to lead where/],
+      [['forward', '-L', '80'], 2, /does not say what leads where/],
+      [['ping', '10.66.0.1', '-n', 'x'], 2, /x is no number/],
+    ];
+    for (const [argv, code, text] of failures) expect(await cli(argv, options)).toMatchObject({ code, err: expect.stringMatching(text) });
+  });
+});
