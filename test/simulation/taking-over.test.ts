@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../src/core/bytes/index.ts';
 import { ExchangeType } from '../../src/core/wire/index.ts';
-import { establishedPair, expectInvariants, expectOneChild, expectTrafficBothWays, lowestIs } from '../../src/testing/index.ts';
+import { establishedPair, expectInvariants, expectOneChild, expectTrafficBothWays, lowestIs, pair } from '../../src/testing/index.ts';
 import type { Packet } from '../../src/testing/network.ts';
 
 const START = { startAction: 'start', dpdAction: 'start', closeAction: 'start' } as const;
@@ -167,6 +167,19 @@ describe('a new authentication beside the old one', () => {
     expect(b.plane.children).toHaveLength(2);
     expect(b.plane.sendingChild()!.spec.inbound.spi).toBe(newer);
     net.settle({ quiet: 60_000 });
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('a child of the old IKE SA is refused for a time when the new authentication has made its own: it is not asked for again', () => {
+    const { net, a, b } = pair({ link: { delay: 20 }, connection: { childless: 'force' } });
+    b.fault({ ask: 'install', outcome: 'never' });
+    a.initiate();
+    net.until('the child is asked for', () => b.children.length > 0 && b.openAsks > 0);
+    a.reauthenticate();
+    net.settle({ quiet: 60_000 });
+    expect(a.heard('ike-reauthenticated')).toHaveLength(1);
+    expect([a, b].map((peer) => peer.heard('child-up').length)).toEqual([1, 1]);
     expectOneChild(a, b);
     expectTrafficBothWays(net, a, b);
   });

@@ -38,6 +38,8 @@ export interface Job {
   readonly key: string;
   /** It creates, rekeys or deletes a child: meanwhile the peer may not rekey the IKE SA (RFC 7296 §2.25.1). */
   readonly ofChild?: boolean;
+  /** The policy of the child that it makes from scratch. */
+  readonly makes?: string;
   /** The child that it rekeys or deletes, and what that one replaced: one after the other, however large the window. */
   readonly about?: readonly number[];
   /** The IKE SA it runs on is the one that carries it by then: a rekeying hands waiting jobs over. */

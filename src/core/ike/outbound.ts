@@ -310,12 +310,17 @@ function retryLater(world: World, sa: IkeSa, job: Job): boolean {
   if (heir !== sa && job.key === 'rekey-ike') return true;
   // a new authentication makes its own children: those of the old one end with it
   if (heir !== sa && job.about?.every((child) => !heir.children.has(child))) return true;
+  if (heir.reauth !== sa.reauth && job.makes !== undefined && carries(heir, job.makes, job.key)) return true;
   job.retries = retries + 1;
   heir.deferred.push(job);
   const delay = Math.min(RETRY_AFTER * 2 ** retries, LONGEST_RETRY);
   world.arm(heir.timers.retry, world.now + delay + Math.floor(world.random.jitter() * delay));
   return true;
 }
+
+const carries = ({ children, active, jobs, deferred }: IkeSa, policy: string, key: string): boolean =>
+  [...children.values()].some((child) => child.policy.name === policy && child.serving !== undefined) ||
+  [...active, ...jobs, ...deferred].some((job) => job.key === key);
 
 function retransmissionOf(sa: IkeSa): Retransmission {
   const policy = sa.connection?.retransmission ?? DEFAULT_RETRANSMISSION;

@@ -138,9 +138,12 @@ const OPERATOR: readonly WalkAction[] = [
         // nobody brings back what was saved before
         side.saved = undefined;
         side.peer.command({ kind: 'terminate', connection: 'hub' });
-        // what the hub began by itself would come up behind it: its operator takes that back
-        for (const sa of line.hub.peer.ikeSas)
-          if (sa.connection === line.setting.hubConnection.name && sa.establishedAt === undefined) line.hub.peer.deleteIke(sa.id);
+        // what the hub began by itself would come up behind it, and so would a new authentication of what the client has forgotten: its operator takes that back
+        const known = new Set(side.peer.ikeSas.map(({ spiI }) => toHex(spiI)));
+        for (const { id, connection, establishedAt, spiI } of line.hub.peer.ikeSas) {
+          const heard = establishedAt !== undefined && known.has(toHex(spiI));
+          if (connection === line.setting.hubConnection.name && !heard) line.hub.peer.deleteIke(id);
+        }
       } else for (const sa of up(side, line)) side.peer.deleteIke(sa.id);
       return `${side.name} ${line.client.name}`;
     },

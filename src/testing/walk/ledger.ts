@@ -29,6 +29,8 @@ export class Ledger extends PacketCapture {
   readonly #ivs = new Map<string, Map<number, Map<bigint, number>>>();
   /** Of ESP, by sender and SPI: the newest sequence number in its halves, and every IV. */
   readonly #sealed = new Map<string, { high: number; low: number; readonly ivs: Set<bigint> }>();
+  /** Under which key. */
+  readonly #sealing = new Map<string, string>();
 
   /** @param keep every packet stays, for the chart */
   constructor(keep: boolean) {
@@ -82,8 +84,11 @@ export class Ledger extends PacketCapture {
 
   /** RFC 4303 §2.1, RFC 7296 §2.17: a CHILD_SA has SPIs and keys of its own. */
   installing(peer: string, { inbound, outbound, resumed }: ChildSaSpec): void {
-    for (const { spi, encryptionKey, integrityKey } of [inbound, outbound])
-      this.#key(`${toHex(encryptionKey)}/${toHex(integrityKey)}`, `ESP ${spi.toString(16)}`);
+    for (const half of [inbound, outbound]) this.#key(keyOf(half), `ESP ${half.spi.toString(16)}`);
+    // §2.1: who came back with an old memory gets the answer to an old request once more, and its SPI with it; the keys are others
+    const place = `${peer} ${outbound.spi}`;
+    if (this.#sealing.get(place) !== keyOf(outbound)) this.#sealed.delete(place);
+    this.#sealing.set(place, keyOf(outbound));
     if (!resumed) this.#spi(`${peer} ${inbound.spi}`);
   }
 
@@ -142,6 +147,8 @@ export class Ledger extends PacketCapture {
     return used;
   }
 }
+
+const keyOf = ({ encryptionKey, integrityKey }: ChildSaSpec['outbound']): string => `${toHex(encryptionKey)}/${toHex(integrityKey)}`;
 
 /** Of the random octets of both IKE SPIs as many as a number holds. */
 const spisOf = (message: DataView): number => message.getUint32(0) * 2 ** 21 + (message.getUint32(8) >>> 11);

@@ -91,6 +91,7 @@ export function enqueueCreate(world: World, sa: IkeSa, policy: ChildPolicy, stil
     what: `CHILD_SA ${policy.name}`,
     key: createKey(policy.name),
     ofChild: true,
+    makes: policy.name,
     start: function* (owner) {
       if (stillWanted()) yield* createChild(world, owner, policy);
     },
