@@ -27,6 +27,7 @@
 export { type CipherKeys, createPacketCipher, type PacketCipher } from '../crypto/index.ts';
 export * from './inbound.ts';
 export * from './outbound.ts';
+export * from './outer-header.ts';
 export * from './replay-window.ts';
 export * from './tcp-encap.ts';
 export * from './udp-encap.ts';

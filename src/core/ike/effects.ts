@@ -1,13 +1,16 @@
 import type { TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
 import type { CertPayload, ConfigurationAttribute, Identification, TrafficSelector } from '../wire/payloads/types.ts';
+import type { ChildSaChange, ChildSaKeys, ChildSaSpec } from './child-spec.ts';
 import type { IkeSaInfo } from './info.ts';
 import type { Transport } from './path.ts';
 import type { LocalAuth, PpkPolicy, RemoteAuth } from './policy.ts';
 import type { TryingAddress } from './tasks/address-pairs.ts';
 import type { SplitDns } from './tasks/split-dns.ts';
 
+export type { ChildSaChange, ChildSaKeys, ChildSaSpec } from './child-spec.ts';
 export type { ChildSaInfo, IkeSaInfo, MobikeInfo } from './info.ts';
+export type { PacketPolicy } from './packet-policy.ts';
 export type { Transport } from './path.ts';
 
 /** Milliseconds of a monotonic clock that the caller owns. */
@@ -191,67 +194,6 @@ export interface AskAnswers {
 
 export type Answer<T> = ({ readonly ok: true } & T) | { readonly ok: false; readonly error: TunnelwrightError };
 export type AskResult = AskAnswers[keyof AskAnswers];
-
-export interface ChildSaSpec {
-  /** Unique in this endpoint's life; never reused. */
-  readonly id: number;
-  readonly ikeSa: number;
-  readonly connection: string;
-  readonly name: string;
-  readonly protocol: 'ESP' | 'AH';
-  readonly mode: 'tunnel' | 'transport';
-  /** The SPI we chose and the peer writes. */
-  readonly inbound: ChildSaKeys;
-  readonly outbound: ChildSaKeys;
-  readonly esn: boolean;
-  /** Entries; 0 is off. */
-  readonly replayWindow: number;
-  readonly localTs: readonly TrafficSelector[];
-  readonly remoteTs: readonly TrafficSelector[];
-  readonly local: Address;
-  readonly remote: Address;
-  /** ESP in UDP (RFC 3948), or in a stream. */
-  readonly encap: boolean;
-  /** true: the peer takes no TFC padding (ESP_TFC_PADDING_NOT_SUPPORTED, RFC 7296 §1.3.1); whoever would pad leaves it. */
-  readonly unpadded?: boolean;
-  /** UDP or nothing around ESP unless it says otherwise. */
-  readonly transport?: Transport | undefined;
-  /** false: accept on the inbound SA, but keep sending on the SA it replaces until an update says so. */
-  readonly outboundActive: boolean;
-  /** The child this one takes over from, by a rekeying or by a new authentication: traffic moves over, counters are kept apart. */
-  readonly replaces: number | undefined;
-  /** 0 is never. Reaching one raises `soft-expire` or `hard-expire` in `observe`. */
-  readonly limits: { readonly softBytes: number; readonly hardBytes: number; readonly softPackets: number; readonly hardPackets: number };
-  /** From a snapshot: sequence numbers and IV counters must skip far ahead, and the replay window begins anew. */
-  readonly resumed?: boolean;
-  /** Addresses that were assigned to us (initiator) or by us (responder), for the data plane to configure. */
-  readonly assigned: readonly string[];
-}
-
-export interface ChildSaKeys {
-  readonly spi: number;
-  readonly encryption: number;
-  /** Bits. */
-  readonly keyLength: number | undefined;
-  /** Key and salt. */
-  readonly encryptionKey: Uint8Array;
-  /** 0 for AEAD. */
-  readonly integrity: number;
-  readonly integrityKey: Uint8Array;
-}
-
-export type ChildSaChange =
-  /** Start sending on this SA; what it replaces only receives from now on. */
-  | { readonly kind: 'activate-outbound' }
-  | {
-      readonly kind: 'addresses';
-      readonly local: Address;
-      readonly remote: Address;
-      readonly encap: boolean;
-      readonly transport?: Transport | undefined;
-    }
-  /** An IKE rekey handed the child to another IKE SA. */
-  | { readonly kind: 'owner'; readonly ikeSa: number };
 
 /** What the world tells the core, besides datagrams, commands and answers. */
 export type Observation =

@@ -1,6 +1,7 @@
 import type { IdentityPattern } from '../pki/identity-pattern.ts';
 import type { Identification, Proposal, TrafficSelector } from '../wire/payloads/types.ts';
 import type { Millis } from './effects.ts';
+import type { PacketPolicy } from './packet-policy.ts';
 
 /**
  * What the operator wants, as plain data. `product/config` compiles YAML into it; its shape covers what swanctl.conf can say, so that
@@ -136,6 +137,7 @@ export interface ChildPolicy {
   readonly sha256_96?: boolean | undefined;
   /** Entries; 0 turns the check off. */
   readonly replayWindow: number;
+  readonly packets?: PacketPolicy | undefined;
   readonly startAction: 'none' | 'start' | 'trap';
   readonly closeAction: 'none' | 'start' | 'trap';
   readonly dpdAction: 'clear' | 'start' | 'trap';

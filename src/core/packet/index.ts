@@ -1,4 +1,5 @@
 export * from './checksum.ts';
+export * from './fragment.ts';
 export * from './icmp.ts';
 export * from './ip.ts';
 export * from './ip-protocol.ts';
@@ -9,4 +10,5 @@ export * from './octets.ts';
 export * from './pcap.ts';
 export { pcapngHeader, pcapngPacket } from './pcapng.ts';
 export * from './tcp.ts';
+export * from './traffic-class.ts';
 export * from './udp.ts';

@@ -2,7 +2,7 @@ import { type Address, DataPlaneError, TunnelwrightError } from '../../core/byte
 import type { PacketCipher } from '../../core/crypto/packet-cipher.ts';
 import { PRIMITIVES, type Primitives } from '../../core/crypto/primitives.ts';
 import type { RandomSource } from '../../core/crypto/random.ts';
-import { InboundSa, OutboundSa } from '../../core/esp/index.ts';
+import { InboundSa, OutboundSa, type OuterRules, outerRules, TRANSPORT_RULES } from '../../core/esp/index.ts';
 import type { ChildSaKeys, ChildSaSpec, Millis } from '../../core/ike/effects.ts';
 import type { ChildCounters, EspPath, SequenceNumbers } from './data-plane.ts';
 import { ChildSelectors } from './selectors.ts';
@@ -17,7 +17,13 @@ export type EntryDrop =
   /** The SA has reached its hard limit. */
   | 'expired'
   /** The socket did not take it. */
-  | 'send';
+  | 'send'
+  /** Larger than the tunnel takes, and not to be cut: its sender is told. */
+  | 'too big'
+  /** Congestion was met outside, and the inner packet does not know the mark (RFC 6040 §4.2). */
+  | 'ecn';
+
+export const ENTRY_DROPS: readonly EntryDrop[] = ['inner', 'selectors', 'expired', 'send', 'too big', 'ecn'];
 
 /** What all of one data plane share. */
 export interface EntryOptions {
@@ -36,8 +42,15 @@ export class ChildEntry {
   readonly selectors: ChildSelectors;
   readonly inbound: InboundSa;
   readonly outbound: OutboundSa;
-  readonly drops: Record<EntryDrop, number> = { inner: 0, selectors: 0, expired: 0, send: 0 };
-  path: EspPath;
+  readonly drops = Object.fromEntries(ENTRY_DROPS.map((cause) => [cause, 0])) as Record<EntryDrop, number>;
+  readonly outer: OuterRules;
+  /** Octets of payload that TCP may put into a segment at most, whatever the tunnel takes; 0 leaves it alone. */
+  readonly largestMss: number;
+  /** The largest inner packet that leaves in one outer packet. */
+  mtu = 0;
+  /** What outer packets may have until `until`, because some did not pass (RFC 4301 §8.2.1). */
+  #limit: { readonly mtu: number; readonly until: Millis } | undefined;
+  #path: EspPath;
   local: Address;
   remote: Address;
   encap: boolean;
@@ -85,7 +98,10 @@ export class ChildEntry {
       this.outbound.beginEpoch(options.random.childSpi());
     }
     this.#limits = spec.resumed === true && !esn ? roomForOneMore(spec.limits, this.outbound.sequence) : spec.limits;
-    this.path = path;
+    this.outer = this.transport === undefined ? outerRules(spec.packets) : TRANSPORT_RULES;
+    this.largestMss = largestMss(spec.packets?.clampMss);
+    this.#path = path;
+    this.#measure();
     this.local = spec.local;
     this.remote = spec.remote;
     this.encap = spec.encap;
@@ -94,9 +110,38 @@ export class ChildEntry {
     this.#nextLimit = 'soft';
   }
 
-  /** The largest inner packet that leaves in one outer packet. */
-  get mtu(): number {
-    return this.outbound.largestPayload(this.path.mtu - this.path.overhead) + (this.transport?.saved ?? 0);
+  get path(): EspPath {
+    return this.#path;
+  }
+
+  /** From here on packets go that way; what was known of the former one is forgotten. */
+  set path(path: EspPath) {
+    this.#path = path;
+    this.#limit = undefined;
+    this.#measure();
+  }
+
+  /** Octets of an outer packet that pass, as far as is known. */
+  get pathMtu(): number {
+    return Math.min(this.#path.mtu, this.#limit?.mtu ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** @param mtu octets of an outer packet */
+  limitPath(mtu: number, until: Millis): void {
+    this.#limit = { mtu, until };
+    this.#measure();
+  }
+
+  /** RFC 4301 §8.2.2: what was learnt is not believed for ever. @returns whether larger packets may be tried again */
+  agePath(now: Millis): boolean {
+    if (this.#limit === undefined || this.#limit.until > now) return false;
+    this.#limit = undefined;
+    this.#measure();
+    return true;
+  }
+
+  #measure(): void {
+    this.mtu = this.outbound.largestPayload(this.pathMtu - this.#path.overhead) + (this.transport?.saved ?? 0);
   }
 
   get expired(): boolean {
@@ -148,6 +193,8 @@ function roomForOneMore(limits: ChildSaSpec['limits'], used: number): ChildSaSpe
   const left = Math.max(1, 2 ** 32 - SKIPPED_AFTER_RESTART - used);
   return { ...limits, softPackets: limits.softPackets === 0 ? left : Math.min(limits.softPackets, left) };
 }
+
+const largestMss = (clamp: boolean | number = true): number => (clamp === true ? 0xffff : clamp === false ? 0 : clamp);
 
 type Limit = 'soft' | 'hard' | undefined;
 

@@ -71,8 +71,12 @@ export interface DataPlaneOptions {
 
 /** Where protected packets of one SA go. Found once, used for every packet. */
 export interface EspPath {
-  /** `packet` begins with the SPI and may be reused on return. @returns false when it was dropped here. */
-  send(packet: Uint8Array): boolean;
+  /**
+   * `packet` begins with the SPI and may be reused on return.
+   * @param trafficClass DSCP and ECN of the outer header, where the way can set them
+   * @returns false when it was dropped here
+   */
+  send(packet: Uint8Array, trafficClass?: number): boolean;
   /** Octets of an outer IP packet that pass; from the interface or from path MTU discovery. */
   readonly mtu: number;
   /** Octets in front of the ESP header: the outer IP header, and the UDP header with encapsulation. */

@@ -1,11 +1,13 @@
-import { type Address, DataPlaneError } from '../../core/bytes/index.ts';
+import { type Address, DataPlaneError, isIpv6 } from '../../core/bytes/index.ts';
 import type { Primitives } from '../../core/crypto/primitives.ts';
-import { EXHAUSTED, OpenedPacket, spiOf } from '../../core/esp/index.ts';
+import { DROP, decapsulatedClass, EXHAUSTED, OpenedPacket, outerClass, spiOf } from '../../core/esp/index.ts';
 import type { ChildSaChange, ChildSaSpec, Millis, Transport } from '../../core/ike/effects.ts';
-import { IpProtocol, IpView } from '../../core/packet/index.ts';
+import { IpProtocol, IpView, setTrafficClass } from '../../core/packet/index.ts';
 import { ChildEntry } from './child-entry.ts';
 import type { ChildCounters, DataPlaneOptions, SequenceNumbers, TrapPolicy } from './data-plane.ts';
 import { OutboundTable } from './outbound-table.ts';
+import { clampSyn, cut, isSyn, mtuOf, TooBigAnswers } from './oversize.ts';
+import { LEAST_PATH_MTU, PATH_MTU_LIFE } from './path-mtu.ts';
 import { PortView } from './selectors.ts';
 import { TrapTable } from './trap-table.ts';
 
@@ -25,13 +27,16 @@ export interface EspPlaneOptions extends Pick<DataPlaneOptions, 'clock' | 'rando
   readonly createPacketCipher?: Primitives['createPacketCipher'] | undefined;
   /** Takes one authentic inner packet that lies within the selectors, from `start` to `end` of the buffer; valid during the call only. */
   readonly deliver: (buffer: Uint8Array, start: number, end: number) => void;
+  /** Who speaks when a packet that was to be sent is answered by ICMP; what the packet was sent to unless given. */
+  readonly ownAddress?: (addressLength: 4 | 16) => Uint8Array | undefined;
 }
 
 /**
  * ESP in user space, whatever the packets come from and go to: SAD by inbound SPI, outbound SPD by selectors, tunnel mode for IPv4 and
  * IPv6 in either (RFC 4303 §3.1.2), transport mode between two hosts, always inside UDP. One packet costs no allocation beyond views.
  *
- * The outer IP header is written by the kernel, so of RFC 4301 §5.1.2 only the rules for the inner header are ours: it stays as it is.
+ * The outer IP header is written by the kernel, by the traffic class that it is handed (RFC 4301 §5.1.2). What does not fit the tunnel is cut
+ * where its sender allows that, else its sender hears of it (§8).
  */
 export class EspPlane {
   readonly #options: EspPlaneOptions;
@@ -45,11 +50,13 @@ export class EspPlane {
   #lastStray = Number.NEGATIVE_INFINITY;
   readonly #packet = new IpView();
   readonly #ports = new PortView();
+  readonly #tooBig: TooBigAnswers;
   readonly #opened = new OpenedPacket();
   readonly #buffer = new Uint8Array(LARGEST_DATAGRAM);
 
   constructor(options: EspPlaneOptions) {
     this.#options = options;
+    this.#tooBig = new TooBigAnswers((packet) => options.deliver(packet, 0, packet.length), options.ownAddress);
     this.#traps = new TrapTable(options.clock, ({ connection, child }, packet) =>
       options.onObservation({ kind: 'acquire', connection, child, packet }),
     );
@@ -121,6 +128,28 @@ export class EspPlane {
     this.#traps.set(traps);
   }
 
+  /**
+   * Somebody says that outer packets to a peer were too large. That may be anybody: what is quoted must be a packet of ours (RFC 4301 §8.2.1),
+   * no path is believed to be narrower than any path may be, and none gets wider this way.
+   * @param mtu octets of an outer packet that pass
+   * @param quoted ESP as it is quoted, from its SPI; undefined where the kernel of this machine says so
+   * @returns whether it changed anything
+   */
+  learnPathMtu(remote: string, mtu: number, quoted?: Uint8Array): boolean {
+    const spi = quoted === undefined ? undefined : quoted.length < SPI_LENGTH ? -1 : spiOf(quoted);
+    const believed = Math.max(mtu, LEAST_PATH_MTU[isIpv6(remote) ? 6 : 4]);
+    let learnt = false;
+    for (const entry of this.#children.values()) {
+      if (entry.remote.ip !== remote || believed >= entry.pathMtu || (spi !== undefined && entry.outbound.spi !== spi)) continue;
+      entry.limitPath(believed, this.#options.clock.now() + PATH_MTU_LIFE);
+      learnt = true;
+    }
+    if (!learnt) return false;
+    this.#recountMtus();
+    this.#options.onObservation({ kind: 'path-mtu', remote: { ip: remote, port: 0 }, mtu: believed });
+    return true;
+  }
+
   /** The largest inner packet that no SA has to split; undefined without SAs. */
   get mtu(): number | undefined {
     return this.#mtus.size === 0 ? undefined : Math.min(...this.#mtus.keys());
@@ -135,7 +164,10 @@ export class EspPlane {
   send(packet: Uint8Array): boolean {
     const view = this.#packet;
     const entry = this.lookup(packet, 0, packet.length, view);
-    if (entry !== undefined) return this.#seal(entry, packet, view);
+    if (entry !== undefined) {
+      if (entry.largestMss > 0 && isSyn(view)) clampSyn(entry, view);
+      return view.end - view.start > entry.mtu ? this.#sealLarge(entry, packet, view) : this.#seal(entry, packet, view);
+    }
     if (view.fault !== undefined) return this.#drop('not an IP packet');
     return this.#traps.hit(packet.subarray(0, view.end), view, this.#ports) || this.#drop('no outbound SA');
   }
@@ -175,8 +207,20 @@ export class EspPlane {
     return this.receiveAt(packet, 0, packet.length, ip, port, local, transport);
   }
 
-  /** As `receive`, for a packet from `start` to `end` of a buffer. */
-  receiveAt(packet: Uint8Array, start: number, end: number, ip: string, port: number, local?: Address, transport?: Transport): boolean {
+  /**
+   * As `receive`, for a packet from `start` to `end` of a buffer.
+   * @param trafficClass DSCP and ECN of the outer header, -1 where nobody tells
+   */
+  receiveAt(
+    packet: Uint8Array,
+    start: number,
+    end: number,
+    ip: string,
+    port: number,
+    local?: Address,
+    transport?: Transport,
+    trafficClass = -1,
+  ): boolean {
     const spi = end - start < SPI_LENGTH ? -1 : spiOf(packet, start);
     const entry = this.#bySpi.get(spi);
     if (entry === undefined) {
@@ -199,7 +243,7 @@ export class EspPlane {
       entry.drops.expired++;
       return true;
     }
-    this.#deliver(entry, packet);
+    this.#deliver(entry, packet, trafficClass);
     return true;
   }
 
@@ -211,16 +255,23 @@ export class EspPlane {
     this.#options.onObservation({ kind: 'unknown-spi', spi, local, remote, encap: true });
   }
 
-  #deliver(entry: ChildEntry, packet: Uint8Array): void {
+  #deliver(entry: ChildEntry, packet: Uint8Array, trafficClass: number): void {
     const { nextHeader, start, length } = this.#opened;
     const { transport } = entry;
-    if (transport === undefined) return this.#deliverInner(entry, packet, start, start + length, nextHeader);
-    const whole = transport.restore(packet.subarray(start, start + length), nextHeader, entry.encap);
-    this.#deliverInner(entry, whole, 0, whole.length, undefined);
+    if (transport === undefined) return this.#deliverInner(entry, packet, start, start + length, nextHeader, trafficClass);
+    const whole = transport.restore(packet.subarray(start, start + length), nextHeader, entry.encap, Math.max(0, trafficClass));
+    this.#deliverInner(entry, whole, 0, whole.length, undefined, trafficClass);
   }
 
   /** @param nextHeader what the ESP trailer said the inner packet is; undefined when its header is our own work */
-  #deliverInner(entry: ChildEntry, packet: Uint8Array, start: number, end: number, nextHeader: number | undefined): void {
+  #deliverInner(
+    entry: ChildEntry,
+    packet: Uint8Array,
+    start: number,
+    end: number,
+    nextHeader: number | undefined,
+    trafficClass: number,
+  ): void {
     const view = this.#packet;
     // RFC 4303 §2.7: TFC padding lies behind what the inner packet says of its own length.
     if (!view.parse(packet, start, end) || (nextHeader !== undefined && nextHeader !== protocolOf(view))) {
@@ -233,7 +284,29 @@ export class EspPlane {
       entry.drops.selectors++;
       return;
     }
+    if (trafficClass >= 0 && trafficClass !== view.trafficClass && !heedOuterClass(entry, view, trafficClass)) return;
+    if (entry.largestMss > 0 && isSyn(view)) clampSyn(entry, view);
     this.#options.deliver(packet, start, view.end);
+  }
+
+  /** Larger than what leaves in one outer packet. */
+  #sealLarge(entry: ChildEntry, packet: Uint8Array, view: IpView): boolean {
+    const now = this.#options.clock.now();
+    if (entry.agePath(now)) this.#recountMtus();
+    const mtu = mtuOf(entry, view.version);
+    // RFC 4301 §8.1: where DF is cleared outside, routers cut the outer packet
+    if (view.end - view.start <= mtu || entry.outer.df === 'clear') return this.#seal(entry, packet, view);
+    const pieces = cut(view, mtu);
+    if (pieces === undefined) {
+      this.#tooBig.send(view, mtu, now);
+      entry.drops['too big']++;
+      return false;
+    }
+    // in transport mode nothing is cut before it is protected (RFC 4303 §3.1.1)
+    if (entry.transport !== undefined) return this.#seal(entry, packet, view);
+    let sent = true;
+    for (const piece of pieces) if (!view.parse(piece) || !this.#seal(entry, piece, view)) sent = false;
+    return sent;
   }
 
   #seal(entry: ChildEntry, packet: Uint8Array, view: IpView): boolean {
@@ -246,7 +319,7 @@ export class EspPlane {
     buffer.set(from === 0 && view.end === packet.length ? packet : packet.subarray(from, view.end), outbound.payloadOffset);
     const length = this.sealInPlace(entry, buffer, 0, payloadLength, transport === undefined ? protocolOf(view) : view.protocol);
     if (length === EXHAUSTED) return false;
-    const sent = entry.path.send(buffer.subarray(0, length));
+    const sent = entry.path.send(buffer.subarray(0, length), outerClass(view.trafficClass, entry.outer));
     if (!sent) entry.drops.send++;
     return sent;
   }
@@ -308,6 +381,11 @@ export class EspPlane {
     }
   }
 
+  #recountMtus(): void {
+    this.#mtus.clear();
+    for (const { mtu } of this.#children.values()) this.#countMtu(mtu, 1);
+  }
+
   #countMtu(mtu: number, by: 1 | -1): void {
     const count = (this.#mtus.get(mtu) ?? 0) + by;
     if (count > 0) this.#mtus.set(mtu, count);
@@ -323,6 +401,14 @@ export class EspPlane {
 /** RFC 4555 §3.12: between other addresses than those that the SA should use. */
 const isElsewhere = ({ local, remote, overTcp }: ChildEntry, ip: string, port: number, at: Address | undefined, tcp: boolean): boolean =>
   overTcp !== tcp || remote.ip !== ip || remote.port !== port || (at !== undefined && at.ip !== local.ip);
+
+/** @returns false for a packet that is dropped for it */
+function heedOuterClass(entry: ChildEntry, view: IpView, outer: number): boolean {
+  const trafficClass = decapsulatedClass(view.trafficClass, outer, entry.outer);
+  if (trafficClass === DROP) entry.drops.ecn++;
+  else if (trafficClass !== view.trafficClass) setTrafficClass(view, trafficClass);
+  return trafficClass !== DROP;
+}
 
 /** What the ESP trailer calls an inner packet in tunnel mode. */
 export const protocolOf = (packet: IpView): number => (packet.version === 4 ? IpProtocol.IPV4 : IpProtocol.IPV6);

@@ -47,12 +47,13 @@ export class TransportMode {
    * Puts the header back in front of a payload. The view is valid until the next call.
    * @param translated a NAT may have changed addresses on the way, which the peer's checksums cover: they are made anew (RFC 3948 §3.1.2);
    *   what ESP authenticated needs them no longer
+   * @param trafficClass of the header that the packet came with
    */
-  restore(payload: Uint8Array, protocol: number, translated: boolean): Uint8Array {
+  restore(payload: Uint8Array, protocol: number, translated: boolean, trafficClass = 0): Uint8Array {
     const { saved, local, remote } = this;
     const packet = this.#scratch.subarray(0, saved + payload.length);
     packet.set(payload, saved);
-    const addresses = { source: remote, destination: local, hopLimit: 64, trafficClass: 0 };
+    const addresses = { source: remote, destination: local, hopLimit: 64, trafficClass };
     if (saved === IPV4_HEADER) {
       const whole = { identification: 0, dontFragment: false, moreFragments: false, fragmentOffset: 0 };
       writeIpv4(packet, 0, { ...addresses, ...whole, length: packet.length, protocol });

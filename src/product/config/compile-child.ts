@@ -3,6 +3,7 @@ import type { ChildLifetimes, ChildPolicy } from '../../core/ike/policy.ts';
 import { ProtocolId, SequenceNumbersId, TransformType } from '../../core/wire/iana.ts';
 import type { Proposal } from '../../core/wire/payloads/types.ts';
 import type { CompileContext } from './compile-context.ts';
+import { compilePackets } from './compile-packets.ts';
 import { DEFAULTS } from './defaults.ts';
 import { parseProposals } from './proposals.ts';
 import type { ChildSettings } from './schema.ts';
@@ -16,6 +17,7 @@ export function compileChild(name: string, child: ChildSettings, path: Path, leg
   const replayWindow = child.replay_window ?? DEFAULTS.replayWindow;
   const proposals = childProposals(child, path, legacy, context);
   checkFamilies(child, path, context);
+  const packets = compilePackets(child, path, context);
   if (child.sha256_96 === true)
     context.warn(
       [...path, 'sha256_96'],
@@ -35,6 +37,7 @@ export function compileChild(name: string, child: ChildSettings, path: Path, leg
     inactivity: child.inactivity ?? 0,
     ...(child.sha256_96 === true ? { sha256_96: true } : {}),
     replayWindow,
+    ...(packets && { packets }),
     startAction: child.start_action ?? 'none',
     closeAction: child.close_action ?? 'none',
     dpdAction: child.dpd_action === 'restart' ? 'start' : (child.dpd_action ?? 'clear'),

@@ -69,6 +69,11 @@ export function integer(id: string, minimum: number, maximum: number, descriptio
     .meta({ id, description });
 }
 
+/** A DSCP, 0 to 63. */
+export const codePoint = text('Dscp', 'Six binary digits.', ['101110'], (input) =>
+  /^[01]{6}$/.test(input) ? valid(Number.parseInt(input, 2)) : invalid(`${quoted(input)} is not six binary digits`),
+);
+
 export const port = integer('Port', 0, 65535, 'A UDP or TCP port; 0 takes any that is free.');
 export const count = integer('Count', 0, Number.MAX_SAFE_INTEGER, 'A whole number. 0 is no limit.');
 

@@ -79,6 +79,8 @@ interface EspEnd {
   readonly observed: Observation[];
   /** ESP packets that left here, as they were on the wire. */
   readonly wire: Uint8Array[];
+  /** Traffic classes that their outer headers were to have. */
+  readonly classes: (number | undefined)[];
   /** Where the other end sees this one; changing it is a NAT that rebinds. */
   address: { ip: string; port: number };
 }
@@ -111,10 +113,12 @@ function end(pair: EspPair, other: 'a' | 'b', address: { ip: string; port: numbe
   const delivered: Uint8Array[] = [];
   const observed: Observation[] = [];
   const wire: Uint8Array[] = [];
+  const classes: (number | undefined)[] = [];
   const self: EspEnd = {
     delivered,
     observed,
     wire,
+    classes,
     address,
     plane: new EspPlane({
       backend: 'test',
@@ -128,8 +132,9 @@ function end(pair: EspPair, other: 'a' | 'b', address: { ip: string; port: numbe
       openPath: (): EspPath => ({
         mtu: 1500,
         overhead: 28,
-        send(packet) {
+        send(packet, trafficClass) {
           wire.push(packet.slice());
+          classes.push(trafficClass);
           if (pair.connected) pair[other].plane.receive(packet.slice(), self.address.ip, self.address.port);
           return true;
         },

@@ -170,6 +170,21 @@ describe('what is set is what holds', () => {
     ]);
   });
 
+  test('what becomes of packets is said only where it is not the default', () => {
+    const packets = (words: string) => connection('', words).children[0]!.packets;
+    expect(packets('copy_df: yes, copy_ecn: yes, copy_dscp: out, clamp_mss: yes')).toBeUndefined();
+    expect(packets('copy_df: no, copy_ecn: no, copy_dscp: in, outer_dscp: "101110", clamp_mss: 1200')).toEqual({
+      df: 'clear',
+      copyEcn: false,
+      copyDscp: 'in',
+      outerDscp: 46,
+      clampMss: 1200,
+    });
+    expect(packets('copy_df: set, clamp_mss: no')).toEqual({ df: 'set', clampMss: false });
+    expect(() => packets('outer_dscp: "101110"')).toThrow(/outer_dscp: the DSCP is copied/);
+    expect(() => packets('clamp_mss: 100')).toThrow(/clamp_mss/);
+  });
+
   test('redirect: where to, when, and in which exchange; and whether a client follows', () => {
     expect(compiled(MINIMAL).redirect).toBeUndefined();
     expect(compiled(`${MINIMAL}redirect: {to: vpn2.example.com}`).redirect).toEqual({

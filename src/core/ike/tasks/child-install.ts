@@ -116,6 +116,7 @@ function specOf(
     outbound: half(outboundSpi, outbound),
     esn: suite.esn,
     ...(agreement.unpadded && { unpadded: true }),
+    ...(policy.packets && { packets: policy.packets }),
     replayWindow: policy.replayWindow,
     localTs,
     remoteTs,

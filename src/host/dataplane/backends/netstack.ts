@@ -44,6 +44,7 @@ export class NetstackPlane implements DataPlane {
       openPath: options.openPath,
       onObservation: options.onObservation,
       deliver: (buffer, start, end) => this.#deliver(buffer.subarray(start, end)),
+      ownAddress: (addressLength) => this.#own.ofFamily(addressLength),
     });
     this.driver = new StackDriver({
       stack: new Stack({ addresses: this.#own.all, mtu: this.#mtu, random: options.random, promiscuous: options.promiscuous }),

@@ -1,9 +1,10 @@
 import type { Address } from '../../../core/bytes/index.ts';
 import type { Native, NativeBuffer } from '../../platform/linux/ffi.ts';
+import { ErrorQueue, pathMtuTowards } from '../../platform/linux/path-mtu.ts';
 import { SocketAddress } from '../../platform/linux/socket-address.ts';
 import type { FastUdp } from '../../platform/linux/udp.ts';
 import { UdpBatch } from '../../platform/linux/udp-batch.ts';
-import { type BatchTarget, MOST_MESSAGES, type TakeDatagrams, type UdpPort } from './ports.ts';
+import { type BatchTarget, MOST_MESSAGES, type TakeDatagrams, type TakeTooLarge, type UdpPort } from './ports.ts';
 
 /** What all sockets of one thread receive into: one at a time is read, and done with before the next. */
 export class Arrivals {
@@ -30,6 +31,7 @@ export class UdpDevice implements UdpPort<NativeBuffer> {
   readonly #udp: FastUdp;
   readonly #arrivals: Arrivals;
   readonly #scratch: NativeBuffer;
+  readonly #errors: ErrorQueue;
 
   constructor(native: Native, udp: FastUdp, arrivals: Arrivals) {
     this.#native = native;
@@ -38,6 +40,8 @@ export class UdpDevice implements UdpPort<NativeBuffer> {
     this.#scratch = native.allocate(LARGEST_DATAGRAM);
     this.local = udp.local;
     udp.joinReceived(true);
+    udp.tellTrafficClass(true);
+    this.#errors = new ErrorQueue(native, udp.fd, udp.isV6);
   }
 
   receive(take: TakeDatagrams<NativeBuffer>): number {
@@ -46,26 +50,34 @@ export class UdpDevice implements UdpPort<NativeBuffer> {
     for (let i = 0; i < count; i++) {
       const length = batch.length(i);
       const at = batch.offset(i);
-      if (length > 0) take(batch.buffer, at, at + length, batch.segment(i), this.local, batch.ip(i), batch.port(i));
+      if (length > 0) take(batch.buffer, at, at + length, batch.segment(i), this.local, batch.ip(i), batch.port(i), batch.trafficClass(i));
     }
     return count;
   }
 
-  towards({ ip, port }: Address): BatchTarget<NativeBuffer> & { send(packet: Uint8Array): boolean } {
+  receiveErrors(take: TakeTooLarge): void {
+    this.#errors.drain(({ ip, mtu, quoted }) => take(ip, mtu, quoted));
+  }
+
+  towards({ ip, port }: Address): BatchTarget<NativeBuffer> & { send(packet: Uint8Array, trafficClass?: number): boolean } {
     const peer = SocketAddress.of(this.#native, ip, port);
     const udp = this.#udp;
     const scratch = this.#scratch;
     return {
-      sendBatch: (from, at, length, segment) => udp.sendBatch(from, at, length, segment, peer),
-      send: (packet) => {
+      mtu: pathMtuTowards(this.#native, udp.fd, udp.local, { ip, port }),
+      // a class of 0 is what a socket has by itself
+      sendBatch: (from, at, length, segment, trafficClass) => udp.sendBatch(from, at, length, segment, peer, trafficClass || -1),
+      send: (packet, trafficClass = 0) => {
         scratch.octets.set(packet);
-        return udp.send(scratch, 0, packet.length, peer);
+        return udp.send(scratch, 0, packet.length, peer, trafficClass || -1);
       },
     };
   }
 
   close(): void {
+    this.#errors.close();
     this.#udp.joinReceived(false);
+    this.#udp.tellTrafficClass(false);
   }
 }
 

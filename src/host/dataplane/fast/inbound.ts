@@ -24,17 +24,18 @@ export class InboundPump {
   /**
    * Takes the datagrams that stand in `[start, end)`, each of `segment` octets but the last.
    * @param ip of the sender
+   * @param trafficClass DSCP and ECN of the outer headers, -1 where nobody tells
    */
-  take(from: PacketBuffer, start: number, end: number, segment: number, local: Address, ip: string, port: number): void {
+  take(from: PacketBuffer, start: number, end: number, segment: number, local: Address, ip: string, port: number, trafficClass = -1): void {
     const step = segment > 0 ? segment : end - start;
-    for (let at = start; at < end; at += step) this.#one(from, at, Math.min(at + step, end), local, ip, port);
+    for (let at = start; at < end; at += step) this.#one(from, at, Math.min(at + step, end), local, ip, port, trafficClass);
   }
 
-  #one(from: PacketBuffer, start: number, end: number, local: Address, ip: string, port: number): void {
+  #one(from: PacketBuffer, start: number, end: number, local: Address, ip: string, port: number, trafficClass: number): void {
     const { octets } = from;
     const kind = classifyEncapsulated(octets, start, end);
     this.counts[kind]++;
-    if (kind === 'esp') this.#options.esp.receiveAt(octets, start, end, ip, port, local);
+    if (kind === 'esp') this.#options.esp.receiveAt(octets, start, end, ip, port, local, 'udp', trafficClass);
     else if (kind === 'ike') this.#options.onIke(octets.slice(start, end), local, ip, port);
   }
 }

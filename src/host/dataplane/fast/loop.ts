@@ -9,7 +9,7 @@ import { InboundPump } from './inbound.ts';
 import type { FromLoop, Refusal, ToLoop } from './messages.ts';
 import { OUTBOUND_BUFFERS, OutboundPump } from './outbound.ts';
 import { PathTable } from './paths.ts';
-import { type InnerSink, MOST_MESSAGES, type TakeDatagrams, type TunPort, type UdpPort } from './ports.ts';
+import { type InnerSink, MOST_MESSAGES, type TakeDatagrams, type TakeTooLarge, type TunPort, type UdpPort } from './ports.ts';
 import type { CounterSlots } from './slots.ts';
 
 export interface FastLoopOptions<B extends PacketBuffer = PacketBuffer> {
@@ -83,7 +83,11 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
       for (const socket of this.paths.sockets) if (this.#receive(socket)) more = true;
       this.#options.sink.flush();
     }
-    if (ready.tun && this.#outbound.pump(PACKETS_PER_TURN)) more = true;
+    if (ready.tun && this.#outbound.pump(PACKETS_PER_TURN)) {
+      more = true;
+      // answers to what was too large
+      this.#options.sink.flush();
+    }
     this.#moved ||= more;
     if (this.#moved) this.#writeCounters();
     return more;
@@ -133,15 +137,21 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
   /** Several times where datagrams come singly, so that what is put together of them is worth a write. @returns whether there was anything */
   #receive(socket: UdpPort<B>): boolean {
     let came = socket.receive(this.#take);
-    if (came === 0) return false;
+    if (came === 0) {
+      // poll says that there is something, and it is no packet
+      socket.receiveErrors?.(this.#takeTooLarge);
+      return false;
+    }
     for (let i = 1; came === MOST_MESSAGES && i < RECEIVES_PER_TURN; i++) came = socket.receive(this.#take);
     return true;
   }
 
-  #take: TakeDatagrams<B> = (from, start, end, segment, local, ip, port) => {
+  #take: TakeDatagrams<B> = (from, start, end, segment, local, ip, port, trafficClass) => {
     this.#from = from;
-    this.#inbound.take(from, start, end, segment, local, ip, port);
+    this.#inbound.take(from, start, end, segment, local, ip, port, trafficClass);
   };
+
+  #takeTooLarge: TakeTooLarge = (ip, mtu, quoted) => void this.#esp.learnPathMtu(ip, mtu, quoted);
 
   /** Where a packet was opened there is room before it; what transport mode has put together elsewhere gets some. */
   #deliver(buffer: Uint8Array, start: number, end: number): void {

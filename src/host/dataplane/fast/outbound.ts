@@ -1,8 +1,9 @@
-import { EXHAUSTED } from '../../../core/esp/index.ts';
+import { EXHAUSTED, outerClass } from '../../../core/esp/index.ts';
 import { IpView } from '../../../core/packet/index.ts';
 import { type PacketBuffer, Segmenter, VNET_HEADER, VnetHeader } from '../../../core/packet/offload/index.ts';
 import type { ChildEntry } from '../child-entry.ts';
 import { type EspPlane, protocolOf } from '../esp-plane.ts';
+import { isSyn } from '../oversize.ts';
 import { type BatchPath, type BatchTarget, MOST_OCTETS, MOST_SEGMENTS, type TunPort } from './ports.ts';
 
 export interface OutboundPumpOptions<B extends PacketBuffer> {
@@ -35,6 +36,7 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
   readonly #owners: (ChildEntry | undefined)[] = new Array<ChildEntry | undefined>(MOST_SEGMENTS).fill(undefined);
   #target: BatchTarget<B> | undefined;
   #segment = 0;
+  #trafficClass = 0;
   #fill = 0;
   #count = 0;
   /** A shorter packet ended it. */
@@ -68,8 +70,13 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
       return;
     }
     const path = entry?.path as BatchPath<B> | undefined;
-    if (entry === undefined || entry.transport !== undefined || path?.batch === undefined) this.#oneByOne();
+    if (entry === undefined || path?.batch === undefined || this.#needsMore(entry)) this.#oneByOne();
     else this.#seal(entry, path.batch);
+  }
+
+  /** More than to be sealed: a look at each packet by itself. */
+  #needsMore(entry: ChildEntry): boolean {
+    return entry.transport !== undefined || this.#segmenter.packetLength > entry.mtu || (entry.largestMss > 0 && isSyn(this.#view));
   }
 
   /** All packets of the segmenter, into batches. */
@@ -78,12 +85,13 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
     const { outbound } = entry;
     const { payloadOffset } = outbound;
     const nextHeader = protocolOf(this.#view);
+    const trafficClass = outerClass(this.#view.trafficClass, entry.outer);
     const full = outbound.sealedLength(segmenter.packetLength);
     if (full > MOST_OCTETS) return this.#oneByOne();
     while (segmenter.remaining > 0) {
       const next = segmenter.remaining === 1 ? outbound.sealedLength(segmenter.lastLength) : full;
-      if (!this.#hasRoom(target, next)) this.#flush();
-      if (this.#count === 0) this.#begin(target, next);
+      if (!this.#hasRoom(target, next, trafficClass)) this.#flush();
+      if (this.#count === 0) this.#begin(target, next, trafficClass);
       const room = Math.min(MOST_SEGMENTS - this.#count, Math.max(1, Math.floor((MOST_OCTETS - this.#fill) / full)));
       // only the last packet of a super-packet may be shorter: those before it go first
       const wanted =
@@ -101,25 +109,27 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
     }
   }
 
-  #hasRoom(target: BatchTarget<B>, length: number): boolean {
+  #hasRoom(target: BatchTarget<B>, length: number, trafficClass: number): boolean {
     if (this.#count === 0) return true;
     return (
       !this.#closed &&
       this.#target === target &&
+      this.#trafficClass === trafficClass &&
       length <= this.#segment &&
       this.#count < MOST_SEGMENTS &&
       this.#fill + length <= MOST_OCTETS
     );
   }
 
-  #begin(target: BatchTarget<B>, segment: number): void {
+  #begin(target: BatchTarget<B>, segment: number, trafficClass: number): void {
     this.#target = target;
     this.#segment = segment;
+    this.#trafficClass = trafficClass;
   }
 
   #flush(): void {
     if (this.#count === 0) return;
-    const taken = this.#target!.sendBatch(this.#out, 0, this.#fill, this.#segment);
+    const taken = this.#target!.sendBatch(this.#out, 0, this.#fill, this.#segment, this.#trafficClass);
     // Each packet that stayed behind is counted where it belongs.
     if (taken < this.#fill) for (let i = Math.ceil(taken / this.#segment); i < this.#count; i++) this.#owners[i]!.drops.send++;
     this.#count = 0;

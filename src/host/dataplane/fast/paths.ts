@@ -54,14 +54,16 @@ export class PathTable<B extends PacketBuffer = PacketBuffer> {
       return found;
     };
     return {
-      mtu: PATH_MTU,
+      get mtu() {
+        return target()?.mtu ?? PATH_MTU;
+      },
       overhead: UDP_ENCAPSULATION[isIpv6(remote.ip) ? 6 : 4],
       get batch() {
         return target();
       },
-      send(packet) {
+      send(packet, trafficClass) {
         const way = target();
-        if (way !== undefined) return way.send(packet);
+        if (way !== undefined) return way.send(packet, trafficClass);
         elsewhere(packet, local, remote, transport);
         return true;
       },

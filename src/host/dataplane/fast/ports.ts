@@ -17,12 +17,15 @@ export interface BatchPath<B extends PacketBuffer = PacketBuffer> extends EspPat
 }
 
 export interface BatchTarget<B extends PacketBuffer = PacketBuffer> {
+  /** Octets of an outer IP packet that pass, as far as is known; undefined where nothing is. */
+  readonly mtu?: number | undefined;
   /**
    * Sends datagrams of `segment` octets each, the last one maybe shorter, that stand one behind the other from `at`: at most
    * `MOST_SEGMENTS` of them and `MOST_OCTETS` in all.
+   * @param trafficClass DSCP and ECN of the outer headers
    * @returns octets that were taken: whole datagrams from the front; the others were dropped here
    */
-  sendBatch(from: B, at: number, length: number, segment: number): number;
+  sendBatch(from: B, at: number, length: number, segment: number, trafficClass: number): number;
 }
 
 /** A UDP socket that the plane reads. */
@@ -30,12 +33,14 @@ export interface UdpPort<B extends PacketBuffer = PacketBuffer> {
   readonly local: Address;
   /** Takes in what waits, `MOST_MESSAGES` at most. @returns how many there were: as many as that, and there may be more */
   receive(take: TakeDatagrams<B>): number;
+  /** Takes in what was said about packets that were too large, a bounded part of it. */
+  readonly receiveErrors?: (take: TakeTooLarge) => void;
   /** The way to a peer; found once, used for every packet. */
   towards(remote: Address): BatchTarget<B> & Pick<EspPath, 'send'>;
   close(): void;
 }
 
-/** Datagrams of one sender that stand in `[start, end)`, each of `segment` octets but the last; 0 for a single one. */
+/** Datagrams of one sender that stand in `[start, end)`, each of `segment` octets but the last; 0 for a single one. `trafficClass` is -1 where nobody tells. */
 export type TakeDatagrams<B extends PacketBuffer = PacketBuffer> = (
   from: B,
   start: number,
@@ -44,7 +49,11 @@ export type TakeDatagrams<B extends PacketBuffer = PacketBuffer> = (
   local: Address,
   ip: string,
   port: number,
+  trafficClass: number,
 ) => void;
+
+/** @param mtu octets of an outer packet; @param quoted ESP from its SPI, undefined where it is not a stranger who says so */
+export type TakeTooLarge = (ip: string, mtu: number, quoted: Uint8Array | undefined) => void;
 
 /** Where packets that were opened go; several in a row are put together where the device takes that. */
 export interface InnerSink<B extends PacketBuffer = PacketBuffer> {

@@ -1,4 +1,4 @@
-import type { ChildEntry } from '../child-entry.ts';
+import { type ChildEntry, ENTRY_DROPS } from '../child-entry.ts';
 import type { ChildCounters, SequenceNumbers } from '../data-plane.ts';
 
 /**
@@ -66,5 +66,4 @@ const halves = (sequence: number): { readonly sequenceHigh: number; readonly seq
 });
 
 const INBOUND_DROPS = ['malformed', 'replay', 'icv', 'padding', 'dummy'] as const;
-const ENTRY_DROPS = ['inner', 'selectors', 'expired', 'send'] as const;
 const WIDTH = 8 + INBOUND_DROPS.length + ENTRY_DROPS.length;

@@ -110,6 +110,7 @@ class Polled {
     return {
       local: socket.local,
       receive: (take) => socket.receive(take),
+      ...(socket.receiveErrors === undefined ? {} : { receiveErrors: (take) => socket.receiveErrors?.(take) }),
       towards: (remote) => socket.towards(remote),
       close: () => {
         this.#set.remove(place);

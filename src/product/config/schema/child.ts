@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { count, duration, flag, integer, listOf, path, size, words } from '../formats.ts';
+import { codePoint, count, duration, flag, integer, listOf, path, size, words } from '../formats.ts';
 import { parseSelector } from '../selectors.ts';
 import { key, section } from './section.ts';
 
@@ -20,6 +20,10 @@ const proposals = listOf(z.string().min(1)).meta({
 const mark = z.string().regex(/^(%unique|%unique-dir|%same|(0x[0-9a-fA-F]{1,8}|\d{1,10})(\/(0x[0-9a-fA-F]{1,8}|\d{1,10}))?)$/, {
   error: 'is not a mark: write VALUE or VALUE/MASK',
 });
+const df = z
+  .union([flag, z.enum(['copy', 'set', 'clear'])])
+  .transform((value) => (value === true ? 'copy' : value === false ? 'clear' : value));
+const mss = z.union([flag, integer('Mss', 536, 65495, 'Octets of a TCP segment.')]);
 const interfaceId = z.string().regex(/^(%unique|%unique-dir|0x[0-9a-fA-F]{1,8}|\d{1,10})$/, { error: 'is not an interface id' });
 
 export const child = section({
@@ -98,7 +102,25 @@ export const child = section({
   label_mode: key(z.enum(['system', 'simple', 'selinux']), 'How the label is used.'),
   per_cpu_sas: key(z.enum(['no', 'yes', 'encap']), 'One child for each processor (RFC 9611).', 'no'),
   hw_offload: key(z.enum(['no', 'crypto', 'packet', 'yes', 'auto']), 'Leave encryption to the network card.', 'no'),
-  copy_df: key(flag, 'Copy the DF bit to the outer header.', 'yes'),
-  copy_ecn: key(flag, 'Copy ECN bits between inner and outer header.', 'yes'),
-  copy_dscp: key(z.enum(['out', 'in', 'yes', 'no']), 'Copy the DSCP between inner and outer header.', 'out'),
+  copy_df: key(
+    df,
+    'DF of the outer IPv4 header: yes copies it from the inner one, set and clear do not look; no is clear. Inside UDP it is the socket that decides.',
+    'yes',
+  ),
+  copy_ecn: key(
+    flag,
+    'Carry congestion marks between inner and outer header (RFC 6040), either way. netstack does not see the outer header and leaves it unmarked.',
+    'yes',
+  ),
+  copy_dscp: key(
+    z.enum(['out', 'in', 'yes', 'no']),
+    'Copy the DSCP to the outer header, from it, both (yes) or neither. netstack does neither.',
+    'out',
+  ),
+  outer_dscp: key(codePoint, 'DSCP of the outer header where it is not copied.', '000000'),
+  clamp_mss: key(
+    mss,
+    'Lower the MSS of TCP connections that pass, in both directions, to what the tunnel takes; a number is the most it may be besides.',
+    'yes',
+  ),
 });

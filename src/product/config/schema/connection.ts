@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { schemeWords } from '../../../core/crypto/signatures/schemes.ts';
 import { acceptedDomains, anchoredDomains } from '../domains.ts';
-import { count, duration, flag, integer, listOf, path, port, quantity, text, words } from '../formats.ts';
+import { codePoint, count, duration, flag, integer, listOf, path, port, quantity, words } from '../formats.ts';
 import { identity, identityPattern } from '../identities.ts';
 import { publicKey } from '../public-keys.ts';
 import { type AddressRange, invalid, isHostName, type Parsed, parseAddressRange, quoted, valid } from '../values.ts';
@@ -283,13 +283,7 @@ export const connection = section({
     'Copies of unanswered requests.',
   ),
   keyingtries: key(count, 'How often to try before giving up a connection that never stood; 0 tries for ever.', 1),
-  dscp: key(
-    text('Dscp', 'Six binary digits.', ['101110'], (input) =>
-      /^[01]{6}$/.test(input) ? valid(Number.parseInt(input, 2)) : invalid(`${quoted(input)} is not six binary digits`),
-    ),
-    'Differentiated services code point of IKE packets.',
-    '000000',
-  ),
+  dscp: key(codePoint, 'Differentiated services code point of IKE packets.', '000000'),
   ppk_id: key(
     identityPattern,
     'Id of the post-quantum pre-shared key to mix in (RFC 8784), or a pattern for those that peers may name.',

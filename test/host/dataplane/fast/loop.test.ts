@@ -5,7 +5,14 @@ import type { ChildSaSpec } from '../../../../src/core/ike/effects.ts';
 import { packetBuffer, segmentPlain, VNET_HEADER, VnetHeader } from '../../../../src/core/packet/offload/index.ts';
 import { FastLoop } from '../../../../src/host/dataplane/fast/loop.ts';
 import type { FromLoop } from '../../../../src/host/dataplane/fast/messages.ts';
-import { MOST_MESSAGES, MOST_OCTETS, MOST_SEGMENTS, type TakeDatagrams, type UdpPort } from '../../../../src/host/dataplane/fast/ports.ts';
+import {
+  MOST_MESSAGES,
+  MOST_OCTETS,
+  MOST_SEGMENTS,
+  type TakeDatagrams,
+  type TakeTooLarge,
+  type UdpPort,
+} from '../../../../src/host/dataplane/fast/ports.ts';
 import { CounterSlots } from '../../../../src/host/dataplane/fast/slots.ts';
 import { scriptedRandom } from '../../../../src/testing/seeded.ts';
 import { begunPacket, gsoHeader, type PacketShape } from '../../../core/packet/offload/super-packets.ts';
@@ -15,6 +22,7 @@ import { packet, selector } from '../../support/packets.ts';
 interface Batch {
   readonly octets: Uint8Array;
   readonly segment: number;
+  readonly trafficClass?: number | undefined;
 }
 
 /** A loop whose device and socket are lists. */
@@ -25,13 +33,15 @@ class End {
   readonly told: FromLoop[] = [];
   readonly counters = new CounterSlots();
   readonly loop: FastLoop;
+  readonly tooLarge: Parameters<TakeTooLarge>[] = [];
   other: End | undefined;
   /** Datagrams of a batch that the socket takes. */
   accepts = Number.POSITIVE_INFINITY;
   /** There is but one peer. */
   readonly #target: ReturnType<UdpPort['towards']> = {
-    sendBatch: (from, at, length, segment) => this.#send({ octets: from.octets.slice(at, at + length), segment }),
-    send: (octets) => this.#send({ octets: octets.slice(), segment: octets.length }) > 0,
+    sendBatch: (from, at, length, segment, trafficClass) =>
+      this.#send({ octets: from.octets.slice(at, at + length), segment, trafficClass }),
+    send: (octets, trafficClass) => this.#send({ octets: octets.slice(), segment: octets.length, trafficClass }) > 0,
   };
   readonly #arrived: { readonly batch: Batch; readonly from: Address }[] = [];
 
@@ -58,6 +68,9 @@ class End {
       openSocket: (_, local) => ({
         local,
         receive: (take) => this.#receive(take),
+        receiveErrors: (take) => {
+          for (const error of this.tooLarge.splice(0)) take(...error);
+        },
         towards: () => this.#target,
         close: () => {},
       }),
@@ -66,16 +79,16 @@ class End {
   }
 
   #send(batch: Batch): number {
-    const { octets, segment } = batch;
+    const { octets, segment, trafficClass } = batch;
     const taken = Math.min(octets.length, this.accepts * segment);
     if (taken === 0) return 0;
-    this.batches.push({ octets: octets.subarray(0, taken), segment });
-    this.other?.arrive(octets.subarray(0, taken), this.address, segment);
+    this.batches.push({ octets: octets.subarray(0, taken), segment, trafficClass });
+    this.other?.arrive(octets.subarray(0, taken), this.address, segment, trafficClass);
     return taken;
   }
 
-  arrive(octets: Uint8Array, from: Address, segment = 0): void {
-    this.#arrived.push({ batch: { octets, segment }, from });
+  arrive(octets: Uint8Array, from: Address, segment = 0, trafficClass?: number): void {
+    this.#arrived.push({ batch: { octets, segment, trafficClass }, from });
   }
 
   /** What was sent to it is lost on the way. */
@@ -87,7 +100,7 @@ class End {
     const arrived = this.#arrived.splice(0, MOST_MESSAGES);
     for (const { batch, from } of arrived) {
       const buffer = packetBuffer(batch.octets.slice());
-      take(buffer, 0, batch.octets.length, batch.segment, this.address, from.ip, from.port);
+      take(buffer, 0, batch.octets.length, batch.segment, this.address, from.ip, from.port, batch.trafficClass ?? -1);
     }
     return arrived.length;
   }
@@ -121,6 +134,8 @@ const turn = ({ a, b }: { readonly a: End; readonly b: End }): void => {
   a.loop.turn({ tun: true, sockets: true });
   b.loop.turn({ tun: true, sockets: true });
 };
+
+const REMOTE_IP = childPair().a.remote.ip;
 
 /** A packet as the device hands it out. */
 function handed(octets: Uint8Array, header = new VnetHeader()): Uint8Array {
@@ -166,6 +181,30 @@ test('a super-packet leaves in few calls and comes out as the packets it stands 
   b.loop.writeCounters();
   expect(b.counters.counters(5).inbound.packets).toBe(expected.length);
   expect(b.counters.sequenceNumbers(5).inbound.sequenceLow).toBe(expected.length);
+});
+
+test('packets go out together only under one traffic class, which comes in with them', () => {
+  const ends = pair();
+  const packets = [0, 0, 0xb8, 0xb8, 0xba].map((trafficClass) => {
+    const one = packet('fd00:a::1', 'fd00:b::1', { size: 300 });
+    one[0] = 0x60 | (trafficClass >> 4);
+    one[1] = (trafficClass & 15) << 4;
+    return one;
+  });
+  for (const one of packets) ends.a.read.push(handed(one));
+  turn(ends);
+  expect(ends.a.batches.map(({ trafficClass }) => trafficClass)).toEqual([0, 0xb8, 0xba]);
+  expect(hexes(ends.b.written)).toEqual(hexes(packets));
+});
+
+test('what is larger than the path takes is answered into the device', () => {
+  const ends = pair();
+  ends.a.tooLarge.push([REMOTE_IP, 1300, undefined]);
+  ends.a.loop.turn({ tun: false, sockets: true });
+  ends.a.read.push(handed(packet('fd00:a::1', 'fd00:b::1', { size: 1281 })));
+  turn(ends);
+  expect(ends.a.written.map((answer) => [answer[6], answer[40]])).toEqual([[58, 2]]);
+  expect([ends.a.batches.length, ends.b.written.length]).toEqual([0, 0]);
 });
 
 test('packets of one size go out together, a shorter one ends the batch, a longer one begins another', () => {

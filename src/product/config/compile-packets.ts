@@ -1,0 +1,19 @@
+import type { PacketPolicy } from '../../core/ike/packet-policy.ts';
+import type { CompileContext } from './compile-context.ts';
+import type { ChildSettings } from './schema.ts';
+import type { Path } from './source.ts';
+
+/** Undefined where every setting has its default. */
+export function compilePackets(child: ChildSettings, path: Path, context: CompileContext): PacketPolicy | undefined {
+  const copiesOut = child.copy_dscp === undefined || child.copy_dscp === 'out' || child.copy_dscp === 'yes';
+  if (child.outer_dscp !== undefined && copiesOut)
+    throw context.error([...path, 'outer_dscp'], 'the DSCP is copied from the inner header', 'Set copy_dscp: no (or in) beside it.');
+  const policy: PacketPolicy = {
+    ...(child.copy_dscp === undefined || child.copy_dscp === 'out' ? {} : { copyDscp: child.copy_dscp }),
+    ...(child.outer_dscp ? { outerDscp: child.outer_dscp } : {}),
+    ...(child.copy_ecn === false ? { copyEcn: false } : {}),
+    ...(child.copy_df === undefined || child.copy_df === 'copy' ? {} : { df: child.copy_df }),
+    ...(child.clamp_mss === undefined || child.clamp_mss === true ? {} : { clampMss: child.clamp_mss }),
+  };
+  return Object.keys(policy).length === 0 ? undefined : policy;
+}
