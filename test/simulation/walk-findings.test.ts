@@ -523,6 +523,29 @@ describe('coming back by itself', () => {
   });
 });
 
+describe('brought down by the operator', () => {
+  test.each(['closes', 'falls silent'] as const)(
+    'the peer begins anew, and %s: nobody here brings it back, until the operator does',
+    (then) => {
+      const { net, a, b } = establishedPair({ a: { child: START }, b: { connection: { remoteAddresses: ['192.0.2.1'] } } });
+      a.command({ kind: 'terminate', connection: 'net' });
+      net.settle();
+      b.initiate();
+      net.until('the peer has brought it up', () => a.children.length === 1 && b.children[0]?.state === 'installed');
+      if (then === 'closes') b.deleteIke(b.established.at(-1)!.id);
+      else b.forgetIke(b.established.at(-1)!.id);
+      if (then === 'falls silent') a.checkLiveness(a.established.at(-1)!.id);
+      net.run(200_000);
+      expect([a.ikeSas, b.ikeSas], net.describe()).toEqual([[], []]);
+      a.initiate();
+      net.settle();
+      b.deleteIke(b.established.at(-1)!.id);
+      net.run(60_000);
+      expect(a.children, net.describe()).toHaveLength(1);
+    },
+  );
+});
+
 describe('extensions', () => {
   test('a new authentication whose child cannot be installed: the old IKE SA serves until one can (RFC 7296 §2.8.3)', () => {
     const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' }, a: { child: START } });

@@ -20,7 +20,9 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
       return initiate(world, command);
     case 'create-child': {
       const sa = needIkeSa(world, command.ikeSa);
-      const policy = childPolicy(needConnection(sa), command.child);
+      const connection = needConnection(sa);
+      const policy = childPolicy(connection, command.child);
+      world.reconnects.wanted(connection.name);
       awaitPacket(sa, policy, command.packet);
       enqueueCreate(world, sa, policy);
       return undefined;
@@ -54,6 +56,7 @@ export function execute(world: EndpointWorld, command: Command): number | undefi
     case 'terminate': {
       const waiting = world.reconnects.settled(command.connection);
       if (waiting) world.clear(waiting);
+      world.reconnects.broughtDown(command.connection);
       for (const sa of [...world.ikeSas.values()]) {
         if (sa.connection?.name === command.connection) execute(world, { kind: 'delete-ike', ikeSa: sa.id });
       }
@@ -100,6 +103,7 @@ function giveUp(world: EndpointWorld, sa: IkeSa): void {
 function initiate(world: EndpointWorld, command: Extract<Command, { kind: 'initiate' }>): number {
   const connection = world.connections.find((c) => c.name === command.connection);
   if (connection === undefined) throw new ApiMisuse(`there is no connection named ${command.connection}`, { code: 'NO_SUCH_CONNECTION' });
+  world.reconnects.wanted(connection.name);
   const remote = command.remote ?? { ip: literal(connection, 'remote', connection.remoteAddresses), port: connection.remotePort };
   // one port for both roles: there is no port 500 to begin with, so everything goes through the encapsulating socket (RFC 7296 §2.23)
   const encap = connection.remotePort === connection.remoteNatPort;

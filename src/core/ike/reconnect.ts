@@ -9,6 +9,8 @@ import type { World } from './world.ts';
 /** One timer per connection that comes back by itself, and how often it tried in vain. */
 export class Reconnects {
   readonly #entries = new Map<string, { readonly timer: Timer; failures: number; trying: boolean }>();
+  /** Those that the operator brought down: should the peer bring one up, its end brings nothing back. */
+  readonly #down = new Set<string>();
 
   /**
    * @param stood how long the IKE SA that ended was up: one that ends as soon as it stands is no success
@@ -36,7 +38,20 @@ export class Reconnects {
     return entry?.timer;
   }
 
-  /** The operator ended it. */
+  /** The operator wants it down, until somebody wants it up again. */
+  broughtDown(connection: string): void {
+    this.#down.add(connection);
+  }
+
+  wanted(connection: string): void {
+    this.#down.delete(connection);
+  }
+
+  isDown(connection: string): boolean {
+    return this.#down.has(connection);
+  }
+
+  /** There is no more to try. */
   settled(connection: string): Timer | undefined {
     const entry = this.#entries.get(connection);
     this.#entries.delete(connection);
@@ -53,7 +68,8 @@ export function scheduleReconnect(world: World, sa: IkeSa, error: TunnelwrightEr
   const { of: old, by: next } = sa.reauth;
   // another IKE SA stands in for this one: the one that was to be replaced, or the one that was to replace it
   const other = old?.heir.isEstablished || (next !== undefined && !next.is('lingering', 'dead'));
-  if (connection === undefined || sa.unwanted || sa.successor !== undefined || other || putOffReconnect(world, sa, error)) return;
+  if (connection === undefined || sa.unwanted || world.reconnects.isDown(connection.name)) return;
+  if (sa.successor !== undefined || other || putOffReconnect(world, sa, error)) return;
   const wasUp = (sa.establishedAt ?? old?.establishedAt) !== undefined;
   const silent = error instanceof TimedOut;
   const wanted = connection.children.some((c) => (silent ? c.dpdAction : c.closeAction) === 'start');
