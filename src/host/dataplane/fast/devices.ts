@@ -32,6 +32,8 @@ export class UdpDevice implements UdpPort<NativeBuffer> {
   readonly #arrivals: Arrivals;
   readonly #scratch: NativeBuffer;
   readonly #errors: ErrorQueue;
+  /** The peers that were asked for last; an SA keeps its own in any case. */
+  readonly #targets = new Map<string, UdpTarget>();
 
   constructor(native: Native, udp: FastUdp, arrivals: Arrivals) {
     this.#native = native;
@@ -59,19 +61,16 @@ export class UdpDevice implements UdpPort<NativeBuffer> {
     this.#errors.drain(({ ip, mtu, quoted }) => take(ip, mtu, quoted));
   }
 
-  towards({ ip, port }: Address): BatchTarget<NativeBuffer> & { send(packet: Uint8Array, trafficClass?: number): boolean } {
-    const peer = SocketAddress.of(this.#native, ip, port);
-    const udp = this.#udp;
-    const scratch = this.#scratch;
-    return {
-      mtu: pathMtuTowards(this.#native, udp.fd, udp.local, { ip, port }),
-      // a class of 0 is what a socket has by itself
-      sendBatch: (from, at, length, segment, trafficClass) => udp.sendBatch(from, at, length, segment, peer, trafficClass || -1),
-      send: (packet, trafficClass = 0) => {
-        scratch.octets.set(packet);
-        return udp.send(scratch, 0, packet.length, peer, trafficClass || -1);
-      },
-    };
+  /** The SAs to one peer share it, so that their packets leave together. */
+  towards({ ip, port }: Address): UdpTarget {
+    const mtu = pathMtuTowards(this.#native, this.#udp.fd, this.#udp.local, { ip, port });
+    const key = `${ip} ${port}`;
+    const target = this.#targets.get(key) ?? new UdpTarget(this.#udp, this.#scratch, SocketAddress.of(this.#native, ip, port));
+    target.mtu = mtu;
+    this.#targets.delete(key);
+    this.#targets.set(key, target);
+    for (const oldest of this.#targets.keys()) if (this.#targets.size > MOST_TARGETS) this.#targets.delete(oldest);
+    return target;
   }
 
   close(): void {
@@ -81,6 +80,31 @@ export class UdpDevice implements UdpPort<NativeBuffer> {
   }
 }
 
+/** The way to one peer. */
+class UdpTarget implements BatchTarget<NativeBuffer> {
+  mtu: number | undefined;
+  readonly #udp: FastUdp;
+  readonly #scratch: NativeBuffer;
+  readonly #peer: SocketAddress;
+
+  constructor(udp: FastUdp, scratch: NativeBuffer, peer: SocketAddress) {
+    this.#udp = udp;
+    this.#scratch = scratch;
+    this.#peer = peer;
+  }
+
+  sendBatch(from: NativeBuffer, at: number, length: number, segment: number, trafficClass: number): number {
+    // a class of 0 is what a socket has by itself
+    return this.#udp.sendBatch(from, at, length, segment, this.#peer, trafficClass || -1);
+  }
+
+  send(packet: Uint8Array, trafficClass = 0): boolean {
+    this.#scratch.octets.set(packet);
+    return this.#udp.send(this.#scratch, 0, packet.length, this.#peer, trafficClass || -1);
+  }
+}
+
 /** Octets: single datagrams, each at the beginning of its 64 KiB, would all want the same few lines of the processor's cache. */
 const APART = 1472;
 const LARGEST_DATAGRAM = 65_536;
+const MOST_TARGETS = 64;

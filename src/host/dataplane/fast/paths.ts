@@ -2,7 +2,7 @@ import { type Address, formatAddress, isIpv6 } from '../../../core/bytes/index.t
 import type { Transport } from '../../../core/ike/effects.ts';
 import type { PacketBuffer } from '../../../core/packet/offload/index.ts';
 import { PATH_MTU, UDP_ENCAPSULATION } from '../path-mtu.ts';
-import type { BatchPath, BatchTarget, UdpPort } from './ports.ts';
+import type { BatchPath, UdpPort } from './ports.ts';
 
 /** Sends what no socket of this thread carries. */
 export type SendElsewhere = (packet: Uint8Array, local: Address, remote: Address, transport: Transport | undefined) => void;
@@ -12,7 +12,6 @@ export class PathTable<B extends PacketBuffer = PacketBuffer> {
   readonly #elsewhere: SendElsewhere;
   readonly #sockets = new Map<string, UdpPort<B>>();
   #all: readonly UdpPort<B>[] = [];
-  /** Counts up whenever a socket comes or goes: what was found before is looked up again. */
   #epoch = 0;
 
   constructor(elsewhere: SendElsewhere) {
@@ -40,34 +39,21 @@ export class PathTable<B extends PacketBuffer = PacketBuffer> {
 
   /** @param transport of the packets; a stream belongs to the main thread */
   path(local: Address, remote: Address, transport: Transport | undefined): BatchPath<B> {
-    const find = (): (BatchTarget<B> & Pick<BatchPath, 'send'>) | undefined =>
-      transport === 'tcp' ? undefined : this.#sockets.get(local.ip)?.towards(remote);
-    const epochs = (): number => this.#epoch;
-    const elsewhere = this.#elsewhere;
-    let epoch = -1;
-    let found: ReturnType<typeof find>;
-    const target = (): typeof found => {
-      if (epoch !== epochs()) {
-        found = find();
-        epoch = epochs();
-      }
-      return found;
-    };
-    return {
-      get mtu() {
-        return target()?.mtu ?? PATH_MTU;
-      },
-      overhead: UDP_ENCAPSULATION[isIpv6(remote.ip) ? 6 : 4],
-      get batch() {
-        return target();
-      },
-      send(packet, trafficClass) {
-        const way = target();
-        if (way !== undefined) return way.send(packet, trafficClass);
-        elsewhere(packet, local, remote, transport);
-        return true;
-      },
-    };
+    return new SocketPath(this, local, remote, transport);
+  }
+
+  /** Counts up whenever a socket comes or goes: what was found before is looked up again. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Undefined where no socket of this thread has the address. */
+  find({ ip }: Address): UdpPort<B> | undefined {
+    return this.#sockets.get(ip);
+  }
+
+  sendElsewhere(packet: Uint8Array, local: Address, remote: Address, transport: Transport | undefined): void {
+    this.#elsewhere(packet, local, remote, transport);
   }
 
   closeAll(): void {
@@ -79,5 +65,46 @@ export class PathTable<B extends PacketBuffer = PacketBuffer> {
   #changed(): void {
     this.#all = [...this.#sockets.values()];
     this.#epoch++;
+  }
+}
+
+/** One for each SA, so it keeps little. */
+class SocketPath<B extends PacketBuffer> implements BatchPath<B> {
+  readonly #table: PathTable<B>;
+  readonly #local: Address;
+  readonly #remote: Address;
+  readonly #transport: Transport | undefined;
+  #found: ReturnType<UdpPort<B>['towards']> | undefined;
+  #epoch = -1;
+
+  constructor(table: PathTable<B>, local: Address, remote: Address, transport: Transport | undefined) {
+    this.#table = table;
+    this.#local = local;
+    this.#remote = remote;
+    this.#transport = transport;
+  }
+
+  get mtu(): number {
+    return this.batch?.mtu ?? PATH_MTU;
+  }
+
+  get overhead(): number {
+    return UDP_ENCAPSULATION[isIpv6(this.#remote.ip) ? 6 : 4];
+  }
+
+  get batch(): ReturnType<UdpPort<B>['towards']> | undefined {
+    const { epoch } = this.#table;
+    if (this.#epoch !== epoch) {
+      this.#found = this.#transport === 'tcp' ? undefined : this.#table.find(this.#local)?.towards(this.#remote);
+      this.#epoch = epoch;
+    }
+    return this.#found;
+  }
+
+  send(packet: Uint8Array, trafficClass?: number): boolean {
+    const way = this.batch;
+    if (way !== undefined) return way.send(packet, trafficClass);
+    this.#table.sendElsewhere(packet, this.#local, this.#remote, this.#transport);
+    return true;
   }
 }

@@ -20,7 +20,6 @@ export class EvpAead implements PacketCipher {
   readonly #salt: Uint8Array;
   readonly #ccm: boolean;
   readonly #nonceAt: number;
-  readonly #esnHead: Uint8Array;
   readonly #esnHeadAt: number;
 
   constructor(evp: Evp, transform: EncryptionTransform, cipher: number, key: Uint8Array, salt: Uint8Array) {
@@ -32,7 +31,6 @@ export class EvpAead implements PacketCipher {
     this.#salt = salt.slice();
     this.#ccm = transform.mode === 'ccm';
     this.#nonceAt = evp.scratch.address + SCRATCH.nonce;
-    this.#esnHead = evp.scratch.octets.subarray(SCRATCH.esnHead, SCRATCH.esnHead + ESN_HEAD);
     this.#esnHeadAt = evp.scratch.address + SCRATCH.esnHead;
     this.#contexts = aeadContexts(evp, cipher, key, salt.length + IV, this.#ccm ? transform.icvLength : 0);
   }
@@ -45,7 +43,7 @@ export class EvpAead implements PacketCipher {
     const length = end - bodyAt;
     requireRoom(buffer, start, headLength, bodyAt, end, this.icvLength);
     const at = addressOf(buffer);
-    writeNonce(this.#evp.scratch.octets, this.#salt, this.ivKind, buffer, start, ivAt, esnHigh);
+    this.#writeNonce(buffer, start, ivAt, esnHigh);
     const sealed =
       openssl.EVP_CipherInit_ex2(context, 0, 0, this.#nonceAt, 1, 0) === 1 &&
       (!this.#ccm || openssl.EVP_Cipher(context, 0, 0, length) >= 0) &&
@@ -66,7 +64,7 @@ export class EvpAead implements PacketCipher {
     const length = bodyEnd - bodyAt;
     if (!(start >= 0 && headLength >= 0 && length >= 0 && end <= buffer.length)) return -1;
     const at = addressOf(buffer);
-    writeNonce(this.#evp.scratch.octets, this.#salt, this.ivKind, buffer, start, ivAt, esnHigh);
+    this.#writeNonce(buffer, start, ivAt, esnHigh);
     writeTagParameter(this.#evp, at + bodyEnd, this.icvLength);
     // OpenSSL wipes what CCM decrypted in vain, ciphertext and all.
     const kept = this.#ccm ? buffer.slice(bodyAt, bodyEnd) : undefined;
@@ -90,7 +88,7 @@ export class EvpAead implements PacketCipher {
 
   #authenticate(context: number, buffer: Uint8Array, at: number, start: number, headLength: number, esnHigh: number | undefined): boolean {
     if (esnHigh === undefined) return this.#openssl.EVP_Cipher(context, 0, at + start, headLength) >= 0;
-    esnHead(this.#esnHead, buffer, start, esnHigh);
+    esnHead(this.#evp.esnHead, buffer, start, esnHigh);
     return this.#openssl.EVP_Cipher(context, 0, this.#esnHeadAt, ESN_HEAD) >= 0;
   }
 
@@ -101,32 +99,36 @@ export class EvpAead implements PacketCipher {
       this.#openssl.EVP_Cipher(context, bodyAt, bodyAt, length) >= 0;
     if (!done) throw opensslFailed(this.#evp, 'to take back a packet that is not authentic');
   }
+
+  #writeNonce(buffer: Uint8Array, start: number, ivAt: number, esnHigh: number | undefined): void {
+    const nonce = this.#evp.scratch.octets;
+    const salt = this.#salt;
+    for (let i = 0; i < salt.length; i++) nonce[SCRATCH.nonce + i] = salt[i]!;
+    writeIv(nonce, SCRATCH.nonce + salt.length, this.ivKind, buffer, start, ivAt, esnHigh);
+  }
 }
 
-/**
- * Salt | IV; an implicit one is the sequence number of ESP: high half, zero without ESN | low half (RFC 8750 §4).
- * @param scratch gets it, at `SCRATCH.nonce`
- */
-export function writeNonce(
-  scratch: Uint8Array,
-  salt: Uint8Array,
+/** The IV of a nonce; an implicit one is the sequence number of ESP: high half, zero without ESN | low half (RFC 8750 §4). */
+export function writeIv(
+  nonce: Uint8Array,
+  at: number,
   ivKind: 'counter' | 'implicit',
   buffer: Uint8Array,
   start: number,
   ivAt: number,
   esnHigh: number | undefined,
 ): void {
-  let to = SCRATCH.nonce;
-  for (let i = 0; i < salt.length; i++) scratch[to++] = salt[i]!;
   if (ivKind === 'counter') {
-    for (let i = 0; i < IV; i++) scratch[to++] = buffer[ivAt + i]!;
+    for (let i = 0; i < IV; i++) nonce[at + i] = buffer[ivAt + i]!;
     return;
   }
   if (ivAt - start !== ESP_HEADER)
     throw new ApiMisuse('an implicit IV is that of an ESP packet, whose head has 8 octets', { code: 'ESP_ONLY', section: 'RFC 8750 §7' });
   const high = esnHigh ?? 0;
-  for (let shift = 24; shift >= 0; shift -= 8) scratch[to++] = high >>> shift;
-  for (let i = 4; i < ESP_HEADER; i++) scratch[to++] = buffer[start + i]!;
+  for (let i = 0; i < 4; i++) {
+    nonce[at + i] = high >>> (24 - 8 * i);
+    nonce[at + 4 + i] = buffer[start + 4 + i]!;
+  }
 }
 
 /**

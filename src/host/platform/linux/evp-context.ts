@@ -24,13 +24,6 @@ export class EvpContext {
   }
 }
 
-/** How a context comes and goes. */
-export interface ContextLife {
-  /** @returns 0 when there is no memory for it */
-  make(): number;
-  free(context: number): void;
-}
-
 /**
  * The two contexts of a cipher that encrypts and decrypts under one key. Each is made with the first packet of its direction: most ciphers
  * only ever work in one, and several modes choose their code for it together with the key.
@@ -38,25 +31,15 @@ export interface ContextLife {
 export class EvpContexts {
   readonly #evp: Evp;
   readonly #prepare: (context: number, keyAt: number, encrypt: 0 | 1) => boolean;
-  readonly #life: ContextLife;
   #key: Uint8Array | undefined;
   #encryptor: EvpContext | undefined;
   #decryptor: EvpContext | undefined;
 
-  /**
-   * @param prepare gives a new context its cipher, its key and what else must be told before the first packet; says whether that went well
-   * @param life of contexts that are not EVP's
-   */
-  constructor(
-    evp: Evp,
-    key: Uint8Array,
-    prepare: (context: number, keyAt: number, encrypt: 0 | 1) => boolean,
-    life: ContextLife = { make: evp.openssl.EVP_CIPHER_CTX_new, free: evp.openssl.EVP_CIPHER_CTX_free },
-  ) {
+  /** @param prepare gives a new context its cipher, its key and what else must be told before the first packet; says whether that went well */
+  constructor(evp: Evp, key: Uint8Array, prepare: (context: number, keyAt: number, encrypt: 0 | 1) => boolean) {
     this.#evp = evp;
     this.#key = key.slice();
     this.#prepare = prepare;
-    this.#life = life;
   }
 
   get encryptor(): number {
@@ -77,8 +60,9 @@ export class EvpContexts {
   }
 
   #open(encrypt: 0 | 1): EvpContext {
+    const { openssl } = this.#evp;
     if (this.#key === undefined) throw destroyed();
-    const context = new EvpContext(this.#life.make(), this.#life.free);
+    const context = new EvpContext(openssl.EVP_CIPHER_CTX_new(), openssl.EVP_CIPHER_CTX_free);
     if (withKey(this.#evp, this.#key, (at) => this.#prepare(context.address, at, encrypt))) return context;
     context.destroy();
     throw opensslFailed(this.#evp, 'the key of a packet cipher');

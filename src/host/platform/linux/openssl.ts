@@ -1,4 +1,5 @@
 import { InternalError } from '../../../core/bytes/index.ts';
+import { ESN_HEAD } from '../../../core/crypto/packet-ciphers/keyed.ts';
 import type { Native, NativeBuffer } from './ffi.ts';
 
 /**
@@ -29,6 +30,8 @@ export interface Openssl {
 export interface Evp {
   readonly openssl: Openssl;
   readonly scratch: NativeBuffer;
+  /** `SCRATCH.esnHead` of it. */
+  readonly esnHead: Uint8Array;
   /** Undefined: this OpenSSL, or how it is configured, has none of that name. */
   cipher(name: string): number | undefined;
   mac(name: string): number | undefined;
@@ -50,7 +53,8 @@ export function openEvp(native: Native): Evp | undefined {
   const scratch = native.allocate(SCRATCH.length);
   scratch.writeWord(SCRATCH.tagParameter, scratch.writeText(SCRATCH.tagName, 'tag'));
   scratch.u32[(SCRATCH.tagParameter + DATA_TYPE) >> 2] = OCTET_STRING;
-  return { openssl, scratch, cipher: named(openssl.EVP_CIPHER_fetch), mac: named(openssl.EVP_MAC_fetch) };
+  const esnHead = scratch.octets.subarray(SCRATCH.esnHead, SCRATCH.esnHead + ESN_HEAD);
+  return { openssl, scratch, esnHead, cipher: named(openssl.EVP_CIPHER_fetch), mac: named(openssl.EVP_MAC_fetch) };
 }
 
 /** Writes the parameter that tells an `EVP_DecryptInit` where the tag to be verified stands; it is at `SCRATCH.tagParameter`. */

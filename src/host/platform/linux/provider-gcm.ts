@@ -1,7 +1,8 @@
 import type { EncryptionTransform, PacketCipher } from '../../../core/crypto/index.ts';
 import { ESN_HEAD, esnHead } from '../../../core/crypto/packet-ciphers/keyed.ts';
-import { EvpAead, writeNonce } from './evp-aead.ts';
-import { EvpContexts, requireRoom } from './evp-context.ts';
+import { getI32, putU32 } from '../../../core/packet/index.ts';
+import { EvpAead, writeIv } from './evp-aead.ts';
+import { EvpContext, requireRoom, withKey } from './evp-context.ts';
 import { addressOf, type Native } from './ffi.ts';
 import { type Evp, opensslFailed, SCRATCH } from './openssl.ts';
 
@@ -100,42 +101,36 @@ class OneShotGcm implements PacketCipher {
   readonly ivKind: 'counter' | 'implicit';
   readonly #evp: Evp;
   readonly #functions: GcmFunctions;
-  readonly #contexts: EvpContexts;
-  readonly #salt: Uint8Array;
-  readonly #nonceAt: number;
-  readonly #esnHead: Uint8Array;
-  readonly #esnHeadAt: number;
+  readonly #context: EvpContext;
+  readonly #salt: number;
+  /** What the context does now: the key is prepared the same way for both. */
+  #encrypts = true;
 
   constructor(evp: Evp, functions: GcmFunctions, maker: ContextMaker, transform: EncryptionTransform, key: Uint8Array, salt: Uint8Array) {
     this.ivLength = transform.ivLength;
     this.ivKind = transform.ivKind === 'implicit' ? 'implicit' : 'counter';
     this.#evp = evp;
     this.#functions = functions;
-    this.#salt = salt.slice();
-    this.#nonceAt = evp.scratch.address + SCRATCH.nonce;
-    this.#esnHead = evp.scratch.octets.subarray(SCRATCH.esnHead, SCRATCH.esnHead + ESN_HEAD);
-    this.#esnHeadAt = evp.scratch.address + SCRATCH.esnHead;
-    const { ossl_gcm_einit, ossl_gcm_dinit } = functions;
-    this.#contexts = new EvpContexts(
-      evp,
-      key,
-      (context, keyAt, encrypt) => (encrypt === 1 ? ossl_gcm_einit : ossl_gcm_dinit)(context, keyAt, key.length, 0, 0, 0) === 1,
-      { make: () => maker.make(0), free: maker.free },
-    );
+    this.#salt = getI32(salt, 0);
+    this.#context = new EvpContext(maker.make(0), maker.free);
+    if (withKey(evp, key, (keyAt) => functions.ossl_gcm_einit(this.#context.address, keyAt, key.length, 0, 0, 0)) === 1) return;
+    this.#context.destroy();
+    throw opensslFailed(evp, 'the key of a packet cipher');
   }
 
   seal(buffer: Uint8Array, start: number, headLength: number, end: number, esnHigh?: number): number {
-    const context = this.#contexts.encryptor;
-    const bodyAt = start + headLength + this.ivLength;
-    requireRoom(buffer, start, headLength, bodyAt, end, TAG);
+    const context = this.#context.address;
+    requireRoom(buffer, start, headLength, start + headLength + this.ivLength, end, TAG);
+    if (!this.#encrypts) this.#turn(context, true);
     if (!this.#run(context, buffer, start, headLength, end, esnHigh)) throw opensslFailed(this.#evp, 'to seal a packet');
     return end + TAG;
   }
 
   open(buffer: Uint8Array, start: number, headLength: number, end: number, esnHigh?: number): number {
-    const context = this.#contexts.decryptor;
+    const context = this.#context.address;
     const bodyEnd = end - TAG;
     if (!(start >= 0 && headLength >= 0 && bodyEnd - start >= headLength + this.ivLength && end <= buffer.length)) return -1;
+    if (this.#encrypts) this.#turn(context, false);
     if (this.#run(context, buffer, start, headLength, bodyEnd, esnHigh)) return bodyEnd;
     // What was decrypted before its tag turned out wrong becomes ciphertext again: the mode of a stream is its own inverse.
     this.#run(context, buffer, start, headLength, bodyEnd, esnHigh);
@@ -143,8 +138,14 @@ class OneShotGcm implements PacketCipher {
   }
 
   destroy(): void {
-    this.#contexts.destroy();
-    this.#salt.fill(0);
+    this.#context.destroy();
+  }
+
+  /** Most ciphers only ever work in one direction. */
+  #turn(context: number, encrypts: boolean): void {
+    const { ossl_gcm_einit, ossl_gcm_dinit } = this.#functions;
+    if ((encrypts ? ossl_gcm_einit : ossl_gcm_dinit)(context, 0, 0, 0, 0, 0) !== 1) throw opensslFailed(this.#evp, 'to turn a cipher');
+    this.#encrypts = encrypts;
   }
 
   /** Encrypts or decrypts the body that ends at `end`, and writes or compares the tag behind it. @returns whether that went well */
@@ -153,12 +154,14 @@ class OneShotGcm implements PacketCipher {
     const at = addressOf(buffer);
     const bodyAt = ivAt + this.ivLength;
     const body = at + bodyAt;
-    writeNonce(this.#evp.scratch.octets, this.#salt, this.ivKind, buffer, start, ivAt, esnHigh);
-    if (esnHigh !== undefined) esnHead(this.#esnHead, buffer, start, esnHigh);
-    const headAt = esnHigh === undefined ? at + start : this.#esnHeadAt;
+    const { address: scratchAt, octets: scratch } = this.#evp.scratch;
+    putU32(scratch, SCRATCH.nonce, this.#salt);
+    writeIv(scratch, SCRATCH.nonce + SALT, this.ivKind, buffer, start, ivAt, esnHigh);
+    if (esnHigh !== undefined) esnHead(this.#evp.esnHead, buffer, start, esnHigh);
+    const headAt = esnHigh === undefined ? at + start : scratchAt + SCRATCH.esnHead;
     const head = esnHigh === undefined ? headLength : ESN_HEAD;
     const { ossl_gcm_setiv, ossl_gcm_one_shot } = this.#functions;
-    if (ossl_gcm_setiv(context, this.#nonceAt, NONCE) !== 1) return false;
+    if (ossl_gcm_setiv(context, scratchAt + SCRATCH.nonce, NONCE) !== 1) return false;
     return ossl_gcm_one_shot(context, headAt, head, body, end - bodyAt, body, at + end, TAG) === 1;
   }
 }
@@ -178,8 +181,8 @@ interface ProviderFunctions {
 interface GcmFunctions {
   dlsym(everywhere: 0, name: string): number;
   memcpy(to: number, from: number, length: number): number;
-  ossl_gcm_einit(context: number, key: number, keyLength: number, iv: number, ivLength: number, parameters: 0): number;
-  ossl_gcm_dinit(context: number, key: number, keyLength: number, iv: number, ivLength: number, parameters: 0): number;
+  ossl_gcm_einit(context: number, key: number, keyLength: number, iv: 0, ivLength: 0, parameters: 0): number;
+  ossl_gcm_dinit(context: number, key: number, keyLength: number, iv: 0, ivLength: 0, parameters: 0): number;
   ossl_gcm_setiv(context: number, iv: number, length: number): number;
   ossl_gcm_one_shot(
     context: number,
@@ -219,6 +222,7 @@ const DISPATCH = 16;
 const MOST_FUNCTIONS = 32;
 
 const TAG = 16;
+const SALT = 4;
 const NONCE = 12;
 const HEAD = 8;
 /** Octets: longer than what is worked on at a time. */

@@ -5,13 +5,16 @@ import type { Native, NativeBuffer } from './ffi.ts';
 export class SocketAddress {
   /** Segments from this size on do not pass the path to it in one message (UDP_SEGMENT), as far as was seen. */
   segmentLimit = Number.POSITIVE_INFINITY;
-  readonly #octets: NativeBuffer;
+  readonly #native: Native;
+  /** The structure, in words of this machine: a gateway keeps one for each peer, and memory of its own would take ten times the room. */
+  readonly #words: number[] = new Array<number>(SOCKADDR_IN6 >> 2).fill(0);
+  #octets: NativeBuffer | undefined;
   #ip = '';
   #port = -1;
   #length = 0;
 
   constructor(native: Native) {
-    this.#octets = native.allocate(SOCKADDR);
+    this.#native = native;
   }
 
   /** @throws ApiMisuse `NOT_AN_ADDRESS` */
@@ -26,12 +29,11 @@ export class SocketAddress {
     if (ip === this.#ip && port === this.#port) return true;
     const parsed = tryParseIp(ip);
     if (parsed === undefined || !Number.isInteger(port) || port < 0 || port > 0xffff) return false;
-    const { octets, u16 } = this.#octets;
-    octets.fill(0);
-    u16[0] = parsed.length === 4 ? AF_INET : AF_INET6;
-    octets[2] = port >> 8;
-    octets[3] = port;
-    octets.set(parsed, parsed.length === 4 ? 4 : 8);
+    const words = this.#words.fill(0);
+    // Little-endian as all machines with native calls are; the port and the address are big-endian.
+    words[0] = (parsed.length === 4 ? AF_INET : AF_INET6) | ((port >> 8) << 16) | (port << 24);
+    for (let i = 0; i < parsed.length; i++) words[(parsed.length === 4 ? 1 : 2) + (i >> 2)]! |= parsed[i]! << (8 * (i & 3));
+    this.#octets = undefined;
     this.#length = parsed.length === 4 ? SOCKADDR_IN : SOCKADDR_IN6;
     this.segmentLimit = Number.POSITIVE_INFINITY;
     this.#ip = ip;
@@ -51,8 +53,19 @@ export class SocketAddress {
     return this.#length === SOCKADDR_IN6;
   }
 
+  /** For a call now and then: it gets memory of its own with the first. */
   get pointer(): number {
+    if (this.#octets === undefined) {
+      this.#octets = this.#native.allocate(SOCKADDR);
+      this.writeTo(this.#octets);
+    }
     return this.#octets.address;
+  }
+
+  /** @param to of `SOCKADDR` octets */
+  writeTo({ u32 }: NativeBuffer): void {
+    const words = this.#words;
+    for (let i = 0; i < words.length; i++) u32[i] = words[i]!;
   }
 
   /** Octets. */

@@ -1,5 +1,5 @@
 import { ERRNO, type Native, type NativeBuffer } from './ffi.ts';
-import type { SocketAddress } from './socket-address.ts';
+import { SOCKADDR, type SocketAddress } from './socket-address.ts';
 
 /**
  * Sends many datagrams of one size to one peer: as one message that the kernel or the card cuts (UDP_SEGMENT), or, where that is refused,
@@ -13,6 +13,8 @@ export class SegmentSender {
   readonly #fd: number;
   readonly #headers: NativeBuffer;
   readonly #vectors: NativeBuffer;
+  /** Where the messages of one call go. */
+  readonly #name: NativeBuffer;
   /** UDP_SEGMENT, and behind it the traffic class. */
   readonly #control: NativeBuffer;
 
@@ -27,9 +29,11 @@ export class SegmentSender {
     this.#sendmmsg = sendmmsg;
     this.#fd = fd;
     this.usable = usable;
+    this.#name = native.allocate(SOCKADDR);
     this.#headers = native.allocate(MOST_SEGMENTS * MESSAGE.size);
     this.#vectors = native.allocate(MOST_SEGMENTS * IOVEC);
     for (let i = 0; i < MOST_SEGMENTS; i++) {
+      this.#headers.writeWord(i * MESSAGE.size + MESSAGE.name, this.#name.address);
       this.#headers.writeWord(i * MESSAGE.size + MESSAGE.vectors, this.#vectors.address + i * IOVEC);
       this.#headers.writeWord(i * MESSAGE.size + MESSAGE.vectorCount, 1);
     }
@@ -72,6 +76,7 @@ export class SegmentSender {
   }
 
   #sendOne(at: number, length: number, segmentSize: number, peer: SocketAddress, trafficClass: number): number {
+    peer.writeTo(this.#name);
     this.#prepare(0, at, length, segmentSize, peer, trafficClass);
     const { libc } = this.#native;
     const octets = libc.sendmsg(this.#fd, this.#headers.address, SEND_FLAGS);
@@ -85,6 +90,7 @@ export class SegmentSender {
 
   #sendEach(at: number, length: number, segmentSize: number, peer: SocketAddress, trafficClass: number): number {
     let count = 0;
+    peer.writeTo(this.#name);
     for (let from = 0; from < length; from += segmentSize)
       this.#prepare(count++, at + from, Math.min(segmentSize, length - from), 0, peer, trafficClass);
     const sent = this.#sendmmsg(this.#fd, this.#headers.address, count, SEND_FLAGS);
@@ -94,7 +100,6 @@ export class SegmentSender {
   #prepare(i: number, at: number, length: number, segmentSize: number, peer: SocketAddress, trafficClass: number): void {
     const headers = this.#headers;
     const header = i * MESSAGE.size;
-    headers.writeWord(header + MESSAGE.name, peer.pointer);
     headers.u32[(header + MESSAGE.nameLength) >> 2] = peer.length;
     this.#vectors.writeWord(i * IOVEC, at);
     this.#vectors.writeWord(i * IOVEC + 8, length);
