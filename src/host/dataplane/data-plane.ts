@@ -30,7 +30,7 @@ export interface DataPlane {
   sequenceNumbers(child: number): SequenceNumbers | undefined;
   /** Packets dropped because they belong to no SA, by cause. */
   drops(): Readonly<Record<string, number>>;
-  /** Policies whose first packet asks for an SA (`acquire` in `onObservation`); replaces the former list. */
+  /** Policies whose first packet asks for an SA (`acquire` in `onObservation`), or is dropped; replaces the former list. */
   setTraps(traps: readonly TrapPolicy[]): void;
   /**
    * One ESP packet, SPI first, as the reader of the socket found it; the plane may work on it in place. Planes with sockets or a kernel
@@ -104,8 +104,10 @@ export interface DirectionCounters {
   readonly lastUse: Millis | undefined;
 }
 
-/** A child that is set up when the first packet for it comes by. */
+/** What becomes of a child's packets before it has an SA. */
 export interface TrapPolicy {
+  /** Unless given, the first of them asks for the child; else they are dropped, as whoever set it up has called already. */
+  readonly action?: 'drop';
   readonly connection: string;
   readonly child: string;
   readonly localTs: readonly TrafficSelector[];

@@ -18,12 +18,14 @@ export class TrapTable {
   }
 
   set(traps: readonly TrapPolicy[]): void {
-    this.#traps = traps.map((policy) => ({
+    // what finds no SA is dropped anyway
+    const asking = traps.filter(({ action }) => action !== 'drop');
+    this.#traps = asking.map((policy) => ({
       policy,
       selectors: new ChildSelectors(policy.localTs, policy.remoteTs),
       askedAt: Number.NEGATIVE_INFINITY,
     }));
-    if (traps.length === 0) this.#held = [];
+    if (asking.length === 0) this.#held = [];
   }
 
   /** A packet that found no SA. @returns whether it waits for one now. */

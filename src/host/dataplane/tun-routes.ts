@@ -104,7 +104,7 @@ export class TunRoutes {
       known.keep ||= keep;
       return;
     }
-    const source = this.#sourceFor(localTs, isIpv6(destination));
+    const source = sourceFor(this.#netlink, this.#addresses, localTs, isIpv6(destination));
     const table = destination.endsWith('/0') ? this.#defaultTable : this.#table;
     const route = { destination, table, link: this.#link, ...(source === undefined ? {} : { source }) };
     addRoute(this.#netlink, nowhere(route), true);
@@ -118,15 +118,6 @@ export class TunRoutes {
     this.#routes.delete(destination);
     unlessMissing(() => removeRoute(this.#netlink, known.route));
     unlessMissing(() => removeRoute(this.#netlink, nowhere(known.route)));
-  }
-
-  /** The address that packets of this machine get, where one of its addresses lies in what the SA takes; the device's own first. */
-  #sourceFor(localTs: readonly TrafficSelector[], v6: boolean): string | undefined {
-    const fits = (ip: string): boolean => {
-      const octets = isIpv6(ip) === v6 ? tryParseIp(ip) : undefined;
-      return octets !== undefined && !NOT_A_SOURCE.test(ip) && localTs.some((ts) => 'start' in ts && contains(ts, octets));
-    };
-    return [...this.#addresses, ...listAddresses(this.#netlink).map(({ ip }) => ip)].find(fits);
   }
 
   #address(ip: string) {
@@ -151,6 +142,22 @@ export function routesTo(selectors: readonly TrafficSelector[]): readonly string
     backend: 'tun',
     hint: 'Let remote_ts be networks in place of ranges of addresses: 10.0.0.0/8, not 10.0.0.1-10.255.255.254.',
   });
+}
+
+/** The address that packets of this machine get, where one of its addresses lies in what the SA takes; those of `first` before others. */
+export function sourceFor(
+  netlink: NetlinkSocket,
+  first: readonly string[],
+  localTs: readonly TrafficSelector[],
+  v6: boolean,
+): string | undefined {
+  const fits = (ip: string): boolean => isIpv6(ip) === v6 && !NOT_A_SOURCE.test(ip) && isWithin(localTs, ip);
+  return [...first, ...listAddresses(netlink).map(({ ip }) => ip)].find(fits);
+}
+
+export function isWithin(selectors: readonly TrafficSelector[], ip: string): boolean {
+  const octets = tryParseIp(ip);
+  return octets !== undefined && selectors.some((ts) => 'start' in ts && contains(ts, octets));
 }
 
 /** What lives before ours left behind that could not tidy up: rules and routes of devices that are gone. */
@@ -182,7 +189,7 @@ const tablesInUse = (netlink: NetlinkSocket): readonly number[] =>
 const linkOf = (table: number): number => Math.floor((table - FIRST_TABLE) / 2);
 
 /** Local programs hear at once that there is no way. */
-const nowhere = ({ destination, table }: NewRoute): NewRoute => ({
+export const nowhere = ({ destination, table }: NewRoute): NewRoute => ({
   destination,
   type: 'unreachable',
   metric: LAST_METRIC,
@@ -190,7 +197,7 @@ const nowhere = ({ destination, table }: NewRoute): NewRoute => ({
 });
 
 /** The fewest prefixes that cover what the peer protects. */
-function destinationsOf(selectors: readonly TrafficSelector[]): readonly string[] {
+export function destinationsOf(selectors: readonly TrafficSelector[]): readonly string[] {
   const prefixes = selectors.flatMap((ts) =>
     'start' in ts ? rangeToPrefixes(ts).map(({ start, prefix }) => `${formatIp(start)}/${prefix}`) : [],
   );

@@ -1,17 +1,19 @@
-import type { Connection } from '../../core/ike/policy.ts';
+import type { ChildPolicy, Connection } from '../../core/ike/policy.ts';
 import { asDynamic, isDynamic } from '../../core/ike/traffic-selectors.ts';
 import type { AddressRangeSelector, TrafficSelector } from '../../core/wire/payloads/types.ts';
 import type { TrapPolicy } from '../dataplane/data-plane.ts';
 
 /**
- * The children that are set up by their first packet. Which own address `dynamic` stands for is known only once the peer assigned it, so
- * on our side it matches every source; on the peer's side it would trap everything, so such a child has no trap.
+ * The children that are set up by their first packet, and those that are called at the start, whose packets wait for nobody but do not leave in
+ * clear either. Which own address `dynamic` stands for is known only once the peer assigned it, so on our side it matches every source; on the
+ * peer's side it would trap everything, so such a child has no trap.
  */
 export function trapsOf(connections: readonly Connection[]): TrapPolicy[] {
   return connections.flatMap((connection) =>
     connection.children
-      .filter((child) => child.startAction === 'trap')
+      .filter((child) => child.startAction === 'trap' || (child.startAction === 'start' && isKnownBefore(child, connection)))
       .map((child) => ({
+        ...(child.startAction === 'start' ? { action: 'drop' as const } : {}),
         connection: connection.name,
         child: child.name,
         localTs: child.localTs.flatMap((ts) => (isDynamic(ts) ? EVERYWHERE.map((all) => asDynamic(ts, all)) : [ts])),
@@ -20,6 +22,13 @@ export function trapsOf(connections: readonly Connection[]): TrapPolicy[] {
       .filter((trap) => trap.remoteTs.length > 0),
   );
 }
+
+/** An address that is yet to be assigned sends nothing; and a machine that sends all through its tunnel needs the network to find its peer. */
+const isKnownBefore = ({ localTs, remoteTs }: ChildPolicy, { virtualIps }: Connection): boolean =>
+  !localTs.some(isDynamic) || (virtualIps.length === 0 && !remoteTs.some((ts) => !isDynamic(ts) && isEverything(ts)));
+
+const isEverything = (ts: TrafficSelector): boolean =>
+  'start' in ts && ts.start.every((octet) => octet === 0) && ts.end.every((octet) => octet === 0xff);
 
 const everywhere = (type: 7 | 8): AddressRangeSelector => {
   const octets = type === 7 ? 4 : 16;

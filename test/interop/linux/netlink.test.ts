@@ -119,6 +119,7 @@ describeWith(NAMESPACES, 'rtnetlink', () => {
       tentative: false,
       duplicate: false,
       deprecated: false,
+      protocol: undefined,
     });
     expect(mine).toContainEqual(expect.objectContaining({ ip: '10.5.1.1', peer: '10.5.1.2' }));
 

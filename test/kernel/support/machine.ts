@@ -17,12 +17,13 @@ export interface Machine {
 }
 
 /** A guest with Node, koffi and what is built of this project, under the same names below `GUEST_ROOT`. It goes with the scope. */
-export async function startMachine(scope: Scope): Promise<Machine> {
+export async function startMachine(scope: Scope, prepare?: (image: Initramfs) => Promise<void>): Promise<Machine> {
   const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-guest-'));
   scope.defer(folder, () => rm(folder, { recursive: true }));
   const image = new Initramfs();
   for (const program of [process.execPath, '/usr/sbin/tc']) await addProgram(image, SYSTEMS, program);
   await addProject(image);
+  await prepare?.(image);
   const { left: outside, right: inside } = await createGuestNetwork(scope);
   const options = { folder, host: outside, guest: inside, kernel: PEERS_ROOT, systems: SYSTEMS };
   return { guest: await Guest.start(scope, { ...options, image, modules: MODULES, memory: 1024 }), outside, inside };

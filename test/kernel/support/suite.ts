@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, test } from 'vitest';
+import type { Initramfs } from '../../interop/support/initramfs.ts';
 import { describeWith, GUEST } from '../../interop/support/requirements.ts';
 import { Scope } from '../../interop/support/scope.ts';
 import type { Cases } from './cases.ts';
@@ -11,23 +12,31 @@ import { judge } from './outcome.ts';
  * @param name the file below `cases/`, without its ending
  * @param cases what it exports: this side takes their names alone
  */
-export function guestSuite(title: string, name: string, cases: Cases): void {
-  withMachine(title, (machine) => {
+export function guestSuite(title: string, name: string, cases: Cases, options: MachineOptions = {}): void {
+  const run = (machine: () => Machine): void => {
     let printed = '';
     beforeAll(async () => {
       printed = await runCases(machine(), name, Object.keys(cases).length);
     });
     for (const each of Object.keys(cases)) test(each, () => judge(each, printed, machine().guest.log()));
-  });
+  };
+  withMachine(title, run, options);
+}
+
+export interface MachineOptions {
+  /** Adds to the guest's image. */
+  readonly prepare?: (image: Initramfs) => Promise<void>;
+  /** Besides what a guest needs. */
+  readonly needs?: typeof GUEST;
 }
 
 /** A suite with a guest, for what happens on both ends of the wire. */
-export function withMachine(title: string, body: (machine: () => Machine) => void): void {
-  describeWith(GUEST, title, () => {
+export function withMachine(title: string, body: (machine: () => Machine) => void, { prepare, needs = GUEST }: MachineOptions = {}): void {
+  describeWith(needs, title, () => {
     const scope = new Scope();
     let machine: Machine | undefined;
     beforeAll(async () => {
-      machine = await startMachine(scope);
+      machine = await startMachine(scope, prepare);
     });
     afterAll(() => scope.close());
     body(() => machine!);
@@ -37,7 +46,7 @@ export function withMachine(title: string, body: (machine: () => Machine) => voi
 /** @returns all that the runner printed, also when it was cut short; of a guest that ended, what its console said */
 async function runCases({ guest }: Machine, name: string, count: number): Promise<string> {
   try {
-    const { stdout } = await guest.run(`exec ${NODE} ${inGuest('support/runner')} ${inGuest(`cases/${name}`)}`, 60 + count * 20);
+    const { stdout } = await guest.run(`exec ${NODE} ${inGuest('support/runner')} ${inGuest(`cases/${name}`)}`, 120 + count * 60);
     return stdout;
   } catch (error) {
     return (error as Error).message;

@@ -1,5 +1,6 @@
 import { DataPlaneError, isIpv6 } from '../../../core/bytes/index.ts';
-import type { ChildSaChange, ChildSaSpec } from '../../../core/ike/effects.ts';
+import type { ChildSaChange, ChildSaSpec, Millis } from '../../../core/ike/effects.ts';
+import type { Timer } from '../../platform/clock.ts';
 import { nativeLack, needNative } from '../../platform/linux/ffi.ts';
 import type { NetlinkMonitor } from '../../platform/linux/netlink/monitor.ts';
 import { NetlinkSocket } from '../../platform/linux/netlink/socket.ts';
@@ -21,45 +22,76 @@ import {
 } from '../data-plane.ts';
 import { kernelBehind } from '../xfrm/kernel.ts';
 import { KernelPlane } from '../xfrm/kernel-plane.ts';
+import { KernelRoutes } from '../xfrm/kernel-routes.ts';
+import { type Share, takeShare } from '../xfrm/share.ts';
 
-/**
- * IPsec of the Linux kernel: packets never come here. It owns what has its reqids and priorities in the network namespace, so there can be one
- * of these in each.
- */
+/** IPsec of the Linux kernel: packets never come here. It owns what carries the number of its share in the network namespace. */
 export class XfrmPlane implements DataPlane {
   readonly backend = 'xfrm';
+  readonly #share: Share;
   readonly #netlink: NetlinkSocket;
   readonly #before = readXfrmStatistics();
   readonly #plane: KernelPlane;
+  readonly #routes: KernelRoutes;
+  readonly #sweeping: Timer;
+  readonly #onFailure: NonNullable<DataPlaneOptions['onFailure']>;
   #monitor: NetlinkMonitor | undefined;
+  #closing: Promise<void> | undefined;
 
   /** @throws DataPlaneError */
   static async open(options: DataPlaneOptions): Promise<XfrmPlane> {
-    const netlink = await NetlinkSocket.open('xfrm');
+    const share = await takeShare();
+    let netlink: NetlinkSocket | undefined;
     try {
-      const plane = new XfrmPlane(netlink, options);
+      netlink = await NetlinkSocket.open('route');
+      const plane = new XfrmPlane(share, netlink, options);
       await plane.#watch();
       return plane;
     } catch (error) {
-      netlink.close();
+      netlink?.close();
+      share.socket.close();
       throw error;
     }
   }
 
-  private constructor(netlink: NetlinkSocket, { clock, onObservation }: DataPlaneOptions) {
+  private constructor(
+    share: Share,
+    netlink: NetlinkSocket,
+    { clock, onObservation, onFailure = () => undefined, addresses = [] }: DataPlaneOptions,
+  ) {
+    this.#onFailure = onFailure;
+    this.#share = share;
     this.#netlink = netlink;
-    this.#plane = new KernelPlane({ kernel: kernelBehind(netlink), clock, onObservation });
+    this.#routes = new KernelRoutes(netlink, share, addresses);
+    const neighbours = (): readonly string[] => this.#routes.neighbours();
+    this.#plane = new KernelPlane({ kernel: kernelBehind(share.socket), share, neighbours, clock, onObservation });
+    this.#sweeping = clock.after(GRACE, () => this.#sweep());
   }
 
   install(spec: ChildSaSpec, resume?: SequenceNumbers): void {
     this.#plane.install(spec, resume);
+    try {
+      this.#routes.install(spec);
+    } catch (error) {
+      this.#plane.remove(spec.id);
+      throw error;
+    }
   }
 
   update(child: number, change: ChildSaChange): void {
     this.#plane.update(child, change);
+    if (change.kind !== 'addresses') return;
+    try {
+      this.#routes.move(child, change.remote.ip);
+    } catch (error) {
+      if (!(error instanceof DataPlaneError)) throw error;
+      // the SAs stand and the routes to nowhere, too: nothing leaves by another way
+      this.#onFailure(error);
+    }
   }
 
   remove(child: number): void {
+    this.#routes.remove(child);
     this.#plane.remove(child);
   }
 
@@ -85,10 +117,23 @@ export class XfrmPlane implements DataPlane {
     if (socket instanceof DescriptorSocket) await takeEsp(socket.fast.fd);
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#sweeping.cancel();
     await this.#monitor?.close();
     this.#plane.close();
+    this.#routes.close();
     this.#netlink.close();
+    this.#share.socket.close();
+  }
+
+  #sweep(): void {
+    this.#plane.sweep();
+    this.#routes.sweep();
   }
 
   async #watch(): Promise<void> {
@@ -99,6 +144,7 @@ export class XfrmPlane implements DataPlane {
 
 export default defineBackend<XfrmPlane>({
   name: 'xfrm',
+  changesMachine: true,
   bareEsp: true,
   probe,
   udp: async (): Promise<UdpNetwork> => bypassing(descriptorUdp(await needNative('xfrm'))),
@@ -144,6 +190,8 @@ function grown(before: XfrmStatistics = {}, now: XfrmStatistics = {}): Readonly<
   return Object.fromEntries(counts.filter(([, count]) => count > 0));
 }
 
+/** Longer than it takes to read a configuration, or a snapshot with many SAs. */
+const GRACE: Millis = 10_000;
 const INSTEAD = 'Use --plane netstack, which needs neither.';
 /** 128 bits, and the salt. */
 const AES_GCM = { encryption: 20, encryptionKey: new Uint8Array(20) };

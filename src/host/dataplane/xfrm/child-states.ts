@@ -1,4 +1,4 @@
-import { type Address, DataPlaneError } from '../../../core/bytes/index.ts';
+import { type Address, DataPlaneError, isIpv6 } from '../../../core/bytes/index.ts';
 import type { ChildSaKeys, ChildSaSpec } from '../../../core/ike/effects.ts';
 import { isMissing, unlessMissing } from '../../platform/linux/netlink/errors.ts';
 import type { XfrmSequence } from '../../platform/linux/netlink/xfrm/replay.ts';
@@ -6,7 +6,7 @@ import type { NewState, XfrmState } from '../../platform/linux/netlink/xfrm/stat
 import type { XfrmLifetime } from '../../platform/linux/netlink/xfrm/structs.ts';
 import type { SequenceNumbers } from '../data-plane.ts';
 import type { StateKernel } from './kernel.ts';
-import { isOwnReqid } from './policy-table.ts';
+import { shareOfReqid } from './policy-table.ts';
 
 /** Where a CHILD_SA's packets go outside. */
 export interface Ends {
@@ -151,6 +151,8 @@ export class ChildStates {
       reqid: this.#reqid,
       keys: this.#protocol === 'ah' ? { integrity: keys.integrity, integrityKey: keys.integrityKey } : keys,
       esn,
+      // RFC 4302 §2.6: AH is a multiple of 32 bits over IPv4; the kernel makes it one of 64 unless told
+      ...(this.#protocol === 'ah' && !isIpv6(to.ip) ? { flags: { align4: true } } : {}),
       replayWindow: way === 'inbound' ? Math.min(replayWindow, LARGEST_WINDOW) : 0,
       lifetime: lifetimeOf(this.#spec, way === 'outbound' ? start : 0n, former),
       ...(start > 0n ? { sequence } : {}),
@@ -160,9 +162,9 @@ export class ChildStates {
   }
 }
 
-/** What lives before ours left behind. */
-export function sweepStates(kernel: StateKernel): void {
-  for (const state of kernel.listStates()) if (isOwnReqid(state.reqid)) unlessMissing(() => kernel.deleteState(state));
+/** Removes what a former life left behind. @param isLeftBehind whether nobody has that share of planes any more */
+export function sweepStates(kernel: StateKernel, isLeftBehind: (share: number | undefined) => boolean): void {
+  for (const state of kernel.listStates()) if (isLeftBehind(shareOfReqid(state.reqid))) unlessMissing(() => kernel.deleteState(state));
 }
 
 export const idOf = ({

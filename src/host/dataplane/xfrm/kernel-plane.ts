@@ -1,20 +1,24 @@
-import { DataPlaneError, parseIp } from '../../../core/bytes/index.ts';
-import type { ChildSaChange, ChildSaSpec, Millis, Observation, PacketSelectors } from '../../../core/ike/effects.ts';
-import { IpProtocol } from '../../../core/packet/index.ts';
-import type { AddressRangeSelector } from '../../../core/wire/payloads/types.ts';
+import { DataPlaneError } from '../../../core/bytes/index.ts';
+import type { ChildSaChange, ChildSaSpec, Millis, Observation } from '../../../core/ike/effects.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import type { XfrmEvent } from '../../platform/linux/netlink/xfrm/events.ts';
 import type { NewPolicy, XfrmTemplate } from '../../platform/linux/netlink/xfrm/policies.ts';
 import type { XfrmState } from '../../platform/linux/netlink/xfrm/states.ts';
-import type { PortMatch, XfrmSelector } from '../../platform/linux/netlink/xfrm/structs.ts';
+import type { XfrmDirection } from '../../platform/linux/netlink/xfrm/structs.ts';
 import type { ChildCounters, DirectionCounters, SequenceNumbers, TrapPolicy } from '../data-plane.ts';
 import { ChildStates, type Ends, halved, idOf, refuseUnsupported, sweepStates, type Way } from './child-states.ts';
 import type { XfrmKernel } from './kernel.ts';
-import { PolicyTable, priorityOf, Rank, Reqids, sweepPolicies } from './policy-table.ts';
-import { matchesOf, type PolicyMatch, selectorOf } from './selectors.ts';
+import { EVERY_WAY, Passing, policyFor } from './passing.ts';
+import { PolicyTable, Rank, Reqids, shareOfPolicy } from './policy-table.ts';
+import { matchesOf, type PolicyMatch, packetOf } from './selectors.ts';
+import type { Share } from './share.ts';
 
 export interface KernelPlaneOptions {
   readonly kernel: XfrmKernel;
+  /** Which of several planes in this network namespace it is; the only one unless given. */
+  readonly share?: Pick<Share, 'number' | 'abandoned'>;
+  /** Networks that this machine is on, as prefixes: what goes there stays out of a tunnel that takes everything. None unless given. */
+  readonly neighbours?: () => readonly string[];
   readonly clock: Clock;
   readonly onObservation: (observation: Observation) => void;
 }
@@ -28,23 +32,34 @@ export class KernelPlane {
   readonly #kernel: XfrmKernel;
   readonly #clock: Clock;
   readonly #onObservation: KernelPlaneOptions['onObservation'];
+  readonly #share: Pick<Share, 'number' | 'abandoned'>;
+  readonly #passing: Passing;
   readonly #policies: PolicyTable;
-  readonly #reqids = new Reqids();
+  readonly #reqids: Reqids;
   readonly #children = new Map<number, Child>();
   readonly #byInbound = new Map<string, Child>();
   readonly #byOutbound = new Map<string, Child>();
   readonly #traps = new Map<number, TrapPolicy>();
+  /** Of `#traps`, and of those that only drop. */
+  readonly #trapOwners = new Set<string>();
+  #generation = 0;
   #timer: Timer | undefined;
   #polled = 0;
 
-  /** Removes what a former run left behind. @throws DataPlaneError */
-  constructor({ kernel, clock, onObservation }: KernelPlaneOptions) {
+  /**
+   * Removes the SAs that a former life left behind. Its policies hold packets back until `sweep`: who comes back takes their places.
+   * @throws DataPlaneError
+   */
+  constructor({ kernel, share = ONLY, neighbours = () => [], clock, onObservation }: KernelPlaneOptions) {
     this.#kernel = kernel;
+    this.#share = share;
     this.#clock = clock;
     this.#onObservation = onObservation;
-    this.#policies = new PolicyTable(kernel);
-    sweepStates(kernel);
-    sweepPolicies(kernel);
+    this.#reqids = new Reqids(share.number);
+    const leftBehind = this.#isLeftBehind();
+    sweepStates(kernel, leftBehind);
+    this.#policies = new PolicyTable(kernel, (policy) => leftBehind(shareOfPolicy(policy)));
+    this.#passing = new Passing(this.#policies, share.number, neighbours);
   }
 
   /** @throws DataPlaneError; nothing is left behind then */
@@ -52,6 +67,7 @@ export class KernelPlane {
     refuseUnsupported(spec);
     this.#refuseDuplicate(spec);
     const matches = matchesOf(spec.localTs, spec.remoteTs);
+    this.#passing.beside(matches);
     const line = this.#lineOf(spec, matches);
     const states = new ChildStates(this.#kernel, spec, line.reqid, resume);
     const child: Child = { spec, states, matches, line, sends: false, told: new Set(), inbound: unused(), outbound: unused() };
@@ -121,17 +137,26 @@ export class KernelPlane {
   }
 
   setTraps(traps: readonly TrapPolicy[]): void {
-    const before = [...this.#traps.keys()];
-    for (const trap of traps) {
-      const reqid = this.#reqids.take();
-      // where the peer is, is known only to IKE: a template of transport mode needs no ends, and no SA ever fits it
-      const template: XfrmTemplate = { protocol: 'esp', mode: 'transport', reqid };
-      this.#traps.set(reqid, trap);
-      const policies = matchesOf(trap.localTs, trap.remoteTs).map((match) => policy(match, 'out', [template]));
-      this.#policies.claim(trapped(reqid), Rank.TRAP, policies);
+    const [before, owners] = [[...this.#traps.keys()], [...this.#trapOwners]];
+    this.#generation++;
+    for (const [i, trap] of traps.entries()) {
+      const matches = matchesOf(trap.localTs, trap.remoteTs);
+      this.#passing.beside(matches);
+      const owner = `trap ${this.#generation} ${i}`;
+      this.#trapOwners.add(owner);
+      if (trap.action === 'drop')
+        this.#policies.claim(
+          owner,
+          Rank.SHUNT,
+          matches.flatMap((match) => EVERY_WAY.map((way) => this.#dropping(match, way))),
+        );
+      else this.#policies.claim(owner, Rank.TRAP, this.#asking(trap, matches));
+    }
+    for (const owner of owners) {
+      this.#policies.release(owner);
+      this.#trapOwners.delete(owner);
     }
     for (const reqid of before) {
-      this.#policies.release(trapped(reqid));
       this.#traps.delete(reqid);
       this.#reqids.give(reqid);
     }
@@ -160,11 +185,31 @@ export class KernelPlane {
     for (const child of [...this.#children.values()]) if (!child.states.isWhole()) this.#expire(child, true);
   }
 
+  /** Removes policies that a former life left behind, where nobody took their places meanwhile. */
+  sweep(): void {
+    const leftBehind = this.#isLeftBehind();
+    this.#policies.sweep((policy) => leftBehind(shareOfPolicy(policy)));
+  }
+
   close(): void {
     this.#timer?.cancel();
     for (const id of [...this.#children.keys()]) this.remove(id);
+    this.sweep();
     this.#policies.close();
     this.#traps.clear();
+  }
+
+  #isLeftBehind(): (share: number | undefined) => boolean {
+    const abandoned = this.#share.abandoned();
+    return (share) => share !== undefined && (share === this.#share.number || abandoned.has(share));
+  }
+
+  #asking(trap: TrapPolicy, matches: readonly PolicyMatch[]): readonly NewPolicy[] {
+    const reqid = this.#reqids.take();
+    this.#traps.set(reqid, trap);
+    // where the peer is, is known only to IKE: a template of transport mode needs no ends, and no SA ever fits it
+    const template: XfrmTemplate = { protocol: 'esp', mode: 'transport', reqid };
+    return matches.map((match) => this.#policy(match, 'out', [template]));
   }
 
   /** Of the CHILD_SA that it takes over from, or of one that is for the same packets of the same child. */
@@ -206,7 +251,7 @@ export class KernelPlane {
 
   #outward(child: Child): readonly NewPolicy[] {
     const { local, remote } = child.states.ends;
-    return child.matches.map((match) => policy(match, 'out', [template(child, local.ip, remote.ip)]));
+    return child.matches.map((match) => this.#policy(match, 'out', [template(child, local.ip, remote.ip)]));
   }
 
   /** Whence a packet comes outside is its SA's business: the reqid is of one peer alone. */
@@ -215,15 +260,28 @@ export class KernelPlane {
     const templates = [template(child, undefined, local.ip)];
     return child.matches.flatMap((match) =>
       child.spec.mode === 'transport'
-        ? [policy(match, 'in', templates)]
-        : [policy(match, 'in', templates), policy(match, 'fwd', templates)],
+        ? [this.#policy(match, 'in', templates)]
+        : [this.#policy(match, 'in', templates), this.#policy(match, 'fwd', templates)],
     );
   }
 
   /** What was to be protected once does not leave in clear afterwards; who was lent an address by us takes it along. */
   #closeBehind({ spec, matches }: Child): void {
     const lent = matches.every(({ remote }) => spec.assigned.includes(remote.split('/')[0]!));
-    if (!lent) this.#policies.claim(shunt(spec, matches), Rank.SHUNT, matches.map(dropping));
+    if (!lent)
+      this.#policies.claim(
+        shunt(spec, matches),
+        Rank.SHUNT,
+        matches.map((match) => this.#dropping(match, 'out')),
+      );
+  }
+
+  #policy(match: PolicyMatch, direction: XfrmDirection, templates: readonly XfrmTemplate[]): NewPolicy {
+    return policyFor(match, direction, this.#share.number, templates);
+  }
+
+  #dropping(match: PolicyMatch, direction: XfrmDirection): NewPolicy {
+    return { ...this.#policy(match, direction, []), action: 'block' };
   }
 
   #expire({ spec, told }: Child, hard: boolean): void {
@@ -238,6 +296,7 @@ export class KernelPlane {
   /** The kernel does not tell of packets: some CHILD_SAs are looked at each time, and all in turn. */
   #poll(): void {
     this.#timer = undefined;
+    this.#passing.refresh();
     const all = [...this.#children.values()];
     const count = Math.min(all.length, POLLED_AT_ONCE);
     for (let i = 0; i < count; i++) {
@@ -319,39 +378,16 @@ const counted = ({ packets, bytes, lastUse }: Usage): DirectionCounters => ({ pa
 
 const out = ({ spec }: Child): string => `out ${spec.id}`;
 const into = ({ spec }: Child): string => `in ${spec.id}`;
-const trapped = (reqid: number): string => `trap ${reqid}`;
 const shunt = ({ connection, name }: ChildSaSpec, matches: readonly PolicyMatch[]): string =>
   `shunt ${JSON.stringify([connection, name, matches])}`;
-
-const policy = (match: PolicyMatch, direction: 'in' | 'out' | 'fwd', templates: readonly XfrmTemplate[]): NewPolicy => ({
-  direction,
-  action: 'allow',
-  priority: priorityOf(match.breadth),
-  selector: selectorOf(match, direction),
-  templates,
-});
-
-const dropping = (match: PolicyMatch): NewPolicy => ({ ...policy(match, 'out', []), action: 'block' });
 
 function template({ spec, line }: Child, source: string | undefined, destination: string): XfrmTemplate {
   const ends = spec.mode === 'transport' ? {} : { source, destination };
   return { protocol: spec.protocol === 'AH' ? 'ah' : 'esp', mode: spec.mode, reqid: line.reqid, ...ends };
 }
 
-/** RFC 7296 §2.9: the packet that asks for an SA, as selectors. */
-function packetOf({ family, source, destination, protocol = 0, sourcePort, destinationPort }: XfrmSelector): PacketSelectors | undefined {
-  if (source === undefined || destination === undefined) return undefined;
-  const icmp = protocol === IpProtocol.ICMP || protocol === IpProtocol.IPV6_ICMP;
-  const message = ((sourcePort?.port ?? 0) << 8) | (destinationPort?.port ?? 0);
-  const one = (prefix: string, match: PortMatch | undefined): AddressRangeSelector => {
-    const start = parseIp(prefix.split('/')[0]!);
-    const [startPort, endPort] = icmp ? [message, message] : match === undefined ? [0, 0xffff] : [match.port, match.port];
-    return { type: family === 4 ? 7 : 8, protocol, startPort, endPort, start, end: start };
-  };
-  return { local: one(source, sourcePort), remote: one(destination, destinationPort) };
-}
-
 const NOTHING = { packets: 0n, bytes: 0n } as const;
 const ACTIVATE: ChildSaChange = { kind: 'activate-outbound' };
 const POLL: Millis = 1000;
 const POLLED_AT_ONCE = 128;
+const ONLY = { number: 0, abandoned: (): ReadonlySet<number> => new Set() };

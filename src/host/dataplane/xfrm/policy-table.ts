@@ -1,5 +1,6 @@
 import { unlessMissing } from '../../platform/linux/netlink/errors.ts';
 import type { NewPolicy, XfrmPolicy } from '../../platform/linux/netlink/xfrm/policies.ts';
+import { SHARES } from './share.ts';
 
 /** The kernel's SPD, or what a test puts in its place. */
 export interface PolicyKernel {
@@ -10,6 +11,8 @@ export interface PolicyKernel {
 
 /** Who goes before whom where several want the same packets; of equals the one that came last. */
 export const Rank = {
+  /** Lets pass, where nobody asks for more. */
+  PASSING: -1,
   /** Drops, so that nothing leaves in clear while there is no SA. */
   SHUNT: 0,
   /** Asks for an SA. */
@@ -29,10 +32,14 @@ export class PolicyTable {
   readonly #kernel: PolicyKernel;
   readonly #places = new Map<string, Place>();
   readonly #ofOwner = new Map<string, Set<string>>();
+  /** Places that a former life has taken: what it left there holds packets back until somebody here takes its place. */
+  readonly #leftBehind: Set<string>;
   #count = 0;
 
-  constructor(kernel: PolicyKernel) {
+  /** @param isLeftBehind whether a policy that stands already is of a former life */
+  constructor(kernel: PolicyKernel, isLeftBehind: (policy: XfrmPolicy) => boolean = () => false) {
     this.#kernel = kernel;
+    this.#leftBehind = new Set(kernel.listPolicies().filter(isLeftBehind).map(keyOf));
   }
 
   /**
@@ -64,6 +71,14 @@ export class PolicyTable {
   release(owner: string): void {
     for (const key of this.#ofOwner.get(owner) ?? []) this.#withdraw(key, owner);
     this.#ofOwner.delete(owner);
+  }
+
+  /** Removes what a former life left behind, but for the places that are taken again. */
+  sweep(isLeftBehind: (policy: XfrmPolicy) => boolean): void {
+    this.#leftBehind.clear();
+    for (const policy of this.#kernel.listPolicies())
+      if (isLeftBehind(policy) && this.#places.get(keyOf(policy))?.standing === undefined)
+        unlessMissing(() => this.#kernel.deletePolicy(policy));
   }
 
   close(): void {
@@ -99,41 +114,49 @@ export class PolicyTable {
       return;
     }
     if (standing !== undefined && JSON.stringify(standing) === JSON.stringify(first.policy)) return;
-    this.#kernel.addPolicy(first.policy, standing !== undefined);
+    this.#kernel.addPolicy(first.policy, standing !== undefined || this.#leftBehind.has(key));
+    this.#leftBehind.delete(key);
     place.standing = first.policy;
   }
 }
 
-/** Removes what lives before ours left behind: policies of our priorities. Two of these planes cannot share a network namespace. */
-export function sweepPolicies(kernel: PolicyKernel): void {
-  for (const policy of kernel.listPolicies()) {
-    const { priority, action, templates } = policy;
-    const ours = action === 'block' || templates.every(({ reqid }) => isOwnReqid(reqid));
-    if (priority >= FIRST_PRIORITY && priority < FIRST_PRIORITY + PRIORITIES && ours) unlessMissing(() => kernel.deletePolicy(policy));
-  }
+/** Behind those of other programs: what an administrator said by hand goes first. @param breadth of `PolicyMatch` */
+export const priorityOf = (breadth: number, share: number): number => FIRST_PRIORITY + breadth * SHARES + share;
+
+/** Which share of planes made it; undefined for those of other programs. */
+export function shareOfPolicy({ priority, action, templates }: XfrmPolicy): number | undefined {
+  if (priority < FIRST_PRIORITY || priority >= FIRST_PRIORITY + PRIORITIES) return undefined;
+  const share = (priority - FIRST_PRIORITY) % SHARES;
+  return action === 'block' || templates.every(({ reqid }) => shareOfReqid(reqid) === share) ? share : undefined;
 }
 
-/** Behind those of other programs: what an administrator said by hand goes first. @param breadth of `PolicyMatch` */
-export const priorityOf = (breadth: number): number => FIRST_PRIORITY + breadth;
+/** Which share of planes it is of; undefined for those of other programs. */
+export function shareOfReqid(reqid: number): number | undefined {
+  const share = Math.floor((reqid - FIRST_REQID) / REQIDS);
+  return share >= 0 && share < SHARES && reqid !== FIRST_REQID + share * REQIDS ? share : undefined;
+}
 
 /** Numbers by which policies find their SAs; of a range that tells ours from those of others. */
 export class Reqids {
+  readonly #first: number;
   readonly #used = new Set<number>();
   #last = 0;
+
+  constructor(share: number) {
+    this.#first = FIRST_REQID + share * REQIDS;
+  }
 
   take(): number {
     do this.#last = (this.#last % (REQIDS - 1)) + 1;
     while (this.#used.has(this.#last));
     this.#used.add(this.#last);
-    return FIRST_REQID + this.#last;
+    return this.#first + this.#last;
   }
 
   give(reqid: number): void {
-    this.#used.delete(reqid - FIRST_REQID);
+    this.#used.delete(reqid - this.#first);
   }
 }
-
-export const isOwnReqid = (reqid: number): boolean => reqid > FIRST_REQID && reqid < FIRST_REQID + REQIDS;
 
 interface Place {
   readonly claims: Claim[];
@@ -148,7 +171,14 @@ interface Claim {
 }
 
 const isBefore = (one: Claim, other: Claim): boolean => one.rank > other.rank || (one.rank === other.rank && one.order > other.order);
-const keyOf = ({ direction, selector }: NewPolicy): string => JSON.stringify([direction, selector]);
+
+/** By what the kernel tells policies apart, whether we say it or it does. */
+function keyOf({ direction, selector }: NewPolicy): string {
+  const { family, protocol = 0, sourcePort, destinationPort } = selector;
+  const any = family === 4 ? '0.0.0.0/0' : '::/0';
+  const ports = [sourcePort, destinationPort].map((match) => match && [match.port, match.mask ?? 0xffff]);
+  return JSON.stringify([direction, selector.source ?? any, selector.destination ?? any, protocol, ...ports]);
+}
 
 function withdraw({ claims }: Place, owner: string): Claim | undefined {
   const at = claims.findIndex((claim) => claim.owner === owner);
@@ -157,7 +187,7 @@ function withdraw({ claims }: Place, owner: string): Claim | undefined {
 
 /** "TW". */
 const FIRST_PRIORITY = 0x5457_0000;
-/** More than the breadth of everything in IPv6. */
-const PRIORITIES = 0x4_0000;
+/** More than the breadth of everything in IPv6, for each share. */
+const PRIORITIES = 0x4_0000 * SHARES;
 const FIRST_REQID = 0x5450_0000;
 const REQIDS = 2 ** 20;

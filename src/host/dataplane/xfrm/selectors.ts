@@ -1,4 +1,5 @@
-import { DataPlaneError, formatIp, rangeToPrefixes } from '../../../core/bytes/index.ts';
+import { DataPlaneError, formatIp, parseIp, rangeToPrefixes } from '../../../core/bytes/index.ts';
+import type { PacketSelectors } from '../../../core/ike/effects.ts';
 import { IpProtocol } from '../../../core/packet/index.ts';
 import type { AddressRangeSelector, TrafficSelector } from '../../../core/wire/payloads/types.ts';
 import type { PortMatch, XfrmSelector } from '../../platform/linux/netlink/xfrm/structs.ts';
@@ -44,6 +45,25 @@ export function selectorOf(match: PolicyMatch, direction: 'in' | 'out' | 'fwd'):
   const forwards = direction === 'out' || isIcmp(protocol);
   const [sourcePort, destinationPort] = forwards ? [match.localPort, match.remotePort] : [match.remotePort, match.localPort];
   return { family, source, destination, protocol, sourcePort, destinationPort };
+}
+
+/** RFC 7296 §2.9: the packet that asks for an SA, as selectors. */
+export function packetOf({
+  family,
+  source,
+  destination,
+  protocol = 0,
+  sourcePort,
+  destinationPort,
+}: XfrmSelector): PacketSelectors | undefined {
+  if (source === undefined || destination === undefined) return undefined;
+  const message = ((sourcePort?.port ?? 0) << 8) | (destinationPort?.port ?? 0);
+  const one = (prefix: string, match: PortMatch | undefined): AddressRangeSelector => {
+    const start = parseIp(prefix.split('/')[0]!);
+    const [startPort, endPort] = isIcmp(protocol) ? [message, message] : match === undefined ? [0, 0xffff] : [match.port, match.port];
+    return { type: family === 4 ? 7 : 8, protocol, startPort, endPort, start, end: start };
+  };
+  return { local: one(source, sourcePort), remote: one(destination, destinationPort) };
 }
 
 function* pairs(local: AddressRangeSelector, remote: AddressRangeSelector): Generator<PolicyMatch> {

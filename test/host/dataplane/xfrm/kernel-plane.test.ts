@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { ChildSaSpec, Observation } from '../../../../src/core/ike/effects.ts';
-import { KernelPlane } from '../../../../src/host/dataplane/xfrm/kernel-plane.ts';
+import { KernelPlane, type KernelPlaneOptions } from '../../../../src/host/dataplane/xfrm/kernel-plane.ts';
 import { VirtualClock } from '../../../../src/testing/virtual-clock.ts';
 import { childPair, type PairChild } from '../../support/esp-pair.ts';
 import { selector } from '../../support/packets.ts';
@@ -12,10 +12,11 @@ const OUT = 'out 10.1.0.0/24 > 10.2.0.0/24';
 const INWARD = ['in 10.2.0.0/24 > 10.1.0.0/24', 'fwd 10.2.0.0/24 > 10.1.0.0/24'];
 const [LOCAL, REMOTE] = ['198.51.100.2', '203.0.113.7'];
 
-function plane(kernel = new FakeKernel()) {
+function plane(kernel = new FakeKernel(), options: Partial<KernelPlaneOptions> = {}) {
   const clock = new VirtualClock();
   const observed: Observation[] = [];
-  const made = new KernelPlane({ kernel, clock: engineClock(clock), onObservation: (observation) => observed.push(observation) });
+  const onObservation = (observation: Observation): void => void observed.push(observation);
+  const made = new KernelPlane({ kernel, clock: engineClock(clock), onObservation, ...options });
   kernel.log.length = 0;
   return { kernel, clock, observed, plane: made };
 }
@@ -292,20 +293,146 @@ describe('sequence numbers', () => {
   });
 });
 
-test('what a former life left behind goes, and nothing of others', () => {
-  const kernel = new FakeKernel();
-  plane(kernel).plane.install(child(1));
-  const theirs = {
+describe('what a former life left behind', () => {
+  const others = {
     direction: 'out',
     action: 'block',
     priority: 5,
     selector: { family: 4, source: '10.9.0.0/24', destination: '10.8.0.0/24' },
   } as const;
-  kernel.addPolicy(theirs, false);
-  kernel.addState({ ...state(kernel, 0xa001), spi: 0x77, reqid: 16 });
-  plane(kernel);
-  expect([...kernel.policies.values()]).toEqual([theirs]);
-  expect(kernel.spis()).toEqual(['77']);
+
+  function crashed(): FakeKernel {
+    const kernel = new FakeKernel();
+    plane(kernel).plane.install(child(1));
+    kernel.addPolicy(others, false);
+    kernel.addState({ ...state(kernel, 0xa001), spi: 0x77, reqid: 16 });
+    return kernel;
+  }
+
+  test('goes, the SAs at once and the policies in the end, and nothing of others', () => {
+    const kernel = crashed();
+    const { plane: made } = plane(kernel);
+    expect(kernel.spis()).toEqual(['77']);
+    // until then they hold packets back, for want of an SA
+    expect(kernel.policies.size).toBe(4);
+    made.sweep();
+    expect([...kernel.policies.values()]).toEqual([others]);
+  });
+
+  test('is taken over in its place, without a moment in which there is nothing', () => {
+    const kernel = crashed();
+    const { plane: made } = plane(kernel);
+    made.install(child(2));
+    expect(kernel.log.filter((line) => line.includes(OUT))).toEqual([`=${OUT} allow`]);
+    made.sweep();
+    expect(kernel.policies.size).toBe(4);
+    expect(kernel.spis()).toEqual(['77', 'a002', 'b002']);
+    made.close();
+    expect([...kernel.policies.values()]).toEqual([others]);
+  });
+
+  test('of another plane of this machine is left alone while that lives', () => {
+    const kernel = new FakeKernel();
+    const nobody = (): ReadonlySet<number> => new Set();
+    const { plane: first } = plane(kernel, { share: { number: 0, abandoned: nobody } });
+    first.install(child(1));
+    const { plane: second } = plane(kernel, { share: { number: 1, abandoned: nobody } });
+    second.sweep();
+    expect([kernel.spis(), kernel.policies.size]).toEqual([['a001', 'b001'], 3]);
+    expect(() => second.install(child(2))).toThrow('KERNEL_ENTRY_EXISTS');
+    second.install(child(3, {}, { localTs: ['10.3.0.0/24'], remoteTs: ['10.4.0.0/24'] }));
+    expect(state(kernel, 0xa003).reqid).not.toBe(state(kernel, 0xa001).reqid);
+    first.close();
+    expect([kernel.spis(), kernel.policies.size]).toEqual([['a003', 'b003'], 3]);
+    // it ends without a word, and the first to come sweeps for it
+    const { plane: third } = plane(kernel, { share: { number: 0, abandoned: () => new Set([1]) } });
+    third.sweep();
+    expect([kernel.spis(), kernel.policies.size]).toEqual([[], 0]);
+  });
+});
+
+describe('what stands before the first SA', () => {
+  const dropped = {
+    action: 'drop',
+    connection: 'road',
+    child: 'net',
+    localTs: NET.localTs.map(selector),
+    remoteTs: NET.remoteTs.map(selector),
+  } as const;
+
+  test('drops either way, gives its place to the SA and takes it back', () => {
+    const { kernel, observed, plane: made } = plane();
+    made.setTraps([dropped]);
+    const blocked = [OUT, ...INWARD].map((policy) => `${policy}: block`).sort();
+    expect(kernel.shown().sort()).toEqual(blocked);
+    kernel.log.length = 0;
+    made.install(child(1));
+    expect(kernel.shown().every((line) => line.includes(': allow '))).toBe(true);
+    made.remove(1);
+    expect(kernel.shown().sort()).toEqual(blocked);
+    expect(kernel.log.filter((line) => /^[+-](in|out|fwd) /.test(line))).toEqual([]);
+    expect(observed).toEqual([]);
+    made.setTraps([]);
+    expect(kernel.shown()).toEqual([`${OUT}: block`]);
+  });
+
+  test('stays the same when the configuration does', () => {
+    const { kernel, plane: made } = plane();
+    made.setTraps([dropped]);
+    kernel.log.length = 0;
+    made.setTraps([dropped]);
+    expect(kernel.log).toEqual([]);
+  });
+});
+
+describe('what passes in clear', () => {
+  const everything = { localTs: ['0.0.0.0/0'], remoteTs: ['0.0.0.0/0'] };
+
+  test('is for the networks that this machine is on, beside a tunnel that takes everything', () => {
+    let networks = ['192.168.7.0/24'];
+    const { kernel, clock, plane: made } = plane(undefined, { neighbours: () => networks });
+    made.install(child(1));
+    expect(kernel.shown().filter((line) => line.includes('192.168'))).toEqual([]);
+    made.install(child(2, {}, everything));
+    const passing = () =>
+      kernel
+        .shown()
+        .filter((line) => line.includes('192.168'))
+        .sort();
+    const pass = (network: string) => [
+      `fwd ${network} > 0.0.0.0/0: allow`,
+      `in ${network} > 0.0.0.0/0: allow`,
+      `out 0.0.0.0/0 > ${network}: allow`,
+    ];
+    expect(passing()).toEqual(pass('192.168.7.0/24'));
+    const priority = (name: string) => kernel.policies.get(name)!.priority;
+    expect(priority('out 0.0.0.0/0 > 192.168.7.0/24')).toBeLessThan(priority('out 0.0.0.0/0 > 0.0.0.0/0'));
+    expect(priority('out 0.0.0.0/0 > 192.168.7.0/24')).toBeGreaterThan(priority(OUT));
+    networks = ['192.168.8.0/24'];
+    clock.run(3000);
+    expect(passing()).toEqual(pass('192.168.8.0/24'));
+    made.close();
+    expect(kernel.shown()).toEqual([]);
+  });
+
+  test('is neighbour discovery, once there is a policy of IPv6', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1));
+    expect(kernel.shown().filter((line) => line.includes('proto 58'))).toEqual([]);
+    made.install(child(2, {}, { localTs: ['2001:db8::1/128'], remoteTs: ['2001:db8::2/128'] }));
+    const passing = [...kernel.policies.values()].filter(({ selector: { protocol } }) => protocol === 58);
+    expect(passing.map(({ direction, selector: { sourcePort } }) => `${direction} ${sourcePort?.port}`).sort()).toEqual(
+      [133, 134, 135, 136, 137].flatMap((type) => [`in ${type}`, `out ${type}`]).sort(),
+    );
+    for (const { templates, priority } of passing)
+      expect([templates, priority]).toEqual([[], Math.min(...[...kernel.policies.values()].map((one) => one.priority))]);
+  });
+});
+
+test('AH over IPv4 is a multiple of 32 bits', () => {
+  const { kernel, plane: made } = plane();
+  made.install(child(1, { protocol: 'AH', encap: false }));
+  for (const one of kernel.states.values()) expect(one.flags).toEqual({ align4: true });
 });
 
 const selectorOut = () => ({ family: 4, source: '10.1.0.0/24', destination: '10.2.0.0/24', protocol: 0 }) as const;

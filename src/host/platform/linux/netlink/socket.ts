@@ -12,6 +12,8 @@ export type NetlinkProtocol = 'route' | 'xfrm';
 export interface NetlinkOptions {
   /** Path of the network namespace to work in; that of this thread unless given. */
   readonly namespace?: string | undefined;
+  /** Its port, which no other netlink socket of this protocol in the namespace can have; one that the kernel chooses unless given. */
+  readonly port?: number | undefined;
 }
 
 /** What was asked, for the text of its failure. */
@@ -141,7 +143,7 @@ export class NetlinkSocket {
 const wipe = (messages: readonly NetlinkMessage[]): void => messages.forEach(({ body }) => void body.fill(0));
 
 /** An open, bound descriptor that is told by extended ACKs and does not see its requests repeated. */
-export function openNetlink(libc: Libc, protocol: NetlinkProtocol, { namespace }: NetlinkOptions): number {
+export function openNetlink(libc: Libc, protocol: NetlinkProtocol, { namespace, port = 0 }: NetlinkOptions): number {
   const open = (): number => libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, PROTOCOLS[protocol]);
   const fd = namespace === undefined ? open() : within(libc, namespace, open);
   const attempt = `open a netlink socket for ${protocol}`;
@@ -149,11 +151,11 @@ export function openNetlink(libc: Libc, protocol: NetlinkProtocol, { namespace }
   const one = new HostWriter(4).u32(1).written();
   // an ACK without the request it answers: keys are not sent back
   for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK]) libc.setsockopt(fd, SOL_NETLINK, option, one, 4);
-  const own = new HostWriter(12).u16(AF_NETLINK).zero(10).written();
+  const own = new HostWriter(12).u16(AF_NETLINK).zero(2).u32(port).zero(4).written();
   if (libc.bind(fd, own, own.length) < 0) {
     const errno = libc.errno();
     libc.close(fd);
-    throw kernelRefused(attempt, { errno, text: undefined });
+    throw kernelRefused(attempt, { errno, text: undefined }, PORT_TAKEN);
   }
   return fd;
 }
@@ -182,6 +184,14 @@ const NO_XFRM: Refusals = {
     code: 'KERNEL_LACKS_XFRM',
     why: 'this kernel has no IPsec, or its module is not loaded',
     hint: 'Load it with `modprobe xfrm_user`, or choose another data plane.',
+  },
+};
+
+const PORT_TAKEN: Refusals = {
+  EADDRINUSE: {
+    code: 'KERNEL_ENTRY_EXISTS',
+    why: 'another socket has its port',
+    hint: 'Another process does the same in this network namespace: end it, or work in another namespace.',
   },
 };
 

@@ -86,7 +86,7 @@ export interface XfrmStateFlags {
   readonly wildRecv?: boolean;
   /** ICMP errors about what the selector takes pass, too. */
   readonly icmp?: boolean;
-  /** AH over IPv6 aligned as over IPv4, for peers that are wrong about it. */
+  /** AH is a multiple of 32 bits, as RFC 4302 §2.6 has it over IPv4, and not of 64, as over IPv6. */
   readonly align4?: boolean;
   /** The outer header has a DSCP of 0 (RFC 4301 §5.1.2.1 lets one choose). */
   readonly dontEncapDscp?: boolean;

@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { compile, configFrom, createClient } from '../../../src/index.ts';
+import { eventually } from '../../interop/support/process.ts';
+import { type Cases, command } from '../support/cases.ts';
+import { configured, OURS, reaches, THEIRS, type Tunnel, withTunnel } from '../support/tunnel.ts';
+import type { Seen } from '../support/wire.ts';
+import { hairpin } from './hairpin.ts';
+import { rekeyings } from './rekeying.ts';
+
+/** What passes in clear is what the tests look for on the wire: ICMP. */
+const readable = ({ wire }: Tunnel): readonly Seen[] => wire.sent().filter(({ protocol }) => protocol === ICMP);
+
+/** The product with the plane xfrm, and strongSwan with kernel-netlink, each in a namespace of the guest. */
+export const cases: Cases = {
+  ...rekeyings,
+  ...hairpin,
+
+  'ESP in UDP: packets pass either way, and none is lost while either end rekeys': () =>
+    withTunnel(IN_UDP, async (tunnel) => {
+      await passes(tunnel, { encap: true });
+      await rekeyed(tunnel);
+    }),
+
+  'ESP without UDP, with extended sequence numbers': () =>
+    withTunnel({ esp: 'aes256gcm16-x25519-esn' }, async (tunnel) => {
+      await passes(tunnel, { esn: true });
+      await rekeyed(tunnel);
+    }),
+
+  'transport mode between the hosts themselves': () =>
+    withTunnel({ child: BETWEEN_HOSTS, theirChild: BETWEEN_HOSTS }, async (tunnel) => {
+      await passes(tunnel, { mode: 'transport' });
+      await rekeyed(tunnel);
+    }),
+
+  'transport mode in UDP': () =>
+    withTunnel({ ...IN_UDP, child: BETWEEN_HOSTS, theirChild: BETWEEN_HOSTS }, (tunnel) =>
+      passes(tunnel, { mode: 'transport', encap: true }),
+    ),
+
+  'AH in tunnel mode': () =>
+    withTunnel({ child: OF_AH, theirChild: OF_AH }, async (tunnel) => {
+      await passes(tunnel, { protocol: 'ah' });
+      await rekeyed(tunnel);
+    }),
+
+  'AH in transport mode': () =>
+    withTunnel({ child: { ...BETWEEN_HOSTS, ...OF_AH }, theirChild: { ...BETWEEN_HOSTS, ...OF_AH } }, (tunnel) =>
+      passes(tunnel, { mode: 'transport', protocol: 'ah' }),
+    ),
+
+  'a packet asks for the SA, and none leaves in clear before, meanwhile or afterwards': () =>
+    withTunnel({ child: { start_action: 'trap' } }, async (tunnel) => {
+      // so long the kernel takes an SA for being on its way, seconds
+      writeFileSync('/proc/sys/net/core/xfrm_acq_expires', '2');
+      const { charon, ours } = tunnel;
+      await charon.configure({});
+      assert.deepEqual(await tunnel.ping({ count: 2, every: 1 }), []);
+      await eventually('it has called and was refused', () => ours.ikeSas().length === 0, LONG);
+      assert.deepEqual(readable(tunnel), []);
+      await charon.configure(tunnel.theirs);
+      await reaches(tunnel);
+      assert.equal((await tunnel.ping()).length, 3);
+      await ours.down({ ikeSa: ours.ikeSas()[0]!.id });
+      await reaches(tunnel);
+      assert.deepEqual(readable(tunnel), []);
+    }),
+
+  'a child that is called at the start drops its packets until it stands, and again when it is gone': () =>
+    withTunnel({ child: { start_action: 'start' } }, async (tunnel) => {
+      assert.deepEqual(await tunnel.ping({ count: 2 }), []);
+      assert.deepEqual(readable(tunnel), []);
+      await passes(tunnel, {});
+      await tunnel.ours.down({ ikeSa: tunnel.ours.ikeSas()[0]!.id });
+      assert.deepEqual(await tunnel.ping({ count: 2 }), []);
+      assert.deepEqual(readable(tunnel), []);
+    }),
+
+  'an address that is lent is one of the machine, and what goes to the other end has it': () =>
+    withTunnel(LENT, async (tunnel) => {
+      await tunnel.ours.up({ connection: 'net' });
+      assert.match(command(`ip -n ${OURS.namespace} address show dev lo`), /inet 10\.3\.0\.1\/32/);
+      tunnel.wire.sent();
+      assert.equal((await tunnel.ping({ from: '' })).length, 3);
+      assert.equal((await tunnel.pingBack({ to: '10.3.0.1' })).length, 3);
+      assert.equal(onlyChild(tunnel).counters?.inbound.packets, 6);
+      await tunnel.ours.down({ ikeSa: tunnel.ours.ikeSas()[0]!.id });
+      assert.deepEqual(await tunnel.ping({ from: '', count: 2 }), []);
+      assert.deepEqual(readable(tunnel), []);
+    }),
+
+  'a tunnel that takes everything leaves the network alone that the machine is on': () =>
+    withTunnel(
+      { ...LENT, child: { ...LENT.child, remote_ts: '0.0.0.0/0' }, theirChild: { ...LENT.theirChild, local_ts: '0.0.0.0/0' } },
+      async (tunnel) => {
+        await tunnel.ours.up({ connection: 'net' });
+        tunnel.wire.sent();
+        assert.equal((await tunnel.ping({ from: '' })).length, 3);
+        assert.deepEqual(readable(tunnel), []);
+        assert.equal((await tunnel.ping({ from: '', to: THEIRS.address })).length, 3);
+        assert.deepEqual(readable(tunnel), Array(3).fill({ protocol: ICMP, source: OURS.address, destination: THEIRS.address }));
+      },
+    ),
+
+  'two instances in one namespace leave what is the other one’s alone': () =>
+    withTunnel(
+      { theirConnection: { remote: { auth: 'psk', id: '%any' } }, theirChild: { remote_ts: '10.1.0.0/24,10.4.0.0/24' } },
+      async (tunnel) => {
+        await tunnel.ours.up({ connection: 'net' });
+        const states = command(`ip -n ${OURS.namespace} xfrm state`).match(/spi \w+/g) ?? [];
+        const other = await createClient({
+          config: compile(configFrom(configured({ id: 'other.example', child: { local_ts: '10.4.0.0/24' } }))),
+        });
+        try {
+          await other.up({ connection: 'net' });
+          assert.equal(command(`ip -n ${OURS.namespace} xfrm state`).match(/spi \w+/g)?.length, 2 * states.length);
+          assert.equal((await tunnel.ping({ from: '10.4.0.1' })).length, 3);
+          assert.equal((await tunnel.ping()).length, 3);
+          assert.equal(onlyChild(tunnel).counters?.inbound.packets, 3);
+        } finally {
+          await other.close(5000);
+        }
+        assert.deepEqual(command(`ip -n ${OURS.namespace} xfrm state`).match(/spi \w+/g), states);
+        assert.equal((await tunnel.ping()).length, 3);
+      },
+    ),
+
+  'MOBIKE: the SAs go to another address with their numbers': () =>
+    withTunnel(
+      { connection: { local_addrs: '%any', encap: 'yes' }, theirConnection: { mobike: 'yes', remote_addrs: '%any' } },
+      async (tunnel) => {
+        writeFileSync('/proc/sys/net/ipv4/conf/wire/promote_secondaries', '1');
+        await tunnel.ours.up({ connection: 'net' });
+        assert.equal((await tunnel.ping()).length, 3);
+        const { inboundSpi } = onlyChild(tunnel);
+        tunnel.wire.sent();
+        command(`ip -n ${OURS.namespace} address add ${ELSEWHERE}/24 dev wire`);
+        command(`ip -n ${OURS.namespace} address del ${OURS.address}/24 dev wire`);
+        try {
+          await eventually('the SA is elsewhere', () => tunnel.ours.ikeSas()[0]?.local.ip === ELSEWHERE, LONG);
+          await reaches(tunnel);
+          assert.equal((await tunnel.ping()).length, 3);
+          assert.equal((await tunnel.pingBack()).length, 3);
+          assert.equal(onlyChild(tunnel).inboundSpi, inboundSpi);
+          for (const { namespace } of [OURS, THEIRS])
+            assert.equal(
+              command(`ip -n ${namespace} xfrm state`).match(new RegExp(`(src|dst) ${ELSEWHERE.replaceAll('.', '\\.')}\\b`, 'g'))?.length,
+              2,
+            );
+          assert.deepEqual(readable(tunnel), []);
+        } finally {
+          await tunnel.ours.down({ all: true, force: true });
+          command(`ip -n ${OURS.namespace} address add ${OURS.address}/24 dev wire`);
+          command(`ip -n ${OURS.namespace} address del ${ELSEWHERE}/24 dev wire`);
+        }
+      },
+    ),
+
+  'ESP that is authentic and can be read: NULL': () => withTunnel({ esp: 'null-sha256-x25519' }, (tunnel) => passes(tunnel, {})),
+
+  'ESP that is authentic and can be read: AES-GMAC': () => withTunnel({ esp: 'aes256gmac-x25519' }, (tunnel) => passes(tunnel, {})),
+};
+
+interface Expected {
+  readonly encap?: boolean;
+  readonly esn?: boolean;
+  readonly mode?: 'transport';
+  readonly protocol?: 'ah' | 'comp';
+}
+
+/** Up, echo requests either way, and nothing of them readable. */
+async function passes(tunnel: Tunnel, { encap = false, esn = false, mode, protocol = undefined }: Expected): Promise<void> {
+  await tunnel.ours.up({ connection: 'net' });
+  tunnel.wire.sent();
+  const [there, back] = mode === 'transport' ? [HOSTS, HOSTS_BACK] : [{}, {}];
+  assert.equal((await tunnel.ping(there)).length, 3);
+  assert.equal((await tunnel.pingBack(back)).length, 3);
+  const { counters } = onlyChild(tunnel);
+  assert.deepEqual([counters?.inbound.packets, counters?.outbound.packets], [6, 6]);
+  const states = command(`ip -n ${OURS.namespace} xfrm state`);
+  assert.equal(states.includes('espinudp'), encap, states);
+  assert.equal(/flag .*esn/.test(states), esn, states);
+  assert.ok(states.includes(`mode ${mode ?? 'tunnel'}`), states);
+  assert.ok(states.includes(`proto ${protocol ?? 'esp'}`), states);
+  assert.deepEqual(readable(tunnel), []);
+}
+
+/** Each end in turn, under echo requests that are counted by their numbers. */
+async function rekeyed(tunnel: Tunnel): Promise<void> {
+  const count = 400;
+  const [there, back] = onlyChild(tunnel).mode === 'transport' ? [HOSTS, HOSTS_BACK] : [{}, {}];
+  const flows = [tunnel.ping({ ...there, count, every: 0.02 }), tunnel.pingBack({ ...back, count, every: 0.02 })];
+  const spis = [spisOf(tunnel)];
+  for (let round = 0; round < 2; round++) {
+    await tunnel.ours.rekey({ child: onlyChild(tunnel).id });
+    spis.push(spisOf(tunnel));
+    await tunnel.charon.tell('--rekey', '--child', 'net');
+    await eventually('strongSwan has rekeyed', () => spisOf(tunnel) !== spis.at(-1), LONG);
+    spis.push(spisOf(tunnel));
+  }
+  for (const answered of await Promise.all(flows)) assert.equal(new Set(answered).size, count);
+  assert.equal(new Set(spis).size, 5);
+}
+
+const onlyChild = ({ ours }: Tunnel) => ours.ikeSas()[0]!.children.find(({ state }) => state === 'installed')!;
+const spisOf = (tunnel: Tunnel): string => `${onlyChild(tunnel)?.inboundSpi}`;
+const ICMP = 1;
+/** Milliseconds. */
+const LONG = 60_000;
+const IN_UDP = { connection: { encap: 'yes' }, theirConnection: { encap: 'yes' } };
+const ELSEWHERE = '10.77.0.3';
+const LENT = {
+  connection: { vips: '0.0.0.0' },
+  child: { local_ts: 'dynamic' },
+  theirConnection: { pools: 'lent' },
+  theirChild: { remote_ts: 'dynamic' },
+  theirSections: { pools: { lent: { addrs: '10.3.0.0/24' } } },
+};
+const BETWEEN_HOSTS = { mode: 'transport', local_ts: 'dynamic', remote_ts: 'dynamic' };
+const OF_AH = { esp_proposals: undefined, ah_proposals: 'sha256-x25519' };
+const HOSTS = { from: OURS.address, to: THEIRS.address };
+const HOSTS_BACK = { from: THEIRS.address, to: OURS.address };

@@ -1,0 +1,68 @@
+import { formatIp } from '../../../src/core/bytes/index.ts';
+import { HostReader, HostWriter } from '../../../src/host/platform/linux/netlink/host-order.ts';
+import { type Libc, loadLibc } from '../../../src/host/platform/linux/netlink/libc.ts';
+import { within } from '../../../src/host/platform/linux/netlink/within.ts';
+
+/** A packet of IPv4 that left by an interface. */
+export interface Seen {
+  readonly protocol: number;
+  readonly source: string;
+  readonly destination: string;
+}
+
+/** Looks at what leaves a network namespace, as it leaves. */
+export class Wire {
+  readonly #libc: Libc;
+  readonly #fd: number;
+  readonly #buffer = new Uint8Array(2048);
+
+  /** @param namespace its name */
+  static async tap(namespace: string): Promise<Wire> {
+    const libc = await loadLibc();
+    const protocol = new HostReader(new HostWriter(2).network16(ETH_P_ALL).written(), 'protocol').u16();
+    const fd = within(libc, `/run/netns/${namespace}`, () => libc.socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK, protocol));
+    if (fd < 0) throw new Error(`no packet socket: ${libc.errno()}`);
+    return new Wire(libc, fd);
+  }
+
+  private constructor(libc: Libc, fd: number) {
+    this.#libc = libc;
+    this.#fd = fd;
+  }
+
+  /** All that left since it was last asked. */
+  sent(): readonly Seen[] {
+    const packets: Seen[] = [];
+    const from = new Uint8Array(20);
+    for (;;) {
+      const length = this.#libc.recvfrom(
+        this.#fd,
+        this.#buffer,
+        this.#buffer.length,
+        0,
+        from,
+        new HostWriter(4).u32(from.length).written(),
+      );
+      if (length < 0) return packets;
+      // what was decrypted is seen once more on the interface that it came by
+      if (from[PACKET_TYPE] !== PACKET_OUTGOING || this.#buffer[0]! >> 4 !== 4) continue;
+      packets.push({
+        protocol: this.#buffer[9]!,
+        source: formatIp(this.#buffer.subarray(12, 16)),
+        destination: formatIp(this.#buffer.subarray(16, 20)),
+      });
+    }
+  }
+
+  close(): void {
+    this.#libc.close(this.#fd);
+  }
+}
+
+const AF_PACKET = 17;
+const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0o4000;
+const ETH_P_ALL = 3;
+/** Where `struct sockaddr_ll` has it. */
+const PACKET_TYPE = 10;
+const PACKET_OUTGOING = 4;
