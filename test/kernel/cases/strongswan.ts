@@ -191,23 +191,30 @@ async function rekeyed(tunnel: Tunnel): Promise<void> {
   const count = 400;
   const [there, back] = onlyChild(tunnel).mode === 'transport' ? [HOSTS, HOSTS_BACK] : [{}, {}];
   const flows = [tunnel.ping({ ...there, count, every: 0.02 }), tunnel.pingBack({ ...back, count, every: 0.02 })];
-  const spis = [spisOf(tunnel)];
+  const spis = [spiOf(tunnel)];
   for (let round = 0; round < 2; round++) {
     await tunnel.ours.rekey({ child: onlyChild(tunnel).id });
-    spis.push(spisOf(tunnel));
+    spis.push(await another(tunnel, spis.at(-1)));
     await tunnel.charon.tell('--rekey', '--child', 'net');
-    await eventually('strongSwan has rekeyed', () => spisOf(tunnel) !== spis.at(-1), LONG);
-    spis.push(spisOf(tunnel));
+    spis.push(await another(tunnel, spis.at(-1)));
   }
   for (const answered of await Promise.all(flows)) assert.equal(new Set(answered).size, count);
   assert.equal(new Set(spis).size, 5);
 }
 
-const onlyChild = ({ ours }: Tunnel) => ours.ikeSas()[0]!.children.find(({ state }) => state === 'installed')!;
-const spisOf = (tunnel: Tunnel): string => `${onlyChild(tunnel)?.inboundSpi}`;
+const installed = ({ ours }: Tunnel) => ours.ikeSas()[0]!.children.filter(({ state }) => state === 'installed');
+const onlyChild = (tunnel: Tunnel) => installed(tunnel)[0]!;
+const spiOf = (tunnel: Tunnel): number => onlyChild(tunnel).inboundSpi;
+const another = (tunnel: Tunnel, former: number | undefined): Promise<number> =>
+  eventually(
+    'another CHILD_SA has taken over',
+    () => installed(tunnel).length === 1 && spiOf(tunnel) !== former && spiOf(tunnel),
+    LONG,
+    () => tunnel.charon.log(),
+  );
 const ICMP = 1;
 /** Milliseconds. */
-const LONG = 60_000;
+const LONG = 120_000;
 const IN_UDP = { connection: { encap: 'yes' }, theirConnection: { encap: 'yes' } };
 const ELSEWHERE = '10.77.0.3';
 const LENT = {

@@ -39,7 +39,9 @@ export class KernelRoutes {
     this.#share = share;
     this.#own = new OwnAddresses(addresses);
     this.#loopback = getLink(netlink, 'lo').index;
-    for (const { ip, protocol } of listAddresses(netlink, this.#loopback)) if (this.#isLeftBehind(shareOf(protocol))) this.#given.add(ip);
+    const leftBehind = this.#leftBehind();
+    for (const { ip, protocol } of listAddresses(netlink, this.#loopback))
+      if (leftBehind.has(shareOf(protocol) ?? NOBODY)) this.#given.add(ip);
     this.#giveAddresses();
   }
 
@@ -96,16 +98,16 @@ export class KernelRoutes {
 
   /** Removes what a former life left behind and this one has no use for. */
   sweep(): void {
-    const stale = [...Array(SHARES).keys()].filter((share) => this.#isLeftBehind(share));
+    const stale = this.#leftBehind();
     const current = new Set([...this.#routes.values(), ...this.#peers.values()].map(keyOf));
     for (const route of listRoutes(this.#netlink)) {
       const share = shareOfTable(route.table);
-      if (share === undefined || !stale.includes(share) || current.has(keyOf(route)) || typeof route.type === 'number') continue;
+      if (share === undefined || !stale.has(share) || current.has(keyOf(route)) || typeof route.type === 'number') continue;
       const { destination, type, table, metric, link } = route;
       unlessMissing(() => removeRoute(this.#netlink, { destination, type, table, metric, ...(link === undefined ? {} : { link }) }));
     }
     const families = new Set(this.#ruled);
-    const rules = stale.flatMap((share) =>
+    const rules = [...stale].flatMap((share) =>
       FAMILIES.flatMap((family) => (share === this.#share.number && families.has(family) ? [] : rulesOf(share, family))),
     );
     const standing = new Set(listRules(this.#netlink).map((rule) => ruleKey(rule)));
@@ -220,8 +222,9 @@ export class KernelRoutes {
     return { link: this.#loopback, ip, prefixLength: isIpv6(ip) ? 128 : 32 };
   }
 
-  #isLeftBehind(share: number | undefined): boolean {
-    return share !== undefined && (share === this.#share.number || this.#share.abandoned().has(share));
+  /** Shares of which nobody else is. */
+  #leftBehind(): ReadonlySet<number> {
+    return new Set([this.#share.number, ...this.#share.abandoned()]);
   }
 }
 
@@ -252,6 +255,7 @@ function networkOf(ip: string, prefixLength: number): string {
   return `${formatIp(octets)}/${prefixLength}`;
 }
 
+const NOBODY = -1;
 const FAMILIES = [4, 6] as const;
 const MAIN_TABLE = 254;
 /** Two for each of these planes. */
