@@ -70,11 +70,13 @@ withMachine('the xfrm plane inside, the tun plane outside', (machine) => {
       LONG,
       () => guest.log(),
     );
-    expect(await guest.must(`${IP} xfrm state; ${IP} xfrm policy`)).toBe('');
+    expect(await guest.must(TABLES)).toBe(ends.before);
   });
 });
 
 interface Ends {
+  /** What the kernel inside had in its tables. */
+  readonly before: string;
   /** What the command line inside says. */
   tell(...words: readonly string[]): Promise<string>;
   again(): Promise<void>;
@@ -107,9 +109,11 @@ async function start(scope: Scope, { guest, outside, inside }: Machine): Promise
   const again = async (): Promise<void> => {
     await guest.must(`NO_COLOR=1 ${NODE} ${GUEST_ROOT}/${MAIN} up net --config ${FILE} >> ${LOG} 2>&1 & echo $! > ${PID}`);
   };
+  const before = await guest.must(TABLES);
   await guest.write(FILE, JSON.stringify({ ...theirs, plane: 'xfrm', control: { socket: SOCKET } }));
   await again();
   return {
+    before,
     again,
     tell: (...words) => guest.must(`NO_COLOR=1 ${NODE} ${GUEST_ROOT}/${MAIN} ${words.join(' ')} --control ${SOCKET} --json`, 120),
     pings: async () => {
@@ -135,6 +139,9 @@ const IKE = 'aes128gcm16-prfsha256-x25519';
 const ESP = 'aes128gcm16-x25519';
 const PATIENT = { retransmission: { initial: '4s', base: 1.4, give_up: '60s' } };
 const IP = '/usr/sbin/ip';
+const TABLES = ['xfrm state', 'xfrm policy', 'rule', 'route show table all', 'address show dev lo']
+  .map((what) => `${IP} ${what}`)
+  .join('; ');
 const MAIN = 'dist/cli/main.js';
 const FILE = '/tmp/tunnelwright.yaml';
 const SOCKET = '/tmp/control';

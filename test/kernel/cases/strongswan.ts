@@ -42,7 +42,6 @@ export const cases: Cases = {
   'AH in tunnel mode': () =>
     withTunnel({ child: OF_AH, theirChild: OF_AH }, async (tunnel) => {
       await passes(tunnel, { protocol: 'ah' });
-      await rekeyed(tunnel);
     }),
 
   'AH in transport mode': () =>
@@ -188,7 +187,7 @@ async function passes(tunnel: Tunnel, { encap = false, esn = false, mode, protoc
 
 /** Each end in turn, under echo requests that are counted by their numbers. */
 async function rekeyed(tunnel: Tunnel): Promise<void> {
-  const count = 400;
+  const count = 300;
   const [there, back] = onlyChild(tunnel).mode === 'transport' ? [HOSTS, HOSTS_BACK] : [{}, {}];
   const flows = [tunnel.ping({ ...there, count, every: 0.02 }), tunnel.pingBack({ ...back, count, every: 0.02 })];
   const spis = [spiOf(tunnel)];

@@ -15,9 +15,13 @@ import { judge } from './outcome.ts';
 export function guestSuite(title: string, name: string, cases: Cases, options: MachineOptions = {}): void {
   const run = (machine: () => Machine): void => {
     let printed = '';
-    beforeAll(async () => {
-      printed = await runCases(machine(), name, Object.keys(cases).length);
-    });
+    const seconds = 120 + Object.keys(cases).length * 60;
+    beforeAll(
+      async () => {
+        printed = await runCases(machine(), name, seconds);
+      },
+      (seconds + 60) * 1000,
+    );
     for (const each of Object.keys(cases)) test(each, () => judge(each, printed, machine().guest.log()));
   };
   withMachine(title, run, options);
@@ -44,9 +48,9 @@ export function withMachine(title: string, body: (machine: () => Machine) => voi
 }
 
 /** @returns all that the runner printed, also when it was cut short; of a guest that ended, what its console said */
-async function runCases({ guest }: Machine, name: string, count: number): Promise<string> {
+async function runCases({ guest }: Machine, name: string, seconds: number): Promise<string> {
   try {
-    const { stdout } = await guest.run(`exec ${NODE} ${inGuest('support/runner')} ${inGuest(`cases/${name}`)}`, 120 + count * 60);
+    const { stdout } = await guest.run(`exec ${NODE} ${inGuest('support/runner')} ${inGuest(`cases/${name}`)}`, seconds);
     return stdout;
   } catch (error) {
     return (error as Error).message;
