@@ -76,6 +76,19 @@ export const cases: Cases = {
       assert.deepEqual(readable(tunnel), []);
     }),
 
+  'policies that another program flushes stand again': () =>
+    withTunnel({}, async (tunnel) => {
+      await tunnel.ours.up({ connection: 'net' });
+      const policies = (): string[] =>
+        command(`ip -n ${OURS.namespace} xfrm policy`)
+          .match(/dir (in|out|fwd)/g)
+          ?.sort() ?? [];
+      const before = policies();
+      command(`ip -n ${OURS.namespace} xfrm policy flush`);
+      await eventually('they stand again', () => policies().join() === before.join(), LONG);
+      assert.equal((await tunnel.ping()).length, 3);
+    }),
+
   'an address that is lent is one of the machine, and what goes to the other end has it': () =>
     withTunnel(LENT, async (tunnel) => {
       await tunnel.ours.up({ connection: 'net' });

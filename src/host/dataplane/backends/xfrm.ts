@@ -64,7 +64,7 @@ export class XfrmPlane implements DataPlane {
     this.#netlink = netlink;
     this.#routes = new KernelRoutes(netlink, share, addresses);
     const neighbours = (): readonly string[] => this.#routes.neighbours();
-    this.#plane = new KernelPlane({ kernel: kernelBehind(share.socket), share, neighbours, clock, onObservation });
+    this.#plane = new KernelPlane({ kernel: kernelBehind(share.socket), share, neighbours, clock, onObservation, onFailure });
     this.#sweeping = clock.after(GRACE, () => this.#sweep());
   }
 
@@ -138,7 +138,7 @@ export class XfrmPlane implements DataPlane {
 
   async #watch(): Promise<void> {
     const onEvent = (event: XfrmEvent): void => this.#plane.onEvent(event);
-    this.#monitor = await watchXfrm(['acquire', 'expire', 'mappings'], { onEvent, onLost: () => this.#plane.onLost() });
+    this.#monitor = await watchXfrm(['acquire', 'expire', 'mappings', 'policies'], { onEvent, onLost: () => this.#plane.onLost() });
   }
 }
 

@@ -21,6 +21,7 @@ export interface KernelPlaneOptions {
   readonly neighbours?: () => readonly string[];
   readonly clock: Clock;
   readonly onObservation: (observation: Observation) => void;
+  readonly onFailure?: (error: DataPlaneError) => void;
 }
 
 /**
@@ -32,6 +33,7 @@ export class KernelPlane {
   readonly #kernel: XfrmKernel;
   readonly #clock: Clock;
   readonly #onObservation: KernelPlaneOptions['onObservation'];
+  readonly #onFailure: (error: DataPlaneError) => void;
   readonly #share: Pick<Share, 'number' | 'abandoned'>;
   readonly #passing: Passing;
   readonly #policies: PolicyTable;
@@ -50,7 +52,8 @@ export class KernelPlane {
    * Removes the SAs that a former life left behind. Its policies hold packets back until `sweep`: who comes back takes their places.
    * @throws DataPlaneError
    */
-  constructor({ kernel, share = ONLY, neighbours = () => [], clock, onObservation }: KernelPlaneOptions) {
+  constructor({ kernel, share = ONLY, neighbours = () => [], clock, onObservation, onFailure = () => undefined }: KernelPlaneOptions) {
+    this.#onFailure = onFailure;
     this.#kernel = kernel;
     this.#share = share;
     this.#clock = clock;
@@ -177,11 +180,13 @@ export class KernelPlane {
       if (child === undefined) return;
       const remote = { ip: event.newSource, port: event.newPort };
       this.#onObservation({ kind: 'mapping-changed', child: child.spec.id, remote });
-    }
+    } else if (event.kind === 'policy' && event.change === 'deleted') this.#mend(event.policy);
+    else if (event.kind === 'policies-flushed') this.#mend();
   }
 
   /** Events were missed: limits are found by what is not there any more, the rest comes again. */
   onLost(): void {
+    this.#mend();
     for (const child of [...this.#children.values()]) if (!child.states.isWhole()) this.#expire(child, true);
   }
 
@@ -197,6 +202,17 @@ export class KernelPlane {
     this.sweep();
     this.#policies.close();
     this.#traps.clear();
+  }
+
+  /** Our own removals come here as well, and find nothing to put back. */
+  #mend(removed?: NewPolicy): void {
+    try {
+      const mended = this.#policies.mend(removed);
+      if (mended > 0) this.#onFailure(removedByOthers(mended));
+    } catch (error) {
+      if (!(error instanceof DataPlaneError)) throw error;
+      this.#onFailure(error);
+    }
   }
 
   #isLeftBehind(): (share: number | undefined) => boolean {
@@ -385,6 +401,16 @@ function template({ spec, line }: Child, source: string | undefined, destination
   const ends = spec.mode === 'transport' ? {} : { source, destination };
   return { protocol: spec.protocol === 'AH' ? 'ah' : 'esp', mode: spec.mode, reqid: line.reqid, ...ends };
 }
+
+const removedByOthers = (count: number): DataPlaneError =>
+  new DataPlaneError(
+    `another program removed ${count} of the kernel's policies that keep packets from leaving in clear; they stand again`,
+    {
+      code: 'POLICIES_REMOVED',
+      backend: 'xfrm',
+      hint: 'Find out what else manages IPsec on this machine: `ip xfrm monitor` shows when it happens.',
+    },
+  );
 
 const NOTHING = { packets: 0n, bytes: 0n } as const;
 const ACTIVATE: ChildSaChange = { kind: 'activate-outbound' };

@@ -73,6 +73,20 @@ export class PolicyTable {
     this.#ofOwner.delete(owner);
   }
 
+  /**
+   * Puts back what another program removed.
+   * @param removed what was, as the kernel told; our own removals are told as well, and of some we have a policy again by then
+   * @returns how many they were
+   * @throws DataPlaneError
+   */
+  mend(removed?: NewPolicy): number {
+    if (removed !== undefined && this.#places.get(keyOf(removed))?.standing === undefined) return 0;
+    const there = new Set(this.#kernel.listPolicies().map(keyOf));
+    const missing = [...this.#places].flatMap(([key, { standing }]) => (standing === undefined || there.has(key) ? [] : [standing]));
+    for (const policy of missing) this.#kernel.addPolicy(policy, true);
+    return missing.length;
+  }
+
   /** Removes what a former life left behind, but for the places that are taken again. */
   sweep(isLeftBehind: (policy: XfrmPolicy) => boolean): void {
     this.#leftBehind.clear();

@@ -270,6 +270,49 @@ describe('what the kernel tells', () => {
   });
 });
 
+describe('policies that another program removes', () => {
+  function watched() {
+    const failures: string[] = [];
+    const made = plane(undefined, { onFailure: ({ code }) => void failures.push(code) });
+    made.plane.install(child(1));
+    return { ...made, failures };
+  }
+
+  test('stand again at once, and it is said', () => {
+    const { kernel, failures, plane: made } = watched();
+    const before = kernel.shown();
+    const [removed] = kernel.listPolicies();
+    kernel.policies.clear();
+    made.onEvent({ kind: 'policies-flushed' });
+    expect(kernel.shown().sort()).toEqual(before.sort());
+    kernel.deletePolicy(removed!);
+    made.onEvent({ kind: 'policy', change: 'deleted', policy: removed! });
+    expect(kernel.shown().sort()).toEqual(before.sort());
+    kernel.deletePolicy(removed!);
+    made.onLost();
+    expect(kernel.shown().sort()).toEqual(before.sort());
+    expect(failures).toEqual(['POLICIES_REMOVED', 'POLICIES_REMOVED', 'POLICIES_REMOVED']);
+  });
+
+  test('are none of ours that we removed ourselves, nor those of others', () => {
+    const { kernel, failures, plane: made } = watched();
+    const own = kernel.listPolicies();
+    made.remove(1);
+    const before = kernel.shown();
+    for (const policy of own.filter(({ direction }) => direction !== 'out')) made.onEvent({ kind: 'policy', change: 'deleted', policy });
+    made.onEvent({
+      kind: 'policy',
+      change: 'deleted',
+      policy: { ...own[0]!, selector: { family: 4, source: '10.8.0.0/16', destination: '10.9.0.0/16' } },
+    });
+    expect([kernel.shown(), failures]).toEqual([before, []]);
+    // the event of a removal comes when there is one again
+    made.install(child(2));
+    for (const policy of own) made.onEvent({ kind: 'policy', change: 'deleted', policy });
+    expect(failures).toEqual([]);
+  });
+});
+
 describe('sequence numbers', () => {
   test('are those of the kernel, and go on far ahead after a restart', () => {
     const { kernel, plane: made } = plane();
