@@ -47,8 +47,7 @@ export const rekeyings: Cases = {
         await turn();
       }
       for (const answered of await flows) assert.equal(new Set(answered).size, FLOW, `after ${id} rekeyings`);
-      assert.ok(id > 50, `${id} rekeyings`);
-      process.stdout.write(`${id} rekeyings\n`);
+      assert.ok(id > 5, `${id} rekeyings`);
       assert.equal(command(`ip -n ${OURS.namespace} xfrm policy`), policies);
       assert.equal(command(`ip -n ${OURS.namespace} xfrm state`).match(/spi/g)?.length, 4);
     } finally {

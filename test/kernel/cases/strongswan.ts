@@ -4,12 +4,9 @@ import { compile, configFrom, createClient } from '../../../src/index.ts';
 import { eventually } from '../../interop/support/process.ts';
 import { type Cases, command } from '../support/cases.ts';
 import { configured, OURS, reaches, THEIRS, type Tunnel, withTunnel } from '../support/tunnel.ts';
-import type { Seen } from '../support/wire.ts';
+import { echoesIn } from '../support/wire.ts';
 import { hairpin } from './hairpin.ts';
 import { rekeyings } from './rekeying.ts';
-
-/** What passes in clear is what the tests look for on the wire: ICMP. */
-const readable = ({ wire }: Tunnel): readonly Seen[] => wire.sent().filter(({ protocol }) => protocol === ICMP);
 
 /** The product with the plane xfrm, and strongSwan with kernel-netlink, each in a namespace of the guest. */
 export const cases: Cases = {
@@ -57,23 +54,23 @@ export const cases: Cases = {
       await charon.configure({});
       assert.deepEqual(await tunnel.ping({ count: 2, every: 1 }), []);
       await eventually('it has called and was refused', () => ours.ikeSas().length === 0, LONG);
-      assert.deepEqual(readable(tunnel), []);
+      assert.deepEqual(echoesIn(tunnel.wire), []);
       await charon.configure(tunnel.theirs);
       await reaches(tunnel);
       assert.equal((await tunnel.ping()).length, 3);
       await ours.down({ ikeSa: ours.ikeSas()[0]!.id });
       await reaches(tunnel);
-      assert.deepEqual(readable(tunnel), []);
+      assert.deepEqual(echoesIn(tunnel.wire), []);
     }),
 
   'a child that is called at the start drops its packets until it stands, and again when it is gone': () =>
     withTunnel({ child: { start_action: 'start' } }, async (tunnel) => {
       assert.deepEqual(await tunnel.ping({ count: 2 }), []);
-      assert.deepEqual(readable(tunnel), []);
+      assert.deepEqual(echoesIn(tunnel.wire), []);
       await passes(tunnel, {});
       await tunnel.ours.down({ ikeSa: tunnel.ours.ikeSas()[0]!.id });
       assert.deepEqual(await tunnel.ping({ count: 2 }), []);
-      assert.deepEqual(readable(tunnel), []);
+      assert.deepEqual(echoesIn(tunnel.wire), []);
     }),
 
   'policies that another program flushes stand again': () =>
@@ -99,7 +96,7 @@ export const cases: Cases = {
       assert.equal(onlyChild(tunnel).counters?.inbound.packets, 6);
       await tunnel.ours.down({ ikeSa: tunnel.ours.ikeSas()[0]!.id });
       assert.deepEqual(await tunnel.ping({ from: '', count: 2 }), []);
-      assert.deepEqual(readable(tunnel), []);
+      assert.deepEqual(echoesIn(tunnel.wire), []);
     }),
 
   'a tunnel that takes everything leaves the network alone that the machine is on': () =>
@@ -109,9 +106,9 @@ export const cases: Cases = {
         await tunnel.ours.up({ connection: 'net' });
         tunnel.wire.sent();
         assert.equal((await tunnel.ping({ from: '' })).length, 3);
-        assert.deepEqual(readable(tunnel), []);
+        assert.deepEqual(echoesIn(tunnel.wire), []);
         assert.equal((await tunnel.ping({ from: '', to: THEIRS.address })).length, 3);
-        assert.deepEqual(readable(tunnel), Array(3).fill({ protocol: ICMP, source: OURS.address, destination: THEIRS.address }));
+        assert.deepEqual(echoesIn(tunnel.wire), Array(3).fill({ source: OURS.address, destination: THEIRS.address }));
       },
     ),
 
@@ -160,7 +157,7 @@ export const cases: Cases = {
               command(`ip -n ${namespace} xfrm state`).match(new RegExp(`(src|dst) ${ELSEWHERE.replaceAll('.', '\\.')}\\b`, 'g'))?.length,
               2,
             );
-          assert.deepEqual(readable(tunnel), []);
+          assert.deepEqual(echoesIn(tunnel.wire), []);
         } finally {
           await tunnel.ours.down({ all: true, force: true });
           command(`ip -n ${OURS.namespace} address add ${OURS.address}/24 dev wire`);
@@ -195,13 +192,17 @@ async function passes(tunnel: Tunnel, { encap = false, esn = false, mode, protoc
   assert.equal(/flag .*esn/.test(states), esn, states);
   assert.ok(states.includes(`mode ${mode ?? 'tunnel'}`), states);
   assert.ok(states.includes(`proto ${protocol ?? 'esp'}`), states);
-  assert.deepEqual(readable(tunnel), []);
+  assert.deepEqual(echoesIn(tunnel.wire), []);
 }
 
-/** Each end in turn, under echo requests that are counted by their numbers. */
+/**
+ * Each end in turn, under echo requests either way. All of ours arrive, and nothing that comes is dropped here. What strongSwan sends is its own
+ * affair: as responder it deletes an SA before it has the next one, and what its kernel is given in between waits or is lost there.
+ */
 async function rekeyed(tunnel: Tunnel): Promise<void> {
   const count = 300;
   const [there, back] = onlyChild(tunnel).mode === 'transport' ? [HOSTS, HOSTS_BACK] : [{}, {}];
+  const [arrived, dropped] = [echoesAt(THEIRS.namespace), dropsAt(OURS.namespace)];
   const flows = [tunnel.ping({ ...there, count, every: 0.02 }), tunnel.pingBack({ ...back, count, every: 0.02 })];
   const spis = [spiOf(tunnel)];
   for (let round = 0; round < 2; round++) {
@@ -210,9 +211,20 @@ async function rekeyed(tunnel: Tunnel): Promise<void> {
     await tunnel.charon.tell('--rekey', '--child', 'net');
     spis.push(await another(tunnel, spis.at(-1)));
   }
-  for (const answered of await Promise.all(flows)) assert.equal(new Set(answered).size, count);
+  for (const answered of await Promise.all(flows)) assert.ok(answered.length > 0);
+  assert.equal(echoesAt(THEIRS.namespace) - arrived, count);
+  assert.equal(dropsAt(OURS.namespace), dropped);
   assert.equal(new Set(spis).size, 5);
 }
+
+/** Echo requests that a namespace has received so far. */
+function echoesAt(namespace: string): number {
+  const [names = '', values = ''] = command(`ip netns exec ${namespace} cat /proc/net/snmp`).match(/^Icmp: .*$/gm) ?? [];
+  return Number(values.split(' ')[names.split(' ').indexOf('InEchos')]);
+}
+
+/** What the kernel dropped there by its policies and SAs, each cause with its number. */
+const dropsAt = (namespace: string): string => command(`ip netns exec ${namespace} cat /proc/net/xfrm_stat`);
 
 const installed = ({ ours }: Tunnel) => ours.ikeSas()[0]!.children.filter(({ state }) => state === 'installed');
 const onlyChild = (tunnel: Tunnel) => installed(tunnel)[0]!;
@@ -224,7 +236,6 @@ const another = (tunnel: Tunnel, former: number | undefined): Promise<number> =>
     LONG,
     () => tunnel.charon.log(),
   );
-const ICMP = 1;
 /** Milliseconds. */
 const LONG = 120_000;
 const IN_UDP = { connection: { encap: 'yes' }, theirConnection: { encap: 'yes' } };

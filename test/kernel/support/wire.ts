@@ -6,6 +6,8 @@ import { within } from '../../../src/host/platform/linux/netlink/within.ts';
 /** A packet of IPv4 that left by an interface. */
 export interface Seen {
   readonly protocol: number;
+  /** Of ICMP: of a first fragment without options, as echo requests are. */
+  readonly type: number | undefined;
   readonly source: string;
   readonly destination: string;
 }
@@ -48,6 +50,7 @@ export class Wire {
       if (from[PACKET_TYPE] !== PACKET_OUTGOING || this.#buffer[0]! >> 4 !== 4) continue;
       packets.push({
         protocol: this.#buffer[9]!,
+        type: this.#buffer[9] === IPPROTO_ICMP ? this.#buffer[20] : undefined,
         source: formatIp(this.#buffer.subarray(12, 16)),
         destination: formatIp(this.#buffer.subarray(16, 20)),
       });
@@ -59,10 +62,20 @@ export class Wire {
   }
 }
 
+/** What left in clear of what the tests send: echo requests and answers. */
+export const echoesIn = (wire: Wire): readonly Pick<Seen, 'source' | 'destination'>[] =>
+  wire
+    .sent()
+    .filter(({ type }) => type === ECHO || type === ECHO_REPLY)
+    .map(({ source, destination }) => ({ source, destination }));
+
+const ECHO = 8;
+const ECHO_REPLY = 0;
 const AF_PACKET = 17;
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const ETH_P_ALL = 3;
+const IPPROTO_ICMP = 1;
 /** Where `struct sockaddr_ll` has it. */
 const PACKET_TYPE = 10;
 const PACKET_OUTGOING = 4;
