@@ -42,9 +42,6 @@ export class KernelPlane {
   readonly #byInbound = new Map<string, Child>();
   readonly #byOutbound = new Map<string, Child>();
   readonly #traps = new Map<number, TrapPolicy>();
-  /** Of `#traps`, and of those that only drop. */
-  readonly #trapOwners = new Set<string>();
-  #generation = 0;
   #timer: Timer | undefined;
   #polled = 0;
 
@@ -139,30 +136,22 @@ export class KernelPlane {
     };
   }
 
+  /** @throws DataPlaneError; the former ones stay then */
   setTraps(traps: readonly TrapPolicy[]): void {
-    const [before, owners] = [[...this.#traps.keys()], [...this.#trapOwners]];
-    this.#generation++;
-    for (const [i, trap] of traps.entries()) {
-      const matches = matchesOf(trap.localTs, trap.remoteTs);
-      this.#passing.beside(matches);
-      const owner = `trap ${this.#generation} ${i}`;
-      this.#trapOwners.add(owner);
-      if (trap.action === 'drop')
-        this.#policies.claim(
-          owner,
-          Rank.SHUNT,
-          matches.flatMap((match) => EVERY_WAY.map((way) => this.#dropping(match, way))),
-        );
-      else this.#policies.claim(owner, Rank.TRAP, this.#asking(trap, matches));
+    const former = [...this.#traps.keys()];
+    const made: number[] = [];
+    try {
+      for (const trap of traps) {
+        const reqid = this.#reqids.take();
+        this.#traps.set(reqid, trap);
+        made.push(reqid);
+        this.#trap(reqid, trap);
+      }
+    } catch (error) {
+      for (const reqid of made) this.#untrap(reqid);
+      throw error;
     }
-    for (const owner of owners) {
-      this.#policies.release(owner);
-      this.#trapOwners.delete(owner);
-    }
-    for (const reqid of before) {
-      this.#traps.delete(reqid);
-      this.#reqids.give(reqid);
-    }
+    for (const reqid of former) this.#untrap(reqid);
   }
 
   onEvent(event: XfrmEvent): void {
@@ -220,12 +209,27 @@ export class KernelPlane {
     return (share) => share !== undefined && (share === this.#share.number || abandoned.has(share));
   }
 
-  #asking(trap: TrapPolicy, matches: readonly PolicyMatch[]): readonly NewPolicy[] {
-    const reqid = this.#reqids.take();
-    this.#traps.set(reqid, trap);
+  #trap(reqid: number, { action, localTs, remoteTs }: TrapPolicy): void {
+    const matches = matchesOf(localTs, remoteTs);
+    this.#passing.beside(matches);
+    if (action === 'drop') {
+      const policies = matches.flatMap((match) => EVERY_WAY.map((way) => this.#dropping(match, way)));
+      this.#policies.claim(trapped(reqid), Rank.SHUNT, policies);
+      return;
+    }
     // where the peer is, is known only to IKE: a template of transport mode needs no ends, and no SA ever fits it
     const template: XfrmTemplate = { protocol: 'esp', mode: 'transport', reqid };
-    return matches.map((match) => this.#policy(match, 'out', [template]));
+    this.#policies.claim(
+      trapped(reqid),
+      Rank.TRAP,
+      matches.map((match) => this.#policy(match, 'out', [template])),
+    );
+  }
+
+  #untrap(reqid: number): void {
+    this.#policies.release(trapped(reqid));
+    this.#traps.delete(reqid);
+    this.#reqids.give(reqid);
   }
 
   /** Of the CHILD_SA that it takes over from, or of one that is for the same packets of the same child. */
@@ -394,6 +398,7 @@ const counted = ({ packets, bytes, lastUse }: Usage): DirectionCounters => ({ pa
 
 const out = ({ spec }: Child): string => `out ${spec.id}`;
 const into = ({ spec }: Child): string => `in ${spec.id}`;
+const trapped = (reqid: number): string => `trap ${reqid}`;
 const shunt = ({ connection, name }: ChildSaSpec, matches: readonly PolicyMatch[]): string =>
   `shunt ${JSON.stringify([connection, name, matches])}`;
 

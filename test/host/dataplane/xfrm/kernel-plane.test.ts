@@ -419,6 +419,25 @@ describe('what stands before the first SA', () => {
     expect(kernel.shown()).toEqual([`${OUT}: block`]);
   });
 
+  test('stays as it was where another program has one of the places', () => {
+    const { kernel, plane: made } = plane();
+    made.setTraps([dropped]);
+    const theirs = {
+      direction: 'out',
+      action: 'allow',
+      priority: 5,
+      selector: { family: 4, source: '10.1.0.0/24', destination: '10.3.0.0/24' },
+    } as const;
+    kernel.addPolicy(theirs, false);
+    const before = kernel.shown();
+    expect(() => made.setTraps([{ ...dropped, action: 'drop', remoteTs: [selector('10.4.0.0/24'), selector('10.3.0.0/24')] }])).toThrow(
+      'KERNEL_ENTRY_EXISTS',
+    );
+    expect(kernel.shown()).toEqual(before);
+    made.close();
+    expect([...kernel.policies.values()]).toEqual([theirs]);
+  });
+
   test('stays the same when the configuration does', () => {
     const { kernel, plane: made } = plane();
     made.setTraps([dropped]);
