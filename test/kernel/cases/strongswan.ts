@@ -13,7 +13,7 @@ export const cases: Cases = {
   ...rekeyings,
   ...hairpin,
 
-  'ESP in UDP: packets pass either way, and none is lost while either end rekeys': () =>
+  'ESP in UDP: packets pass either way, and none of ours is lost while either end rekeys': () =>
     withTunnel(IN_UDP, async (tunnel) => {
       await passes(tunnel, { encap: true });
       await rekeyed(tunnel);
