@@ -197,7 +197,7 @@ export const nowhere = ({ destination, table }: NewRoute): NewRoute => ({
 });
 
 /** The fewest prefixes that cover what the peer protects. */
-export function destinationsOf(selectors: readonly TrafficSelector[]): readonly string[] {
+function destinationsOf(selectors: readonly TrafficSelector[]): readonly string[] {
   const prefixes = selectors.flatMap((ts) =>
     'start' in ts ? rangeToPrefixes(ts).map(({ start, prefix }) => `${formatIp(start)}/${prefix}`) : [],
   );

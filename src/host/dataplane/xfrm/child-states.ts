@@ -2,7 +2,7 @@ import { type Address, DataPlaneError, isIpv6 } from '../../../core/bytes/index.
 import type { ChildSaKeys, ChildSaSpec } from '../../../core/ike/effects.ts';
 import { isMissing, unlessMissing } from '../../platform/linux/netlink/errors.ts';
 import type { XfrmSequence } from '../../platform/linux/netlink/xfrm/replay.ts';
-import type { NewState, XfrmState } from '../../platform/linux/netlink/xfrm/states.ts';
+import type { NewState, XfrmState, XfrmStateFlags } from '../../platform/linux/netlink/xfrm/states.ts';
 import type { XfrmLifetime } from '../../platform/linux/netlink/xfrm/structs.ts';
 import type { SequenceNumbers } from '../data-plane.ts';
 import type { StateKernel } from './kernel.ts';
@@ -151,8 +151,7 @@ export class ChildStates {
       reqid: this.#reqid,
       keys: this.#protocol === 'ah' ? { integrity: keys.integrity, integrityKey: keys.integrityKey } : keys,
       esn,
-      // RFC 4302 §2.6: AH is a multiple of 32 bits over IPv4; the kernel makes it one of 64 unless told
-      ...(this.#protocol === 'ah' && !isIpv6(to.ip) ? { flags: { align4: true } } : {}),
+      flags: flagsOf(this.#spec, way, isIpv6(to.ip)),
       replayWindow: way === 'inbound' ? Math.min(replayWindow, LARGEST_WINDOW) : 0,
       lifetime: lifetimeOf(this.#spec, way === 'outbound' ? start : 0n, former),
       ...(start > 0n ? { sequence } : {}),
@@ -160,6 +159,19 @@ export class ChildStates {
       ...(encap && way === 'inbound' ? { mappingSeconds: 1 } : {}),
     };
   }
+}
+
+/** What the kernel does not do by itself. It knows no DSCP of its own choosing but 0, and no DF that is set whatever the inner packet says. */
+function flagsOf({ protocol, packets: { copyDscp = 'out', copyEcn = true, df } = {} }: ChildSaSpec, way: Way, v6: boolean): XfrmStateFlags {
+  return {
+    // RFC 4302 §2.6: over IPv4 AH is a multiple of 32 bits; the kernel makes it one of 64 unless told
+    ...(protocol === 'AH' && !v6 ? { align4: true } : {}),
+    ...(copyEcn ? {} : { noEcn: true }),
+    // RFC 4301 §5.1.2.1
+    ...(way === 'outbound' && (copyDscp === 'no' || copyDscp === 'in') ? { dontEncapDscp: true } : {}),
+    ...(way === 'inbound' && (copyDscp === 'yes' || copyDscp === 'in') ? { decapDscp: true } : {}),
+    ...(way === 'outbound' && df === 'clear' ? { noPmtuDisc: true } : {}),
+  };
 }
 
 /** Removes what a former life left behind. @param isLeftBehind whether nobody has that share of planes any more */

@@ -8,7 +8,7 @@ import { addRoute, listRoutes, type NewRoute, removeRoute, routeTo } from '../..
 import { addRule, listRules, type NewRule, removeRule } from '../../platform/linux/netlink/rules.ts';
 import type { NetlinkSocket } from '../../platform/linux/netlink/socket.ts';
 import { OwnAddresses } from '../own-addresses.ts';
-import { destinationsOf, isWithin, nowhere, sourceFor } from '../tun-routes.ts';
+import { isWithin, nowhere, routesTo, sourceFor } from '../tun-routes.ts';
 import { SHARES, type Share } from './share.ts';
 
 /**
@@ -54,7 +54,7 @@ export class KernelRoutes {
       this.#giveAddresses();
       this.#takeBack(before.filter((ip) => !this.#own.all.includes(ip)));
     }
-    const destinations = destinationsOf(spec.remoteTs);
+    const destinations = routesTo(spec.remoteTs);
     // who was lent an address by us takes it along
     const keep = !destinations.every((prefix) => spec.assigned.includes(prefix.split('/')[0]!));
     this.#children.set(spec.id, { destinations, keep, remote: spec.remote.ip });

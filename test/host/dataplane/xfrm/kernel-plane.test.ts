@@ -394,6 +394,17 @@ describe('what a former life left behind', () => {
   });
 });
 
+test.each([
+  [{}, {}, {}],
+  [{ copyDscp: 'no', copyEcn: false }, { noEcn: true }, { noEcn: true, dontEncapDscp: true }],
+  [{ copyDscp: 'in', df: 'clear' }, { decapDscp: true }, { dontEncapDscp: true, noPmtuDisc: true }],
+  [{ copyDscp: 'yes', df: 'copy' }, { decapDscp: true }, {}],
+] as const)('outer headers by %j', (packets, inbound, outbound) => {
+  const { kernel, plane: made } = plane();
+  made.install(child(1, { packets }));
+  expect([state(kernel, 0xa001).flags, state(kernel, 0xb001).flags]).toEqual([inbound, outbound]);
+});
+
 describe('what stands before the first SA', () => {
   const dropped = {
     action: 'drop',
