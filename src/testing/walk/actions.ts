@@ -3,6 +3,7 @@ import type { ChildSaInfo, IkeSaInfo } from '../../core/ike/index.ts';
 import type { SeededRandom } from '../seeded.ts';
 import { ATTACKS } from './attacks.ts';
 import { allowOneMore, askChild, quiet } from './quiet.ts';
+import { PACES } from './temper.ts';
 import type { Line, Side, WalkWorld } from './world.ts';
 
 /** One thing that an operator, the network or an attacker can do. */
@@ -12,17 +13,20 @@ export interface WalkAction {
   readonly weight: number;
   /** Breaks what nobody could keep whole: left out of gentle walks. */
   readonly harsh?: boolean;
+  /** Share of its weight in brisk walks, where it leads to many messages. */
+  readonly brisk?: number;
   /** @returns what was done, for the report; undefined when there was nothing to do it to */
   run(world: WalkWorld, random: SeededRandom): string | undefined;
 }
 
 /** The operator of one end. A new action is one entry here, or in `NETWORK` or `ATTACKS`. */
 const OPERATOR: readonly WalkAction[] = [
-  onChild('rekey child', 7, (side, child) => side.peer.rekeyChild(child.id)),
-  onIkeSa('rekey IKE', 5, (side, sa) => side.peer.rekeyIke(sa.id)),
+  { ...onChild('rekey child', 7, (side, child) => side.peer.rekeyChild(child.id)), brisk: 0.3 },
+  { ...onIkeSa('rekey IKE', 5, (side, sa) => side.peer.rekeyIke(sa.id)), brisk: 0.3 },
   {
     name: 'both rekey child',
     weight: 3,
+    brisk: 0.4,
     run(world, random) {
       const line = random.pick(world.lines);
       const [ours] = installed(line.client, line);
@@ -37,6 +41,7 @@ const OPERATOR: readonly WalkAction[] = [
   {
     name: 'both rekey IKE',
     weight: 3,
+    brisk: 0.4,
     run(world, random) {
       const line = random.pick(world.lines);
       const [ours] = up(line.client, line);
@@ -52,6 +57,7 @@ const OPERATOR: readonly WalkAction[] = [
     // the first one leaves an IKE SA that waits for its Delete, while the second one is under way already
     name: 'both rekey IKE twice',
     weight: 1,
+    brisk: 0.3,
     run(world, random) {
       const line = random.pick(world.lines);
       for (let time = 0; time < 2; time++) {
@@ -68,6 +74,7 @@ const OPERATOR: readonly WalkAction[] = [
   {
     name: 'dies while rekeying',
     weight: 1,
+    brisk: 0.5,
     harsh: true,
     run(world, random) {
       const { line, side } = pickEnd(world, random);
@@ -88,6 +95,7 @@ const OPERATOR: readonly WalkAction[] = [
   {
     name: 'create child',
     weight: 2,
+    brisk: 0.7,
     run(world, random) {
       const { line, side } = pickEnd(world, random);
       const [sa] = up(side, line);
@@ -99,10 +107,11 @@ const OPERATOR: readonly WalkAction[] = [
       return `${side.name} ${policy}`;
     },
   },
-  onIkeSa('check liveness', 3, (side, sa) => side.peer.checkLiveness(sa.id)),
+  { ...onIkeSa('check liveness', 3, (side, sa) => side.peer.checkLiveness(sa.id)), brisk: 0.5 },
   {
     name: 'up',
     weight: 4,
+    brisk: 0.3,
     run(world, random) {
       const line = random.pick(world.lines);
       if (line.wanted && world.setting.gentle) return undefined;
@@ -191,6 +200,7 @@ const OPERATOR: readonly WalkAction[] = [
   {
     name: 'restart with what it knows',
     weight: 2,
+    brisk: 0.3,
     run(world, random) {
       const side = random.pick(world.sides);
       if (isBusy(side)) world.excuse(world.linesOf(side), `${side.name} was interrupted in an exchange`, true);
@@ -229,6 +239,7 @@ const OPERATOR: readonly WalkAction[] = [
   {
     name: 'clock leaps',
     weight: 1,
+    brisk: 0.6,
     harsh: true,
     run(world, random) {
       const side = random.pick(world.sides);
@@ -288,7 +299,7 @@ const NETWORK: readonly WalkAction[] = [
       const line = random.pick(world.lines);
       const from = random.pick(['client', 'hub'] as const);
       const policy = random.pick(line.setting.children);
-      const packets = random.between(1, 3);
+      const packets = random.between(1, PACES[world.setting.temper].packets);
       for (let i = 0; i < packets; i++) world.sendTraffic(line, from, policy, random.between(0, 60));
       return `${line[from].name} ${policy} ×${packets}`;
     },
@@ -296,6 +307,7 @@ const NETWORK: readonly WalkAction[] = [
   {
     name: 'link gets worse',
     weight: 4,
+    brisk: 0.5,
     run(world, random) {
       const side = random.pick(world.sides);
       const loss = random.chance(0.5) ? random.pick([0.05, 0.2, 0.4]) : 0;
@@ -395,8 +407,9 @@ const NETWORK: readonly WalkAction[] = [
   {
     name: 'time passes',
     weight: 8,
+    brisk: 0.2,
     run(world, random) {
-      const time = random.between(2, 60) * 1000;
+      const time = random.between(2, PACES[world.setting.temper].time) * 1000;
       world.run(time);
       return `${time / 1000} s`;
     },
@@ -404,8 +417,9 @@ const NETWORK: readonly WalkAction[] = [
   {
     name: 'quiet',
     weight: 2,
+    brisk: 0.4,
     run(world, random) {
-      const steady = random.chance(0.2);
+      const steady = random.chance(PACES[world.setting.temper].steady);
       quiet(world, steady);
       return steady ? 'steady' : 'short';
     },

@@ -4,20 +4,22 @@ import { espProposal, fqdn, ikeProposal } from '../policies.ts';
 import { SeededRandom } from '../seeded.ts';
 import type { WalkAction } from './actions.ts';
 import type { ClientSetting, Setting } from './setting.ts';
+import { PACES } from './temper.ts';
 import type { Line, Side, WalkWorld } from './world.ts';
 
 /** What both ends of a line speak besides RFC 7296. */
 export type Extension = (typeof EXTENSIONS)[number];
 export const EXTENSIONS = ['window', 'reauth', 'additional', 'ppk', 'resumption', 'crash', 'mobike'] as const;
 
-/** Half of all lines speak plain IKEv2, so that what a seed did it still does; the others about a third of everything. */
+/** Many lines speak plain IKEv2, the others some of everything. */
 export function extend(setting: Setting, seed: number | string): Setting {
+  const { extended, extension: share } = PACES[setting.temper];
   return {
     ...setting,
     clients: setting.clients.map((client) => {
       const random = new SeededRandom(seed, `extensions of ${client.name}`);
-      if (random.chance(0.5)) return client;
-      return EXTENSIONS.filter(() => random.chance(0.35)).reduce((line, extension) => ADD[extension](line, random), client);
+      if (!random.chance(extended)) return client;
+      return EXTENSIONS.filter(() => random.chance(share)).reduce((line, extension) => ADD[extension](line, random), client);
     }),
   };
 }

@@ -3,6 +3,7 @@ import { ACTIONS, type WalkAction } from './actions.ts';
 import { EXTENDED } from './extensions.ts';
 import type { InvariantName } from './invariants.ts';
 import { checkBounds, quiet } from './quiet.ts';
+import { PACES, type Pace, TEMPERS, type Temper } from './temper.ts';
 import { WalkWorld, type WorldOptions } from './world.ts';
 
 export interface WalkOptions extends WorldOptions {
@@ -55,6 +56,8 @@ export function runWalk(options: WalkOptions): WalkResult {
 
 function walk(options: WalkOptions): WalkResult {
   const world = new WalkWorld(options);
+  const pace = PACES[world.setting.temper];
+  const steadyEnd = new SeededRandom(options.seed, 'end').chance(pace.steadyEnd);
   const count = options.steps ?? DEFAULT_STEPS;
   const steps: WalkStep[] = [];
   const only = options.only && new Set(options.only);
@@ -78,12 +81,12 @@ function walk(options: WalkOptions): WalkResult {
     const action = number === 0 ? FIRST : (drawExtended(world, number) ?? draw(world, random));
     broken = take(number, action.name, () => {
       const done = action.run(world, random);
-      world.run(pause(random));
+      world.run(pause(random, pace));
       return done;
     });
   }
   broken ??= take(count, 'quiet at the end', () => {
-    quiet(world, true);
+    quiet(world, steadyEnd);
     return '';
   });
   return { seed: options.seed, steps, hash: world.ledger.hash, took: world.now, broken, world };
@@ -104,12 +107,13 @@ const FIRST: WalkAction = {
 };
 
 function draw(world: WalkWorld, random: SeededRandom): WalkAction {
-  const { gentle } = world.setting;
+  const { gentle, temper } = world.setting;
   const point = random.fraction();
   // a line of which nothing is expected teaches little: quiet brings it back
   const excused = world.lines.some((line) => line.excuse !== undefined);
-  if (excused && point < QUIET_AFTER_HARM) return QUIET;
-  return pickByWeight(gentle ? GENTLE : ALL, random.fraction());
+  if (excused && point < PACES[temper].quietAfterHarm) return QUIET;
+  const { gentle: soft, all } = CHOICES[temper];
+  return pickByWeight(gentle ? soft : all, random.fraction());
 }
 
 /** A step of an extension, in place of what was to come: a stream of its own keeps the other steps what they were. */
@@ -140,16 +144,25 @@ function pickByWeight({ actions, total }: Weighted, fraction: number): WalkActio
 }
 
 /** Milliseconds between two steps: mostly in the middle of something, sometimes behind it. */
-function pause(random: SeededRandom): number {
+function pause(random: SeededRandom, { pauses: [short, middle, long] }: Pace): number {
   const kind = random.fraction();
-  if (kind < 0.5) return random.between(0, 60);
-  if (kind < 0.8) return random.between(0, 500);
-  return kind < 0.95 ? random.between(0, 4000) : random.between(0, 20_000);
+  if (kind < short) return random.between(0, 60);
+  if (kind < middle) return random.between(0, 500);
+  return kind < long ? random.between(0, 4000) : random.between(0, 20_000);
 }
 
-const ALL = weighted(ACTIONS);
-const GENTLE = weighted(ACTIONS.filter(({ harsh }) => !harsh));
+function choices(temper: Temper): { readonly all: Weighted; readonly gentle: Weighted } {
+  const ofHarsh = PACES[temper].harsh;
+  const all = ACTIONS.map(({ brisk = 1, ...one }) => ({
+    ...one,
+    weight: one.weight * (temper === 'brisk' ? brisk : 1) * (one.harsh ? ofHarsh : 1),
+  }));
+  return { all: weighted(all), gentle: weighted(all.filter(({ harsh }) => !harsh)) };
+}
+
+const CHOICES = Object.fromEntries(TEMPERS.map((temper) => [temper, choices(temper)])) as Readonly<
+  Record<Temper, ReturnType<typeof choices>>
+>;
 const QUIET = ACTIONS.find(({ name }) => name === 'quiet')!;
 const EXTENDED_SHARE = 0.06;
-const QUIET_AFTER_HARM = 0.1;
 const DEFAULT_STEPS = 200;

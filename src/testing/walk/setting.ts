@@ -4,12 +4,14 @@ import type { NatOptions } from '../nat.ts';
 import { childPolicy, connectionPolicy, espProposal, fqdn, ikeProposal, subnet } from '../policies.ts';
 import type { SeededRandom } from '../seeded.ts';
 import type { Extension } from './extensions.ts';
+import { PACES, type Pace, type Temper } from './temper.ts';
 
 /** What a seed decides before the first step: who is there, behind what, with which policies. */
 export interface Setting {
   /** Every client has a line to the hub. */
   readonly clients: readonly ClientSetting[];
   readonly hub: { readonly name: string; readonly address: string };
+  readonly temper: Temper;
   /** Only what must not break anything is done. */
   readonly gentle: boolean;
   /** Of every link while nothing is wrong with it. */
@@ -30,25 +32,27 @@ export interface ClientSetting {
   readonly children: readonly string[];
 }
 
-export function drawSetting(random: SeededRandom): Setting {
+export function drawSetting(random: SeededRandom, temper: Temper): Setting {
+  const pace = PACES[temper];
   const hub = { name: 'b', address: '198.51.100.2' };
-  const names = random.chance(0.2) ? ['a', 'c'] : ['a'];
-  const gentle = random.chance(0.4);
+  const names = random.chance(pace.secondClient) ? ['a', 'c'] : ['a'];
+  const gentle = random.chance(pace.gentle);
   return {
     hub,
+    temper,
     gentle,
     link: { delay: random.between(1, 60), jitter: random.chance(0.3) ? random.between(1, 80) : 0 },
-    clients: names.map((name, i) => drawClient(random, name, i, hub.address)),
+    clients: names.map((name, i) => drawClient(random, pace, name, i, hub.address)),
   };
 }
 
-function drawClient(random: SeededRandom, name: string, index: number, hubAddress: string): ClientSetting {
+function drawClient(random: SeededRandom, pace: Pace, name: string, index: number, hubAddress: string): ClientSetting {
   const outside = `192.0.2.${10 + index}`;
   const nat = random.chance(0.4) ? drawNat(random, outside) : undefined;
   const address = nat === undefined ? outside : `10.200.${index}.5`;
-  const count = random.chance(0.3) ? 2 : 1;
-  const children = Array.from({ length: count }, (_, i) => drawChild(random, i, 1 + 2 * index));
-  const common = drawCommon(random);
+  const count = random.chance(pace.secondChild) ? 2 : 1;
+  const children = Array.from({ length: count }, (_, i) => drawChild(random, pace, i, 1 + 2 * index));
+  const common = drawCommon(random, pace);
   const remote = (peer: string): Connection['remote'] => [{ auth: 'psk', id: { kind: 'exact', id: fqdn(`${peer}.example`) } }];
   return {
     name,
@@ -76,10 +80,10 @@ function drawClient(random: SeededRandom, name: string, index: number, hubAddres
 }
 
 /** One client's `10.n.i.0/24`, one of the hub's `10.100.i.0/24`. */
-function drawChild(random: SeededRandom, i: number, net: number): ChildPolicy {
-  const rekey = random.chance(0.5) ? random.between(30, 300) * 1000 : 0;
+function drawChild(random: SeededRandom, pace: Pace, i: number, net: number): ChildPolicy {
+  const rekey = random.chance(pace.rekeyChild) ? random.between(30, 300) * 1000 : 0;
   const exchanges = random.chance(0.5);
-  const packets = random.chance(0.15) ? random.between(5, 20) : 0;
+  const packets = random.chance(pace.rekeyPackets) ? random.between(5, 20) : 0;
   return childPolicy({
     name: i === 0 ? 'net' : 'voice',
     localTs: [subnet(`10.${net}.${i}.0/24`)],
@@ -99,8 +103,8 @@ function drawChild(random: SeededRandom, i: number, net: number): ChildPolicy {
   });
 }
 
-function drawCommon(random: SeededRandom): Partial<Connection> {
-  const rekey = random.chance(0.4) ? random.between(60, 600) * 1000 : 0;
+function drawCommon(random: SeededRandom, pace: Pace): Partial<Connection> {
+  const rekey = random.chance(pace.rekeyIke) ? random.between(60, 600) * 1000 : 0;
   return {
     // ESP in user space goes inside UDP only
     encap: true,

@@ -15,6 +15,7 @@ import { Ledger } from './ledger.ts';
 import { innerPacket, numberOf, type PlaneWatch, WalkPlane } from './plane.ts';
 import { type Judge, RefereedWorld } from './referee.ts';
 import { type ClientSetting, drawSetting, type Setting } from './setting.ts';
+import { drawTemper, type Temper } from './temper.ts';
 
 /** One machine of the walk. */
 export interface Side {
@@ -72,6 +73,8 @@ interface Traffic {
 
 export interface WorldOptions {
   readonly seed: number | string;
+  /** In place of the one that the seed draws. */
+  readonly temper?: Temper | undefined;
   /** Keep what the chart of a failure needs. */
   readonly record?: boolean | undefined;
   /** @param judge told what the endpoint does that it must not */
@@ -103,7 +106,7 @@ export class WalkWorld {
   constructor(options: WorldOptions) {
     this.#options = options;
     this.seed = options.seed;
-    this.setting = extend(drawSetting(new SeededRandom(options.seed, 'setting')), options.seed);
+    this.setting = extend(drawSetting(new SeededRandom(options.seed, 'setting'), options.temper ?? drawTemper(options.seed)), options.seed);
     this.ledger = new Ledger(options.record === true);
     this.internet = new Internet(options.seed, { capture: this.ledger });
     this.transcript = options.record === true ? new Transcript() : undefined;

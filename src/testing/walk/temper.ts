@@ -1,0 +1,81 @@
+import { SeededRandom } from '../seeded.ts';
+
+/**
+ * How much a walk takes on. A `full` one has all there is, again and again; a `brisk` one does as many steps with less behind each: fewer
+ * machines and extensions, fewer steps that lead to hundreds of messages, less time in between. For the price of one full walk there are
+ * five brisk ones, and many walks meet more than long ones do; what takes a lot at once to come about is left to the full ones.
+ */
+export type Temper = (typeof TEMPERS)[number];
+export const TEMPERS = ['brisk', 'full'] as const;
+
+/** Drawn by a stream of its own: a full walk is what its seed would have been without any brisk ones. */
+export function drawTemper(seed: number | string): Temper {
+  return new SeededRandom(seed, 'temper').chance(FULL_SHARE) ? 'full' : 'brisk';
+}
+
+/** What a temper decides. Probabilities where nothing else is said. */
+export interface Pace {
+  readonly secondClient: number;
+  readonly secondChild: number;
+  /** Only what must not break anything is done. */
+  readonly gentle: number;
+  /** A lifetime that ends within the walk: of the IKE SA, of a child. */
+  readonly rekeyIke: number;
+  readonly rekeyChild: number;
+  /** A child with a limit of packets. */
+  readonly rekeyPackets: number;
+  /** A line that speaks extensions, and each of them on such a line. */
+  readonly extended: number;
+  readonly extension: number;
+  /** Of the weight of actions that break what nobody could keep whole. */
+  readonly harsh: number;
+  /** Inner packets of one step, and seconds that pass in one, at most. */
+  readonly packets: number;
+  readonly time: number;
+  /** A time of quiet for each step on a line of which nothing is expected. */
+  readonly quietAfterHarm: number;
+  /** A time of quiet that is longer than any timer: in the middle, at the end. */
+  readonly steady: number;
+  readonly steadyEnd: number;
+  /** Bounds of the kinds of pauses between steps: up to 60 ms, 500 ms, 4 s; longer ones behind the last. */
+  readonly pauses: readonly [number, number, number];
+}
+
+export const PACES: Readonly<Record<Temper, Pace>> = {
+  brisk: {
+    secondClient: 0.05,
+    secondChild: 0.15,
+    gentle: 0.55,
+    rekeyIke: 0.15,
+    rekeyChild: 0.2,
+    rekeyPackets: 0.1,
+    extended: 0.35,
+    extension: 0.2,
+    harsh: 0.5,
+    packets: 2,
+    time: 40,
+    quietAfterHarm: 0.02,
+    steady: 0.1,
+    steadyEnd: 0.15,
+    pauses: [0.6, 0.92, 0.995],
+  },
+  full: {
+    secondClient: 0.2,
+    secondChild: 0.3,
+    gentle: 0.4,
+    rekeyIke: 0.4,
+    rekeyChild: 0.5,
+    rekeyPackets: 0.15,
+    extended: 0.5,
+    extension: 0.35,
+    harsh: 1,
+    packets: 3,
+    time: 60,
+    quietAfterHarm: 0.1,
+    steady: 0.2,
+    steadyEnd: 1,
+    pauses: [0.5, 0.8, 0.95],
+  },
+};
+
+const FULL_SHARE = 1 / 16;
