@@ -1,12 +1,14 @@
-// npm run simulate -- --seeds FROM..TO [--steps N]: random walks on every core. With anything else: the tests of test/simulation.
+// npm run simulate -- --seeds FROM..TO [--steps N] [--temper brisk|full]: random walks on every core. With anything else: the tests of test/simulation.
 import { fork, spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
-const USAGE = `npm run simulate -- --seeds FROM..TO [--steps N]   walks with these seeds on every core; 200 steps each unless told
-npm run simulate -- --seeds SEED [--steps N]       one walk: if it fails, the few steps that are enough, and every message
-npm run simulate [-- TEST …]                       the tests of test/simulation, or some of them`;
+const USAGE = `npm run simulate -- --seeds FROM..TO [--steps N] [--temper brisk|full]
+                                    walks with these seeds on every core; 200 steps each unless told, and the temper that each seed draws
+npm run simulate -- --seeds SEED …  one walk: if it fails, the few steps that are enough, and every message
+npm run simulate [-- TEST …]        the tests of test/simulation, or some of them`;
+const OPTIONS = ['--seeds', '--steps', '--temper'];
 /** Walks that a worker takes at once. */
 const PORTION = 5;
 /** Every core has a worker: their collectors need no helpers, and little outlives a walk. */
@@ -18,10 +20,10 @@ else await main(process.argv.slice(2));
 
 async function main(argv) {
   if (argv.includes('--help')) return void process.stdout.write(`${USAGE}\n`);
-  if (!argv.some((word) => word.startsWith('--seeds') || word.startsWith('--steps'))) return runTests(argv);
-  const { from, to, steps } = parse(argv);
-  if (from === to) return explainOne(from, steps);
-  process.exitCode = await walkAll(from, to, steps);
+  if (!argv.some((word) => OPTIONS.some((option) => word.startsWith(option)))) return runTests(argv);
+  const { from, to, how } = parse(argv);
+  if (from === to) return explainOne(from, how);
+  process.exitCode = await walkAll(from, to, how);
 }
 
 function runTests(argv) {
@@ -33,7 +35,7 @@ function parse(argv) {
   const options = {};
   const words = argv.flatMap((word) => word.split('='));
   for (let i = 0; i < words.length; i += 2) {
-    if (words[i] !== '--seeds' && words[i] !== '--steps') refuse(`${words[i]} is no option`);
+    if (!OPTIONS.includes(words[i])) refuse(`${words[i]} is no option`);
     options[words[i]] = words[i + 1] ?? refuse(`${words[i]} needs a value`);
   }
   const range =
@@ -41,8 +43,15 @@ function parse(argv) {
   const [from, to] = [Number(range[1]), Number(range[2] ?? range[1])];
   if (to < from) refuse(`--seeds ${from}..${to} is an empty range`);
   const steps = options['--steps'];
+  const temper = options['--temper'];
   if (steps !== undefined && !/^[1-9]\d{0,6}$/.test(steps)) refuse('--steps is a whole number from 1 on');
-  return { from, to, steps: steps === undefined ? undefined : Number(steps) };
+  if (temper !== undefined && temper !== 'brisk' && temper !== 'full') refuse('--temper is brisk or full');
+  return { from, to, how: { steps: steps === undefined ? undefined : Number(steps), temper } };
+}
+
+/** How to ask for the same again. */
+function wordsOf({ steps, temper }) {
+  return `${steps === undefined ? '' : ` --steps ${steps}`}${temper === undefined ? '' : ` --temper ${temper}`}`;
 }
 
 function refuse(why) {
@@ -50,16 +59,16 @@ function refuse(why) {
   process.exit(2);
 }
 
-async function explainOne(seed, steps) {
+async function explainOne(seed, how) {
   const { explainWalk, runWalk } = await walks();
-  const result = runWalk({ seed, steps });
+  const result = runWalk({ seed, ...how });
   if (result.broken === undefined) return void process.stdout.write(`✓ walk ${seed}: ${result.steps.length} steps, nothing broke\n`);
-  process.stdout.write(`${explainWalk({ seed, steps }, result)}\n`);
+  process.stdout.write(`${explainWalk({ seed, ...how }, result)}\n`);
   process.exitCode = 1;
 }
 
 /** @returns the exit code */
-async function walkAll(from, to, steps) {
+async function walkAll(from, to, how) {
   const total = to - from + 1;
   const began = performance.now();
   const failed = [];
@@ -88,7 +97,7 @@ async function walkAll(from, to, steps) {
   const tell = (one) => {
     failed.push(one);
     if (process.stderr.isTTY) report('');
-    const again = `npm run simulate -- --seeds ${one.seed}${steps === undefined ? '' : ` --steps ${steps}`}`;
+    const again = `npm run simulate -- --seeds ${one.seed}${wordsOf(how)}`;
     process.stdout.write(
       `✗ seed ${one.seed} broke "${one.invariant}" at step ${one.step} (${one.action}): ${one.what}\n  replay: ${again}\n`,
     );
@@ -102,7 +111,7 @@ async function walkAll(from, to, steps) {
       const child = fork(fileURLToPath(import.meta.url), ['--worker'], { execArgv: WORKER_FLAGS });
       const give = () => {
         if (next > to) return child.disconnect();
-        child.send({ from: next, to: Math.min(next + PORTION - 1, to), steps });
+        child.send({ from: next, to: Math.min(next + PORTION - 1, to), how });
         next += PORTION;
       };
       child.on('message', ({ count, broken, counts }) => {
@@ -131,11 +140,11 @@ async function work() {
   const { Coverage, coveredWalk, runWalk } = await walks();
   process.on('SIGINT', () => {});
   process.on('disconnect', () => process.exit(0));
-  process.on('message', ({ from, to, steps }) => {
+  process.on('message', ({ from, to, how }) => {
     const broken = [];
     const coverage = Coverage && new Coverage();
     for (let seed = from; seed <= to; seed++) {
-      const result = coverage ? coveredWalk({ seed, steps }, coverage) : runWalk({ seed, steps });
+      const result = coverage ? coveredWalk({ seed, ...how }, coverage) : runWalk({ seed, ...how });
       if (result.broken !== undefined) broken.push({ seed, ...result.broken });
     }
     process.send({ count: to - from + 1, broken, counts: coverage?.counts });

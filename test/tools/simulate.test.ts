@@ -10,9 +10,9 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 /** In place of the real walks: every seventh seed fails, 99 kills its process. */
 const WALKS = `
-export function runWalk({ seed, steps = 200 }) {
+export function runWalk({ seed, steps = 200, temper }) {
   if (seed === 99) process.exit(5);
-  const broken = seed % 7 === 0 ? { invariant: 'usable', what: 'no way through', step: 3, action: 'roam' } : undefined;
+  const broken = seed % 7 === 0 ? { invariant: 'usable', what: temper === undefined ? 'no way through' : 'no way through a ' + temper + ' one', step: 3, action: 'roam' } : undefined;
   return { steps: Array.from({ length: steps }), broken };
 }
 export const explainWalk = ({ seed, steps }) => \`walk \${seed} of \${steps} steps explained\`;
@@ -42,6 +42,12 @@ describe('npm run simulate', () => {
     expect(out).toMatch(/✗ seeds 1\.\.23: 23 of 23 walks in .*, 3 failed: 7, 14, 21\n$/);
   });
 
+  test('takes walks of one temper', () => {
+    expect(simulate('--seeds', '6..7', '--temper=full').out).toContain(
+      'no way through a full one\n  replay: npm run simulate -- --seeds 7 --temper full\n',
+    );
+  });
+
   test('explains one seed', () => {
     expect(simulate('--seeds', '7', '--steps', '9')).toMatchObject({ status: 1, out: 'walk 7 of 9 steps explained\n' });
     expect(simulate('--seeds', '8', '--steps', '9')).toMatchObject({ status: 0, out: '✓ walk 8: 9 steps, nothing broke\n' });
@@ -59,6 +65,7 @@ describe('npm run simulate', () => {
     [['--seeds'], 'needs a value'],
     [['--seeds', '1..2', '--steps', '0'], 'from 1 on'],
     [['--seeds', '1..2', '--speed', '3'], '--speed is no option'],
+    [['--seeds', '1..2', '--temper', 'mild'], '--temper is brisk or full'],
     [['--steps', '3'], 'a number, or a range'],
   ])('refuses %j', (argv, why) => {
     const { status, err } = simulate(...argv);

@@ -19,7 +19,7 @@ export function explainWalk(options: WalkOptions, failed: WalkResult): string {
     `  ${INVARIANTS[shown.invariant]}`,
     `  ${shown.what}`,
     '',
-    `replay: npm run simulate -- --seeds ${options.seed}${options.steps === undefined ? '' : ` --steps ${options.steps}`}`,
+    `replay: npm run simulate -- --seeds ${options.seed}${options.steps === undefined ? '' : ` --steps ${options.steps}`}${options.temper === undefined ? '' : ` --temper ${options.temper}`}`,
     `${steps.length} of ${failed.steps.length} steps are enough:`,
     ...steps.map(
       ({ number, at, action, done }) =>
