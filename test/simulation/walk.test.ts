@@ -2,7 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { concat, toHex, utf8 } from '../../src/core/bytes/index.ts';
 import { type Command, type Datagram, type Effect, Endpoint, type EndpointOptions } from '../../src/core/ike/index.ts';
 import { ExchangeType, parseMessage } from '../../src/core/wire/index.ts';
+import { ACTIONS } from '../../src/testing/walk/actions.ts';
 import { explainWalk, flippedRows, INVARIANTS, type InvariantName, runWalk, type WalkOptions } from '../../src/testing/walk/index.ts';
+import { PACES } from '../../src/testing/walk/temper.ts';
 
 test('a walk is what its seed says, to the last octet and the last instant, with and without its being written down', () => {
   for (const seed of [3, 11, 'any text']) {
@@ -11,6 +13,14 @@ test('a walk is what its seed says, to the last octet and the last instant, with
     expect([recorded.hash, recorded.took]).toEqual([one.hash, one.took]);
   }
   expect(runWalk({ seed: 4 }).hash).not.toBe(runWalk({ seed: 5 }).hash);
+});
+
+test('brisk walks do less of what there is to do, and all of it', () => {
+  const known = ACTIONS.map(({ name }) => name);
+  for (const [name, share] of Object.entries(PACES.brisk.shares)) {
+    expect(known).toContain(name);
+    expect(share).toBeGreaterThan(0);
+  }
 });
 
 test('leaving a step out leaves the others as they were drawn', () => {

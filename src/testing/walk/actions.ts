@@ -13,20 +13,17 @@ export interface WalkAction {
   readonly weight: number;
   /** Breaks what nobody could keep whole: left out of gentle walks. */
   readonly harsh?: boolean;
-  /** Share of its weight in brisk walks, where it leads to many messages. */
-  readonly brisk?: number;
   /** @returns what was done, for the report; undefined when there was nothing to do it to */
   run(world: WalkWorld, random: SeededRandom): string | undefined;
 }
 
 /** The operator of one end. A new action is one entry here, or in `NETWORK` or `ATTACKS`. */
 const OPERATOR: readonly WalkAction[] = [
-  { ...onChild('rekey child', 7, (side, child) => side.peer.rekeyChild(child.id)), brisk: 0.3 },
-  { ...onIkeSa('rekey IKE', 5, (side, sa) => side.peer.rekeyIke(sa.id)), brisk: 0.3 },
+  onChild('rekey child', 7, (side, child) => side.peer.rekeyChild(child.id)),
+  onIkeSa('rekey IKE', 5, (side, sa) => side.peer.rekeyIke(sa.id)),
   {
     name: 'both rekey child',
     weight: 3,
-    brisk: 0.4,
     run(world, random) {
       const line = random.pick(world.lines);
       const [ours] = installed(line.client, line);
@@ -41,7 +38,6 @@ const OPERATOR: readonly WalkAction[] = [
   {
     name: 'both rekey IKE',
     weight: 3,
-    brisk: 0.4,
     run(world, random) {
       const line = random.pick(world.lines);
       const [ours] = up(line.client, line);
@@ -57,7 +53,6 @@ const OPERATOR: readonly WalkAction[] = [
     // the first one leaves an IKE SA that waits for its Delete, while the second one is under way already
     name: 'both rekey IKE twice',
     weight: 1,
-    brisk: 0.3,
     run(world, random) {
       const line = random.pick(world.lines);
       for (let time = 0; time < 2; time++) {
@@ -74,7 +69,6 @@ const OPERATOR: readonly WalkAction[] = [
   {
     name: 'dies while rekeying',
     weight: 1,
-    brisk: 0.5,
     harsh: true,
     run(world, random) {
       const { line, side } = pickEnd(world, random);
@@ -95,7 +89,6 @@ const OPERATOR: readonly WalkAction[] = [
   {
     name: 'create child',
     weight: 2,
-    brisk: 0.7,
     run(world, random) {
       const { line, side } = pickEnd(world, random);
       const [sa] = up(side, line);
@@ -107,11 +100,10 @@ const OPERATOR: readonly WalkAction[] = [
       return `${side.name} ${policy}`;
     },
   },
-  { ...onIkeSa('check liveness', 3, (side, sa) => side.peer.checkLiveness(sa.id)), brisk: 0.5 },
+  onIkeSa('check liveness', 3, (side, sa) => side.peer.checkLiveness(sa.id)),
   {
     name: 'up',
     weight: 4,
-    brisk: 0.3,
     run(world, random) {
       const line = random.pick(world.lines);
       if (line.wanted && world.setting.gentle) return undefined;
@@ -200,7 +192,6 @@ const OPERATOR: readonly WalkAction[] = [
   {
     name: 'restart with what it knows',
     weight: 2,
-    brisk: 0.3,
     run(world, random) {
       const side = random.pick(world.sides);
       if (isBusy(side)) world.excuse(world.linesOf(side), `${side.name} was interrupted in an exchange`, true);
@@ -239,7 +230,6 @@ const OPERATOR: readonly WalkAction[] = [
   {
     name: 'clock leaps',
     weight: 1,
-    brisk: 0.6,
     harsh: true,
     run(world, random) {
       const side = random.pick(world.sides);
@@ -307,7 +297,6 @@ const NETWORK: readonly WalkAction[] = [
   {
     name: 'link gets worse',
     weight: 4,
-    brisk: 0.5,
     run(world, random) {
       const side = random.pick(world.sides);
       const loss = random.chance(0.5) ? random.pick([0.05, 0.2, 0.4]) : 0;
@@ -407,7 +396,6 @@ const NETWORK: readonly WalkAction[] = [
   {
     name: 'time passes',
     weight: 8,
-    brisk: 0.2,
     run(world, random) {
       const time = random.between(2, PACES[world.setting.temper].time) * 1000;
       world.run(time);
@@ -417,7 +405,6 @@ const NETWORK: readonly WalkAction[] = [
   {
     name: 'quiet',
     weight: 2,
-    brisk: 0.4,
     run(world, random) {
       const steady = random.chance(PACES[world.setting.temper].steady);
       quiet(world, steady);

@@ -152,11 +152,8 @@ function pause(random: SeededRandom, { pauses: [short, middle, long] }: Pace): n
 }
 
 function choices(temper: Temper): { readonly all: Weighted; readonly gentle: Weighted } {
-  const ofHarsh = PACES[temper].harsh;
-  const all = ACTIONS.map(({ brisk = 1, ...one }) => ({
-    ...one,
-    weight: one.weight * (temper === 'brisk' ? brisk : 1) * (one.harsh ? ofHarsh : 1),
-  }));
+  const { harsh: ofHarsh, shares } = PACES[temper];
+  const all = ACTIONS.map((one) => ({ ...one, weight: one.weight * (shares[one.name] ?? 1) * (one.harsh ? ofHarsh : 1) }));
   return { all: weighted(all), gentle: weighted(all.filter(({ harsh }) => !harsh)) };
 }
 

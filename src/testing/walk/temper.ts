@@ -27,8 +27,9 @@ export interface Pace {
   /** A line that speaks extensions, and each of them on such a line. */
   readonly extended: number;
   readonly extension: number;
-  /** Of the weight of actions that break what nobody could keep whole. */
+  /** Of the weight of actions that break what nobody could keep whole; of that of others by name, which lead to many messages. */
   readonly harsh: number;
+  readonly shares: Readonly<Record<string, number>>;
   /** Inner packets of one step, and seconds that pass in one, at most. */
   readonly packets: number;
   readonly time: number;
@@ -52,6 +53,22 @@ export const PACES: Readonly<Record<Temper, Pace>> = {
     extended: 0.35,
     extension: 0.2,
     harsh: 0.5,
+    shares: {
+      'both rekey child': 0.4,
+      'both rekey IKE': 0.4,
+      'both rekey IKE twice': 0.3,
+      'dies while rekeying': 0.5,
+      'create child': 0.7,
+      up: 0.3,
+      'restart with what it knows': 0.3,
+      'clock leaps': 0.6,
+      'link gets worse': 0.5,
+      'time passes': 0.2,
+      quiet: 0.4,
+      'rekey child': 0.3,
+      'rekey IKE': 0.3,
+      'check liveness': 0.5,
+    },
     packets: 2,
     time: 40,
     quietAfterHarm: 0.02,
@@ -69,6 +86,7 @@ export const PACES: Readonly<Record<Temper, Pace>> = {
     extended: 0.5,
     extension: 0.35,
     harsh: 1,
+    shares: {},
     packets: 3,
     time: 60,
     quietAfterHarm: 0.1,
