@@ -1,7 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { concat, fromHex, utf8 } from '../../src/core/bytes/index.ts';
 import { ExchangeType, NotifyType, type Payload } from '../../src/core/wire/index.ts';
-import { espProposal, establishedPair, expectInvariants, expectTrafficBothWays, pair, subnet } from '../../src/testing/index.ts';
+import {
+  espProposal,
+  establishedPair,
+  expectInvariants,
+  expectTrafficBothWays,
+  type PairOptions,
+  pair,
+  subnet,
+} from '../../src/testing/index.ts';
 import { Insider, RawInitiator } from './insider.ts';
 
 const CHILD = { proposals: [espProposal('aes128gcm16-noesn')] };
@@ -22,8 +30,8 @@ const ofChild = (...notifies: readonly Payload[]): Payload[] => [
 ];
 
 /** A request in the name of `a`, what `b` answers, and what the log of `b` says of the request. */
-function ask(payloads: readonly Payload[]) {
-  const world = establishedPair({ child: CHILD });
+function ask(payloads: readonly Payload[], ofB: PairOptions['b'] = {}) {
+  const world = establishedPair({ child: CHILD, b: ofB });
   const { net, a, b } = world;
   const insider = new Insider(a);
   const [before, heard] = [b.sent.length, b.heard('message').length];
@@ -41,8 +49,23 @@ function ask(payloads: readonly Payload[]) {
 }
 
 describe('NON_FIRST_FRAGMENTS_ALSO (RFC 7296 §1.3.1)', () => {
-  // without stateful checks of fragments (RFC 4301 §7.3) nobody here wants them
-  test('asked for, it is left out of the answer, and the child is made all the same', () => {
+  test.each([
+    [true, true],
+    [true, false],
+    [false, true],
+  ])('counts where both ends want it (initiator %s, responder %s), and is shown', (ours, theirs) => {
+    const wanting = (laterFragments: boolean) => ({ child: { packets: { laterFragments } } });
+    const { net, a, b } = establishedPair({ child: CHILD, a: wanting(ours), b: wanting(theirs) });
+    const agreed = ours && theirs ? true : undefined;
+    expect([a, b].map(({ plane }) => plane.children[0]!.spec.laterFragments)).toEqual([agreed, agreed]);
+    expect(a.children[0]!.packets).toEqual(agreed ? ['later fragments'] : undefined);
+    a.rekeyChild();
+    net.settle();
+    expect([a, b].map(({ plane }) => plane.children.map(({ spec }) => spec.laterFragments))).toEqual([[agreed], [agreed]]);
+  });
+
+  // RFC 4301 §7.3: who does not check fragments by their first one must not take them
+  test('asked for where nobody wants it, it is left out of the answer, and the child is made all the same', () => {
     const { b, answer, log } = ask(ofChild(status(NotifyType.NON_FIRST_FRAGMENTS_ALSO)));
     expect(notifiesOf(answer)).toEqual([]);
     expect(answer.map(({ kind }) => kind)).toEqual(['SA', 'Nonce', 'TSi', 'TSr']);
@@ -70,10 +93,58 @@ describe('ESP_TFC_PADDING_NOT_SUPPORTED (RFC 7296 §1.3.1)', () => {
 });
 
 describe('IPCOMP_SUPPORTED (RFC 7296 §2.22)', () => {
+  const compressing = { child: { packets: { ipcomp: true } } };
+
+  test('offered and taken: each end has the index that the other one chose, in IKE_AUTH and in rekeyings by either', () => {
+    const { net, a, b } = establishedPair({ child: CHILD, a: compressing, b: compressing });
+    const matched = () => {
+      const [ours, theirs] = [a, b].map(({ plane }) => plane.children.at(-1)!.spec.ipcomp!);
+      expect([ours!.outboundCpi, theirs!.outboundCpi]).toEqual([theirs!.inboundCpi, ours!.inboundCpi]);
+      for (const cpi of [ours!.inboundCpi, theirs!.inboundCpi]) expect(cpi >= 256 && cpi <= 61_439).toBe(true);
+      expect(a.children.at(-1)!.packets).toEqual(['IPComp']);
+    };
+    matched();
+    for (const peer of [a, b]) {
+      peer.rekeyChild();
+      net.settle();
+      matched();
+    }
+    const saying = net.transcript.messages.filter(({ summary }) => summary.includes('N(IPCOMP_SUPPORTED)'));
+    expect(saying).toHaveLength(6);
+    for (const { summary } of saying) expect(summary).toMatch(/ SA,/);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test.each([
+    ['initiator', compressing, {}],
+    ['responder', {}, compressing],
+  ])('wanted by the %s alone it does not come about, and the child stands', (_who, ours, theirs) => {
+    const { net, a, b } = establishedPair({ child: CHILD, a: ours, b: theirs });
+    expect([a, b].map(({ plane }) => plane.children[0]!.spec.ipcomp)).toEqual([undefined, undefined]);
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test.each([
+    ['another algorithm', ['100103']],
+    ['an index that names an algorithm', ['000102', '003f02', '00ff02']],
+    ['cut short', ['', '10', '1001']],
+  ])('an offer of %s is not taken', (_what, offers) => {
+    const { b, answer } = ask(ofChild(...offers.map((offer) => status(NotifyType.IPCOMP_SUPPORTED, fromHex(offer)))), compressing);
+    expect(notifiesOf(answer)).toEqual([]);
+    expect(b.plane.children.at(-1)!.spec.ipcomp).toBeUndefined();
+  });
+
+  test('of several offers the one that we have is taken, whatever stands around it', () => {
+    const offers = ['100103', '', '200202ffff', '300302'].map((offer) => status(NotifyType.IPCOMP_SUPPORTED, fromHex(offer)));
+    const { b, answer } = ask(ofChild(...offers), compressing);
+    expect(notifiesOf(answer)).toEqual([NotifyType.IPCOMP_SUPPORTED]);
+    expect(b.plane.children.at(-1)!.spec.ipcomp!.outboundCpi).toBe(0x2002);
+  });
+
   // a responder accepts at most one of those offered, or none
   const deflate = fromHex('100102');
 
-  test('offered by the peer, it is named in the log and left out of the answer; packets come uncompressed', () => {
+  test('offered by the peer and not wanted, it is named in the log and left out of the answer; packets come uncompressed', () => {
     const { net, a, b, answer, log } = ask(
       ofChild(status(NotifyType.IPCOMP_SUPPORTED, deflate), status(NotifyType.IPCOMP_SUPPORTED, fromHex('100203'))),
     );
@@ -85,21 +156,30 @@ describe('IPCOMP_SUPPORTED (RFC 7296 §2.22)', () => {
     expectTrafficBothWays(net, a, b);
   });
 
-  test('it is never offered', () => {
+  test('it is not offered unless that is wanted', () => {
     const { net } = establishedPair({ child: CHILD });
     expect(net.transcript.messages.some(({ summary }) => summary.includes('IPCOMP_SUPPORTED'))).toBe(false);
   });
 
-  test('a peer that accepts what nobody offered gets no child: it would compress what we cannot unpack', () => {
-    const { net, a, b } = establishedPair({ child: CHILD });
+  test.each([
+    ['what nobody offered', {}, ['100102']],
+    ['another algorithm than the one offered', compressing, ['100103']],
+    ['two at once', compressing, ['100102', '100202']],
+  ])('a peer that accepts %s gets no child: it would compress what we cannot unpack', (_what, ours, accepts) => {
+    const { net, a, b } = establishedPair({ child: CHILD, a: ours });
     const insider = new Insider(b, 'responder');
     net.internet.core.intercept((packet) => (packet.source.ip === '198.51.100.2' && (packet.data[19]! & 0x20) !== 0 ? [] : undefined));
     a.createChild('net');
     net.run(10);
     const [, ...accepted] = ofChild(status(0)).map((p) => (p.kind === 'SA' ? { ...p, proposals: [{ ...p.proposals[0]!, number: 1 }] } : p));
-    const answer = insider.request(ExchangeType.CREATE_CHILD_SA, 2, [status(NotifyType.IPCOMP_SUPPORTED, deflate), ...accepted], {
-      flags: { initiator: false, response: true, version: false },
-    });
+    const answer = insider.request(
+      ExchangeType.CREATE_CHILD_SA,
+      2,
+      [...accepts.map((accept) => status(NotifyType.IPCOMP_SUPPORTED, fromHex(accept))), ...accepted],
+      {
+        flags: { initiator: false, response: true, version: false },
+      },
+    );
     a.inject(answer, { ip: '198.51.100.2', port: 500 });
     net.run(10);
     expect(a.children.map(({ state }) => state)).toEqual(['installed']);

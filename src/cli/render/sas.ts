@@ -93,6 +93,7 @@ function childLines(child: ChildSaDocument, now: number, paint: Paint, columns: 
   const head = [
     `  └ ${paint.bold(child.name)}  #${child.id}  ${mode}  ${child.suite.replaceAll('/', '  ')}`,
     state,
+    (child.packets ?? []).join(', '),
     `${child.localTs.join(' ') || 'nothing'} ⇄ ${child.remoteTs.join(' ') || 'nothing'}`,
     rekey(child.rekeyAt, now),
   ];

@@ -26,6 +26,7 @@
  */
 export { type CipherKeys, createPacketCipher, type PacketCipher } from '../crypto/index.ts';
 export * from './inbound.ts';
+export * from './ipcomp.ts';
 export * from './outbound.ts';
 export * from './outer-header.ts';
 export * from './replay-window.ts';

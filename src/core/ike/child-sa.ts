@@ -145,6 +145,7 @@ export class ChildSa {
 
   info(): ChildSaInfo {
     const { protocol, mode } = this.spec;
+    const packets = packetWords(this.spec);
     return {
       id: this.id,
       name: this.spec.name,
@@ -156,10 +157,22 @@ export class ChildSa {
       suite: childSuiteText(this.suite),
       localTs: this.localTs,
       remoteTs: this.remoteTs,
+      ...(packets.length > 0 && { packets }),
       establishedAt: this.establishedAt,
       rekeyAt: this.rekeyAt,
     };
   }
+}
+
+/** For `status`. */
+function packetWords({ ipcomp, laterFragments, packets, unpadded, mode }: ChildSaSpec): string[] {
+  const { tfc = 0, dummies = 0 } = packets ?? {};
+  return [
+    ...(ipcomp ? ['IPComp'] : []),
+    ...(laterFragments === true ? ['later fragments'] : []),
+    ...(tfc !== 0 && unpadded !== true && mode === 'tunnel' ? [`padded to ${tfc === 'mtu' ? 'the MTU' : tfc}`] : []),
+    ...(dummies > 0 ? [`${dummies} dummies/s`] : []),
+  ];
 }
 
 const ChildSaTimers = timerSet({

@@ -1,10 +1,10 @@
 import type { Address } from '../bytes/ip-address.ts';
 import type { TrafficSelector } from '../wire/payloads/types.ts';
-import type { PacketPolicy } from './packet-policy.ts';
+import type { PacketAgreement, PacketPolicy } from './packet-policy.ts';
 import type { Transport } from './path.ts';
 
 /** Everything that a data plane is told of a CHILD_SA. */
-export interface ChildSaSpec {
+export interface ChildSaSpec extends PacketAgreement {
   /** Unique in this endpoint's life; never reused. */
   readonly id: number;
   readonly ikeSa: number;

@@ -78,6 +78,8 @@ export interface ChildSaInfo {
   readonly suite: string;
   readonly localTs: readonly TrafficSelector[];
   readonly remoteTs: readonly TrafficSelector[];
+  /** What besides was agreed on or is done with its packets, in a few words each; absent where there is nothing. */
+  readonly packets?: readonly string[];
   readonly establishedAt: Millis;
   readonly rekeyAt: Millis | undefined;
 }

@@ -10,4 +10,20 @@ export interface PacketPolicy {
   readonly df?: 'copy' | 'set' | 'clear' | undefined;
   /** Lower the MSS of TCP SYNs, either way, to what fits the tunnel, or to this; true. */
   readonly clampMss?: boolean | number | undefined;
+  /** Agree on compression with DEFLATE (RFC 3173); false. */
+  readonly ipcomp?: boolean | undefined;
+  /** Agree that an SA for certain ports carries fragments behind the first (RFC 4301 §7.3); false. */
+  readonly laterFragments?: boolean | undefined;
+  /** Octets to which packets are padded, or as many as the tunnel takes (RFC 4303 §2.7); 0. */
+  readonly tfc?: number | 'mtu' | undefined;
+  /** Packets without content, each second on average, at random times (RFC 4303 §2.6); 0. */
+  readonly dummies?: number | undefined;
+}
+
+/** What the two ends agreed on about packets, beside suite, mode and selectors. */
+export interface PacketAgreement {
+  /** Compression parameter indices, ours and the peer's (RFC 7296 §2.22). */
+  readonly ipcomp?: { readonly inboundCpi: number; readonly outboundCpi: number } | undefined;
+  /** NON_FIRST_FRAGMENTS_ALSO (RFC 7296 §1.3.1). */
+  readonly laterFragments?: boolean | undefined;
 }

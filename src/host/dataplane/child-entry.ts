@@ -2,7 +2,16 @@ import { type Address, DataPlaneError, TunnelwrightError } from '../../core/byte
 import type { PacketCipher } from '../../core/crypto/packet-cipher.ts';
 import { PRIMITIVES, type Primitives } from '../../core/crypto/primitives.ts';
 import type { RandomSource } from '../../core/crypto/random.ts';
-import { InboundSa, OutboundSa, type OuterRules, outerRules, TRANSPORT_RULES } from '../../core/esp/index.ts';
+import {
+  type Deflate,
+  InboundSa,
+  IpcompInbound,
+  IpcompOutbound,
+  OutboundSa,
+  type OuterRules,
+  outerRules,
+  TRANSPORT_RULES,
+} from '../../core/esp/index.ts';
 import type { ChildSaKeys, ChildSaSpec, Millis } from '../../core/ike/effects.ts';
 import type { ChildCounters, EspPath, SequenceNumbers } from './data-plane.ts';
 import { ChildSelectors } from './selectors.ts';
@@ -21,15 +30,19 @@ export type EntryDrop =
   /** Larger than the tunnel takes, and not to be cut: its sender is told. */
   | 'too big'
   /** Congestion was met outside, and the inner packet does not know the mark (RFC 6040 §4.2). */
-  | 'ecn';
+  | 'ecn'
+  /** Compressed, and not as was agreed, or to more than a packet holds. */
+  | 'ipcomp';
 
-export const ENTRY_DROPS: readonly EntryDrop[] = ['inner', 'selectors', 'expired', 'send', 'too big', 'ecn'];
+export const ENTRY_DROPS: readonly EntryDrop[] = ['inner', 'selectors', 'expired', 'send', 'too big', 'ecn', 'ipcomp'];
 
 /** What all of one data plane share. */
 export interface EntryOptions {
   readonly random: RandomSource;
   readonly backend: string;
   readonly createPacketCipher?: Primitives['createPacketCipher'] | undefined;
+  /** What compresses; without, no CHILD_SA with IPComp can be installed. */
+  readonly deflate?: Deflate | undefined;
 }
 
 /** One CHILD_SA as user space keeps it: both ESP SAs, their selectors, the way to the peer, and what was counted. */
@@ -46,8 +59,17 @@ export class ChildEntry {
   readonly outer: OuterRules;
   /** Octets of payload that TCP may put into a segment at most, whatever the tunnel takes; 0 leaves it alone. */
   readonly largestMss: number;
+  /** Undefined without compression. */
+  readonly ipcomp: { readonly inbound: IpcompInbound; readonly outbound: IpcompOutbound } | undefined;
+  /** It may carry fragments whose first one fits its selectors. */
+  readonly laterFragments: boolean;
   /** The largest inner packet that leaves in one outer packet. */
   mtu = 0;
+  /** Octets to which payloads are padded; 0 leaves them as they are. */
+  tfcLength = 0;
+  readonly #tfc: number;
+  /** Packets without content, each second on average. */
+  readonly dummies: number;
   /** What outer packets may have until `until`, because some did not pass (RFC 4301 §8.2.1). */
   #limit: { readonly mtu: number; readonly until: Millis } | undefined;
   #path: EspPath;
@@ -73,6 +95,10 @@ export class ChildEntry {
     this.id = spec.id;
     this.connection = spec.connection;
     this.transport = transportOf(spec, options.backend);
+    this.ipcomp = ipcompOf(spec, options);
+    this.laterFragments = spec.laterFragments ?? false;
+    this.#tfc = tfcOf(spec);
+    this.dummies = spec.packets?.dummies ?? 0;
     this.replaces = spec.replaces;
     this.selectors = new ChildSelectors(spec.localTs, spec.remoteTs);
     const inboundCipher = cipherOf(spec.inbound, options);
@@ -142,6 +168,7 @@ export class ChildEntry {
 
   #measure(): void {
     this.mtu = this.outbound.largestPayload(this.pathMtu - this.#path.overhead) + (this.transport?.saved ?? 0);
+    this.tfcLength = Math.max(0, Math.min(this.#tfc, this.mtu));
   }
 
   get expired(): boolean {
@@ -192,6 +219,24 @@ export class ChildEntry {
 function roomForOneMore(limits: ChildSaSpec['limits'], used: number): ChildSaSpec['limits'] {
   const left = Math.max(1, 2 ** 32 - SKIPPED_AFTER_RESTART - used);
   return { ...limits, softPackets: limits.softPackets === 0 ? left : Math.min(limits.softPackets, left) };
+}
+
+/** RFC 4303 §2.7: the payload must carry its own length, and the peer must not have said that it takes no padding (RFC 7296 §1.3.1). */
+function tfcOf({ packets, mode, unpadded, protocol }: ChildSaSpec): number {
+  const { tfc = 0 } = packets ?? {};
+  if (mode === 'transport' || unpadded === true || protocol === 'AH') return 0;
+  return tfc === 'mtu' ? Number.POSITIVE_INFINITY : tfc;
+}
+
+function ipcompOf({ ipcomp }: ChildSaSpec, { deflate, backend }: EntryOptions): ChildEntry['ipcomp'] {
+  if (ipcomp === undefined) return undefined;
+  if (deflate !== undefined)
+    return { inbound: new IpcompInbound(ipcomp.inboundCpi, deflate), outbound: new IpcompOutbound(ipcomp.outboundCpi, deflate) };
+  throw new DataPlaneError('this data plane does not compress packets', {
+    code: 'IPCOMP_UNSUPPORTED',
+    backend,
+    hint: 'Set ipcomp: no for this child.',
+  });
 }
 
 const largestMss = (clamp: boolean | number = true): number => (clamp === true ? 0xffff : clamp === false ? 0 : clamp);

@@ -1,10 +1,12 @@
 import { type Address, DataPlaneError, isIpv6 } from '../../core/bytes/index.ts';
 import type { Primitives } from '../../core/crypto/primitives.ts';
-import { DROP, decapsulatedClass, EXHAUSTED, OpenedPacket, outerClass, spiOf } from '../../core/esp/index.ts';
+import { type Deflate, DROP, decapsulatedClass, EXHAUSTED, IPCOMP, OpenedPacket, outerClass, spiOf } from '../../core/esp/index.ts';
 import type { ChildSaChange, ChildSaSpec, Millis, Transport } from '../../core/ike/effects.ts';
 import { IpProtocol, IpView, setTrafficClass } from '../../core/packet/index.ts';
 import { ChildEntry } from './child-entry.ts';
 import type { ChildCounters, DataPlaneOptions, SequenceNumbers, TrapPolicy } from './data-plane.ts';
+import { Dummies } from './dummies.ts';
+import { LaterFragments } from './later-fragments.ts';
 import { OutboundTable } from './outbound-table.ts';
 import { clampSyn, cut, isSyn, mtuOf, TooBigAnswers } from './oversize.ts';
 import { LEAST_PATH_MTU, PATH_MTU_LIFE } from './path-mtu.ts';
@@ -25,6 +27,8 @@ export interface EspPlaneOptions extends Pick<DataPlaneOptions, 'clock' | 'rando
   readonly backend: string;
   /** Makes ciphers in place of `core/crypto`: a simulation. */
   readonly createPacketCipher?: Primitives['createPacketCipher'] | undefined;
+  /** What compresses, for children that agreed on IPComp. */
+  readonly deflate?: Deflate | undefined;
   /** Takes one authentic inner packet that lies within the selectors, from `start` to `end` of the buffer; valid during the call only. */
   readonly deliver: (buffer: Uint8Array, start: number, end: number) => void;
   /** Who speaks when a packet that was to be sent is answered by ICMP; what the packet was sent to unless given. */
@@ -51,12 +55,16 @@ export class EspPlane {
   readonly #packet = new IpView();
   readonly #ports = new PortView();
   readonly #tooBig: TooBigAnswers;
+  readonly #dummies: Dummies;
+  readonly #laterFragments: LaterFragments;
   readonly #opened = new OpenedPacket();
   readonly #buffer = new Uint8Array(LARGEST_DATAGRAM);
 
   constructor(options: EspPlaneOptions) {
     this.#options = options;
     this.#tooBig = new TooBigAnswers((packet) => options.deliver(packet, 0, packet.length), options.ownAddress);
+    this.#dummies = new Dummies(options.random);
+    this.#laterFragments = new LaterFragments(options.clock, this.#outbound);
     this.#traps = new TrapTable(options.clock, ({ connection, child }, packet) =>
       options.onObservation({ kind: 'acquire', connection, child, packet }),
     );
@@ -70,6 +78,8 @@ export class EspPlane {
     this.#children.set(entry.id, entry);
     this.#bySpi.set(entry.inbound.spi, entry);
     this.#countMtu(entry.mtu, 1);
+    if (entry.laterFragments) this.#laterFragments.carriers++;
+    this.#dummies.add(entry, this.#options.clock.now());
     if (entry.sends) this.#startSending(entry);
     return entry;
   }
@@ -97,6 +107,8 @@ export class EspPlane {
     this.#bySpi.delete(entry.inbound.spi);
     this.#outbound.remove(entry);
     this.#countMtu(entry.mtu, -1);
+    if (entry.laterFragments) this.#laterFragments.carriers--;
+    this.#dummies.remove(entry);
     entry.destroy();
     if (!entry.sends) return;
     // Whatever was to take over from it does so now: an SA that only receives would leave us mute.
@@ -155,6 +167,15 @@ export class EspPlane {
     return this.#mtus.size === 0 ? undefined : Math.min(...this.#mtus.keys());
   }
 
+  /** When `runDue` has something to do, on the plane's clock; infinite when it never has. */
+  get due(): Millis {
+    return this.#dummies.due;
+  }
+
+  runDue(): void {
+    this.#dummies.run(this.#options.clock.now(), (entry, length) => this.#sendDummy(entry, length));
+  }
+
   close(): void {
     this.#traps.set([]);
     for (const child of [...this.#children.keys()]) this.remove(child);
@@ -179,7 +200,8 @@ export class EspPlane {
   lookup(buffer: Uint8Array, start: number, end: number, view: IpView): ChildEntry | undefined {
     if (!view.parse(buffer, start, end)) return undefined;
     this.#ports.read(view);
-    return this.#outbound.find(view, this.#ports);
+    const entry = this.#outbound.find(view, this.#ports);
+    return view.fragment ? this.#laterFragments.find(view, this.#ports, entry) : entry;
   }
 
   /**
@@ -191,7 +213,7 @@ export class EspPlane {
       entry.drops.expired++;
       return EXHAUSTED;
     }
-    const length = entry.outbound.sealInPlace(out, at, payloadLength, nextHeader);
+    const length = entry.outbound.sealInPlace(out, at, payloadLength, nextHeader, nextHeader === IPCOMP ? 0 : entry.tfcLength);
     if (length === EXHAUSTED) {
       if (entry.exhaust()) this.#options.onObservation({ kind: 'hard-expire', child: entry.id });
       entry.drops.expired++;
@@ -232,11 +254,13 @@ export class EspPlane {
     const overTcp = transport === 'tcp';
     const verdict = entry.inbound.open(packet, opened, start, end);
     if (verdict !== 'ok') {
-      if (verdict === 'dummy') this.#noteTraffic(entry, this.#options.clock.now(), isElsewhere(entry, ip, port, local, overTcp));
+      // the peer lives, and nobody uses the SA
+      if (verdict === 'dummy') this.#tellTraffic(entry, this.#options.clock.now(), isElsewhere(entry, ip, port, local, overTcp));
       return verdict !== 'icv' && verdict !== 'malformed';
     }
     const now = this.#options.clock.now();
-    this.#noteTraffic(entry, now, isElsewhere(entry, ip, port, local, overTcp));
+    entry.lastIn = now;
+    this.#tellTraffic(entry, now, isElsewhere(entry, ip, port, local, overTcp));
     this.#noteSource(entry, ip, port, overTcp ? local : undefined);
     this.#checkLimit(entry, entry.inbound);
     if (entry.expired) {
@@ -257,10 +281,26 @@ export class EspPlane {
 
   #deliver(entry: ChildEntry, packet: Uint8Array, trafficClass: number): void {
     const { nextHeader, start, length } = this.#opened;
+    if (nextHeader === IPCOMP) return this.#decompress(entry, packet, trafficClass);
     const { transport } = entry;
     if (transport === undefined) return this.#deliverInner(entry, packet, start, start + length, nextHeader, trafficClass);
     const whole = transport.restore(packet.subarray(start, start + length), nextHeader, entry.encap, Math.max(0, trafficClass));
     this.#deliverInner(entry, whole, 0, whole.length, undefined, trafficClass);
+  }
+
+  /** RFC 3173 §2.3, and on as if it had come like that. */
+  #decompress(entry: ChildEntry, packet: Uint8Array, trafficClass: number): void {
+    const opened = this.#opened;
+    const inbound = entry.ipcomp?.inbound;
+    const payload = inbound?.open(packet, opened.start, opened.start + opened.length);
+    if (inbound === undefined || payload === undefined) {
+      entry.drops.ipcomp++;
+      return;
+    }
+    opened.nextHeader = inbound.nextHeader;
+    opened.start = 0;
+    opened.length = payload.length;
+    this.#deliver(entry, payload, trafficClass);
   }
 
   /** @param nextHeader what the ESP trailer said the inner packet is; undefined when its header is our own work */
@@ -280,10 +320,11 @@ export class EspPlane {
     }
     this.#ports.read(view);
     // RFC 4301 §5.2 step 4.
-    if (!entry.selectors.fitsInbound(view, this.#ports)) {
+    if (!entry.selectors.fitsInbound(view, this.#ports) && !this.#laterFragments.fits(entry, view, this.#ports)) {
       entry.drops.selectors++;
       return;
     }
+    if (view.fragment) this.#laterFragments.received(entry, view, this.#ports);
     if (trafficClass >= 0 && trafficClass !== view.trafficClass && !heedOuterClass(entry, view, trafficClass)) return;
     if (entry.largestMss > 0 && isSyn(view)) clampSyn(entry, view);
     this.#options.deliver(packet, start, view.end);
@@ -302,8 +343,8 @@ export class EspPlane {
       entry.drops['too big']++;
       return false;
     }
-    // in transport mode nothing is cut before it is protected (RFC 4303 §3.1.1)
-    if (entry.transport !== undefined) return this.#seal(entry, packet, view);
+    // in transport mode nothing is cut before it is protected (RFC 4303 §3.1.1), nor where the peer does not take pieces (RFC 4301 §7.3)
+    if (entry.transport !== undefined || (entry.selectors.looksAtPorts && !entry.laterFragments)) return this.#seal(entry, packet, view);
     let sent = true;
     for (const piece of pieces) if (!view.parse(piece) || !this.#seal(entry, piece, view)) sent = false;
     return sent;
@@ -314,14 +355,30 @@ export class EspPlane {
     const buffer = this.#buffer;
     if (transport !== undefined && !transport.carries(view)) return this.#drop('no outbound SA');
     const from = transport === undefined ? 0 : view.payload;
-    const payloadLength = view.end - from;
+    let payloadLength = view.end - from;
+    let nextHeader = transport === undefined ? protocolOf(view) : view.protocol;
     if (outbound.sealedLength(payloadLength) > LARGEST_DATAGRAM) return this.#drop('too large');
-    buffer.set(from === 0 && view.end === packet.length ? packet : packet.subarray(from, view.end), outbound.payloadOffset);
-    const length = this.sealInPlace(entry, buffer, 0, payloadLength, transport === undefined ? protocolOf(view) : view.protocol);
+    const payload = from === 0 && view.end === packet.length ? packet : packet.subarray(from, view.end);
+    const compressed = entry.ipcomp?.outbound.compress(payload, nextHeader, buffer, outbound.payloadOffset) ?? 0;
+    if (compressed > 0) {
+      payloadLength = compressed;
+      nextHeader = IPCOMP;
+    } else buffer.set(payload, outbound.payloadOffset);
+    const length = this.sealInPlace(entry, buffer, 0, payloadLength, nextHeader);
     if (length === EXHAUSTED) return false;
     const sent = entry.path.send(buffer.subarray(0, length), outerClass(view.trafficClass, entry.outer));
     if (!sent) entry.drops.send++;
     return sent;
+  }
+
+  /** RFC 4303 §2.6. It is no use of the SA, so an idle one still counts as idle. */
+  #sendDummy(entry: ChildEntry, length: number): void {
+    const buffer = this.#buffer;
+    const { lastOut } = entry;
+    buffer.fill(0, entry.outbound.payloadOffset, entry.outbound.payloadOffset + length);
+    const sealed = this.sealInPlace(entry, buffer, 0, length, NO_NEXT_HEADER);
+    entry.lastOut = lastOut;
+    if (sealed !== EXHAUSTED && !entry.path.send(buffer.subarray(0, sealed), outerClass(0, entry.outer))) entry.drops.send++;
   }
 
   #startSending(entry: ChildEntry): void {
@@ -343,8 +400,7 @@ export class EspPlane {
   }
 
   /** Told at once when traffic sets in, then at a pace that costs nothing. */
-  #noteTraffic(entry: ChildEntry, now: Millis, elsewhere: boolean): void {
-    entry.lastIn = now;
+  #tellTraffic(entry: ChildEntry, now: Millis, elsewhere: boolean): void {
     if (now - entry.toldTrafficAt < TRAFFIC_INTERVAL) return;
     entry.toldTrafficAt = now;
     this.#options.onObservation({ kind: 'inbound-traffic', child: entry.id, ...(elsewhere ? { elsewhere } : {}) });
@@ -413,6 +469,7 @@ function heedOuterClass(entry: ChildEntry, view: IpView, outer: number): boolean
 /** What the ESP trailer calls an inner packet in tunnel mode. */
 export const protocolOf = (packet: IpView): number => (packet.version === 4 ? IpProtocol.IPV4 : IpProtocol.IPV6);
 
+const NO_NEXT_HEADER = IpProtocol.IPV6_NONXT;
 const SPI_LENGTH = 4;
 /** What a UDP datagram over IPv4 holds. */
 const LARGEST_DATAGRAM = 65_507;

@@ -6,12 +6,15 @@ import type { AddressRangeSelector, TrafficSelector } from '../../core/wire/payl
  * remote selector fits it.
  */
 export class ChildSelectors {
+  /** They look at ports, so that fragments behind the first do not fit by themselves (RFC 4301 §7). */
+  readonly looksAtPorts: boolean;
   readonly #local: readonly CompiledSelector[];
   readonly #remote: readonly CompiledSelector[];
 
   constructor(localTs: readonly TrafficSelector[], remoteTs: readonly TrafficSelector[]) {
     this.#local = localTs.filter(isRange).map(compile);
     this.#remote = remoteTs.filter(isRange).map(compile);
+    this.looksAtPorts = [...this.#local, ...this.#remote].some(({ startPort, endPort }) => startPort !== 0 || endPort !== 0xffff);
   }
 
   /** From us to the peer? */

@@ -46,8 +46,6 @@ export const UNSUPPORTED: readonly Unsupported[] = [
   setting(`${ROUND}.revocation`, 'refuse', 'revocation lists and OCSP are not asked', 'relaxed'),
   setting(`${ROUND}.trust`, 'refuse', 'the strength of certificate paths has one built-in floor'),
   setting(`${ROUND}.eap_id`, 'refuse', 'EAP is not spoken', '%any'),
-  setting(`${CHILD}.ipcomp`, 'warn', 'packets are not compressed', false),
-  setting(`${CHILD}.tfc_padding`, 'refuse', 'packets are not padded', 0),
   setting(`${CHILD}.updown`, 'refuse', 'no programs are run'),
   setting(`${CHILD}.hostaccess`, 'warn', 'it only speaks to updown programs', false),
   setting(`${CHILD}.policies`, 'refuse', KERNEL, true),

@@ -37,6 +37,8 @@ const childSa = z.object({
   suite: z.string(),
   localTs: z.array(z.string()),
   remoteTs: z.array(z.string()),
+  /** What besides was agreed on or is done with its packets: compression, padding, later fragments. */
+  packets: z.array(z.string()).optional(),
   establishedAt: time,
   rekeyAt: maybeTime,
   in: trafficCounters,

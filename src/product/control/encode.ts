@@ -106,15 +106,19 @@ function childDocument(child: IkeSaStatus['children'][number] | IkeSaInfo['child
     suite: child.suite,
     localTs: child.localTs.map(selector),
     remoteTs: child.remoteTs.map(selector),
+    ...(child.packets && { packets: [...child.packets] }),
     establishedAt: toIso(child.establishedAt),
     rekeyAt: child.rekeyAt === undefined ? null : toIso(child.rekeyAt),
     in: direction(counters?.inbound),
     out: direction(counters?.outbound),
     replay: drops.replay ?? 0,
-    bad: Object.entries(drops).reduce((sum, [cause, count]) => (cause === 'replay' ? sum : sum + count), 0),
+    bad: Object.entries(drops).reduce((sum, [cause, count]) => (NOTHING_WRONG.has(cause) ? sum : sum + count), 0),
     drops,
   };
 }
+
+/** Drops that say nothing against who sent the packet, and replays, which are told by themselves. */
+const NOTHING_WRONG: ReadonlySet<string> = new Set(['replay', 'dummy', 'too big']);
 
 export type EventLine = { readonly event: string; readonly at: string } & Readonly<Record<string, unknown>>;
 

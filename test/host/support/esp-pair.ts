@@ -2,6 +2,7 @@ import type { ChildSaKeys, ChildSaSpec, Observation } from '../../../src/core/ik
 import type { TrafficSelector } from '../../../src/core/wire/payloads/types.ts';
 import type { EspPath } from '../../../src/host/dataplane/data-plane.ts';
 import { EspPlane } from '../../../src/host/dataplane/esp-plane.ts';
+import { zlibDeflate } from '../../../src/host/platform/deflate.ts';
 import { scriptedRandom } from '../../../src/testing/seeded.ts';
 import { VirtualClock } from '../../../src/testing/virtual-clock.ts';
 import { selector } from './packets.ts';
@@ -129,6 +130,7 @@ function end(pair: EspPair, other: 'a' | 'b', address: { ip: string; port: numbe
         soon: (run) => void pair.clock.after(0, run),
       },
       random: scriptedRandom(other),
+      deflate: zlibDeflate,
       openPath: (): EspPath => ({
         mtu: 1500,
         overhead: 28,

@@ -180,6 +180,13 @@ describe('what is set is what holds', () => {
       outerDscp: 46,
       clampMss: 1200,
     });
+    expect(packets('ipcomp: yes, later_fragments: yes, dummy_packets: 5')).toEqual({ ipcomp: true, laterFragments: true, dummies: 5 });
+    expect(packets('tfc_padding: mtu')).toEqual({ tfc: 'mtu' });
+    expect(packets('tfc_padding: 1000')).toEqual({ tfc: 1000 });
+    expect(packets('tfc_padding: 0, ipcomp: no')).toBeUndefined();
+    expect(() => packets('tfc_padding: mtu, ipcomp: yes')).toThrow(/tfc_padding: what is compressed/);
+    expect(() => packets('tfc_padding: mtu, mode: transport')).toThrow(/tfc_padding: padding needs tunnel mode/);
+    expect(() => packets('dummy_packets: 5, ah_proposals: sha256')).toThrow(/dummy_packets: AH hides nothing/);
     expect(packets('copy_df: set, clamp_mss: no')).toEqual({ df: 'set', clampMss: false });
     expect(() => packets('outer_dscp: "101110"')).toThrow(/outer_dscp: the DSCP is copied/);
     expect(() => packets('clamp_mss: 100')).toThrow(/clamp_mss/);

@@ -347,9 +347,9 @@ describe('what nothing carries out is refused or said aloud, never dropped', () 
   });
 
   test('the harmless ones are warnings with their place', () => {
-    const { warnings } = compile(loadConfig(child('ipcomp: yes\nhw_offload: auto\nper_cpu_sas: yes'), { file: 'f.yaml' }));
+    const { warnings } = compile(loadConfig(child('hostaccess: yes\nhw_offload: auto\nper_cpu_sas: yes'), { file: 'f.yaml' }));
     expect(warnings.map((warning) => warning.message)).toEqual([
-      'f.yaml:11:17 connections.road.children.net.ipcomp: this setting is not carried out: packets are not compressed',
+      'f.yaml:11:21 connections.road.children.net.hostaccess: this setting is not carried out: it only speaks to updown programs',
       'f.yaml:13:22 connections.road.children.net.per_cpu_sas: this setting is not carried out: one child carries the traffic of all processors',
     ]);
   });

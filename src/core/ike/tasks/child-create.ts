@@ -4,6 +4,7 @@ import type { ChildSa, SelectorPair } from '../child-sa.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { ChildSuite } from '../keys.ts';
 import { findNotify, need, notify } from '../notifies.ts';
+import type { PacketAgreement } from '../packet-policy.ts';
 import type { ChildPolicy, Connection } from '../policy.ts';
 import {
   acceptChild,
@@ -18,6 +19,7 @@ import {
 } from '../proposals.ts';
 import { covers, isSubset, narrow, sameSelectors } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
+import { answerPackets, offerPackets, takePacketsAnswer, takePacketsRequest } from './child-packets.ts';
 import { checkAnswer, fitTraffic, permittedLike, proposedTraffic, refuseTaken, tsUnacceptable } from './child-selectors.ts';
 import { pfsDeclined, pfsMismatch } from './pfs.ts';
 import { asSeenHere, endToEnd, proposeEndToEnd, refuseAmbiguous, retarget } from './transport-mode.ts';
@@ -44,9 +46,10 @@ export function offerChild(
   const proposals = offer(withKe ? withPfs(policy.proposals, policy.pfs) : withoutKe(policy.proposals), spiOctets(spi));
   const { localTs: tsi, remoteTs: tsr } = traffic(sa, policy, like);
   const mode: Payload[] = policy.mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : [];
+  const packets = offerPackets(policy.packets, spi);
   return {
     offer: { policy, spi, proposals, tsi, tsr, withKe },
-    payloads: [...mode, { kind: 'SA', proposals }, { kind: 'TSi', selectors: tsi }, { kind: 'TSr', selectors: tsr }],
+    payloads: [...mode, ...packets, { kind: 'SA', proposals }, { kind: 'TSi', selectors: tsi }, { kind: 'TSr', selectors: tsr }],
   };
 }
 
@@ -85,6 +88,7 @@ export interface ChildAgreement {
   readonly asked?: SelectorPair | undefined;
   /** ESP_TFC_PADDING_NOT_SUPPORTED (RFC 7296 §1.3.1). */
   readonly unpadded: boolean;
+  readonly packets: PacketAgreement;
   /** More of what the peer asked for would do, in a CHILD_SA of its own (RFC 7296 §2.9). */
   readonly additional?: boolean;
   /** We began the exchange: decides whose keys come first (RFC 7296 §2.17). */
@@ -118,13 +122,8 @@ export function takeChildAnswer(sa: IkeSa, offered: ChildOffer, payloads: readon
       hint: 'Set mode: tunnel on both ends.',
     });
   }
-  // RFC 7296 §2.22: it would compress what nobody here unpacks
-  if (findNotify(payloads, NotifyType.IPCOMP_SUPPORTED) !== undefined) {
-    throw new PeerViolation('the peer answered with compression (IPComp), which we did not ask for', {
-      code: 'IPCOMP_UNASKED',
-      section: 'RFC 7296 §2.22',
-    });
-  }
+  // RFC 7296 §2.22: what we did not offer we would not unpack
+  const packets = takePacketsAnswer(offered.policy.packets, offered.spi, payloads);
   const told = { localTs: need(payloads, 'TSi').selectors, remoteTs: need(payloads, 'TSr').selectors };
   const answered = transport ? asSeenHere(sa, told) : told;
   checkAnswer(sa, offered.policy, offeredTraffic(offered), answered);
@@ -133,6 +132,7 @@ export function takeChildAnswer(sa: IkeSa, offered: ChildOffer, payloads: readon
     suite: selected.suite,
     mode: offered.policy.mode,
     unpadded: isUnpadded(payloads),
+    packets,
     inboundSpi: offered.spi,
     outboundSpi: spiNumber(selected.peerSpi),
     ...answered,
@@ -198,6 +198,7 @@ export function takeChildRequest(
       suite: selected.suite,
       mode,
       unpadded: isUnpadded(payloads),
+      packets: takePacketsRequest(policy.packets, inboundSpi, payloads),
       inboundSpi,
       outboundSpi: spiNumber(selected.peerSpi),
       ...traffic,
@@ -250,6 +251,7 @@ export function childAnswer(agreement: ChildAgreement, proposal: Proposal): Payl
   const mode: Payload[] = agreement.mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : [];
   return [
     ...mode,
+    ...answerPackets(agreement.packets),
     { kind: 'SA', proposals: [proposal] },
     { kind: 'TSi', selectors: agreement.remoteTs },
     { kind: 'TSr', selectors: agreement.localTs },

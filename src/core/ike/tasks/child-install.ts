@@ -117,6 +117,7 @@ function specOf(
     esn: suite.esn,
     ...(agreement.unpadded && { unpadded: true }),
     ...(policy.packets && { packets: policy.packets }),
+    ...agreement.packets,
     replayWindow: policy.replayWindow,
     localTs,
     remoteTs,

@@ -2,7 +2,8 @@ import type { Address } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaSpec, Transport } from '../../../core/ike/effects.ts';
 import { Stack } from '../../../core/netstack/index.ts';
 import { IpView } from '../../../core/packet/index.ts';
-import type { Timer } from '../../platform/clock.ts';
+import type { Clock, Timer } from '../../platform/clock.ts';
+import { zlibDeflate } from '../../platform/deflate.ts';
 import { StackDriver } from '../../platform/stack-driver.ts';
 import {
   type ChildCounters,
@@ -28,12 +29,15 @@ export class NetstackPlane implements DataPlane {
   readonly #own: OwnAddresses;
   readonly #mtu: number;
   readonly #forwards: boolean;
+  readonly #clock: Clock;
+  #due: Timer | undefined;
   readonly #packet = new IpView();
   #forwarded = 0;
   #hopsRanOut = 0;
 
   constructor(options: DataPlaneOptions) {
     const { clock } = options;
+    this.#clock = clock;
     this.#mtu = options.mtu ?? DEFAULT_MTU;
     this.#forwards = options.forward ?? false;
     this.#own = new OwnAddresses(options.addresses ?? []);
@@ -42,6 +46,7 @@ export class NetstackPlane implements DataPlane {
       clock,
       random: options.random,
       openPath: options.openPath,
+      deflate: zlibDeflate,
       onObservation: options.onObservation,
       deliver: (buffer, start, end) => this.#deliver(buffer.subarray(start, end)),
       ownAddress: (addressLength) => this.#own.ofFamily(addressLength),
@@ -59,6 +64,7 @@ export class NetstackPlane implements DataPlane {
 
   install(spec: ChildSaSpec, resume?: SequenceNumbers): void {
     this.#esp.install(spec, resume);
+    this.#armDummies();
     this.#adjustMtu();
     if (this.#own.assign(spec)) this.driver.stack.setAddresses(this.#own.all);
   }
@@ -70,6 +76,7 @@ export class NetstackPlane implements DataPlane {
 
   remove(child: number): void {
     this.#esp.remove(child);
+    this.#armDummies();
     this.#adjustMtu();
   }
 
@@ -94,6 +101,7 @@ export class NetstackPlane implements DataPlane {
   }
 
   close(): Promise<void> {
+    this.#due?.cancel();
     this.driver.close();
     this.#esp.close();
     return Promise.resolve();
@@ -122,6 +130,18 @@ export class NetstackPlane implements DataPlane {
       const answer = from === undefined ? undefined : timeExceeded(view, from);
       if (answer !== undefined) this.#esp.send(answer);
     } else if (this.#esp.send(packet)) this.#forwarded++;
+  }
+
+  #armDummies(): void {
+    const { due } = this.#esp;
+    this.#due?.cancel();
+    this.#due =
+      due === Number.POSITIVE_INFINITY
+        ? undefined
+        : this.#clock.after(Math.max(0, due - this.#clock.now()), () => {
+            this.#esp.runDue();
+            this.#armDummies();
+          });
   }
 
   #adjustMtu(): void {

@@ -2,6 +2,7 @@ import type { Address } from '../../../core/bytes/index.ts';
 import { DataPlaneError } from '../../../core/bytes/index.ts';
 import type { Primitives } from '../../../core/crypto/primitives.ts';
 import type { RandomSource } from '../../../core/crypto/random.ts';
+import type { Deflate } from '../../../core/esp/index.ts';
 import { type PacketBuffer, VNET_HEADER } from '../../../core/packet/offload/index.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { EspPlane } from '../esp-plane.ts';
@@ -16,6 +17,8 @@ export interface FastLoopOptions<B extends PacketBuffer = PacketBuffer> {
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly createPacketCipher: Primitives['createPacketCipher'];
+  /** What compresses, for children that agreed on IPComp. */
+  readonly deflate?: Deflate | undefined;
   readonly tun: TunPort<B>;
   readonly sink: InnerSink<B>;
   readonly counters: CounterSlots;
@@ -60,6 +63,7 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
       clock: options.clock,
       random: options.random,
       createPacketCipher: options.createPacketCipher,
+      deflate: options.deflate,
       openPath: (local, remote, _encap, transport) => this.paths.path(local, remote, transport),
       onObservation: (observation) => post({ kind: 'observation', observation }),
       deliver: (buffer, start, end) => this.#deliver(buffer, start, end),
@@ -76,9 +80,20 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
     return !this.#moved;
   }
 
+  /** Milliseconds that it may wait when nothing comes; -1 for ever. @param most while something was counted that is not shown yet */
+  patience(most: number): number {
+    const { due } = this.#esp;
+    if (due === Number.POSITIVE_INFINITY) return this.resting ? -1 : most;
+    return Math.max(0, Math.min(most, Math.ceil(due - this.#options.clock.now())));
+  }
+
   /** One turn over what is ready. @returns whether there may be more */
   turn(ready: Ready): boolean {
     let more = false;
+    if (this.#esp.due <= this.#options.clock.now()) {
+      this.#esp.runDue();
+      this.#moved = true;
+    }
     if (ready.sockets) {
       for (const socket of this.paths.sockets) if (this.#receive(socket)) more = true;
       this.#options.sink.flush();

@@ -76,7 +76,8 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
 
   /** More than to be sealed: a look at each packet by itself. */
   #needsMore(entry: ChildEntry): boolean {
-    return entry.transport !== undefined || this.#segmenter.packetLength > entry.mtu || (entry.largestMss > 0 && isSyn(this.#view));
+    if (entry.transport !== undefined || entry.ipcomp !== undefined) return true;
+    return this.#segmenter.packetLength > entry.mtu || (entry.largestMss > 0 && isSyn(this.#view));
   }
 
   /** All packets of the segmenter, into batches. */
@@ -84,12 +85,13 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
     const segmenter = this.#segmenter;
     const { outbound } = entry;
     const { payloadOffset } = outbound;
+    const { tfcLength } = entry;
     const nextHeader = protocolOf(this.#view);
     const trafficClass = outerClass(this.#view.trafficClass, entry.outer);
-    const full = outbound.sealedLength(segmenter.packetLength);
+    const full = outbound.sealedLength(Math.max(segmenter.packetLength, tfcLength));
     if (full > MOST_OCTETS) return this.#oneByOne();
     while (segmenter.remaining > 0) {
-      const next = segmenter.remaining === 1 ? outbound.sealedLength(segmenter.lastLength) : full;
+      const next = segmenter.remaining === 1 ? outbound.sealedLength(Math.max(segmenter.lastLength, tfcLength)) : full;
       if (!this.#hasRoom(target, next, trafficClass)) this.#flush();
       if (this.#count === 0) this.#begin(target, next, trafficClass);
       const room = Math.min(MOST_SEGMENTS - this.#count, Math.max(1, Math.floor((MOST_OCTETS - this.#fill) / full)));

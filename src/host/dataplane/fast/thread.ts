@@ -4,6 +4,7 @@ import { createPacketCipher } from '../../../core/crypto/index.ts';
 import { systemRandom } from '../../../core/crypto/system-random.ts';
 import { Coalescer, RUN_BUFFER } from '../../../core/packet/offload/index.ts';
 import { systemClock } from '../../platform/clock.ts';
+import { zlibDeflate } from '../../platform/deflate.ts';
 import { createEvpCipher } from '../../platform/linux/evp.ts';
 import { loadNative, type Native, type NativeBuffer, NativeMemory } from '../../platform/linux/ffi.ts';
 import { POLL, PollSet, Wakeup } from '../../platform/linux/poll.ts';
@@ -40,6 +41,7 @@ function run(native: Native, { origin, tun, wake, counters, waiting }: Start): v
     clock: { ...systemClock, now: () => now },
     random: systemRandom(),
     createPacketCipher: (keys) => createEvpCipher(native, keys) ?? createPacketCipher(keys),
+    deflate: zlibDeflate,
     tun: device,
     sink: new Coalescer<NativeBuffer>({
       sink: { deliver: (buffer, start, end) => void device.write(buffer, start, end - start) },
@@ -62,7 +64,7 @@ function run(native: Native, { origin, tun, wake, counters, waiting }: Start): v
   });
   const turns = (): void => {
     for (let i = 0; i < TURNS; i++) {
-      const messages = polled.wait(loop.resting ? -1 : SHORT_WAIT);
+      const messages = polled.wait(loop.patience(SHORT_WAIT));
       now = performance.now() + ahead;
       if (messages) {
         for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port))

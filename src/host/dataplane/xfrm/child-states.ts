@@ -221,7 +221,25 @@ export const halved = (sequence: bigint): SequenceNumbers['inbound'] => ({
 });
 
 /** @throws DataPlaneError for what the kernel's IPsec has not */
-export function refuseUnsupported({ transport, protocol, encap }: Pick<ChildSaSpec, 'transport' | 'protocol' | 'encap'>): void {
+export function refuseUnsupported({
+  transport,
+  protocol,
+  encap,
+  ipcomp,
+  packets,
+}: Pick<ChildSaSpec, 'transport' | 'protocol' | 'encap' | 'ipcomp' | 'packets'>): void {
+  if (ipcomp !== undefined)
+    throw new DataPlaneError('this data plane does not compress packets', {
+      code: 'IPCOMP_UNSUPPORTED',
+      backend: 'xfrm',
+      hint: 'Set ipcomp: no for this child.',
+    });
+  if (packets?.tfc !== undefined || packets?.dummies !== undefined)
+    throw new DataPlaneError('this data plane neither pads packets nor sends dummies', {
+      code: 'TFC_UNSUPPORTED',
+      backend: 'xfrm',
+      hint: 'Leave tfc_padding and dummy_packets out, or choose a data plane of user space.',
+    });
   if (transport === 'tcp')
     throw new DataPlaneError('this data plane does not carry ESP in TCP', {
       code: 'TRANSPORT_UNSUPPORTED',

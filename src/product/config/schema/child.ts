@@ -77,8 +77,22 @@ export const child = section({
     1024,
   ),
   inactivity: key(duration, 'Delete the child after so long without traffic either way. 0 is never.', '0'),
-  ipcomp: key(flag, 'Compress packets (RFC 3173).', 'no'),
-  tfc_padding: key(z.union([z.literal('mtu'), count]), 'Pad packets to this size against traffic analysis.', '0'),
+  ipcomp: key(flag, 'Offer and take compression of packets with DEFLATE (RFC 3173); what does not get smaller goes as it is.', 'no'),
+  tfc_padding: key(
+    z.union([z.literal('mtu'), count]),
+    'Pad packets to this many octets, or all that the tunnel takes, against traffic analysis (RFC 4303 §2.7); tunnel mode of ESP alone, and not for a peer that takes no padding.',
+    '0',
+  ),
+  dummy_packets: key(
+    integer('DummyPackets', 0, 1000, 'Packets each second.'),
+    'Send so many packets without content each second, at random times (RFC 4303 §2.6); the peer drops them. Not by xfrm.',
+    0,
+  ),
+  later_fragments: key(
+    flag,
+    'Where local_ts or remote_ts name ports: agree that fragments behind the first, which show none, go the way of the first (NON_FIRST_FRAGMENTS_ALSO, RFC 4301 §7.3). Not by xfrm.',
+    'no',
+  ),
   sha256_96: key(
     flag,
     'Cut sha256 to 96 bits, for peers that negotiate it as RFC 4868 has it and do not keep to that (Linux before 2.6.33, old Android).',

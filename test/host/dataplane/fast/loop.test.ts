@@ -14,6 +14,7 @@ import {
   type UdpPort,
 } from '../../../../src/host/dataplane/fast/ports.ts';
 import { CounterSlots } from '../../../../src/host/dataplane/fast/slots.ts';
+import { zlibDeflate } from '../../../../src/host/platform/deflate.ts';
 import { scriptedRandom } from '../../../../src/testing/seeded.ts';
 import { begunPacket, gsoHeader, type PacketShape } from '../../../core/packet/offload/super-packets.ts';
 import { childPair, type PairChild } from '../../support/esp-pair.ts';
@@ -31,6 +32,7 @@ class End {
   readonly written: Uint8Array[] = [];
   readonly batches: Batch[] = [];
   readonly told: FromLoop[] = [];
+  now = 1;
   readonly counters = new CounterSlots();
   readonly loop: FastLoop;
   readonly tooLarge: Parameters<TakeTooLarge>[] = [];
@@ -50,9 +52,10 @@ class End {
   constructor(address: Address) {
     this.address = address;
     this.loop = new FastLoop({
-      clock: { now: () => 1, wall: () => 0, after: () => ({ cancel: () => {} }), soon: () => {} },
+      clock: { now: () => this.now, wall: () => 0, after: () => ({ cancel: () => {} }), soon: () => {} },
       random: scriptedRandom(address.ip),
       createPacketCipher,
+      deflate: zlibDeflate,
       counters: this.counters,
       allocate: (length) => packetBuffer(new Uint8Array(length)),
       post: (message) => this.told.push(message),
@@ -195,6 +198,40 @@ test('packets go out together only under one traffic class, which comes in with 
   turn(ends);
   expect(ends.a.batches.map(({ trafficClass }) => trafficClass)).toEqual([0, 0xb8, 0xba]);
   expect(hexes(ends.b.written)).toEqual(hexes(packets));
+});
+
+test('padded, all packets of a batch are alike, and come out as they were', () => {
+  const ends = pair({ more: { packets: { tfc: 'mtu' } } });
+  const whole = superPacket({ version: 6, protocol: 'tcp', payload: new Uint8Array(5000).fill(7) }, 900);
+  ends.a.read.push(handed(whole.octets, whole.header));
+  ends.a.read.push(handed(packet('10.0.0.1', '10.0.0.2', { size: 28 })));
+  turn(ends);
+  const expected = [...(segmentPlain(whole.octets, whole.header) as Uint8Array[]), packet('10.0.0.1', '10.0.0.2', { size: 28 })];
+  expect(hexes(ends.b.written)).toEqual(hexes(expected));
+  expect(ends.a.batches.map(({ octets, segment }) => [octets.length, segment])).toEqual([[expected.length * 1472, 1472]]);
+});
+
+test('what is compressed leaves packet by packet', () => {
+  const agreed = { more: { ipcomp: { inboundCpi: 0x1000, outboundCpi: 0x1000 } } };
+  const ends = pair(agreed);
+  const whole = superPacket({ version: 4, protocol: 'tcp', payload: new Uint8Array(5000).fill(7) }, 1300);
+  ends.a.read.push(handed(whole.octets, whole.header));
+  turn(ends);
+  expect(hexes(ends.b.written)).toEqual(hexes(segmentPlain(whole.octets, whole.header) as Uint8Array[]));
+  expect(ends.a.batches.every(({ octets }) => octets.length < 200)).toBe(true);
+});
+
+test('it waits no longer than until a dummy is due', () => {
+  const { a, b } = pair({ more: { packets: { dummies: 1000 } } });
+  expect(pair().a.loop.patience(100)).toBe(-1);
+  expect(a.loop.patience(100)).toBeLessThan(100);
+  a.now += 50;
+  expect(a.loop.patience(100)).toBe(0);
+  a.loop.turn({ tun: false, sockets: false });
+  expect(a.batches).toHaveLength(1);
+  b.loop.turn({ tun: true, sockets: true });
+  b.loop.writeCounters();
+  expect([b.written, b.counters.counters(5).drops.dummy]).toEqual([[], 1]);
 });
 
 test('what is larger than the path takes is answered into the device', () => {
