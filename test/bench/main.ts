@@ -12,6 +12,7 @@ import { measureOffload } from './offload.ts';
 import { benchPlanes } from './planes/index.ts';
 import { STRONGSWAN, SUITE, strongswan, TUNNELWRIGHT, tunnelwright } from './subjects.ts';
 import { printTable } from './table.ts';
+import { measureTun } from './tun.ts';
 
 interface Options {
   readonly only: string;
@@ -82,6 +83,14 @@ const SECTIONS: readonly Section[] = [
     name: 'offload',
     async *rows({ rounds }) {
       yield* measureOffload(rounds);
+    },
+  },
+  {
+    name: 'tun',
+    async *rows({ rounds, quick }) {
+      const missing = NAMESPACES.missing();
+      if (missing !== undefined) return void process.stderr.write(`tun: skipped, needs ${missing}\n`);
+      yield* measureTun(rounds, quick);
     },
   },
   {
