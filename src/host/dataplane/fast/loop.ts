@@ -3,6 +3,7 @@ import { DataPlaneError } from '../../../core/bytes/index.ts';
 import type { Primitives } from '../../../core/crypto/primitives.ts';
 import type { RandomSource } from '../../../core/crypto/random.ts';
 import type { Deflate } from '../../../core/esp/index.ts';
+import type { Observation } from '../../../core/ike/effects.ts';
 import { type PacketBuffer, VNET_HEADER } from '../../../core/packet/offload/index.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { EspPlane } from '../esp-plane.ts';
@@ -50,6 +51,9 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
   #aside: B | undefined;
   #writtenAt = Number.NEGATIVE_INFINITY;
   #moved = false;
+  /** That is not told yet. */
+  #traffic: Observation[] = [];
+  #toldAt = Number.NEGATIVE_INFINITY;
   closed = false;
 
   constructor(options: FastLoopOptions<B>) {
@@ -65,7 +69,11 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
       createPacketCipher: options.createPacketCipher,
       deflate: options.deflate,
       openPath: (local, remote, _encap, transport) => this.paths.path(local, remote, transport),
-      onObservation: (observation) => post({ kind: 'observation', observation }),
+      onObservation: (observation) => {
+        // A thousand peers that send are told of at the pace of one.
+        if (observation.kind === 'inbound-traffic') this.#traffic.push(observation);
+        else post({ kind: 'observations', observations: [observation] });
+      },
       deliver: (buffer, start, end) => this.#deliver(buffer, start, end),
     });
     this.#outbound = new OutboundPump({ esp: this.#esp, tun: options.tun, allocate: options.allocate });
@@ -105,6 +113,7 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
     }
     this.#moved ||= more;
     if (this.#moved) this.#writeCounters();
+    if (this.#traffic.length > 0) this.#tellTraffic();
     return more;
   }
 
@@ -130,6 +139,7 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
       case 'esp':
         this.#esp.receive(message.packet, message.ip, message.port, message.local, message.transport);
         this.#moved = true;
+        if (this.#traffic.length > 0) this.#tellTraffic();
         return this.#options.sink.flush();
       case 'close':
         this.#esp.close();
@@ -147,6 +157,18 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
     }
     this.#options.post({ kind: 'drops', drops: { ...this.#esp.drops(), ...this.#outbound.drops } });
     this.#moved = false;
+  }
+
+  /** At once when traffic sets in, then now and then: `resting` sees to it that there is another turn. */
+  #tellTraffic(): void {
+    const now = this.#options.clock.now();
+    if (now - this.#toldAt < COUNTERS_INTERVAL) {
+      this.#moved = true;
+      return;
+    }
+    this.#toldAt = now;
+    this.#options.post({ kind: 'observations', observations: this.#traffic });
+    this.#traffic = [];
   }
 
   /** Several times where datagrams come singly, so that what is put together of them is worth a write. @returns whether there was anything */

@@ -42,7 +42,7 @@ export type ToLoop =
 /** What it tells back. */
 export type FromLoop =
   | { readonly kind: 'done'; readonly token: number; readonly refusal: Refusal | undefined }
-  | { readonly kind: 'observation'; readonly observation: Observation }
+  | { readonly kind: 'observations'; readonly observations: readonly Observation[] }
   /** As it came, the non-ESP marker in front. */
   | { readonly kind: 'ike'; readonly datagram: Uint8Array; readonly local: Address; readonly ip: string; readonly port: number }
   /** ESP for a way of the main thread's: a stream. */

@@ -168,8 +168,9 @@ export class ThreadPort {
           );
         return;
       }
-      case 'observation':
-        return this.#options.onObservation(message.observation);
+      case 'observations':
+        for (const observation of message.observations) this.#options.onObservation(observation);
+        return;
       case 'ike':
         return this.#sockets.get(formatAddress(message.local))?.deliver?.(message.datagram, message.ip, message.port);
       case 'send':

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { type Address, toHex } from '../../../../src/core/bytes/index.ts';
 import { createPacketCipher } from '../../../../src/core/crypto/index.ts';
-import type { ChildSaSpec } from '../../../../src/core/ike/effects.ts';
+import type { ChildSaSpec, Observation } from '../../../../src/core/ike/effects.ts';
 import { packetBuffer, segmentPlain, VNET_HEADER, VnetHeader } from '../../../../src/core/packet/offload/index.ts';
 import { FastLoop } from '../../../../src/host/dataplane/fast/loop.ts';
 import type { FromLoop } from '../../../../src/host/dataplane/fast/messages.ts';
@@ -36,6 +36,7 @@ class End {
   readonly counters = new CounterSlots();
   readonly loop: FastLoop;
   readonly tooLarge: Parameters<TakeTooLarge>[] = [];
+  now = 1;
   other: End | undefined;
   /** Datagrams of a batch that the socket takes. */
   accepts = Number.POSITIVE_INFINITY;
@@ -92,6 +93,10 @@ class End {
 
   arrive(octets: Uint8Array, from: Address, segment = 0, trafficClass?: number): void {
     this.#arrived.push({ batch: { octets, segment, trafficClass }, from });
+  }
+
+  get observed(): readonly Observation[] {
+    return this.told.flatMap((message) => (message.kind === 'observations' ? message.observations : []));
   }
 
   /** What was sent to it is lost on the way. */
@@ -269,7 +274,7 @@ test('what has no SA is dropped and counted, and waits where a trap asks for one
   const first = packet('10.1.0.1', '192.0.2.99');
   a.read.push(handed(first));
   turn(ends);
-  expect(a.told.find(({ kind }) => kind === 'observation')).toMatchObject({ observation: { kind: 'acquire', child: 'late' } });
+  expect(a.observed).toMatchObject([{ kind: 'acquire', child: 'late' }]);
   const [lateA, lateB] = specsOf({ id: 2, localTs: ['10.1.0.0/16'], remoteTs: ['192.0.2.0/24'] });
   ends.b.loop.tell({ kind: 'install', token: 2, slot: 6, spec: lateB, resume: undefined });
   a.loop.tell({ kind: 'install', token: 2, slot: 6, spec: lateA, resume: undefined });
@@ -311,6 +316,32 @@ test('of a batch that leaves in part, each packet that stays behind is counted w
   a.loop.turn({ tun: true, sockets: false });
   a.loop.writeCounters();
   expect([0, 1].map((slot) => a.counters.counters(slot).drops.send)).toEqual([3, 5]);
+});
+
+test('that peers send is told at once, and then of all of them in one message now and then', () => {
+  const children = [1, 2, 3].map((id) => specsOf({ id, remoteTs: [`10.0.${id}.0/24`] }));
+  const [a, b] = children[0]!.map(({ local }) => new End(local)) as [End, End];
+  a.other = b;
+  children.forEach(([specA, specB], slot) => {
+    a.loop.tell({ kind: 'install', token: 1, slot, spec: specA, resume: undefined });
+    b.loop.tell({ kind: 'install', token: 1, slot, spec: specB, resume: undefined });
+  });
+  const send = (child: number): void => {
+    a.read.push(handed(packet('10.0.0.1', `10.0.${child}.9`)));
+    turn({ a, b });
+  };
+  const told = () =>
+    b.told.flatMap((message) =>
+      message.kind === 'observations' ? [message.observations.map((each) => 'child' in each && each.child)] : [],
+    );
+  send(1);
+  expect(told()).toEqual([[1]]);
+  send(2);
+  send(3);
+  expect([told(), b.loop.resting]).toEqual([[[1]], false]);
+  b.now += 100;
+  b.loop.turn({ tun: false, sockets: false });
+  expect([told(), b.loop.resting]).toEqual([[[1], [2, 3]], true]);
 });
 
 test('an offload header that lies is counted, and nothing else happens', () => {
