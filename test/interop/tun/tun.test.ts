@@ -1,112 +1,15 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { addInside, createNetwork, type Host, type Network } from '../support/network.ts';
-import { Daemon, eventually, must, PATIENCE, run } from '../support/process.ts';
+import { addInside, createNetwork, type Network } from '../support/network.ts';
+import { eventually, PATIENCE } from '../support/process.ts';
 import { createIdentities, type Identity, swanctlConf } from '../support/profile.ts';
 import { describeWith, NAMESPACES, STRONGSWAN } from '../support/requirements.ts';
 import { Scope } from '../support/scope.ts';
 import { Strongswan } from '../support/strongswan.ts';
 import { configuration } from '../support/tunnelwright.ts';
-
-/** The command line as its user has it, in one of the namespaces. */
-class End {
-  readonly host: Host;
-  readonly folder: string;
-  readonly #file: string;
-  #daemon: Daemon | undefined;
-
-  constructor(host: Host, folder: string) {
-    this.host = host;
-    this.folder = folder;
-    this.#file = join(folder, 'tunnelwright.yaml');
-  }
-
-  async start(scope: Scope, words: readonly string[], settings: object): Promise<void> {
-    await mkdir(this.folder, { recursive: true });
-    const whole = { ...settings, plane: 'tun', control: { socket: this.#socket } };
-    await writeFile(this.#file, JSON.stringify(whole, undefined, 2), { mode: 0o600 });
-    this.#daemon = new Daemon(scope, 'tunnelwright', 'ip', [...this.#enter, ...TUNNELWRIGHT, ...words, '--config', this.#file], {
-      env: { HOME: this.folder, NO_COLOR: '1' },
-    });
-    await eventually(
-      'the device is there',
-      async () => (await this.devices()).length > 0,
-      PATIENCE,
-      () => this.log(),
-    );
-  }
-
-  log(): string {
-    return this.#daemon?.output ?? '';
-  }
-
-  get pid(): number {
-    return this.#daemon!.pid;
-  }
-
-  async end(signal: 'SIGINT' | 'SIGKILL'): Promise<void> {
-    process.kill(this.pid, signal);
-    await eventually(
-      'it is gone',
-      () => !this.#daemon!.running,
-      PATIENCE,
-      () => this.log(),
-    );
-  }
-
-  async tell(...words: readonly string[]): Promise<unknown> {
-    return JSON.parse(
-      await must('ip', [...this.#enter, ...TUNNELWRIGHT, ...words, '--control', this.#socket, '--json'], { env: { HOME: this.folder } }),
-    );
-  }
-
-  inside(...command: readonly string[]) {
-    return run('ip', [...this.#enter, ...command]);
-  }
-
-  async devices(): Promise<readonly string[]> {
-    const { stdout } = await this.inside('ip', '-o', 'link', 'show', 'type', 'tun');
-    return stdout.split('\n').filter((line) => line !== '');
-  }
-
-  /** Packets that left by the device outside. */
-  async sent(): Promise<number> {
-    const { stdout } = await this.inside('cat', `/sys/class/net/${this.host.device}/statistics/tx_packets`);
-    return Number(stdout);
-  }
-
-  /** What stands in the kernel that is ours. */
-  async left(): Promise<string> {
-    const rules = await this.inside('ip', 'rule', 'list');
-    const routes = await this.inside('ip', 'route', 'list', 'table', 'all');
-    const ours = (line: string): boolean => /^45\d\d:|table 45\d\d\d/.test(line);
-    return [rules.stdout, routes.stdout]
-      .flatMap((text) => text.split('\n'))
-      .filter(ours)
-      .join('\n');
-  }
-
-  async pings(to: string): Promise<void> {
-    await eventually(
-      `${this.host.inside} reaches ${to}`,
-      async () => (await this.inside('ping', '-q', '-c', '1', '-W', '1', '-I', this.host.inside, to)).status === 0,
-      PATIENCE,
-      () => this.log(),
-    );
-  }
-
-  get #socket(): string {
-    return join(this.folder, 'control.sock');
-  }
-
-  get #enter(): readonly string[] {
-    return ['netns', 'exec', this.host.namespace];
-  }
-}
-
-const TUNNELWRIGHT = [process.execPath, join('dist', 'cli', 'main.js')];
+import { End } from './end.ts';
 
 describeWith(NAMESPACES, 'the tun plane, between two machines that know nothing of it', () => {
   const scope = new Scope();
@@ -144,12 +47,6 @@ describeWith(NAMESPACES, 'the tun plane, between two machines that know nothing 
     expect(status).toContain('"plane":"tun"');
     const [, octets = '0'] = /"bytesOut":(\d+)/.exec(status) ?? [];
     expect(Number(octets)).toBeGreaterThan(2 ** 26);
-  });
-
-  test('no packet is lost over ten rekeyings of the child', async () => {
-    const pinging = left.inside('ping', '-q', '-i', '0.005', '-c', '1000', '-W', '2', '-I', network.left.inside, network.right.inside);
-    for (let i = 0; i < 10; i++) await left.tell('rekey', 'net', '--children');
-    expect((await pinging).stdout).toContain('1000 received');
   });
 
   test('packets larger than the tunnel come through in pieces, and the sender of one that must not be cut hears of it', async () => {
