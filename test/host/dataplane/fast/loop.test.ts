@@ -32,7 +32,6 @@ class End {
   readonly written: Uint8Array[] = [];
   readonly batches: Batch[] = [];
   readonly told: FromLoop[] = [];
-  now = 1;
   readonly counters = new CounterSlots();
   readonly loop: FastLoop;
   readonly tooLarge: Parameters<TakeTooLarge>[] = [];
