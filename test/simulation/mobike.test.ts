@@ -10,6 +10,7 @@ import {
   type Peer,
   pair,
 } from '../../src/testing/index.ts';
+import type { Packet } from '../../src/testing/network.ts';
 import { A1, A2, B1, B2, expectPath, requests, roamers } from './roamers.ts';
 
 /** Packets both ways every 50 ms while something happens. @returns how many of each direction got lost */
@@ -290,6 +291,29 @@ describe('NATs (§2.3, §3.8, §3.9)', () => {
     expect(b.heard('retransmit')).toHaveLength(1);
     expectOneChild(a, b);
     expectTrafficBothWays(net, a, b);
+  });
+
+  test('ESP from where a was comes late, behind the word that a is elsewhere: the traffic does not go back there', () => {
+    const made = roamers({ nat: { ports: 'random' } });
+    const { net, a, b, nat } = made;
+    const held: Packet[] = [];
+    const undo = net.internet.core.intercept((packet) => {
+      held.push(packet);
+      return [];
+    });
+    a.sendTraffic(utf8('late'));
+    net.until('it is under way', () => held.length > 0);
+    undo();
+    const before = b.ikeSas[0]!.remote;
+    made.insideNat(nat!, '10.0.0.6');
+    net.run(1000);
+    expect(b.ikeSas[0]!.remote).not.toEqual(before);
+    net.internet.core.intercept((packet) => [packet, ...held.splice(0)]);
+    b.checkLiveness();
+    net.run(100);
+    expect(b.plane.received.map(({ payload }) => payload)).toContainEqual(utf8('late'));
+    expect(b.plane.children[0]!.remote).toEqual(b.ikeSas[0]!.remote);
+    expectTrafficBothWays(net, b, a);
   });
 
   test('an INFORMATIONAL without UPDATE_SA_ADDRESSES moves nothing (§3.8)', () => {

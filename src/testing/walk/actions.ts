@@ -79,7 +79,7 @@ const OPERATOR: readonly WalkAction[] = [
       world.run(random.between(0, 200));
       world.excuse(world.linesOf(side), `${side.name} came back with old knowledge`, true);
       world.restart(side, saved);
-      for (const one of world.linesOf(side)) outdate(one, side);
+      for (const one of world.linesOf(side)) outdate(world, one, side);
       world.run(random.between(0, 200));
       const [again] = installed(side, line);
       if (again !== undefined) side.peer.rekeyChild(again.id);
@@ -212,7 +212,7 @@ const OPERATOR: readonly WalkAction[] = [
       if (side.saved === undefined) return undefined;
       world.excuse(world.linesOf(side), `${side.name} came back with old knowledge`, true);
       world.restart(side, side.saved);
-      for (const line of world.linesOf(side)) outdate(line, side);
+      for (const line of world.linesOf(side)) outdate(world, line, side);
       return side.name;
     },
   },
@@ -470,8 +470,9 @@ function isBusy({ peer }: Side): boolean {
 }
 
 /** It lacks what the other end made since, and the other end lacks what it deleted: each may make anew what the other does not find (RFC 7296 §2.25.1). */
-function outdate(line: Line, { peer }: Side): void {
-  line.outdated = new Set([...line.outdated, ...peer.ikeSas.map(({ spiI }) => toHex(spiI))]);
+function outdate(world: WalkWorld, line: Line, side: Side): void {
+  line.outdated = new Set([...line.outdated, ...side.peer.ikeSas.map(({ spiI }) => toHex(spiI))]);
+  if (side === line.client) line.forgotAt = world.now;
   allowAnew(line);
 }
 

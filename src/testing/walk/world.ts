@@ -49,6 +49,8 @@ export interface Line {
   partedAt: number;
   /** When the clock of the hub last leapt: what it gives the client time for is over sooner. */
   leaptAt: number;
+  /** When the client last came back with an older memory, without what the hub may have demanded since. */
+  forgotAt: number;
   /** Until then single packets may go astray. */
   leakyUntil: number;
   /** Packets sent before are not asked for. */
@@ -242,6 +244,7 @@ export class WalkWorld {
       lossy: false,
       partedAt: Number.NEGATIVE_INFINITY,
       leaptAt: Number.NEGATIVE_INFINITY,
+      forgotAt: Number.NEGATIVE_INFINITY,
       leakyUntil: 0,
       doubtfulUntil: 0,
       trustedFrom: 0,
@@ -349,16 +352,17 @@ export class WalkWorld {
 
   /**
    * RFC 4478 §2: the responder ends what is not authenticated anew in time. Nobody is to blame where packets get lost meanwhile, or where its
-   * clock has leapt since that authentication.
+   * clock has leapt since that authentication, or where the client demanded of came back with a memory from before the demand.
    */
-  #cameTooLate({ setting, hub, lossy, leaptAt }: Line, { code }: TunnelwrightError): boolean {
+  #cameTooLate({ setting, hub, lossy, leaptAt, forgotAt }: Line, { code }: TunnelwrightError): boolean {
     const { name, lifetimes } = setting.hubConnection;
     const overdue = hub.peer.ikeSas.some(
       ({ connection, state, reauthAt = Number.POSITIVE_INFINITY }) =>
         connection === name && state === 'deleting' && reauthAt <= hub.peer.now,
     );
     if (code !== 'REAUTHENTICATION_OVERDUE' && !(code === 'CLOSED_BY_PEER' && overdue)) return false;
-    return lossy || this.now < leaptAt + lifetimes.reauth + (lifetimes.reauthGrace ?? lifetimes.reauth / 10);
+    if (lossy || this.now < forgotAt + DEMANDED) return true;
+    return this.now < leaptAt + lifetimes.reauth + (lifetimes.reauthGrace ?? lifetimes.reauth / 10);
   }
 
   #stands(side: Side, connection: string | undefined, ikeSa: number): void {
@@ -385,6 +389,8 @@ export const LIMITS = { halfOpen: 16, halfOpenPerAddress: 4, cookieThreshold: 6,
 const UNDER_WAY = 3000;
 /** A liveness check comes and is given up. */
 const SILENCE_TELLS = 110_000;
+/** RFC 4478 §3: what a hub that demands a new authentication gives the client, and a round trip. */
+const DEMANDED = 305_000;
 /** A Delete is repeated, and given up. */
 const DELETE_GETS_LOST = 60_000;
 /** Of one step. */

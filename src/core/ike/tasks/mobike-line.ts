@@ -31,6 +31,8 @@ export function followTraffic(world: World, sa: IkeSa, remote: Address): void {
   const { mobike } = sa;
   const used = trafficPath(sa);
   if (mobike === undefined || mobike.decides || sameAddress(used.remote, remote) || isUnproven(sa, { ...used, remote })) return;
+  // sent before it moved, and overtaken by what tells of that
+  if (mobike.left && world.now < mobike.left.until && sameAddress(mobike.left.remote, remote)) return;
   divertTraffic(world, sa, { ...used, remote });
 }
 

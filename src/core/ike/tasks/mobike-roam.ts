@@ -1,5 +1,6 @@
 import { isIpv6 } from '../../bytes/ip-address.ts';
 import { ExchangeType, NotifyType } from '../../wire/index.ts';
+import type { Millis } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { Outstanding } from '../message-window.ts';
 import { errorNotify, refusedBy } from '../notifies.ts';
@@ -31,6 +32,7 @@ export function followUpdate(world: World, owner: IkeSa, path: Path, nat: NatSee
   const { mobike } = sa;
   if (mobike === undefined) return;
   const changed = !samePath(path, sa);
+  if (changed) mobike.left = { remote: sa.remote, until: world.now + UNDER_WAY };
   const { waits } = moveTo(world, sa, path);
   const natChanged = noteNat(world, sa, nat);
   if (waits) requestReachabilityCheck(world, sa);
@@ -150,5 +152,7 @@ function* checkReachability(world: World, sa: IkeSa): Routine<void> {
   }
 }
 
+/** Longer than packets linger in any path that TCP could use. */
+const UNDER_WAY: Millis = 5000;
 /** Lists that are sent before giving in to one that changes as fast as it is told. */
 const MOST_LISTS = 5;

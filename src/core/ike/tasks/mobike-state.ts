@@ -1,3 +1,4 @@
+import type { Address } from '../../bytes/ip-address.ts';
 import type { Millis, MobikeInfo } from '../effects.ts';
 import type { Path } from '../path.ts';
 
@@ -25,6 +26,8 @@ export interface Mobike {
   verified: readonly string[];
   /** Where the children's traffic goes while it is not where the IKE SA is; `encap` is of ESP. */
   traffic: Path | undefined;
+  /** Where the peer was before it told of another address: what it sent from there may be under way until then. */
+  left: { readonly remote: Address; readonly until: Millis } | undefined;
   /** How the peer saw our address when it was asked last: NAT_DETECTION_DESTINATION_IP (§3.8). */
   seenAs: Uint8Array | undefined;
   seenAt: Millis;
@@ -52,6 +55,7 @@ export function newMobike(decides: boolean, primary: string, now: Millis): Mobik
     updateDue: false,
     verified: [primary],
     traffic: undefined,
+    left: undefined,
     seenAs: undefined,
     seenAt: now,
     newestUpdate: NONE,
