@@ -113,4 +113,4 @@ function initiatorConf({ host, peer, identity, profile }: Initiator, count: numb
   return { connections: Object.fromEntries(Array.from({ length: count }, (_, i) => [`n${i}`, connection(i)])), secrets: secrets(identity) };
 }
 
-const WARM_ROUNDS = 6;
+const WARM_ROUNDS = 12;

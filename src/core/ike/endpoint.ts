@@ -32,6 +32,16 @@ export class Endpoint {
     this.#world.receive(datagram);
   }
 
+  /**
+   * What `receive` does with a first request that costs nothing to turn away, alone: nothing of the datagram is kept or changed, so that its
+   * octets may stand where they came in.
+   * @returns false when there is more to it: then `receive` takes it
+   */
+  turnsAway(datagram: Datagram, now: Millis): boolean {
+    this.#world.now = now;
+    return this.#world.halfOpen.turnsAway(this.#world, datagram);
+  }
+
   /** @returns the id of the IKE SA that `initiate` made. Throws ApiMisuse for names and ids that do not exist. */
   command(command: Command, now: Millis): number | undefined {
     this.#world.now = now;

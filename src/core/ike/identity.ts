@@ -22,7 +22,9 @@ export const sameEnds = (a: Ends, b: Ends): boolean =>
 
 /** Equal for equal identities of one type. */
 export function canonicalOctets({ idType, data }: Identification): Uint8Array {
-  return idType === IdType.ID_FQDN || idType === IdType.ID_RFC822_ADDR ? data.map(lower) : data;
+  if (idType !== IdType.ID_FQDN && idType !== IdType.ID_RFC822_ADDR) return data;
+  if (!data.some(isUpper)) return data;
+  return data.map((octet) => (isUpper(octet) ? octet + 0x20 : octet));
 }
 
-const lower = (octet: number): number => (octet >= 0x41 && octet <= 0x5a ? octet + 0x20 : octet);
+const isUpper = (octet: number): boolean => octet >= 0x41 && octet <= 0x5a;

@@ -178,6 +178,7 @@ function intersect(own: Proposal, theirs: Proposal, types: readonly number[]): T
   if (theirs.transforms.some((t) => !types.includes(t.type) && !meansNothing(t))) return undefined;
   const chosen: Transform[] = [];
   for (const type of types) {
+    if (isKe(type)) continue;
     const mine = own.transforms.filter((t) => t.type === type);
     const offered = theirs.transforms.filter((t) => t.type === type);
     if (mine.length === 0 && offered.length === 0) continue;
@@ -187,7 +188,6 @@ function intersect(own: Proposal, theirs: Proposal, types: readonly number[]): T
       if (offered.length > 0 && !offered.some((t) => t.id === 0)) return undefined;
       continue;
     }
-    if (isKe(type)) continue;
     const match = mine.find((m) => offered.some((o) => sameTransform(m, o))) ?? implied(type, mine, offered);
     if (match === undefined) return undefined;
     if (match !== 'absent') chosen.push(match);
@@ -198,7 +198,7 @@ function intersect(own: Proposal, theirs: Proposal, types: readonly number[]): T
 
 /** Key exchanges are chosen together, because no method may be chosen twice (RFC 9370 §2.2.1). */
 function intersectKe(own: readonly Transform[], theirs: readonly Transform[]): Transform[] | undefined {
-  const types = KE_TYPES.filter((type) => [...own, ...theirs].some((t) => t.type === type));
+  const types = KE_TYPES.filter((type) => own.some((t) => t.type === type) || theirs.some((t) => t.type === type));
   const lists = types.map((type) => {
     const mine = own.filter((t) => t.type === type);
     const offered = theirs.filter((t) => t.type === type);

@@ -19,6 +19,9 @@ export const isFirstRequest = (data: Uint8Array): boolean =>
   (data[19]! & RESPONSE) === 0 &&
   data[17]! >>> 4 === 2;
 
+/** One whose sender has shown nothing yet: a cookie would come first (RFC 7296 §2.6). */
+export const isBareFirstRequest = (data: Uint8Array): boolean => isFirstRequest(data) && data[16] !== PayloadType.N;
+
 /** RFC 7296 §2.2, §2.6: from the original initiator, with Message ID 0, an SPI of its own and none of ours. */
 export function isPlausibleFirst(data: Uint8Array): boolean {
   if ((data[19]! & INITIATOR) === 0) return false;

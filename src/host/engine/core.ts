@@ -8,6 +8,8 @@ import type { Connection } from '../../core/ike/policy.ts';
  */
 export interface IkeCore {
   receive(datagram: Datagram, now: Millis): void;
+  /** Whether a first request was turned away without keeping anything of it; where not, `receive` takes it. Absent: `receive` takes all. */
+  turnsAway?(datagram: Datagram, now: Millis): boolean;
   /** @returns the number of the IKE SA for `initiate` */
   command(command: Command, now: Millis): number | undefined;
   /** An id that was cancelled, answered or is past its deadline is ignored. */

@@ -17,7 +17,6 @@ import { TokenBucket } from '../../core/ike/token-bucket.ts';
 import type { DataPlane, SequenceNumbers } from '../dataplane/data-plane.ts';
 import type { Timer } from '../platform/clock.ts';
 import type { Platform } from '../platform/platform.ts';
-
 import { Books, earliest, isBeginning, isGone, isUp } from './books.ts';
 import type { IkeCore } from './core.ts';
 import { Counters } from './counters.ts';
@@ -131,6 +130,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       this.counters,
       {
         onIke: (datagram) => this.#onDatagram(datagram),
+        turnsAway: (datagram) => this.#turnsAway(datagram),
         onEsp: (packet, local, ip, port, transport) => this.#plane?.receive?.(packet, local, ip, port, transport) !== false,
         onBound: (socket) => this.#plane?.adopt?.(socket) ?? Promise.resolve(),
         onUnbinding: (socket) => this.#plane?.disown?.(socket) ?? Promise.resolve(),
@@ -286,6 +286,15 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     const before = this.#drops;
     this.#enter('a datagram', (now) => this.#core.receive(datagram, now));
     return this.#drops === before;
+  }
+
+  #turnsAway(datagram: Datagram): boolean {
+    if (this.#closed || this.#core.turnsAway === undefined) return this.#closed;
+    let done = false;
+    this.#enter('a first request', (now) => {
+      done = this.#core.turnsAway!(datagram, now);
+    });
+    return done;
   }
 
   #onObservation(observation: Observation): void {

@@ -101,6 +101,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
           redirect: options.redirect,
           secret: options.secret,
           credentialsDigest: options.credentialsDigest,
+          ...platform.computing,
           epoch: platform.clock.wall() - platform.clock.now(),
           logKeys: logKeys ?? false,
           logMessages: logMessages ?? false,

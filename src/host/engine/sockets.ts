@@ -1,11 +1,12 @@
 import { type Address, formatAddress, isIpv6 } from '../../core/bytes/index.ts';
 import { classifyEncapsulated, KEEPALIVE, NON_ESP_MARKER_LENGTH } from '../../core/esp/index.ts';
 import type { Datagram, Transport } from '../../core/ike/effects.ts';
+import { isBareFirstRequest } from '../../core/wire/index.ts';
 import type { EspPath } from '../dataplane/data-plane.ts';
 import { PATH_MTU, UDP_ENCAPSULATION } from '../dataplane/path-mtu.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { TcpServer } from '../platform/tcp.ts';
-import type { UdpNetwork, UdpSocket } from '../platform/udp.ts';
+import type { Triage, UdpNetwork, UdpSocket } from '../platform/udp.ts';
 import type { Counters } from './counters.ts';
 import { handOn } from './encapsulated.ts';
 import { type StreamSinks, Streams } from './streams.ts';
@@ -32,6 +33,8 @@ export interface Ports {
 }
 
 export interface SocketSinks extends StreamSinks {
+  /** @returns false: nothing has become of it, and `onIke` is to have a copy */
+  turnsAway(datagram: Datagram): boolean;
   /** An encapsulating socket is there: somebody else may read it. */
   onBound(socket: UdpSocket): Promise<void>;
   /** It is about to be closed. */
@@ -182,11 +185,17 @@ export class SocketSet {
       ip,
       port: ports.nat,
       onDatagram: (data, from, port) => this.#onEncapsulated(nat.local, data, from, port),
+      triage: this.#triage(() => nat.local, NON_ESP_MARKER_LENGTH),
     });
     let ike: UdpSocket | undefined;
     try {
       if (ports.ike !== undefined && (ports.ike === 0 || ports.ike !== ports.nat))
-        ike = await this.#udp.bind({ ip, port: ports.ike, onDatagram: (data, from, port) => this.#onPlain(ike!.local, data, from, port) });
+        ike = await this.#udp.bind({
+          ip,
+          port: ports.ike,
+          onDatagram: (data, from, port) => this.#onPlain(ike!.local, data, from, port),
+          triage: this.#triage(() => ike!.local, 0),
+        });
     } catch (error) {
       await nat.close();
       throw error;
@@ -211,6 +220,20 @@ export class SocketSet {
   #onPlain(local: Address, data: Uint8Array, ip: string, port: number): void {
     this.#counters.add('datagrams', 'ike in');
     this.#sinks.onIke({ local, remote: { ip, port }, data, encap: false });
+  }
+
+  /** First requests without a cookie come behind peers that we know and strangers that have shown one (RFC 7296 §2.6). */
+  #triage(local: () => Address, marker: number): Triage {
+    const message = (data: Uint8Array): Uint8Array => (marker === 0 ? data : data.subarray(marker));
+    return {
+      waits: (data) => (marker === 0 || classifyEncapsulated(data) === 'ike') && isBareFirstRequest(message(data)),
+      onWaiting: (data, ip, port) => {
+        this.#counters.add('datagrams', 'ike in');
+        const datagram = { local: local(), remote: { ip, port }, data: message(data), encap: marker !== 0 };
+        if (!this.#sinks.turnsAway(datagram)) this.#sinks.onIke({ ...datagram, data: datagram.data.slice() });
+      },
+      onShed: (count) => this.#counters.add('datagrams', 'ike in, shed unread', count),
+    };
   }
 
   #onEncapsulated(local: Address, data: Uint8Array, ip: string, port: number): void {

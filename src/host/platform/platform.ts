@@ -1,3 +1,5 @@
+import type { KeyExchangeMethod } from '../../core/crypto/key-exchange.ts';
+import type { Primitives } from '../../core/crypto/primitives.ts';
 import type { RandomSource } from '../../core/crypto/random.ts';
 import type { Clock } from './clock.ts';
 import type { TcpNetwork } from './tcp.ts';
@@ -13,4 +15,13 @@ export interface Platform {
   readonly random: RandomSource;
   /** Absent: everything is computed in this thread. */
   readonly threads?: Threads | undefined;
+  /** Absent: `core/crypto` computes. */
+  readonly computing?: Computing | undefined;
+}
+
+/** Who computes for IKE SAs in place of `core/crypto`, with the same results. */
+export interface Computing {
+  readonly primitives: Primitives;
+  /** Undefined for a method leaves it to `core/crypto`. */
+  readonly keyExchange: (method: number) => KeyExchangeMethod | undefined;
 }

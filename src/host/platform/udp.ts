@@ -14,6 +14,20 @@ interface UdpSocketOptions {
   /** Octets to ask for; the kernel gives what its limits allow (`UdpSocket.receiveBuffer`). */
   readonly receiveBuffer?: number;
   readonly sendBuffer?: number;
+  /** Heeded where a socket is read many datagrams at a time; elsewhere each is handed to `onDatagram` as it comes. */
+  readonly triage?: Triage;
+}
+
+/**
+ * In which order datagrams are worked on that wait together: who cannot keep up with all serves first those that are worth more. Nothing of
+ * what is handed over here may be kept, or changed: its place is used again.
+ */
+export interface Triage {
+  /** Whether it comes behind all others, and is the first to go. */
+  waits(data: Uint8Array): boolean;
+  onWaiting(data: Uint8Array, ip: string, port: number): void;
+  /** So many of those were dropped unread: there were more than are worked on at once. */
+  onShed(count: number): void;
 }
 
 /** A bound UDP socket. Neither sending nor anything that comes in from the network makes it throw. */

@@ -4,7 +4,7 @@ import type { InstanceOptions } from '../../host/engine/instance.ts';
 import { loadCredentials } from '../../host/engine/load-credentials.ts';
 import { lastingSecret } from '../../host/platform/lasting-secret.ts';
 import type { Platform } from '../../host/platform/platform.ts';
-import { systemLookup, systemPlatform } from '../../host/platform/system.ts';
+import { servingPlatform, systemLookup, systemPlatform } from '../../host/platform/system.ts';
 import type { CompiledConfig, ConfigWarning } from './compiled.ts';
 import { machineFiles } from './machine-files.ts';
 import { type Lookup, resolveNames } from './names.ts';
@@ -54,7 +54,7 @@ export async function prepareInstance(
     loadCredentials(credentials, raw);
   }
   const backend = await chooseBackend(config.plane);
-  const platform = request.platform ?? systemPlatform();
+  const platform = request.platform ?? (role === 'gateway' ? await servingPlatform() : systemPlatform());
   const options: InstanceOptions = {
     name: request.name ?? config.name ?? role,
     role,

@@ -195,4 +195,31 @@ describe('strangers of an endpoint', () => {
     right.endpoint.receive({ local: { ip: '2001:db8::2', port: 500 }, remote, data: init(), encap: false }, LIMITS.halfOpenLife);
     expect(right.endpoint.load().halfOpen).toBe(1);
   });
+
+  test('turning away alone does what receiving does, to the octet, and leaves to that what it does not do', () => {
+    const octets = (n: number) => () => new Uint8Array(n).fill(7);
+    const random = { ...systemRandom(), ikeSpi: octets(8), nonce: octets(32), secret: octets(32) };
+    const make = () => new End({ connections: [connection('right')], limits: { ...LIMITS, cookieThreshold: 0 }, random });
+    const [whole, alone] = [make(), make()];
+    const turn = (data: Uint8Array): { done: boolean; out: Datagram[] } => {
+      const kept = data.slice();
+      const done = alone.endpoint.turnsAway({ local: LOCAL, remote: from('192.0.2.1'), data, encap: false }, 0);
+      expect(data).toEqual(kept);
+      return { done, out: alone.drain(0) };
+    };
+    const first = init();
+    const [demand] = tell(whole, first);
+    expect(turn(first)).toEqual({ done: true, out: [demand] });
+    const cookie = parseMessage(demand!.data).payloads[0]!;
+    const forged = initMessage([{ ...cookie, data: new Uint8Array(17) } as typeof cookie, ...initPayloads()], first.slice(0, 8));
+    expect(turn(forged)).toEqual({ done: true, out: tell(whole, forged) });
+    const implausible = first.with(19, 0);
+    expect(turn(implausible)).toEqual({ done: true, out: tell(whole, implausible) });
+    const returned = initMessage([cookie, ...initPayloads()], first.slice(0, 8));
+    expect(turn(returned)).toEqual({ done: false, out: [] });
+    expect(alone.endpoint.load().halfOpen).toBe(0);
+    expect(turn(first.with(18, 35))).toEqual({ done: false, out: [] });
+    expect(tell(alone, returned)).toHaveLength(1);
+    expect(alone.endpoint.load().halfOpen).toBe(1);
+  });
 });

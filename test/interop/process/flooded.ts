@@ -12,7 +12,14 @@ say({ ike: gateway.sockets[0]?.ike?.port, nat: gateway.sockets[0]?.nat.port });
 for (let line = await lines.next(); !line.done; line = await lines.next()) {
   globalThis.gc?.();
   const { datagrams, drops } = gateway.engine.counters.snapshot();
-  say({ load: gateway.load(), rss: process.memoryUsage.rss(), cpu: process.cpuUsage(), received: datagrams['ike in'] ?? 0, drops });
+  say({
+    load: gateway.load(),
+    rss: process.memoryUsage.rss(),
+    cpu: process.cpuUsage(),
+    received: datagrams['ike in'] ?? 0,
+    shed: datagrams['ike in, shed unread'] ?? 0,
+    drops,
+  });
 }
 process.exit(0);
 

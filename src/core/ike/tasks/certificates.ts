@@ -34,14 +34,21 @@ export function noteCertificateRequests(sa: IkeSa, payloads: readonly Payload[])
 /** RFC 7427 §4: which hashes we can verify in signatures made for us. */
 export const hashNotify = (world: World): Payload[] => {
   const hashes = world.options.hashes ?? DEFAULT_HASHES;
-  return [notify(NotifyType.SIGNATURE_HASH_ALGORITHMS, new Uint8Array(hashes.flatMap((h) => [h >>> 8, h & 0xff])))];
+  const data = new Uint8Array(2 * hashes.length);
+  for (const [i, hash] of hashes.entries()) {
+    data[2 * i] = hash >>> 8;
+    data[2 * i + 1] = hash & 0xff;
+  }
+  return [notify(NotifyType.SIGNATURE_HASH_ALGORITHMS, data)];
 };
 
 export function noteHashes(sa: IkeSa, payloads: readonly Payload[]): void {
   const announced = findNotify(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS);
   if (announced === undefined || announced.data.length % 2 !== 0) return;
   const { data } = announced;
-  sa.peer.hashes = Array.from({ length: Math.min(data.length / 2, MAX_HASHES) }, (_, i) => (data[2 * i]! << 8) | data[2 * i + 1]!);
+  const hashes: number[] = [];
+  for (let at = 0; at < data.length && hashes.length < MAX_HASHES; at += 2) hashes.push((data[at]! << 8) | data[at + 1]!);
+  sa.peer.hashes = hashes;
 }
 
 /** SHA2-256, SHA2-384, SHA2-512 and Identity (for EdDSA, RFC 8420). SHA-1 is not asked for. */

@@ -1,4 +1,4 @@
-import { concat, equalBytes } from '../../bytes/bytes.ts';
+import { equalBytes } from '../../bytes/bytes.ts';
 import { type Address, parseIp } from '../../bytes/ip-address.ts';
 import { sha1 } from '../../crypto/index.ts';
 import { NotifyType, type Payload } from '../../wire/index.ts';
@@ -9,7 +9,14 @@ import type { World } from '../world.ts';
 
 /** RFC 7296 §2.23: SHA-1(SPIi | SPIr | address | port), port in network byte order. */
 function natHash(spiI: Uint8Array, spiR: Uint8Array, { ip, port }: Address): Uint8Array {
-  return sha1(concat(spiI, spiR, parseIp(ip), new Uint8Array([port >>> 8, port & 0xff])));
+  const address = parseIp(ip);
+  const octets = new Uint8Array(spiI.length + spiR.length + address.length + 2);
+  octets.set(spiI);
+  octets.set(spiR, spiI.length);
+  octets.set(address, spiI.length + spiR.length);
+  octets[octets.length - 2] = port >>> 8;
+  octets[octets.length - 1] = port & 0xff;
+  return sha1(octets);
 }
 
 /** To force encapsulation we claim a source address that cannot match, so the peer sees a NAT on our side. */

@@ -19,6 +19,7 @@ export interface Openssl {
   EVP_MAC_fetch(library: 0, name: string, properties: 0): number;
   EVP_MAC_CTX_new(mac: number): number;
   EVP_MAC_CTX_free(context: number): void;
+  EVP_MAC_CTX_set_params(context: number, parameters: number): number;
   EVP_MAC_init(context: number, key: number, length: number, parameters: number): number;
   EVP_MAC_update(context: number, from: number, length: number): number;
   EVP_MAC_final(context: number, out: number, lengthAt: number, room: number): number;
@@ -39,7 +40,7 @@ export interface Evp {
 
 /** Undefined where Node is linked with a library that is not OpenSSL 3. */
 export function openEvp(native: Native): Evp | undefined {
-  const openssl = bind(native);
+  const openssl = tryFunctions<Openssl>(native, PROTOTYPES);
   if (openssl === undefined) return undefined;
   const named = (lookUp: (library: 0, name: string, properties: 0) => number): ((name: string) => number | undefined) => {
     const known = new Map<string, number>();
@@ -79,9 +80,10 @@ export function opensslFailed({ openssl }: Evp, what: string): InternalError {
   return new InternalError(`OpenSSL refused ${what}`, { code: 'CIPHER_FAILED' });
 }
 
-function bind(native: Native): Openssl | undefined {
+/** Undefined where this process lacks one of them. */
+export function tryFunctions<T extends object>(native: Native, prototypes: { readonly [Name in keyof T]: string }): T | undefined {
   try {
-    return native.functions<Openssl>(PROTOTYPES);
+    return native.functions<T>(prototypes);
   } catch (error) {
     if (error instanceof InternalError && error.code === 'NO_NATIVE_FUNCTION') return undefined;
     throw error;
@@ -131,6 +133,7 @@ const PROTOTYPES: { readonly [Name in keyof Openssl]: string } = {
   EVP_MAC_fetch: 'uintptr_t EVP_MAC_fetch(uintptr_t library, const char *name, uintptr_t properties)',
   EVP_MAC_CTX_new: 'uintptr_t EVP_MAC_CTX_new(uintptr_t mac)',
   EVP_MAC_CTX_free: 'void EVP_MAC_CTX_free(uintptr_t context)',
+  EVP_MAC_CTX_set_params: 'int EVP_MAC_CTX_set_params(uintptr_t context, uintptr_t parameters)',
   EVP_MAC_init: 'int EVP_MAC_init(uintptr_t context, uintptr_t key, size_t length, uintptr_t parameters)',
   EVP_MAC_update: 'int EVP_MAC_update(uintptr_t context, uintptr_t from, size_t length)',
   EVP_MAC_final: 'int EVP_MAC_final(uintptr_t context, uintptr_t out, uintptr_t lengthAt, size_t room)',

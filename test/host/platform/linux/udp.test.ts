@@ -1,10 +1,12 @@
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { ApiMisuse } from '../../../../src/core/bytes/index.ts';
+import { Burst } from '../../../../src/host/platform/linux/burst.ts';
 import { ERRNO, type Native, type NativeBuffer } from '../../../../src/host/platform/linux/ffi.ts';
 import { AddressTexts, SocketAddress } from '../../../../src/host/platform/linux/socket-address.ts';
 import { FastUdp } from '../../../../src/host/platform/linux/udp.ts';
 import { UdpBatch } from '../../../../src/host/platform/linux/udp-batch.ts';
 import { type DescriptorSocket, descriptorUdp } from '../../../../src/host/platform/linux/udp-network.ts';
+import type { Triage } from '../../../../src/host/platform/udp.ts';
 import { describeWithNative } from '../../../support/native.ts';
 
 describeWithNative('UDP by descriptor', (native) => {
@@ -288,5 +290,98 @@ describeWithNative('UDP by descriptor', (native) => {
     await socket.close();
     await socket.close();
     expect(socket.send(Uint8Array.of(9), '127.0.0.1', a.local.port)).toBe(false);
+  });
+
+  describe('a burst', () => {
+    const WAITS = 0x80;
+    /** What it hands out, in order; of octets from `WAITS` on it says that they wait. */
+    const triage = (heard: string[]): Triage => ({
+      waits: (data) => data[0]! >= WAITS,
+      onWaiting: (data, ip) => heard.push(`waited ${data[0]! - WAITS} ${ip}`),
+      onShed: (count) => heard.push(`shed ${count}`),
+    });
+    /** Octets of kernel memory that what waits at a socket takes (SO_MEMINFO). */
+    const waitingMemory = ({ fd }: FastUdp): number => {
+      const place = native.allocate(48);
+      place.u32[10] = 40;
+      expect(native.libc.getsockopt(fd, 1, 55, place.address, place.address + 40)).toBe(0);
+      return place.u32[0]!;
+    };
+    /** Sends them, and waits until all are there: a kernel with much to do delivers a moment later. */
+    const say = (from: FastUdp, to: FastUdp, octets: readonly number[]): void => {
+      const buffer = native.allocate(8);
+      let one = 0;
+      for (const [i, octet] of octets.entries()) {
+        buffer.octets[0] = octet;
+        expect(from.send(buffer, 0, 1, towards(to))).toBe(true);
+        while (waitingMemory(to) < (i + 1) * one || waitingMemory(to) === 0);
+        one ||= waitingMemory(to);
+      }
+    };
+
+    test('brings first what does not wait, each kind in the order in which it came', () => {
+      const [a, b, heard] = [bound(), bound(), [] as string[]];
+      say(a, b, [WAITS, 1, WAITS + 1, WAITS + 2, 2]);
+      const received = new Burst(native, b, triage(heard)).take(
+        () => true,
+        (data, ip, port) => heard.push(`${data[0]} ${ip} ${port === a.local.port}`),
+      );
+      expect(received).toBe(5);
+      expect(heard).toEqual(['1 127.0.0.1 true', '2 127.0.0.1 true', 'waited 0 127.0.0.1', 'waited 1 127.0.0.1', 'waited 2 127.0.0.1']);
+    });
+
+    test('works on so many of those that wait, drops the others, and what does not wait is there all the same', () => {
+      const [a, b, heard] = [bound(), bound(), [] as string[]];
+      say(a, b, [...Array.from({ length: 99 }, () => WAITS), 1]);
+      const received = new Burst(native, b, triage(heard), 70).take(
+        () => true,
+        () => heard.push('at once'),
+      );
+      expect(received).toBe(100);
+      expect(heard.filter((what) => what.startsWith('waited'))).toHaveLength(70);
+      expect(heard).toContain('at once');
+      expect(heard.at(-1)).toBe('shed 29');
+    });
+
+    test('ends where the reader does', () => {
+      const [a, b, heard] = [bound(), bound(), [] as string[]];
+      say(a, b, [WAITS, WAITS]);
+      let reads = true;
+      const burst = new Burst(native, b, {
+        ...triage(heard),
+        onWaiting: () => {
+          heard.push('closed');
+          reads = false;
+        },
+      });
+      expect(
+        burst.take(
+          () => reads,
+          () => heard.push('more'),
+        ),
+      ).toBe(2);
+      expect(heard).toEqual(['closed']);
+    });
+
+    test('a socket takes all that came while nobody looked, in one turn', async () => {
+      const heard: string[] = [];
+      let wake = (): void => undefined;
+      const a = bound();
+      const socket = (await descriptorUdp(native).bind({
+        ip: '127.0.0.1',
+        port: 0,
+        triage: triage(heard),
+        onDatagram: (data) => {
+          if (heard.push(`${data[0]}`) === 1) setImmediate(() => wake());
+        },
+      })) as DescriptorSocket;
+      const turn = new Promise<void>((resolve) => (wake = resolve));
+      say(a, socket.fast, [0, WAITS, 1, WAITS + 1, 2]);
+      await turn;
+      // Node has read the first one, whatever it is
+      expect(heard).toEqual(['0', '1', '2', 'waited 0 127.0.0.1', 'waited 1 127.0.0.1']);
+      expect(socket.counters.received).toBe(5);
+      await socket.close();
+    });
   });
 });
