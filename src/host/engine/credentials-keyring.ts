@@ -1,4 +1,4 @@
-import type { KeyObject } from '../../core/crypto/index.ts';
+import type { KeyObject, PrfTransform } from '../../core/crypto/index.ts';
 import type { AlgorithmPolicy, Certificate, PinnedKey, RevocationSource } from '../../core/pki/index.ts';
 import type { CertificateCache } from './credentials-cache.ts';
 import type { PostQuantumKeys } from './credentials-ppk.ts';
@@ -12,6 +12,8 @@ export interface CredentialOptions {
   /** Demand the whole certificate profile of RFC 5280 §4. */
   readonly strict?: boolean;
   readonly revocation?: RevocationSource;
+  /** Who computes PRFs in place of `core/crypto`, with the same results. Undefined for an id leaves it there. */
+  readonly prf?: ((id: number) => PrfTransform | undefined) | undefined;
 }
 
 export interface OwnCertificate {

@@ -54,7 +54,13 @@ function withSecret(keyring: Keyring, ask: AuthenticateAsk): Made {
   }
   const found = keyring.secrets.find(id, ask.remoteId, ask.auth.credential);
   if (found === undefined) throw missingSecret(id, ask.remoteId);
-  return { ok: true, id, method: AuthMethod.SHARED_KEY_MIC, data: authWithSecret(found, prfOf(ask.prf), ask.octets(id)), certificates: [] };
+  return {
+    ok: true,
+    id,
+    method: AuthMethod.SHARED_KEY_MIC,
+    data: authWithSecret(found, prfOf(keyring, ask.prf), ask.octets(id)),
+    certificates: [],
+  };
 }
 
 export function missingSecret(local: Identification | undefined, remote: Identification | undefined): AuthenticationFailure {
@@ -65,8 +71,8 @@ export function missingSecret(local: Identification | undefined, remote: Identif
   });
 }
 
-export function prfOf(id: number) {
-  const transform = prf(id);
+export function prfOf({ options }: Pick<Keyring, 'options'>, id: number) {
+  const transform = options.prf?.(id) ?? prf(id);
   if (transform === undefined) throw new InternalError(`PRF ${id} was negotiated and is not known`);
   return transform;
 }

@@ -62,7 +62,8 @@ function bySecret(keyring: Keyring, ask: VerifyAsk, able: readonly Candidate[]):
   if (candidate === undefined) throw notAllowed(ask, able);
   const found = keyring.secrets.find(ask.localId, ask.id);
   if (found === undefined) throw missingSecret(ask.localId, ask.id);
-  if (verifyShared(found, prfOf(ask.prf), ask.octets, ask.data)) return { ok: true, connection: candidate.connection, description: 'psk' };
+  if (verifyShared(found, prfOf(keyring, ask.prf), ask.octets, ask.data))
+    return { ok: true, connection: candidate.connection, description: 'psk' };
   throw new AuthenticationFailure(
     `the pre-shared key of ${formatIdentity(ask.id)} is not the one that is loaded here for ${formatOwners(found.owners)}`,
     {

@@ -28,11 +28,14 @@ export interface PoolEvents {
 /** Asks of the core that are under way: who answers them, who computes for them, and what becomes of those that are taken back. */
 export class Desk {
   readonly #options: DeskOptions;
+  /** Where nobody computes beside us: one for all Asks. */
+  readonly #alone: AskContext;
   readonly #open = new Map<number, { cancelled: boolean; takeBack: (() => void) | undefined }>();
   #pool: WorkerPool | undefined;
 
   constructor(options: DeskOptions) {
     this.#options = options;
+    this.#alone = { ...options.context, computer: undefined };
   }
 
   hire({ platform, workers, workerModule }: Hiring, events: PoolEvents): void {
@@ -51,11 +54,11 @@ export class Desk {
 
   /** @returns the answer, where it is there at once */
   ask({ id, ikeSa, rank, ask }: Extract<Effect, { kind: 'ask' }>): AskResult | undefined {
-    const { context, onAnswer, onDefect, onOrphan } = this.#options;
+    const { onAnswer, onDefect, onOrphan } = this.#options;
     const open = { cancelled: false, takeBack: undefined as (() => void) | undefined };
     const refusable = ask.kind === 'key-exchange' && ask.refusable;
-    const computer = this.#pool && lend(this.#pool, { rank, refusable }, open);
-    const result = answerAsk(ask, ikeSa, { ...context, computer });
+    const context = this.#pool ? { ...this.#alone, computer: lend(this.#pool, { rank, refusable }, open) } : this.#alone;
+    const result = answerAsk(ask, ikeSa, context);
     if (!(result instanceof Promise)) return result;
     this.#open.set(id, open);
     result

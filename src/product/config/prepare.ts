@@ -43,18 +43,18 @@ export async function prepareInstance(
     role === 'gateway' ? undefined : ({ name }) => needed?.includes(name) ?? true,
   );
   const warnings = [...config.warnings];
+  const platform = request.platform ?? (role === 'gateway' ? await servingPlatform() : systemPlatform());
   let { credentials } = request;
   let credentialsDigest: Uint8Array | undefined;
   const secret = config.state === undefined ? undefined : await lastingSecret(config.state);
   if (credentials === undefined) {
     const raw = await readCredentials(config.credentials, machineFiles);
     warnings.push(...raw.warnings);
-    credentials = new CredentialStore();
+    credentials = new CredentialStore({ prf: platform.computing?.primitives.prf });
     credentialsDigest = digestOf(raw);
     loadCredentials(credentials, raw);
   }
   const backend = await chooseBackend(config.plane);
-  const platform = request.platform ?? (role === 'gateway' ? await servingPlatform() : systemPlatform());
   const options: InstanceOptions = {
     name: request.name ?? config.name ?? role,
     role,
