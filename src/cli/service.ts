@@ -1,4 +1,5 @@
 import type { Notice } from '../core/ike/effects.ts';
+import { formatIdentity } from '../core/pki/identity.ts';
 import type { CompiledConfig } from '../product/config/index.ts';
 import { isoClock, noticeLine } from '../product/control/index.ts';
 import { createGateway, type Gateway } from '../product/gateway/index.ts';
@@ -38,6 +39,7 @@ export class Service {
     const credentials = await openCredentials(config, context.now(), out);
     const gateway = await createGateway({ config, credentials, logKeys: keys !== undefined, logMessages: out.verbose > 1 });
     const log = new EventLog(out);
+    gateway.onRefused = ({ id, to }) => showRefused(id === undefined ? 'somebody' : formatIdentity(id), to, context, out);
     gateway.onNotice(({ notice, at }) => show(notice, at, gateway, keys, out, log));
     try {
       await gateway.listen();
@@ -82,6 +84,7 @@ export class Service {
     const details = [
       config.pools.length === 0 ? '' : `clients get ${config.pools.flatMap(({ ranges }) => ranges).join(' ')}`,
       config.addresses.length === 0 ? '' : `we are ${config.addresses.map((address) => address.split('/')[0]).join(' ')}`,
+      config.behind.length === 0 ? '' : `behind us: ${config.behind.map(({ name }) => name).join(', ')}`,
       share === undefined ? '' : `share ${share}`,
       inbox === undefined ? '' : `inbox ${inbox}`,
     ];
@@ -104,6 +107,12 @@ function show(notice: Notice, at: number, gateway: Gateway, keys: KeyFolder | un
   if (event === undefined) return;
   const text = out.json ? JSON.stringify({ schema: 1, ...event }) : log.line(event);
   if (text !== undefined) out.line(text);
+}
+
+function showRefused(peer: string, to: string, context: CliContext, out: Output): void {
+  const at = new Date(context.now());
+  if (out.json) out.document({ event: 'refused', at: at.toISOString(), peer, to });
+  else out.line(`${out.paint.dim(at.toTimeString().slice(0, 8))}  not for ${peer}: ${to}`);
 }
 
 function showFile(event: FileServerEvent, context: CliContext, out: Output): void {

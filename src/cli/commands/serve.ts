@@ -22,7 +22,7 @@ export function registerServe(shell: Shell): void {
         .option('--esp <proposals>', 'for instance aes256gcm16-x25519')
         .option('--legacy', 'permit algorithms that can be broken')
         .option('--pool <addresses>', 'give clients addresses of these; 10.66.0.0/24', repeated)
-        .option('--net <networks>', 'networks that clients may reach; all')
+        .option('--net <networks>', 'networks behind us that clients reach; none')
         .option('--share <folder>', 'let clients get files from here')
         .option('--inbox <folder>', 'let clients send files into it')
         .option('--address <ip>', 'listen here alone', repeated)

@@ -40,6 +40,16 @@ export interface IcmpSurroundings {
   pathMtuLearned(destination: Uint8Array): void;
 }
 
+/** Somebody asks a host that we only pass off as present. */
+export interface EchoRequest {
+  readonly from: string;
+  readonly to: string;
+  /** Identifier and sequence number. */
+  readonly rest: number;
+  /** Octets behind the header. */
+  readonly data: Uint8Array;
+}
+
 /** RFC 792, RFC 4443: answers echo requests, sends and takes errors, pings. */
 export class IcmpLayer {
   readonly #around: IcmpSurroundings;
@@ -49,6 +59,7 @@ export class IcmpLayer {
   readonly #pings = new Map<number, Ping>();
   readonly #timers = new TimerQueue<Ping>();
   #nextIdentifier: number;
+  onEcho: ((request: EchoRequest) => void) | undefined;
 
   /** @param identifier where echo identifiers start, unpredictable. */
   constructor(around: IcmpSurroundings, identifier: number) {
@@ -130,17 +141,35 @@ export class IcmpLayer {
     this.#sendError(ip, ip.version === 4 ? IcmpType.TIME_EXCEEDED : Icmpv6Type.TIME_EXCEEDED, 1, 0, now);
   }
 
+  /** A destination that is not there, whatever is in its way (RFC 1812 §5.2.7.1, RFC 4443 §3.1). */
+  hostUnreachable(ip: IpView, reason: FailureCode, now: Millis): void {
+    const [four, six] = CODES[reason] ?? [IcmpUnreachable.HOST, Icmpv6Unreachable.ADDRESS];
+    if (ip.version === 4) this.#sendError(ip, IcmpType.DESTINATION_UNREACHABLE, four, 0, now);
+    else this.#sendError(ip, Icmpv6Type.DESTINATION_UNREACHABLE, six, 0, now);
+  }
+
+  answerForeignEcho({ from, to, rest, data }: EchoRequest): void {
+    this.#echo(parseIp(to), parseIp(from), rest, data);
+  }
+
   #answerEcho(ip: IpView, request: IcmpView): void {
-    const { addresses, output, counters, mtu } = this.#around;
+    const { addresses } = this.#around;
+    const data = ip.data.subarray(request.start, request.end);
     // A host that is only passed off as present does not answer for itself.
-    if (!addresses.holds(ip.data, ip.destinationAt, ip.addressLength)) return;
-    const size = request.end - request.start;
-    const answer = new Uint8Array(ICMP_HEADER + size);
-    answer.set(ip.data.subarray(request.start, request.end), ICMP_HEADER);
+    if (!addresses.holds(ip.data, ip.destinationAt, ip.addressLength)) {
+      this.onEcho?.({ from: addressAt(ip, ip.sourceAt), to: addressAt(ip, ip.destinationAt), rest: request.rest, data: data.slice() });
+      return;
+    }
     const source = ip.data.subarray(ip.destinationAt, ip.destinationAt + ip.addressLength);
-    const destination = ip.data.subarray(ip.sourceAt, ip.sourceAt + ip.addressLength);
-    const six = ip.version === 6;
-    writeIcmp(answer, 0, six ? Icmpv6Type.ECHO_REPLY : IcmpType.ECHO_REPLY, 0, request.rest, size, source, destination);
+    this.#echo(source, ip.data.subarray(ip.sourceAt, ip.sourceAt + ip.addressLength), request.rest, data);
+  }
+
+  #echo(source: Uint8Array, destination: Uint8Array, rest: number, data: Uint8Array): void {
+    const { output, counters, mtu } = this.#around;
+    const answer = new Uint8Array(ICMP_HEADER + data.length);
+    answer.set(data, ICMP_HEADER);
+    const six = source.length === 16;
+    writeIcmp(answer, 0, six ? Icmpv6Type.ECHO_REPLY : IcmpType.ECHO_REPLY, 0, rest, data.length, source, destination);
     const protocol = six ? IpProtocol.IPV6_ICMP : IpProtocol.ICMP;
     if (output.push(answer, { source, destination, protocol, hopLimit: DEFAULT_HOP_LIMIT, dontFragment: false, mtu }))
       counters.icmpEchoAnswered++;
@@ -242,6 +271,12 @@ function isAboutError(ip: IpView): boolean {
 
 const addressAt = (ip: IpView, at: number): string => addressOf(ip.data, at, ip.addressLength);
 const addressOf = (data: Uint8Array, at: number, length: number): string => formatIp(data.subarray(at, at + length));
+
+/** Codes of Destination Unreachable, IPv4 and IPv6. */
+const CODES: Readonly<Partial<Record<FailureCode, readonly [number, number]>>> = {
+  ENETUNREACH: [IcmpUnreachable.NET, Icmpv6Unreachable.NO_ROUTE],
+  EACCES: [IcmpUnreachable.COMMUNICATION_PROHIBITED, Icmpv6Unreachable.PROHIBITED],
+};
 
 /** Ours. */
 const ERRORS_PER_SECOND = 100;

@@ -1,10 +1,12 @@
 export type { Counters } from './counters.ts';
+export type { EchoRequest } from './icmp.ts';
 export type { Ping, PingOptions } from './ping.ts';
 export { Endpoint, type FailureCode, type Millis, Ready } from './ready.ts';
 export { type ConnectOptions, type ListenOptions, Stack, type StackOptions } from './stack.ts';
 export { DEFAULT_TCP_CONFIG, type TcpConfig } from './tcp/config.ts';
 export { type CongestionControl, type CongestionControlFactory, NewReno } from './tcp/congestion.ts';
 export type { TcpConnection, TcpInfo } from './tcp/connection.ts';
+export type { Knock } from './tcp/knock.ts';
 export type { TcpListener } from './tcp/listener.ts';
 export type { TcpState } from './tcp/state.ts';
 export type { UdpDatagram, UdpEndpoint, UdpError, UdpOptions } from './udp.ts';

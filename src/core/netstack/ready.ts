@@ -21,6 +21,8 @@ export const Ready = {
   DONE: 64,
   /** An ICMP error arrived for a UDP endpoint; `takeError` has it. */
   ERROR: 128,
+  /** Somebody wants to be let in to a listener that asks; `nextKnock` has it. */
+  KNOCK: 256,
 } as const;
 
 /** Why a connection, datagram or ping failed, in the words that `node:net` uses. */

@@ -3,7 +3,7 @@ import { getI32, getU16, IPV6_MINIMUM_MTU, IpProtocol, IpView, ipv4HeaderValid }
 import { Addresses, isImpossibleSource } from './addresses.ts';
 import { isWildcard } from './bindings.ts';
 import { Counters } from './counters.ts';
-import { IcmpLayer, type IcmpSurroundings } from './icmp.ts';
+import { type EchoRequest, IcmpLayer, type IcmpSurroundings } from './icmp.ts';
 import { IpOutput } from './ip-output.ts';
 import { KeyedHash } from './keyed-hash.ts';
 import { PathMtuCache } from './path-mtu.ts';
@@ -46,6 +46,8 @@ export interface ListenOptions {
   readonly port: number | 'any';
   /** Connections that are established, or about to be, and wait to be accepted; 128. */
   readonly backlog?: number | undefined;
+  /** Nobody is answered before `Knock.admit`: see `TcpListener.nextKnock`. */
+  readonly asks?: boolean | undefined;
 }
 
 /**
@@ -205,7 +207,7 @@ export class Stack {
     const anyPort = options.port === 'any';
     const port = options.port === 'any' ? 0 : options.port !== 0 ? options.port : this.#tcp.freePort(ip, isWildcard(text));
     if (port === undefined) throw new ApiMisuse('no TCP port is left', { code: 'EADDRINUSE' });
-    return this.#tcp.listen({ ip: text, port }, anyPort, options.backlog ?? 128);
+    return this.#tcp.listen({ ip: text, port }, anyPort, options.backlog ?? 128, options.asks ?? false);
   }
 
   /** @throws ApiMisuse EADDRINUSE, EADDRNOTAVAIL. */
@@ -220,6 +222,16 @@ export class Stack {
   ping(options: PingOptions, now: Millis): Ping {
     this.#advance(now);
     return this.#icmp.ping(options, now);
+  }
+
+  /** Echo requests to addresses that are not our own, where packets to any destination are taken; nobody answers them unless set. */
+  set onEcho(listener: ((request: EchoRequest) => void) | undefined) {
+    this.#icmp.onEcho = listener;
+  }
+
+  /** Answers one, in the name of the host that was asked. */
+  answerEcho(request: EchoRequest): void {
+    this.#icmp.answerForeignEcho(request);
   }
 
   get addresses(): readonly string[] {
@@ -320,6 +332,9 @@ export class Stack {
       },
       tcpError: (key, seq, meaning) => this.#tcp.icmpError(key, seq, meaning),
       udpError: (key, code) => this.#udp.icmpError(key, code),
+      hostUnreachable: (packet, code) => {
+        if (this.#view.parse(packet)) this.#icmp.hostUnreachable(this.#view, code, this.#now);
+      },
       pathMtuLearned: (destination) => this.#tcp.pathMtuLearned(destination),
     };
   }

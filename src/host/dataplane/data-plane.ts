@@ -65,6 +65,8 @@ export interface DataPlaneOptions {
   readonly mtu?: number;
   /** Pass packets on from one CHILD_SA to another: clients of a gateway reach each other. Off unless given. */
   readonly forward?: boolean;
+  /** Hand packets to networks that no CHILD_SA reaches to a host of its own (`NetstackPlane.behind`). Off unless given. */
+  readonly behind?: boolean;
   /** Take packets to every address, not only to our own: listeners answer in the name of the network behind us. Off unless given. */
   readonly promiscuous?: boolean;
 }

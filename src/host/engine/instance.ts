@@ -23,7 +23,7 @@ export interface InstanceOptions<Plane extends DataPlane = DataPlane> {
   readonly role: 'gateway' | 'client';
   readonly platform: Platform;
   readonly backend: Backend<Plane>;
-  readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'forward' | 'promiscuous'>;
+  readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'forward' | 'promiscuous' | 'behind'>;
   /** DNS names resolved. */
   readonly connections: readonly Connection[];
   readonly limits: EndpointLimits;

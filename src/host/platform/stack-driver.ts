@@ -2,11 +2,13 @@ import { type Address, ApiMisuse, type DataPlaneError } from '../../core/bytes/i
 import {
   type ConnectOptions,
   type FailureCode,
+  type Knock,
   type ListenOptions,
   type Millis,
   type PingOptions,
   Ready,
   type Stack,
+  type TcpConnection,
   type UdpEndpoint,
   type UdpOptions,
 } from '../../core/netstack/index.ts';
@@ -125,6 +127,28 @@ export class StackDriver implements SocketHost {
     return server;
   }
 
+  /**
+   * Asks about every connection to any address and port of a stack that takes packets to all of them. `onKnock` says yes with a function that gets
+   * the socket once it stands, or no with the reason that the peer hears.
+   * @returns how to stop
+   */
+  answerForAll(backlog: number, onKnock: (knock: Doorbell) => void): () => void {
+    this.#assertOpen();
+    const listener = this.stack.listen({ port: 'any', backlog, asks: true });
+    const expected = new Map<TcpConnection, (socket: StreamSocket) => void>();
+    listener.onReady = () => {
+      for (let knock = listener.nextKnock(); knock !== undefined; knock = listener.nextKnock()) onKnock(doorbell(knock, expected, this));
+      for (let connection = listener.accept(); connection !== undefined; connection = listener.accept()) {
+        const onSocket = expected.get(connection);
+        expected.delete(connection);
+        const socket = new StreamSocket(this, connection, { allowHalfOpen: true, noDelay: true });
+        if (onSocket === undefined) socket.destroy();
+        else onSocket(socket);
+      }
+    };
+    return () => listener.close();
+  }
+
   /** A UDP port for datagrams to names, too. @throws ApiMisuse EADDRINUSE */
   openUdp(port: number, resolve: (host: string) => Promise<string>): UdpPort {
     return new StackUdp(this, port, resolve);
@@ -211,6 +235,36 @@ export class StackDriver implements SocketHost {
   #assertOpen(): void {
     if (this.#closed) throw new ApiMisuse('the network stack was closed', { code: 'STACK_CLOSED' });
   }
+}
+
+/** Somebody in a tunnel wants to connect to a host behind us. */
+export interface Doorbell {
+  readonly from: Address;
+  readonly to: Address;
+  /** It gave up meanwhile. */
+  readonly gone: boolean;
+  /** @param onSocket called unless it goes away before the connection stands */
+  admit(onSocket: (socket: StreamSocket) => void): void;
+  refuse(code: FailureCode): void;
+}
+
+function doorbell(knock: Knock, expected: Map<TcpConnection, (socket: StreamSocket) => void>, driver: StackDriver): Doorbell {
+  return {
+    from: knock.remote,
+    to: knock.local,
+    get gone() {
+      return knock.gone;
+    },
+    admit: (onSocket) => {
+      expected.set(knock.connection, onSocket);
+      knock.admit();
+      driver.wake();
+    },
+    refuse: (code) => {
+      knock.refuse(code);
+      driver.wake();
+    },
+  };
 }
 
 function pingError(code: FailureCode, ip: string): DataPlaneError {

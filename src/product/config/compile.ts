@@ -45,6 +45,7 @@ export function compile(config: LoadedConfig): CompiledConfig {
     mtu: settings.mtu,
     addresses,
     state: settings.state === undefined ? undefined : context.path(settings.state),
+    behind: Object.entries(settings.behind ?? {}).map(([name, { networks, ids }]) => ({ name, ranges: networks, ids: ids ?? [] })),
     transfer: compileTransfer(settings, context),
     control: { socket: settings.control?.socket === undefined ? undefined : context.path(settings.control.socket) },
     warnings: context.warnings.sort((a, b) => (a.place.line ?? 0) - (b.place.line ?? 0) || (a.place.column ?? 0) - (b.place.column ?? 0)),

@@ -22,6 +22,8 @@ export interface CompiledConfig {
   readonly mtu: number | undefined;
   /** Our own addresses inside the tunnel, `10.66.0.1/24`; reserved in the pools. */
   readonly addresses: readonly string[];
+  /** Networks that clients reach through ordinary sockets of this machine. */
+  readonly behind: readonly BehindNetworks[];
   readonly transfer: TransferSettings;
   /** Folder of what outlives a restart, absolute. */
   readonly state: string | undefined;
@@ -53,6 +55,13 @@ export interface ListenSettings {
 }
 
 export type PlaneChoice = 'auto' | 'xfrm' | 'tun' | 'netns' | 'netstack';
+
+export interface BehindNetworks {
+  readonly name: string;
+  readonly ranges: readonly { readonly start: Uint8Array; readonly end: Uint8Array }[];
+  /** Empty: all clients. */
+  readonly ids: readonly IdentityPattern[];
+}
 
 export interface TransferSettings {
   /** Absolute; undefined shares nothing. */

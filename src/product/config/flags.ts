@@ -97,6 +97,7 @@ export function gatewayFromFlags(flags: ServeFlags, options: FlagOptions & { rea
   overlay.set(['pools', 'clients', 'addrs'], flags.pool ?? options.defaultPools, '--pool');
   overlay.set([...at, 'pools'], ['clients'], '--pool');
   overlay.set([...at, 'children', 'net', 'local_ts'], flags.net ?? EVERYTHING, '--net');
+  if (flags.net !== undefined) overlay.set(['behind', 'net', 'networks'], flags.net, '--net');
   if (flags.cert === undefined) overlay.set([...at, 'local', 0, 'id'], options.defaultId, '--id');
   if (flags.dns !== undefined) overlay.set(['pools', 'clients', 'dns'], flags.dns, '--dns');
   authenticate(overlay, at, flags);

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { integer, path } from './formats.ts';
+import { behind } from './schema/behind.ts';
 import { connection } from './schema/connection.ts';
 import { authority, pool, secret } from './schema/credentials.ts';
 import { control, limits, listen, ownAddresses, redirect, transfer, workers } from './schema/daemon.ts';
@@ -44,6 +45,11 @@ export const configuration = section({
     0,
   ),
   redirect: key(redirect, 'Sends clients to other gateways (RFC 5685); those that do not follow may stay.', 'everybody may stay'),
+  behind: key(
+    named(behind),
+    'Networks behind a gateway that has no interface (plane `netstack`), by name: what clients send there leaves through ordinary sockets.',
+    'none: clients reach the gateway and one another',
+  ),
   transfer: key(transfer, 'What `send` and `get` of the peers may reach here.'),
   connections: key(named(connection), 'Whom to connect to or to accept, by name.'),
   pools: key(named(pool), 'Addresses and other settings that clients are given, by name.'),

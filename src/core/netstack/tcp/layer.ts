@@ -9,17 +9,18 @@ import type { IpOutput } from '../ip-output.ts';
 import { KeyedHash } from '../keyed-hash.ts';
 import type { PathMtuCache } from '../path-mtu.ts';
 import { EphemeralPorts } from '../ports.ts';
-import { type Millis, Ready, type ReadyQueue } from '../ready.ts';
+import { type FailureCode, type Millis, Ready, type ReadyQueue } from '../ready.ts';
 import { TimerQueue } from '../timer-queue.ts';
 import { offerRoom } from './calls.ts';
 import type { TcpConfig } from './config.ts';
 import type { TcpConnection } from './connection.ts';
 import { expireTimers } from './expire.ts';
 import { type FlowKey, FlowTable } from './flow-table.ts';
+import { Knock } from './knock.ts';
 import { TcpListener } from './listener.ts';
 import { sizeSegments } from './options.ts';
 import { openActive, openPassive, segmentArrives } from './receive.ts';
-import { resetAnswer, resetFor } from './reset.ts';
+import { resetAnswer, resetFor, resetSyn, synOf } from './reset.ts';
 import { nextSegment } from './send.ts';
 import { seqAdd, seqGe, seqGt, seqLe, seqMax } from './seq.ts';
 import { Tcb, type TcpEnds, type TcpHost } from './tcb.ts';
@@ -36,6 +37,8 @@ export interface TcpSurroundings {
   readonly onWork: () => void;
   /** MTU of the own interface. */
   readonly mtu: number;
+  /** Tells the sender of a packet that its destination cannot be reached. */
+  hostUnreachable(packet: Uint8Array, code: FailureCode): void;
 }
 
 /** All connections and listeners: finds the one a segment belongs to, and lets them take turns in sending. */
@@ -153,8 +156,8 @@ export class TcpLayer implements TcpHost {
   }
 
   /** @throws ApiMisuse EADDRINUSE */
-  listen(local: Address, anyPort: boolean, backlog: number): TcpListener {
-    const listener = new TcpListener(local, anyPort, backlog, (closing) => this.#unlisten(closing));
+  listen(local: Address, anyPort: boolean, backlog: number, asks: boolean): TcpListener {
+    const listener = new TcpListener(local, anyPort, backlog, asks, (closing) => this.#unlisten(closing));
     this.#listeners.add(listener);
     return listener;
   }
@@ -269,6 +272,15 @@ export class TcpLayer implements TcpHost {
     this.counters.tcpResetsOut++;
   }
 
+  turnAway(tcb: Tcb, code: FailureCode): void {
+    if (UNREACHABLE.has(code)) this.#around.hostUnreachable(synOf(tcb), code);
+    else if (code !== 'ETIMEDOUT') {
+      resetSyn(tcb, this.#around.output);
+      this.counters.tcpResetsOut++;
+    }
+    fail(tcb, 'ECONNABORTED');
+  }
+
   /** RFC 9293 §3.10.7.1 and §3.10.7.2. @param iss the least initial sequence number, after a connection in TIME-WAIT. */
   #arriveInListen(ip: IpView, segment: TcpView, iss: number | undefined): void {
     if ((segment.flags & TcpFlag.RST) !== 0) return;
@@ -289,7 +301,11 @@ export class TcpLayer implements TcpHost {
     tcb.listener = listener;
     listener.halfOpen++;
     const fresh = this.#initialSequence(localIp, segment.destinationPort, remoteIp, segment.sourcePort);
+    tcb.held = listener.asks;
     openPassive(tcb, iss === undefined ? fresh : seqMax(fresh, iss), segment);
+    if (!listener.asks) return;
+    listener.hearKnock(new Knock(tcb));
+    this.#around.ready.mark(listener, Ready.KNOCK);
   }
 
   /** A new SYN to a connection in TIME-WAIT: by its timestamp (RFC 6191 §2), else by its number (RFC 9293 §3.6.1). */
@@ -368,3 +384,5 @@ function endsKey(localIp: Uint8Array, localPort: number, remoteIp: Uint8Array, r
 const TURN = 32;
 /** More than any window can have left under way. */
 const MAX_WINDOW = 1 << 30;
+
+const UNREACHABLE: ReadonlySet<FailureCode> = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'EACCES']);

@@ -1,4 +1,4 @@
-import { IpProtocol, type IpView, sealTcp, TCP_HEADER, TcpFlag, type TcpView, writeTcp } from '../../packet/index.ts';
+import { IpProtocol, type IpView, sealTcp, TCP_HEADER, TcpFlag, type TcpView, writeIpv4, writeIpv6, writeTcp } from '../../packet/index.ts';
 import { DEFAULT_HOP_LIMIT, type IpOutput } from '../ip-output.ts';
 import { seqAdd } from './seq.ts';
 import type { Tcb } from './tcb.ts';
@@ -17,6 +17,26 @@ export function resetAnswer(ip: IpView, segment: TcpView, output: IpOutput): voi
   const ack = acknowledges ? 0 : seqAdd(segment.seq, segment.length);
   const flags = acknowledges ? TcpFlag.RST : TcpFlag.RST | TcpFlag.ACK;
   push(output, local, remote, segment.destinationPort, segment.sourcePort, seq, ack, flags);
+}
+
+/** The answer to a SYN that was held back and is not welcome (RFC 9293 §3.5.2). */
+export function resetSyn(tcb: Tcb, output: IpOutput): void {
+  push(output, tcb.localIp, tcb.remoteIp, tcb.local.port, tcb.remote.port, 0, seqAdd(tcb.irs, 1), TcpFlag.RST | TcpFlag.ACK);
+}
+
+/** The SYN of such a connection as a packet, as far as an ICMP error has to quote it: its addresses, ports and number. */
+export function synOf(tcb: Tcb): Uint8Array {
+  const packet = new Uint8Array(tcb.ipHeader + TCP_HEADER);
+  const ends = { sourcePort: tcb.remote.port, destinationPort: tcb.local.port };
+  writeTcp(packet, tcb.ipHeader, { ...ends, seq: tcb.irs, ack: 0, flags: TcpFlag.SYN, window: 0 }, TCP_HEADER);
+  const addresses = { source: tcb.remoteIp, destination: tcb.localIp, hopLimit: DEFAULT_HOP_LIMIT, trafficClass: 0 };
+  if (tcb.localIp.length === 16)
+    writeIpv6(packet, 0, { ...addresses, payloadLength: TCP_HEADER, nextHeader: IpProtocol.TCP, flowLabel: 0 });
+  else {
+    const whole = { identification: 0, dontFragment: true, moreFragments: false, fragmentOffset: 0 };
+    writeIpv4(packet, 0, { ...addresses, ...whole, length: packet.length, protocol: IpProtocol.TCP });
+  }
+  return packet;
 }
 
 function push(

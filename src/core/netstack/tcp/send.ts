@@ -21,6 +21,7 @@ export function nextSegment(tcb: Tcb, out: Uint8Array, at: number): number {
     case 'SYN-SENT':
       return tcb.synDue ? sendSyn(tcb, out, at) : 0;
     case 'SYN-RECEIVED':
+      if (tcb.held) return 0;
       return tcb.synDue ? sendSyn(tcb, out, at) : sendControl(tcb, out, at);
     case 'TIME-WAIT':
     case 'FIN-WAIT-2':

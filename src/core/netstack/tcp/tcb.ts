@@ -37,6 +37,8 @@ export interface TcpHost {
   /** A write was refused because memory is short, not because the buffer is full: it hears when that changes. */
   starved(tcb: Tcb): void;
   sendReset(tcb: Tcb, seq: number): void;
+  /** Nobody lets it in: see `Knock.refuse`. */
+  turnAway(tcb: Tcb, code: FailureCode): void;
 }
 
 /** How recovery from loss stands: none, after three duplicate acknowledgments, after a timeout. */
@@ -53,6 +55,8 @@ export class Tcb implements Timed {
   error: FailureCode | undefined = undefined;
   /** The listener it came from, until it is accepted. */
   listener: TcpListener | undefined = undefined;
+  /** Its SYN is not answered before somebody said so (`Knock`). */
+  held = false;
   /** What the application will hear once it accepts. */
   heldEvents = 0;
   /** Opened by `connect`. */

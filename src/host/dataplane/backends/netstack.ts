@@ -25,6 +25,8 @@ import { OwnAddresses } from '../own-addresses.ts';
 export class NetstackPlane implements DataPlane {
   readonly backend = 'netstack';
   readonly driver: StackDriver;
+  /** A host that answers in the name of the networks behind us, for packets that no CHILD_SA takes; absent unless asked for. */
+  readonly behind: StackDriver | undefined;
   readonly #esp: EspPlane;
   readonly #own: OwnAddresses;
   readonly #mtu: number;
@@ -51,15 +53,19 @@ export class NetstackPlane implements DataPlane {
       deliver: (buffer, start, end) => this.#deliver(buffer.subarray(start, end)),
       ownAddress: (addressLength) => this.#own.ofFamily(addressLength),
     });
-    this.driver = new StackDriver({
-      stack: new Stack({ addresses: this.#own.all, mtu: this.#mtu, random: options.random, promiscuous: options.promiscuous }),
-      // What is dropped here was counted, and TCP sends it again: the stack never stops for it.
-      transmit: (packet) => void this.#esp.send(packet),
-      now: clock.now,
-      setTimer: (callback, delay) => clock.after(delay, callback),
-      clearTimer: (timer) => (timer as Timer).cancel(),
-      defer: clock.soon,
-    });
+    const drive = (stack: Stack): StackDriver =>
+      new StackDriver({
+        stack,
+        // What is dropped here was counted, and TCP sends it again: the stack never stops for it.
+        transmit: (packet) => void this.#esp.send(packet),
+        now: clock.now,
+        setTimer: (callback, delay) => clock.after(delay, callback),
+        clearTimer: (timer) => (timer as Timer).cancel(),
+        defer: clock.soon,
+      });
+    const { promiscuous, random } = options;
+    this.driver = drive(new Stack({ addresses: this.#own.all, mtu: this.#mtu, random, promiscuous }));
+    if (options.behind === true) this.behind = drive(new Stack({ addresses: [], mtu: this.#mtu, random, promiscuous: true }));
   }
 
   install(spec: ChildSaSpec, resume?: SequenceNumbers): void {
@@ -103,6 +109,7 @@ export class NetstackPlane implements DataPlane {
   close(): Promise<void> {
     this.#due?.cancel();
     this.driver.close();
+    this.behind?.close();
     this.#esp.close();
     return Promise.resolve();
   }
@@ -113,7 +120,7 @@ export class NetstackPlane implements DataPlane {
   }
 
   #deliver(packet: Uint8Array): void {
-    if (this.#forwards && this.#isTransit(packet)) this.#forward(packet);
+    if ((this.#forwards || this.behind !== undefined) && this.#isTransit(packet)) this.#forward(packet);
     else this.driver.receive(packet);
   }
 
@@ -129,7 +136,8 @@ export class NetstackPlane implements DataPlane {
       const from = this.#own.ofFamily(view.addressLength);
       const answer = from === undefined ? undefined : timeExceeded(view, from);
       if (answer !== undefined) this.#esp.send(answer);
-    } else if (this.#esp.send(packet)) this.#forwarded++;
+    } else if (this.behind !== undefined && this.#esp.lookup(packet, 0, packet.length, view) === undefined) this.behind.receive(packet);
+    else if (this.#forwards && this.#esp.send(packet)) this.#forwarded++;
   }
 
   #armDummies(): void {
@@ -146,7 +154,9 @@ export class NetstackPlane implements DataPlane {
 
   #adjustMtu(): void {
     const mtu = Math.max(LEAST_MTU, Math.min(this.#mtu, this.#esp.mtu ?? this.#mtu));
-    if (mtu !== this.driver.stack.mtu) this.driver.stack.setMtu(mtu);
+    if (mtu === this.driver.stack.mtu) return;
+    this.driver.stack.setMtu(mtu);
+    this.behind?.stack.setMtu(mtu);
   }
 }
 

@@ -12,7 +12,7 @@ const address = (input: string) => {
 };
 
 const addressList = words('AddressList', 'IP addresses.', ['10.66.0.1', '10.66.0.1, fd00::1'], address);
-const rangeList = words(
+export const rangeList = words(
   'AddressRangeList',
   'Prefixes, ranges FIRST-LAST or single addresses.',
   ['10.66.0.0/24', '10.66.0.10-10.66.0.99, fd00:66::/64'],
