@@ -55,7 +55,13 @@ export class Gateway extends Instance<DataPlane> implements ControlTarget {
     const { plane } = engine;
     if (config.behind.length > 0 && 'behind' in plane && plane.behind instanceof StackDriver) {
       const identify = (ip: string) => this.ikeSas().find(({ assigned, assignedToUs }) => !assignedToUs && assigned.includes(ip))?.remoteId;
-      this.#behind = new Behind({ driver: plane.behind, rules: config.behind, outside, identify, onRefused: (what) => this.onRefused?.(what) });
+      this.#behind = new Behind({
+        driver: plane.behind,
+        rules: config.behind,
+        outside,
+        identify,
+        onRefused: (what) => this.onRefused?.(what),
+      });
     }
     this.warnings = warnings;
   }
