@@ -18,6 +18,7 @@ export type CliCode =
   | 'NO_FILE_SERVICE'
   | 'FILE_NOT_FOUND'
   | 'CONNECTION_BROKE'
+  | 'NO_NAMESPACE'
   | 'INTERRUPTED'
   | 'TIMEOUT';
 

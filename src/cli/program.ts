@@ -4,6 +4,7 @@ import { registerDecode } from './commands/decode.ts';
 import { registerDemo } from './commands/demo.ts';
 import { registerDown } from './commands/down.ts';
 import { registerEvents } from './commands/events.ts';
+import { registerExec } from './commands/exec.ts';
 import { registerGet } from './commands/get.ts';
 import { registerNc } from './commands/nc.ts';
 import { registerPing } from './commands/ping.ts';
@@ -73,6 +74,7 @@ export function buildProgram(context: CliContext): Shell {
     registerRedirect,
     registerProxy,
     registerForward,
+    registerExec,
     registerNc,
     registerPing,
     registerSend,

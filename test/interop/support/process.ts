@@ -69,6 +69,7 @@ export class Daemon {
       this.#closed = true;
     });
     const atExit = (): void => void this.child.kill('SIGKILL');
+    process.setMaxListeners(0);
     process.once('exit', atExit);
     scope.defer(name, async () => {
       await this.stop();
