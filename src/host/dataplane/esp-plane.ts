@@ -29,6 +29,8 @@ export interface EspPlaneOptions extends Pick<DataPlaneOptions, 'clock' | 'rando
   readonly createPacketCipher?: Primitives['createPacketCipher'] | undefined;
   /** What compresses, for children that agreed on IPComp. */
   readonly deflate?: Deflate | undefined;
+  /** Where packets are put together, for planes that never work at the same time; each has its own otherwise. */
+  readonly scratch?: Uint8Array | undefined;
   /** Takes one authentic inner packet that lies within the selectors, from `start` to `end` of the buffer; valid during the call only. */
   readonly deliver: (buffer: Uint8Array, start: number, end: number) => void;
   /** Who speaks when a packet that was to be sent is answered by ICMP; what the packet was sent to unless given. */
@@ -58,10 +60,11 @@ export class EspPlane {
   readonly #dummies: Dummies;
   readonly #laterFragments: LaterFragments;
   readonly #opened = new OpenedPacket();
-  readonly #buffer = new Uint8Array(LARGEST_DATAGRAM);
+  readonly #buffer: Uint8Array;
 
   constructor(options: EspPlaneOptions) {
     this.#options = options;
+    this.#buffer = options.scratch ?? new Uint8Array(LARGEST_DATAGRAM);
     this.#tooBig = new TooBigAnswers((packet) => options.deliver(packet, 0, packet.length), options.ownAddress);
     this.#dummies = new Dummies(options.random);
     this.#laterFragments = new LaterFragments(options.clock, this.#outbound);
@@ -472,7 +475,8 @@ export const protocolOf = (packet: IpView): number => (packet.version === 4 ? Ip
 const NO_NEXT_HEADER = IpProtocol.IPV6_NONXT;
 const SPI_LENGTH = 4;
 /** What a UDP datagram over IPv4 holds. */
-const LARGEST_DATAGRAM = 65_507;
+/** Octets behind a UDP header that IPv4 carries. */
+export const LARGEST_DATAGRAM = 65_507;
 const TRAFFIC_INTERVAL: Millis = 100;
 /** Octets of ESP: an answer is no longer than this, so nobody is made to send more than he was sent. */
 const WORTH_AN_ANSWER = 40;

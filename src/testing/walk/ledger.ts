@@ -73,8 +73,8 @@ export class Ledger extends PacketCapture {
   /** RFC 7296 §2.14, §2.18: every IKE SA has keys of its own. @param initiator whether the peer is, so that it chose SPIi */
   ikeKeys(peer: string, { spiI, spiR, SK_ei, SK_er }: IkeKeyLog, initiator: boolean): void {
     const spis = `${toHex(spiI)} ${toHex(spiR)}`;
-    this.#key(toHex(SK_ei), `IKE ${spis} SK_ei`);
-    this.#key(toHex(SK_er), `IKE ${spis} SK_er`);
+    this.#key(nameOf(SK_ei), `IKE ${spis} SK_ei`);
+    this.#key(nameOf(SK_er), `IKE ${spis} SK_er`);
     const chosen = `${peer} ${toHex(initiator ? spiI : spiR)}`;
     const known = this.#chosen.get(chosen);
     // an IKE SA that was restored is the same
@@ -148,7 +148,10 @@ export class Ledger extends PacketCapture {
   }
 }
 
-const keyOf = ({ encryptionKey, integrityKey }: ChildSaSpec['outbound']): string => `${toHex(encryptionKey)}/${toHex(integrityKey)}`;
+/** Of a key: a letter for each octet. */
+const nameOf = (key: Uint8Array): string => String.fromCharCode(...key);
+
+const keyOf = ({ encryptionKey, integrityKey }: ChildSaSpec['outbound']): string => `${nameOf(encryptionKey)}/${nameOf(integrityKey)}`;
 
 /** Of the random octets of both IKE SPIs as many as a number holds. */
 const spisOf = (message: DataView): number => message.getUint32(0) * 2 ** 21 + (message.getUint32(8) >>> 11);

@@ -2,7 +2,7 @@ import type { Address } from '../../core/bytes/index.ts';
 import type { RandomSource } from '../../core/crypto/index.ts';
 import type { ChildSaChange, ChildSaSpec, Observation } from '../../core/ike/index.ts';
 import type { SequenceNumbers } from '../../host/dataplane/data-plane.ts';
-import { EspPlane } from '../../host/dataplane/esp-plane.ts';
+import { EspPlane, LARGEST_DATAGRAM } from '../../host/dataplane/esp-plane.ts';
 import type { Clock } from '../../host/platform/clock.ts';
 import type { Packet } from '../network.ts';
 import type { PeerPlane } from '../simulated-plane.ts';
@@ -148,6 +148,7 @@ export class WalkPlane implements PeerPlane {
     const watch = this.#watch;
     return new EspPlane({
       backend: 'simulated',
+      scratch: SCRATCH,
       clock: watch.clock,
       random: this.#random,
       createPacketCipher: simulatedPrimitives.createPacketCipher,
@@ -192,6 +193,8 @@ export function numberOf(packet: Uint8Array): number {
   return packet.length < at + 4 ? -1 : new DataView(packet.buffer, packet.byteOffset).getUint32(at);
 }
 
+/** A packet leaves it before the next one is put together, whosever it is. */
+const SCRATCH = new Uint8Array(LARGEST_DATAGRAM);
 const HEADERS = 28;
 const BEFORE_AUTHENTIC = ['malformed', 'replay', 'icv'] as const;
 /** `send` is about the other direction. */

@@ -227,8 +227,10 @@ function bounds(
   side: Side,
   load: ReturnType<Side['peer']['endpoint']['load']>,
 ): Record<(typeof BOUNDED)[number], number> {
-  const lines = world.linesOf(side).length;
-  const window = Math.max(1, ...world.linesOf(side).map(({ setting }) => setting.connection.windowSize ?? 1));
+  const mine = world.linesOf(side);
+  const lines = mine.length;
+  let window = 1;
+  for (const { setting } of mine) window = Math.max(window, setting.connection.windowSize ?? 1);
   return {
     halfOpen: LIMITS.halfOpen,
     ikeSas: LIMITS.halfOpen + MOST_IKE_SAS * lines,

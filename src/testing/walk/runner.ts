@@ -118,11 +118,17 @@ function draw(world: WalkWorld, random: SeededRandom): WalkAction {
 
 /** A step of an extension, in place of what was to come: a stream of its own keeps the other steps what they were. */
 function drawExtended(world: WalkWorld, number: number): WalkAction | undefined {
-  const extensions = world.lines.flatMap(({ setting }) => [...(setting.extensions ?? [])]);
-  const actions = EXTENDED.filter(({ of }) => extensions.includes(of));
-  if (actions.length === 0) return undefined;
+  const actions = EXTENDED_OF.get(world) ?? extendedOf(world);
+  if (actions.actions.length === 0) return undefined;
   const random = new SeededRandom(world.seed, `extended step ${number}`);
-  return random.chance(EXTENDED_SHARE) ? pickByWeight(weighted(actions), random.fraction()) : undefined;
+  return random.chance(EXTENDED_SHARE) ? pickByWeight(actions, random.fraction()) : undefined;
+}
+
+function extendedOf(world: WalkWorld): Weighted {
+  const extensions = new Set(world.lines.flatMap(({ setting }) => [...(setting.extensions ?? [])]));
+  const actions = weighted(EXTENDED.filter(({ of }) => extensions.has(of)));
+  EXTENDED_OF.set(world, actions);
+  return actions;
 }
 
 interface Weighted {
@@ -161,5 +167,6 @@ const CHOICES = Object.fromEntries(TEMPERS.map((temper) => [temper, choices(temp
   Record<Temper, ReturnType<typeof choices>>
 >;
 const QUIET = ACTIONS.find(({ name }) => name === 'quiet')!;
+const EXTENDED_OF = new WeakMap<WalkWorld, Weighted>();
 const EXTENDED_SHARE = 0.06;
 const DEFAULT_STEPS = 200;

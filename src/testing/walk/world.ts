@@ -103,6 +103,7 @@ export class WalkWorld {
   readonly #under: number[] = [];
   readonly #addresses = new Map<Peer<WalkPlane>, Set<string>>();
   readonly #options: WorldOptions;
+  readonly #linesOf: ReadonlyMap<Side, readonly Line[]>;
   readonly #directory = new KeyDirectory();
 
   constructor(options: WorldOptions) {
@@ -120,6 +121,7 @@ export class WalkWorld {
       undefined,
     );
     this.lines = clients.map((setting) => this.#line(setting));
+    this.#linesOf = new Map(this.lines.map((line) => [line.client, [line]]));
     this.sides = [this.hub, ...this.lines.map(({ client }) => client)];
     this.attacker = this.internet.core.attach({ name: 'attacker', receive: () => 'delivered', tooBig: () => {} }, []);
   }
@@ -183,7 +185,7 @@ export class WalkWorld {
   }
 
   linesOf(side: Side): readonly Line[] {
-    return side === this.hub ? this.lines : this.lines.filter(({ client }) => client === side);
+    return side === this.hub ? this.lines : this.#linesOf.get(side)!;
   }
 
   /** Real ESP through the real data plane. */
