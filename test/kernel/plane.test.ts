@@ -139,7 +139,7 @@ const IKE = 'aes128gcm16-prfsha256-x25519';
 const ESP = 'aes128gcm16-x25519';
 const PATIENT = { retransmission: { initial: '4s', base: 1.4, give_up: '60s' } };
 const IP = '/usr/sbin/ip';
-const TABLES = ['xfrm state', 'xfrm policy', 'rule', 'route show table all', 'address show dev lo']
+const TABLES = ['xfrm state', 'xfrm policy', 'rule', '-6 rule', '-4 route show table all', 'address show dev lo']
   .map((what) => `${IP} ${what}`)
   .join('; ');
 const MAIN = 'dist/cli/main.js';

@@ -96,7 +96,7 @@ export async function withTunnel(wish: Wish, body: (tunnel: Tunnel) => Promise<v
 
 /** Whatever the product may change in its namespace. */
 const machine = (): string =>
-  ['xfrm state', 'xfrm policy', 'address show dev lo', 'rule', '-6 rule', 'route show table all', '-6 route show table all']
+  ['xfrm state', 'xfrm policy', 'address show dev lo', 'rule', '-6 rule', '-4 route show table all']
     .map((what) => command(`ip -n ${OURS.namespace} ${what}`))
     .join('\n---\n');
 
