@@ -115,7 +115,7 @@ async function start(scope: Scope, { guest, outside, inside }: Machine): Promise
   return {
     before,
     again,
-    tell: (...words) => guest.must(`NO_COLOR=1 ${NODE} ${GUEST_ROOT}/${MAIN} ${words.join(' ')} --control ${SOCKET} --json`, 120),
+    tell: (...words) => guest.must(`NO_COLOR=1 ${NODE} ${GUEST_ROOT}/${MAIN} ${words.join(' ')} --control ${SOCKET} --json`, 300),
     pings: async () => {
       let said = '';
       await eventually(
@@ -147,5 +147,5 @@ const FILE = '/tmp/tunnelwright.yaml';
 const SOCKET = '/tmp/control';
 const LOG = '/tmp/tunnelwright.log';
 const PID = '/tmp/tunnelwright.pid';
-/** Milliseconds. An emulated processor is some thirty times slower. */
-const LONG = 120_000;
+/** Milliseconds. An emulated processor is some thirty times slower, and has to share the real one. */
+const LONG = 400_000;

@@ -73,7 +73,7 @@ export class Guest {
     await eventually(
       'the guest is up',
       () => made.#up || !daemon.running,
-      PATIENCE,
+      4 * PATIENCE,
       () => made.log(),
     );
     if (!made.#up) throw new Error(`the guest did not start\n${made.log()}`);

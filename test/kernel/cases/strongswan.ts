@@ -237,7 +237,7 @@ const another = (tunnel: Tunnel, former: number | undefined): Promise<number> =>
     () => tunnel.charon.log(),
   );
 /** Milliseconds. */
-const LONG = 120_000;
+const LONG = 300_000;
 const IN_UDP = { connection: { encap: 'yes' }, theirConnection: { encap: 'yes' } };
 const ELSEWHERE = '10.77.0.3';
 const LENT = {

@@ -18,5 +18,5 @@ export function command(line: string): string {
 }
 
 /** Milliseconds. An emulated processor is some thirty times slower. */
-export const CASE_TIMEOUT = 240_000;
+export const CASE_TIMEOUT = 500_000;
 const COMMAND_TIMEOUT = 30_000;

@@ -52,7 +52,7 @@ export class Charon {
   /** @returns what swanctl printed */
   async tell(...words: readonly string[]): Promise<string> {
     try {
-      return await must('swanctl', [...words, '--uri', this.#socket], { env: this.#environment });
+      return await must('swanctl', [...words, '--uri', this.#socket], { env: this.#environment, timeout: LONG });
     } catch (error) {
       throw new Error(`${(error as Error).message}\n${this.log()}`);
     }
@@ -76,11 +76,11 @@ export class Charon {
   }
 
   #run(words: readonly string[]): ReturnType<typeof run> {
-    return run('swanctl', [...words, '--uri', this.#socket], { env: this.#environment });
+    return run('swanctl', [...words, '--uri', this.#socket], { env: this.#environment, timeout: LONG });
   }
 }
 
 export const PLUGINS =
   'random nonce openssl aes sha1 sha2 hmac kdf curve25519 gcm gmp pem pkcs1 pubkey x509 kernel-netlink socket-default vici';
 /** Milliseconds. */
-const LONG = 120_000;
+const LONG = 300_000;

@@ -176,4 +176,4 @@ const PATIENT = { initial: '8s', base: 1.4, give_up: '90s' };
 const CLONE_NEWNET = 0x4000_0000;
 /** Milliseconds. */
 const CLOSING = 5_000;
-const LONG = 120_000;
+const LONG = 300_000;
