@@ -46,6 +46,19 @@ export const cases: Cases = {
       passes(tunnel, { mode: 'transport', protocol: 'ah' }),
     ),
 
+  'IPComp inside of ESP, which makes packets smaller': () =>
+    withTunnel({ child: { ipcomp: 'yes' }, theirChild: { ipcomp: 'yes' } }, async (tunnel) => {
+      await tunnel.ours.up({ connection: 'net' });
+      // those that would not become smaller go without
+      assert.equal((await tunnel.ping()).length, 3);
+      const before = onlyChild(tunnel).counters!.outbound.bytes;
+      assert.equal((await tunnel.ping({ octets: 1200 })).length, 3);
+      assert.ok(onlyChild(tunnel).counters!.outbound.bytes - before < 3 * 400);
+      assert.equal((await tunnel.pingBack({ octets: 1200 })).length, 3);
+      assert.match(command(`ip -n ${OURS.namespace} xfrm state`), /proto comp/);
+      assert.deepEqual(echoesIn(tunnel.wire), []);
+    }),
+
   'a packet asks for the SA, and none leaves in clear before, meanwhile or afterwards': () =>
     withTunnel({ child: { start_action: 'trap' } }, async (tunnel) => {
       // so long the kernel takes an SA for being on its way, seconds

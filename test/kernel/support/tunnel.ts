@@ -41,6 +41,8 @@ export interface Tunnel {
 
 export interface Pings {
   readonly count?: number;
+  /** Of data, zeros. */
+  readonly octets?: number;
   /** Seconds from one to the next. */
   readonly every?: number;
   readonly from?: string;
@@ -159,8 +161,28 @@ export const theirs = ({ ike = IKE, esp = ESP, theirConnection = {}, theirChild 
 const identity = (id: string, peerId: string): Identity => ({ auth: 'psk', id, peerId, secret: 'between two namespaces' });
 
 /** @returns the sequence numbers that were answered */
-export async function echoes({ namespace }: Host, { count = 3, every = 0.2, from, to = '' }: Pings): Promise<readonly number[]> {
-  const words = ['netns', 'exec', namespace, 'ping', '-c', `${count}`, '-i', `${every}`, '-W', '10', ...(from ? ['-I', from] : []), to];
+export async function echoes(
+  { namespace }: Host,
+  { count = 3, every = 0.2, octets = 56, from, to = '' }: Pings,
+): Promise<readonly number[]> {
+  const words = [
+    'netns',
+    'exec',
+    namespace,
+    'ping',
+    '-c',
+    `${count}`,
+    '-i',
+    `${every}`,
+    '-W',
+    '10',
+    '-s',
+    `${octets}`,
+    '-p',
+    '00',
+    ...(from ? ['-I', from] : []),
+    to,
+  ];
   const { stdout } = await run('ip', words, { timeout: 300_000 });
   return [...stdout.matchAll(/seq=(\d+)/g)].map((match) => Number(match[1]));
 }

@@ -53,7 +53,7 @@ export class ChildStates {
   /** Begins to receive, or to send. @throws DataPlaneError */
   add(way: Way): void {
     if (this.#standing.has(way)) return;
-    this.#kernel.addState(this.#state(way, this.#ends, this.#start[way]));
+    this.#make(way, this.#ends, this.#state(way, this.#ends, this.#start[way]));
     this.#standing.add(way);
   }
 
@@ -76,9 +76,9 @@ export class ChildStates {
       const sequence = way === 'inbound' ? former.sequence.inbound : within(former.sequence.outbound + SKIPPED_BY_MOVE, this.#spec.esn);
       const state = this.#state(way, to, sequence, former);
       // the kernel tells SAs apart by destination and SPI: with another destination the old one goes on until the new one stands
-      if (state.destination !== former.destination) leave.push(() => unlessMissing(() => this.#kernel.deleteState(former)));
-      else this.#kernel.deleteState(former);
-      this.#kernel.addState(state);
+      if (state.destination !== former.destination) leave.push(() => this.#unmake(way, from));
+      else this.#unmake(way, from);
+      this.#make(way, to, state);
       this.#start[way] = sequence;
     }
     this.#ends = to;
@@ -115,12 +115,38 @@ export class ChildStates {
   }
 
   destroy(): void {
-    for (const way of this.#standing) unlessMissing(() => this.#kernel.deleteState(this.#id(way)));
+    for (const way of this.#standing) this.#unmake(way, this.#ends);
     this.#standing.clear();
     for (const { encryptionKey, integrityKey } of [this.#spec.inbound, this.#spec.outbound]) {
       encryptionKey.fill(0);
       integrityKey.fill(0);
     }
+  }
+
+  #make(way: Way, ends: Ends, state: NewState): void {
+    const compression = this.#compression(way, ends);
+    if (compression !== undefined) this.#kernel.addState(compression);
+    try {
+      this.#kernel.addState(state);
+    } catch (error) {
+      if (compression !== undefined) unlessMissing(() => this.#kernel.deleteState(compression));
+      throw error;
+    }
+  }
+
+  #unmake(way: Way, ends: Ends): void {
+    unlessMissing(() => this.#kernel.deleteState(this.#id(way, ends)));
+    const compression = this.#compression(way, ends);
+    if (compression !== undefined) unlessMissing(() => this.#kernel.deleteState(compression));
+  }
+
+  /** RFC 3173 §4: to the kernel an SA of its own, with the CPI for its SPI. It makes the tunnel, and ESP carries that. */
+  #compression(way: Way, { local, remote }: Ends): NewState | undefined {
+    const { ipcomp, mode } = this.#spec;
+    if (ipcomp === undefined) return undefined;
+    const inbound = way === 'inbound';
+    const [source, destination, spi] = inbound ? [remote.ip, local.ip, ipcomp.inboundCpi] : [local.ip, remote.ip, ipcomp.outboundCpi];
+    return { source, destination, spi, protocol: 'comp', mode, reqid: this.#reqid };
   }
 
   #read(way: Way): XfrmState {
@@ -129,8 +155,7 @@ export class ChildStates {
     return state;
   }
 
-  #id(way: Way) {
-    const { local, remote } = this.#ends;
+  #id(way: Way, { local, remote }: Ends = this.#ends) {
     return { destination: (way === 'inbound' ? local : remote).ip, spi: this.#spec[way].spi, protocol: this.#protocol };
   }
 
@@ -139,7 +164,7 @@ export class ChildStates {
   }
 
   #state(way: Way, { local, remote, encap }: Ends, start: bigint, former?: XfrmState): NewState {
-    const { [way]: keys, mode, esn, replayWindow } = this.#spec;
+    const { [way]: keys, mode, ipcomp, esn, replayWindow } = this.#spec;
     const [from, to] = way === 'inbound' ? [remote, local] : [local, remote];
     const sequence: XfrmSequence = way === 'inbound' ? { inbound: start, outbound: 0n } : { inbound: 0n, outbound: start };
     return {
@@ -147,12 +172,13 @@ export class ChildStates {
       destination: to.ip,
       spi: keys.spi,
       protocol: this.#protocol,
-      mode,
+      mode: ipcomp === undefined ? mode : 'transport',
       reqid: this.#reqid,
       keys: this.#protocol === 'ah' ? { integrity: keys.integrity, integrityKey: keys.integrityKey } : keys,
       esn,
       flags: flagsOf(this.#spec, way, isIpv6(to.ip)),
       replayWindow: way === 'inbound' ? Math.min(replayWindow, LARGEST_WINDOW) : 0,
+      ...(way === 'outbound' ? paddingOf(this.#spec) : {}),
       lifetime: lifetimeOf(this.#spec, way === 'outbound' ? start : 0n, former),
       ...(start > 0n ? { sequence } : {}),
       ...(encap ? { encap: { sourcePort: from.port, destinationPort: to.port } } : {}),
@@ -160,6 +186,10 @@ export class ChildStates {
     };
   }
 }
+
+/** RFC 4303 §2.7: the kernel pads no further than the path takes. */
+const paddingOf = ({ packets, unpadded, mode }: ChildSaSpec): Pick<NewState, 'tfcPad'> =>
+  packets?.tfc === undefined || unpadded === true || mode === 'transport' ? {} : { tfcPad: packets.tfc === 'mtu' ? 0xffff : packets.tfc };
 
 /** What the kernel does not do by itself. It knows no DSCP of its own choosing but 0, and no DF that is set whatever the inner packet says. */
 function flagsOf({ protocol, packets: { copyDscp = 'out', copyEcn = true, df } = {} }: ChildSaSpec, way: Way, v6: boolean): XfrmStateFlags {
@@ -225,20 +255,13 @@ export function refuseUnsupported({
   transport,
   protocol,
   encap,
-  ipcomp,
   packets,
-}: Pick<ChildSaSpec, 'transport' | 'protocol' | 'encap' | 'ipcomp' | 'packets'>): void {
-  if (ipcomp !== undefined)
-    throw new DataPlaneError('this data plane does not compress packets', {
-      code: 'IPCOMP_UNSUPPORTED',
+}: Pick<ChildSaSpec, 'transport' | 'protocol' | 'encap' | 'packets'>): void {
+  if (packets?.dummies !== undefined)
+    throw new DataPlaneError('the kernel sends no dummy packets', {
+      code: 'DUMMIES_UNSUPPORTED',
       backend: 'xfrm',
-      hint: 'Set ipcomp: no for this child.',
-    });
-  if (packets?.tfc !== undefined || packets?.dummies !== undefined)
-    throw new DataPlaneError('this data plane neither pads packets nor sends dummies', {
-      code: 'TFC_UNSUPPORTED',
-      backend: 'xfrm',
-      hint: 'Leave tfc_padding and dummy_packets out, or choose a data plane of user space.',
+      hint: 'Leave dummy_packets out, or choose a data plane of user space.',
     });
   if (transport === 'tcp')
     throw new DataPlaneError('this data plane does not carry ESP in TCP', {

@@ -271,17 +271,17 @@ export class KernelPlane {
 
   #outward(child: Child): readonly NewPolicy[] {
     const { local, remote } = child.states.ends;
-    return child.matches.map((match) => this.#policy(match, 'out', [template(child, local.ip, remote.ip)]));
+    return child.matches.map((match) => this.#policy(match, 'out', templates(child, local.ip, remote.ip)));
   }
 
   /** Whence a packet comes outside is its SA's business: the reqid is of one peer alone. */
   #inward(child: Child): readonly NewPolicy[] {
     const { local } = child.states.ends;
-    const templates = [template(child, undefined, local.ip)];
+    const through = templates(child, undefined, local.ip);
     return child.matches.flatMap((match) =>
       child.spec.mode === 'transport'
-        ? [this.#policy(match, 'in', templates)]
-        : [this.#policy(match, 'in', templates), this.#policy(match, 'fwd', templates)],
+        ? [this.#policy(match, 'in', through)]
+        : [this.#policy(match, 'in', through), this.#policy(match, 'fwd', through)],
     );
   }
 
@@ -296,8 +296,8 @@ export class KernelPlane {
       );
   }
 
-  #policy(match: PolicyMatch, direction: XfrmDirection, templates: readonly XfrmTemplate[]): NewPolicy {
-    return policyFor(match, direction, this.#share.number, templates);
+  #policy(match: PolicyMatch, direction: XfrmDirection, through: readonly XfrmTemplate[]): NewPolicy {
+    return policyFor(match, direction, this.#share.number, through);
   }
 
   #dropping(match: PolicyMatch, direction: XfrmDirection): NewPolicy {
@@ -402,9 +402,17 @@ const trapped = (reqid: number): string => `trap ${reqid}`;
 const shunt = ({ connection, name }: ChildSaSpec, matches: readonly PolicyMatch[]): string =>
   `shunt ${JSON.stringify([connection, name, matches])}`;
 
-function template({ spec, line }: Child, source: string | undefined, destination: string): XfrmTemplate {
-  const ends = spec.mode === 'transport' ? {} : { source, destination };
-  return { protocol: spec.protocol === 'AH' ? 'ah' : 'esp', mode: spec.mode, reqid: line.reqid, ...ends };
+function templates({ spec, line }: Child, source: string | undefined, destination: string): readonly XfrmTemplate[] {
+  const { protocol, mode, ipcomp } = spec;
+  const ends = mode === 'transport' ? {} : { source, destination };
+  const secured = { protocol: protocol === 'AH' ? 'ah' : 'esp', reqid: line.reqid } as const;
+  if (ipcomp === undefined) return [{ ...secured, mode, ...ends }];
+  // RFC 3173 §2.2: what would not become smaller comes without
+  const optional = source === undefined ? { optional: true } : {};
+  return [
+    { protocol: 'comp', mode, reqid: line.reqid, ...ends, ...optional },
+    { ...secured, mode: 'transport' },
+  ];
 }
 
 const removedByOthers = (count: number): DataPlaneError =>

@@ -394,6 +394,64 @@ describe('what a former life left behind', () => {
   });
 });
 
+describe('compression', () => {
+  const ipcomp = { inboundCpi: 0x4001, outboundCpi: 0x5001 };
+
+  test('is an SA of its own that makes the tunnel, inside of ESP; what comes in may come without', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1, { ipcomp }));
+    expect([...kernel.states.values()].map(({ protocol, mode, spi }) => `${protocol} ${mode} ${spi.toString(16)}`).sort()).toEqual([
+      'comp tunnel 4001',
+      'comp tunnel 5001',
+      'esp transport a001',
+      'esp transport b001',
+    ]);
+    for (const { direction, templates } of kernel.policies.values())
+      expect(templates).toEqual([
+        expect.objectContaining({ protocol: 'comp', mode: 'tunnel', destination: direction === 'out' ? REMOTE : LOCAL }),
+        expect.objectContaining({ protocol: 'esp', mode: 'transport' }),
+      ]);
+    for (const { direction, templates } of kernel.policies.values()) expect(templates?.[0]?.optional ?? false).toBe(direction !== 'out');
+    made.remove(1);
+    expect(kernel.states.size).toBe(0);
+  });
+
+  test('goes along to other addresses, and with the SAs that replace them', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1, { ipcomp }));
+    made.update(1, { kind: 'addresses', local: { ip: LOCAL, port: 4500 }, remote: { ip: '203.0.113.99', port: 4500 }, encap: true });
+    const ends = () => [...kernel.states.values()].map(({ source, destination }) => [source, destination].find((ip) => ip !== LOCAL));
+    expect(ends()).toEqual(Array(4).fill('203.0.113.99'));
+    made.install(child(2, { ipcomp: { inboundCpi: 0x4002, outboundCpi: 0x5002 }, replaces: 1 }));
+    made.remove(1);
+    expect(kernel.spis()).toEqual(['4002', '5002', 'a002', 'b002']);
+  });
+
+  test('that the kernel has not leaves nothing behind', () => {
+    const { kernel, plane: made } = plane();
+    const add = kernel.addState.bind(kernel);
+    kernel.addState = (one) => {
+      if (one.protocol === 'esp') throw refusal('KERNEL_REFUSED');
+      add(one);
+    };
+    expect(() => made.install(child(1, { ipcomp }))).toThrow('KERNEL_REFUSED');
+    expect([kernel.spis(), kernel.shown()]).toEqual([[], []]);
+  });
+});
+
+test.each([
+  [{ tfc: 1300 }, {}, 1300],
+  [{ tfc: 'mtu' }, {}, 0xffff],
+  [{ tfc: 1300 }, { unpadded: true }, undefined],
+  [{ tfc: 1300 }, { mode: 'transport' }, undefined],
+  [{}, {}, undefined],
+] as const)('padding of %j, with %j', (packets, more, octets) => {
+  const { kernel, plane: made } = plane();
+  made.install(child(1, { packets, ...more }));
+  expect([state(kernel, 0xa001).tfcPad, state(kernel, 0xb001).tfcPad]).toEqual([undefined, octets]);
+  expect(() => made.install(child(2, { packets: { dummies: 3 } }))).toThrow(expect.objectContaining({ code: 'DUMMIES_UNSUPPORTED' }));
+});
+
 test.each([
   [{}, {}, {}],
   [{ copyDscp: 'no', copyEcn: false }, { noEcn: true }, { noEcn: true, dontEncapDscp: true }],
