@@ -120,7 +120,7 @@ describe('re-authentication, make before break (RFC 7296 §2.8.3)', () => {
     net.run(12_000);
     undo();
     expect(b.heard('ike-down').map(({ error }) => error?.code)).toEqual(['HALF_OPEN_TIMEOUT']);
-    net.run(25_000);
+    net.run(30_000);
     expectMovedOver(made, before);
   });
 

@@ -134,6 +134,38 @@ describe('a new authentication beside the old one', () => {
     expectOneChild(a, b);
   });
 
+  test('packets that the end of the old IKE SA overtakes still find their SA (D02, RFC 7296 §2.8.3)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    a.reauthenticate();
+    net.until('the Delete of the old one is under way', () => a.ikeSas.some(({ state }) => state === 'deleting'));
+    const { core } = net.internet;
+    const slow: Packet[] = [];
+    const undo = core.intercept((packet) => (packet.protocol === 'esp' ? slow.splice(0, 0, packet) : undefined));
+    b.sendTraffic(Uint8Array.of(1));
+    undo();
+    net.run(100);
+    expect([a.ikeSas.length, slow.length]).toEqual([1, 1]);
+    core.send(core.attach({ name: 'a slower way', receive: () => 'delivered', tooBig: () => {} }, []), slow[0]!);
+    net.settle({ quiet: 60_000 });
+    expect(a.plane.received).toHaveLength(1);
+    expectOneChild(a, b);
+  });
+
+  test('while a new authentication takes its place the next one waits: nothing ends what carries the traffic (RFC 7296 §2.8.3)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' } });
+    b.fault({ ask: 'install', outcome: 'fail' });
+    a.reauthenticate();
+    net.until('it stands without a child', () => a.established.length === 2 && b.established.length === 2);
+    a.reauthenticate(a.established[1]!.id);
+    for (let sent = 0; sent < 100; sent++) {
+      expect([sent, a.sendTraffic(Uint8Array.of(sent))]).toEqual([sent, true]);
+      net.run(100);
+    }
+    net.settle({ quiet: 90_000 });
+    expect(b.plane.received).toHaveLength(100);
+    expectOneChild(a, b);
+  });
+
   test.each(['a', 'b'] as const)('a restart of %s in the middle of a new authentication, which goes on (RFC 7296 §2.8.3)', (which) => {
     for (const wait of [115, 125, 145, 175]) {
       const made = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' } });

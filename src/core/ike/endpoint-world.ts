@@ -33,6 +33,7 @@ import { Reconnects, scheduleReconnect } from './reconnect.ts';
 import type { Routine } from './routine.ts';
 import { runRoutine } from './routine-runner.ts';
 import { Strangers } from './strangers.ts';
+import { retireChild } from './tasks/child-delete.ts';
 import { settleReplaced } from './tasks/child-rekey.ts';
 import { answerUnknownIkeSa, complainedOf, TokenMaker } from './tasks/crash-detection.ts';
 import { lineOf } from './tasks/mobike-line.ts';
@@ -305,13 +306,23 @@ export class EndpointWorld implements World {
     sa.jobs.length = 0;
     sa.deferred.length = 0;
     for (const timer of sa.timers.made) if (timer.kind !== 'linger') this.clear(timer);
-    for (const child of [...sa.children.values()]) this.removeChild(child, reason);
+    for (const child of [...sa.children.values()]) if (!this.#outlives(child)) this.removeChild(child, reason);
     if (sa.successor === undefined && sa.leased) this.emit({ kind: 'lease-release', ikeSa: sa.leasedAs });
     sa.leased = false;
     // a child that was still being made here waited there
     if (sa.successor) this.pump(sa.heir);
     // and what waited for the decision goes on where it was
     if (undecided) this.pump(undecided);
+  }
+
+  /** Where a new authentication's child sends already, packets that the end of the old one overtook still find their SA (D02), as after a rekeying. */
+  #outlives(child: ChildSa): boolean {
+    const to = child.usable ? this.ikeSas.get(child.standIn?.sending?.ikeSa ?? 0) : undefined;
+    if (to === undefined || to.id === child.ikeSa) return false;
+    this.ikeSas.get(child.ikeSa)?.children.delete(child.id);
+    this.#own(to, child);
+    retireChild(this, child);
+    return true;
   }
 
   #announceEnd(sa: IkeSa, reason: string, error: unknown): void {
@@ -362,16 +373,18 @@ export class EndpointWorld implements World {
   }
 
   moveChildren(from: IkeSa, to: IkeSa): void {
-    for (const child of from.children.values()) {
-      child.ikeSa = to.id;
-      to.children.set(child.id, child);
-      this.#update(child, { kind: 'owner', ikeSa: to.id });
-    }
+    for (const child of from.children.values()) this.#own(to, child);
     from.children.clear();
     // what was about the old SA itself is done with it
     const waiting = [...from.jobs.splice(0), ...from.deferred.splice(0)].filter((job) => !OF_THE_OLD.has(job.key));
     this.clear(from.timers.retry);
     for (const job of waiting) if (![...to.jobs, ...to.deferred].some((j) => j.key === job.key)) to.jobs.push(job);
+  }
+
+  #own(to: IkeSa, child: ChildSa): void {
+    child.ikeSa = to.id;
+    to.children.set(child.id, child);
+    this.#update(child, { kind: 'owner', ikeSa: to.id });
   }
 
   follow(sa: IkeSa, gateway: string): void {

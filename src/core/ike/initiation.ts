@@ -107,8 +107,14 @@ export function reauthenticate(world: EndpointWorld, old: IkeSa): void {
   const { connection, reauth } = old;
   if (connection === undefined || !old.isEstablished || old.unwanted) return;
   world.arm(old.timers.reauthenticate, nextAuthentication(world, old));
-  // what is under way is waited for: an earlier attempt, or a rekeying that is about to put another IKE SA into this place
-  if (old.is('rekeying') || old.isUndecided || (reauth.by !== undefined && !reauth.by.is('deleting', 'lingering', 'dead'))) return;
+  // what is under way is waited for: an earlier attempt, its own taking over, or a rekeying that is about to put another IKE SA into this place
+  if (
+    reauth.of?.heir.isEstablished ||
+    old.is('rekeying') ||
+    old.isUndecided ||
+    (reauth.by !== undefined && !reauth.by.is('deleting', 'lingering', 'dead'))
+  )
+    return;
   const standing = [...old.children.values()].filter((child) => child.usable).map((child) => child.policy);
   const coming = connection.children.filter(({ name }) => isBeingMade(old, name));
   const children = standing.length > 0 ? [...new Set([...standing, ...coming])] : wanted(connection);

@@ -125,7 +125,12 @@ function finish(world: World, child: ChildSa, replaced: boolean, reason: string)
     world.removeChild(child, reason);
     return;
   }
-  // packets that were under way when the Delete overtook them still find their SA (D02)
+  retireChild(world, child);
+}
+
+/** Packets that were under way when the Delete overtook them still find their SA (D02). */
+export function retireChild(world: World, child: ChildSa): void {
+  if (child.usable) world.childTransition(child, 'rekeyed');
   world.childTransition(child, 'retired');
   world.arm(child.timers.retire, world.now + RETIREMENT);
 }
