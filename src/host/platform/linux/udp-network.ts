@@ -134,7 +134,9 @@ export class DescriptorSocket implements UdpSocket {
     });
     this.counters.received += this.#burst.take(
       () => this.#reader === reader,
-      (data, ip, port) => this.#onDatagram(data, ip, port),
+      (data, ip, port) => {
+        if (this.#open) this.#onDatagram(data, ip, port);
+      },
     );
   }
 
