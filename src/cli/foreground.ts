@@ -4,7 +4,7 @@ import { formatSelector } from '../core/wire/text/selector.ts';
 import { commandInside } from '../host/platform/linux/namespace-inside.ts';
 import type { Way } from '../host/platform/way.ts';
 import { type Client, createClient, Tunnel } from '../product/client/index.ts';
-import { formatProposalWords } from '../product/config/index.ts';
+import { formatProposalWords, planeUse } from '../product/config/index.ts';
 import { type EventLine, ikeSaDocument, isoClock, noticeLine, noWay } from '../product/control/index.ts';
 import type { UdpPorts } from '../product/explain/wireshark-profile.ts';
 import type { CliContext } from './context.ts';
@@ -14,7 +14,7 @@ import { EXIT } from './exit-codes.ts';
 import { interruptible, onEnd } from './interrupt.ts';
 import { KeyFolder } from './key-log.ts';
 import type { Output } from './output.ts';
-import { openReach, type Reach, type ReachFlags } from './reach.ts';
+import { openReach, type Reach, type ReachFlags, wantsReach } from './reach.ts';
 import { type FailureOptions, failureOf } from './render/errors.ts';
 import { EventLog } from './render/log.ts';
 import { Steps } from './render/steps.ts';
@@ -54,7 +54,8 @@ export class Foreground {
     await keys?.ports(...portsOf(wanted));
     const credentials = await openCredentials(config, context.now(), out);
     const verbose = { logKeys: keys !== undefined, logMessages: out.verbose > 1 };
-    const client = await createClient({ config, name, needed: [connection], credentials, ...verbose });
+    const use = wantsReach(options.reach ?? {}) ? 'own' : planeUse(config);
+    const client = await createClient({ config, name, needed: [connection], credentials, use, ...verbose });
     let session: Session | undefined;
     try {
       session = await Session.open(client, { config, context, control });
@@ -124,13 +125,13 @@ export class Foreground {
     const standing = this.#client.ikeSas().find((sa) => sa.id === id);
     if (standing === undefined) return;
     const ikeSa = ikeSaDocument(standing, isoClock(now), this.#dpdDelay());
-    const { plane, entry } = this.#client.facts();
+    const { plane, entry, decision } = this.#client.facts();
     const enter = entry && commandInside(entry, []);
     const at = new Date(now.wall).toISOString();
     const { lines: reach } = this.#reach;
     if (out.json) out.document({ event: 'up', at, ikeSa, tookMs: Math.round(took), control: this.#session.path, enter, reach });
     else {
-      out.line(this.#steps.up(ikeSa, took, plane));
+      out.line(this.#steps.up(ikeSa, took, plane, decision?.better));
       if (enter !== undefined) out.line(`    a program in it: ${enter.join(' ')} COMMAND`);
       for (const line of reach) out.line(`    ${line}`);
     }

@@ -2,6 +2,7 @@ import { Command, CommanderError, type Help } from 'commander';
 import { durationFlag, RARE, type Shell } from './command.ts';
 import { registerDecode } from './commands/decode.ts';
 import { registerDemo } from './commands/demo.ts';
+import { registerDoctor } from './commands/doctor.ts';
 import { registerDown } from './commands/down.ts';
 import { registerEvents } from './commands/events.ts';
 import { registerExec } from './commands/exec.ts';
@@ -82,6 +83,7 @@ export function buildProgram(context: CliContext): Shell {
     registerStatus,
     registerSas,
     registerEvents,
+    registerDoctor,
     registerDecode,
     registerDemo,
     registerSchema,

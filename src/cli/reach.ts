@@ -31,7 +31,7 @@ export async function openReach(wayOf: () => Way, flags: ReachFlags, context: Cl
   const lines: string[] = [];
   const onFailure = (target: string, error: unknown): void => out.note(`  ${target}: ${failureOf(error).message}`);
   const close = async (): Promise<void> => void (await Promise.all(closing.splice(0).map((each) => each())));
-  if (flags.socks === undefined && flags.local === undefined && flags.remote === undefined) return { lines, close };
+  if (!wantsReach(flags)) return { lines, close };
   const way = wayOf();
   try {
     if (flags.socks !== undefined) {
@@ -64,6 +64,9 @@ export async function openReach(wayOf: () => Way, flags: ReachFlags, context: Cl
     throw error;
   }
 }
+
+/** These are sockets in this process. */
+export const wantsReach = ({ socks, local, remote }: ReachFlags): boolean => [socks, local, remote].some((flag) => flag !== undefined);
 
 /** `1080` and `:1080` are on loopback: a port for everybody has to be asked for by its address. @throws CliError */
 export function listenAt(text: string): Address {

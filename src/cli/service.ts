@@ -1,6 +1,6 @@
 import type { Notice } from '../core/ike/effects.ts';
 import { formatIdentity } from '../core/pki/identity.ts';
-import type { CompiledConfig } from '../product/config/index.ts';
+import { type CompiledConfig, planeUse } from '../product/config/index.ts';
 import { isoClock, noticeLine } from '../product/control/index.ts';
 import { createGateway, type Gateway } from '../product/gateway/index.ts';
 import type { FileServerEvent } from '../product/transfer/index.ts';
@@ -12,7 +12,7 @@ import { onEnd } from './interrupt.ts';
 import { KeyFolder } from './key-log.ts';
 import type { Output } from './output.ts';
 import { EventLog } from './render/log.ts';
-import { planeName } from './render/steps.ts';
+import { planeLine } from './render/steps.ts';
 import { flow } from './render/text.ts';
 import { formatBytes } from './render/units.ts';
 import { Session } from './session.ts';
@@ -37,7 +37,13 @@ export class Service {
     const { config, context, out, control } = options;
     const keys = options.keylog === undefined ? undefined : await KeyFolder.open(options.keylog, context.cwd);
     const credentials = await openCredentials(config, context.now(), out);
-    const gateway = await createGateway({ config, credentials, logKeys: keys !== undefined, logMessages: out.verbose > 1 });
+    const gateway = await createGateway({
+      config,
+      credentials,
+      use: planeUse(config),
+      logKeys: keys !== undefined,
+      logMessages: out.verbose > 1,
+    });
     const log = new EventLog(out);
     gateway.onRefused = ({ id, to }) => showRefused(id === undefined ? 'somebody' : formatIdentity(id), to, context, out);
     gateway.onNotice(({ notice, at }) => show(notice, at, gateway, keys, out, log));
@@ -74,7 +80,7 @@ export class Service {
 
   #greet(): void {
     const { config, context, out } = this.#options;
-    const { plane, listen } = this.#gateway.facts();
+    const { plane, decision, listen } = this.#gateway.facts();
     const { name } = this.#gateway;
     if (out.json) {
       out.document({ event: 'listening', at: new Date(context.now()).toISOString(), name, listen, plane, control: this.#session.path });
@@ -97,7 +103,7 @@ export class Service {
           '    ',
         ),
       );
-    out.line(flow([`    data plane: ${planeName(plane)}`, `control ${this.#session.path}`], out.columns, '    '));
+    out.line(flow([`    ${planeLine(plane, decision?.better)}`, `control ${this.#session.path}`], out.columns, '    '));
   }
 }
 

@@ -183,6 +183,7 @@ describe('status', () => {
     bytesOut: 851_443_712,
     rttMs: 12.4,
     suite: 'aes256gcm16/pfs x25519',
+    plane: 'netstack',
     transport: 'udp',
     rekeyAt: at(3120),
     reason: null,
@@ -207,6 +208,7 @@ describe('status', () => {
     startedAt: at(-9999),
     at: at(0),
     plane: 'netstack',
+    planeChoice: null,
     enter: null,
     listen: ['203.0.113.7:500', '203.0.113.7:4500'],
     peers,
@@ -240,14 +242,14 @@ describe('status', () => {
 
   test('one line a peer', () => {
     expect(renderStatus([document([peer, gone])], plain, 100)).toBe(
-      'alice   up 4m   10.66.0.5   ↓812 MiB ↑18 MiB   rtt 12ms   aes256gcm16   rekey 52m\nbob     down    last seen 2h ago: closed by peer (DELETE)\n',
+      'alice   up 4m   10.66.0.5   ↓812 MiB ↑18 MiB   rtt 12ms   aes256gcm16   rekey 52m   netstack\nbob     down    last seen 2h ago: closed by peer (DELETE)\n',
     );
   });
 
   test('a client names its connections, and what it receives comes down', () => {
     const never = { ...gone, connection: 'branch', id: null, since: null, reason: null };
     expect(renderStatus([document([peer, never], 'client')], plain, 100)).toBe(
-      'staff    up 4m   10.66.0.5   ↓18 MiB ↑812 MiB   rtt 12ms   aes256gcm16   rekey 52m\nbranch   down    not connected yet\n',
+      'staff    up 4m   10.66.0.5   ↓18 MiB ↑812 MiB   rtt 12ms   aes256gcm16   rekey 52m   netstack\nbranch   down    not connected yet\n',
     );
   });
 
@@ -263,14 +265,23 @@ describe('status', () => {
 
   test('a column that nobody fills is left out', () => {
     expect(renderStatus([document([{ ...peer, rttMs: null }])], plain, 100)).toBe(
-      'alice   up 4m   10.66.0.5   ↓812 MiB ↑18 MiB   aes256gcm16   rekey 52m\n',
+      'alice   up 4m   10.66.0.5   ↓812 MiB ↑18 MiB   aes256gcm16   rekey 52m   netstack\n',
+    );
+  });
+
+  test('the plane, and what is missing for a better one', () => {
+    const fix = 'Start it as root.';
+    const planeChoice = { automatic: true, why: 'it is the best', better: [{ name: 'tun', why: 'it needs root', fix }] };
+    expect(renderStatus([{ ...document([peer]), planeChoice }], plain, 160)).toBe(
+      'alice   up 4m   10.66.0.5   ↓812 MiB ↑18 MiB   rtt 12ms   aes256gcm16   rekey 52m   netstack\n' +
+        'data plane: netstack, in this process (no root needed); tun would serve better: it needs root (tunnelwright doctor)\n',
     );
   });
 
   test('nobody is a sentence', () => {
     expect(renderStatus([document([])], plain, 100)).toBe('Nobody is connected. Listening on 203.0.113.7:500, 203.0.113.7:4500.\n');
     expect(renderStatus([document([], 'client'), document([peer])], plain, 100)).toBe(
-      'home:\n  Nobody is connected. To connect: tunnelwright up TARGET\nhome:\n  alice   up 4m   10.66.0.5   ↓812 MiB ↑18 MiB   rtt 12ms   aes256gcm16   rekey 52m\n',
+      'home:\n  Nobody is connected. To connect: tunnelwright up TARGET\nhome:\n  alice   up 4m   10.66.0.5   ↓812 MiB ↑18 MiB   rtt 12ms   aes256gcm16   rekey 52m   netstack\n',
     );
   });
 });
@@ -346,6 +357,12 @@ describe('the steps of up', () => {
     expect(one.up(sa!, 148, 'netstack')).toBe(
       '  ✓ up in 148 ms   10.66.0.5   dns 10.66.0.1   routes 10.0.0.0/8\n    data plane: netstack, in this process (no root needed)',
     );
+    const better = [{ name: 'tun', why: 'it needs root, or CAP_NET_ADMIN', fix: 'Start it as root.' }];
+    expect(one.up(sa!, 148, 'netstack', better).split('\n').slice(1)).toEqual([
+      '    data plane: netstack, in this process (no root needed); tun would serve better: it needs root,',
+      '    or CAP_NET_ADMIN (tunnelwright doctor)',
+    ]);
+    expect(one.up(sa!, 148, 'netns')).toContain('data plane: netns, for programs in a namespace of its own (no root needed)');
   });
 });
 

@@ -88,7 +88,7 @@ async function upThere({ context, out, flags }: Invocation<UpFlags>, { client, s
       for await (const line of client.up({ connection, ...(flags.testRekey === true ? { testRekey: true } : {}) }, signal)) {
         if (out.json) out.document({ schema: 1, ...line });
         else if (line.event === 'up' && 'ikeSa' in line && typeof line.tookMs === 'number')
-          out.line(steps.up(line.ikeSa as Parameters<Steps['up']>[0], line.tookMs, status.plane));
+          out.line(steps.up(line.ikeSa as Parameters<Steps['up']>[0], line.tookMs, status.plane, status.planeChoice?.better));
         else {
           const text = steps.take(line as EventLine);
           if (text !== undefined) out.line(text);

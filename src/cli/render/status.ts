@@ -1,5 +1,6 @@
 import type { PeerStatus, StatusDocument } from '../../product/control/api.ts';
 import type { Paint } from '../context.ts';
+import { planeLine } from './steps.ts';
 import { table, truncate, width, withoutEmpty } from './text.ts';
 import { formatAge, formatBytesShort, formatCount, formatLatency } from './units.ts';
 
@@ -13,9 +14,15 @@ export function renderStatus(documents: readonly StatusDocument[], paint: Paint,
     const indent = several ? '  ' : '';
     if (document.peers.length === 0) lines.push(`${indent}${nobody(document)}`);
     else lines.push(...peerLines(document, now, paint, columns - indent.length).map((line) => indent + line));
+    lines.push(...planeLines(document).map((line) => indent + truncate(line, columns - indent.length)));
     lines.push(...loadLines(document.load).map((line) => indent + paint.yellow(truncate(line, columns - indent.length))));
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** Quiet where nothing better was wanted. */
+function planeLines({ plane, planeChoice }: StatusDocument): string[] {
+  return planeChoice === null || planeChoice.better.length === 0 ? [] : [planeLine(plane, planeChoice.better)];
 }
 
 /** Quiet as long as nobody floods us. */
@@ -83,6 +90,7 @@ function detailsOf(peer: PeerStatus, role: StatusDocument['role'], now: number):
     (peer.suite ?? '').replace(/\/.*/, ''),
     peer.transport === 'tcp' ? 'over TCP' : '',
     peer.rekeyAt === null ? '' : `rekey ${formatAge(Date.parse(peer.rekeyAt) - now)}`,
+    peer.plane,
   ];
 }
 

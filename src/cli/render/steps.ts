@@ -1,3 +1,4 @@
+import type { Lack } from '../../host/dataplane/backends/choice.ts';
 import type { IkeSaDocument } from '../../product/control/api.ts';
 import type { EventLine } from '../../product/control/index.ts';
 import type { Paint } from '../context.ts';
@@ -47,7 +48,7 @@ export class Steps {
   }
 
   /** The last lines, once it stands. @param took milliseconds; what was up when it was asked for took none */
-  up(ikeSa: IkeSaDocument, took: number, plane: string): string {
+  up(ikeSa: IkeSaDocument, took: number, plane: string, better?: readonly Lack[]): string {
     const given = (key: string, word: string) => {
       const values = list(this.#addresses?.[key]);
       return values.length === 0 ? '' : `${word} ${values.join(' ')}`;
@@ -60,7 +61,7 @@ export class Steps {
       given('dns', 'dns'),
       routes,
     ];
-    return [flow(head, this.#columns, '    '), `    data plane: ${planeName(plane)}`].join('\n');
+    return [flow(head, this.#columns, '    '), `    ${wrap(planeLine(plane, better), this.#columns - 4, '    ')}`].join('\n');
   }
 
   #exchange(event: EventLine): string {
@@ -129,7 +130,12 @@ export function rekeyTested(event: EventLine, paint: Paint, columns: number): st
   return `${paint.red('✗')} ${wrap(`${what} will end instead of being rekeyed: ${text(message)}`, columns - 2, '  ')}${fix}`;
 }
 
-export const planeName = (plane: string): string => PLANES.get(plane) ?? plane;
+/** Which was chosen, and what is missing for the best one that was not. */
+export function planeLine(plane: string, better: readonly Lack[] = []): string {
+  const [best] = better;
+  const line = `data plane: ${PLANES.get(plane) ?? plane}`;
+  return best === undefined ? line : `${line}; ${best.name} would serve better: ${best.why} (tunnelwright doctor)`;
+}
 
 const PLANES: ReadonlyMap<string, string> = new Map([
   ['netstack', 'netstack, in this process (no root needed)'],

@@ -121,6 +121,8 @@ export interface Backend<Plane extends DataPlane = DataPlane> {
   readonly name: string;
   /** Its planes change the machine beyond this process: interfaces, routes, policies. */
   readonly changesMachine?: true;
+  /** Not proven enough to be taken but by name. */
+  readonly trial?: true;
   /** Can it send ESP without UDP around it? If not, every peer is made to believe in a NAT (RFC 7296 §2.23). */
   readonly bareEsp: boolean;
   /** Sockets that its planes can read by themselves; those of the machine unless given. */
@@ -133,7 +135,7 @@ export interface Backend<Plane extends DataPlane = DataPlane> {
 
 export type ProbeResult =
   | { readonly ok: true; readonly detail: string }
-  | { readonly ok: false; readonly reason: string; readonly hint: string };
+  | { readonly ok: false; readonly reason: string; readonly hint: string; readonly privilege?: string | undefined };
 
 export const defineBackend = <Plane extends DataPlane>(backend: Backend<Plane>): Backend<Plane> => backend;
 

@@ -1,8 +1,18 @@
-export { automatic, backends } from './backends/index.ts';
+export {
+  type Candidate,
+  choosePlane,
+  type Lack,
+  lacksFor,
+  namedPlane,
+  PLANE_ORDER,
+  type PlaneDecision,
+  type PlaneUse,
+} from './backends/choice.ts';
+export { backends } from './backends/index.ts';
 export { default as memoryBackend, MemoryPlane, type MemoryPlaneRecord } from './backends/memory.ts';
 export { default as netnsBackend, NetnsPlane } from './backends/netns.ts';
 export { default as netstackBackend, NetstackPlane } from './backends/netstack.ts';
-export { chooseBackend } from './choose.ts';
+export { type ChosenBackend, chooseBackend, probePlanes } from './choose.ts';
 export {
   type Backend,
   type ChildCounters,

@@ -1,6 +1,7 @@
 import type { Address } from '../../core/bytes/index.ts';
 import type { Notice } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
+import type { PlaneDecision } from '../dataplane/backends/choice.ts';
 import type { Backend, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Authorise, Credentials } from './asks.ts';
@@ -40,6 +41,17 @@ export interface CoreHints {
 export interface EngineEvents {
   /** Everything the core reports, in order. `at` is wall clock time, milliseconds since 1970. Floods of `drop` are thinned, never counters. */
   notice: { readonly at: number; readonly notice: Notice };
+}
+
+export interface InstanceFacts extends Pick<DataPlane, 'entry'> {
+  /** Name of the data plane backend. */
+  readonly plane: string;
+  /** Why that one; undefined where nobody chose. */
+  readonly decision?: PlaneDecision | undefined;
+  /** Where IKE is listened for: `203.0.113.7:500`. */
+  readonly listen: readonly string[];
+  /** Milliseconds since 1970. */
+  readonly startedAt: number;
 }
 
 /** Where one own address is heard; `tcp` undefined: no streams are taken there. */

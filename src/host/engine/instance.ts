@@ -4,11 +4,13 @@ import { Endpoint } from '../../core/ike/endpoint.ts';
 import type { Connection, EndpointLimits, RedirectPolicy } from '../../core/ike/policy.ts';
 import { ConfigAttributeType } from '../../core/wire/iana.ts';
 import type { ConfigurationAttribute } from '../../core/wire/payloads/types.ts';
+import type { PlaneDecision } from '../dataplane/backends/choice.ts';
 import type { Backend, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Authorise, Credentials } from './asks.ts';
 import { isBeginning, isUp } from './books.ts';
 import { Engine, type EngineLoad, type EngineSockets, type IkeSaStatus } from './engine.ts';
+import type { InstanceFacts } from './engine-types.ts';
 import type { Unsubscribe } from './events.ts';
 import type { Lookup } from './gateway-names.ts';
 import { type InnerDns, placeOf, resolveInside, resolveOutside } from './inner-dns.ts';
@@ -23,6 +25,8 @@ export interface InstanceOptions<Plane extends DataPlane = DataPlane> {
   readonly role: 'gateway' | 'client';
   readonly platform: Platform;
   readonly backend: Backend<Plane>;
+  /** Why that one, for who asks. */
+  readonly decision?: PlaneDecision | undefined;
   readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'forward' | 'promiscuous' | 'behind'>;
   /** DNS names resolved. */
   readonly connections: readonly Connection[];
@@ -75,6 +79,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
   readonly engine: Engine<Plane>;
   readonly #platform: Platform;
   readonly #startedAt: number;
+  readonly #decision: PlaneDecision | undefined;
   readonly #lookup: Lookup | undefined;
   readonly #innerDns = new Map<number, InnerDns>();
   #connections: readonly Connection[];
@@ -122,6 +127,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     this.#platform = options.platform;
     this.#connections = options.connections;
     this.#lookup = options.lookup;
+    this.#decision = options.decision;
     this.#startedAt = options.platform.clock.wall();
     engine.events.on('notice', ({ notice }) => this.#onNotice(notice));
   }
@@ -142,14 +148,14 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     return this.engine.listen(options);
   }
 
-  facts(): Pick<DataPlane, 'entry'> & { readonly plane: string; readonly listen: readonly string[]; readonly startedAt: number } {
+  facts(): InstanceFacts {
     const listen = this.engine.sockets.flatMap(({ ike, nat, tcp }) => [
       ...(ike ? [formatAddress(ike)] : []),
       formatAddress(nat),
       ...(tcp ? [`${formatAddress(tcp)}/tcp`] : []),
     ]);
     const { backend, entry } = this.engine.plane;
-    return { plane: backend, listen, startedAt: this.#startedAt, ...(entry === undefined ? {} : { entry }) };
+    return { plane: backend, decision: this.#decision, listen, startedAt: this.#startedAt, ...(entry === undefined ? {} : { entry }) };
   }
 
   connections(): readonly Connection[] {

@@ -7,6 +7,10 @@ export interface MachineFacts {
   readonly node: string;
   readonly openssl: string;
   readonly platform: string;
+  /** User id; undefined where there is no such thing. */
+  readonly user: number | undefined;
+  /** May this process make devices and routes? */
+  readonly networkAdmin: boolean | undefined;
   /** May this process open UDP 500? */
   readonly lowPorts: boolean | undefined;
   /** Is there a /dev/net/tun that this process may use as it is? */
@@ -40,6 +44,8 @@ export async function probeMachine(root = '/'): Promise<MachineFacts> {
     node: process.versions.node,
     openssl: process.versions.openssl,
     platform: `${process.platform} ${process.arch}`,
+    user: process.getuid?.(),
+    networkAdmin: has(capabilities, CAP_NET_ADMIN),
     lowPorts: lowPorts(capabilities, await read(`${net}/ipv4/ip_unprivileged_port_start`)),
     tun: await tunUsable(root, capabilities),
     userNamespaces: await userNamespaces(read),
@@ -48,6 +54,12 @@ export async function probeMachine(root = '/'): Promise<MachineFacts> {
     redirects: { sent: await flag(`${net}/ipv4/conf/all/send_redirects`), accepted: await flag(`${net}/ipv4/conf/all/accept_redirects`) },
     native: await probeNative(),
   };
+}
+
+/** Whether this process may change interfaces and routes, as root can; false where it cannot be found out. */
+export async function mayAdministerNetwork(): Promise<boolean> {
+  const status = await readFile('/proc/self/status', 'utf8').catch(() => undefined);
+  return has(capabilitiesOf(status), CAP_NET_ADMIN) === true;
 }
 
 /** Effective capabilities as a bit set (capabilities(7)); undefined where there is no such thing. */
@@ -59,8 +71,11 @@ function capabilitiesOf(status: string | undefined): bigint | undefined {
 function lowPorts(capabilities: bigint | undefined, start: string | undefined): boolean | undefined {
   const first = numberOf(start);
   if (first !== undefined && first <= IKE_PORT) return true;
-  return capabilities === undefined ? undefined : (capabilities & CAP_NET_BIND_SERVICE) !== 0n;
+  return has(capabilities, CAP_NET_BIND_SERVICE);
 }
+
+const has = (capabilities: bigint | undefined, capability: bigint): boolean | undefined =>
+  capabilities === undefined ? undefined : (capabilities & capability) !== 0n;
 
 async function tunUsable(root: string, capabilities: bigint | undefined): Promise<boolean | undefined> {
   if (capabilities === undefined) return undefined;

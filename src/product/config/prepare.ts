@@ -1,3 +1,4 @@
+import type { PlaneUse } from '../../host/dataplane/backends/choice.ts';
 import { chooseBackend } from '../../host/dataplane/index.ts';
 import { CredentialStore } from '../../host/engine/credentials.ts';
 import type { InstanceOptions } from '../../host/engine/instance.ts';
@@ -22,6 +23,8 @@ export interface InstanceRequest {
   /** Raises `message` notices. */
   readonly logMessages?: boolean | undefined;
   readonly platform?: Platform | undefined;
+  /** What `plane: auto` is to serve; sockets in this process unless given. */
+  readonly use?: PlaneUse | undefined;
   readonly lookup?: Lookup | undefined;
 }
 
@@ -54,12 +57,13 @@ export async function prepareInstance(
     credentialsDigest = digestOf(raw);
     loadCredentials(credentials, raw);
   }
-  const backend = await chooseBackend(config.plane);
+  const { backend, decision } = await chooseBackend(config.plane, request.use);
   const options: InstanceOptions = {
     name: request.name ?? config.name ?? role,
     role,
     platform: backend.udp === undefined ? platform : { ...platform, udp: await backend.udp() },
     backend,
+    decision,
     plane: { addresses: config.addresses, ...(config.mtu === undefined ? {} : { mtu: config.mtu }) },
     connections,
     limits,

@@ -25,7 +25,7 @@ export const configuration = section({
   ),
   plane: key(
     z.enum(['auto', 'xfrm', 'tun', 'netns', 'netstack']),
-    'Where packets are handled; `auto` takes the first that works here.',
+    'Where packets are handled; `auto` is `netstack`, or `tun` where networks of this machine are to be connected and that is permitted. `tunnelwright doctor` says what can run.',
     'auto',
   ),
   mtu: key(

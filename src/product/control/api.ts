@@ -134,6 +134,8 @@ const peer = z.object({
   /** Of the last exchange that needed no copy. */
   rttMs: number.nullable(),
   suite: z.string().nullable(),
+  /** The data plane that its packets pass. */
+  plane: z.string(),
   /** What carries it; null while it is down. */
   transport: z.enum(['udp', 'tcp']).nullable(),
   rekeyAt: maybeTime,
@@ -181,6 +183,15 @@ export const statusDocument = document({
   startedAt: time,
   at: time,
   plane: z.string(),
+  /** Why that one, and what stands in the way of better ones; null where nobody chose. */
+  planeChoice: z
+    .object({
+      /** false: it was asked for by name. */
+      automatic: z.boolean(),
+      why: z.string(),
+      better: z.array(z.object({ name: z.string(), why: z.string(), fix: z.string() })),
+    })
+    .nullable(),
   /** What to write before a command so that it has the tunnel as its network; null where the machine's programs do, or none can. */
   enter: z.array(z.string()).nullable(),
   listen: z.array(z.string()),
@@ -371,10 +382,10 @@ function oneSelector(value: { connection?: unknown; ikeSa?: unknown; child?: unk
   return [value.connection, value.ikeSa, value.child, value.all].filter((part) => part !== undefined && part !== false).length === 1;
 }
 
+export type { InstanceFacts } from '../../host/engine/engine-types.ts';
 export type {
   ControlTarget,
   GetRequest,
-  InstanceFacts,
   PingRequest,
   SaSelection,
   SendRequest,

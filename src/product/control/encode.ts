@@ -4,6 +4,7 @@ import { formatIdentity } from '../../core/pki/identity.ts';
 import { AuthMethod, ConfigAttributeType, ExchangeType, nameOf } from '../../core/wire/iana.ts';
 import type { ConfigurationAttribute, Identification, TrafficSelector } from '../../core/wire/payloads/types.ts';
 import { formatSelector } from '../../core/wire/text/selector.ts';
+import type { PlaneDecision } from '../../host/dataplane/backends/choice.ts';
 import type { ChildCounters } from '../../host/dataplane/data-plane.ts';
 import type { EngineLoad, IkeSaStatus } from '../../host/engine/engine.ts';
 import type { Echo } from '../../host/platform/way.ts';
@@ -17,6 +18,13 @@ export type ToIso = (at: Millis) => string;
 export function isoClock({ monotonic, wall }: { readonly monotonic: Millis; readonly wall: number }): ToIso {
   return (at) => new Date(Math.round(wall + at - monotonic)).toISOString();
 }
+
+/** The name stands beside it. */
+export const choiceDocument = ({ automatic, why, better }: PlaneDecision): NonNullable<StatusDocument['planeChoice']> => ({
+  automatic,
+  why,
+  better: [...better],
+});
 
 export const iso = (wall: number): string => new Date(Math.round(wall)).toISOString();
 

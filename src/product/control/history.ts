@@ -5,6 +5,9 @@ import type { IkeSaStatus } from '../../host/engine/engine.ts';
 import type { PeerStatus } from './api.ts';
 import { iso, type ToIso } from './encode.ts';
 
+/** Which plane it passes is the same for all. */
+type KnownPeer = Omit<PeerStatus, 'plane'>;
+
 interface Gone {
   readonly connection: string;
   readonly id: string | null;
@@ -61,7 +64,7 @@ export class PeerHistory {
   }
 
   /** One entry for each peer: those with an IKE SA, those that were here, and connections that we could bring up. */
-  peers(connections: readonly Connection[], sas: readonly IkeSaStatus[], toIso: ToIso): PeerStatus[] {
+  peers(connections: readonly Connection[], sas: readonly IkeSaStatus[], toIso: ToIso): KnownPeer[] {
     const living = sas.filter((sa) => UP.has(sa.state) || BEGINNING.has(sa.state));
     const present = living.filter((sa) => sa.connection !== undefined).map((sa) => this.#present(sa, toIso));
     const shown = new Set(present.map((peer) => keyOf(peer.connection, peer.id)));
@@ -73,14 +76,14 @@ export class PeerHistory {
           !shown.has(keyOf(connection, id)) &&
           !(id === null && present.some((peer) => peer.connection === connection)),
       )
-      .map((entry): PeerStatus => absent(entry.connection, entry.id, entry.wasUp ? iso(entry.at) : null, entry.reason));
+      .map((entry): KnownPeer => absent(entry.connection, entry.id, entry.wasUp ? iso(entry.at) : null, entry.reason));
     const idle = connections
       .filter((connection) => isDialled(connection) && ![...present, ...gone].some((peer) => peer.connection === connection.name))
       .map(({ name }) => absent(name, null, null, null));
     return [...present, ...gone, ...idle];
   }
 
-  #present(sa: IkeSaStatus, toIso: ToIso): PeerStatus {
+  #present(sa: IkeSaStatus, toIso: ToIso): KnownPeer {
     const up = UP.has(sa.state);
     // a rekeying is no interruption
     const since = this.#up.get(sa.id)?.since ?? sa.establishedAt;
@@ -127,7 +130,7 @@ function shownId({ remoteId, remoteAuth, remote }: Pick<IkeSaStatus, 'remoteId' 
 
 const ANONYMOUS = 'NULL_AUTHENTICATION';
 
-const absent = (connection: string, id: string | null, since: string | null, reason: string | null): PeerStatus => ({
+const absent = (connection: string, id: string | null, since: string | null, reason: string | null): KnownPeer => ({
   connection,
   id,
   state: 'down',

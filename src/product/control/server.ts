@@ -5,7 +5,17 @@ import { ApiMisuse, TunnelwrightError } from '../../core/bytes/errors.ts';
 import type { Notice } from '../../core/ike/effects.ts';
 import { commandInside } from '../../host/platform/linux/namespace-inside.ts';
 import { ROUTES, type Route, type RouteName } from './api.ts';
-import { type EventLine, ikeSaDocument, iso, isoClock, loadDocument, noticeLine, pingToDocument, progressToLine } from './encode.ts';
+import {
+  choiceDocument,
+  type EventLine,
+  ikeSaDocument,
+  iso,
+  isoClock,
+  loadDocument,
+  noticeLine,
+  pingToDocument,
+  progressToLine,
+} from './encode.ts';
 import { errorToBody } from './errors.ts';
 import { PeerHistory } from './history.ts';
 import { claimSocket, releaseSocket } from './socket.ts';
@@ -130,8 +140,8 @@ export class ControlServer {
   #status() {
     const { name, role } = this.#target;
     const now = this.#target.now();
-    const { plane, entry, listen, startedAt } = this.#target.facts();
-    const peers = this.#history.peers(this.#target.connections(), this.#target.ikeSas(), isoClock(now));
+    const { plane, decision, entry, listen, startedAt } = this.#target.facts();
+    const peers = this.#history.peers(this.#target.connections(), this.#target.ikeSas(), isoClock(now)).map((peer) => ({ ...peer, plane }));
     const load = loadDocument(this.#target.load());
     return {
       name,
@@ -141,6 +151,7 @@ export class ControlServer {
       startedAt: iso(startedAt),
       at: iso(now.wall),
       plane,
+      planeChoice: decision === undefined ? null : choiceDocument(decision),
       enter: entry === undefined ? null : commandInside(entry, []),
       listen,
       peers,

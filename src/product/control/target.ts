@@ -1,7 +1,7 @@
 import type { IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
 import type { EngineLoad, IkeSaStatus } from '../../host/engine/engine.ts';
-import type { NamespaceEntry } from '../../host/platform/linux/namespace.ts';
+import type { InstanceFacts } from '../../host/engine/engine-types.ts';
 import type { Way } from '../../host/platform/way.ts';
 
 /**
@@ -39,17 +39,6 @@ export interface ControlTarget {
   readonly way?: Way | undefined;
   /** Absent where no files can be moved: the data plane gives us no sockets. */
   readonly transfer?: TransferTarget | undefined;
-}
-
-export interface InstanceFacts {
-  /** Name of the data plane backend. */
-  readonly plane: string;
-  /** Where programs are run behind it, if it is a namespace. */
-  readonly entry?: NamespaceEntry;
-  /** Where IKE is listened for: `203.0.113.7:500`. */
-  readonly listen: readonly string[];
-  /** Milliseconds since 1970. */
-  readonly startedAt: number;
 }
 
 export interface UpRequest {

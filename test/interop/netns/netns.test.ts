@@ -1,28 +1,20 @@
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addInside, createNetwork, type Network } from '../support/network.ts';
 import { Daemon, eventually, PATIENCE, run } from '../support/process.ts';
 import { createIdentities, type Identity, swanctlConf } from '../support/profile.ts';
-import { describeWith, NATIVE_CALLS, STRONGSWAN } from '../support/requirements.ts';
+import { NATIVE_CALLS, STRONGSWAN } from '../support/requirements.ts';
 import { Scope } from '../support/scope.ts';
 import { Strongswan } from '../support/strongswan.ts';
 import { configuration } from '../support/tunnelwright.ts';
-import { User, whyNot } from './user.ts';
+import { describeForUser, User } from './user.ts';
 
 const IKE = 'aes128gcm16-prfsha256-x25519';
 const ESP = 'aes128gcm16-x25519';
 /** As `ip -o link` shows it. */
 const TUN_DEVICE = /^\d+: tw\d+:/m;
-const lack = NATIVE_CALLS.missing() === undefined ? await whyNot() : undefined;
-
-/** For an ordinary user; where this machine forbids that, by name. */
-function describeForUser(requirement: typeof STRONGSWAN, name: string, body: () => void): void {
-  if (lack === undefined) describeWith(requirement, name, body);
-  else describe.skip(`${name} (needs ${lack})`, body);
-}
-
 describeForUser(NATIVE_CALLS, 'the netns plane of an ordinary user, and a gateway of ours', () => {
   const scope = new Scope();
   let folder: string;

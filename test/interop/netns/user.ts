@@ -1,8 +1,11 @@
+import { spawnSync } from 'node:child_process';
 import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { describe } from 'vitest';
 import type { Host } from '../support/network.ts';
 import { Daemon, eventually, type Finished, must, PATIENCE, run } from '../support/process.ts';
+import { describeWith, type NATIVE_CALLS } from '../support/requirements.ts';
 import type { Scope } from '../support/scope.ts';
 
 /** An ordinary user at one end, with the command line and a namespace of theirs. */
@@ -19,21 +22,21 @@ export class User {
     this.#file = join(folder, 'tunnelwright.yaml');
   }
 
-  /** `up net`, until programs can be run behind it. */
-  async up(scope: Scope, settings: object): Promise<void> {
+  /** `up net`, until it stands. */
+  async up(scope: Scope, settings: object, plane = 'netns'): Promise<void> {
     await mkdir(this.#folder, { recursive: true });
-    await writeFile(this.#file, JSON.stringify({ ...settings, plane: 'netns', control: { socket: this.#socket } }), { mode: 0o600 });
+    await writeFile(this.#file, JSON.stringify({ ...settings, plane, control: { socket: this.#socket } }), { mode: 0o600 });
     for (const path of [this.#folder, this.#file]) await chown(path, NOBODY, NOBODY);
     this.#daemon = new Daemon(scope, 'tunnelwright', 'ip', this.#asUser(...TUNNELWRIGHT, 'up', 'net', '--config', this.#file), {
       env: this.#environment,
     });
     await eventually(
       'it is up',
-      () => this.log().includes('a program in it: ') || !this.#daemon!.running,
+      () => this.log().includes('Ctrl-C to disconnect') || !this.#daemon!.running,
       PATIENCE,
       () => this.log(),
     );
-    this.#enter = ((await this.status()) as { enter: readonly string[] }).enter;
+    this.#enter = ((await this.status()) as { enter: readonly string[] | null }).enter ?? [];
   }
 
   log(): string {
@@ -126,15 +129,21 @@ export class Shell {
   }
 }
 
-export const NOBODY = 65_534;
+const NOBODY = 65_534;
 const AS_NOBODY = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', '--inh-caps=-all'];
 const TUNNELWRIGHT = [process.execPath, join(process.cwd(), 'dist', 'cli', 'main.js')];
 
-/** Why an ordinary user of this machine cannot do it. */
-export async function whyNot(): Promise<string | undefined> {
-  const asUser = (...command: readonly string[]): Promise<Finished> => run(AS_NOBODY[0]!, [...AS_NOBODY.slice(1), ...command]);
-  if ((await asUser(...TUNNELWRIGHT, '--version')).status !== 0)
-    return 'an ordinary user who may read this folder, and setpriv (package util-linux)';
-  const made = await asUser('unshare', '-Urnm', 'sh', '-c', 'mount -t tmpfs none /tmp && exec 3<>/dev/net/tun');
-  return made.status === 0 ? undefined : 'user namespaces and /dev/net/tun for an ordinary user';
+/** A suite for an ordinary user; where this machine forbids it to one, it is skipped, and its name says why. */
+export function describeForUser(requirement: typeof NATIVE_CALLS, name: string, body: () => void): void {
+  const lack = requirement.missing() === undefined ? whyNot() : undefined;
+  if (lack === undefined) describeWith(requirement, name, body);
+  else describe.skip(`${name} (needs ${lack})`, body);
+}
+
+function whyNot(): string | undefined {
+  const asUser = (...command: readonly string[]): boolean =>
+    spawnSync(AS_NOBODY[0]!, [...AS_NOBODY.slice(1), ...command], { stdio: 'ignore' }).status === 0;
+  if (!asUser(...TUNNELWRIGHT, '--version')) return 'an ordinary user who may read this folder, and setpriv (package util-linux)';
+  const made = asUser('unshare', '-Urnm', 'sh', '-c', 'mount -t tmpfs none /tmp && exec 3<>/dev/net/tun');
+  return made ? undefined : 'user namespaces and /dev/net/tun for an ordinary user';
 }

@@ -236,6 +236,7 @@ describe('questions', () => {
       startedAt: '2026-01-02T02:04:05.000Z',
       at: '2026-01-02T03:04:05.000Z',
       plane: 'netstack',
+      planeChoice: null,
       enter: null,
       listen: ['203.0.113.7:500', '203.0.113.7:4500'],
       load: {
@@ -256,6 +257,7 @@ describe('questions', () => {
         bytesOut: 851_443_712,
         rttMs: 12.3,
         suite: 'aes256gcm16/pfs x25519',
+        plane: 'netstack',
         transport: 'udp',
         rekeyAt: '2026-01-02T03:56:05.000Z',
         reason: null,

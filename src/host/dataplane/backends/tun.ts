@@ -162,7 +162,7 @@ async function probe(): Promise<ProbeResult> {
     return { ok: true, detail: 'ESP in user space behind a network interface; needs CAP_NET_ADMIN' };
   } catch (error) {
     if (!(error instanceof DataPlaneError)) throw error;
-    return { ok: false, reason: error.message, hint: error.hint ?? 'Use --plane netstack.' };
+    return { ok: false, reason: error.message, hint: error.hint ?? 'Use --plane netstack.', privilege: error.privilege };
   }
 }
 

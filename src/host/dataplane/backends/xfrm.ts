@@ -145,6 +145,7 @@ export class XfrmPlane implements DataPlane {
 export default defineBackend<XfrmPlane>({
   name: 'xfrm',
   changesMachine: true,
+  trial: true,
   bareEsp: true,
   probe,
   udp: async (): Promise<UdpNetwork> => bypassing(descriptorUdp(await needNative('xfrm'))),
@@ -181,7 +182,7 @@ async function probe(): Promise<ProbeResult> {
     return { ok: true, detail: 'IPsec of the Linux kernel; needs CAP_NET_ADMIN' };
   } catch (error) {
     if (!(error instanceof DataPlaneError)) throw error;
-    return { ok: false, reason: error.message, hint: error.hint ?? INSTEAD };
+    return { ok: false, reason: error.message, hint: error.hint ?? INSTEAD, privilege: error.privilege };
   }
 }
 
