@@ -132,7 +132,7 @@ export class Foreground {
     if (out.json) out.document({ event: 'up', at, ikeSa, tookMs: Math.round(took), control: this.#session.path, enter, reach });
     else {
       out.line(this.#steps.up(ikeSa, took, plane, decision?.better));
-      if (enter !== undefined) out.line(`    a program in it: ${enter.join(' ')} COMMAND`);
+      if (enter !== undefined) out.line(`    a program in it: tunnelwright exec -- COMMAND`);
       for (const line of reach) out.line(`    ${line}`);
     }
     const { tellReady } = this.#options.context;

@@ -140,7 +140,8 @@ export function describeForUser(requirement: typeof NATIVE_CALLS, name: string, 
   else describe.skip(`${name} (needs ${lack})`, body);
 }
 
-function whyNot(): string | undefined {
+/** Why an ordinary user of this machine cannot do it. */
+export function whyNot(): string | undefined {
   const asUser = (...command: readonly string[]): boolean =>
     spawnSync(AS_NOBODY[0]!, [...AS_NOBODY.slice(1), ...command], { stdio: 'ignore' }).status === 0;
   if (!asUser(...TUNNELWRIGHT, '--version')) return 'an ordinary user who may read this folder, and setpriv (package util-linux)';
