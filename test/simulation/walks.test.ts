@@ -8,7 +8,9 @@ import { knownToFail, walkAll } from './walks.ts';
  * `npm run simulate -- --seeds 1..10000` does the same without a test around it. What walks is the built code: `npm test` builds it first.
  */
 const FULL = process.env.TUNNELWRIGHT_FULL === '1';
-const { WALKS = FULL ? '10000' : '400', WALK_FROM = '1', WALK_STEPS } = process.env;
+/** Fewer, or others, need not meet everything. */
+const USUAL = 400;
+const { WALKS = FULL ? '10000' : `${USUAL}`, WALK_FROM = '1', WALK_STEPS } = process.env;
 const FROM = Number(WALK_FROM);
 const HOW = WALK_STEPS === undefined ? {} : { steps: Number(WALK_STEPS) };
 
@@ -30,7 +32,7 @@ describe(`${WALKS} random walks from seed ${FROM}`, () => {
     throw new Error([explainWalk(options, runWalk(options)), ...also].join('\n'));
   });
 
-  test.runIf(WALK_FROM === '1')('meet every action, every attack and every row of every table', () => {
+  test.runIf(FROM === 1 && Number(WALKS) >= USUAL)('meet every action, every attack and every row of every table', () => {
     const tolerated = Number(WALKS) < MANY ? RARE : [];
     expect(coverage.missing.filter((row) => !(row in UNREACHED) && !tolerated.includes(row))).toEqual([]);
   });
