@@ -1,5 +1,5 @@
 import type { PacketCipher } from '../crypto/packet-cipher.ts';
-import { DEFAULT_REPLAY_WINDOW, ReplayWindow } from './replay-window.ts';
+import { ReplayWindow } from './replay-window.ts';
 
 export interface InboundSaOptions {
   /** The SPI that we chose. */
@@ -46,6 +46,7 @@ export class OpenedPacket {
 
 /** The receiving half of an ESP SA (RFC 4303 §3.4). */
 export class InboundSa {
+  readonly protocol = 'ESP';
   readonly spi: number;
   readonly esn: boolean;
   /** Authentic packets and octets of their payloads; exact to 2^53. */
@@ -56,15 +57,12 @@ export class InboundSa {
   readonly #window: ReplayWindow;
   readonly #shortest: number;
   readonly #alignment: number;
-  /** Width within which a low half counts as old rather than as one of the next 2^32 (RFC 4303 appendix A2). */
-  readonly #reorder: number;
 
   constructor(options: InboundSaOptions) {
     this.spi = options.spi;
     this.esn = options.esn;
     this.#cipher = options.cipher;
     this.#window = new ReplayWindow(options.replayWindow);
-    this.#reorder = this.#window.size || DEFAULT_REPLAY_WINDOW;
     this.#alignment = Math.max(4, options.cipher.blockLength);
     this.#shortest = HEADER + options.cipher.ivLength + this.#alignment + options.cipher.icvLength;
     if (options.resume !== undefined) this.#window.restore(options.resume.sequenceHigh, options.resume.sequenceLow);
@@ -99,7 +97,7 @@ export class InboundSa {
     // RFC 4303 §2.4: payload, padding and trailer end on a multiple of 4 and of the cipher's block.
     if (limit - start < this.#shortest || bodyLength % this.#alignment !== 0) return 'malformed';
     const low = ((buffer[start + 4]! << 24) | (buffer[start + 5]! << 16) | (buffer[start + 6]! << 8) | buffer[start + 7]!) >>> 0;
-    const high = this.esn ? this.#inferHigh(low) : 0;
+    const high = this.esn ? this.#window.inferHigh(low) : 0;
     // RFC 4303 §3.4.3: cheap check first, then the ICV, and only what is authentic moves the window.
     if (high < 0 || high > 0xffffffff || !this.#window.check(high, low)) return 'replay';
     const end = this.#cipher.open(buffer, start, HEADER, limit, this.esn ? high : undefined);
@@ -118,14 +116,6 @@ export class InboundSa {
     opened.sequenceHigh = high;
     opened.sequenceLow = low;
     return 'ok';
-  }
-
-  /** RFC 4303 appendix A2.2: which 2^32 the low half belongs to, seen from the window; -1 for one before the first. */
-  #inferHigh(low: number): number {
-    const { topHigh, topLow } = this.#window;
-    const bottom = topLow - this.#reorder + 1;
-    if (bottom >= 0) return low >= bottom ? topHigh : topHigh + 1;
-    return low >= bottom + 2 ** 32 ? topHigh - 1 : topHigh;
   }
 }
 

@@ -25,10 +25,12 @@
  * ```
  */
 export { type CipherKeys, createPacketCipher, type PacketCipher } from '../crypto/index.ts';
+export * from './ah.ts';
 export * from './inbound.ts';
 export * from './ipcomp.ts';
 export * from './outbound.ts';
 export * from './outer-header.ts';
 export * from './replay-window.ts';
+export type { OutboundSnapshot } from './sequence-counter.ts';
 export * from './tcp-encap.ts';
 export * from './udp-encap.ts';

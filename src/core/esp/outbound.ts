@@ -2,6 +2,7 @@ import { EMPTY, writeU32 } from '../bytes/bytes.ts';
 import { ApiMisuse } from '../bytes/errors.ts';
 import type { PacketCipher } from '../crypto/packet-cipher.ts';
 import type { RandomSource } from '../crypto/random.ts';
+import { type OutboundSnapshot, SequenceCounter } from './sequence-counter.ts';
 
 export interface OutboundSaOptions {
   /** The peer's inbound SPI. */
@@ -15,17 +16,12 @@ export interface OutboundSaOptions {
   readonly resume?: OutboundSnapshot | undefined;
 }
 
-/** Enough to go on under the same keys without ever using a sequence number or an IV twice. */
-export interface OutboundSnapshot {
-  readonly sequenceHigh: number;
-  readonly sequenceLow: number;
-}
-
 /**
  * The sending half of an ESP SA (RFC 4303 §3.3): SPI | sequence number | IV | payload | padding | pad length | next header | ICV.
  * Synchronous; nothing but the buffers that it is handed is kept.
  */
 export class OutboundSa {
+  readonly protocol = 'ESP';
   readonly spi: number;
   readonly esn: boolean;
   /** Packets and octets of payload that were sealed; exact to 2^53. */
@@ -36,9 +32,7 @@ export class OutboundSa {
   readonly #ivLength: number;
   /** What payload, padding and the two octets of the trailer add up to is a multiple of this. */
   readonly #alignment: number;
-  /** Last sequence number used. */
-  #high: number;
-  #low: number;
+  readonly #sequence: SequenceCounter;
   /** Added to the upper half of counter IVs: another in every life that goes on under the same keys. */
   #epoch = 0;
   /** IVs drawn in advance; each is used once. */
@@ -53,20 +47,19 @@ export class OutboundSa {
     this.#ivLength = options.cipher.ivLength;
     // RFC 4303 §2.4: the cipher's block, and in any case 4 octets.
     this.#alignment = Math.max(4, options.cipher.blockLength);
-    this.#high = options.resume?.sequenceHigh ?? 0;
-    this.#low = options.resume?.sequenceLow ?? 0;
+    this.#sequence = new SequenceCounter(options.esn, options.resume);
     if (options.cipher.ivKind === 'random' && options.random === undefined)
       throw new ApiMisuse('an SA with CBC needs a source of random IVs');
   }
 
   /** No sequence number is left: the SA must be replaced, `seal` refuses for ever. */
   get exhausted(): boolean {
-    return this.#low === 0xffffffff && (!this.esn || this.#high === 0xffffffff);
+    return this.#sequence.exhausted;
   }
 
   /** Sequence numbers used so far, as a number for display and lifetimes. */
   get sequence(): number {
-    return this.#high * 2 ** 32 + this.#low;
+    return this.#sequence.total;
   }
 
   /** Octets of the ESP packet around a payload of this length. */
@@ -106,11 +99,12 @@ export class OutboundSa {
     const bodyAt = outOffset + HEADER + this.#ivLength;
     const length = Math.max(tfcLength, payloadLength);
     this.#checkRoom(out, outOffset, length);
-    if (!this.#nextSequence()) return EXHAUSTED;
+    const sequence = this.#sequence;
+    if (!sequence.next()) return EXHAUSTED;
     const end = bodyAt + this.#padded(length);
     if (length > payloadLength) out.fill(0, bodyAt + payloadLength, bodyAt + length);
     writeU32(out, outOffset, this.spi);
-    writeU32(out, outOffset + 4, this.#low);
+    writeU32(out, outOffset + 4, sequence.low);
     this.#writeIv(out, outOffset + HEADER);
     // RFC 4303 §2.4: 1, 2, 3 …
     const padding = end - TRAILER - (bodyAt + length);
@@ -119,16 +113,12 @@ export class OutboundSa {
     out[end - 1] = nextHeader;
     this.packets++;
     this.bytes += payloadLength;
-    return this.#cipher.seal(out, outOffset, HEADER, end, this.esn ? this.#high : undefined) - outOffset;
+    return this.#cipher.seal(out, outOffset, HEADER, end, this.esn ? sequence.high : undefined) - outOffset;
   }
 
   /** Skips sequence numbers (and with them IVs), so that what another holder of a snapshot may have sent is not sent again. */
   skipAhead(count: number): void {
-    const low = this.#low + count;
-    const high = this.#high + Math.floor(low / 2 ** 32);
-    const over = this.esn ? high > 0xffffffff : high > 0;
-    this.#high = over && !this.esn ? 0 : Math.min(high, 0xffffffff);
-    this.#low = over ? 0xffffffff : low % 2 ** 32;
+    this.#sequence.skip(count);
   }
 
   /**
@@ -141,7 +131,7 @@ export class OutboundSa {
   }
 
   snapshot(): OutboundSnapshot {
-    return { sequenceHigh: this.#high, sequenceLow: this.#low };
+    return this.#sequence.snapshot();
   }
 
   destroy(): void {
@@ -158,24 +148,12 @@ export class OutboundSa {
     return Math.ceil((length + TRAILER) / this.#alignment) * this.#alignment;
   }
 
-  /** RFC 4303 §3.3.3: the counter must not cycle. */
-  #nextSequence(): boolean {
-    if (this.#low !== 0xffffffff) {
-      this.#low++;
-      return true;
-    }
-    if (!this.esn || this.#high === 0xffffffff) return false;
-    this.#high++;
-    this.#low = 0;
-    return true;
-  }
-
   #writeIv(out: Uint8Array, at: number): void {
     switch (this.#cipher.ivKind) {
       case 'counter':
         // RFC 4106 §3.1, RFC 4309 §3.1, RFC 3686 §3.1: unique under the key; the 64-bit sequence number is, in one life.
-        writeU32(out, at, (this.#high + this.#epoch) >>> 0);
-        writeU32(out, at + 4, this.#low);
+        writeU32(out, at, (this.#sequence.high + this.#epoch) >>> 0);
+        writeU32(out, at + 4, this.#sequence.low);
         return;
       case 'random':
         if (this.#ivAt + this.#ivLength > this.#ivs.length) this.#drawIvs();

@@ -40,6 +40,16 @@ export class ReplayWindow {
     return (this.#blocks[(low >>> SHIFT) & this.#mask]! & (1 << (low & 31))) === 0;
   }
 
+  /**
+   * Which 2^32 the low half of an extended sequence number belongs to, seen from the window (RFC 4303 appendix A2.2, RFC 4302 appendix B2.2); -1
+   * for one before the first. Without a check the default width decides.
+   */
+  inferHigh(low: number): number {
+    const bottom = this.#low - (this.size || DEFAULT_REPLAY_WINDOW) + 1;
+    if (bottom >= 0) return low >= bottom ? this.#high : this.#high + 1;
+    return low >= bottom + 2 ** 32 ? this.#high - 1 : this.#high;
+  }
+
   /** Marks a sequence number as seen; only after its packet proved authentic, and only one that `check` let through. */
   update(high: number, low: number): void {
     if (this.#blocks === NO_BLOCKS) this.#blocks = new Uint32Array(this.#mask + 1);

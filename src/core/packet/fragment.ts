@@ -1,6 +1,8 @@
 import { checksum } from './checksum.ts';
 import type { IpView } from './ip.ts';
+import { IpProtocol } from './ip-protocol.ts';
 import { IPV4_HEADER } from './ipv4.ts';
+import { IPV6_FRAGMENT_HEADER, IPV6_HEADER, writeIpv6Fragment } from './ipv6.ts';
 import { getU16, putU16 } from './octets.ts';
 
 /**
@@ -32,6 +34,26 @@ export function fragmentIpv4(packet: IpView, mtu: number, take: (piece: Uint8Arr
     take(piece);
   }
   return true;
+}
+
+/**
+ * Cuts an IPv6 packet without extension headers, which its source alone may do (RFC 8200 §4.5).
+ * @param mtu octets of a piece at most, 1280 or more
+ * @param identification 32 bits, not used lately between the same two addresses
+ */
+export function fragmentIpv6(packet: IpView, mtu: number, identification: number, take: (piece: Uint8Array) => void): void {
+  const { data, start, end, payload, protocol } = packet;
+  const step = (mtu - IPV6_HEADER - IPV6_FRAGMENT_HEADER) & ~7;
+  for (let at = payload; at < end; at += step) {
+    const length = Math.min(step, end - at);
+    const piece = new Uint8Array(IPV6_HEADER + IPV6_FRAGMENT_HEADER + length);
+    piece.set(data.subarray(start, start + IPV6_HEADER));
+    piece[6] = IpProtocol.IPV6_FRAG;
+    putU16(piece, 4, IPV6_FRAGMENT_HEADER + length);
+    writeIpv6Fragment(piece, IPV6_HEADER, protocol, at - payload, at + length < end, identification);
+    piece.set(data.subarray(at, at + length), IPV6_HEADER + IPV6_FRAGMENT_HEADER);
+    take(piece);
+  }
 }
 
 /** RFC 791 §3.1: of the options, pieces behind the first carry those whose copied flag is set. */

@@ -4,9 +4,11 @@ import { PRIMITIVES, type Primitives } from '../../core/crypto/primitives.ts';
 import type { RandomSource } from '../../core/crypto/random.ts';
 import {
   type Deflate,
+  InboundAh,
   InboundSa,
   IpcompInbound,
   IpcompOutbound,
+  OutboundAh,
   OutboundSa,
   type OuterRules,
   outerRules,
@@ -14,6 +16,7 @@ import {
 } from '../../core/esp/index.ts';
 import type { ChildSaKeys, ChildSaSpec, Millis } from '../../core/ike/effects.ts';
 import type { ChildCounters, EspPath, SequenceNumbers } from './data-plane.ts';
+import { octetsOf } from './outer-packets.ts';
 import { ChildSelectors } from './selectors.ts';
 import { TransportMode } from './transport-mode.ts';
 
@@ -53,8 +56,8 @@ export class ChildEntry {
   readonly transport: TransportMode | undefined;
   readonly replaces: number | undefined;
   readonly selectors: ChildSelectors;
-  readonly inbound: InboundSa;
-  readonly outbound: OutboundSa;
+  readonly inbound: InboundSa | InboundAh;
+  readonly outbound: OutboundSa | OutboundAh;
   readonly drops = Object.fromEntries(ENTRY_DROPS.map((cause) => [cause, 0])) as Record<EntryDrop, number>;
   readonly outer: OuterRules;
   /** Octets of payload that TCP may put into a segment at most, whatever the tunnel takes; 0 leaves it alone. */
@@ -75,6 +78,9 @@ export class ChildEntry {
   #path: EspPath;
   local: Address;
   remote: Address;
+  /** The two addresses as they go into headers. */
+  localOctets: Uint8Array;
+  remoteOctets: Uint8Array;
   encap: boolean;
   overTcp: boolean;
   /** false: receives only. */
@@ -101,39 +107,44 @@ export class ChildEntry {
     this.dummies = spec.packets?.dummies ?? 0;
     this.replaces = spec.replaces;
     this.selectors = new ChildSelectors(spec.localTs, spec.remoteTs);
-    const inboundCipher = cipherOf(spec.inbound, options);
-    let outboundCipher: PacketCipher;
-    try {
-      outboundCipher = cipherOf(spec.outbound, options);
-    } catch (error) {
-      inboundCipher.destroy();
-      throw error;
-    }
-    const { esn, replayWindow } = spec;
-    this.inbound = new InboundSa({ spi: spec.inbound.spi, cipher: inboundCipher, esn, replayWindow, resume: resume?.inbound });
-    this.outbound = new OutboundSa({
-      spi: spec.outbound.spi,
-      cipher: outboundCipher,
-      esn,
-      random: options.random,
-      resume: resume?.outbound,
-    });
+    const { inbound, outbound } = spec.protocol === 'AH' ? ahOf(spec, options, resume) : espOf(spec, options, resume);
+    this.inbound = inbound;
+    this.outbound = outbound;
     // RFC 4303 §3.3.3, RFC 4106 §3.1: neither a sequence number nor an IV may come twice under one key.
     if (spec.resumed === true) {
       this.outbound.skipAhead(SKIPPED_AFTER_RESTART);
       this.outbound.beginEpoch(options.random.childSpi());
     }
-    this.#limits = spec.resumed === true && !esn ? roomForOneMore(spec.limits, this.outbound.sequence) : spec.limits;
+    this.#limits = spec.resumed === true && !spec.esn ? roomForOneMore(spec.limits, this.outbound.sequence) : spec.limits;
     this.outer = this.transport === undefined ? outerRules(spec.packets) : TRANSPORT_RULES;
     this.largestMss = largestMss(spec.packets?.clampMss);
-    this.#path = path;
-    this.#measure();
     this.local = spec.local;
     this.remote = spec.remote;
+    this.localOctets = octetsOf(spec.local.ip);
+    this.remoteOctets = octetsOf(spec.remote.ip);
+    this.#path = path;
+    this.#measure();
     this.encap = spec.encap;
     this.overTcp = spec.transport === 'tcp';
     this.sends = spec.outboundActive;
     this.#nextLimit = 'soft';
+  }
+
+  /** Where packets go from here on. */
+  setEnds(local: Address, remote: Address): void {
+    this.local = local;
+    this.remote = remote;
+    this.localOctets = octetsOf(local.ip);
+    this.remoteOctets = octetsOf(remote.ip);
+    this.#measure();
+  }
+
+  /** Octets that stand between the outer header and what is protected. */
+  get front(): number {
+    const { outbound } = this;
+    return outbound.protocol === 'ESP'
+      ? outbound.payloadOffset
+      : outbound.headerLength((this.transport?.remote ?? this.remoteOctets).length === 4 ? 4 : 6);
   }
 
   get path(): EspPath {
@@ -167,7 +178,9 @@ export class ChildEntry {
   }
 
   #measure(): void {
-    this.mtu = this.outbound.largestPayload(this.pathMtu - this.#path.overhead) + (this.transport?.saved ?? 0);
+    const room = this.pathMtu - this.#path.overhead;
+    const { outbound } = this;
+    this.mtu = (outbound.protocol === 'ESP' ? outbound.largestPayload(room) : room - this.front) + (this.transport?.saved ?? 0);
     this.tfcLength = Math.max(0, Math.min(this.#tfc, this.mtu));
   }
 
@@ -257,9 +270,38 @@ function transportOf(spec: ChildSaSpec, backend: string): TransportMode | undefi
   });
 }
 
-function cipherOf(keys: ChildSaKeys, { backend, createPacketCipher = PRIMITIVES.createPacketCipher }: EntryOptions): PacketCipher {
+type Halves = Pick<ChildEntry, 'inbound' | 'outbound'>;
+
+function espOf(spec: ChildSaSpec, options: EntryOptions, resume: SequenceNumbers | undefined): Halves {
+  const { esn, replayWindow } = spec;
+  const inboundCipher = cipherOf(spec.inbound, options);
   try {
-    return createPacketCipher(keys);
+    const cipher = cipherOf(spec.outbound, options);
+    return {
+      inbound: new InboundSa({ spi: spec.inbound.spi, cipher: inboundCipher, esn, replayWindow, resume: resume?.inbound }),
+      outbound: new OutboundSa({ spi: spec.outbound.spi, cipher, esn, random: options.random, resume: resume?.outbound }),
+    };
+  } catch (error) {
+    inboundCipher.destroy();
+    throw error;
+  }
+}
+
+function ahOf(spec: ChildSaSpec, { backend }: EntryOptions, resume: SequenceNumbers | undefined): Halves {
+  const { esn, replayWindow, inbound, outbound } = spec;
+  return refusingCiphers(backend, () => ({
+    inbound: new InboundAh({ ...inbound, esn, replayWindow, resume: resume?.inbound }),
+    outbound: new OutboundAh({ ...outbound, esn, resume: resume?.outbound }),
+  }));
+}
+
+function cipherOf(keys: ChildSaKeys, { backend, createPacketCipher = PRIMITIVES.createPacketCipher }: EntryOptions): PacketCipher {
+  return refusingCiphers(backend, () => createPacketCipher(keys));
+}
+
+function refusingCiphers<T>(backend: string, make: () => T): T {
+  try {
+    return make();
   } catch (error) {
     if (!(error instanceof TunnelwrightError)) throw error;
     throw new DataPlaneError(`this data plane cannot protect with the algorithms that were negotiated: ${error.message}`, {

@@ -63,6 +63,8 @@ export interface DataPlaneOptions {
   readonly addresses?: readonly string[];
   /** Upper bound of the inner MTU; the path may force a smaller one. 1400 unless given. */
   readonly mtu?: number;
+  /** Send ESP without UDP around it where no NAT is in between, if it can. Off unless given. */
+  readonly bareEsp?: boolean;
   /** Pass packets on from one CHILD_SA to another: clients of a gateway reach each other. Off unless given. */
   readonly forward?: boolean;
   /** Hand packets to networks that no CHILD_SA reaches to a host of its own (`NetstackPlane.behind`). Off unless given. */
@@ -79,6 +81,8 @@ export interface EspPath {
    * @returns false when it was dropped here
    */
   send(packet: Uint8Array, trafficClass?: number): boolean;
+  /** Sends a whole IP packet with ESP or AH, whose header is ours and final; absent where the way writes a header of its own. @returns false when it was dropped here */
+  readonly sendWhole?: ((packet: Uint8Array) => boolean) | undefined;
   /** Octets of an outer IP packet that pass; from the interface or from path MTU discovery. */
   readonly mtu: number;
   /** Octets in front of the ESP header: the outer IP header, and the UDP header with encapsulation. */
@@ -123,8 +127,11 @@ export interface Backend<Plane extends DataPlane = DataPlane> {
   readonly changesMachine?: true;
   /** Not proven enough to be taken but by name. */
   readonly trial?: true;
-  /** Can it send ESP without UDP around it? If not, every peer is made to believe in a NAT (RFC 7296 §2.23). */
-  readonly bareEsp: boolean;
+  /**
+   * Can it send ESP without UDP around it, or can it where its options ask for that? If not, every peer is made to believe in a NAT
+   * (RFC 7296 §2.23).
+   */
+  readonly bareEsp: boolean | 'asked';
   /** Sockets that its planes can read by themselves; those of the machine unless given. */
   readonly udp?: () => Promise<UdpNetwork>;
   /** Can it run here? If not, the sentence to show to the user. */

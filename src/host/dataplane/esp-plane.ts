@@ -1,14 +1,15 @@
 import { type Address, DataPlaneError, isIpv6 } from '../../core/bytes/index.ts';
 import type { Primitives } from '../../core/crypto/primitives.ts';
-import { type Deflate, DROP, decapsulatedClass, EXHAUSTED, IPCOMP, OpenedPacket, outerClass, spiOf } from '../../core/esp/index.ts';
+import { type Deflate, DROP, decapsulatedClass, type InboundVerdict, IPCOMP, OpenedPacket, spiOf } from '../../core/esp/index.ts';
 import type { ChildSaChange, ChildSaSpec, Millis, Transport } from '../../core/ike/effects.ts';
-import { IpProtocol, IpView, setTrafficClass } from '../../core/packet/index.ts';
+import { IpProtocol, IpView, sameOctets, setTrafficClass } from '../../core/packet/index.ts';
 import { ChildEntry } from './child-entry.ts';
-import type { ChildCounters, DataPlaneOptions, SequenceNumbers, TrapPolicy } from './data-plane.ts';
+import type { ChildCounters, DataPlaneOptions, EspPath, SequenceNumbers, TrapPolicy } from './data-plane.ts';
 import { Dummies } from './dummies.ts';
+import { EspSender, protocolOf } from './esp-sender.ts';
 import { LaterFragments } from './later-fragments.ts';
 import { OutboundTable } from './outbound-table.ts';
-import { clampSyn, cut, isSyn, mtuOf, TooBigAnswers } from './oversize.ts';
+import { clampSyn, isSyn } from './oversize.ts';
 import { LEAST_PATH_MTU, PATH_MTU_LIFE } from './path-mtu.ts';
 import { PortView } from './selectors.ts';
 import { TrapTable } from './trap-table.ts';
@@ -21,7 +22,9 @@ export type PlaneDrop =
   | 'unknown SPI'
   /** To be sent, but not a whole IP packet. */
   | 'not an IP packet'
-  | 'too large';
+  | 'too large'
+  /** Came in whole, and is no packet, a piece of one, or nothing that IPsec has to do with. */
+  | 'outer packet';
 
 export interface EspPlaneOptions extends Pick<DataPlaneOptions, 'clock' | 'random' | 'openPath' | 'onObservation'> {
   readonly backend: string;
@@ -50,22 +53,37 @@ export class EspPlane {
   readonly #bySpi = new Map<number, ChildEntry>();
   readonly #outbound = new OutboundTable<ChildEntry>();
   readonly #traps: TrapTable;
-  readonly #drops: Record<PlaneDrop, number> = { 'no outbound SA': 0, 'unknown SPI': 0, 'not an IP packet': 0, 'too large': 0 };
+  readonly #drops: Record<PlaneDrop, number> = {
+    'no outbound SA': 0,
+    'unknown SPI': 0,
+    'not an IP packet': 0,
+    'too large': 0,
+    'outer packet': 0,
+  };
   /** How many SAs have which MTU: few differ. */
   readonly #mtus = new Map<number, number>();
   #lastStray = Number.NEGATIVE_INFINITY;
   readonly #packet = new IpView();
   readonly #ports = new PortView();
-  readonly #tooBig: TooBigAnswers;
+  readonly #sender: EspSender;
+  readonly #outer = new IpView();
   readonly #dummies: Dummies;
   readonly #laterFragments: LaterFragments;
   readonly #opened = new OpenedPacket();
-  readonly #buffer: Uint8Array;
 
   constructor(options: EspPlaneOptions) {
     this.#options = options;
-    this.#buffer = options.scratch ?? new Uint8Array(LARGEST_DATAGRAM);
-    this.#tooBig = new TooBigAnswers((packet) => options.deliver(packet, 0, packet.length), options.ownAddress);
+    this.#sender = new EspSender({
+      clock: options.clock,
+      random: options.random,
+      answer: (packet) => options.deliver(packet, 0, packet.length),
+      ownAddress: options.ownAddress,
+      drop: (cause) => this.#drop(cause),
+      onSealed: (entry) => this.#checkLimit(entry, entry.outbound),
+      onExhausted: ({ id }) => options.onObservation({ kind: 'hard-expire', child: id }),
+      onWider: () => this.#recountMtus(),
+      scratch: options.scratch,
+    });
     this.#dummies = new Dummies(options.random);
     this.#laterFragments = new LaterFragments(options.clock, this.#outbound);
     this.#traps = new TrapTable(options.clock, ({ connection, child }, packet) =>
@@ -75,8 +93,8 @@ export class EspPlane {
 
   /** @throws DataPlaneError */
   install(spec: ChildSaSpec, resume?: SequenceNumbers): ChildEntry {
-    this.#refuse(spec);
     const path = this.#options.openPath(spec.local, spec.remote, spec.encap, spec.transport);
+    this.#refuse(spec, path);
     const entry = new ChildEntry(spec, path, this.#options, resume);
     this.#children.set(entry.id, entry);
     this.#bySpi.set(entry.inbound.spi, entry);
@@ -95,8 +113,7 @@ export class EspPlane {
       this.#countMtu(entry.mtu, -1);
       entry.path = this.#options.openPath(change.local, change.remote, change.encap, change.transport);
       this.#countMtu(entry.mtu, 1);
-      entry.local = change.local;
-      entry.remote = change.remote;
+      entry.setEnds(change.local, change.remote);
       entry.encap = change.encap;
       entry.overTcp = change.transport === 'tcp';
       entry.seenAt = undefined;
@@ -176,7 +193,7 @@ export class EspPlane {
   }
 
   runDue(): void {
-    this.#dummies.run(this.#options.clock.now(), (entry, length) => this.#sendDummy(entry, length));
+    this.#dummies.run(this.#options.clock.now(), (entry, length) => this.#sender.sendDummy(entry, length));
   }
 
   close(): void {
@@ -190,7 +207,7 @@ export class EspPlane {
     const entry = this.lookup(packet, 0, packet.length, view);
     if (entry !== undefined) {
       if (entry.largestMss > 0 && isSyn(view)) clampSyn(entry, view);
-      return view.end - view.start > entry.mtu ? this.#sealLarge(entry, packet, view) : this.#seal(entry, packet, view);
+      return this.#sender.send(entry, packet, view);
     }
     if (view.fault !== undefined) return this.#drop('not an IP packet');
     return this.#traps.hit(packet.subarray(0, view.end), view, this.#ports) || this.#drop('no outbound SA');
@@ -207,24 +224,9 @@ export class EspPlane {
     return view.fragment ? this.#laterFragments.find(view, this.#ports, entry) : entry;
   }
 
-  /**
-   * Makes the ESP packet around a payload that stands at `at + entry.outbound.payloadOffset` of `out` already, and counts it; sending is the caller's.
-   * @returns octets of the ESP packet, or `EXHAUSTED` when the SA must send no more
-   */
+  /** As `EspSender.sealInPlace`, for callers that have found the SA by `lookup`. */
   sealInPlace(entry: ChildEntry, out: Uint8Array, at: number, payloadLength: number, nextHeader: number): number {
-    if (entry.expired) {
-      entry.drops.expired++;
-      return EXHAUSTED;
-    }
-    const length = entry.outbound.sealInPlace(out, at, payloadLength, nextHeader, nextHeader === IPCOMP ? 0 : entry.tfcLength);
-    if (length === EXHAUSTED) {
-      if (entry.exhaust()) this.#options.onObservation({ kind: 'hard-expire', child: entry.id });
-      entry.drops.expired++;
-      return EXHAUSTED;
-    }
-    entry.lastOut = this.#options.clock.now();
-    this.#checkLimit(entry, entry.outbound);
-    return length;
+    return this.#sender.sealInPlace(entry, out, at, payloadLength, nextHeader);
   }
 
   /** One ESP packet from the network, worked on in place. @returns false for what belongs to no SA or is not authentic */
@@ -253,25 +255,51 @@ export class EspPlane {
       if (end - start >= WORTH_AN_ANSWER && local !== undefined && transport !== 'tcp') this.#noteStray(spi, { ip, port }, local);
       return false;
     }
-    const opened = this.#opened;
+    const { inbound } = entry;
+    // AH covers the outer header, which nobody has here
+    const verdict = inbound.protocol === 'ESP' ? inbound.open(packet, this.#opened, start, end) : 'malformed';
     const overTcp = transport === 'tcp';
-    const verdict = entry.inbound.open(packet, opened, start, end);
+    if (!this.#isAccepted(entry, verdict, isElsewhere(entry, ip, port, local, overTcp)))
+      return verdict !== 'icv' && verdict !== 'malformed';
+    this.#noteSource(entry, ip, port, overTcp ? local : undefined);
+    this.#deliver(entry, packet, trafficClass, undefined);
+    return true;
+  }
+
+  /**
+   * One whole IP packet from the network that holds ESP or AH, put together already if it came in pieces; worked on in place.
+   * @returns false for what belongs to no SA or is not authentic
+   */
+  receiveWhole(packet: Uint8Array, start = 0, end = packet.length): boolean {
+    const outer = this.#outer;
+    if (!outer.parse(packet, start, end) || outer.fragment) return this.#drop('outer packet');
+    const isAh = outer.protocol === IpProtocol.AH;
+    const spiAt = outer.payload + (isAh ? AH_SPI_AT : 0);
+    if ((!isAh && outer.protocol !== IpProtocol.ESP) || outer.end - spiAt < SPI_LENGTH) return this.#drop('outer packet');
+    const entry = this.#bySpi.get(spiOf(packet, spiAt));
+    if (entry === undefined || (entry.inbound.protocol === 'AH') !== isAh) return this.#drop('unknown SPI');
+    const { inbound } = entry;
+    const verdict =
+      inbound.protocol === 'AH'
+        ? inbound.open(packet, this.#opened, outer.start, outer.payload, outer.end)
+        : inbound.open(packet, this.#opened, outer.payload, outer.end);
+    if (!this.#isAccepted(entry, verdict, !comesFrom(outer, entry))) return verdict !== 'icv' && verdict !== 'malformed';
+    this.#deliver(entry, packet, outer.trafficClass, outer);
+    return true;
+  }
+
+  /** What an SA said of a packet. @returns whether there is something to be handed on */
+  #isAccepted(entry: ChildEntry, verdict: InboundVerdict, elsewhere: boolean): boolean {
     if (verdict !== 'ok') {
       // the peer lives, and nobody uses the SA
-      if (verdict === 'dummy') this.#tellTraffic(entry, this.#options.clock.now(), isElsewhere(entry, ip, port, local, overTcp));
-      return verdict !== 'icv' && verdict !== 'malformed';
+      if (verdict === 'dummy') this.#tellTraffic(entry, this.#options.clock.now(), elsewhere);
+      return false;
     }
-    const now = this.#options.clock.now();
-    entry.lastIn = now;
-    this.#tellTraffic(entry, now, isElsewhere(entry, ip, port, local, overTcp));
-    this.#noteSource(entry, ip, port, overTcp ? local : undefined);
+    entry.lastIn = this.#options.clock.now();
+    this.#tellTraffic(entry, entry.lastIn, elsewhere);
     this.#checkLimit(entry, entry.inbound);
-    if (entry.expired) {
-      entry.drops.expired++;
-      return true;
-    }
-    this.#deliver(entry, packet, trafficClass);
-    return true;
+    if (entry.expired) entry.drops.expired++;
+    return !entry.expired;
   }
 
   /** Anybody can send such packets; a few are told, so that a peer that holds on to what we forgot can hear of it. */
@@ -282,17 +310,22 @@ export class EspPlane {
     this.#options.onObservation({ kind: 'unknown-spi', spi, local, remote, encap: true });
   }
 
-  #deliver(entry: ChildEntry, packet: Uint8Array, trafficClass: number): void {
+  /** @param outer the header it came with, where that is known */
+  #deliver(entry: ChildEntry, packet: Uint8Array, trafficClass: number, outer: IpView | undefined): void {
     const { nextHeader, start, length } = this.#opened;
-    if (nextHeader === IPCOMP) return this.#decompress(entry, packet, trafficClass);
+    if (nextHeader === IPCOMP) return this.#decompress(entry, packet, trafficClass, outer);
     const { transport } = entry;
     if (transport === undefined) return this.#deliverInner(entry, packet, start, start + length, nextHeader, trafficClass);
-    const whole = transport.restore(packet.subarray(start, start + length), nextHeader, entry.encap, Math.max(0, trafficClass));
+    const payload = packet.subarray(start, start + length);
+    const whole =
+      outer === undefined
+        ? transport.restore(payload, nextHeader, entry.encap, Math.max(0, trafficClass))
+        : transport.rejoin(outer, payload, nextHeader);
     this.#deliverInner(entry, whole, 0, whole.length, undefined, trafficClass);
   }
 
   /** RFC 3173 §2.3, and on as if it had come like that. */
-  #decompress(entry: ChildEntry, packet: Uint8Array, trafficClass: number): void {
+  #decompress(entry: ChildEntry, packet: Uint8Array, trafficClass: number, outer: IpView | undefined): void {
     const opened = this.#opened;
     const inbound = entry.ipcomp?.inbound;
     const payload = inbound?.open(packet, opened.start, opened.start + opened.length);
@@ -303,7 +336,7 @@ export class EspPlane {
     opened.nextHeader = inbound.nextHeader;
     opened.start = 0;
     opened.length = payload.length;
-    this.#deliver(entry, payload, trafficClass);
+    this.#deliver(entry, payload, trafficClass, outer);
   }
 
   /** @param nextHeader what the ESP trailer said the inner packet is; undefined when its header is our own work */
@@ -331,57 +364,6 @@ export class EspPlane {
     if (trafficClass >= 0 && trafficClass !== view.trafficClass && !heedOuterClass(entry, view, trafficClass)) return;
     if (entry.largestMss > 0 && isSyn(view)) clampSyn(entry, view);
     this.#options.deliver(packet, start, view.end);
-  }
-
-  /** Larger than what leaves in one outer packet. */
-  #sealLarge(entry: ChildEntry, packet: Uint8Array, view: IpView): boolean {
-    const now = this.#options.clock.now();
-    if (entry.agePath(now)) this.#recountMtus();
-    const mtu = mtuOf(entry, view.version);
-    // RFC 4301 §8.1: where DF is cleared outside, routers cut the outer packet
-    if (view.end - view.start <= mtu || entry.outer.df === 'clear') return this.#seal(entry, packet, view);
-    const pieces = cut(view, mtu);
-    if (pieces === undefined) {
-      this.#tooBig.send(view, mtu, now);
-      entry.drops['too big']++;
-      return false;
-    }
-    // in transport mode nothing is cut before it is protected (RFC 4303 §3.1.1), nor where the peer does not take pieces (RFC 4301 §7.3)
-    if (entry.transport !== undefined || (entry.selectors.looksAtPorts && !entry.laterFragments)) return this.#seal(entry, packet, view);
-    let sent = true;
-    for (const piece of pieces) if (!view.parse(piece) || !this.#seal(entry, piece, view)) sent = false;
-    return sent;
-  }
-
-  #seal(entry: ChildEntry, packet: Uint8Array, view: IpView): boolean {
-    const { outbound, transport } = entry;
-    const buffer = this.#buffer;
-    if (transport !== undefined && !transport.carries(view)) return this.#drop('no outbound SA');
-    const from = transport === undefined ? 0 : view.payload;
-    let payloadLength = view.end - from;
-    let nextHeader = transport === undefined ? protocolOf(view) : view.protocol;
-    if (outbound.sealedLength(payloadLength) > LARGEST_DATAGRAM) return this.#drop('too large');
-    const payload = from === 0 && view.end === packet.length ? packet : packet.subarray(from, view.end);
-    const compressed = entry.ipcomp?.outbound.compress(payload, nextHeader, buffer, outbound.payloadOffset) ?? 0;
-    if (compressed > 0) {
-      payloadLength = compressed;
-      nextHeader = IPCOMP;
-    } else buffer.set(payload, outbound.payloadOffset);
-    const length = this.sealInPlace(entry, buffer, 0, payloadLength, nextHeader);
-    if (length === EXHAUSTED) return false;
-    const sent = entry.path.send(buffer.subarray(0, length), outerClass(view.trafficClass, entry.outer));
-    if (!sent) entry.drops.send++;
-    return sent;
-  }
-
-  /** RFC 4303 §2.6. It is no use of the SA, so an idle one still counts as idle. */
-  #sendDummy(entry: ChildEntry, length: number): void {
-    const buffer = this.#buffer;
-    const { lastOut } = entry;
-    buffer.fill(0, entry.outbound.payloadOffset, entry.outbound.payloadOffset + length);
-    const sealed = this.sealInPlace(entry, buffer, 0, length, NO_NEXT_HEADER);
-    entry.lastOut = lastOut;
-    if (sealed !== EXHAUSTED && !entry.path.send(buffer.subarray(0, sealed), outerClass(0, entry.outer))) entry.drops.send++;
   }
 
   #startSending(entry: ChildEntry): void {
@@ -423,12 +405,19 @@ export class EspPlane {
     this.#options.onObservation({ kind: 'mapping-changed', child: entry.id, remote: entry.seenAt, ...(stream ? { stream } : {}) });
   }
 
-  #refuse(spec: ChildSaSpec): void {
+  #refuse(spec: ChildSaSpec, path: EspPath): void {
     const { backend } = this.#options;
     const fail = (message: string, code: string, hint: string): DataPlaneError => new DataPlaneError(message, { code, backend, hint });
-    if (spec.protocol !== 'ESP')
-      throw fail('this data plane carries ESP, not AH', 'AH_UNSUPPORTED', 'Use esp_proposals instead of ah_proposals.');
-    if (!spec.encap) {
+    // RFC 7296 §2.23: AH does not pass a NAT
+    if (spec.protocol === 'AH' && (spec.encap || path.sendWhole === undefined))
+      throw fail(
+        spec.encap
+          ? 'AH cannot be sent inside UDP, and there is a NAT between the peers or encapsulation was asked for'
+          : 'this data plane writes no IP headers, which AH covers',
+        'AH_UNSUPPORTED',
+        'Use esp_proposals instead of ah_proposals.',
+      );
+    if (!spec.encap && path.sendWhole === undefined) {
       throw fail(
         'without privileges ESP can be sent only inside UDP, which the peer did not agree to',
         'ENCAPSULATION_NEEDED',
@@ -461,6 +450,11 @@ export class EspPlane {
 const isElsewhere = ({ local, remote, overTcp }: ChildEntry, ip: string, port: number, at: Address | undefined, tcp: boolean): boolean =>
   overTcp !== tcp || remote.ip !== ip || remote.port !== port || (at !== undefined && at.ip !== local.ip);
 
+const comesFrom = ({ data, sourceAt, destinationAt, addressLength }: IpView, { localOctets, remoteOctets }: ChildEntry): boolean =>
+  remoteOctets.length === addressLength &&
+  sameOctets(data, sourceAt, remoteOctets, 0, addressLength) &&
+  sameOctets(data, destinationAt, localOctets, 0, addressLength);
+
 /** @returns false for a packet that is dropped for it */
 function heedOuterClass(entry: ChildEntry, view: IpView, outer: number): boolean {
   const trafficClass = decapsulatedClass(view.trafficClass, outer, entry.outer);
@@ -469,14 +463,9 @@ function heedOuterClass(entry: ChildEntry, view: IpView, outer: number): boolean
   return trafficClass !== DROP;
 }
 
-/** What the ESP trailer calls an inner packet in tunnel mode. */
-export const protocolOf = (packet: IpView): number => (packet.version === 4 ? IpProtocol.IPV4 : IpProtocol.IPV6);
-
-const NO_NEXT_HEADER = IpProtocol.IPV6_NONXT;
 const SPI_LENGTH = 4;
-/** What a UDP datagram over IPv4 holds. */
-/** Octets behind a UDP header that IPv4 carries. */
-export const LARGEST_DATAGRAM = 65_507;
+/** Next header, length and two octets of nothing stand before it. */
+const AH_SPI_AT = 4;
 const TRAFFIC_INTERVAL: Millis = 100;
 /** Octets of ESP: an answer is no longer than this, so nobody is made to send more than he was sent. */
 const WORTH_AN_ANSWER = 40;

@@ -62,6 +62,24 @@ export class TransportMode {
     return packet;
   }
 
+  /** Puts a payload behind the header that came with it, which named ESP or AH. The view is valid until the next call. */
+  rejoin({ data, start, payload: headerEnd, version, nextHeaderAt }: IpView, payload: Uint8Array, protocol: number): Uint8Array {
+    const header = headerEnd - start;
+    const packet = this.#scratch.subarray(0, header + payload.length);
+    packet.set(data.subarray(start, headerEnd));
+    packet.set(payload, header);
+    if (version === 4) {
+      putU16(packet, 2, packet.length);
+      packet[9] = protocol;
+      putU16(packet, 10, 0);
+      putU16(packet, 10, checksum(packet, 0, header));
+    } else {
+      putU16(packet, 4, packet.length - IPV6_HEADER);
+      packet[nextHeaderAt - start] = protocol;
+    }
+    return packet;
+  }
+
   #mendChecksum(packet: Uint8Array, protocol: number): void {
     const { saved, local, remote } = this;
     const at = CHECKSUM_AT[protocol];

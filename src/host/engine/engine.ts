@@ -92,7 +92,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
           return sockets()?.nat.local.port ?? 0;
         },
       },
-      forceEncap: !options.backend.bareEsp,
+      forceEncap: options.backend.bareEsp === 'asked' ? options.plane?.bareEsp !== true : !options.backend.bareEsp,
       asksKeyExchange: hires(options),
     });
     this.#lookup = options.lookup;

@@ -43,6 +43,7 @@ export function compile(config: LoadedConfig): CompiledConfig {
     listen: compileListen(settings),
     plane: settings.plane ?? 'auto',
     mtu: settings.mtu,
+    bareEsp: settings.bare_esp ?? false,
     addresses,
     state: settings.state === undefined ? undefined : context.path(settings.state),
     behind: Object.entries(settings.behind ?? {}).map(([name, { networks, ids }]) => ({ name, ranges: networks, ids: ids ?? [] })),

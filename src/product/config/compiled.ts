@@ -20,6 +20,7 @@ export interface CompiledConfig {
   readonly plane: PlaneChoice;
   /** Of packets inside the tunnel; undefined: as the data plane has it. */
   readonly mtu: number | undefined;
+  readonly bareEsp: boolean;
   /** Our own addresses inside the tunnel, `10.66.0.1/24`; reserved in the pools. */
   readonly addresses: readonly string[];
   /** Networks that clients reach through ordinary sockets of this machine. */

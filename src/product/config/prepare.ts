@@ -64,7 +64,11 @@ export async function prepareInstance(
     platform: backend.udp === undefined ? platform : { ...platform, udp: await backend.udp() },
     backend,
     decision,
-    plane: { addresses: config.addresses, ...(config.mtu === undefined ? {} : { mtu: config.mtu }) },
+    plane: {
+      addresses: config.addresses,
+      ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
+      ...(config.bareEsp ? { bareEsp: true } : {}),
+    },
     connections,
     limits,
     workers: config.workers,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { integer, path } from './formats.ts';
+import { flag, integer, path } from './formats.ts';
 import { behind } from './schema/behind.ts';
 import { connection } from './schema/connection.ts';
 import { authority, pool, secret } from './schema/credentials.ts';
@@ -32,6 +32,11 @@ export const configuration = section({
     integer('Mtu', 576, 65535, 'Octets of an IP packet.'),
     'Largest packet inside the tunnel; the path may force a smaller one.',
     1400,
+  ),
+  bare_esp: key(
+    flag,
+    'Send ESP without UDP around it (IP protocol 50) where no NAT is between the ends; AH needs it. xfrm does so in any case, tun where this says so (CAP_NET_RAW); netstack and netns cannot.',
+    'no',
   ),
   addresses: key(
     ownAddresses,

@@ -92,12 +92,14 @@ export interface EspPair {
   readonly clock: VirtualClock;
   /** false: what is sent is only recorded. */
   connected: boolean;
+  /** Outer headers are ours; what is on the wire then begins with them. */
+  whole: boolean;
 }
 
 /** Two ESP planes whose packets reach one another at once. */
 export function espPair(...children: readonly PairChild[]): EspPair {
   const clock = new VirtualClock();
-  const pair = { clock, connected: true } as { -readonly [K in keyof EspPair]: EspPair[K] };
+  const pair = { clock, connected: true, whole: false } as { -readonly [K in keyof EspPair]: EspPair[K] };
   pair.a = end(pair, 'b', LOCAL);
   pair.b = end(pair, 'a', REMOTE);
   for (const child of children) installBoth(pair, child);
@@ -131,9 +133,17 @@ function end(pair: EspPair, other: 'a' | 'b', address: { ip: string; port: numbe
       },
       random: scriptedRandom(other),
       deflate: zlibDeflate,
-      openPath: (): EspPath => ({
+      openPath: (_local, remote, encap): EspPath => ({
         mtu: 1500,
-        overhead: 28,
+        overhead: pair.whole && !encap ? (remote.ip.includes(':') ? 40 : 20) : 28,
+        sendWhole:
+          pair.whole && !encap
+            ? (packet) => {
+                wire.push(packet.slice());
+                if (pair.connected) pair[other].plane.receiveWhole(packet.slice());
+                return true;
+              }
+            : undefined,
         send(packet, trafficClass) {
           wire.push(packet.slice());
           classes.push(trafficClass);

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { addInside, createNetwork, type Network } from '../support/network.ts';
+import { addInside, createNetwork, type Host, type Network } from '../support/network.ts';
 import { eventually, PATIENCE } from '../support/process.ts';
 import { createIdentities, type Identity, swanctlConf } from '../support/profile.ts';
 import { describeWith, NAMESPACES, STRONGSWAN } from '../support/requirements.ts';
@@ -107,10 +107,53 @@ describeWith(STRONGSWAN, 'the tun plane and strongSwan’s', () => {
   });
 });
 
+describeWith(NAMESPACES, 'the tun plane without UDP', () => {
+  test.each([
+    ['ESP', 50, { esp_proposals: ['aes128gcm16-x25519'] }],
+    ['AH', 51, { ah_proposals: ['sha256-x25519'] }],
+  ] as const)(
+    '%s straight on IP: TCP passes whole, nothing goes in UDP, and a rekeying loses nothing',
+    async (_name, protocol, proposals) => {
+      const scope = new Scope();
+      try {
+        const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-tun-'));
+        scope.defer('folder', () => rm(folder, { recursive: true, force: true }));
+        const network = await createNetwork(scope);
+        for (const host of [network.left, network.right]) await addInside(host);
+        const identities = await createIdentities(folder, 'psk');
+        const settings = (host: Host, peer: Host, identity: Identity): object => {
+          const text = JSON.stringify({ ...configuration({ host, peer, identity, ike: IKE, esp: ESP }), bare_esp: true });
+          return JSON.parse(text, (key, value: unknown) => {
+            if (key !== 'children') return value;
+            const { net } = value as { net: Record<string, unknown> };
+            const { esp_proposals: _, ...others } = net;
+            return { net: { ...others, ...proposals } };
+          }) as object;
+        };
+        const [left, right] = [new End(network.left, join(folder, 'left')), new End(network.right, join(folder, 'right'))];
+        await right.start(scope, ['serve'], settings(network.right, network.left, identities.right));
+        await left.start(scope, ['up', 'net'], settings(network.left, network.right, identities.left));
+        await left.pings(network.right.inside);
+        await expectTransfer(left, right, 8);
+        const pinging = left.inside('ping', '-q', '-i', '0.01', '-c', '300', '-W', '2', '-I', network.left.inside, network.right.inside);
+        await left.tell('rekey', 'net', '--children');
+        expect((await pinging).stdout).toContain('300 received');
+        const status = JSON.stringify(await left.tell('sas'));
+        expect(status).toContain(`"protocol":"${protocol === 50 ? 'ESP' : 'AH'}"`);
+        const raw = await left.inside('cat', '/proc/net/raw');
+        // number of the protocol, in hex where ports are elsewhere
+        expect(raw.stdout).toMatch(new RegExp(`:00${protocol.toString(16).toUpperCase()} `));
+      } finally {
+        await scope.close();
+      }
+    },
+  );
+});
+
 /** Octets that follow from nothing but their number, sent by one end and summed up by the other. */
-async function expectTransfer(from: End, to: End): Promise<void> {
+async function expectTransfer(from: End, to: End, mebibytes = 64): Promise<void> {
   const receiving = to.inside(process.execPath, '-e', RECEIVE, to.host.inside);
-  const sending = await from.inside(process.execPath, '-e', SEND, from.host.inside, to.host.inside);
+  const sending = await from.inside(process.execPath, '-e', SEND, from.host.inside, to.host.inside, String(mebibytes));
   expect(sending.stderr).toBe('');
   expect((await receiving).stdout).toBe(sending.stdout);
 }
@@ -128,7 +171,7 @@ const dial = (tries) => {
   const socket = require('node:net').connect({ host: process.argv[2], port: 9000, localAddress: process.argv[1] });
   socket.on('error', (error) => (tries > 0 ? setTimeout(() => dial(tries - 1), 100) : (process.stderr.write(error.message), process.exit(1))));
   socket.on('connect', async () => {
-    for (let i = 0; i < 64; i++) {
+    for (let i = 0; i < Number(process.argv[3]); i++) {
       const block = randomBytes(1 << 20);
       hash.update(block);
       if (!socket.write(block)) await new Promise((resolve) => socket.once('drain', resolve));

@@ -6,6 +6,7 @@ import { type Native, nativeLack, needNative } from '../../platform/linux/ffi.ts
 import { getLink } from '../../platform/linux/netlink/links.ts';
 import { NetlinkSocket } from '../../platform/linux/netlink/socket.ts';
 import { Wakeup } from '../../platform/linux/poll.ts';
+import { RawIp } from '../../platform/linux/raw.ts';
 import { Tun } from '../../platform/linux/tun.ts';
 import { descriptorUdp } from '../../platform/linux/udp-network.ts';
 import type { UdpNetwork, UdpSocket } from '../../platform/udp.ts';
@@ -35,11 +36,18 @@ export class TunPlane implements DataPlane {
   readonly #own: OwnAddresses;
   readonly #wakeup: Wakeup;
   readonly #port: ThreadPort;
+  readonly #native: Native;
+  readonly #onFailure: DataPlaneOptions['onFailure'];
+  readonly #raws = new Map<string, RawIp>();
+  /** IP protocols of the children. */
+  readonly #protocols = new Map<number, number>();
   #closing: Promise<void> | undefined;
 
   /** @throws DataPlaneError */
   static async open(options: DataPlaneOptions): Promise<TunPlane> {
     const native = await needNative('tun');
+    // better now than at the first SA
+    if (options.bareEsp === true) RawIp.open(native, { ip: '0.0.0.0', protocol: ESP }).close();
     const netlink = await NetlinkSocket.open('route');
     let tun: Tun | undefined;
     try {
@@ -56,6 +64,8 @@ export class TunPlane implements DataPlane {
   constructor(native: Native, netlink: NetlinkSocket, tun: Tun, options: DataPlaneOptions, backend = 'tun') {
     this.backend = backend;
     this.name = tun.state.name;
+    this.#native = native;
+    this.#onFailure = options.onFailure;
     this.#tun = tun;
     this.#netlink = netlink;
     this.#own = new OwnAddresses(options.addresses ?? []);
@@ -78,7 +88,10 @@ export class TunPlane implements DataPlane {
   }
 
   async install(spec: ChildSaSpec, resume?: SequenceNumbers): Promise<void> {
+    const protocol = spec.protocol === 'AH' ? AH : ESP;
+    if (!spec.encap && spec.transport !== 'tcp') this.#openRaw(spec.local.ip, protocol);
     await this.#port.install(spec, resume);
+    this.#protocols.set(spec.id, protocol);
     try {
       if (this.#own.assign(spec)) this.#routes.setAddresses(this.#own.all);
       this.#routes.install(spec);
@@ -89,10 +102,12 @@ export class TunPlane implements DataPlane {
   }
 
   update(child: number, change: ChildSaChange): void {
+    if (change.kind === 'addresses' && !change.encap && change.transport !== 'tcp') this.#openRawFor(child, change.local);
     this.#port.update(child, change);
   }
 
   remove(child: number): void {
+    this.#protocols.delete(child);
     this.#routes.remove(child);
     this.#port.remove(child);
   }
@@ -132,10 +147,29 @@ export class TunPlane implements DataPlane {
     return this.#closing;
   }
 
+  /** One for each address and protocol, for as long as the plane is there. @throws DataPlaneError */
+  #openRaw(ip: string, protocol: number): void {
+    const key = `${protocol} ${ip}`;
+    if (this.#raws.has(key)) return;
+    const raw = RawIp.open(this.#native, { ip, protocol, mark: OWN_PACKETS });
+    this.#raws.set(key, raw);
+    this.#port.raw(raw.fd, ip, protocol);
+  }
+
+  #openRawFor(child: number, { ip }: Address): void {
+    try {
+      this.#openRaw(ip, this.#protocols.get(child) ?? ESP);
+    } catch (error) {
+      if (!(error instanceof DataPlaneError)) throw error;
+      this.#onFailure?.(error);
+    }
+  }
+
   async #close(): Promise<void> {
     try {
       await this.#port.close();
     } finally {
+      for (const raw of this.#raws.values()) raw.close();
       this.#routes.close();
       this.#wakeup.close();
       this.#tun.close();
@@ -147,7 +181,7 @@ export class TunPlane implements DataPlane {
 export default defineBackend<TunPlane>({
   name: 'tun',
   changesMachine: true,
-  bareEsp: false,
+  bareEsp: 'asked',
   probe,
   udp: async (): Promise<UdpNetwork> => descriptorUdp(await needNative('tun'), { mark: OWN_PACKETS }),
   open: (options) => TunPlane.open(options),
@@ -166,6 +200,8 @@ async function probe(): Promise<ProbeResult> {
   }
 }
 
+/** IP protocols. */
+const [ESP, AH] = [50, 51];
 /** `tw0`, or the first that is free. */
 export const DEVICE = 'tw%d';
 /** Packets that the kernel holds for us while we are at others. */

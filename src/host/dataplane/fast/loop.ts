@@ -11,7 +11,17 @@ import { InboundPump } from './inbound.ts';
 import type { FromLoop, Refusal, ToLoop } from './messages.ts';
 import { OUTBOUND_BUFFERS, OutboundPump } from './outbound.ts';
 import { PathTable } from './paths.ts';
-import { type InnerSink, MOST_MESSAGES, type TakeDatagrams, type TakeTooLarge, type TunPort, type UdpPort } from './ports.ts';
+import {
+  type InnerSink,
+  MOST_MESSAGES,
+  type RawPort,
+  type TakeDatagrams,
+  type TakeTooLarge,
+  type TakeWhole,
+  type TunPort,
+  type UdpPort,
+} from './ports.ts';
+import { RawPaths } from './raw-paths.ts';
 import type { CounterSlots } from './slots.ts';
 
 export interface FastLoopOptions<B extends PacketBuffer = PacketBuffer> {
@@ -26,6 +36,7 @@ export interface FastLoopOptions<B extends PacketBuffer = PacketBuffer> {
   /** Gives out parts of one memory: one of each of `LOOP_BUFFERS`, in any order. */
   readonly allocate: (length: number) => B;
   readonly openSocket: (fd: number, local: Address) => UdpPort<B>;
+  readonly openRaw?: ((fd: number, ip: string, protocol: number) => RawPort) | undefined;
   readonly post: (message: FromLoop) => void;
 }
 
@@ -41,6 +52,7 @@ export interface Ready {
  */
 export class FastLoop<B extends PacketBuffer = PacketBuffer> {
   readonly paths: PathTable<B>;
+  readonly #raw = new RawPaths();
   readonly #options: FastLoopOptions<B>;
   readonly #esp: EspPlane;
   readonly #outbound: OutboundPump<B>;
@@ -68,7 +80,8 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
       random: options.random,
       createPacketCipher: options.createPacketCipher,
       deflate: options.deflate,
-      openPath: (local, remote, _encap, transport) => this.paths.path(local, remote, transport),
+      openPath: (local, remote, encap, transport) =>
+        (encap || transport === 'tcp' ? undefined : this.#raw.path(local, remote)) ?? this.paths.path(local, remote, transport),
       onObservation: (observation) => {
         // A thousand peers that send are told of at the pace of one.
         if (observation.kind === 'inbound-traffic') this.#traffic.push(observation);
@@ -103,6 +116,7 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
       this.#moved = true;
     }
     if (ready.sockets) {
+      if (this.#raw.size > 0 && this.#receiveWhole()) more = true;
       for (const socket of this.paths.sockets) if (this.#receive(socket)) more = true;
       this.#options.sink.flush();
     }
@@ -124,6 +138,9 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
       case 'socket':
         this.paths.add(this.#options.openSocket(message.fd, message.local));
         return;
+      case 'raw':
+        if (this.#options.openRaw !== undefined) this.#raw.add(this.#options.openRaw(message.fd, message.ip, message.protocol));
+        return;
       case 'socket-gone':
         this.paths.remove(message.local);
         return this.#done(message.token);
@@ -144,6 +161,7 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
       case 'close':
         this.#esp.close();
         this.paths.closeAll();
+        this.#raw.closeAll();
         this.closed = true;
         return this.#done(message.token);
     }
@@ -187,6 +205,17 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
     this.#from = from;
     this.#inbound.take(from, start, end, segment, local, ip, port, trafficClass);
   };
+
+  #receiveWhole(): boolean {
+    let came = false;
+    for (const port of this.#raw.all) {
+      if (port.receive(this.#takeWhole)) came = true;
+      else port.receiveErrors(this.#takeTooLarge);
+    }
+    return came;
+  }
+
+  #takeWhole: TakeWhole = (packet, start, end) => void this.#esp.receiveWhole(packet, start, end);
 
   #takeTooLarge: TakeTooLarge = (ip, mtu, quoted) => void this.#esp.learnPathMtu(ip, mtu, quoted);
 

@@ -17,6 +17,8 @@ export type ToLoop =
     }
   /** A UDP socket that is read here from now on. */
   | { readonly kind: 'socket'; readonly fd: number; readonly local: Address }
+  /** A raw socket that is read here from now on, to the end. */
+  | { readonly kind: 'raw'; readonly fd: number; readonly ip: string; readonly protocol: number }
   | { readonly kind: 'socket-gone'; readonly local: Address; readonly token: number }
   | {
       readonly kind: 'install';

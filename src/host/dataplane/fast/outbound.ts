@@ -2,7 +2,8 @@ import { EXHAUSTED, outerClass } from '../../../core/esp/index.ts';
 import { IpView } from '../../../core/packet/index.ts';
 import { type PacketBuffer, Segmenter, VNET_HEADER, VnetHeader } from '../../../core/packet/offload/index.ts';
 import type { ChildEntry } from '../child-entry.ts';
-import { type EspPlane, protocolOf } from '../esp-plane.ts';
+import type { EspPlane } from '../esp-plane.ts';
+import { protocolOf } from '../esp-sender.ts';
 import { isSyn } from '../oversize.ts';
 import { type BatchPath, type BatchTarget, MOST_OCTETS, MOST_SEGMENTS, type TunPort } from './ports.ts';
 
@@ -84,6 +85,7 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
   #seal(entry: ChildEntry, target: BatchTarget<B>): void {
     const segmenter = this.#segmenter;
     const { outbound } = entry;
+    if (outbound.protocol !== 'ESP') return this.#oneByOne();
     const { payloadOffset } = outbound;
     const { tfcLength } = entry;
     const nextHeader = protocolOf(this.#view);

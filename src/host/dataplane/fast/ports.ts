@@ -52,6 +52,20 @@ export type TakeDatagrams<B extends PacketBuffer = PacketBuffer> = (
   trafficClass: number,
 ) => void;
 
+/** A raw socket that the plane reads: whole IP packets of one protocol. */
+export interface RawPort {
+  readonly ip: string;
+  readonly protocol: number;
+  /** Takes in what waits, a bounded part of it. @returns false when nothing waited */
+  receive(take: TakeWhole): boolean;
+  receiveErrors(take: TakeTooLarge): void;
+  towards(remote: Address): { readonly mtu: number | undefined; send(packet: Uint8Array): boolean };
+  close(): void;
+}
+
+/** A packet, from its IP header at `start`; it may be worked on in place. */
+export type TakeWhole = (packet: Uint8Array, start: number, end: number) => void;
+
 /** @param mtu octets of an outer packet; @param quoted ESP from its SPI, undefined where it is not a stranger who says so */
 export type TakeTooLarge = (ip: string, mtu: number, quoted: Uint8Array | undefined) => void;
 

@@ -122,6 +122,11 @@ export class ThreadPort {
     if (this.#sockets.get(formatAddress(local)) === socket) this.#tell({ kind: 'socket', fd, local });
   }
 
+  /** The thread reads this raw socket from now on; it is closed when the thread has ended. */
+  raw(fd: number, ip: string, protocol: number): void {
+    this.#tell({ kind: 'raw', fd, ip, protocol });
+  }
+
   /** Before the socket is closed: its descriptor must not be read when it means something else. */
   async disown({ local }: UdpSocket): Promise<void> {
     if (!this.#sockets.delete(formatAddress(local)) || this.#ended !== undefined) return;

@@ -13,7 +13,8 @@ import { FastUdp } from '../../platform/linux/udp.ts';
 import { Arrivals, UdpDevice } from './devices.ts';
 import { FastLoop, LOOP_BUFFERS } from './loop.ts';
 import { type FromLoop, MOST_SOCKETS, MOST_WAITING, type ToLoop } from './messages.ts';
-import type { UdpPort } from './ports.ts';
+import type { RawPort, UdpPort } from './ports.ts';
+import { RawDevice } from './raw-device.ts';
 import { CounterSlots } from './slots.ts';
 
 type Start = Extract<ToLoop, { kind: 'start' }>;
@@ -52,6 +53,7 @@ function run(native: Native, { origin, tun, wake, counters, waiting }: Start): v
     }),
     counters: new CounterSlots(counters),
     allocate: (length) => memory.take(length),
+    openRaw: (fd, ip, protocol) => polled.watchedRaw(new RawDevice(native, fd, ip, protocol), fd),
     openSocket: (fd) => polled.watched(new UdpDevice(native, FastUdp.adopt(native, fd), arrivals), fd),
     post: (message) => {
       if (message.kind === 'ike' || message.kind === 'send') {
@@ -106,17 +108,41 @@ class Polled {
     return (set.ready(this.#wakePlace) & POLL.in) !== 0 && this.#wakeup.clear();
   }
 
-  watched(socket: UdpPort<NativeBuffer>, fd: number): UdpPort<NativeBuffer> {
+  watchedRaw(port: RawPort, fd: number): RawPort {
+    const place = this.#watch(fd);
+    return {
+      ip: port.ip,
+      protocol: port.protocol,
+      receive: (take) => port.receive(take),
+      receiveErrors: (take) => port.receiveErrors(take),
+      towards: (remote) => port.towards(remote),
+      close: () => {
+        this.#forget(place);
+        port.close();
+      },
+    };
+  }
+
+  #watch(fd: number): number {
     const place = this.#set.add(fd);
     this.#socketPlaces.push(place);
+    return place;
+  }
+
+  #forget(place: number): void {
+    this.#set.remove(place);
+    this.#socketPlaces.splice(this.#socketPlaces.indexOf(place), 1);
+  }
+
+  watched(socket: UdpPort<NativeBuffer>, fd: number): UdpPort<NativeBuffer> {
+    const place = this.#watch(fd);
     return {
       local: socket.local,
       receive: (take) => socket.receive(take),
       ...(socket.receiveErrors === undefined ? {} : { receiveErrors: (take) => socket.receiveErrors?.(take) }),
       towards: (remote) => socket.towards(remote),
       close: () => {
-        this.#set.remove(place);
-        this.#socketPlaces.splice(this.#socketPlaces.indexOf(place), 1);
+        this.#forget(place);
         socket.close();
       },
     };

@@ -36,6 +36,9 @@ class End {
   readonly loop: FastLoop;
   readonly tooLarge: Parameters<TakeTooLarge>[] = [];
   now = 1;
+  /** Whole packets that left by a raw socket, and those that wait to be read from it. */
+  readonly wholes: Uint8Array[] = [];
+  readonly #wholesIn: Uint8Array[] = [];
   other: End | undefined;
   /** Datagrams of a batch that the socket takes. */
   accepts = Number.POSITIVE_INFINITY;
@@ -68,6 +71,25 @@ class End {
         write: () => true,
       },
       sink: { push: (from, start, end) => this.written.push(from.octets.slice(start, end)), flush: () => {} },
+      openRaw: (_, ip, protocol) => ({
+        ip,
+        protocol,
+        receive: (take) => {
+          const came = this.#wholesIn.splice(0);
+          for (const one of came) take(one, 0, one.length);
+          return came.length > 0;
+        },
+        receiveErrors: () => {},
+        towards: () => ({
+          mtu: 1500,
+          send: (packet) => {
+            this.wholes.push(packet.slice());
+            this.other?.arriveWhole(packet.slice());
+            return true;
+          },
+        }),
+        close: () => {},
+      }),
       openSocket: (_, local) => ({
         local,
         receive: (take) => this.#receive(take),
@@ -88,6 +110,10 @@ class End {
     this.batches.push({ octets: octets.subarray(0, taken), segment, trafficClass });
     this.other?.arrive(octets.subarray(0, taken), this.address, segment, trafficClass);
     return taken;
+  }
+
+  arriveWhole(packet: Uint8Array): void {
+    this.#wholesIn.push(packet);
   }
 
   arrive(octets: Uint8Array, from: Address, segment = 0, trafficClass?: number): void {
@@ -236,6 +262,28 @@ test('it waits no longer than until a dummy is due', () => {
   b.loop.turn({ tun: true, sockets: true });
   b.loop.writeCounters();
   expect([b.written, b.counters.counters(5).drops.dummy]).toEqual([[], 1]);
+});
+
+test('bare ESP leaves and enters by raw sockets, and is refused where there is none', () => {
+  const bare = { more: { encap: false } };
+  const without = pair(bare);
+  expect(without.a.told.find(({ kind }) => kind === 'done')).toMatchObject({ refusal: { code: 'ENCAPSULATION_NEEDED' } });
+  const [specA, specB] = specsOf(bare);
+  const [a, b] = [new End(specA.local), new End(specB.local)];
+  [a.other, b.other] = [b, a];
+  for (const [end, spec] of [
+    [a, specA],
+    [b, specB],
+  ] as const) {
+    end.loop.tell({ kind: 'raw', fd: 9, ip: spec.local.ip, protocol: 50 });
+    end.loop.tell({ kind: 'install', token: 1, slot: 4, spec, resume: undefined });
+    expect(end.told.find(({ kind }) => kind === 'done')).toMatchObject({ refusal: undefined });
+  }
+  const whole = superPacket({ version: 4, protocol: 'tcp', payload: new Uint8Array(5000).fill(7) }, 1300);
+  a.read.push(handed(whole.octets, whole.header));
+  turn({ a, b });
+  expect(hexes(b.written)).toEqual(hexes(segmentPlain(whole.octets, whole.header) as Uint8Array[]));
+  expect([a.batches.length, a.wholes.every((one) => one[0] === 0x45 && one[9] === 50)]).toEqual([0, true]);
 });
 
 test('what is larger than the path takes is answered into the device', () => {

@@ -1,0 +1,52 @@
+/** Enough to go on under the same keys without ever using a sequence number or an IV twice. */
+export interface OutboundSnapshot {
+  readonly sequenceHigh: number;
+  readonly sequenceLow: number;
+}
+
+/** Sequence numbers of what is sent on one SA, in halves of 32 bits (RFC 4303 §3.3.3, RFC 4302 §3.3.2). */
+export class SequenceCounter {
+  /** Last one used. */
+  high: number;
+  low: number;
+  readonly #esn: boolean;
+
+  constructor(esn: boolean, resume: OutboundSnapshot | undefined) {
+    this.#esn = esn;
+    this.high = resume?.sequenceHigh ?? 0;
+    this.low = resume?.sequenceLow ?? 0;
+  }
+
+  get exhausted(): boolean {
+    return this.low === 0xffffffff && (!this.#esn || this.high === 0xffffffff);
+  }
+
+  /** For display and lifetimes. */
+  get total(): number {
+    return this.high * 2 ** 32 + this.low;
+  }
+
+  /** @returns false when none is left: the counter must not cycle */
+  next(): boolean {
+    if (this.low !== 0xffffffff) {
+      this.low++;
+      return true;
+    }
+    if (!this.#esn || this.high === 0xffffffff) return false;
+    this.high++;
+    this.low = 0;
+    return true;
+  }
+
+  skip(count: number): void {
+    const low = this.low + count;
+    const high = this.high + Math.floor(low / 2 ** 32);
+    const over = this.#esn ? high > 0xffffffff : high > 0;
+    this.high = over && !this.#esn ? 0 : Math.min(high, 0xffffffff);
+    this.low = over ? 0xffffffff : low % 2 ** 32;
+  }
+
+  snapshot(): OutboundSnapshot {
+    return { sequenceHigh: this.high, sequenceLow: this.low };
+  }
+}
