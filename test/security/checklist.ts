@@ -258,7 +258,7 @@ export const CHECKLIST: readonly Row[] = [
     names: ['WatchGuard CVE-2025-9242', 'Zyxel CVE-2023-28771', 'Windows CVE-2022-34721'],
     wrong: 'What strangers sent was written beyond buffers, or reached a shell.',
     tests: {
-      'security/checklist.test.ts': ['CVE-2023-28771: no shell, and one place that starts processes'],
+      'security/checklist.test.ts': ['CVE-2023-28771: no shell, and every program that is started is named here'],
       'robustness/parsers.fuzz.test.ts': ['stands mutated input'],
       'core/wire/payloads.test.ts': ['is described on lines that a terminal shows safely'],
     },

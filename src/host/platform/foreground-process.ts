@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { DataPlaneError } from '../../core/bytes/index.ts';
 
 /**
- * Runs a program with our input and output, as a shell would. Signals of the terminal reach it by itself; while it runs they are its business.
+ * Runs a program with our input and output. Signals of the terminal reach it by itself; while it runs they are its business.
  * @returns its exit code; 128 and the signal's number where one ended it
  * @throws DataPlaneError `PROGRAM_FAILED` where it cannot be started
  */
