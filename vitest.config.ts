@@ -13,8 +13,8 @@ const ALONE = ['test/security/redaction.test.ts', 'test/security/soak.test.ts', 
 
 export default defineConfig({
   test: {
-    // one worker fewer than cores is the default: on two cores that leaves one idle
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // one worker fewer than cores is the default; some tests wait for other processes, and leave a core to a third
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     projects: [
       {
         test: {

@@ -185,7 +185,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
   }
 
   /**
-   * Brings a connection up, and waits until it stands with the child that is named, else with any; at once when it does already.
+   * Brings a connection up, and waits until it stands with the child that is named, else with any; at once, and `took` 0, when it does already.
    * With `testRekey`, which else the connection says, it is rekeyed before: notices `rekey-tested` tell what came of it.
    * @throws what made it fail, as a `TunnelwrightError`; the signal's reason when that ends it, the attempt being given up
    */
@@ -199,8 +199,9 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     for (let attempt = 1; ; attempt++) {
       try {
         const test = request.testRekey ?? (connection.testRekey === true && this.#complete(connection.name, request.child) === undefined);
+        const stood = this.#complete(connection.name, request.child) !== undefined;
         const ikeSa = await this.#attempt(connection, request.child, signal);
-        const took = this.#platform.clock.now() - began;
+        const took = stood && attempt === 1 ? 0 : this.#platform.clock.now() - began;
         if (!test) return { ikeSa, took };
         await this.#testRekey(connection.name, signal);
         return { ikeSa: this.#complete(connection.name, request.child) ?? ikeSa, took };
