@@ -18,10 +18,10 @@ export class AddressWatch {
     this.#onLook = onLook;
   }
 
-  /** Begins to look; when it does already, nothing changes. */
-  start(now: Millis): void {
+  /** Begins to look; when it does already, nothing changes. @param known what the caller has seen: one that came since is a change */
+  start(now: Millis, known: readonly string[] = this.#udp.addresses()): void {
     if (this.#next !== undefined) return;
-    this.#known = this.#udp.addresses().join(' ');
+    this.#known = known.join(' ');
     this.#looked = now;
     this.#next = now + INTERVAL;
   }

@@ -66,8 +66,9 @@ export class LocalSide {
     this.#anyAddress = addresses.includes(ANY);
     this.#named = this.#anyAddress ? [] : addresses;
     const opened: string[] = [];
+    const own = this.#anyAddress ? this.#platform.udp.addresses() : addresses;
     try {
-      for (const ip of this.#anyAddress ? this.#platform.udp.addresses() : addresses) {
+      for (const ip of own) {
         if (this.sockets.get(ip) !== undefined) continue;
         await this.#open(ip);
         opened.push(ip);
@@ -76,7 +77,8 @@ export class LocalSide {
       await Promise.all(opened.map((ip) => this.sockets.shut(ip)));
       throw error;
     }
-    if (this.#anyAddress) this.#watch.start(this.#platform.clock.now());
+    // an interface may have come up while sockets were opened
+    if (this.#anyAddress) this.#watch.start(this.#platform.clock.now(), own);
     await this.#tell();
   }
 

@@ -630,6 +630,16 @@ describe('roaming', () => {
     ]);
   });
 
+  test('an address that comes up while sockets are opened is not passed over', async () => {
+    const { engine, internet, us } = await world({}, false);
+    const listening = engine.listen({ addresses: ['%any'], ports: { ike: 500, nat: 4500 } });
+    us.addAddress('192.0.2.50');
+    await listening;
+    await pass(internet.clock, 3000);
+    await settle(internet.clock);
+    expect(engine.sockets.map(({ nat }) => nat.ip)).toEqual([US, '192.0.2.50']);
+  });
+
   test('what is listened on is told, and from where the machine would send to whom it dials', async () => {
     const { core, engine } = await world({}, false);
     await engine.initiate('road');
