@@ -56,8 +56,10 @@ export {
   type Fetch,
   type Forward,
   type ForwardSpec,
+  type LocalPort,
   openForward,
   openProxy,
+  type ProxyOptions,
   ProxyUser,
   parseForward,
   type RemoteInfo,
@@ -65,5 +67,7 @@ export {
   type UdpPort,
   type Way,
   WayAgent,
+  type WayListener,
+  type WayTo,
   wayConnector,
 } from './product/reach/index.ts';
