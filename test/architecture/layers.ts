@@ -36,7 +36,6 @@ export const SIDEWAYS: readonly Allowance[] = [
   { from: 'core/eap', to: 'core/pki', why: 'the TLS-based methods validate the server’s chain' },
   { from: 'host/dataplane', to: 'host/platform', why: 'the backends reach devices and sockets through the platform' },
   { from: 'testing', to: 'host/engine', why: 'the simulated internet runs the real engine' },
-  { from: 'product/gateway', to: 'product/reach', why: 'two streams are joined in one way' },
   { from: 'product/client', to: 'product/reach', why: 'a tunnel gives agents, fetch and UDP ports by itself' },
   { from: 'product/transfer', to: 'product/reach', why: 'files travel over the sockets that reach opens' },
   { from: 'product/*', to: 'product/config', why: 'every part of the product reads the configuration' },

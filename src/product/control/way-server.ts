@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { ApiMisuse, MalformedMessage } from '../../core/bytes/index.ts';
+import { join } from '../../host/platform/join.ts';
 import type { UdpPort, Way, WayListener } from '../../host/platform/way.ts';
 import { errorToBody } from './errors.ts';
 import { FrameReader, writeFrame } from './way-frames.ts';
@@ -55,7 +56,7 @@ export class WayServer {
     socket.off('close', onClose);
     const { localAddress, localPort } = far as { localAddress?: string; localPort?: number };
     upgrade(socket, localAddress === undefined ? {} : { 'x-local': JSON.stringify({ ip: localAddress, port: localPort }) });
-    tie(socket, far);
+    await join(socket, far);
   }
 
   async #udp(query: URLSearchParams, socket: Duplex): Promise<void> {
@@ -94,7 +95,7 @@ export class WayServer {
     if (stream === undefined) throw new ApiMisuse('that connection is gone', { code: 'NO_SUCH_CONNECTION' });
     this.#waiting.delete(id);
     upgrade(socket, {});
-    tie(socket, stream);
+    void join(socket, stream);
   }
 }
 
@@ -140,20 +141,6 @@ export function refuse(socket: Duplex, error: unknown): void {
   const length = new TextEncoder().encode(body).length;
   socket.end(`HTTP/1.1 502 Bad Gateway\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\nConnection: close\r\n\r\n${body}`);
   socket.resume();
-}
-
-function tie(socket: Duplex, far: Duplex): void {
-  for (const [one, other] of [
-    [socket, far],
-    [far, socket],
-  ] as const) {
-    one.on('error', () => other.destroy());
-    one.once('close', () => {
-      if (!(one.readableEnded && one.writableFinished)) other.destroy();
-    });
-  }
-  if (socket.destroyed) far.destroy();
-  socket.pipe(far).pipe(socket);
 }
 
 function textOf(query: URLSearchParams, name: string): string {

@@ -3,12 +3,12 @@ import { type Address, compareBytes, formatAddress, parseIp, TunnelwrightError }
 import type { EchoRequest, FailureCode } from '../../core/netstack/index.ts';
 import { type IdentityPattern, matchIdentity } from '../../core/pki/identity-pattern.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
+import { join } from '../../host/platform/join.ts';
 import { connectFromHere, openLocalUdp } from '../../host/platform/local-ports.ts';
 import type { Doorbell, StackDriver } from '../../host/platform/stack-driver.ts';
 import { systemPing } from '../../host/platform/system-ping.ts';
 import type { UdpPort, WayTo } from '../../host/platform/way.ts';
 import type { BehindNetworks } from '../config/index.ts';
-import { join } from '../reach/index.ts';
 
 /** This machine, as far as the networks behind it are concerned. */
 export interface Outside {

@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream';
 import { type Address, formatAddress } from '../../core/bytes/index.ts';
+import { join } from '../../host/platform/join.ts';
 import { connectFromHere, listenLocally, openLocalUdp } from '../../host/platform/local-ports.ts';
 import type { UdpPort, Way } from '../../host/platform/way.ts';
 import type { ForwardSpec } from './forward-spec.ts';
-import { join } from './join.ts';
 
 export interface ForwardOptions {
   readonly way: Way;

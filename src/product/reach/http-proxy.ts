@@ -1,9 +1,9 @@
 import { createServer, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { TunnelwrightError, utf8 } from '../../core/bytes/index.ts';
+import { join } from '../../host/platform/join.ts';
 import type { Way } from '../../host/platform/way.ts';
 import { WayAgent } from './agents.ts';
-import { join } from './join.ts';
 import type { ProxyUser } from './proxy-user.ts';
 
 export interface HttpProxyOptions {

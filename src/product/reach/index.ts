@@ -5,6 +5,5 @@ export { DatagramSocket, type RemoteInfo } from './datagram-socket.ts';
 export { createFetch, type Fetch } from './fetch.ts';
 export { type Forward, openForward } from './forward.ts';
 export { type ForwardSpec, parseForward } from './forward-spec.ts';
-export { join } from './join.ts';
 export { openProxy, type ProxyOptions } from './proxy.ts';
 export { ProxyUser } from './proxy-user.ts';

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { concat, EMPTY, MalformedMessage, TunnelwrightError } from '../../core/bytes/index.ts';
+import { join } from '../../host/platform/join.ts';
 import type { Way } from '../../host/platform/way.ts';
-import { join } from './join.ts';
 import type { ProxyUser } from './proxy-user.ts';
 import {
   Command,
