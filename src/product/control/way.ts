@@ -32,7 +32,9 @@ export class ControlWay implements Way {
       const lines = rest.split('\n');
       rest = lines.pop()!;
       for (const line of lines) {
-        const { id, from } = JSON.parse(line) as { readonly id: number; readonly from: Address };
+        const knock = knockOf(line);
+        if (knock === undefined) return void stream.destroy();
+        const { id, from } = knock;
         // one that is gone by now is no matter
         this.#upgrade(WAY_PATHS.accept, { id: String(id) }).then(
           (accepted) => onConnection(accepted.stream, from),
@@ -81,6 +83,17 @@ export class ControlWay implements Way {
       return { stream: answer.stream, local: typeof local === 'string' ? (JSON.parse(local) as Address) : NOWHERE };
     }
     throw await refusalOf(answer.response);
+  }
+}
+
+/** Undefined for what an instance of another version may say. */
+function knockOf(line: string): { readonly id: number; readonly from: Address } | undefined {
+  try {
+    const { id, from } = JSON.parse(line) as { readonly id?: unknown; readonly from?: { readonly ip?: unknown; readonly port?: unknown } };
+    if (typeof id !== 'number' || typeof from?.ip !== 'string' || typeof from.port !== 'number') return undefined;
+    return { id, from: { ip: from.ip, port: from.port } };
+  } catch {
+    return undefined;
   }
 }
 
