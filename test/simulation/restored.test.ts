@@ -40,16 +40,16 @@ describe('restoring a snapshot', () => {
 
   test.each([
     ['without ESN', 'aes128gcm16-noesn', 1],
-    ['with ESN', 'aes128gcm16-esn', 0],
+    ['with ESN, of which every second restart uses up enough', 'aes128gcm16-esn', 2],
     ['with IVs that are the sequence number', 'aes128gcm16iiv-esn', 1],
-  ])('%s, %s: what a restart uses up is made good by new keys within half a minute', (_, words, rekeyed) => {
+  ])('%s, %s: what a restart uses up is made good by new keys within half a minute', (_, words, each) => {
     const { net, a, b } = establishedPair({ child: { proposals: [espProposal(words)] } });
     for (let restart = 1; restart <= 6; restart++) {
       a.restart('snapshot');
       net.run(14_000);
-      expect(a.heard('child-rekeyed')).toHaveLength(rekeyed * (restart - 1));
+      expect(a.heard('child-rekeyed')).toHaveLength(Math.floor((restart - 1) / each));
       net.run(17_000);
-      expect(a.heard('child-rekeyed')).toHaveLength(rekeyed * restart);
+      expect(a.heard('child-rekeyed')).toHaveLength(Math.floor(restart / each));
     }
     net.settle();
     expect([a.children, b.children].map(({ length }) => length)).toEqual([1, 1]);

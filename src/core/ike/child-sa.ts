@@ -49,6 +49,8 @@ export class ChildSa {
   busyAt: Millis | undefined;
   /** It is to come back when its end was not wanted: what is meant to be up always. */
   wantedBack = false;
+  /** Lives of this process that took it over from one before. */
+  readonly restarts: number;
   readonly timers: InstanceType<typeof ChildSaTimers>;
 
   constructor(fields: {
@@ -59,6 +61,7 @@ export class ChildSa {
     lowestNonce: Uint8Array;
     createdByUs: boolean;
     asked?: SelectorPair | undefined;
+    restarts?: number | undefined;
   }) {
     this.id = fields.spec.id;
     this.ikeSa = fields.spec.ikeSa;
@@ -69,6 +72,7 @@ export class ChildSa {
     this.lowestNonce = fields.lowestNonce;
     this.createdByUs = fields.createdByUs;
     this.asked = fields.asked;
+    this.restarts = fields.restarts ?? 0;
     this.activated = fields.spec.outboundActive;
     this.timers = new ChildSaTimers(this.id);
   }

@@ -94,6 +94,7 @@ interface ChildSaSnapshot {
   readonly lowestNonce: Uint8Array;
   readonly createdByUs: boolean;
   readonly age: Millis;
+  readonly restarts?: number;
 }
 
 /** Only what is established and not about to be replaced: exchanges under way are begun anew by the next life. */
@@ -236,6 +237,7 @@ function snapshotChild(world: EndpointWorld, child: ChildSa): ChildSaSnapshot {
     lowestNonce: child.lowestNonce,
     createdByUs: child.createdByUs,
     age: world.now - child.establishedAt,
+    restarts: child.restarts,
   };
 }
 
@@ -317,6 +319,7 @@ function restoreChild(world: EndpointWorld, sa: IkeSa, saved: ChildSaSnapshot): 
     establishedAt: world.now - saved.age,
     lowestNonce: saved.lowestNonce,
     createdByUs: saved.createdByUs,
+    restarts: (saved.restarts ?? 0) + 1,
   });
   world.addChild(sa, child);
   world.run(
@@ -341,10 +344,11 @@ function restoreChild(world: EndpointWorld, sa: IkeSa, saved: ChildSaSnapshot): 
 
 /**
  * A restart skips sequence numbers by the thousand million, of which there are four without ESN, and an implicit IV is nothing else (RFC 8750):
- * new keys are due, at some time of the next half minute, since a gateway restores many children at once.
+ * new keys are due, at some time of the next half minute, since a gateway restores many children at once. With ESN the second restart asks for
+ * them: after four in a row without a packet between, the receiver would take the upper half for an older one (RFC 4303 §A2.1).
  */
 function renewSoon(world: EndpointWorld, child: ChildSa): void {
-  if (child.suite.esn && !isImplicit(child.suite.encryption)) return;
+  if (child.suite.esn && !isImplicit(child.suite.encryption) && child.restarts < 2) return;
   const { rekey } = child.timers;
   const at = world.now + RENEWAL / 2 + Math.floor((world.random.jitter() * RENEWAL) / 2);
   if (rekey.slot < 0 || rekey.at > at) world.arm(rekey, at);
