@@ -10,6 +10,7 @@ import { measureMemory } from './memory.ts';
 import { benchNetstack } from './netstack.ts';
 import { measureOffload } from './offload.ts';
 import { benchPlanes } from './planes/index.ts';
+import { measureStack } from './stack/index.ts';
 import { STRONGSWAN, SUITE, strongswan, TUNNELWRIGHT, tunnelwright } from './subjects.ts';
 import { printTable } from './table.ts';
 import { measureTun } from './tun.ts';
@@ -111,6 +112,12 @@ const SECTIONS: readonly Section[] = [
         'MB/s',
         runs.map(({ lossyMBps }) => lossyMBps),
       );
+    },
+  },
+  {
+    name: 'stack',
+    async *rows({ rounds, quick }) {
+      yield* measureStack(rounds, quick);
     },
   },
   {

@@ -1,0 +1,169 @@
+// node end.js
+// One host of the in-process stack behind a UDP socket on loopback, with ESP or without, that does what it is asked for.
+import { isIpv6 } from '../../../src/core/bytes/index.ts';
+import { systemRandom } from '../../../src/core/crypto/system-random.ts';
+import { Ready, Stack, type TcpConnection } from '../../../src/core/netstack/index.ts';
+import backend from '../../../src/host/dataplane/backends/netstack.ts';
+import { PATH_MTU, UDP_ENCAPSULATION } from '../../../src/host/dataplane/path-mtu.ts';
+import { systemClock } from '../../../src/host/platform/clock.ts';
+import { StackDriver } from '../../../src/host/platform/stack-driver.ts';
+import { systemUdp } from '../../../src/host/platform/udp.ts';
+import { childPair } from '../../host/support/esp-pair.ts';
+import { answering } from '../../interop/support/dialogue.ts';
+import type { Answers, Question } from './questions.ts';
+
+const INNER = { a: '10.1.0.1', b: '10.2.0.1' } as const;
+const MTU = 1400;
+const PORT = 9;
+
+let driver: StackDriver;
+let received = 0;
+const kept: TcpConnection[] = [];
+let remote = { ip: '127.0.0.1', port: 0 };
+/** The inner address of the other end. */
+let opposite: string;
+let onPacket: (packet: Uint8Array, ip: string, port: number) => void = () => {};
+
+answering((question: Question): Promise<unknown> => answers[question.ask](question as never));
+
+const answers: { readonly [Ask in Question['ask']]: (question: Extract<Question, { ask: Ask }>) => Promise<Answers[Ask]> } = {
+  open: async ({ end, esp }) => {
+    const socket = await systemUdp.bind({
+      ip: '127.0.0.1',
+      port: 0,
+      onDatagram: (data, ip, port) => {
+        // Whoever is behind a relay does not know what it is seen as.
+        if (remote.port !== port) remote = { ip, port };
+        onPacket(data, ip, port);
+      },
+    });
+    const send = (packet: Uint8Array): boolean => socket.send(packet, remote.ip, remote.port);
+    opposite = INNER[end === 'a' ? 'b' : 'a'];
+    if (esp) await openTunnel(end, send);
+    else openPlain(end, send);
+    driver.listen({ port: PORT, backlog: 4096 }, (socket) => {
+      socket.on('error', () => {});
+      socket.on('data', (chunk: Uint8Array) => {
+        received += chunk.length;
+      });
+    });
+    return { port: socket.local.port };
+  },
+  peer: ({ port }) => {
+    remote = { ip: remote.ip, port };
+    return Promise.resolve({});
+  },
+  send: ({ seconds, octets }) => carry(seconds * 1000, octets),
+  setUp: ({ count }) => setUp(count),
+  hold: ({ count }) => hold(count),
+  state: () => {
+    const { user, system } = process.cpuUsage();
+    globalThis.gc?.();
+    const { heapUsed, arrayBuffers } = process.memoryUsage();
+    const { connectionCount, counters } = driver.stack;
+    const { tcpRetransmits, tcpTimeouts } = counters;
+    return Promise.resolve({
+      received,
+      processorSeconds: (user + system) / 1e6,
+      memory: heapUsed + arrayBuffers,
+      connections: connectionCount,
+      retransmits: tcpRetransmits,
+      timeouts: tcpTimeouts,
+    });
+  },
+};
+
+function openPlain(end: 'a' | 'b', send: (packet: Uint8Array) => boolean): void {
+  const random = systemRandom();
+  const stack = new Stack({ addresses: [INNER[end]], mtu: MTU, random });
+  driver = new StackDriver({ stack, transmit: (packet) => void send(packet), defer: systemClock.soon });
+  onPacket = (packet) => driver.receive(packet);
+}
+
+async function openTunnel(end: 'a' | 'b', send: (packet: Uint8Array) => boolean): Promise<void> {
+  const plane = await backend.open({
+    clock: systemClock,
+    random: systemRandom(),
+    openPath: (_, { ip }) => ({ send, mtu: PATH_MTU, overhead: UDP_ENCAPSULATION[isIpv6(ip) ? 6 : 4] }),
+    onObservation: () => {},
+    addresses: [INNER[end]],
+    mtu: MTU,
+  });
+  const ends = { localTs: [`${INNER.a}/32`], remoteTs: [`${INNER.b}/32`] };
+  const spec = childPair(ends)[end];
+  await plane.install(spec);
+  driver = plane.driver;
+  onPacket = (packet, ip, port) => void plane.receive(packet, spec.local, ip, port);
+}
+
+/** One connection that is never idle, until so much time or so many octets have gone. @returns what the peer has acknowledged */
+async function carry(duration: number, octets: number): Promise<Answers['send']> {
+  const connection = await connected();
+  const began = performance.now();
+  const block = new Uint8Array(65_536).fill(7);
+  let written = 0;
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => finish(), duration);
+    const finish = (): void => {
+      clearTimeout(timer);
+      connection.onReady = undefined;
+      resolve();
+    };
+    const fill = (): void => {
+      while (written < octets) {
+        const taken = connection.write(octets - written < block.length ? block.subarray(0, octets - written) : block);
+        written += taken;
+        if (taken < block.length) break;
+      }
+      if (written === octets) connection.shutdown();
+    };
+    connection.onReady = (events) => {
+      if ((events & Ready.WRITABLE) !== 0) fill();
+      if ((events & Ready.ENDED) !== 0) finish();
+      if ((events & Ready.CLOSED) !== 0 && connection.error !== undefined) reject(new Error(`the connection ended: ${connection.error}`));
+    };
+    fill();
+  });
+  const seconds = (performance.now() - began) / 1000;
+  const info = connection.info;
+  const acknowledged = written - connection.unacknowledged;
+  connection.abort();
+  return { octets: acknowledged, seconds, congestion: info.congestion ?? '' };
+}
+
+/** Opens and resets so many connections, some at a time. */
+async function setUp(count: number): Promise<Answers['setUp']> {
+  const began = performance.now();
+  let left = count;
+  const worker = async (): Promise<void> => {
+    while (left-- > 0) (await connected()).abort();
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return { seconds: (performance.now() - began) / 1000 };
+}
+
+async function hold(count: number): Promise<Answers['hold']> {
+  let left = count;
+  const worker = async (): Promise<void> => {
+    while (left-- > 0) {
+      const connection = await connected();
+      connection.onReady = undefined;
+      kept.push(connection);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return { held: kept.length };
+}
+
+function connected(): Promise<TcpConnection> {
+  const connection = driver.stack.connect({ ip: opposite, port: PORT }, systemClock.now());
+  driver.wake();
+  return new Promise((resolve, reject) => {
+    connection.onReady = (events) => {
+      if ((events & Ready.CONNECTED) !== 0) resolve(connection);
+      else if ((events & Ready.CLOSED) !== 0) reject(new Error(`no connection: ${connection.error}`));
+    };
+  });
+}
+
+const AT_ONCE = 64;

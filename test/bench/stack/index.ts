@@ -1,0 +1,102 @@
+import { fileURLToPath } from 'node:url';
+import { Dialogue } from '../../interop/support/dialogue.ts';
+import { Scope } from '../../interop/support/scope.ts';
+import { type Row, row } from '../measure.ts';
+import type { Answers, Question } from './questions.ts';
+
+interface Path {
+  readonly what: string;
+  readonly esp: boolean;
+  /** Through a relay in a process of its own; directly unless given. */
+  readonly relay?: { readonly loss: number; readonly delay: number };
+  readonly seconds: number;
+  readonly octets: number;
+}
+
+/** The in-process stack in a process at each end of a path over UDP on loopback. */
+export async function* measureStack(rounds: number, quick: boolean): AsyncGenerator<Row> {
+  const octets = quick ? 64 * MEBI : 1024 * MEBI;
+  const forever = Number.MAX_SAFE_INTEGER;
+  const long = quick ? 10 : 60;
+  const paths: readonly Path[] = [
+    { what: 'in UDP, no loss', esp: false, seconds: 300, octets },
+    { what: 'in ESP, no loss', esp: true, seconds: 300, octets },
+    { what: 'in ESP, 0.5 % loss', esp: true, relay: { loss: 0.005, delay: 0 }, seconds: long / 4, octets: forever },
+    { what: 'in ESP, 0.5 % loss, 100 ms', esp: true, relay: { loss: 0.005, delay: 50 }, seconds: long, octets: forever },
+  ];
+  for (const path of paths) yield* measurePath(path, rounds);
+  yield await measureSetUps(rounds, quick ? 2000 : 20_000);
+  yield await measureIdle(quick ? 1000 : 10_000);
+}
+
+async function* measurePath(path: Path, rounds: number): AsyncGenerator<Row> {
+  const rates: number[] = [];
+  const costs: number[] = [];
+  for (let i = 0; i < rounds; i++) {
+    await withHosts(path, async (a, b) => {
+      // The first octets compile.
+      await ask(a, { ask: 'send', seconds: 2, octets: 32 * MEBI });
+      const before = [await ask(a, { ask: 'state' }), await ask(b, { ask: 'state' })];
+      const { octets, seconds } = await ask(a, { ask: 'send', seconds: path.seconds, octets: path.octets });
+      const after = [await ask(a, { ask: 'state' }), await ask(b, { ask: 'state' })];
+      const busy = after.reduce((sum, { processorSeconds }, end) => sum + processorSeconds - before[end]!.processorSeconds, 0);
+      rates.push(octets / 1e6 / seconds);
+      costs.push((busy * 1e9) / octets);
+    });
+  }
+  yield row(`TCP between processes ${path.what}`, OURS, 'MB/s', rates);
+  yield row(`processor of both ends ${path.what}`, OURS, 'ns/octet', costs);
+}
+
+async function measureSetUps(rounds: number, count: number): Promise<Row> {
+  const rates: number[] = [];
+  for (let i = 0; i < rounds; i++) {
+    await withHosts({ esp: false }, async (a) => {
+      await ask(a, { ask: 'setUp', count: count / 4 });
+      const { seconds } = await ask(a, { ask: 'setUp', count });
+      rates.push(count / seconds);
+    });
+  }
+  return row('TCP connections set up', OURS, '1/s', rates);
+}
+
+async function measureIdle(count: number): Promise<Row> {
+  let octets = 0;
+  await withHosts({ esp: false }, async (a) => {
+    await ask(a, { ask: 'setUp', count: 100 });
+    const before = await ask(a, { ask: 'state' });
+    await ask(a, { ask: 'hold', count });
+    const after = await ask(a, { ask: 'state' });
+    if (after.connections < count) throw new Error(`${after.connections} of ${count} connections stand`);
+    octets = after.memory - before.memory;
+  });
+  return row(`${count} idle TCP connections, one end`, OURS, 'MiB', [octets / MEBI]);
+}
+
+async function withHosts(path: Pick<Path, 'esp' | 'relay'>, use: (a: Dialogue, b: Dialogue) => Promise<void>): Promise<void> {
+  const scope = new Scope();
+  try {
+    const a = await Dialogue.start(scope, 'host a', process.execPath, ['--expose-gc', END]);
+    const b = await Dialogue.start(scope, 'host b', process.execPath, ['--expose-gc', END]);
+    await ask(a, { ask: 'open', end: 'a', esp: path.esp });
+    const { port } = await ask(b, { ask: 'open', end: 'b', esp: path.esp });
+    await ask(a, { ask: 'peer', port: path.relay === undefined ? port : await relayTo(scope, port, path.relay) });
+    await use(a, b);
+  } finally {
+    await scope.close();
+  }
+}
+
+async function relayTo(scope: Scope, port: number, { loss, delay }: { loss: number; delay: number }): Promise<number> {
+  const relay = await Dialogue.start(scope, 'relay', process.execPath, [RELAY, ...[port, loss, delay].map(String)]);
+  return (await relay.ask<object, { port: number }>({})).port;
+}
+
+const ask = <Ask extends Question['ask']>(host: Dialogue, question: Extract<Question, { ask: Ask }>): Promise<Answers[Ask]> =>
+  host.ask(question);
+
+const END = fileURLToPath(new URL('./end.js', import.meta.url));
+const RELAY = fileURLToPath(new URL('./relay.js', import.meta.url));
+
+const OURS = 'Tunnelwright';
+const MEBI = 1024 * 1024;
