@@ -45,6 +45,12 @@ export function dataPlaneContract(backend: Backend): void {
       expect(it.counters(1)).toBeUndefined();
     });
 
+    test.each(['10.99.0.7', 'fd00:99::7'])('takes the address %s that a peer lends', async (ip) => {
+      const it = await open();
+      await it.install(spec(1, { assigned: [ip], localTs: [selector(ip)] }));
+      expect(it.counters(1)).toMatchObject({ outbound: { packets: 0 } });
+    });
+
     test('does not mind a child that is gone', async () => {
       const it = await open();
       it.update(7, { kind: 'activate-outbound' });

@@ -47,7 +47,8 @@ export class TunRoutes {
   setAddresses(addresses: readonly string[]): void {
     const before = this.#addresses;
     for (const ip of before) if (!addresses.includes(ip)) unlessMissing(() => removeAddress(this.#netlink, this.#address(ip)));
-    for (const ip of addresses) if (!before.includes(ip)) unlessThere(() => addAddress(this.#netlink, this.#address(ip)));
+    for (const ip of addresses)
+      if (!before.includes(ip)) unlessThere(() => addAddress(this.#netlink, { ...this.#address(ip), withoutDetection: true }));
     this.#addresses = [...addresses];
   }
 

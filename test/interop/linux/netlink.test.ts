@@ -51,6 +51,12 @@ describeWith(NAMESPACES, 'rtnetlink', () => {
     expect(getLink(socket, 'lo').loopback).toBe(true);
 
     await ip('link', 'add', 'brief0', 'type', 'veth', 'peer', 'brief1');
+    changeLink(socket, getLink(socket, 'brief0').index, { linkLocal: false });
+    for (const name of ['brief0', 'brief1']) changeLink(socket, getLink(socket, name).index, { up: true });
+    expect([await ip('-6', 'addr', 'show', 'brief0'), await ip('-6', 'addr', 'show', 'brief1')]).toEqual([
+      '',
+      expect.stringContaining('fe80:'),
+    ]);
     deleteLink(socket, getLink(socket, 'brief0').index);
     expect(findLink(socket, 'brief1')).toBeUndefined();
     expect(() => createLink(socket, { kind: 'veth', name: 'tw0', peer: 'other' })).toThrow(

@@ -3,7 +3,7 @@ import { DataPlaneError } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaSpec, Transport } from '../../../core/ike/effects.ts';
 import { VNET_HEADER } from '../../../core/packet/offload/index.ts';
 import { type Native, nativeLack, needNative } from '../../platform/linux/ffi.ts';
-import { getLink } from '../../platform/linux/netlink/links.ts';
+import { changeLink, getLink } from '../../platform/linux/netlink/links.ts';
 import { NetlinkSocket } from '../../platform/linux/netlink/socket.ts';
 import { Wakeup } from '../../platform/linux/poll.ts';
 import { RawIp } from '../../platform/linux/raw.ts';
@@ -51,7 +51,7 @@ export class TunPlane implements DataPlane {
     const netlink = await NetlinkSocket.open('route');
     let tun: Tun | undefined;
     try {
-      tun = Tun.open(native, { name: DEVICE, header: VNET_HEADER, mtu: options.mtu ?? DEFAULT_MTU, queueLength: QUEUE, up: true });
+      tun = Tun.open(native, { name: DEVICE, header: VNET_HEADER, mtu: options.mtu ?? DEFAULT_MTU, queueLength: QUEUE });
       return new TunPlane(native, netlink, tun, options);
     } catch (error) {
       tun?.close();
@@ -60,7 +60,7 @@ export class TunPlane implements DataPlane {
     }
   }
 
-  /** Over a device that is up, and a socket to the network that it is in; both are the plane's from here on. @throws DataPlaneError */
+  /** Over a device that is yet to be brought up, and a socket to the network that it is in; both are the plane's from here on. @throws DataPlaneError */
   constructor(native: Native, netlink: NetlinkSocket, tun: Tun, options: DataPlaneOptions, backend = 'tun') {
     this.backend = backend;
     this.name = tun.state.name;
@@ -69,7 +69,9 @@ export class TunPlane implements DataPlane {
     this.#tun = tun;
     this.#netlink = netlink;
     this.#own = new OwnAddresses(options.addresses ?? []);
-    this.#routes = new TunRoutes(netlink, getLink(netlink, tun.state.name).index, OWN_PACKETS);
+    const link = getLink(netlink, tun.state.name).index;
+    bringUp(netlink, link);
+    this.#routes = new TunRoutes(netlink, link, OWN_PACKETS);
     this.#routes.setAddresses(this.#own.all);
     this.#wakeup = Wakeup.open(native);
     this.#port = new ThreadPort({
@@ -186,6 +188,17 @@ export default defineBackend<TunPlane>({
   udp: async (): Promise<UdpNetwork> => descriptorUdp(await needNative('tun'), { mark: OWN_PACKETS }),
   open: (options) => TunPlane.open(options),
 });
+
+/** Nothing goes in that nobody sent: what a machine says of itself on a link (router solicitations, MLD) is not for a peer. */
+function bringUp(netlink: NetlinkSocket, link: number): void {
+  try {
+    changeLink(netlink, link, { linkLocal: false });
+  } catch (error) {
+    // a kernel without IPv6 says nothing of the kind
+    if (!(error instanceof DataPlaneError) || error.code !== 'KERNEL_LACKS_FEATURE') throw error;
+  }
+  changeLink(netlink, link, { up: true });
+}
 
 /** An interface that goes again at once says more than any list of privileges. */
 async function probe(): Promise<ProbeResult> {

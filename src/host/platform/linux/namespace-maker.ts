@@ -24,7 +24,7 @@ createInterface({ input: process.stdin }).once('line', (line) => {
 async function make({ device }: MakerSettings): Promise<MakerAnswer> {
   const native = await loadNative();
   if (native === undefined) throw new DataPlaneError((await nativeLack()) ?? 'native calls are not there', { code: 'FFI_MISSING' });
-  const tun = Tun.open(native, { ...device, up: true });
+  const tun = Tun.open(native, device);
   const netlink = openNetlink(await loadLibc(), 'route', {});
   permitPing();
   return { tun: tun.state, netlink, resolver: ownResolver(native) };

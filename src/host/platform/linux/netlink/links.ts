@@ -1,6 +1,7 @@
 import { Attributes, MessageWriter, type NetlinkMessage, NLM_F } from './codec.ts';
 import { isMissing, type Refusals } from './errors.ts';
 import { HostReader } from './host-order.ts';
+import { addressFamily } from './ip.ts';
 import type { NetlinkSocket } from './socket.ts';
 
 /** A network interface (rtnetlink(7), RTM_NEWLINK). */
@@ -45,6 +46,8 @@ export interface LinkChange {
   /** Packets that wait for it. */
   readonly queueLength?: number;
   readonly name?: string;
+  /** false: it gets no link-local address (RFC 4862 §5.3) when it comes up, and so asks for no routers. */
+  readonly linkLocal?: false;
   /** A descriptor of another network namespace, to which it moves. */
   readonly namespace?: number;
 }
@@ -75,6 +78,10 @@ export function changeLink(socket: NetlinkSocket, index: number, change: LinkCha
   if (change.mtu !== undefined) request.attributeU32(IFLA.MTU, change.mtu);
   if (change.queueLength !== undefined) request.attributeU32(IFLA.TXQLEN, change.queueLength);
   if (change.name !== undefined) request.attributeText(IFLA.IFNAME, change.name);
+  if (change.linkLocal === false)
+    request.nested(IFLA.AF_SPEC, (families) =>
+      families.nested(addressFamily(6), (inet6) => inet6.attributeU8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE)),
+    );
   if (change.namespace !== undefined) request.attributeU32(IFLA.NET_NS_FD, change.namespace);
   socket.request(request, { attempt: `change interface ${index} (${Object.keys(change).join(', ')})` });
 }
@@ -164,8 +171,10 @@ export const RTM = {
   DELRULE: 33,
   GETRULE: 34,
 } as const;
-const IFLA = { IFNAME: 3, MTU: 4, LINK: 5, TXQLEN: 13, LINKINFO: 18, STATS64: 23, NET_NS_FD: 28 } as const;
+const IFLA = { IFNAME: 3, MTU: 4, LINK: 5, TXQLEN: 13, LINKINFO: 18, STATS64: 23, AF_SPEC: 26, NET_NS_FD: 28 } as const;
 const IFLA_INFO = { KIND: 1, DATA: 2 } as const;
 const IFLA_XFRM = { LINK: 1, IF_ID: 2 } as const;
 const VETH_INFO_PEER = 1;
+const IFLA_INET6_ADDR_GEN_MODE = 8;
+const IN6_ADDR_GEN_MODE_NONE = 1;
 const IFF = { UP: 0x1, LOOPBACK: 0x8, RUNNING: 0x40 } as const;

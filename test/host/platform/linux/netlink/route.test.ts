@@ -81,6 +81,14 @@ describeLittleEndian('what the kernel is asked', () => {
     changeLink(socket, 5, { up: true, mtu: 1280 });
     expect(sent).toEqual([packed('28000000 1000 0100 00000000 00000000', '00000000 05000000 01000000 01000000', '0800 0400 00050000')]);
   });
+
+  test('a link without link-local address: IFLA_AF_SPEC of AF_INET6 alone', () => {
+    const { socket, sent } = recorder();
+    changeLink(socket, 5, { linkLocal: false });
+    // IFLA_INET6_ADDR_GEN_MODE: IN6_ADDR_GEN_MODE_NONE
+    const inet6 = '1000 1a80  0c00 0a80  0500 0800 01000000';
+    expect(sent).toEqual([packed('30000000 1000 0100 00000000 00000000', '00000000 05000000 00000000 00000000', inet6)]);
+  });
 });
 
 describeLittleEndian('what the kernel tells', () => {
