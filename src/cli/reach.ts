@@ -6,6 +6,7 @@ import { openForward, openProxy, ProxyUser, parseForward } from '../product/reac
 import type { CliContext } from './context.ts';
 import { CliError } from './errors.ts';
 import type { Output } from './output.ts';
+import type { Presence } from './presence.ts';
 import { failureOf } from './render/errors.ts';
 
 /** What programs of this machine use, besides the tunnel itself. */
@@ -25,11 +26,27 @@ export interface Reach {
   close(): Promise<void>;
 }
 
-/** Opens what the flags say, or nothing at all. @param wayOf asked only where something is wanted of it. @throws CliError, DataPlaneError, ConfigError */
-export async function openReach(wayOf: () => Way, flags: ReachFlags, context: CliContext, out: Output): Promise<Reach> {
+/**
+ * Opens what the flags say, or nothing at all.
+ * @param wayOf asked only where something is wanted of it
+ * @param presence of the instance whose way it is, if that is another process
+ * @throws CliError, DataPlaneError, ConfigError
+ */
+export async function openReach(
+  wayOf: () => Way,
+  flags: ReachFlags,
+  context: CliContext,
+  out: Output,
+  presence?: Presence,
+): Promise<Reach> {
   const closing: (() => Promise<void>)[] = [];
   const lines: string[] = [];
-  const onFailure = (target: string, error: unknown): void => out.note(`  ${target}: ${failureOf(error).message}`);
+  const onFailure = (target: string, error: unknown): void => {
+    const { code, message } = failureOf(error);
+    // of each connection it would be the same, and it has been said
+    if (presence?.there === false && code === 'NOT_RUNNING') return;
+    out.note(`  ${target}: ${message}`);
+  };
   const close = async (): Promise<void> => void (await Promise.all(closing.splice(0).map((each) => each())));
   if (!wantsReach(flags)) return { lines, close };
   const way = wayOf();
@@ -52,7 +69,7 @@ export async function openReach(wayOf: () => Way, flags: ReachFlags, context: Cl
       ...(flags.remote ?? []).map((text) => parseForward(text, 'remote')),
     ];
     for (const spec of specs) {
-      const forward = await openForward({ way, spec, onFailure });
+      const forward = await openForward({ way, spec, onFailure, onPresence: (there) => presence?.note(spec, there) });
       closing.push(forward.close);
       const to = `${spec.to.host.includes(':') ? `[${spec.to.host}]` : spec.to.host}:${spec.to.port}`;
       const where = spec.side === 'local' ? formatAddress(forward.address) : `tunnel port ${forward.address.port}`;

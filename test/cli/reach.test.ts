@@ -86,6 +86,30 @@ describe('programs of this machine', () => {
     expect(await cli(['ping', '10.66.0.77', '-n', '1', '--timeout', '300ms'], options)).toMatchObject({ code: 6 });
   });
 
+  test('forward and proxy say once that the instance has ended, and once that it is back', async () => {
+    const serve = ['serve', '--name', 'branch', '--address', '127.0.0.1', '--port', '0', '--nat-port', '0', '--psk-file', 'home.psk'];
+    const start = async (argv: readonly string[], pattern: RegExp): Promise<Cli> => {
+      const one = new Cli(argv, options);
+      running.push(one);
+      await one.says(pattern);
+      return one;
+    };
+    const first = await start(serve, /listening on/);
+    const through = ['--through', 'branch'];
+    const forward = await start(['forward', '-R', '7002:127.0.0.1:9', '-R', '7003:127.0.0.1:9/udp', ...through], /Ctrl-C to stop/);
+    const proxy = await start(['proxy', '--listen', '0', ...through], /Ctrl-C to stop/);
+    first.signal('SIGTERM');
+    await first.done;
+    for (const each of [forward, proxy]) await each.says(/branch has ended: nothing passes until it is back/);
+    await start(serve, /listening on/);
+    for (const each of [forward, proxy]) {
+      await each.says(/✓ branch is back/);
+      expect((each.out + each.err).match(/branch has ended|branch is back|running/g)).toEqual(['branch has ended', 'branch is back']);
+    }
+    const again = await cli(['forward', '-R', '7002:127.0.0.1:9', ...through], options);
+    expect(again).toMatchObject({ code: expect.toSatisfy((code: number) => code !== 0), err: expect.stringMatching(/7002|in use/) });
+  });
+
   test('hear in one sentence what is wrong', async () => {
     const failures: readonly (readonly [string[], number, RegExp])[] = [
       [['nc', '10.66.0.1', '7001'], 6, /connection refused {3}exit 6/],

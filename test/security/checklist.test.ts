@@ -53,10 +53,8 @@ describe('rules that the source itself shows', () => {
     expect(started).toEqual({
       'detached.ts': ['process.execPath'],
       'worker-process.ts': ['process.execPath'],
-      // what the user wrote behind `exec --`, its arguments apart
-      'foreground-process.ts': ['command'],
-      // what the user runs in the namespace of the plane `netns`
-      'linux/namespace-inside.ts': ['program!'],
+      // what the user wrote behind `exec --`, or runs in the namespace of the plane `netns`, its arguments apart
+      'program.ts': ['command'],
       'linux/namespace.ts': ["'unshare'", "'unshare'"],
       // the address is a literal that was parsed before
       'system-ping.ts': ["'ping'"],

@@ -34,7 +34,7 @@ async function exec(invocation: Invocation<ThroughFlags>, ...command: readonly s
           : 'There every program of the machine uses the tunnel: run it as it is.',
     });
   }
-  const { runInForeground } = await import('../../host/platform/foreground-process.ts');
+  const { runInForeground } = await import('../../host/platform/program.ts');
   return runInForeground([program, ...args, ...command]);
 }
 

@@ -3,6 +3,8 @@ import type { EndSignal } from '../context.ts';
 import { CliError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { onEnd } from '../interrupt.ts';
+import type { Output } from '../output.ts';
+import { Presence } from '../presence.ts';
 import type { ReachFlags } from '../reach.ts';
 import { instanceThrough, THROUGH, type ThroughFlags, wayThrough } from '../through.ts';
 
@@ -63,11 +65,20 @@ async function serve(invocation: Invocation<ThroughFlags>, flags: ReachFlags): P
   const { context, out } = invocation;
   const instance = await instanceThrough(invocation);
   const [way, { openReach }] = [await wayThrough(instance), await import('../reach.ts')];
-  const reach = await openReach(() => way, flags, context, out);
+  const presence = new Presence((there) => tellPresence(out, instance.status.name, there));
+  const reach = await openReach(() => way, flags, context, out, presence);
   if (out.json) out.document({ event: 'listening', through: instance.status.name, at: reach.lines });
   else for (const line of reach.lines) out.line(`  ${out.paint.green('✓')} ${line}`);
   out.note(`  through ${instance.status.name}; Ctrl-C to stop`);
+  const over = new AbortController();
+  void presence.follow(instance.client, over.signal);
   const signal = await new Promise<EndSignal>((resolve) => onEnd(context, resolve));
+  over.abort();
   await reach.close();
   return signal === 'SIGINT' ? EXIT.interrupted : EXIT.ok;
+}
+
+function tellPresence(out: Output, name: string, there: boolean): void {
+  if (out.json) out.document({ event: there ? 'back' : 'away', through: name });
+  else out.line(there ? `  ${out.paint.green('✓')} ${name} is back` : `  ${name} has ended: nothing passes until it is back`);
 }

@@ -81,9 +81,10 @@ export class Inside {
           onConnection(socket, { ip: socket.remoteAddress, port: socket.remotePort }),
         );
         const { address, port: bound } = server.address();
-        return Promise.resolve({ address: { ip: address, port: bound }, close: () => void server.close() });
+        return Promise.resolve({ address: { ip: address, port: bound }, onEnd: undefined, close: () => void server.close() });
       },
       openUdp: (port) => Promise.resolve(this.openUdp(port)),
+      resolve: (host, signal) => this.resolve(host, signal),
       ping: (host, options) => this.ping(host, options),
     };
   }

@@ -28,6 +28,8 @@ export interface UdpPort {
 
 export interface WayListener {
   readonly address: Address;
+  /** It is over: the way is gone. Not told after `close`. */
+  onEnd: (() => void) | undefined;
   /** Connections that were accepted live on. */
   close(): void;
 }
@@ -57,6 +59,8 @@ export interface Way {
   listenTcp(port: number, onConnection: (stream: Duplex, from: Address) => void): Promise<WayListener>;
   /** Port 0 takes a free one. */
   openUdp(port?: number): Promise<UdpPort>;
+  /** The address of a name, from whoever knows names at the far end; a literal is its own. @throws ENOTFOUND, ETIMEDOUT, NO_DNS */
+  resolve(host: string, signal?: AbortSignal): Promise<string>;
   /** One echo request. @throws ETIMEDOUT, EHOSTUNREACH … */
   ping(host: string, options?: EchoOptions): Promise<Echo>;
 }

@@ -263,6 +263,9 @@ export const pingDocument = document({
   transport: z.enum(['udp', 'tcp']).nullable(),
 });
 
+export const resolveRequest = z.strictObject({ host: z.string().min(1).max(253) });
+export const resolveDocument = document({ ip: z.string() });
+
 export const countDocument = document({ ikeSas: number, children: number });
 
 /** One line of `/v1/events` and of the progress of `up`: a notice of the core with its octets as text. */
@@ -357,6 +360,13 @@ export const ROUTES = {
     summary: 'One echo request through a tunnel.',
     request: pingRequest,
     response: pingDocument,
+  },
+  resolve: {
+    method: 'POST',
+    path: '/v1/resolve',
+    summary: 'The address of a name, from the resolver behind a tunnel.',
+    request: resolveRequest,
+    response: resolveDocument,
   },
   send: {
     method: 'POST',

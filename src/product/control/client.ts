@@ -73,6 +73,11 @@ export class ControlClient {
     return this.#call('ping', pingRequest, signal);
   }
 
+  /** The address of a name, from the resolver behind its tunnels. */
+  resolve(host: string, signal?: AbortSignal): Promise<Response<'resolve'>> {
+    return this.#call('resolve', { host }, signal);
+  }
+
   /** Until the signal ends it, or the instance. */
   events(
     filter: { readonly connection?: string | undefined; readonly messages?: boolean | undefined } = {},

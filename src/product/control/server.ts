@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { ApiMisuse, TunnelwrightError } from '../../core/bytes/errors.ts';
 import type { Notice } from '../../core/ike/effects.ts';
 import { commandInside } from '../../host/platform/linux/namespace-inside.ts';
+import type { Way } from '../../host/platform/way.ts';
 import { ROUTES, type Route, type RouteName } from './api.ts';
 import {
   choiceDocument,
@@ -125,6 +126,10 @@ export class ControlServer {
         return sendJson(response, 200, await target.redirect(body as z.output<typeof ROUTES.redirect.request>, signal));
       case 'ping':
         return sendJson(response, 200, await this.#ping(body as z.output<typeof ROUTES.ping.request>, signal));
+      case 'resolve':
+        return sendJson(response, 200, {
+          ip: await this.#throughWay().resolve((body as z.output<typeof ROUTES.resolve.request>).host, signal),
+        });
       case 'send':
       case 'get':
         return this.#transfer(name, body, response, signal);
@@ -132,9 +137,14 @@ export class ControlServer {
   }
 
   async #ping({ host, ...options }: z.output<typeof ROUTES.ping.request>, signal: AbortSignal) {
+    return pingToDocument(await this.#throughWay().ping(host, { ...options, signal }), this.#target.ikeSas());
+  }
+
+  /** @throws ApiMisuse `NO_WAY` */
+  #throughWay(): Way {
     const { way } = this.#target;
     if (way === undefined) throw noWay(this.#target.facts().plane);
-    return pingToDocument(await way.ping(host, { ...options, signal }), this.#target.ikeSas());
+    return way;
   }
 
   #status() {

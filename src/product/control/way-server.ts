@@ -11,7 +11,7 @@ export class WayServer {
   readonly #way: Way;
   readonly #open = new Set<Duplex>();
   /** Connections to a listener that nobody has fetched yet, by number. */
-  readonly #waiting = new Map<number, Duplex>();
+  readonly #waiting = new Map<number, { readonly stream: Duplex; readonly fetched: () => void }>();
   #next = 1;
 
   constructor(way: Way) {
@@ -38,7 +38,7 @@ export class WayServer {
 
   close(): void {
     for (const socket of this.#open) socket.destroy();
-    for (const stream of this.#waiting.values()) stream.destroy();
+    for (const { stream } of this.#waiting.values()) stream.destroy();
     this.#waiting.clear();
   }
 
@@ -71,13 +71,16 @@ export class WayServer {
     const listener: WayListener = await this.#way.listenTcp(portOf(query, 0), (stream, from) => {
       if (mine.size >= MOST_WAITING || socket.destroyed) return void stream.destroy();
       const id = this.#next++;
-      mine.add(id);
-      this.#waiting.set(id, stream);
-      stream.on('error', () => undefined);
-      stream.once('close', () => {
+      const fetched = (): void => {
+        clearTimeout(unwanted);
         mine.delete(id);
         this.#waiting.delete(id);
-      });
+      };
+      const unwanted = setTimeout(() => stream.destroy(), FETCHED_WITHIN);
+      mine.add(id);
+      this.#waiting.set(id, { stream, fetched });
+      stream.on('error', () => undefined);
+      stream.once('close', fetched);
       socket.write(`${JSON.stringify({ id, from })}\n`);
     });
     upgrade(socket, { 'x-local': JSON.stringify(listener.address) });
@@ -85,17 +88,17 @@ export class WayServer {
     socket.once('end', () => socket.end());
     socket.once('close', () => {
       listener.close();
-      for (const id of mine) this.#waiting.get(id)?.destroy();
+      for (const id of [...mine]) this.#waiting.get(id)?.stream.destroy();
     });
   }
 
   #accept(query: URLSearchParams, socket: Duplex): void {
     const id = Number(textOf(query, 'id'));
-    const stream = this.#waiting.get(id);
-    if (stream === undefined) throw new ApiMisuse('that connection is gone', { code: 'NO_SUCH_CONNECTION' });
-    this.#waiting.delete(id);
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) throw new ApiMisuse('that connection is gone', { code: 'NO_SUCH_CONNECTION' });
+    waiting.fetched();
     upgrade(socket, {});
-    void join(socket, stream);
+    void join(socket, waiting.stream);
   }
 }
 
@@ -155,5 +158,8 @@ function portOf(query: URLSearchParams, standard?: number): number {
   return port;
 }
 
+/** Told of and not fetched yet, which takes one turn of the caller's: so many come together only where it hangs, or in a burst like the backlog's. */
 const MOST_WAITING = 256;
+/** Milliseconds. */
+const FETCHED_WITHIN = 30_000;
 const MOST_BUFFERED = 4 * 1024 * 1024;

@@ -42,12 +42,16 @@ export class ControlWay implements Way {
         );
       }
     });
-    return { address: local, close: () => stream.destroy() };
+    return new RemoteListener(stream, local);
   }
 
   async openUdp(port = 0): Promise<UdpPort> {
     const { stream, local } = await this.#upgrade(WAY_PATHS.udp, { port: String(port) });
     return new RemoteUdp(stream, local);
+  }
+
+  async resolve(host: string, signal?: AbortSignal): Promise<string> {
+    return (await this.#client.resolve(host, signal)).ip;
   }
 
   async ping(host: string, { signal, ...rest }: EchoOptions = {}): Promise<Echo> {
@@ -97,6 +101,26 @@ function knockOf(line: string): { readonly id: number; readonly from: Address } 
   }
 }
 
+class RemoteListener implements WayListener {
+  readonly address: Address;
+  onEnd: WayListener['onEnd'];
+  readonly #stream: Duplex;
+  #closed = false;
+
+  constructor(stream: Duplex, address: Address) {
+    this.#stream = stream;
+    this.address = address;
+    whenOver(stream, () => {
+      if (!this.#closed) this.onEnd?.();
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#stream.destroy();
+  }
+}
+
 class RemoteUdp implements UdpPort {
   readonly local: Address;
   onDatagram: UdpPort['onDatagram'];
@@ -113,7 +137,7 @@ class RemoteUdp implements UdpPort {
     stream.on('data', (octets: Uint8Array) => {
       for (const { host, port, data } of reader.take(octets)) this.onDatagram?.(data, { ip: host, port });
     });
-    stream.once('close', () => {
+    whenOver(stream, () => {
       if (!this.#closed) this.onEnd?.(undefined);
     });
   }
@@ -128,6 +152,12 @@ class RemoteUdp implements UdpPort {
     this.#closed = true;
     this.#stream.destroy();
   }
+}
+
+/** The instance says nothing more: a stream that is half-open would wait for our own end. */
+function whenOver(stream: Duplex, onOver: () => void): void {
+  stream.once('end', () => stream.destroy());
+  stream.once('close', onOver);
 }
 
 async function refusalOf(response: IncomingMessage): Promise<Error> {

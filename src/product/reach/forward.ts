@@ -2,13 +2,16 @@ import type { Duplex } from 'node:stream';
 import { type Address, formatAddress } from '../../core/bytes/index.ts';
 import { join } from '../../host/platform/join.ts';
 import { connectFromHere, listenLocally, openLocalUdp } from '../../host/platform/local-ports.ts';
-import type { UdpPort, Way } from '../../host/platform/way.ts';
+import type { UdpPort, Way, WayListener } from '../../host/platform/way.ts';
 import type { ForwardSpec } from './forward-spec.ts';
+import { Lasting, type LastingOptions } from './lasting.ts';
 
 export interface ForwardOptions {
   readonly way: Way;
   readonly spec: ForwardSpec;
   readonly onFailure?: ((target: string, error: unknown) => void) | undefined;
+  /** The port of a `remote` one went with the process that holds the tunnel, or is there again. */
+  readonly onPresence?: ((there: boolean) => void) | undefined;
 }
 
 export interface Forward {
@@ -19,7 +22,7 @@ export interface Forward {
 
 /**
  * A port here that leads to a host behind the tunnel (`local`), or a port of ours in the tunnel that leads to a host which this machine
- * reaches (`remote`).
+ * reaches (`remote`). Where the tunnel is another process's, which ends and is started again, the port in it is opened again.
  * @throws DataPlaneError, ApiMisuse where the port cannot be had
  */
 export async function openForward(options: ForwardOptions): Promise<Forward> {
@@ -37,23 +40,34 @@ async function forwardLocalTcp({ way, spec, onFailure }: ForwardOptions): Promis
   return { address, close };
 }
 
-async function forwardRemoteTcp({ way, spec, onFailure }: ForwardOptions): Promise<Forward> {
+async function forwardRemoteTcp(options: ForwardOptions): Promise<Forward> {
+  const { way, spec, onFailure } = options;
   const streams = new Set<Duplex>();
-  const { address, close } = await way.listenTcp(spec.port, (stream) => {
+  const onConnection = (stream: Duplex): void => {
     if (streams.size >= MOST_STREAMS) return void stream.destroy();
     streams.add(stream);
     stream.once('close', () => streams.delete(stream));
     void carry(stream, () => connectFromHere(spec.to), spec, onFailure);
-  });
+  };
+  const open = (last: WayListener | undefined): Promise<WayListener> => way.listenTcp(last?.address.port ?? spec.port, onConnection);
+  const listener = await Lasting.open({ open, ...inTunnel(options) });
   return {
-    address,
+    get address() {
+      return listener.current.address;
+    },
     close: () => {
-      close();
+      listener.close();
       for (const stream of streams) stream.destroy();
       return Promise.resolve();
     },
   };
 }
+
+/** What is told of a port in the tunnel. */
+const inTunnel = ({ spec, onFailure, onPresence }: ForwardOptions): Pick<LastingOptions<never>, 'onFailure' | 'onPresence'> => ({
+  onFailure: (error) => onFailure?.(`tunnel port ${spec.port}`, error),
+  onPresence,
+});
 
 async function carry(
   near: Duplex,
@@ -73,13 +87,21 @@ async function carry(
 }
 
 /** Each sender gets a port of its own at the other end, so that answers find back. */
-async function forwardUdp({ way, spec, onFailure }: ForwardOptions): Promise<Forward> {
+async function forwardUdp(options: ForwardOptions): Promise<Forward> {
+  const { way, spec, onFailure } = options;
   const here = (): Promise<UdpPort> => openLocalUdp({ ip: spec.to.host.includes(':') ? '::' : '0.0.0.0', port: 0 });
-  const near = spec.side === 'local' ? await openLocalUdp({ ip: spec.ip, port: spec.port }) : await way.openUdp(spec.port);
-  const flows = new Flows(near, spec, () => (spec.side === 'local' ? way.openUdp() : here()), onFailure);
-  near.onDatagram = (data, from) => flows.take(data, from);
+  const flows = new Flows(spec, () => (spec.side === 'local' ? way.openUdp() : here()), onFailure);
+  const open = async (last: UdpPort | undefined): Promise<UdpPort> => {
+    const port = last?.local.port ?? spec.port;
+    const opened = spec.side === 'local' ? await openLocalUdp({ ip: spec.ip, port }) : await way.openUdp(port);
+    opened.onDatagram = (data, from) => flows.take(data, from, opened);
+    return opened;
+  };
+  const near = await Lasting.open({ open, ...inTunnel(options) });
   return {
-    address: near.local,
+    get address() {
+      return near.current.local;
+    },
     close: () => {
       near.close();
       flows.close();
@@ -90,6 +112,8 @@ async function forwardUdp({ way, spec, onFailure }: ForwardOptions): Promise<For
 
 interface Flow {
   readonly from: Address;
+  /** Where it came in, and its answers go out. */
+  near: UdpPort;
   far: UdpPort | undefined;
   /** Until the far port is open. */
   waiting: Uint8Array[];
@@ -98,15 +122,13 @@ interface Flow {
 }
 
 class Flows {
-  readonly #near: UdpPort;
   readonly #spec: ForwardSpec;
   readonly #open: () => Promise<UdpPort>;
   readonly #onFailure: ForwardOptions['onFailure'];
   readonly #flows = new Map<string, Flow>();
   readonly #sweep: NodeJS.Timeout;
 
-  constructor(near: UdpPort, spec: ForwardSpec, open: () => Promise<UdpPort>, onFailure: ForwardOptions['onFailure']) {
-    this.#near = near;
+  constructor(spec: ForwardSpec, open: () => Promise<UdpPort>, onFailure: ForwardOptions['onFailure']) {
     this.#spec = spec;
     this.#open = open;
     this.#onFailure = onFailure;
@@ -114,16 +136,17 @@ class Flows {
     this.#sweep.unref();
   }
 
-  take(data: Uint8Array, from: Address): void {
+  take(data: Uint8Array, from: Address, near: UdpPort): void {
     const key = formatAddress(from);
     let flow = this.#flows.get(key);
     if (flow === undefined) {
       if (this.#flows.size >= MOST_FLOWS)
         this.#drop([...this.#flows].reduce((oldest, each) => (each[1].usedAt < oldest[1].usedAt ? each : oldest))[0]);
-      flow = { from, far: undefined, waiting: [], usedAt: performance.now() };
+      flow = { from, near, far: undefined, waiting: [], usedAt: performance.now() };
       this.#flows.set(key, flow);
       void this.#begin(key, flow);
     }
+    flow.near = near;
     flow.usedAt = performance.now();
     if (flow.far !== undefined) flow.far.send(data, this.#spec.to);
     else if (flow.waiting.length < MOST_WAITING) flow.waiting.push(data);
@@ -141,8 +164,9 @@ class Flows {
       flow.far = far;
       far.onDatagram = (data) => {
         flow.usedAt = performance.now();
-        this.#near.send(data, { host: flow.from.ip, port: flow.from.port });
+        flow.near.send(data, { host: flow.from.ip, port: flow.from.port });
       };
+      far.onEnd = () => this.#drop(key);
       far.onError = (error) => this.#onFailure?.(formatTo(this.#spec.to), error);
       for (const data of flow.waiting.splice(0)) far.send(data, this.#spec.to);
     } catch (error) {

@@ -2,8 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { utf8 } from '../../../src/core/bytes/index.ts';
+import { connectFromHere } from '../../../src/host/platform/local-ports.ts';
 import { ControlClient } from '../../../src/product/control/client.ts';
 import { ControlWay } from '../../../src/product/control/way.ts';
 import { FrameReader, writeFrame } from '../../../src/product/control/way-frames.ts';
@@ -42,13 +44,14 @@ describe('datagrams on a stream', () => {
 describe('another process, through the control socket', () => {
   let scene: Scene;
   let way: ControlWay;
+  let server: WayServer;
   let folder: string;
 
   beforeEach(async () => {
     scene = new Scene();
     folder = mkdtempSync(join(tmpdir(), 'tw-way-'));
     const path = join(folder, 'c.sock');
-    const server = new WayServer(scene.way);
+    server = new WayServer(scene.way);
     const http = createServer();
     http.on('upgrade', (request, socket, head) => void server.serve(request, socket, head));
     await new Promise<void>((resolve) => http.listen(path, resolve));
@@ -84,6 +87,36 @@ describe('another process, through the control socket', () => {
     const socket = await scene.way.connect({ host: 'here', port: listener.address.port });
     socket.end('hello');
     expect(await everything(socket)).toBe('hello');
+    listener.close();
+  });
+
+  test('hears that the instance has ended, and not that it closed its own listener', async () => {
+    const ended: string[] = [];
+    const [one, two] = [await way.listenTcp(0, () => undefined), await way.listenTcp(0, () => undefined)];
+    const over = new Promise<void>((resolve) => {
+      two.onEnd = () => {
+        ended.push('two');
+        resolve();
+      };
+    });
+    one.onEnd = () => ended.push('one');
+    one.close();
+    server.close();
+    await over;
+    expect(ended).toEqual(['two']);
+  });
+
+  test('takes more connections than may wait to be fetched', async () => {
+    const streams: Duplex[] = [];
+    const listener = await way.listenTcp(0, (stream) => streams.push(stream));
+    const sockets: Duplex[] = [];
+    const connected = (): Promise<Duplex> => connectFromHere({ host: '127.0.0.1', port: listener.address.port });
+    while (sockets.length < 260) {
+      sockets.push(...(await Promise.all(Array.from({ length: 65 }, connected))));
+      while (streams.length < sockets.length) await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect(sockets.filter(({ destroyed }) => destroyed)).toEqual([]);
+    for (const each of [...streams, ...sockets]) each.destroy();
     listener.close();
   });
 

@@ -2,7 +2,8 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { openForward, parseForward } from '../../../src/product/reach/index.ts';
+import { ControlError } from '../../../src/product/control/errors.ts';
+import { openForward, parseForward, type UdpPort, type Way, type WayListener } from '../../../src/product/reach/index.ts';
 import { everything, Scene } from './scene.ts';
 
 describe('what leads where, as it is written', () => {
@@ -58,6 +59,43 @@ describe('a forwarded port', () => {
     expect(scene.asked).toEqual(side === 'local' ? [`files.internal:${port}`, `files.internal:${port}`] : []);
   });
 
+  test.each(['tcp', 'udp'] as const)('of ours in the tunnel is open again once its way is back, over %s', async (protocol) => {
+    const opened: (UdpPort | WayListener)[] = [];
+    const asked: number[] = [];
+    const told: unknown[] = [];
+    let gone = false;
+    const open = <T extends UdpPort | WayListener>(port: number, made: T): T => {
+      if (gone) {
+        made.close();
+        throw new ControlError('nothing is running', { code: 'NOT_RUNNING' });
+      }
+      asked.push(port);
+      opened.push(scene.keep(made));
+      return made;
+    };
+    const way: Way = {
+      ...scene.way,
+      listenTcp: async (port, onConnection) => open(port, await scene.way.listenTcp(port, onConnection)),
+      openUdp: async (port = 0) => open(port, await scene.way.openUdp(port)),
+    };
+    const echo = protocol === 'tcp' ? await scene.echo() : await udpEcho(scene);
+    const spec = parseForward(`0:127.0.0.1:${echo}/${protocol}`, 'remote');
+    const onPresence = (there: boolean): void => void told.push(there);
+    const onFailure = (target: string, error: unknown): void => void told.push(`${target} ${(error as Error).message}`);
+    const forward = scene.keep(await openForward({ way, spec, onPresence, onFailure }));
+    const { port } = forward.address;
+    const [first] = opened;
+    gone = true;
+    first!.close();
+    first!.onEnd!(undefined);
+    while (told.length < 2) await tick();
+    gone = false;
+    while (opened.length < 2) await tick();
+    expect(asked).toEqual([0, port]);
+    expect(await (protocol === 'tcp' ? said(port, 'hello') : answered(scene, port, 'hello'))).toBe('hello');
+    expect(told).toEqual([false, 'tunnel port 0 nothing is running', true]);
+  });
+
   test('whose far end is not there ends its connections, says why, and goes on', async () => {
     const failures: string[] = [];
     const spec = parseForward('0:refused.test:80', 'local');
@@ -85,3 +123,18 @@ describe('a forwarded port', () => {
     expect(new Set(answers.map((answer) => answer.split(':')[0])).size).toBe(3);
   });
 });
+
+async function udpEcho(scene: Scene): Promise<number> {
+  const server = scene.keep(createSocket('udp4'));
+  server.on('message', (data, from) => server.send(data, from.port, from.address));
+  await new Promise<void>((resolve) => server.bind(0, '127.0.0.1', resolve));
+  return server.address().port;
+}
+
+async function answered(scene: Scene, port: number, text: string): Promise<string> {
+  const socket = scene.keep(createSocket('udp4'));
+  socket.send(text, port, '127.0.0.1');
+  return String(((await once(socket, 'message')) as [Uint8Array])[0]);
+}
+
+const tick = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));

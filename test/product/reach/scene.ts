@@ -27,9 +27,13 @@ export class Scene {
           port,
           onConnection: (socket) => onConnection(socket, { ip: '127.0.0.1', port: socket.remotePort! }),
         });
-        return { address: listening.address, close: () => void listening.close() };
+        return { address: listening.address, onEnd: undefined, close: () => void listening.close() };
       },
       openUdp: (port = 0) => openLocalUdp({ ip: '127.0.0.1', port }),
+      resolve: (host) => {
+        const code = REFUSALS[host];
+        return code === undefined ? Promise.resolve('127.0.0.1') : Promise.reject(new DataPlaneError(`resolve ${host}: ${code}`, { code }));
+      },
       ping: (host) => Promise.resolve({ rtt: 1.5, from: host }),
     };
   }

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { concat, fromHex, MalformedMessage, toHex, utf8 } from '../../../src/core/bytes/index.ts';
 import { openProxy, ProxyUser } from '../../../src/product/reach/index.ts';
 import { parseGreeting, parsePassword, parseRequest, parseUdp, writeReply, writeUdp } from '../../../src/product/reach/socks-messages.ts';
+import { associate } from '../../../src/product/reach/socks-udp.ts';
 import { everything, Scene } from './scene.ts';
 
 describe('messages of RFC 1928 and 1929', () => {
@@ -155,5 +156,21 @@ describe('a client of the SOCKS5 port', () => {
     });
     socket.end();
     await once(socket, 'close');
+  });
+
+  test('hears datagrams from the name that it sent to, or the address', async () => {
+    const server = scene.keep(createSocket('udp4'));
+    server.on('message', (data, from) => server.send(data, from.port, from.address));
+    await new Promise<void>((resolve) => server.bind(0, '127.0.0.1', resolve));
+    const { port } = server.address();
+    const association = scene.keep(await associate({ way: scene.way, localIp: '127.0.0.1', clientIp: '127.0.0.1' }));
+    const mine = scene.keep(createSocket('udp4'));
+    await new Promise<void>((resolve) => mine.bind(0, '127.0.0.1', resolve));
+    for (const host of ['files.internal', 'files.internal', '127.0.0.1', 'mirror.internal']) {
+      mine.send(writeUdp({ host: 'unknown.test', port }, utf8('lost')), association.local.port, '127.0.0.1');
+      mine.send(writeUdp({ host, port }, utf8(host)), association.local.port, '127.0.0.1');
+      const [answer] = (await once(mine, 'message')) as [Uint8Array];
+      expect(parseUdp(new Uint8Array(answer))).toEqual({ target: { host, port }, payload: utf8(host) });
+    }
   });
 });

@@ -2,10 +2,11 @@ import { closeSync, openSync } from 'node:fs';
 import { VNET_HEADER } from '../../../core/packet/offload/index.ts';
 import { type Native, nativeLack, needNative } from '../../platform/linux/ffi.ts';
 import { Namespace, type NamespaceEntry, probeNamespace } from '../../platform/linux/namespace.ts';
-import { type InsideOptions, type InsideProcess, runInside } from '../../platform/linux/namespace-inside.ts';
+import { type InsideOptions, runInside } from '../../platform/linux/namespace-inside.ts';
 import { changeLink, getLink } from '../../platform/linux/netlink/links.ts';
 import { Tun } from '../../platform/linux/tun.ts';
 import { descriptorUdp } from '../../platform/linux/udp-network.ts';
+import type { Program } from '../../platform/program.ts';
 import type { UdpNetwork } from '../../platform/udp.ts';
 import { type DataPlaneOptions, DEFAULT_MTU, defineBackend, type ProbeResult } from '../data-plane.ts';
 import { DEVICE, QUEUE, TunPlane } from './tun.ts';
@@ -49,7 +50,7 @@ export class NetnsPlane extends TunPlane {
   }
 
   /** Runs a program behind the tunnel. It stays there when the plane is closed, without a network. */
-  run(command: readonly string[], options?: InsideOptions): InsideProcess {
+  run(command: readonly string[], options?: InsideOptions): Program {
     return runInside(this.entry, command, options);
   }
 
