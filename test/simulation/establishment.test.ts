@@ -310,6 +310,20 @@ describe('detours of IKE_SA_INIT', () => {
     expect(new Set(nonces).size).toBe(1);
   });
 
+  test.each([
+    ['INVALID_KE_PAYLOAD', {}],
+    ['a cookie, then INVALID_KE_PAYLOAD', { cookieThreshold: 0 }],
+  ])('on a path that takes longer than the first copy waits every demand comes several times: %s', (_what, limits) => {
+    const made = pair({
+      link: { delay: 900 },
+      a: { connection: { proposals: [ikeProposal('aes128gcm16-prfsha256-x25519-ecp256')] } },
+      b: { limits, connection: { proposals: [ikeProposal('aes128gcm16-prfsha256-ecp256')] } },
+    });
+    made.a.initiate();
+    expectUp(made);
+    expect(made.a.heard('failed')).toEqual([]);
+  });
+
   test('D30 an altered cookie is not taken: the responder asks again and keeps no state', () => {
     const { net, a, b } = pair({ b: { limits: { cookieThreshold: 0 } } });
     // SPIr zero, first payload N: the request that brings the cookie; its last cookie octet lies just before SA.

@@ -164,6 +164,8 @@ export class IkeSa {
 
   /** Our first IKE_SA_INIT as sent, for AUTH; the responder keeps the one it received. */
   initRequest: Uint8Array | undefined;
+  /** The demand for a cookie or another key exchange that it heeds. Copies of ours that were under way bring it again. */
+  heeded: Uint8Array | undefined;
   /** Connections that the responder still considers, and what AUTH will cover; gone once the SA is established. */
   pending: { readonly candidates: readonly Connection[]; readonly material: AuthMaterial } | undefined;
   /** Which IKE SA asked for the leases; an IKE rekey passes them on. */

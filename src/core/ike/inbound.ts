@@ -1,3 +1,4 @@
+import { equalBytes } from '../bytes/bytes.ts';
 import { MalformedMessage, PeerViolation, TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
 import { checkMessage, ExchangeType, type Message, NotifyType, type Payload, parseHeader, summarise, writeMessage } from '../wire/index.ts';
@@ -182,6 +183,8 @@ function receiveInitResponse(world: World, sa: IkeSa, message: Message, datagram
   if (!header.flags.response || sa.state !== 'connecting' || outstanding?.exchange !== header.exchange) {
     return drop(world, datagram, 'unexpected-init', summarise(header, payloads));
   }
+  // §2.2: each of them has Message ID 0, so what answered the request before looks like an answer to this one
+  if (sa.heeded && equalBytes(sa.heeded, message.raw)) return drop(world, datagram, 'init-repeated', summarise(header, payloads));
   const decisive = payloads.some((p) => p.kind === 'Nonce');
   try {
     rejectUnknownCritical(payloads);
@@ -196,6 +199,7 @@ function receiveInitResponse(world: World, sa: IkeSa, message: Message, datagram
   }
   world.message(sa, 'in', header, payloads);
   if (decisive) sa.spiR = header.spiR.slice();
+  else sa.heeded = message.raw.slice();
   receiveResponse(
     world,
     sa,

@@ -16,6 +16,7 @@ export function established(world: World, sa: IkeSa): void {
   sa.establishedAt = world.now;
   sa.lastInbound = world.now;
   sa.initRequest = undefined;
+  sa.heeded = undefined;
   sa.forgetProofKeys();
   noteAuthenticated(world, sa);
   keepStream(world, sa);

@@ -19,8 +19,12 @@ import { notifyName } from './text/notify.ts';
  *   that lacks its IDr looks like the one that ends EAP
  */
 export function checkMessage(header: IkeHeader, payloads: readonly Payload[], form = formOf(header, payloads)): void {
+  if (form === undefined) return;
+  const sealed = payloads.find(isSealed);
+  // RFC 7296 §1.2: the exchange that makes the keys is under none
+  if (sealed !== undefined && UNPROTECTED.includes(header.exchange)) throw violation(form, `${sealed.kind} has no place in it`);
   // What is still sealed can neither be missed nor judged.
-  if (form === undefined || payloads.some(isSealed)) return;
+  if (sealed !== undefined) return;
   const counts = countKinds(payloads);
   const allowed = TABLE.get(form)!;
   for (const kind of counts.keys()) if (!allowed.has(kind)) throw violation(form, `${kind} has no place in it`);
@@ -147,6 +151,9 @@ interface FormRule {
 }
 
 const INVALID = { code: 'INVALID_SYNTAX', notify: NotifyType.INVALID_SYNTAX };
+
+/** RFC 7296 §1.2, RFC 5723 §4.3.2. */
+const UNPROTECTED: readonly number[] = [ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME];
 
 /** Status notifies that answer a request with "not so": RFC 7296 §2.6, RFC 8019 §7.1.1, RFC 5685 §3, RFC 5723 §4.3.2. */
 const COME_BACK: readonly number[] = [NotifyType.COOKIE, NotifyType.PUZZLE, NotifyType.REDIRECT, NotifyType.TICKET_NACK];

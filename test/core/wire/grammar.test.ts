@@ -221,6 +221,15 @@ describe('what the forms cannot say', () => {
     expect(violation(request(IKE_FOLLOWUP_KE), [KE]).message).toBe('IKE_FOLLOWUP_KE request: N(ADDITIONAL_KEY_EXCHANGE) is missing');
   });
 
+  test.each([
+    ['SK', { kind: 'SK', inner: 33, bodyOffset: 32 }],
+    ['SKF', { kind: 'SKF', inner: 33, fragment: 1, total: 2, bodyOffset: 36 }],
+  ] as const)('an %s payload has no place in the exchange that makes the keys', (kind, sealed) => {
+    const { message } = violation(request(IKE_SA_INIT), [IKE_SA, IKE_SA, KE, NONCE, sealed]);
+    expect(message).toBe(`IKE_SA_INIT request: ${kind} has no place in it`);
+    expect(violation(request(IKE_SESSION_RESUME), [NONCE, sealed]).message).toMatch(`${kind} has no place in it`);
+  });
+
   test('what is still sealed is not judged, nor an exchange without grammar', () => {
     expect(() => checkMessage(request(IKE_AUTH), [{ kind: 'SK', inner: 35, bodyOffset: 32 }])).not.toThrow();
     expect(() => checkMessage(request(200), [KE, KE, EAP])).not.toThrow();
