@@ -1,4 +1,4 @@
-import { NegotiationFailure, PeerRefused } from '../../bytes/errors.ts';
+import { NegotiationFailure, PeerRefused, PeerViolation } from '../../bytes/errors.ts';
 import { takeOut } from '../../bytes/lists.ts';
 import { type KeyExchangeOffer, zeroise } from '../../crypto/index.ts';
 import { ExchangeType, type NotifyPayload, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
@@ -62,7 +62,7 @@ export function* createChild(
         tried.add(method);
         ke = offerKe(world, method);
       }
-      const response = yield* exchange(ExchangeType.CREATE_CHILD_SA, createRequest(payloads, Ni, ke?.payload, rekeys));
+      const response = yield* askToMake(offer, createRequest(payloads, Ni, ke?.payload, rekeys));
       const refused = errorNotify(response.payloads);
       if (refused?.notify === NotifyType.INVALID_KE_PAYLOAD) {
         method = methodWanted(refused, offer.proposals, tried);
@@ -80,6 +80,18 @@ export function* createChild(
     ke?.offer.destroy();
   }
 }
+
+/** §1.4.1: a responder whose answer breaks the grammar has installed what it told us of, and must hear that we have not. */
+function* askToMake(offer: ChildOffer, request: readonly Payload[]): Routine<Inbound> {
+  try {
+    return yield* exchange(ExchangeType.CREATE_CHILD_SA, request);
+  } catch (error) {
+    if (error instanceof PeerViolation) yield* deleteOffered(offer);
+    throw error;
+  }
+}
+
+const deleteOffered = ({ proposals, spi }: ChildOffer): Routine<void> => deleteHalf(proposals[0]?.protocol ?? ProtocolId.ESP, spi);
 
 /** Once: what was asked for as a pair is not asked for again. */
 const pairInstead = (sa: IkeSa, refused: NotifyPayload, offer: ChildOffer, asked: SelectorPair | undefined): SelectorPair | undefined =>
@@ -148,7 +160,7 @@ function* finishCreate(
   } catch (error) {
     // §1.4.1: the responder has installed it by now, so it must hear that we have not; unless it was the one that deleted it
     const gone = error instanceof NegotiationFailure && error.code === 'CHILD_SA_GONE';
-    if (madeThere && !gone) yield* deleteHalf(own.offer.proposals[0]?.protocol ?? ProtocolId.ESP, own.offer.spi);
+    if (madeThere && !gone) yield* deleteOffered(own.offer);
     throw error;
   }
 }

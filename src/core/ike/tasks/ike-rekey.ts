@@ -101,7 +101,7 @@ function* negotiate(world: World, sa: IkeSa): Routine<IkeSa> {
       }
       if (refused) throw refusedBy(refused, 'rekeying the IKE SA');
       const selected = acceptIke(proposals, need(response.payloads, 'SA').proposals);
-      if (selected === undefined || selected.peerSpi.length !== 8 || selected.suite.keyExchange !== method) throw notOffered();
+      if (selected === undefined || !isIkeSpi(selected.peerSpi) || selected.suite.keyExchange !== method) throw notOffered();
       const nonces = { Ni, Nr: nonceOf(response.payloads) };
       const first = finishKe(ke.offer, method, need(response.payloads, 'KE'));
       const { additional } = selected.suite;
@@ -127,8 +127,7 @@ export function* respondIkeRekey(world: World, sa: IkeSa, payloads: readonly Pay
   if (refuses()) return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
   const connection = sa.connection;
   const offered = need(payloads, 'SA').proposals;
-  if (connection === undefined || offered.some((p) => p.spi.length !== 8 || p.spi.every((octet) => octet === 0)))
-    throw noProposalChosen('IKE', [], offered);
+  if (connection === undefined || !offered.every(({ spi }) => isIkeSpi(spi))) throw noProposalChosen('IKE', [], offered);
   const { selected } = selectForInit([connection], payloads);
   const nonces = { Ni: nonceOf(payloads), Nr: newNonce(world) };
   const { payload: ke, sharedSecret } = yield* acceptKe(world, sa, need(payloads, 'KE'));
@@ -288,6 +287,9 @@ export function awaitDecision(sa: IkeSa, rival: IkeSa): void {
   sa.peerSuccessor = rival;
   rival.predecessor = sa;
 }
+
+/** §3.1: eight octets, not all of them zero. */
+const isIkeSpi = (spi: Uint8Array): boolean => spi.length === 8 && spi.some((octet) => octet !== 0);
 
 const nonceHolder = (sa: IkeSa): { readonly lowestNonce: Uint8Array } => ({ lowestNonce: sa.lowestNonce ?? new Uint8Array(0) });
 
