@@ -332,6 +332,26 @@ describe('what stays serial', () => {
     const answers = b.sent.slice(-2).map(({ data }) => insider.open(data)[0]!);
     expect(answers.map((p) => (p.kind === 'N' ? p.notify : p.kind))).toEqual([NotifyType.TEMPORARY_FAILURE, 'SA']);
   });
+
+  test('a Delete overtakes the answer that makes its CHILD_SA: that is refused, and the IKE SA stands', () => {
+    const { net, a, b } = open(2);
+    const insider = new Insider(a);
+    b.fault({ ask: 'install', outcome: 'late', delay: 500 });
+    const create: Payload[] = [
+      { kind: 'SA', proposals: [{ ...PROPOSALS[0]!, spi: Uint8Array.of(0xc0, 0, 0, 1) }] },
+      { kind: 'Nonce', data: new Uint8Array(32) },
+      { kind: 'TSi', selectors: [subnet('10.1.1.0/24')] },
+      { kind: 'TSr', selectors: [subnet('10.2.1.0/24')] },
+    ];
+    b.inject(insider.request(ExchangeType.CREATE_CHILD_SA, 2, create), { ip: A, port: 500 });
+    const its = { kind: 'D', protocol: 3, spis: [Uint8Array.of(0xc0, 0, 0, 1)] } as const;
+    b.inject(insider.request(ExchangeType.INFORMATIONAL, 3, [its]), { ip: A, port: 500 });
+    net.run(2000);
+    const [refusal] = insider.open(b.sent.at(-1)!.data);
+    expect(refusal?.kind === 'N' && refusal.notify).toBe(NotifyType.TEMPORARY_FAILURE);
+    expect(b.ikeSas.map(({ state }) => state)).toEqual(['established']);
+    expect(b.plane.children).toHaveLength(1);
+  });
 });
 
 describe('what else meets several requests', () => {

@@ -41,7 +41,9 @@ export function answerTo(error: unknown): Payload[] {
   if (error instanceof PeerRefused) return [notify(NotifyType.TEMPORARY_FAILURE)];
   if (error instanceof NegotiationFailure || error instanceof PeerViolation) {
     const data = 'data' in error && error.data instanceof Uint8Array ? error.data : EMPTY;
-    return [notify(error.notify ?? NotifyType.INVALID_SYNTAX, data)];
+    // §2.21.3: INVALID_SYNTAX ends the IKE SA, and a peer that behaves is no reason for that
+    const otherwise = error instanceof PeerViolation ? NotifyType.INVALID_SYNTAX : NotifyType.TEMPORARY_FAILURE;
+    return [notify(error.notify ?? otherwise, data)];
   }
   if (error instanceof TunnelwrightError && error.code === 'MALFORMED_MESSAGE') return [notify(NotifyType.INVALID_SYNTAX)];
   return [notify(NotifyType.TEMPORARY_FAILURE)];
