@@ -7,7 +7,7 @@ import { connection, type End, settle } from './two-ends.ts';
 /** What a peer makes of its answer to CREATE_CHILD_SA, after it has put the SA in place. */
 const SPOILT: readonly (readonly [what: string, spoil: (payloads: readonly Payload[]) => readonly Payload[]])[] = [
   ['without Nr', (payloads) => payloads.filter(({ kind }) => kind !== 'Nonce')],
-  ['with two nonces', (payloads) => payloads.flatMap((p) => (p.kind === 'Nonce' ? [p, p] : [p]))],
+  ['with two nonces', (payloads) => payloads.flatMap((p): Payload[] => (p.kind === 'Nonce' ? [p, p] : [p]))],
   ['without KEr', (payloads) => payloads.filter(({ kind }) => kind !== 'KE')],
   ['with a KEr that is no point', (payloads) => payloads.map((p) => (p.kind === 'KE' ? { ...p, data: new Uint8Array(32) } : p))],
   ['with something critical that nobody knows', (payloads) => [...payloads, { kind: 'unknown', type: 200, critical: true, data: NOTHING }]],
