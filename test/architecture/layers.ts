@@ -16,6 +16,7 @@ export const TIERS: readonly (readonly string[])[] = [
     'product/client',
     'product/reach',
     'product/transfer',
+    'product/sftp',
     'product/explain',
     'product/cluster',
   ],
@@ -38,6 +39,7 @@ export const SIDEWAYS: readonly Allowance[] = [
   { from: 'testing', to: 'host/engine', why: 'the simulated internet runs the real engine' },
   { from: 'product/client', to: 'product/reach', why: 'a tunnel gives agents, fetch and UDP ports by itself' },
   { from: 'product/transfer', to: 'product/reach', why: 'files travel over the sockets that reach opens' },
+  { from: 'product/sftp', to: 'product/transfer', why: 'what a transfer shows, tries again and leaves unfinished is the same over SFTP' },
   { from: 'product/*', to: 'product/config', why: 'every part of the product reads the configuration' },
   { from: 'product/*', to: 'product/control', typesOnly: true, why: 'the control API is one description; everybody speaks its types' },
   { from: 'dashboard', to: 'index', why: 'the dashboard talks to the same public API as everybody' },
@@ -118,6 +120,7 @@ export const PACKAGES: readonly ModuleRule[] = [
     below: 'src/host/platform/linux/',
     why: 'native calls are made in one room, which is loaded when it is first needed',
   },
+  { module: 'ssh2', rooms: ['product/sftp'], why: 'SSH is spoken in one room, which is loaded when it is first needed' },
   { module: 'commander', rooms: ['cli'], why: 'the command line is one tree' },
   { module: 'picocolors*', rooms: ['cli'], why: 'colour belongs to the terminal' },
 ];
