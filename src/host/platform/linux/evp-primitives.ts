@@ -1,13 +1,14 @@
-import { type KeyExchangeMethod, PRIMITIVES, type PrfTransform } from '../../../core/crypto/index.ts';
+import { createPacketCipher, type KeyExchangeMethod, type PrfTransform } from '../../../core/crypto/index.ts';
 import type { Computing } from '../platform.ts';
 import { createEvpMontgomery } from './evp-montgomery.ts';
 import { createEvpPrf } from './evp-prf.ts';
+import { SkCiphers } from './evp-sk.ts';
 import type { Native } from './ffi.ts';
 import { openEvp } from './openssl.ts';
 
 /**
- * What an IKE SA is made with, by OpenSSL's own contexts: the same octets as `core/crypto` in a fraction of the time. SK payloads stay there:
- * an IKE SA sees a handful of them, and a context for each of its keys is what it would keep for good. Belongs to the thread that made it.
+ * What an IKE SA is made with, by OpenSSL's own contexts: the same octets as `core/crypto` in a fraction of the time. Belongs to the thread that
+ * made it.
  * @returns undefined where Node is linked with a library that is not OpenSSL 3
  */
 export function evpPrimitives(native: Native): Computing | undefined {
@@ -22,13 +23,17 @@ export function evpPrimitives(native: Native): Computing | undefined {
       return made.has(id) ? made.get(id)! : make(id);
     };
   };
+  const messages = new SkCiphers(evp, place);
   return {
-    primitives: { ...PRIMITIVES, prf: known<PrfTransform | undefined>((id) => createEvpPrf(evp, place, id)) },
+    primitives: {
+      prf: known<PrfTransform | undefined>((id) => createEvpPrf(evp, place, id)),
+      createPacketCipher: (keys) => messages.create(keys) ?? createPacketCipher(keys),
+    },
     keyExchange: known<KeyExchangeMethod | undefined>((id) => createEvpMontgomery(native, evp, place, id)),
   };
 }
 
-/** Key and data of a PRF: IKE_SA_INIT with a long CERTREQ, say, and what AUTH covers besides. */
+/** Key and data of a PRF: IKE_SA_INIT with a long CERTREQ, say, and what AUTH covers besides; or a message and its keys. */
 const ROOM = 8192;
 /** Ids are of the registry, but for what a snapshot brings. */
 const MOST_IDS = 64;
