@@ -238,15 +238,17 @@ describe('congestion control behind its interface', () => {
       name: 'fixed',
       window: 20_000,
       threshold: 20_000,
-      acknowledged: (octets, flight, rtt) => {
+      pacingRate: () => Number.POSITIVE_INFINITY,
+      acknowledged: ({ delivered, flight, rtt }) => {
         heard.add('acknowledged');
-        expect(octets).toBeGreaterThan(0);
-        expect(flight).toBeGreaterThanOrEqual(octets);
+        expect(delivered).toBeGreaterThan(0);
+        expect(flight).toBeGreaterThanOrEqual(delivered);
         if (rtt !== undefined) expect(rtt).toBeGreaterThanOrEqual(19.9);
       },
       lost: () => heard.add('lost'),
       recovered: () => heard.add('recovered'),
       timedOut: () => heard.add('timed out'),
+      undo: () => {},
       idle: () => {},
       resized: () => {},
     });

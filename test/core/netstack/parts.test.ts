@@ -7,7 +7,6 @@ import { KeyedHash } from '../../../src/core/netstack/keyed-hash.ts';
 import { PathMtuCache } from '../../../src/core/netstack/path-mtu.ts';
 import { EphemeralPorts } from '../../../src/core/netstack/ports.ts';
 import { RateLimit } from '../../../src/core/netstack/rate-limit.ts';
-import { NewReno } from '../../../src/core/netstack/tcp/congestion.ts';
 import { OutOfOrder } from '../../../src/core/netstack/tcp/out-of-order.ts';
 import { ReceiveBuffer } from '../../../src/core/netstack/tcp/receive-buffer.ts';
 import { RttEstimator } from '../../../src/core/netstack/tcp/rtt.ts';
@@ -239,49 +238,6 @@ describe('RttEstimator (RFC 6298)', () => {
     one.sample(200, 0);
     for (let i = 0; i < 100; i++) many.sample(200, 0, 100);
     expect(Math.abs(one.srtt! - many.srtt!)).toBeLessThan(2);
-  });
-});
-
-describe('NewReno (RFC 5681)', () => {
-  test('slow start, congestion avoidance, halving', () => {
-    const cc = new NewReno(1000, 10_000);
-    cc.acknowledged(2000, 10_000);
-    expect(cc.window).toBe(12_000);
-    cc.acknowledged(20_000, 12_000);
-    // RFC 9406 §4.2: eight segments an acknowledgment at most.
-    expect(cc.window).toBe(20_000);
-    cc.lost(20_000);
-    expect([cc.window, cc.threshold]).toEqual([10_000, 10_000]);
-    cc.recovered(10_000);
-    for (let acked = 0; acked < 10_000; acked += 1000) cc.acknowledged(1000, 10_000);
-    expect(cc.window).toBe(11_000);
-    cc.timedOut(11_000, false);
-    expect([cc.window, cc.threshold]).toEqual([1000, 5500]);
-    cc.timedOut(1000, true);
-    expect(cc.threshold).toBe(5500);
-    cc.timedOut(1000, false);
-    expect(cc.threshold).toBe(2000);
-  });
-
-  test('RFC 7661: a window that is not used does not grow', () => {
-    const cc = new NewReno(1000, 10_000);
-    for (let i = 0; i < 100; i++) cc.acknowledged(1000, 2000);
-    expect(cc.window).toBe(10_000);
-  });
-
-  test('RFC 6582 §3.2 step 3: no burst at the end of recovery', () => {
-    const cc = new NewReno(1000, 40_000);
-    cc.lost(40_000);
-    cc.recovered(3000);
-    expect(cc.window).toBe(4000);
-    expect(cc.threshold).toBe(20_000);
-  });
-
-  test('RFC 5681 §4.1: silence ends with the initial window', () => {
-    const cc = new NewReno(1000, 10_000);
-    for (let i = 0; i < 10; i++) cc.acknowledged(8000, cc.window);
-    cc.idle();
-    expect(cc.window).toBe(10_000);
   });
 });
 

@@ -121,10 +121,12 @@ const wide = () => ({
   name: 'wide',
   window: 1e9,
   threshold: 1e9,
+  pacingRate: () => Number.POSITIVE_INFINITY,
   acknowledged: () => {},
   lost: () => {},
   recovered: () => {},
   timedOut: () => {},
+  undo: () => {},
   idle: () => {},
   resized: () => {},
 });

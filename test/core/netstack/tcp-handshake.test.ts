@@ -39,7 +39,7 @@ describe('active open', () => {
   test('RFC 6691 §2: timestamps are taken out of the segment, not out of the MSS', () => {
     const t = new Drill({ tcp: { timestamps: true } });
     t.connect();
-    t.expect('S 0:0(0) win 65535 <mss 1460,ts,sackOK,wscale 7>');
+    t.expect('S 0:0(0) win 65535 <mss 1460,ts,sackOK,wscale 9>');
     t.inject('S. 0:0(0) ack 1 win 65535 <mss 1460,ts 5 0>').sent();
     t.peerClock = 5;
     t.write(3000);
@@ -175,7 +175,7 @@ describe('passive open', () => {
     const t = new Drill({ version: version! });
     const listener = t.listen();
     t.inject('S 0:0(0) win 65535 <mss 1400,sackOK,wscale 2>').expect(
-      `S. 0:0(0) ack 1 win 65535 <mss ${version === 4 ? 1460 : 1440},sackOK,wscale 7>`,
+      `S. 0:0(0) ack 1 win 65535 <mss ${version === 4 ? 1460 : 1440},sackOK,wscale 9>`,
     );
     expect(listener.accept()).toBeUndefined();
     t.inject('. 1:1(0) ack 1').silence();

@@ -1,6 +1,7 @@
 import type { TcpView } from '../../packet/index.ts';
 import type { Millis } from '../ready.ts';
 import { offerRoom } from './calls.ts';
+import { DeliveryRate } from './delivery-rate.ts';
 import { type AckNews, recover } from './recovery.ts';
 import { seqDiff, seqLe, seqLt } from './seq.ts';
 import { judgeProbe, scheduleProbe } from './tail-loss.ts';
@@ -22,12 +23,16 @@ export function acknowledge(tcb: Tcb, segment: TcpView, current: boolean): void 
   news.acked = acked;
   news.flight = board.flight;
   news.rtt = undefined;
+  const deliveredBefore = board.rate.delivered;
   board.acknowledgmentBegins();
   if (acked > 0) advance(tcb, segment, acked);
   if (current) updateWindow(tcb, segment, window);
   if (tcb.sack && segment.sackBlocks > 0) {
     news.sacked = board.update(segment.sack, segment.sackBlocks, tcb.sndUna, tcb.sndNxt, tcb.host.now, tcb.rtt.minimum);
   } else news.sacked = 0;
+  board.rate.acknowledgmentEnds(tcb.rtt.minimum);
+  news.delivered = board.rate.delivered - deliveredBefore;
+  news.sample = board.rate;
   judgeProbe(tcb, segment, acked);
   recover(tcb, news);
   if (acked > 0) scheduleProbe(tcb);
@@ -82,7 +87,17 @@ function updateWindow(tcb: Tcb, segment: TcpView, window: number): void {
 }
 
 // Filled in again for every acknowledgment.
-const news: AckNews = { acked: 0, sacked: 0, duplicate: false, flight: 0, rtt: undefined };
+const news: AckNews = {
+  acked: 0,
+  sacked: 0,
+  delivered: 0,
+  duplicate: false,
+  flight: 0,
+  pipe: 0,
+  recovering: false,
+  rtt: undefined,
+  sample: new DeliveryRate(),
+};
 
 /** More is not a round trip but a lie. */
 const MAX_RTT: Millis = 600_000;

@@ -114,7 +114,7 @@ export function startKeepAlive(tcb: Tcb): void {
 
 function sendCapacity(tcb: Tcb): number {
   const { sendBuffer, maxSendBuffer } = tcb.host.config;
-  return Math.max(sendBuffer, Math.min(maxSendBuffer, 2 * (tcb.congestion?.window ?? 0)));
+  return Math.max(sendBuffer, Math.min(maxSendBuffer, Math.floor(2 * (tcb.congestion?.window ?? 0))));
 }
 
 function mayWrite(tcb: Tcb): boolean {

@@ -1,5 +1,6 @@
 import type { Millis } from '../ready.ts';
-import { type CongestionControlFactory, NewReno } from './congestion.ts';
+import { Bbr } from './congestion/bbr.ts';
+import type { CongestionControlFactory } from './congestion/control.ts';
 
 /** What can be set about TCP. Durations are milliseconds, sizes octets. */
 export interface TcpConfig {
@@ -36,6 +37,8 @@ export interface TcpConfig {
   readonly keepAliveInterval: Millis;
   readonly keepAliveProbes: number;
   readonly congestion: CongestionControlFactory;
+  /** Segments leave at the rate of the congestion control, and not as soon as its window allows. */
+  readonly pacing: boolean;
   /** Further ones are refused: SYNs are dropped, `connect` fails. */
   readonly maxConnections: number;
   /** The oldest is forgotten when there are more in TIME-WAIT. */
@@ -47,9 +50,9 @@ export const DEFAULT_TCP_CONFIG: TcpConfig = {
   sack: true,
   windowScaling: true,
   receiveBuffer: 256 * 1024,
-  maxReceiveBuffer: 6 * 1024 * 1024,
+  maxReceiveBuffer: 16 * 1024 * 1024,
   sendBuffer: 256 * 1024,
-  maxSendBuffer: 4 * 1024 * 1024,
+  maxSendBuffer: 16 * 1024 * 1024,
   memory: 256 * 1024 * 1024,
   initialRto: 1000,
   minRto: 200,
@@ -62,7 +65,8 @@ export const DEFAULT_TCP_CONFIG: TcpConfig = {
   keepAliveIdle: 7_200_000,
   keepAliveInterval: 75_000,
   keepAliveProbes: 9,
-  congestion: (smss, initial) => new NewReno(smss, initial),
+  congestion: (smss, initial) => new Bbr(smss, initial),
+  pacing: true,
   maxConnections: 65_536,
   maxTimeWait: 4096,
 };

@@ -110,7 +110,8 @@ export class TcpConnection extends Endpoint {
       rto: rtt.rto,
       mss: smss,
       congestion: congestion?.name,
-      cwnd: congestion?.window ?? 0,
+      cwnd: Math.floor(congestion?.window ?? 0),
+      pacingRate: 1000 * (congestion?.pacingRate(rtt.srtt) ?? 0),
       ssthresh: congestion?.threshold ?? 0,
       inFlight: board.flight,
       sendWindow: sndWnd,
@@ -128,6 +129,8 @@ export interface TcpInfo {
   readonly mss: number;
   readonly congestion: string | undefined;
   readonly cwnd: number;
+  /** Octets a second; Infinity where nothing is held back. */
+  readonly pacingRate: number;
   readonly ssthresh: number;
   readonly inFlight: number;
   readonly sendWindow: number;

@@ -102,6 +102,10 @@ function keepAlive(tcb: Tcb): void {
   host.wantOutput(tcb);
 }
 
+function pace(tcb: Tcb): void {
+  tcb.host.wantOutput(tcb);
+}
+
 function linger(tcb: Tcb): void {
   transition(tcb, 'CLOSED');
 }
@@ -114,6 +118,7 @@ const FIRE: readonly (readonly [Timer, (tcb: Tcb) => void])[] = [
   [Timer.CONNECT, connectTimedOut],
   [Timer.LINGER, linger],
   [Timer.REORDER, judgeOverdue],
+  [Timer.PACE, pace],
   [Timer.LOSS_PROBE, probeExpired],
   [Timer.RETRANSMIT, retransmit],
   [Timer.PERSIST, persist],

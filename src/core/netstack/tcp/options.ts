@@ -1,5 +1,5 @@
 import { putU16, putU32, TcpOption, type TcpView } from '../../packet/index.ts';
-import { initialWindow } from './congestion.ts';
+import { initialWindow } from './congestion/control.ts';
 import type { Tcb } from './tcb.ts';
 
 /** Octets of the options that every segment carries once agreed: NOP, NOP, Timestamps (RFC 7323 appendix A). */

@@ -1,4 +1,6 @@
 import type { Millis } from '../ready.ts';
+import type { Acknowledgment } from './congestion/control.ts';
+import type { RateSample } from './delivery-rate.ts';
 import { seqAdd, seqGe, seqGt, seqMax } from './seq.ts';
 import { forgetProbe } from './tail-loss.ts';
 import type { Tcb } from './tcb.ts';
@@ -6,16 +8,18 @@ import { Timer } from './timers.ts';
 import { setTimer } from './transition.ts';
 
 /** What an acceptable acknowledgment said. */
-export interface AckNews {
-  /** Octets newly acknowledged cumulatively. */
+export interface AckNews extends Acknowledgment {
   acked: number;
+  delivered: number;
   /** Octets newly SACKed. */
   sacked: number;
   /** A duplicate in the sense of RFC 5681 §2. */
   duplicate: boolean;
-  /** FlightSize before. */
   flight: number;
+  pipe: number;
+  recovering: boolean;
   rtt: Millis | undefined;
+  sample: RateSample;
 }
 
 /** RFC 6675 §5 with SACK, RFC 6582 §3.2 without: what an acknowledgment means for loss, and for the congestion window. */
@@ -30,11 +34,15 @@ export function recover(tcb: Tcb, news: AckNews): void {
   }
   const recovered = tcb.recovery !== 'open' && seqGe(tcb.sndUna, tcb.recoveryPoint);
   if (recovered) leaveRecovery(tcb);
+  if (news.delivered > 0) {
+    news.pipe = tcb.board.pipe;
+    news.recovering = recovered || tcb.recovery === 'fast';
+    tcb.congestion!.acknowledged(news, tcb.host.now);
+  }
   if (tcb.recovery === 'fast') {
     continueFastRecovery(tcb, news);
     return;
   }
-  if (news.acked > 0 && !recovered) tcb.congestion!.acknowledged(news.acked, news.flight, news.rtt, tcb.host.now);
   if (tcb.sack) watchSacks(tcb, news);
   else watchDuplicates(tcb, news);
 }

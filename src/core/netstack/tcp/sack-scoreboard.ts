@@ -1,4 +1,5 @@
 import type { Millis } from '../ready.ts';
+import { DeliveryRate } from './delivery-rate.ts';
 import { Rack } from './rack.ts';
 import { SentSegments } from './sent-segments.ts';
 import { seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt, seqMax, seqMin } from './seq.ts';
@@ -11,6 +12,7 @@ import { seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt, seqMax, seqMin } from './s
 export class SackScoreboard {
   readonly #sent = new SentSegments();
   readonly #rack = new Rack();
+  readonly rate = new DeliveryRate();
   /** Octets of sequence space in all segments: FlightSize. */
   flight = 0;
   /** SACKed octets, and segments. */
@@ -75,13 +77,15 @@ export class SackScoreboard {
       this.#searchFrom = start;
       this.#seenCount = 0;
     }
-    this.#sent.append(start, end, now, 0);
+    const quiet = this.pipe === 0;
+    this.rate.sent(this.#sent, this.#sent.append(start, end, now, 0), now, quiet);
     this.flight += seqDiff(end, start);
   }
 
   /** To be called before anything of an acknowledgment is taken. */
   acknowledgmentBegins(): void {
     this.#rack.acknowledgmentBegins();
+    this.rate.acknowledgmentBegins();
   }
 
   /** Cumulative acknowledgment up to `una`. @param minRtt the smallest round trip seen. */
@@ -226,6 +230,7 @@ export class SackScoreboard {
       this.#resent += length;
       if ((before & LOST) !== 0) this.#waiting -= length;
     }
+    this.rate.sent(this.#sent, at, now, this.pipe === length);
     flags[at] = before | RESENT | EVER_RESENT;
     this.#sent.sentAgain(at, now);
     this.#resends.push(start[at]!);
@@ -280,7 +285,7 @@ export class SackScoreboard {
   }
 
   #dropTo(una: number, now: Millis, minRtt: Millis): void {
-    const { start, end, sentAt, order, flags } = this.#sent;
+    const { start, end, sentAt, flags } = this.#sent;
     while (this.count > 0) {
       const at = this.#sent.slot(0);
       if (seqGe(start[at]!, una)) return;
@@ -292,11 +297,19 @@ export class SackScoreboard {
       }
       this.#forget(state, seqDiff(end[at]!, start[at]!));
       if ((state & SACKED) !== 0) this.sackedCount--;
-      else this.#rack.delivered(order[at]!, end[at]!, now - sentAt[at]!, (state & EVER_RESENT) !== 0, minRtt);
+      else this.#arrived(at, now, minRtt);
       // Karn's rule (RFC 6298 §3). What was SACKed earlier arrived earlier: it would be measured too long.
       if ((state & (EVER_RESENT | SACKED)) === 0) this.ackedSentAt = sentAt[at]!;
       this.#sent.dropFirst();
     }
+  }
+
+  /** A segment was acknowledged or SACKed for the first time. */
+  #arrived(at: number, now: Millis, minRtt: Millis): void {
+    const { start, end, sentAt, order, flags } = this.#sent;
+    const again = (flags[at]! & EVER_RESENT) !== 0;
+    this.#rack.delivered(order[at]!, end[at]!, now - sentAt[at]!, again, minRtt);
+    this.rate.arrived(this.#sent, at, seqDiff(end[at]!, start[at]!), now, again);
   }
 
   /** Marks what of a block the last acknowledgment did not report already. */
@@ -313,7 +326,7 @@ export class SackScoreboard {
 
   /** Marks segments within `[left, right)` that reach into `[from, to)`: one that straddles the edge of what was seen is whole only now. */
   #mark(left: number, right: number, from: number, to: number, now: Millis, minRtt: Millis): number {
-    const { start, end, sentAt, order, flags } = this.#sent;
+    const { start, end, flags } = this.#sent;
     let fresh = 0;
     let i = this.#sent.find(from);
     if (i < 0 || seqLt(this.startOf(i), left)) i++;
@@ -330,7 +343,7 @@ export class SackScoreboard {
       this.sacked += length;
       this.sackedCount++;
       fresh += length;
-      this.#rack.delivered(order[at]!, end[at]!, now - sentAt[at]!, (state & EVER_RESENT) !== 0, minRtt);
+      this.#arrived(at, now, minRtt);
     }
     return fresh;
   }
@@ -393,6 +406,7 @@ export class SackScoreboard {
     if ((state & LOST) !== 0) return;
     const length = seqDiff(this.#sent.end[at]!, this.#sent.start[at]!);
     this.lost += length;
+    this.rate.lost += length;
     this.#sent.flags[at] = state | LOST;
     if ((state & RESENT) !== 0) return;
     this.#waiting += length;

@@ -1,6 +1,7 @@
 import { IpProtocol, sealTcp, TCP_HEADER, TcpFlag, writeTcp } from '../../packet/index.ts';
 import { writeIpHeader } from '../ip-output.ts';
 import { sackLength, segmentRoom, writeSack, writeSynOptions, writeTimestamps } from './options.ts';
+import { mayLeave, spend } from './pacing.ts';
 import { advertiseWindow, openWindow } from './receive-window.ts';
 import { seqAdd, seqDiff, seqLt } from './seq.ts';
 import { probeSent, scheduleProbe } from './tail-loss.ts';
@@ -56,7 +57,7 @@ function resendLost(tcb: Tcb, out: Uint8Array, at: number): number {
   const index = board.nextLost();
   if (index < 0) return 0;
   const length = seqDiff(board.endOf(index), board.startOf(index));
-  if (!tcb.forceResend && board.pipe > 0 && board.pipe + length > window(tcb)) return 0;
+  if (!tcb.forceResend && board.pipe > 0 && (board.pipe + length > window(tcb) || !mayLeave(tcb))) return 0;
   tcb.forceResend = false;
   return resend(tcb, out, at, index);
 }
@@ -66,7 +67,7 @@ function sendNew(tcb: Tcb, out: Uint8Array, at: number): number {
   const { unsent, board } = tcb;
   const finWaits = tcb.finQueued && !tcb.finSent;
   if (tcb.probeDue) return sendProbe(tcb, out, at, unsent, finWaits);
-  if (unsent <= 0 && !finWaits) return 0;
+  if (unsent <= 0 && !finWaits) return starve(tcb);
   const usable = seqDiff(seqAdd(tcb.sndUna, tcb.sndWnd), tcb.sndNxt);
   const room = tcb.smss - sackRoom(tcb);
   const length = Math.max(0, Math.min(unsent, room, usable));
@@ -74,7 +75,7 @@ function sendNew(tcb: Tcb, out: Uint8Array, at: number): number {
   const fin = finWaits && length === unsent && usable > length;
   if (!worthSending(tcb, length, unsent, room, fin)) return waitForWindow(tcb, usable);
   const octets = length + (fin ? 1 : 0);
-  if ((board.pipe > 0 && board.pipe + octets > window(tcb)) || board.full) return 0;
+  if ((board.pipe > 0 && board.pipe + octets > window(tcb)) || board.full || !mayLeave(tcb)) return 0;
   if (board.count === 0 && tcb.host.now - tcb.lastSent > tcb.rtt.rto) tcb.congestion!.idle();
   tcb.overrideSws = false;
   return sendFresh(tcb, out, at, octets, fin);
@@ -88,8 +89,16 @@ function worthSending(tcb: Tcb, length: number, unsent: number, room: number, fi
   return (tcb.noDelay || tcb.board.count === 0) && (length === unsent || length >= tcb.maxSndWnd / 2);
 }
 
+/** It is not the path that limits what is sent. */
+function starve(tcb: Tcb): 0 {
+  const { board } = tcb;
+  if (!board.hasWaiting && board.pipe + tcb.smss <= window(tcb)) board.rate.starves(board.pipe);
+  return 0;
+}
+
 /** Nothing is under way that could bring an acknowledgment: a timer has to ask whether the window opened. */
 function waitForWindow(tcb: Tcb, usable: number): 0 {
+  starve(tcb);
   if (tcb.board.count > 0 || tcb.timers.running(Timer.PERSIST)) return 0;
   const delay = usable > 0 ? SWS_OVERRIDE : tcb.rtt.rto;
   setTimer(tcb, Timer.PERSIST, tcb.host.now + delay);
@@ -143,7 +152,7 @@ function sendFresh(tcb: Tcb, out: Uint8Array, at: number, octets: number, fin: b
 function sendLastResort(tcb: Tcb, out: Uint8Array, at: number): number {
   const { board } = tcb;
   if (tcb.recovery !== 'fast' || !tcb.sack || board.count === 0) return 0;
-  if (board.hasWaiting || board.pipe + tcb.smss > window(tcb)) return 0;
+  if (board.hasWaiting || board.pipe + tcb.smss > window(tcb) || !mayLeave(tcb)) return 0;
   let index = board.nextSuspect();
   if (index < 0) {
     if (tcb.rescued || seqLt(tcb.sndUna, tcb.rescueFrom)) return 0;
@@ -202,6 +211,7 @@ function emitText(tcb: Tcb, out: Uint8Array, at: number, start: number, end: num
   const optionsAt = at + tcb.ipHeader + TCP_HEADER;
   let optionsEnd = optionsAt;
   if (tcb.timestamps) optionsEnd = writeTimestamps(out, optionsEnd, tcb.tsNow, tcb.tsRecent);
+  spend(tcb, text);
   const spare = segmentRoom(tcb) - (optionsEnd - optionsAt) - text;
   if (tcb.sack) optionsEnd = writeSack(tcb, out, optionsEnd, Math.min(3, Math.max(0, Math.floor((spare - 4) / 8))));
   tcb.sendBuffer.copy(offset, text, out, optionsEnd);

@@ -13,6 +13,11 @@ export class SentSegments {
   sentAt = new Float64Array(0);
   order = new Float64Array(0);
   flags = new Uint8Array(0);
+  /** What `DeliveryRate` wants to know of the moment at which it was sent last. */
+  delivered = new Float64Array(0);
+  deliveredAt = new Float64Array(0);
+  firstSentAt = new Float64Array(0);
+  limited = new Uint8Array(0);
   count = 0;
   #head = 0;
   #mask = 0;
@@ -68,6 +73,10 @@ export class SentSegments {
     this.sentAt = new Float64Array(0);
     this.order = new Float64Array(0);
     this.flags = new Uint8Array(0);
+    this.delivered = new Float64Array(0);
+    this.deliveredAt = new Float64Array(0);
+    this.firstSentAt = new Float64Array(0);
+    this.limited = new Uint8Array(0);
     this.count = 0;
     this.#head = 0;
     this.#mask = 0;
@@ -75,26 +84,24 @@ export class SentSegments {
 
   #grow(): void {
     const size = Math.max(FIRST_SEGMENTS, 2 * this.start.length);
-    const start = new Int32Array(size);
-    const end = new Int32Array(size);
-    const sentAt = new Float64Array(size);
-    const order = new Float64Array(size);
-    const flags = new Uint8Array(size);
-    for (let i = 0; i < this.count; i++) {
-      const at = (this.#head + i) & this.#mask;
-      start[i] = this.start[at]!;
-      end[i] = this.end[at]!;
-      sentAt[i] = this.sentAt[at]!;
-      order[i] = this.order[at]!;
-      flags[i] = this.flags[at]!;
-    }
-    this.start = start;
-    this.end = end;
-    this.sentAt = sentAt;
-    this.order = order;
-    this.flags = flags;
+    this.start = this.#moved(this.start, new Int32Array(size));
+    this.end = this.#moved(this.end, new Int32Array(size));
+    this.sentAt = this.#moved(this.sentAt, new Float64Array(size));
+    this.order = this.#moved(this.order, new Float64Array(size));
+    this.flags = this.#moved(this.flags, new Uint8Array(size));
+    this.delivered = this.#moved(this.delivered, new Float64Array(size));
+    this.deliveredAt = this.#moved(this.deliveredAt, new Float64Array(size));
+    this.firstSentAt = this.#moved(this.firstSentAt, new Float64Array(size));
+    this.limited = this.#moved(this.limited, new Uint8Array(size));
     this.#head = 0;
     this.#mask = size - 1;
+  }
+
+  /** A full column, unrolled: the oldest segment comes first. */
+  #moved<Column extends Int32Array | Float64Array | Uint8Array>(from: Column, to: Column): Column {
+    to.set(from.subarray(this.#head));
+    to.set(from.subarray(0, this.#head), from.length - this.#head);
+    return to;
   }
 }
 

@@ -4,7 +4,7 @@ import type { Counters } from '../counters.ts';
 import type { FailureCode, Millis } from '../ready.ts';
 import { NOT_QUEUED, type Timed } from '../timer-queue.ts';
 import type { TcpConfig } from './config.ts';
-import type { CongestionControl } from './congestion.ts';
+import type { CongestionControl } from './congestion/control.ts';
 import { TcpConnection } from './connection.ts';
 import type { TcpListener } from './listener.ts';
 import { OutOfOrder } from './out-of-order.ts';
@@ -147,6 +147,9 @@ export class Tcb implements Timed {
   // Loss and congestion.
   readonly rtt: RttEstimator;
   congestion: CongestionControl | undefined = undefined;
+  /** What may leave now, of the sending rate; as of then. */
+  paceCredit = Number.POSITIVE_INFINITY;
+  pacedAt: Millis = 0;
   recovery: Recovery = 'open';
   /** RecoveryPoint of RFC 6675, `recover` of RFC 6582. */
   recoveryPoint = 0;

@@ -18,10 +18,12 @@ export const Timer = {
   LOSS_PROBE: 6,
   /** What may only have been overtaken is lost when this fires (RFC 8985 §6.2). */
   REORDER: 7,
+  /** Segments wait for their turn at the sending rate. */
+  PACE: 8,
 } as const;
 export type Timer = (typeof Timer)[keyof typeof Timer];
 
-const COUNT = 8;
+const COUNT = 9;
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** When each timer fires; the earliest is kept at hand. */

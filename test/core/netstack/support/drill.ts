@@ -1,6 +1,13 @@
 import { expect } from 'vitest';
 import { parseIp } from '../../../../src/core/bytes/index.ts';
-import { Stack, type StackOptions, type TcpConfig, type TcpConnection, type TcpListener } from '../../../../src/core/netstack/index.ts';
+import {
+  NewReno,
+  Stack,
+  type StackOptions,
+  type TcpConfig,
+  type TcpConnection,
+  type TcpListener,
+} from '../../../../src/core/netstack/index.ts';
 import {
   IpProtocol,
   IpView,
@@ -73,7 +80,8 @@ export class Drill {
       addresses: [OURS[this.version]],
       mtu: options.mtu ?? 1500,
       random: { secret: (length) => secret.subarray(0, length) },
-      tcp: { timestamps: false, ...options.tcp },
+      // Windows as RFC 5681 has them, and whatever they allow at once: time stands still between the lines of most drills.
+      tcp: { timestamps: false, pacing: false, congestion: (smss, initial) => new NewReno(smss, initial), ...options.tcp },
       ...options.stack,
     });
     this.now = options.iss === undefined ? 0 : timeOfIss(options);

@@ -1,36 +1,5 @@
-import type { Millis } from '../ready.ts';
-
-/**
- * How much may be under way. Recovery itself (what is lost, what is sent again) is not its business: it only hears what happened and
- * answers with a window. All sizes are octets.
- */
-export interface CongestionControl {
-  readonly name: string;
-  /** cwnd */
-  readonly window: number;
-  /** ssthresh */
-  readonly threshold: number;
-  /** New data was acknowledged, outside of fast recovery. @param flight FlightSize before, @param rtt the latest sample, or undefined. */
-  acknowledged(octets: number, flight: number, rtt: Millis | undefined, now: Millis): void;
-  /** Fast retransmit: a segment was lost while others arrived. */
-  lost(flight: number, now: Millis): void;
-  /** Fast recovery is over. @param flight what is still under way. */
-  recovered(flight: number, now: Millis): void;
-  /** The retransmission timer expired; `again` when it is the same segment as before. */
-  timedOut(flight: number, again: boolean, now: Millis): void;
-  /** Nothing was sent for longer than a retransmission timeout. */
-  idle(): void;
-  /** The maximum segment size changed. */
-  resized(smss: number): void;
-}
-
-/** Makes the congestion control of a new connection. @param initial octets of the initial window. */
-export type CongestionControlFactory = (smss: number, initial: number) => CongestionControl;
-
-/** RFC 6928 §2; RFC 5681 §3.1: a single segment when the SYN or its answer was lost. */
-export function initialWindow(smss: number, handshakeLost: boolean): number {
-  return handshakeLost ? smss : Math.min(10 * smss, Math.max(2 * smss, 14600));
-}
+import type { Millis } from '../../ready.ts';
+import { type Acknowledgment, type CongestionControl, windowRate } from './control.ts';
 
 /** RFC 5681, with byte counting (RFC 3465) and recovery after RFC 6582 and RFC 6675 around it. */
 export class NewReno implements CongestionControl {
@@ -41,6 +10,7 @@ export class NewReno implements CongestionControl {
   #smss: number;
   /** Octets acknowledged since the window last grew, in congestion avoidance. */
   #counted = 0;
+  readonly #before = { window: 0, threshold: 0 };
 
   constructor(smss: number, initial: number) {
     this.#smss = smss;
@@ -48,7 +18,12 @@ export class NewReno implements CongestionControl {
     this.window = initial;
   }
 
-  acknowledged(octets: number, flight: number): void {
+  pacingRate(srtt: Millis | undefined): number {
+    return windowRate(this.window, this.threshold, srtt);
+  }
+
+  acknowledged({ acked: octets, flight, recovering }: Acknowledgment): void {
+    if (octets === 0 || recovering) return;
     // RFC 7661: a window that was not filled proves nothing about the path.
     if (flight + this.#smss < this.window) return;
     if (this.window < this.threshold) {
@@ -66,6 +41,7 @@ export class NewReno implements CongestionControl {
   }
 
   lost(flight: number): void {
+    this.#remember();
     this.#halve(flight);
     this.window = this.threshold;
   }
@@ -78,9 +54,17 @@ export class NewReno implements CongestionControl {
 
   timedOut(flight: number, again: boolean): void {
     // RFC 5681 §3.1: ssthresh is held when the same segment times out again.
-    if (!again) this.#halve(flight);
+    if (!again) {
+      this.#remember();
+      this.#halve(flight);
+    }
     this.window = this.#smss;
     this.#counted = 0;
+  }
+
+  undo(): void {
+    this.window = Math.max(this.window, this.#before.window);
+    this.threshold = Math.max(this.threshold, this.#before.threshold);
   }
 
   idle(): void {
@@ -91,6 +75,11 @@ export class NewReno implements CongestionControl {
   resized(smss: number): void {
     this.window = Math.max(this.window, smss);
     this.#smss = smss;
+  }
+
+  #remember(): void {
+    this.#before.window = this.window;
+    this.#before.threshold = this.threshold;
   }
 
   #halve(flight: number): void {

@@ -1,0 +1,34 @@
+import type { Millis } from '../ready.ts';
+import type { Tcb } from './tcb.ts';
+import { Timer } from './timers.ts';
+import { setTimer } from './transition.ts';
+
+/**
+ * Segments leave at the rate that congestion control says, in small batches: a timer tells no less than a millisecond. What was not used
+ * adds up to as much as an initial window (RFC 6928), or what a timer that comes late must make up for.
+ */
+
+/** @returns whether a segment may leave now; if not, a timer runs. */
+export function mayLeave(tcb: Tcb): boolean {
+  const rate = tcb.host.config.pacing ? tcb.congestion!.pacingRate(tcb.rtt.srtt) : Number.POSITIVE_INFINITY;
+  if (rate === Number.POSITIVE_INFINITY) return true;
+  const { now } = tcb.host;
+  const most = Math.max(MOST_SEGMENTS * tcb.smss, rate * LATENESS);
+  tcb.paceCredit = Math.min(most, tcb.paceCredit + (now - tcb.pacedAt) * rate);
+  tcb.pacedAt = now;
+  if (tcb.paceCredit > 0) return true;
+  // Less than two would each wait for a delayed acknowledgment, and the path would look as slow as that.
+  const batch = Math.min(most, Math.max(LEAST_SEGMENTS * tcb.smss, rate * TICK));
+  setTimer(tcb, Timer.PACE, now + (batch - tcb.paceCredit) / rate);
+  return false;
+}
+
+/** A segment leaves, allowed or not. */
+export function spend(tcb: Tcb, octets: number): void {
+  tcb.paceCredit -= octets;
+}
+
+const TICK: Millis = 1;
+const LATENESS: Millis = 4;
+const LEAST_SEGMENTS = 2;
+const MOST_SEGMENTS = 10;
