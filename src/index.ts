@@ -42,14 +42,22 @@ export {
 export type { Address } from './core/bytes/ip-address.ts';
 export type { ChildSaInfo, IkeSaInfo, Millis, Notice } from './core/ike/effects.ts';
 export type { ChildCounters, DirectionCounters } from './host/dataplane/index.ts';
-export type { Authorise } from './host/engine/asks.ts';
+export type { AddressChoice, Authorise, ChooseAddress } from './host/engine/asks.ts';
 export { CredentialStore } from './host/engine/credentials.ts';
 export type { IkeSaStatus } from './host/engine/engine.ts';
 export type { Destination } from './host/engine/inside.ts';
+export type { AddressRequest } from './host/engine/leases.ts';
 export type { StreamServer, StreamSocket } from './host/platform/stream-socket.ts';
 export { Client, type ClientOptions, type ConnectOptions, connect, createClient, Tunnel } from './product/client/index.ts';
 export { type CompiledConfig, compile, configFrom, type LoadedConfig, loadConfig } from './product/config/index.ts';
-export { createGateway, Gateway, type GatewayOptions } from './product/gateway/index.ts';
+export {
+  type Account,
+  type AccountedChild,
+  type AccountRecord,
+  createGateway,
+  Gateway,
+  type GatewayOptions,
+} from './product/gateway/index.ts';
 export {
   createFetch,
   DatagramSocket,

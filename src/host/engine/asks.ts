@@ -1,9 +1,17 @@
-import { type Address, AuthenticationFailure, InternalError, TunnelwrightError } from '../../core/bytes/index.ts';
+import {
+  type Address,
+  AuthenticationFailure,
+  InternalError,
+  NegotiationFailure,
+  TimedOut,
+  TunnelwrightError,
+} from '../../core/bytes/index.ts';
 import type { Answer, Ask, AskAnswers, AskResult, Millis } from '../../core/ike/effects.ts';
+import { NotifyType } from '../../core/wire/iana.ts';
 import type { ChildCounters, DataPlane } from '../dataplane/data-plane.ts';
 import type { Clock } from '../platform/clock.ts';
 import { unknownPpk } from './credentials-ppk.ts';
-import type { LeaseTable } from './leases.ts';
+import { type AddressRequest, addressRequestOf, type LeaseTable } from './leases.ts';
 import { type Computer, compute } from './workers/work.ts';
 
 type Awaitable<T> = T | Promise<T>;
@@ -27,10 +35,23 @@ export interface Credentials {
  */
 export type Authorise = (peer: AskOf<'authorise'>) => Awaitable<string | { readonly redirect: string } | undefined>;
 
+/**
+ * Which addresses a client gets that asks for some: those that are named, of the pools of its connection, and no others; undefined leaves it to
+ * the pools; `refuse` gives it none, and says why in our log.
+ */
+export type ChooseAddress = (request: AddressRequest) => Awaitable<AddressChoice | undefined>;
+export type AddressChoice = string | readonly string[] | { readonly refuse: string };
+
+/** What the operator decides beyond the configuration. Who takes 20 s and longer has refused. */
+export interface Hooks {
+  readonly authorise?: Authorise | undefined;
+  readonly chooseAddress?: ChooseAddress | undefined;
+}
+
 export interface AskContext {
   readonly clock: Clock;
   readonly credentials: Credentials;
-  readonly authorise: Authorise | undefined;
+  readonly hooks: Hooks;
   readonly leases: LeaseTable;
   readonly install: DataPlane['install'];
   readonly counters: DataPlane['counters'];
@@ -51,7 +72,7 @@ export function answerAsk(ask: Ask, ikeSa: number, context: AskContext): Awaitab
 }
 
 function dispatch(ask: Ask, ikeSa: number, context: AskContext): Awaitable<AskResult> {
-  const { clock, credentials, authorise, leases, install, approach, computer } = context;
+  const { clock, credentials, hooks, install, approach, computer } = context;
   switch (ask.kind) {
     case 'authenticate':
       return credentials.authenticate(ask, clock.wall(), computer);
@@ -66,14 +87,50 @@ function dispatch(ask: Ask, ikeSa: number, context: AskContext): Awaitable<AskRe
     case 'ppk':
       return credentials.ppk === undefined ? { ok: false, error: unknownPpk(ask) } : credentials.ppk(ask);
     case 'authorise':
-      return authorise === undefined ? { ok: true } : then(authorise(ask), admitted);
+      return hooks.authorise === undefined ? { ok: true } : then(inTime('authorise', hooks.authorise(ask), clock), admitted);
     case 'lease':
-      return leases.lease(ikeSa, ask);
+      return lease(ikeSa, ask, context);
     case 'install':
       return then(install(ask.spec), () => ({ ok: true }));
     case 'last-use':
       return { ok: true, at: lastUse(context.counters(ask.child)) };
   }
+}
+
+function lease(ikeSa: number, ask: AskOf<'lease'>, { clock, leases, hooks }: AskContext): Awaitable<AskAnswers['lease']> {
+  const { chooseAddress } = hooks;
+  const request = addressRequestOf(ask);
+  if (chooseAddress === undefined || request.families.length === 0) return leases.lease(ikeSa, ask);
+  return then(inTime('chooseAddress', chooseAddress(request), clock), (choice) => {
+    if (choice === undefined) return leases.lease(ikeSa, ask);
+    if (typeof choice === 'object' && 'refuse' in choice) throw addressRefused(choice.refuse);
+    return leases.leaseThese(ikeSa, ask, typeof choice === 'string' ? [choice] : choice);
+  });
+}
+
+function addressRefused(why: string): NegotiationFailure {
+  return new NegotiationFailure(`the hook chooseAddress gives no address: ${why}`, {
+    code: 'ADDRESS_REFUSED',
+    section: 'RFC 7296 §3.15.4',
+    notify: NotifyType.INTERNAL_ADDRESS_FAILURE,
+    hint: 'The hook decides who gets an address; change it there.',
+  });
+}
+
+/** The peer waits meanwhile, and repeats its request: what takes longer would find nobody any more. */
+function inTime<T>(hook: string, value: Awaitable<T>, clock: Clock): Awaitable<T> {
+  if (!(value instanceof Promise)) return value;
+  return new Promise((resolve, reject) => {
+    const late = (): void =>
+      reject(
+        new TimedOut(`the hook ${hook} gave no answer within ${HOOK_WITHIN / 1000} s`, {
+          code: 'HOOK_TIMEOUT',
+          hint: 'Let it answer sooner: from a cache, or with a limit on what it asks.',
+        }),
+      );
+    const timer = clock.after(HOOK_WITHIN, late);
+    value.then(resolve, reject).finally(() => timer.cancel());
+  });
 }
 
 function lastUse(counters: ChildCounters | undefined): Millis | undefined {
@@ -96,3 +153,6 @@ function refusal(error: unknown): Answer<never> {
   if (error instanceof TunnelwrightError) return { ok: false, error };
   return { ok: false, error: new InternalError(`unexpected: ${error instanceof Error ? error.message : String(error)}`, { cause: error }) };
 }
+
+/** Milliseconds; below the 30 s after which a first exchange is given up. */
+const HOOK_WITHIN: Millis = 20_000;

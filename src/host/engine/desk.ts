@@ -10,7 +10,7 @@ export interface DeskOptions {
   readonly onAnswer: (id: number, result: AskResult, what: string) => void;
   readonly onDefect: (what: string, error: unknown) => void;
   /** What was made for an Ask that had been taken back. */
-  readonly onOrphan: (ask: Ask, late: AskResult) => void;
+  readonly onOrphan: (ask: Ask, late: AskResult, ikeSa: number) => void;
 }
 
 /** How many threads compute beside us, and whom to tell what about them. */
@@ -64,7 +64,7 @@ export class Desk {
     result
       .then((late) => {
         this.#open.delete(id);
-        if (open.cancelled && late.ok) onOrphan(ask, late);
+        if (open.cancelled && late.ok) onOrphan(ask, late, ikeSa);
         if (!open.cancelled) onAnswer(id, late, ask.kind);
       })
       .catch((error: unknown) => onDefect(`the answer to ${ask.kind}`, error));

@@ -2,14 +2,14 @@ import type { Address } from '../../core/bytes/index.ts';
 import type { Notice } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
 import type { PlaneDecision } from '../dataplane/backends/choice.ts';
-import type { Backend, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
+import type { Backend, ChildCounters, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
 import type { Platform } from '../platform/platform.ts';
-import type { Authorise, Credentials } from './asks.ts';
+import type { Credentials, Hooks } from './asks.ts';
 import type { IkeCore } from './core.ts';
 import type { Lookup } from './gateway-names.ts';
 import type { PoolPolicy } from './leases.ts';
 
-export interface EngineOptions<Plane extends DataPlane = DataPlane> {
+export interface EngineOptions<Plane extends DataPlane = DataPlane> extends Hooks {
   readonly platform: Platform;
   /** Makes the core, once its surroundings are known. */
   readonly core: (hints: CoreHints) => IkeCore;
@@ -19,7 +19,6 @@ export interface EngineOptions<Plane extends DataPlane = DataPlane> {
   /** The same that the core was made with. */
   readonly connections: readonly Connection[];
   readonly pools?: readonly PoolPolicy[];
-  readonly authorise?: Authorise | undefined;
   /** For gateways that are named, to which a peer redirects us (RFC 5685). */
   readonly lookup?: Lookup | undefined;
   /** Threads that compute key exchanges and signatures; 0, unless given, computes them here, which is least work in all. */
@@ -41,6 +40,8 @@ export interface CoreHints {
 export interface EngineEvents {
   /** Everything the core reports, in order. `at` is wall clock time, milliseconds since 1970. Floods of `drop` are thinned, never counters. */
   notice: { readonly at: number; readonly notice: Notice };
+  /** A CHILD_SA leaves the data plane, and what it has carried until now. */
+  'child-removed': { readonly child: number; readonly counters: ChildCounters | undefined };
 }
 
 export interface InstanceFacts extends Pick<DataPlane, 'entry'> {

@@ -101,7 +101,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       context: {
         clock: options.platform.clock,
         credentials: options.credentials,
-        authorise: options.authorise,
+        hooks: options,
         leases: this.leases,
         counters: (child) => this.plane.counters(child),
         approach: (connection, gateway) => this.#approach(connection, gateway),
@@ -111,7 +111,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       onAnswer: (id, result, what) => {
         if (!this.#closed) this.#enter(`the answer to ${what}`, (now) => this.#core.answer(id, result, now));
       },
-      onOrphan: (ask, late) => this.#undo(ask, late),
+      onOrphan: (ask, late, ikeSa) => this.#undo(ask, late, ikeSa),
       onDefect: (what, error) => this.#defect(what, error),
     });
     this.#connections = new Map(options.connections.map((connection) => [connection.name, connection]));
@@ -363,6 +363,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         this.plane.update(effect.child, effect.change);
         break;
       case 'child-remove':
+        this.events.emit('child-removed', { child: effect.child, counters: this.plane.counters(effect.child) });
         this.#books.children.forget(effect.child);
         this.plane.remove(effect.child);
         break;
@@ -391,7 +392,8 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   }
 
   /** What came too late for whoever asked for it. */
-  #undo(ask: Ask, late: AskResult): void {
+  #undo(ask: Ask, late: AskResult, ikeSa: number): void {
+    if (ask.kind === 'lease') this.leases.release(ikeSa);
     if (ask.kind === 'install') this.plane.remove(ask.spec.id);
     if (ask.kind === 'connect' && 'local' in late) this.#local.sockets.streams.change('close', late.local, ask.remote);
   }

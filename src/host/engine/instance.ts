@@ -7,7 +7,7 @@ import type { ConfigurationAttribute } from '../../core/wire/payloads/types.ts';
 import type { PlaneDecision } from '../dataplane/backends/choice.ts';
 import type { Backend, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
 import type { Platform } from '../platform/platform.ts';
-import type { Authorise, Credentials } from './asks.ts';
+import type { Credentials, Hooks } from './asks.ts';
 import { isBeginning, isUp } from './books.ts';
 import { Engine, type EngineLoad, type EngineSockets, type IkeSaStatus } from './engine.ts';
 import type { InstanceFacts } from './engine-types.ts';
@@ -20,7 +20,7 @@ import type { ListenOptions } from './local-side.ts';
 import { testRekey } from './rekey-test.ts';
 import { type Outcome, until } from './until.ts';
 
-export interface InstanceOptions<Plane extends DataPlane = DataPlane> {
+export interface InstanceOptions<Plane extends DataPlane = DataPlane> extends Hooks {
   readonly name: string;
   readonly role: 'gateway' | 'client';
   readonly platform: Platform;
@@ -33,7 +33,6 @@ export interface InstanceOptions<Plane extends DataPlane = DataPlane> {
   readonly limits: EndpointLimits;
   readonly pools?: readonly PoolPolicy[];
   readonly credentials: InstanceCredentials;
-  readonly authorise?: Authorise | undefined;
   /** Resolves the names of gateways to which peers redirect us. */
   readonly lookup?: Lookup | undefined;
   /** 32 octets that this machine keeps across restarts, for tickets (RFC 5723) and crash tokens (RFC 6290). */
@@ -114,6 +113,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
       ...(options.plane === undefined ? {} : { plane: options.plane }),
       ...(options.pools === undefined ? {} : { pools: options.pools }),
       authorise: options.authorise,
+      chooseAddress: options.chooseAddress,
       lookup: options.lookup,
       workers: options.workers === 'auto' ? Math.max(0, (platform.threads?.cores ?? 1) - 1) : options.workers,
       workerModule: options.workerModule,

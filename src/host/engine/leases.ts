@@ -1,5 +1,6 @@
 import { formatIp, NegotiationFailure, parseIp, toHex, tryParseIp, utf8 } from '../../core/bytes/index.ts';
 import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
+import { formatIdentity } from '../../core/pki/identity.ts';
 import { ConfigAttributeType, NotifyType } from '../../core/wire/iana.ts';
 import type { ConfigurationAttribute, Identification } from '../../core/wire/payloads/types.ts';
 import { type TrustAnchor, writeTrustAnchor } from '../../core/wire/split-dns.ts';
@@ -31,6 +32,23 @@ export interface Lease {
   readonly ikeSa: number | undefined;
 }
 
+/** What is known of a client that asks for an address. */
+export interface AddressRequest {
+  readonly connection: string;
+  readonly remoteId: Identification;
+  /** Pools of its connection. */
+  readonly pools: readonly string[];
+  readonly families: readonly (4 | 6)[];
+  /** Addresses that it asks for by name: those that it had before, as a rule. */
+  readonly wanted: readonly string[];
+}
+
+export function addressRequestOf({ connection, remoteId, pools, requested }: LeaseAsk): AddressRequest {
+  const wanted = wantedFamilies(requested);
+  const families = wanted.map(({ family }) => family);
+  return { connection, remoteId, pools, families, wanted: wanted.flatMap(({ ip }) => ip ?? []) };
+}
+
 type LeaseAsk = Extract<Ask, { kind: 'lease' }>;
 
 /**
@@ -60,13 +78,39 @@ export class LeaseTable {
 
   /** An IKE SA that already holds addresses gets the same ones. Without anything asked for, nothing is given. */
   lease(ikeSa: number, ask: LeaseAsk): AskAnswers['lease'] {
-    const pools = ask.pools.map((name) => this.#pools.get(name)).filter((pool) => pool !== undefined);
+    const pools = this.#named(ask);
+    return this.#answer(ikeSa, ask, (wanted) => this.#share(wanted, ask.alongside ?? []) ?? this.#grant(pools, ask, wanted));
+  }
+
+  /**
+   * These very addresses, of the families that are asked for, and no others. What an IKE SA of the same peer holds is lent again.
+   * @throws NegotiationFailure `ADDRESS_TAKEN`, `ADDRESS_NOT_IN_POOL`
+   */
+  leaseThese(ikeSa: number, ask: LeaseAsk, ips: readonly string[]): AskAnswers['lease'] {
+    const literals = ips.map((ip) => tryParseIp(ip) ?? ip);
+    const strange = literals.find((ip) => typeof ip === 'string');
+    if (strange !== undefined) throw notInPool(String(strange), ask.pools);
+    const chosen = literals.map((octets) => formatIp(octets as Uint8Array));
+    return this.#answer(ikeSa, ask, ({ family }) => {
+      const ip = chosen.find((each) => each.includes(':') === (family === 6));
+      return ip === undefined ? undefined : (this.#share({ family, ip }, ask.alongside ?? []) ?? this.#takeThis(ask, { family, ip }));
+    });
+  }
+
+  #answer(ikeSa: number, ask: LeaseAsk, grant: (wanted: Wanted) => Held | undefined): AskAnswers['lease'] {
+    const pools = this.#named(ask);
     const families = wantedFamilies(ask.requested);
-    const held = this.#held.get(ikeSa) ?? [];
-    for (const wanted of families) {
-      if (held.some((h) => h.family === wanted.family)) continue;
-      const granted = this.#share(wanted, ask.alongside ?? []) ?? this.#grant(pools, ask, wanted);
-      if (granted !== undefined) held.push(granted);
+    const before = this.#held.get(ikeSa) ?? [];
+    const held = [...before];
+    try {
+      for (const wanted of families) {
+        if (held.some((h) => h.family === wanted.family)) continue;
+        const granted = grant(wanted);
+        if (granted !== undefined) held.push(granted);
+      }
+    } catch (error) {
+      for (const each of held.slice(before.length)) this.#giveBack(each);
+      throw error;
     }
     const served = ([4, 6] as const).filter((family) => pools.some((pool) => pool.gives(family)));
     if (families.length > 0 && held.length === 0) return { ok: false, error: exhausted(ask.pools, pools.length), families: served };
@@ -78,9 +122,7 @@ export class LeaseTable {
   /** An IKE SA is gone; its addresses are remembered for its identity. */
   release(ikeSa: number): void {
     for (const held of this.#held.get(ikeSa) ?? []) {
-      if (this.#stillHeld(held.ip)) continue;
-      this.#pools.get(held.pool)?.giveBack(held.ip);
-      if (held.anonymous) continue;
+      if (!this.#giveBack(held) || held.anonymous) continue;
       const key = memoryKey(held.pool, held.family, held.identity);
       this.#remembered.delete(key);
       this.#remembered.set(key, held);
@@ -123,6 +165,22 @@ export class LeaseTable {
     return [...held, ...remembered];
   }
 
+  #named({ pools }: LeaseAsk): readonly Pool[] {
+    return pools.map((name) => this.#pools.get(name)).filter((pool) => pool !== undefined);
+  }
+
+  #takeThis(ask: LeaseAsk, { family, ip }: { readonly family: 4 | 6; readonly ip: string }): Held {
+    const { remoteId: identity, anonymous = false } = ask;
+    const pool = this.#named(ask).find((each) => each.contains(ip));
+    if (pool === undefined) throw notInPool(ip, ask.pools);
+    if (!pool.takeExactly(ip)) throw taken(ip, pool.policy.name, this.#holderOf(ip));
+    return { pool: pool.policy.name, ip, family, identity, anonymous };
+  }
+
+  #holderOf(ip: string): Identification | undefined {
+    return [...this.#held.values()].flat().find((held) => held.ip === ip)?.identity;
+  }
+
   /** The core says whose they are; that the very address is asked for tells a new authentication from a second device. */
   #share(wanted: Wanted, alongside: readonly number[]): Held | undefined {
     if (wanted.ip === undefined) return undefined;
@@ -137,6 +195,13 @@ export class LeaseTable {
     const another = [...this.#held.values()].flat().some((held) => held.ip === ip && identityKey(held.identity) === key);
     if (another) this.#shared.set(ip, (this.#shared.get(ip) ?? 0) + 1);
     return another;
+  }
+
+  /** @returns false where another IKE SA of the same peer has it, too */
+  #giveBack({ pool, ip }: Held): boolean {
+    if (this.#stillHeld(ip)) return false;
+    this.#pools.get(pool)?.giveBack(ip);
+    return true;
   }
 
   #stillHeld(ip: string): boolean {
@@ -201,6 +266,10 @@ class Pool {
       if (ip !== undefined) return ip;
     }
     return undefined;
+  }
+
+  contains(ip: string): boolean {
+    return this.#ranges.some((range) => range.contains(ip));
   }
 
   takeExactly(ip: string): boolean {
@@ -309,6 +378,25 @@ function exhausted(names: readonly string[], known: number): NegotiationFailure 
     section: 'RFC 7296 §3.15.4',
     notify: NotifyType.INTERNAL_ADDRESS_FAILURE,
     hint: 'Make the pool larger, or end IKE SAs that nobody uses (`tunnelwright sas` lists them).',
+  });
+}
+
+function notInPool(ip: string, pools: readonly string[]): NegotiationFailure {
+  return new NegotiationFailure(`the address ${ip.slice(0, 64)} that was chosen is in no pool of the connection`, {
+    code: 'ADDRESS_NOT_IN_POOL',
+    section: 'RFC 7296 §3.15.4',
+    notify: NotifyType.INTERNAL_ADDRESS_FAILURE,
+    hint: `Choose one of ${pools.join(', ') || 'a pool that the connection names'}, or make the pool larger.`,
+  });
+}
+
+function taken(ip: string, pool: string, holder: Identification | undefined): NegotiationFailure {
+  const who = holder === undefined ? 'it is the gateway’s own, or the first or last of its network' : `${formatIdentity(holder)} has it`;
+  return new NegotiationFailure(`the address ${ip} that was chosen cannot be given from ${pool}: ${who}`, {
+    code: 'ADDRESS_TAKEN',
+    section: 'RFC 7296 §3.15.4',
+    notify: NotifyType.INTERNAL_ADDRESS_FAILURE,
+    hint: 'Choose another, or end the IKE SA that holds it (`tunnelwright sas` lists them).',
   });
 }
 

@@ -6,7 +6,7 @@ import type { PoolPolicy } from '../../host/engine/leases.ts';
 import { compileConnection } from './compile-connection.ts';
 import { CompileContext } from './compile-context.ts';
 import { compileAuthorities, compilePassphrases, compilePsks } from './compile-credentials.ts';
-import type { CompiledConfig, CompiledConnection, ListenSettings, TransferSettings } from './compiled.ts';
+import type { BehindNetworks, CompiledConfig, CompiledConnection, ListenSettings, TransferSettings } from './compiled.ts';
 import { DEFAULT_LIMITS, DEFAULTS } from './defaults.ts';
 import type { LoadedConfig } from './load.ts';
 import type { Settings } from './schema.ts';
@@ -46,11 +46,21 @@ export function compile(config: LoadedConfig): CompiledConfig {
     bareEsp: settings.bare_esp ?? false,
     addresses,
     state: settings.state === undefined ? undefined : context.path(settings.state),
-    behind: Object.entries(settings.behind ?? {}).map(([name, { networks, ids }]) => ({ name, ranges: networks, ids: ids ?? [] })),
+    behind: compileBehind(settings, context),
     transfer: compileTransfer(settings, context),
     control: { socket: settings.control?.socket === undefined ? undefined : context.path(settings.control.socket) },
     warnings: context.warnings.sort((a, b) => (a.place.line ?? 0) - (b.place.line ?? 0) || (a.place.column ?? 0) - (b.place.column ?? 0)),
   };
+}
+
+function compileBehind(settings: Settings, context: CompileContext): BehindNetworks[] {
+  const known = Object.keys(settings.connections ?? {});
+  return Object.entries(settings.behind ?? {}).map(([name, { networks, ids = [], connections = [] }]) => {
+    const stray = connections.find((connection) => !known.includes(connection));
+    if (stray !== undefined)
+      throw context.error(['behind', name, 'connections'], `there is no connection ${stray}`, `Known: ${known.join(', ') || 'none'}.`);
+    return { name, ranges: networks, ids, connections };
+  });
 }
 
 /** Relative paths start at `directory`; `~/` is the home folder. */

@@ -2,6 +2,7 @@ import type { Connection, EndpointLimits, LocalAuth, RedirectPolicy, RemoteAuth 
 import type { IdentityPattern } from '../../core/pki/identity-pattern.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
 import type { PoolPolicy } from '../../host/engine/leases.ts';
+import type { BehindRange } from './schema/behind.ts';
 import type { Place } from './source.ts';
 
 /** A configuration as policy: every default is in it, every reference holds, every path is absolute. Plain data; files are not read yet. */
@@ -59,9 +60,11 @@ export type PlaneChoice = 'auto' | 'xfrm' | 'tun' | 'netns' | 'netstack';
 
 export interface BehindNetworks {
   readonly name: string;
-  readonly ranges: readonly { readonly start: Uint8Array; readonly end: Uint8Array }[];
+  readonly ranges: readonly BehindRange[];
   /** Empty: all clients. */
   readonly ids: readonly IdentityPattern[];
+  /** Empty: clients of all connections. */
+  readonly connections: readonly string[];
 }
 
 export interface TransferSettings {

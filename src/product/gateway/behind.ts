@@ -1,14 +1,12 @@
 import type { Duplex } from 'node:stream';
-import { type Address, compareBytes, formatAddress, parseIp, TunnelwrightError } from '../../core/bytes/index.ts';
+import { type Address, formatAddress, TunnelwrightError } from '../../core/bytes/index.ts';
 import type { EchoRequest, FailureCode } from '../../core/netstack/index.ts';
-import { type IdentityPattern, matchIdentity } from '../../core/pki/identity-pattern.ts';
-import type { Identification } from '../../core/wire/payloads/types.ts';
 import { join } from '../../host/platform/join.ts';
 import { connectFromHere, openLocalUdp } from '../../host/platform/local-ports.ts';
 import type { Doorbell, StackDriver } from '../../host/platform/stack-driver.ts';
 import { systemPing } from '../../host/platform/system-ping.ts';
 import type { UdpPort, WayTo } from '../../host/platform/way.ts';
-import type { BehindNetworks } from '../config/index.ts';
+import type { AllowList } from './allow-list.ts';
 
 /** This machine, as far as the networks behind it are concerned. */
 export interface Outside {
@@ -23,14 +21,8 @@ export const SYSTEM: Outside = { connect: connectFromHere, openUdp: openLocalUdp
 export interface BehindOptions {
   /** Of the data plane: it takes packets to any destination. */
   readonly driver: StackDriver;
-  readonly rules: readonly Pick<BehindNetworks, 'ranges' | 'ids'>[];
+  readonly allowList: AllowList;
   readonly outside?: Outside | undefined;
-  /** Who has an inner address; undefined for nobody that is connected. */
-  readonly identify: (ip: string) => Identification | undefined;
-  /** A client was kept from something; told at most once a second for each. */
-  readonly onRefused?:
-    | ((what: { readonly id: Identification | undefined; readonly from: string; readonly to: string }) => void)
-    | undefined;
 }
 
 /**
@@ -44,14 +36,13 @@ export class Behind {
   readonly #streams = new Set<Duplex>();
   readonly #udp: UdpNat;
   #pings = 0;
-  readonly #told = new Map<string, number>();
 
   constructor(options: BehindOptions) {
     this.#options = options;
     const { driver } = options;
     this.#stop = driver.answerForAll(BACKLOG, (bell) => void this.#knocked(bell));
     this.#outside = options.outside ?? SYSTEM;
-    this.#udp = new UdpNat(driver, this.#outside, (from, to) => this.#mayReach(from, to));
+    this.#udp = new UdpNat(driver, this.#outside, (from, to) => options.allowList.allows('udp', from, to));
     driver.stack.onEcho = (request) => void this.#echo(request);
   }
 
@@ -63,7 +54,7 @@ export class Behind {
   }
 
   async #knocked(bell: Doorbell): Promise<void> {
-    if (!this.#mayReach(bell.from, bell.to)) return bell.refuse('EACCES');
+    if (!this.#options.allowList.allows('tcp', bell.from, bell.to)) return bell.refuse('EACCES');
     if (this.#streams.size >= MOST_STREAMS) return bell.refuse('ECONNREFUSED');
     let far: Duplex;
     try {
@@ -84,7 +75,7 @@ export class Behind {
   }
 
   async #echo(request: EchoRequest): Promise<void> {
-    if (!this.#mayReach({ ip: request.from, port: 0 }, { ip: request.to, port: 0 })) return;
+    if (!this.#options.allowList.allows('icmp', { ip: request.from, port: 0 }, { ip: request.to, port: 0 })) return;
     if (this.#pings >= MOST_PINGS) return;
     this.#pings++;
     const answered = await this.#outside.ping(request.to, request.data.length, PING_WITHIN);
@@ -92,26 +83,6 @@ export class Behind {
     if (!answered) return;
     this.#options.driver.stack.answerEcho(request);
     this.#options.driver.wake();
-  }
-
-  #mayReach(from: Address, to: Address): boolean {
-    const id = this.#options.identify(from.ip);
-    const ip = parseIp(to.ip);
-    const isMeant = (ids: readonly IdentityPattern[]): boolean =>
-      ids.length === 0 || (id !== undefined && ids.some((pattern) => matchIdentity(pattern, id)));
-    const allowed = this.#options.rules.some(({ ids, ranges }) => ranges.some((range) => holds(range, ip)) && isMeant(ids));
-    if (!allowed) this.#tellRefused(id, from, to);
-    return allowed;
-  }
-
-  #tellRefused(id: Identification | undefined, from: Address, to: Address): void {
-    const { onRefused } = this.#options;
-    if (onRefused === undefined) return;
-    const now = performance.now();
-    if (now - (this.#told.get(from.ip) ?? Number.NEGATIVE_INFINITY) < 1000) return;
-    if (this.#told.size >= MOST_TOLD) this.#told.clear();
-    this.#told.set(from.ip, now);
-    onRefused({ id, from: from.ip, to: formatAddress(to) });
   }
 }
 
@@ -198,10 +169,6 @@ class UdpNat {
   }
 }
 
-function holds({ start, end }: BehindNetworks['ranges'][number], ip: Uint8Array): boolean {
-  return start.length === ip.length && compareBytes(start, ip) <= 0 && compareBytes(ip, end) <= 0;
-}
-
 function reasonOf(error: unknown): FailureCode {
   const code = error instanceof TunnelwrightError ? error.code : '';
   return code === 'ECONNREFUSED' || code === 'EHOSTUNREACH' || code === 'ENETUNREACH' || code === 'ETIMEDOUT' ? code : 'EHOSTUNREACH';
@@ -210,7 +177,6 @@ function reasonOf(error: unknown): FailureCode {
 const BACKLOG = 1024;
 const MOST_STREAMS = 8192;
 const MOST_PINGS = 16;
-const MOST_TOLD = 4096;
 const MOST_MAPPINGS = 8192;
 const MOST_PEERS = 256;
 const MOST_WAITING = 16;

@@ -47,6 +47,23 @@ describe('each mistake has its place, what is wrong and often how to mend it', (
       'tunnelwright.yaml:8:5 connections.road.remot_port: unknown key: did you mean "remote_port"?',
     ],
     [
+      'a network behind the gateway by a protocol that no socket carries',
+      road('', 'behind: {lan: {networks: "10.20.0.0/16[gre]"}}'),
+      'tunnelwright.yaml:10:26 behind.lan.networks: "10.20.0.0/16[gre]": only TCP, UDP and echo requests pass ordinary sockets',
+      /10\.20\.1\.5\[tcp\/443\]/,
+    ],
+    [
+      'a network behind the gateway that is an address of its own',
+      road('', 'behind: {lan: {networks: dynamic}}'),
+      'tunnelwright.yaml:10:26 behind.lan.networks: `dynamic` is no network behind the gateway',
+    ],
+    [
+      'a network behind the gateway for a connection that is not there',
+      road('', 'behind: {lan: {networks: 10.20.0.0/16, connections: rod}}'),
+      'tunnelwright.yaml:10:53 behind.lan.connections: there is no connection rod',
+      'Known: road.',
+    ],
+    [
       'letters exchanged',
       road('rekey_tiem: 1h'),
       'tunnelwright.yaml:8:5 connections.road.rekey_tiem: unknown key: did you mean "rekey_time"?',

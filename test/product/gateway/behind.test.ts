@@ -77,9 +77,14 @@ beforeAll(async () => {
     outside,
     config: config({
       listen: { addresses: ['127.0.0.1'], port: 0, nat_port: 0 },
-      connections: { clients },
+      connections: { clients, branches: { ...clients, remote: [{ auth: 'psk', id: '*@branch.example' }] } },
       pools: { lan: { addrs: '10.66.0.0/24' } },
-      behind: { servers: { networks: '10.20.0.0/24' }, vault: { networks: '10.20.1.0/24', ids: '*@boss.example' } },
+      behind: {
+        servers: { networks: '10.20.0.0/24' },
+        vault: { networks: '10.20.1.0/24', ids: '*@boss.example' },
+        web: { networks: '10.20.2.5[tcp/1-65534], 10.20.2.6[icmp]' },
+        branch: { networks: '10.20.3.0/24', connections: 'branches' },
+      },
     }),
   });
   gateway.onRefused = ({ id, to }) => refused.push(`${id && formatIdentity(id)} ${to}`);
@@ -132,6 +137,26 @@ describe('networks behind a gateway without an interface', () => {
     socket.end('mine');
     expect(await everything(socket)).toBe('mine');
     expect(left).toEqual(['tcp 10.20.1.5']);
+  });
+
+  test('and there only by what it names, and for the connection that it names', async () => {
+    const port = await scene.echo();
+    const [alice, branch] = [await up('frank@example.com'), await up('till@branch.example')];
+    const answers = async (tunnel: Tunnel, host: string): Promise<string> => {
+      const socket = await tunnel.connect({ host, port, allowHalfOpen: true });
+      socket.end('yes');
+      return everything(socket);
+    };
+    left.length = 0;
+    expect(await answers(alice, '10.20.2.5')).toBe('yes');
+    await expect(alice.ping('10.20.2.5', { timeout: 200 })).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+    await expect(alice.ping('10.20.2.6', { timeout: 200 })).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+    await expect(alice.connect({ host: '10.20.2.6', port })).rejects.toMatchObject({ code: 'EACCES' });
+    await expect(alice.connect({ host: '10.20.2.5', port: 65_535 })).rejects.toMatchObject({ code: 'EACCES' });
+    await expect(alice.connect({ host: '10.20.3.5', port })).rejects.toMatchObject({ code: 'EACCES' });
+    expect(await answers(branch, '10.20.3.5')).toBe('yes');
+    // the host that was pinged is one that this outside has not
+    expect(left).toEqual(['tcp 10.20.2.5', 'ping 10.20.2.6 56', 'tcp 10.20.3.5']);
   });
 
   test('while clients and the gateway itself are reached as before', async () => {
