@@ -151,7 +151,13 @@ function then<T, R>(value: Awaitable<T>, next: (value: T) => R): Awaitable<R> {
 
 function refusal(error: unknown): Answer<never> {
   if (error instanceof TunnelwrightError) return { ok: false, error };
-  return { ok: false, error: new InternalError(`unexpected: ${error instanceof Error ? error.message : String(error)}`, { cause: error }) };
+  return { ok: false, error: defectOf('unexpected', error) };
+}
+
+/** What no code of ours was meant to throw. */
+export function defectOf(what: string, error: unknown): InternalError {
+  if (error instanceof InternalError) return error;
+  return new InternalError(`${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
 }
 
 /** Milliseconds; below the 30 s after which a first exchange is given up. */

@@ -17,6 +17,7 @@ import { TokenBucket } from '../../core/ike/token-bucket.ts';
 import type { DataPlane, SequenceNumbers } from '../dataplane/data-plane.ts';
 import type { Timer } from '../platform/clock.ts';
 import type { Platform } from '../platform/platform.ts';
+import { defectOf } from './asks.ts';
 import { Books, earliest, isBeginning, isGone, isUp } from './books.ts';
 import type { IkeCore } from './core.ts';
 import { Counters } from './counters.ts';
@@ -479,8 +480,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   }
 
   #defect(what: string, error: unknown): void {
-    const wrapped = error instanceof InternalError ? error : new InternalError(`${what}: ${textOf(error)}`, { cause: error });
-    this.#report({ kind: 'failed', ikeSa: undefined, connection: undefined, what, error: wrapped });
+    this.#report({ kind: 'failed', ikeSa: undefined, connection: undefined, what, error: defectOf(what, error) });
   }
 
   #fail(connection: string | undefined, what: string, error: unknown): void {
@@ -492,8 +492,6 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     if (this.#closed) throw new ApiMisuse('the engine was closed', { code: 'ENGINE_CLOSED' });
   }
 }
-
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const GRACE: Millis = 2000;
 /** A turn of the event loop is not spent on wishes alone. */
