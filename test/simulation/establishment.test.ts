@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../src/core/bytes/index.ts';
+import { NotifyType, parseMessage, writeMessage } from '../../src/core/wire/index.ts';
 import {
   childPolicy,
   connectionPolicy,
@@ -19,6 +20,7 @@ import {
   seededRsa,
   subnet,
 } from '../../src/testing/index.ts';
+import { notify } from './roamers.ts';
 
 function expectUp({ net, a, b }: Pair): void {
   net.settle();
@@ -322,6 +324,33 @@ describe('detours of IKE_SA_INIT', () => {
     made.a.initiate();
     expectUp(made);
     expect(made.a.heard('failed')).toEqual([]);
+  });
+
+  test.each([
+    ['NO_PROPOSAL_CHOSEN', NotifyType.NO_PROPOSAL_CHOSEN],
+    ['AUTHENTICATION_FAILED', NotifyType.AUTHENTICATION_FAILED],
+    ['INVALID_SYNTAX', NotifyType.INVALID_SYNTAX],
+    ['INVALID_MAJOR_VERSION', NotifyType.INVALID_MAJOR_VERSION],
+    ['an error that nobody knows', 8191],
+  ])('somebody who sees the request forges %s: the true answer counts (RFC 7296 §2.21.1)', (_what, type) => {
+    const made = pair({ link: { delay: 50 } });
+    made.a.initiate();
+    made.net.exchange('a → b  IKE_SA_INIT { SA, KE, Ni, ... }');
+    const { header } = parseMessage(made.a.sent[0]!.data);
+    const refusal = writeMessage({ ...header, flags: { initiator: false, response: true, version: false } }, [notify(type)]);
+    for (let copy = 0; copy < 3; copy++) made.a.inject(refusal, { ip: '192.0.2.2', port: 500 });
+    expectUp(made);
+    expect(made.a.heard('failed')).toEqual([]);
+    expect(made.a.heard('retransmit')).toEqual([]);
+  });
+
+  test('a refusal that nothing better follows counts after a moment, and asks nobody again', () => {
+    const made = pair({ b: { connection: { proposals: [ikeProposal('aes256gcm16-prfsha384-ecp384')] } } });
+    made.a.initiate();
+    made.net.until('the verdict', () => made.a.heard('ike-down').length > 0, 2000);
+    expect(made.a.heard('ike-down')[0]!.error?.code).toBe('PEER_NO_PROPOSAL_CHOSEN');
+    expect(made.a.sent).toHaveLength(1);
+    expectNothingLeft(made.a, made.b);
   });
 
   test('D30 an altered cookie is not taken: the responder asks again and keeps no state', () => {

@@ -155,7 +155,7 @@ export class IkeSa {
   /** RFC 9370 §2.2.4: what the peer has begun by CREATE_CHILD_SA and follows up. */
   readonly halfMade = new HalfMadeSas();
   /** Inbound SPIs that stand in requests of ours which are not answered yet. */
-  readonly offeredSpis: number[] = [];
+  readonly offeredSpis: { readonly protocol: 'ESP' | 'AH'; readonly spi: number }[] = [];
   /** SPIs of the peer that it deleted before the answer came that would have told us of them (RFC 7296 §2.25). */
   readonly deletedEarly: number[] = [];
   /** Of encrypted fragments; made with the first of them. */

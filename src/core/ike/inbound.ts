@@ -1,7 +1,17 @@
 import { equalBytes } from '../bytes/bytes.ts';
 import { MalformedMessage, PeerViolation, TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
-import { checkMessage, ExchangeType, type Message, NotifyType, type Payload, parseHeader, summarise, writeMessage } from '../wire/index.ts';
+import {
+  checkMessage,
+  ExchangeType,
+  type Message,
+  NotifyType,
+  type Payload,
+  parseHeader,
+  parseMessage,
+  summarise,
+  writeMessage,
+} from '../wire/index.ts';
 import type { Datagram } from './effects.ts';
 import { respondCreateChildSa } from './exchanges/create-child-sa.ts';
 import { respondFollowupKe } from './exchanges/followup-ke.ts';
@@ -11,8 +21,8 @@ import { endByPeer, respondInformational } from './exchanges/informational.ts';
 import { learnDatagramSize } from './fragments.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { isFirst, open, seal, transmit } from './messenger.ts';
-import { answerTo, findNotify, invalidSyntax, notify } from './notifies.ts';
-import { armRetransmission, copyOnce, repeatAtOnce } from './outbound.ts';
+import { answerTo, errorNotify, findNotify, invalidSyntax, notify } from './notifies.ts';
+import { armRetransmission, believeLater, copyOnce, repeatAtOnce } from './outbound.ts';
 import { outcomeOf } from './outcome.ts';
 import { isOverTcp, type Path, pathOf, samePath } from './path.ts';
 import type { Inbound, Reply, Routine } from './routine.ts';
@@ -198,14 +208,22 @@ function receiveInitResponse(world: World, sa: IkeSa, message: Message, datagram
     return drop(world, datagram, 'implausible-init', error instanceof Error ? error.message : '');
   }
   world.message(sa, 'in', header, payloads);
+  const raw = message.raw.slice();
+  const response = { exchange: header.exchange, messageId: header.messageId, raw, path: pathOf(datagram) };
+  if (!decisive && isVerdict(payloads) && !isOverTcp(sa)) {
+    // a copy: the datagram is gone by then
+    const refusal = { ...response, payloads: parseMessage(raw).payloads };
+    return believeLater(world, sa, outstanding, () => receiveResponse(world, sa, refusal, { ...datagram, data: raw }));
+  }
   if (decisive) sa.spiR = header.spiR.slice();
-  else sa.heeded = message.raw.slice();
-  receiveResponse(
-    world,
-    sa,
-    { exchange: header.exchange, messageId: header.messageId, payloads, raw: message.raw.slice(), path: pathOf(datagram) },
-    datagram,
-  );
+  else sa.heeded = raw;
+  receiveResponse(world, sa, { ...response, payloads }, datagram);
+}
+
+/** §2.21.1: an error for which no other attempt is defined. Over UDP anybody can forge it. */
+function isVerdict(payloads: readonly Payload[]): boolean {
+  const refused = errorNotify(payloads);
+  return refused !== undefined && refused.notify !== NotifyType.INVALID_KE_PAYLOAD;
 }
 
 function receiveResponse(world: World, sa: IkeSa, response: Inbound, datagram: Datagram): void {

@@ -27,6 +27,8 @@ export interface Outstanding {
   readonly aside?: boolean | undefined;
   /** Over which copies went besides the IKE SA's own, by key (RFC 4555 §3.10). */
   readonly probed: Map<string, Path>;
+  /** Believes a refusal that came in the clear (§2.21.1): done at `nextAt`, where nothing better has come by then. */
+  believe?: (() => void) | undefined;
   readonly resume: (response: Inbound) => void;
   readonly fail: (reason: 'timeout' | 'cancelled' | TunnelwrightError) => void;
 }

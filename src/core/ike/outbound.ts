@@ -112,6 +112,10 @@ export function retransmit(world: World, sa: IkeSa): void {
   for (const request of [...sa.window.outstanding]) {
     // one that was given up may have taken the others with it
     if (request.nextAt > world.now || sa.window.awaiting(request.messageId) !== request) continue;
+    if (request.believe) {
+      request.believe();
+      continue;
+    }
     // the very sum that the timer is armed with: a difference may round to less, and the timer would be due for ever
     if (world.now >= request.since + request.giveUp) {
       sa.window.answered(request.messageId);
@@ -215,6 +219,14 @@ function sendCopies(world: World, sa: IkeSa, request: Outstanding): void {
 /** The peer shows up elsewhere: what went to where it was is lost, and by now the next copy may be due too late (§2.23). */
 export function repeatAtOnce(world: World, sa: IkeSa): void {
   for (const request of sa.window.outstanding) request.nextAt = world.now;
+  armRetransmission(world, sa);
+}
+
+/** §2.21.1: anybody can forge a refusal of IKE_SA_INIT, so the true answer gets its time. Of several the first one counts. */
+export function believeLater(world: World, sa: IkeSa, request: Outstanding, believe: () => void): void {
+  if (request.believe !== undefined) return;
+  request.believe = believe;
+  request.nextAt = Math.min(request.nextAt, world.now + BELIEVED_AFTER);
   armRetransmission(world, sa);
 }
 
@@ -357,6 +369,8 @@ const LAST_MESSAGE_ID = 0xffff_ffff;
 const LARGE_MESSAGE_ID = 0xfff0_0000;
 const TRY_AFTER_MESSAGES = 4096;
 const DEFAULT_RETRANSMISSION: Retransmission = { initial: 1000, base: 1.8, giveUp: 165_000 };
+/** A round trip on most paths; whoever waits for the verdict does not mind. */
+const BELIEVED_AFTER = 1000;
 /** Copies after which the path is in doubt (RFC 4555 §3.5). */
 const SUSPICIOUS = 2;
 /** Waits for an answer on a stream before it is taken for dead, some twelve seconds, and another one is opened. */

@@ -212,13 +212,9 @@ function unfinishedOf(sa: IkeSa): IkeSaSnapshot['unfinished'] {
   const owed = [...sa.jobs, ...sa.deferred, ...sa.active].flatMap(({ owes }) => owes ?? []);
   const offered = sa.offeredSpis;
   // one that came with IKE_AUTH stands at the peer already
-  const given = (c: ChildSa): boolean => c.is('installing') && c.createdByUs && !offered.includes(c.inboundSpi);
+  const given = (c: ChildSa): boolean => c.is('installing') && c.createdByUs && !offered.some(({ spi }) => spi === c.inboundSpi);
   const ending = [...sa.children.values()].filter((c) => c.is('rekeyed', 'deleting') || (c.usable && !isKept(c)) || given(c));
-  return [
-    ...offered.map((spi) => ({ protocol: 'ESP' as const, spi })),
-    ...owed,
-    ...ending.map((c) => ({ protocol: c.spec.protocol, spi: c.inboundSpi })),
-  ];
+  return [...offered, ...owed, ...ending.map((c) => ({ protocol: c.spec.protocol, spi: c.inboundSpi }))];
 }
 
 /** One that the peer replaced while a rekeying of ours was under way is not: that rekeying ends with this life. */

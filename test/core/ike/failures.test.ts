@@ -61,6 +61,9 @@ describe('what goes wrong ends in one clear error and leaves both sides clean', 
     const { left, right } = pair({ right: { proposals: [other] } });
     initiate(left);
     settle(left, right);
+    expect(left.endpoint.info()[0]?.state, 'a refusal in the clear is not believed at once').toBe('connecting');
+    left.endpoint.expire(1000);
+    left.drain(1000);
     expect(downOf(left)).toEqual(['PEER_NO_PROPOSAL_CHOSEN']);
     expect(right.has('failed')[0]?.error.message).toMatch(/the peer offers .*AES_GCM_16-128.*we accept .*AES_GCM_16-256/);
     expectClean(left, right);

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { DataPlaneError } from '../../../src/core/bytes/index.ts';
 import type { Datagram } from '../../../src/core/ike/effects.ts';
 import type { Connection } from '../../../src/core/ike/index.ts';
-import { TransformType } from '../../../src/core/wire/index.ts';
+import { ProtocolId, TransformType } from '../../../src/core/wire/index.ts';
 import { connection, End, ESP_PROPOSAL, established, settle } from './two-ends.ts';
 
 const child = (side: 'left' | 'right') => connection(side).children[0]!;
@@ -240,6 +240,22 @@ test('a restored SA does not begin its lifetime anew', () => {
   expect(again.endpoint.info()[0]!.state).toBe('established');
   live(again, right, 14_000, 2_000);
   expect(again.endpoint.info()).toEqual([]);
+});
+
+test.each([
+  ['ESP', ESP_PROPOSAL],
+  ['AH', { ...ESP_PROPOSAL, protocol: ProtocolId.AH, transforms: [{ type: TransformType.INTEG, id: 12 }] }],
+])('a restart while a CHILD_SA of %s is being made: what the peer has made by then goes', (_what, proposal) => {
+  const proposals = [proposal];
+  const changes = (side: 'left' | 'right') => ({ children: [{ ...child(side), proposals }] });
+  const { left, right } = established({ left: changes('left'), right: changes('right') });
+  left.endpoint.command({ kind: 'create-child', ikeSa: saId(left), child: 'net' }, 1000);
+  settle(left, right, 1000, (datagram, from) => (from === left ? datagram : undefined));
+  expect(right.children.size).toBe(2);
+  const again = new End({ connections: [connection('left', changes('left'))] });
+  again.endpoint.restore(left.endpoint.snapshot(), 2000);
+  live(again, right, 2000, 10_000);
+  expect([again.children.size, right.children.size]).toEqual([1, 1]);
 });
 
 test('addresses of a family that nobody asked for are not taken (RFC 7296 §3.15)', () => {

@@ -53,7 +53,8 @@ export function* createChild(
   const known = rekeys?.suite.keyExchange;
   let method = offer.proposals.flatMap(keMethods).find((id) => id === known) ?? firstKeMethod(offer.proposals);
   let ke: { offer: KeyExchangeOffer; payload: Payload } | undefined;
-  sa.offeredSpis.push(offer.spi);
+  const offered = { protocol: offer.proposals[0]?.protocol === ProtocolId.AH ? 'AH' : 'ESP', spi: offer.spi } as const;
+  sa.offeredSpis.push(offered);
   try {
     for (;;) {
       // RFC 7296 §3.9: for each exchange another
@@ -75,7 +76,7 @@ export function* createChild(
       return yield* finishCreate(world, sa, { offer, Ni, method, ke: ke?.offer, rekeys }, response);
     }
   } finally {
-    takeOut(sa.offeredSpis, offer.spi);
+    takeOut(sa.offeredSpis, offered);
     if (sa.offeredSpis.length === 0) sa.deletedEarly.length = 0;
     ke?.offer.destroy();
   }
