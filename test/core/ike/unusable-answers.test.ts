@@ -55,12 +55,16 @@ const children = (side: 'left' | 'right') => [
   childPolicy({ ...connection(side).children[0], proposals: [espProposal('aes128gcm16-noesn-x25519')], pfs: 'require' }),
 ];
 
-function spoil({ left, right, meddler }: Trio, spoilt: (payloads: readonly Payload[]) => readonly Payload[], act: () => void): void {
+function spoil(
+  { left, right, meddler }: Trio,
+  spoilt: (payloads: readonly Payload[]) => readonly Payload[],
+  act: () => void,
+  exchange: number = ExchangeType.CREATE_CHILD_SA,
+): void {
   act();
   settle(left, right, 0, (datagram, from) => {
     const opened = meddler.open(datagram.data);
-    const answers =
-      from === right && opened?.message.header.exchange === ExchangeType.CREATE_CHILD_SA && opened.message.header.flags.response;
+    const answers = from === right && opened?.message.header.exchange === exchange && opened.message.header.flags.response;
     return answers ? meddler.rewrite(datagram, spoilt) : datagram;
   });
 }
@@ -92,6 +96,24 @@ describe('RFC 7296 §1.4.1: an answer to CREATE_CHILD_SA of which nothing can be
     expect(left.children.size).toBe(1);
     expectHalvesMatch(left, right);
     expect([left, right].map((end) => establishedSas(end)[0]!.children.map(({ state }) => state))).toEqual([['installed'], ['installed']]);
+  });
+
+  test.each([
+    ['without KEr', (payloads: readonly Payload[]) => payloads.filter(({ kind }) => kind !== 'KE')],
+    ['with two of them', (payloads: readonly Payload[]) => [...payloads, ...payloads]],
+  ])('the last follow-up of a new CHILD_SA (RFC 9370 §2.2.4), %s', (_what, spoilt) => {
+    const changes = (side: 'left' | 'right') => ({
+      children: [
+        childPolicy({ ...connection(side).children[0], proposals: [espProposal('aes128gcm16-noesn-x25519-ke1_ecp256')], pfs: 'require' }),
+      ],
+    });
+    const world = establishedTrio({ left: changes('left'), right: changes('right') });
+    const { left, right } = world;
+    const act = () => left.endpoint.command({ kind: 'create-child', ikeSa: establishedSas(left)[0]!.id, child: 'net' }, 0);
+    spoil(world, spoilt, act, ExchangeType.IKE_FOLLOWUP_KE);
+    expect(left.has('failed').length).toBeGreaterThan(0);
+    expect(right.has('child-up')).toHaveLength(2);
+    expectHalvesMatch(left, right);
   });
 
   test.each(SPOILT)('a rekeyed IKE SA, %s: it is not taken', (_what, spoilt) => {

@@ -132,7 +132,7 @@ function* finishCreate(
   },
   response: Inbound,
 ): Routine<ChildSa> {
-  // until the last follow-up is answered there is nothing on the other side
+  // until the last follow-up is answered, be it by nonsense, there is nothing on the other side
   let madeThere = true;
   try {
     const answered = takeChildAnswer(sa, own.offer, response.payloads);
@@ -161,7 +161,7 @@ function* finishCreate(
   } catch (error) {
     // §1.4.1: the responder has installed it by now, so it must hear that we have not; unless it was the one that deleted it
     const gone = error instanceof NegotiationFailure && error.code === 'CHILD_SA_GONE';
-    if (madeThere && !gone) yield* deleteOffered(own.offer);
+    if ((madeThere || error instanceof PeerViolation) && !gone) yield* deleteOffered(own.offer);
     throw error;
   }
 }
