@@ -1,9 +1,7 @@
-import { ApiMisuse, DataPlaneError, formatAddress, formatIp, PeerRefused, TimedOut } from '../../core/bytes/index.ts';
+import { ApiMisuse, formatAddress, PeerRefused, TimedOut } from '../../core/bytes/index.ts';
 import type { ChildSaInfo, IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
 import { Endpoint } from '../../core/ike/endpoint.ts';
 import type { Connection, EndpointLimits, RedirectPolicy } from '../../core/ike/policy.ts';
-import { ConfigAttributeType } from '../../core/wire/iana.ts';
-import type { ConfigurationAttribute } from '../../core/wire/payloads/types.ts';
 import type { PlaneDecision } from '../dataplane/backends/choice.ts';
 import type { Backend, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
 import type { Platform } from '../platform/platform.ts';
@@ -13,7 +11,7 @@ import { Engine, type EngineLoad, type EngineSockets, type IkeSaStatus } from '.
 import type { InstanceFacts } from './engine-types.ts';
 import type { Unsubscribe } from './events.ts';
 import type { Lookup } from './gateway-names.ts';
-import { type InnerDns, placeOf, resolveInside, resolveOutside } from './inner-dns.ts';
+import { InnerNames } from './inner-names.ts';
 import { Inside } from './inside.ts';
 import type { PoolPolicy } from './leases.ts';
 import type { ListenOptions } from './local-side.ts';
@@ -80,7 +78,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
   readonly #startedAt: number;
   readonly #decision: PlaneDecision | undefined;
   readonly #lookup: Lookup | undefined;
-  readonly #innerDns = new Map<number, InnerDns>();
+  readonly #names: InnerNames;
   #connections: readonly Connection[];
   #inside: Inside | undefined;
   readonly #beginning = new Map<string, Promise<number>>();
@@ -129,18 +127,23 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     this.#lookup = options.lookup;
     this.#decision = options.decision;
     this.#startedAt = options.platform.clock.wall();
-    engine.events.on('notice', ({ notice }) => this.#onNotice(notice));
+    this.#names = new InnerNames((ikeSa) => engine.infoOf(ikeSa));
+    engine.events.on('notice', ({ notice }) => {
+      if (this.#names.note(notice)) engine.plane.setResolver?.(this.dnsServers);
+    });
   }
 
   /** Sockets on the inner side. @throws DataPlaneError `NO_SOCKETS` where the data plane has none */
   get inside(): Inside {
-    this.#inside ??= new Inside(this.engine.plane, (host, signal) => this.#resolve(host, signal));
+    this.#inside ??= new Inside(this.engine.plane, (host, signal) =>
+      this.#names.resolve(host, this.#platform, this.inside.driver, this.#lookup, signal),
+    );
     return this.#inside;
   }
 
   /** DNS servers that peers told us of (RFC 7296 §3.15.1). */
   get dnsServers(): readonly string[] {
-    return [...new Set([...this.#innerDns.values()].flatMap(({ servers }) => servers))];
+    return this.#names.servers;
   }
 
   /** @throws DataPlaneError for the first address or port that cannot be had */
@@ -310,33 +313,6 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     return this.engine.sockets;
   }
 
-  #onNotice(notice: Notice): void {
-    if (notice.kind === 'addresses')
-      this.#innerDns.set(notice.ikeSa, { servers: dnsServersOf(notice.attributes), domains: domainsOf(notice.splitDns) });
-    else if (notice.kind === 'ike-up' && notice.info.splitDns) {
-      const { splitDns } = notice.info;
-      this.#innerDns.set(notice.ikeSa, { servers: splitDns.servers, domains: domainsOf(splitDns) });
-    } else if (notice.kind === 'ike-down') this.#innerDns.delete(notice.ikeSa);
-    else if (notice.kind === 'ike-rekeyed') {
-      const known = this.#innerDns.get(notice.from);
-      if (known !== undefined) this.#innerDns.set(notice.to, known);
-    } else return;
-    this.engine.plane.setResolver?.(this.dnsServers);
-  }
-
-  async #resolve(host: string, signal: AbortSignal | undefined): Promise<string> {
-    const { servers, outside } = placeOf(host, [...this.#innerDns.values()]);
-    if (servers.length > 0) {
-      const { clock, random } = this.#platform;
-      return resolveInside(host, { driver: this.inside.driver, clock, random, servers, signal });
-    }
-    if (outside) return resolveOutside(host, { lookup: this.#lookup, own: this.inside.driver.stack.addresses });
-    throw new DataPlaneError(`${host} cannot be resolved: no peer told us of a DNS server behind the tunnel`, {
-      code: 'NO_DNS',
-      hint: 'Give the IP address, or let the gateway announce a server (pools: dns).',
-    });
-  }
-
   async #attempt(connection: Connection, child: string | undefined, signal: AbortSignal | undefined): Promise<IkeSaInfo> {
     const { name } = connection;
     const standing = this.#complete(name, child);
@@ -461,15 +437,6 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     throw new ApiMisuse(`there is no connection ${name}`, { code: 'NO_SUCH_CONNECTION', hint: `Known: ${known}.` });
   }
 }
-
-function dnsServersOf(attributes: readonly ConfigurationAttribute[]): string[] {
-  return attributes.flatMap(({ type, value }) => {
-    if (type === ConfigAttributeType.INTERNAL_IP4_DNS && value.length === 4) return [formatIp(value)];
-    return type === ConfigAttributeType.INTERNAL_IP6_DNS && value.length === 16 ? [formatIp(value)] : [];
-  });
-}
-
-const domainsOf = (splitDns: IkeSaInfo['splitDns']): readonly string[] => splitDns?.domains.map(({ name }) => name) ?? [];
 
 type Followed = Extract<Notice, { kind: 'redirected' | 'not-resumed' | 'trying-address' | 'transport-chosen' }>;
 
