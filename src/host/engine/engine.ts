@@ -13,20 +13,19 @@ import type {
 } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
 import { isSomebody } from '../../core/ike/tasks/null-authentication.ts';
-import { TokenBucket } from '../../core/ike/token-bucket.ts';
 import type { DataPlane, SequenceNumbers } from '../dataplane/data-plane.ts';
 import type { Timer } from '../platform/clock.ts';
 import type { Platform } from '../platform/platform.ts';
-import { defectOf } from './asks.ts';
 import { Books, earliest, isBeginning, isGone, isUp } from './books.ts';
 import type { IkeCore } from './core.ts';
-import { Counters } from './counters.ts';
+import type { Counters } from './counters.ts';
 import { Desk, hires } from './desk.ts';
 import type { EngineEvents, EngineOptions, EngineSockets } from './engine-types.ts';
-import { Emitter } from './events.ts';
+import type { Emitter } from './events.ts';
 import { addressesOf, type Lookup } from './gateway-names.ts';
 import { LeaseTable, type PoolPolicy } from './leases.ts';
 import { type ListenOptions, LocalSide, type OwnAddresses } from './local-side.ts';
+import { Reports } from './reports.ts';
 import type { LocalSockets } from './sockets.ts';
 import type { EngineLoad, EngineSnapshot, IkeSaStatus } from './status.ts';
 import { trapsOf } from './traps.ts';
@@ -39,8 +38,7 @@ export type { EngineLoad, EngineSnapshot, IkeSaStatus } from './status.ts';
  * network makes it throw.
  */
 export class Engine<Plane extends DataPlane = DataPlane> {
-  readonly events = new Emitter<EngineEvents>((error) => this.#onListenerError(error));
-  readonly counters = new Counters();
+  readonly #reports: Reports;
   readonly leases: LeaseTable;
   readonly #platform: Platform;
   readonly #core: IkeCore;
@@ -57,8 +55,6 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   #timerAt: Millis = Number.POSITIVE_INFINITY;
   #draining = false;
   #closed = false;
-  readonly #shownDrops = new TokenBucket(DROPS_SHOWN_AT_ONCE, DROPS_SHOWN_PER_SECOND);
-  #blamingListener = false;
   /** Datagrams that the core dropped. */
   #drops = 0;
 
@@ -70,19 +66,20 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       random: options.platform.random,
       openPath: (local, remote, _encap, transport) => engine.#local.sockets.path(local, remote, transport),
       onObservation: (observation) => engine.#onObservation(observation),
-      onFailure: (error) => engine.#fail(undefined, 'the data plane', error),
+      onFailure: (error) => engine.#reports.fail(undefined, 'the data plane', error),
       ...options.plane,
     });
     engine.#plane.setTraps(trapsOf(options.connections));
     engine.#desk.hire(options, {
       onPressure: (high) => engine.#enter('pressure', (now) => engine.#core.observe({ kind: 'pressure', high }, now)),
-      onCrash: (error) => engine.#fail(undefined, 'a worker', error),
+      onCrash: (error) => engine.#reports.fail(undefined, 'a worker', error),
     });
     return engine;
   }
 
   private constructor(options: EngineOptions<Plane>) {
     this.#platform = options.platform;
+    this.#reports = new Reports(options.platform.clock);
     const sockets = (): LocalSockets | undefined => this.#local.sockets.all[0];
     this.#core = options.core({
       ports: {
@@ -113,7 +110,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         if (!this.#closed) this.#enter(`the answer to ${what}`, (now) => this.#core.answer(id, result, now));
       },
       onOrphan: (ask, late, ikeSa) => this.#undo(ask, late, ikeSa),
-      onDefect: (what, error) => this.#defect(what, error),
+      onDefect: (what, error) => this.#reports.defect(what, error),
     });
     this.#connections = new Map(options.connections.map((connection) => [connection.name, connection]));
     this.#books = new Books(
@@ -135,16 +132,24 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         onEsp: (packet, local, ip, port, transport) => this.#plane?.receive?.(packet, local, ip, port, transport) !== false,
         onBound: (socket) => this.#plane?.adopt?.(socket) ?? Promise.resolve(),
         onUnbinding: (socket) => this.#plane?.disown?.(socket) ?? Promise.resolve(),
-        onFailure: (what, error) => this.#fail(undefined, what, error),
+        onFailure: (what, error) => this.#reports.fail(undefined, what, error),
         onStreamClosed: (local, remote) => this.#onObservation({ kind: 'stream-closed', local, remote }),
       },
       {
         onAddresses: (own) => this.#onAddresses(own),
         othersOf: (connection) => this.ofConnection(connection).flatMap((sa) => sa.mobike?.peerAddresses ?? []),
         onSooner: () => this.#arm(),
-        onFailure: (what, error) => this.#fail(undefined, what, error),
+        onFailure: (what, error) => this.#reports.fail(undefined, what, error),
       },
     );
+  }
+
+  get events(): Emitter<EngineEvents> {
+    return this.#reports.events;
+  }
+
+  get counters(): Counters {
+    return this.#reports.counters;
   }
 
   get plane(): Plane {
@@ -310,7 +315,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     const standing = sas.find(isUp);
     if (standing !== undefined) this.command({ kind: 'create-child', ikeSa: standing.id, child, packet });
     else if (!sas.some(isBeginning)) {
-      this.initiate(connection, child, packet).catch((error: unknown) => this.#fail(connection, `acquire of ${child}`, error));
+      this.initiate(connection, child, packet).catch((error: unknown) => this.#reports.fail(connection, `acquire of ${child}`, error));
     }
   }
 
@@ -319,7 +324,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     try {
       act(this.#platform.clock.now());
     } catch (error) {
-      this.#defect(what, error);
+      this.#reports.defect(what, error);
     }
     this.#drain();
   }
@@ -337,7 +342,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         }
       }
     } catch (error) {
-      this.#defect('an effect', error);
+      this.#reports.defect('an effect', error);
       this.#platform.clock.soon(() => this.#drain());
     } finally {
       this.#draining = false;
@@ -409,14 +414,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   #onNotice(notice: Notice): void {
     if (notice.kind === 'drop') this.#drops++;
     this.#books.note(notice, this.#platform.clock.now());
-    this.#report(notice);
-  }
-
-  #report(notice: Notice): void {
-    this.counters.count(notice);
-    // Anybody can make us drop datagrams; logs must not grow at their pace.
-    if (notice.kind === 'drop' && !this.#shownDrops.take(this.#platform.clock.now())) this.counters.add('notices', 'drop, not shown');
-    else this.events.emit('notice', { at: this.#platform.clock.wall(), notice });
+    this.#reports.tell(notice);
   }
 
   #arm(): void {
@@ -470,24 +468,6 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     });
   }
 
-  /** Told to all listeners once; one that fails at that too is only counted. */
-  #onListenerError(error: unknown): void {
-    this.counters.add('errors', 'LISTENER_FAILED');
-    if (this.#blamingListener) return;
-    this.#blamingListener = true;
-    this.#defect('a listener', error);
-    this.#blamingListener = false;
-  }
-
-  #defect(what: string, error: unknown): void {
-    this.#report({ kind: 'failed', ikeSa: undefined, connection: undefined, what, error: defectOf(what, error) });
-  }
-
-  #fail(connection: string | undefined, what: string, error: unknown): void {
-    if (!(error instanceof TunnelwrightError)) this.#defect(what, error);
-    else this.#report({ kind: 'failed', ikeSa: undefined, connection, what, error });
-  }
-
   #assertOpen(): void {
     if (this.#closed) throw new ApiMisuse('the engine was closed', { code: 'ENGINE_CLOSED' });
   }
@@ -496,5 +476,3 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 const GRACE: Millis = 2000;
 /** A turn of the event loop is not spent on wishes alone. */
 const MOST_EFFECTS = 10_000;
-const DROPS_SHOWN_AT_ONCE = 100;
-const DROPS_SHOWN_PER_SECOND = 10;
