@@ -161,9 +161,19 @@ describe('networks behind a gateway without an interface', () => {
 
   test('while clients and the gateway itself are reached as before', async () => {
     const [one, two] = [await up('dan@example.com'), await up('eve@example.com')];
+    left.length = 0;
     two.listen(80, (socket) => socket.on('error', () => undefined).end('from a client'));
     expect(await everything(await one.connect({ host: two.addresses[0]!, port: 80 }))).toBe('from a client');
     gateway.listenTcp(81, (socket) => socket.on('error', () => undefined).end('from the gateway'));
     expect(await everything(await one.connect({ host: '10.66.0.1', port: 81 }))).toBe('from the gateway');
+    const [there, here] = [two.dgram(7), one.dgram()];
+    there.on('message', (data: Uint8Array, { address, port }) => there.send(data, port, address));
+    const answer = new Promise<unknown>((resolve) =>
+      here.once('message', (data: Uint8Array, from) => resolve([String.fromCharCode(...data), from.address, from.port])),
+    );
+    here.send('between clients', 7, two.addresses[0]!);
+    expect(await answer).toEqual(['between clients', two.addresses[0], 7]);
+    expect(await one.ping(two.addresses[0]!)).toMatchObject({ from: two.addresses[0] });
+    expect(left).toEqual([]);
   });
 });
