@@ -16,6 +16,7 @@ import { registerSas } from './commands/sas.ts';
 import { registerSchema } from './commands/schema.ts';
 import { registerSend } from './commands/send.ts';
 import { registerServe } from './commands/serve.ts';
+import { registerSftp } from './commands/sftp.ts';
 import { registerStatus } from './commands/status.ts';
 import { registerUp } from './commands/up.ts';
 import { registerVersion } from './commands/version.ts';
@@ -80,6 +81,7 @@ export function buildProgram(context: CliContext): Shell {
     registerPing,
     registerSend,
     registerGet,
+    registerSftp,
     registerStatus,
     registerSas,
     registerEvents,

@@ -3,6 +3,7 @@ import { formatIdentity } from '../core/pki/identity.ts';
 import { type CompiledConfig, planeUse } from '../product/config/index.ts';
 import { isoClock, noticeLine } from '../product/control/index.ts';
 import { createGateway, type Gateway } from '../product/gateway/index.ts';
+import type { SftpServerEvent } from '../product/sftp/index.ts';
 import type { FileServerEvent } from '../product/transfer/index.ts';
 import type { CliContext, EndSignal } from './context.ts';
 import { openCredentials } from './credentials.ts';
@@ -16,6 +17,7 @@ import { planeLine } from './render/steps.ts';
 import { flow } from './render/text.ts';
 import { formatBytes } from './render/units.ts';
 import { Session } from './session.ts';
+import { sftpLine } from './sftp/events.ts';
 
 export interface ServiceOptions {
   readonly config: CompiledConfig;
@@ -51,7 +53,8 @@ export class Service {
       await gateway.listen();
       await keys?.ports(...gateway.sockets.map(({ ike, nat }) => ({ ike: ike?.port, nat: nat.port })));
       const onFile = (event: FileServerEvent) => showFile(event, context, out);
-      return new Service(options, gateway, await Session.open(gateway, { config, context, control, onFile }), keys);
+      const onSftp = (event: SftpServerEvent) => showSftp(event, context, out);
+      return new Service(options, gateway, await Session.open(gateway, { config, context, control, onFile, onSftp }), keys);
     } catch (error) {
       await gateway.close(0);
       throw error;
@@ -69,6 +72,11 @@ export class Service {
   async run(): Promise<number> {
     const { context, out } = this.#options;
     for (const { message, hint } of this.#gateway.warnings) out.warn(message, hint);
+    if (this.#options.config.sftp !== undefined && this.#session.sftp === undefined)
+      out.warn(
+        `no SFTP: on the plane ${this.#gateway.facts().plane} the tunnel belongs to the machine`,
+        'Use plane: netstack, or the sshd of the machine.',
+      );
     this.#greet();
     out.note('  Ctrl-C to stop');
     const signal = await new Promise<EndSignal>((resolve) => onEnd(context, resolve));
@@ -82,8 +90,17 @@ export class Service {
     const { config, context, out } = this.#options;
     const { plane, decision, listen } = this.#gateway.facts();
     const { name } = this.#gateway;
+    const { sftp } = this.#session;
     if (out.json) {
-      out.document({ event: 'listening', at: new Date(context.now()).toISOString(), name, listen, plane, control: this.#session.path });
+      out.document({
+        event: 'listening',
+        at: new Date(context.now()).toISOString(),
+        name,
+        listen,
+        plane,
+        control: this.#session.path,
+        ...(sftp === undefined ? {} : { sftp: { folder: sftp.folder, port: sftp.port, hostKey: sftp.fingerprint } }),
+      });
       return;
     }
     const { share, inbox } = config.transfer;
@@ -93,6 +110,7 @@ export class Service {
       config.behind.length === 0 ? '' : `behind us: ${config.behind.map(({ name }) => name).join(', ')}`,
       share === undefined ? '' : `share ${share}`,
       inbox === undefined ? '' : `inbox ${inbox}`,
+      sftp === undefined ? '' : `sftp ${sftp.folder}, host key ${sftp.fingerprint}`,
     ];
     out.line(flow([`  ${out.paint.green('✓')} ${name}`, `listening on ${listen.join(', ')}`], out.columns, '    '));
     if (details.some((detail) => detail !== ''))
@@ -127,6 +145,12 @@ function showFile(event: FileServerEvent, context: CliContext, out: Output): voi
   const at = new Date(context.now());
   if (out.json) out.document({ event: 'file', at: at.toISOString(), kind: event.kind, peer: event.peer, text });
   else out.line(`${out.paint.dim(at.toTimeString().slice(0, 8))}  file  ${text}`);
+}
+
+function showSftp(event: SftpServerEvent, context: CliContext, out: Output): void {
+  const at = new Date(context.now());
+  if (out.json) out.document({ event: 'sftp', at: at.toISOString(), ...event });
+  else out.line(`${out.paint.dim(at.toTimeString().slice(0, 8))}  sftp  ${sftpLine(event)}`);
 }
 
 function fileLine(event: FileServerEvent): string | undefined {

@@ -5,8 +5,10 @@ import type { Instance } from '../host/engine/instance.ts';
 import type { Way } from '../host/platform/way.ts';
 import type { CompiledConfig } from '../product/config/index.ts';
 import { ControlServer, type ControlTarget, defaultSocketPath, type SaSelection } from '../product/control/index.ts';
+import type { SftpServerEvent } from '../product/sftp/index.ts';
 import { FileServer, type FileServerEvent } from '../product/transfer/index.ts';
 import type { CliContext } from './context.ts';
+import type { InstanceSftp } from './sftp/service.ts';
 import { InstanceTransfer } from './transfer-target.ts';
 
 export interface SessionOptions {
@@ -15,6 +17,7 @@ export interface SessionOptions {
   /** --control. */
   readonly control: string | undefined;
   readonly onFile?: ((event: FileServerEvent) => void) | undefined;
+  readonly onSftp?: ((event: SftpServerEvent) => void) | undefined;
 }
 
 /** A running instance with what belongs around it: its control socket, and the files it serves. */
@@ -24,6 +27,8 @@ export class Session {
   readonly way: Way | undefined;
   /** Of the control socket. */
   readonly path: string;
+  /** Where peers come by SFTP. */
+  readonly sftp: InstanceSftp | undefined;
   readonly #control: ControlServer;
   readonly #files: FileServer | undefined;
   readonly #fate: Fate;
@@ -32,6 +37,10 @@ export class Session {
   static async open(instance: Instance, options: SessionOptions): Promise<Session> {
     const { config, context, control } = options;
     const files = await openFiles(instance, options);
+    const sftp = await openSftp(instance, options).catch(async (error: unknown) => {
+      await files?.close(0);
+      throw error;
+    });
     const fate = new Fate();
     const way = hasSockets(instance) ? instance.inside.way : undefined;
     const target = controlled(instance, way, hasSockets(instance) ? new InstanceTransfer(instance, config.transfer.port) : undefined, fate);
@@ -43,20 +52,29 @@ export class Session {
         path: isAbsolute(path) ? path : resolve(context.cwd, path),
         version: context.version,
       });
-      return new Session(instance, way, server, files, fate);
+      return new Session(instance, way, server, files, sftp, fate);
     } catch (error) {
+      await sftp?.close();
       await files?.close(0);
       throw error;
     }
   }
 
-  private constructor(instance: Instance, way: Way | undefined, control: ControlServer, files: FileServer | undefined, fate: Fate) {
+  private constructor(
+    instance: Instance,
+    way: Way | undefined,
+    control: ControlServer,
+    files: FileServer | undefined,
+    sftp: InstanceSftp | undefined,
+    fate: Fate,
+  ) {
     this.instance = instance;
     this.way = way;
     this.path = control.path;
     this.#fate = fate;
     this.#control = control;
     this.#files = files;
+    this.sftp = sftp;
   }
 
   /** Resolves when somebody took the instance down through the control socket. */
@@ -72,6 +90,7 @@ export class Session {
   /** Says goodbye to every peer, then lets go of sockets. */
   async close(grace?: number): Promise<void> {
     await this.#files?.close();
+    await this.sftp?.close();
     await this.instance.close(grace);
     await this.#control.close();
   }
@@ -110,6 +129,13 @@ async function openFiles(instance: Instance, { config, onFile }: SessionOptions)
   const files = await FileServer.open({ folder: share, inbox, ...(onFile === undefined ? {} : { onEvent: onFile }) });
   instance.inside.listen({ port }, (socket) => files.accept(socket, identityAt(instance, socket.remoteAddress)));
   return files;
+}
+
+/** Loaded where it is wanted: it brings SSH. */
+async function openSftp(instance: Instance, { config, context, onSftp }: SessionOptions): Promise<InstanceSftp | undefined> {
+  if (config.sftp === undefined || !hasSockets(instance)) return undefined;
+  const { InstanceSftp } = await import('./sftp/service.ts');
+  return InstanceSftp.open(instance, { settings: config.sftp, home: context.home, onEvent: onSftp });
 }
 
 /** Who has an inner address, as the tunnel's authentication says. */

@@ -135,6 +135,7 @@ function absolute<T extends ServeFlags & ClientFlags>(flags: T, { cwd, home }: C
     ca: flags.ca?.map((file) => path(file)!),
     share: path(flags.share),
     inbox: path(flags.inbox),
+    sftp: path(flags.sftp),
   };
 }
 

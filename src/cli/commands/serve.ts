@@ -1,5 +1,5 @@
 import type { ServeFlags as GatewayFlags } from '../../product/config/index.ts';
-import { addCommand, type Invocation, repeated, type Shell } from '../command.ts';
+import { addCommand, type Invocation, rare, repeated, type Shell } from '../command.ts';
 
 interface ServeFlags extends GatewayFlags {
   readonly keylog?: string;
@@ -25,10 +25,11 @@ export function registerServe(shell: Shell): void {
         .option('--net <networks>', 'networks behind us that clients reach; none')
         .option('--share <folder>', 'let clients get files from here')
         .option('--inbox <folder>', 'let clients send files into it')
+        .option('--sftp <folder>', 'let clients into it by SFTP')
         .option('--address <ip>', 'listen here alone', repeated)
         .option('--port <port>', 'UDP port of IKE; 500')
-        .option('--nat-port <port>', 'UDP port behind NATs; 4500')
-        .option('--tcp-port <port>', 'TCP port for clients without UDP; that of --nat-port')
+        .addOption(rare('--nat-port <port>', 'UDP port behind NATs; 4500'))
+        .addOption(rare('--tcp-port <port>', 'TCP port for clients without UDP; that of --nat-port'))
         .option('--plane <plane>', 'auto, tun, netns, xfrm or netstack')
         .option('--name <name>', 'of this instance; gateway')
         .option('--keylog <folder>', 'write every key for Wireshark: it reads all then'),

@@ -11,35 +11,42 @@ import { ensurePrivateFolder, readSecretFile, writeFileAtomic } from './files.ts
  */
 export async function lastingSecret(folder: string): Promise<Uint8Array> {
   const path = join(folder, FILE);
+  let secret: Uint8Array;
   try {
     await ensurePrivateFolder(folder);
-    return await existing(path);
+    secret = await lastingFile(path, () => randomBytes(LENGTH));
   } catch (error) {
-    if (!isMissing(error)) throw error instanceof ConfigError ? error : unusable(folder, error);
+    throw error instanceof ConfigError ? error : unusable(folder, error);
   }
-  const made = `${path}.${randomBytes(6).toString('hex')}`;
-  try {
-    await writeFileAtomic(made, randomBytes(LENGTH));
-    // a link, unlike a rename, never replaces what another process has made meanwhile
-    await link(made, path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error;
-    });
-  } catch (error) {
-    throw unusable(folder, error);
-  } finally {
-    await unlink(made).catch(() => undefined);
-  }
-  return existing(path);
-}
-
-async function existing(path: string): Promise<Uint8Array> {
-  const secret = await readSecretFile(path);
   if (secret.length === LENGTH) return secret;
   throw new ConfigError(`${path} has ${secret.length} octets, where ${LENGTH} should be`, {
     code: 'STATE_SECRET',
     file: path,
     hint: 'Remove the file; a new one is made. Tickets and tokens of before are void then.',
   });
+}
+
+/**
+ * What a file of a secret holds; on first use, what `make` makes (mode 0600). Two processes that make it at once agree on one.
+ * @throws ConfigError of `readSecretFile`, and the system's own error where the file cannot be made
+ */
+export async function lastingFile(path: string, make: () => Uint8Array | string): Promise<Uint8Array> {
+  try {
+    return await readSecretFile(path);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+  const made = `${path}.${randomBytes(6).toString('hex')}`;
+  try {
+    await writeFileAtomic(made, make());
+    // a link, unlike a rename, never replaces what another process has made meanwhile
+    await link(made, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+  } finally {
+    await unlink(made).catch(() => undefined);
+  }
+  return readSecretFile(path);
 }
 
 const isMissing = (error: unknown): boolean =>

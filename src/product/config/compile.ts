@@ -6,6 +6,7 @@ import type { PoolPolicy } from '../../host/engine/leases.ts';
 import { compileConnection } from './compile-connection.ts';
 import { CompileContext } from './compile-context.ts';
 import { compileAuthorities, compilePassphrases, compilePsks } from './compile-credentials.ts';
+import { compileSftp } from './compile-sftp.ts';
 import type { BehindNetworks, CompiledConfig, CompiledConnection, ListenSettings, TransferSettings } from './compiled.ts';
 import { DEFAULT_LIMITS, DEFAULTS } from './defaults.ts';
 import type { LoadedConfig } from './load.ts';
@@ -48,6 +49,7 @@ export function compile(config: LoadedConfig): CompiledConfig {
     state: settings.state === undefined ? undefined : context.path(settings.state),
     behind: compileBehind(settings, context),
     transfer: compileTransfer(settings, context),
+    sftp: compileSftp(settings, context),
     control: { socket: settings.control?.socket === undefined ? undefined : context.path(settings.control.socket) },
     warnings: context.warnings.sort((a, b) => (a.place.line ?? 0) - (b.place.line ?? 0) || (a.place.column ?? 0) - (b.place.column ?? 0)),
   };

@@ -27,6 +27,8 @@ export interface CompiledConfig {
   /** Networks that clients reach through ordinary sockets of this machine. */
   readonly behind: readonly BehindNetworks[];
   readonly transfer: TransferSettings;
+  /** Undefined: no SFTP. */
+  readonly sftp: SftpSettings | undefined;
   /** Folder of what outlives a restart, absolute. */
   readonly state: string | undefined;
   readonly control: {
@@ -72,6 +74,19 @@ export interface TransferSettings {
   readonly share: string | undefined;
   /** Absolute; undefined receives nothing. */
   readonly inbox: string | undefined;
+  readonly port: number;
+}
+
+/** Files are named by absolute paths. */
+export interface SftpSettings {
+  readonly folder: string;
+  readonly readOnly: boolean;
+  /** Empty: whoever is connected. */
+  readonly ids: readonly IdentityPattern[];
+  readonly authorizedKeys: string | undefined;
+  readonly passwords: string | undefined;
+  /** Undefined: in the user's folder for state. */
+  readonly hostKey: string | undefined;
   readonly port: number;
 }
 

@@ -39,6 +39,8 @@ export interface ServeFlags extends Omit<ClientFlags, 'only'> {
   /** Networks that lie behind the gateway. */
   readonly net?: string | undefined;
   readonly dns?: string | undefined;
+  /** A folder for SFTP. */
+  readonly sftp?: string | undefined;
 }
 
 export interface FlagOptions extends LoadOptions {
@@ -185,6 +187,7 @@ function applyServe(overlay: Overlay, flags: ServeFlags): void {
   put(['listen', 'tcp_port'], flags.tcpPort, '--tcp-port');
   put(['transfer', 'share'], flags.share, '--share');
   put(['transfer', 'inbox'], flags.inbox, '--inbox');
+  put(['sftp', 'folder'], flags.sftp, '--sftp');
 }
 
 /** A configuration under which flags are laid: values that know which flag they came from. */

@@ -5,6 +5,7 @@ import { connection } from './schema/connection.ts';
 import { authority, pool, secret } from './schema/credentials.ts';
 import { control, limits, listen, ownAddresses, redirect, transfer, workers } from './schema/daemon.ts';
 import { key, name, named, section } from './schema/section.ts';
+import { sftp } from './schema/sftp.ts';
 
 /**
  * The whole configuration as one declarative schema: validation, the types of the settings, the JSON Schema for editors and the
@@ -56,6 +57,7 @@ export const configuration = section({
     'none: clients reach the gateway and one another',
   ),
   transfer: key(transfer, 'What `send` and `get` of the peers may reach here.'),
+  sftp: key(sftp, 'Lets peers into a folder by SFTP, inside the tunnel alone; needs the plane `netstack`.', 'no SFTP'),
   connections: key(named(connection), 'Whom to connect to or to accept, by name.'),
   pools: key(named(pool), 'Addresses and other settings that clients are given, by name.'),
   authorities: key(named(authority), 'Certification authorities that peers are trusted for, by name.'),

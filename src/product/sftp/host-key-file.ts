@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto';
-import { link, unlink } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ConfigError, fromUtf8 } from '../../core/bytes/index.ts';
-import { ensurePrivateFolder, readSecretFile, writeFileAtomic } from '../../host/platform/files.ts';
+import { lastingFile } from '../../host/platform/lasting-secret.ts';
 import { errnoOf } from '../transfer/errors.ts';
 import { fingerprint } from './known-hosts.ts';
 import { loadSsh2 } from './ssh2.ts';
@@ -20,14 +19,7 @@ export interface OwnHostKey {
  */
 export async function ownHostKey(file: string): Promise<OwnHostKey> {
   const { utils } = await loadSsh2();
-  let key: string;
-  try {
-    key = fromUtf8(await readSecretFile(file));
-  } catch (cause) {
-    if (!(cause instanceof ConfigError && errnoOf(cause.cause) === 'ENOENT')) throw cause;
-    await make(file, utils.generateKeyPairSync('ed25519').private);
-    key = fromUtf8(await readSecretFile(file));
-  }
+  const key = fromUtf8(await readOrMake(file, () => utils.generateKeyPairSync('ed25519').private));
   const parsed = utils.parseKey(key);
   if (parsed instanceof Error || !parsed.isPrivateKey()) {
     throw new ConfigError(`${file} holds no private key for SSH`, {
@@ -40,22 +32,16 @@ export async function ownHostKey(file: string): Promise<OwnHostKey> {
   return { key, fingerprint: fingerprint(parsed.getPublicSSH()) };
 }
 
-/** Two processes that make it at once agree on one: a link never replaces what the other has made. */
-async function make(file: string, key: string): Promise<void> {
-  const made = `${file}.${randomBytes(6).toString('hex')}`;
+async function readOrMake(file: string, make: () => string): Promise<Uint8Array> {
   try {
-    await ensurePrivateFolder(dirname(file));
-    await writeFileAtomic(made, key);
-    await link(made, file).catch((cause: unknown) => {
-      if (errnoOf(cause) !== 'EEXIST') throw cause;
-    });
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    return await lastingFile(file, make);
   } catch (cause) {
+    if (cause instanceof ConfigError) throw cause;
     throw new ConfigError(`${file}, the host key for SFTP, cannot be made: ${errnoOf(cause) ?? String(cause)}`, {
       code: 'HOST_KEY',
       file,
       cause,
     });
-  } finally {
-    await unlink(made).catch(() => undefined);
   }
 }

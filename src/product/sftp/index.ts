@@ -1,9 +1,15 @@
+export { type Attributes, isFolder } from './attributes.ts';
 export { Passwords, readAuthorizedKeys } from './authorized-keys.ts';
 export { getFile } from './get.ts';
 export { type OwnHostKey, ownHostKey } from './host-key-file.ts';
 export { KnownHosts } from './known-hosts.ts';
 export { SftpLink } from './link.ts';
-export type { Credential, Question } from './login.ts';
-export type { FileResult } from './moving.ts';
+export { type Credential, firstLine, type Question } from './login.ts';
+export { longLine } from './longname.ts';
+export type { FileOptions, FileResult } from './moving.ts';
+export { globOf, joinRemote } from './names.ts';
+export { type PrivateKey, readPrivateKey } from './private-key.ts';
 export { putFile } from './put.ts';
 export { SftpServer, type SftpServerEvent } from './server.ts';
+export type { DirectoryEntry, SftpSession } from './session.ts';
+export { getTree, putTree, type TreeResult } from './tree.ts';

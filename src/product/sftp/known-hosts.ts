@@ -1,8 +1,7 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { open, readFile } from 'node:fs/promises';
+import { mkdir, open, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ConfigError, equalBytes, fromUtf8, Reader } from '../../core/bytes/index.ts';
-import { ensurePrivateFolder } from '../../host/platform/files.ts';
 import { errnoOf } from '../transfer/errors.ts';
 
 /** A public key of SSH, as it travels: its type first (RFC 4253 §6.6). */
@@ -85,7 +84,7 @@ export class KnownHosts {
     const shown = /^\|1\|/m.test(text) ? hashed(name, randomBytes(20)) : name;
     const line = `${shown} ${type} ${btoa(String.fromCharCode(...octets))}\n`;
     try {
-      await ensureFolder(dirname(this.path));
+      await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
       const file = await open(this.path, 'a', 0o600);
       try {
         await file.write(text === '' || text.endsWith('\n') ? line : `\n${line}`);
@@ -167,9 +166,4 @@ function decodeBase64(text: string): Uint8Array | undefined {
   } catch {
     return undefined;
   }
-}
-
-async function ensureFolder(path: string): Promise<void> {
-  const { access } = await import('node:fs/promises');
-  await access(path).catch(() => ensurePrivateFolder(path));
 }

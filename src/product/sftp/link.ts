@@ -37,9 +37,14 @@ export class SftpLink {
     return (await this.#opening).session;
   }
 
+  /** Ends what is under way; the next who asks makes a new connection. */
+  drop(): void {
+    this.#connection?.close();
+  }
+
   close(): void {
     this.#closed = true;
-    this.#connection?.close();
+    this.drop();
   }
 
   async #open(signal: AbortSignal | undefined): Promise<SftpConnection> {

@@ -1,5 +1,6 @@
 import type { AnyAuthMethod, AuthenticationType } from 'ssh2';
 import { fromUtf8, printable } from '../../core/bytes/index.ts';
+import type { PrivateKey } from './private-key.ts';
 
 /** A question of the server's, or of ours, that a person answers. */
 export interface Question {
@@ -14,9 +15,8 @@ export type Credential =
       readonly kind: 'key';
       /** For messages. */
       readonly name: string;
-      /** A private key in OpenSSH's format or PEM. */
-      readonly key: string;
-      readonly passphrase?: string | undefined;
+      /** undefined gives up on this one. */
+      readonly load: () => Promise<PrivateKey | undefined>;
     }
   | { readonly kind: 'agent'; readonly socket: string }
   | { readonly kind: 'password'; readonly password: () => Promise<string | undefined> }
@@ -70,8 +70,8 @@ export class Login {
     const username = this.#user;
     switch (credential.kind) {
       case 'key': {
-        const { key, passphrase } = credential;
-        return { type: 'publickey', username, key, ...(passphrase === undefined ? {} : { passphrase }) };
+        const loaded = await credential.load();
+        return loaded && { type: 'publickey', username, ...loaded };
       }
       case 'agent':
         return { type: 'agent', username, agent: credential.socket };

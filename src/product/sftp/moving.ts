@@ -65,7 +65,7 @@ export async function moving(
   const { link, signal, retry, timing = SYSTEM_TIMING } = options;
   const meter = new FileMeter(direction, name, 0, timing, options.onProgress);
   const began = timing.now();
-  const abort = (): void => link.close();
+  const abort = (): void => link.drop();
   signal?.addEventListener('abort', abort, { once: true });
   try {
     const result = await retrying({ policy: { ...DEFAULT_RETRY, ...retry }, timing, meter, signal }, async (attempts) => {

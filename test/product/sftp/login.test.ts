@@ -23,7 +23,7 @@ async function passwordsOf(text: string): Promise<Pick<SftpServerOptions, 'passw
   return { passwords: await Passwords.read(file) };
 }
 
-const key = (pair: { readonly private: string }): Credential => ({ kind: 'key', name: 'id', key: pair.private });
+const key = (pair: { readonly private: string }): Credential => ({ kind: 'key', name: 'id', load: async () => ({ key: pair.private }) });
 const password = (text: string): Credential => ({ kind: 'password', password: async () => text });
 
 describe('who may come in', () => {
