@@ -110,6 +110,8 @@ export interface RemoteAuth {
   readonly authorities?: readonly string[] | undefined;
   /** Handles of public keys that the peer may have (RFC 7670). Where there are some, no authorities means that no certificate counts. */
   readonly publicKeys?: readonly string[] | undefined;
+  /** `id` is about what the certificate says, which the peer is then, whatever it calls itself. */
+  readonly idFromCertificate?: boolean | undefined;
   readonly schemes?: readonly string[] | undefined;
 }
 

@@ -1,6 +1,7 @@
 import { AuthenticationFailure, type CertificateFailure, printable, TunnelwrightError } from '../../core/bytes/index.ts';
 import type { AuthVerdict, KeyObject } from '../../core/crypto/index.ts';
 import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
+import type { RemoteAuth } from '../../core/ike/policy.ts';
 import {
   attributeTexts,
   type Certificate,
@@ -20,6 +21,7 @@ import {
   sameCertificate,
 } from '../../core/pki/index.ts';
 import { AuthMethod, CertEncoding, nameOf } from '../../core/wire/iana.ts';
+import type { Identification } from '../../core/wire/payloads/types.ts';
 import type { Keyring, TrustedCertificate } from './credentials-keyring.ts';
 import { daysLeft } from './credentials-list.ts';
 import { isPinned, trustsPaths, verifyPinned } from './credentials-raw.ts';
@@ -134,9 +136,13 @@ class SignatureCheck {
     const { id } = this.#ask;
     const path = this.#path(leaf, connection, remote.authorities ?? []);
     if (path instanceof TunnelwrightError) return path;
-    if (!identityMatchesCertificate(id, leaf)) return identityMismatch(id, leaf);
+    const own = identityMatchesCertificate(id, leaf) ? id : identityInside(leaf, remote);
+    if (own === undefined) return identityMismatch(id, leaf);
     const reason = yield* this.#signature(leaf, remote.schemes ?? []);
-    if (reason === undefined) return { ok: true, connection, description: describe(path, this.#at) };
+    if (reason === undefined) {
+      const verified = { ok: true, connection, description: describe(path, this.#at) } as const;
+      return own === id ? verified : { ...verified, id: own, description: `${verified.description}, calls itself ${formatIdentity(id)}` };
+    }
     return new AuthenticationFailure(
       `the signature of ${formatIdentity(id)} does not prove the certificate ${certificateTitle(leaf)}: ${reason}`,
       {
@@ -245,6 +251,13 @@ class SignatureCheck {
           'RFC 7296 §3.6',
         );
   }
+}
+
+/** Of the identities in a certificate the one that the policy means, where that takes them in place of what the peer calls itself. */
+function identityInside(leaf: Certificate, { id, idFromCertificate }: RemoteAuth): Identification | undefined {
+  const identities = idFromCertificate === true ? certificateIdentities(leaf) : [];
+  const strength = (one: Identification) => matchStrength(id, one);
+  return identities.filter((one) => strength(one) > 0).sort((a, b) => strength(b) - strength(a))[0];
 }
 
 /** `C=CH, O=lab, CN=gw (CA "lab CA", 301 d left)`. */

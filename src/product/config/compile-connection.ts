@@ -174,6 +174,12 @@ function remoteAuth(
   connection: ConnectionSettings,
   { settings, context, authorities, psks }: Surroundings,
 ): RemoteAuth {
+  if (round.id_from_cert === true && (round.auth !== 'pubkey' || round.pubkeys !== undefined))
+    throw context.error(
+      [...path, 'id_from_cert'],
+      'has no use: the peer brings no certificate that counts',
+      'Leave it out, or use auth: pubkey with authorities.',
+    );
   const common = { id: round.id ?? { kind: 'any' as const }, ...(round.schemes === undefined ? {} : { schemes: round.schemes }) };
   switch (round.auth) {
     case 'psk':
@@ -201,7 +207,13 @@ function remoteAuth(
           'Add cacerts here, or authorities at the top; or pubkeys here for a peer without certificate.',
           'AUTHORITY_MISSING',
         );
-      return { auth: 'pubkey', ...common, authorities: handles, ...(publicKeys.length === 0 ? {} : { publicKeys }) };
+      return {
+        auth: 'pubkey',
+        ...common,
+        authorities: handles,
+        ...(publicKeys.length === 0 ? {} : { publicKeys }),
+        ...(round.id_from_cert === true && { idFromCertificate: true }),
+      };
     }
     case 'null':
       return anonymousPeer(round, path, { connection, dialable: isDialable(connection.remote_addrs) }, settings, context);

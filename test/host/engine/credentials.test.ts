@@ -343,6 +343,27 @@ describe('the certificate of a peer', () => {
   });
 
   test.each([
+    ['an identifier that its user typed', 'keyid:my phone', '%any', 'C=CH, O=lab, CN=alice'],
+    ['an address', '192.0.2.77', '%any', 'C=CH, O=lab, CN=alice'],
+    ['somebody else', 'mallory@example.com', '*@example.com', 'alice@example.com'],
+    ['somebody else, and this one is meant', 'mallory@example.com', 'alice@example.com', 'alice@example.com'],
+    ['what is in it', 'alice@example.com', '%any', undefined],
+  ])('where the certificate says who it is, a peer that calls itself %s is whom it names', (_what, says, pattern, proven) => {
+    const answer = verify(signedAsk(alice, says, [remote(pattern, { idFromCertificate: true })]));
+    if (!answer.ok) throw answer.error;
+    expect(answer.id && formatIdentity(answer.id)).toBe(proven);
+    if (proven) expect(answer.description).toContain(`calls itself ${formatIdentity(parseIdentity(says))}`);
+  });
+
+  test.each([
+    ['names nobody who is meant, though the peer says so', 'bob@example.com', 'bob@example.com', {}],
+    ['is not proven', 'keyid:my phone', '%any', { data: signedAsk(gateway, 'vpn.example.com', []).data }],
+  ])('where the certificate says who it is, one that %s is refused', (_what, says, pattern, change) => {
+    const ask = signedAsk(alice, says, [remote(pattern, { idFromCertificate: true })], change);
+    expect(['IDENTITY_MISMATCH', 'AUTH_SIGNATURE']).toContain(failed(verify(ask)).code);
+  });
+
+  test.each([
     ['expired', { notAfter: NOW - DAY }, 'CERTIFICATE_EXPIRED'],
     ['not yet valid', { notBefore: NOW + DAY }, 'NOT_YET_VALID'],
     ['for something else', { usages: ['1.3.6.1.5.5.7.3.3'] }, 'EXTENDED_KEY_USAGE'],

@@ -365,6 +365,12 @@ describe('credentials', () => {
     ]);
   });
 
+  test('a peer may be whom its certificate names, and needs one then', () => {
+    expect(compiled(text('')).connections[0]!.remote[0]).not.toHaveProperty('idFromCertificate');
+    expect(compiled(text(', id: "*@corp.example", id_from_cert: yes')).connections[0]!.remote[0]).toMatchObject({ idFromCertificate: true });
+    expect(() => compiled(text(', id_from_cert: yes, pubkeys: peer.pub'))).toThrow(/id_from_cert/);
+  });
+
   test('a named authority is loaded once', () => {
     expect(compiled(text(', cacerts: [x.crt, x.crt]')).credentials.authorities).toHaveLength(2);
   });

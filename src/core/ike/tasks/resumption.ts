@@ -239,16 +239,19 @@ export function verifyResumed(
   const expected = prfOf(keys).compute(role === 'initiator' ? keys.SK_pi : keys.SK_pr, signedOctets(role, keys, material, id));
   const [connection] = candidates;
   const proven = auth.method === AuthMethod.SHARED_KEY_MIC && equalSecrets(auth.data, expected);
-  if (!proven || connection === undefined || !isWhoItWas(id, session.remoteId) || find(payloads, 'CERT') !== undefined) throw unproven();
+  if (!proven || connection === undefined || !isWhoItWas(id, session.remoteId, connection) || find(payloads, 'CERT') !== undefined)
+    throw unproven();
   sa.remoteId = session.remoteId;
   sa.remoteAuth = session.remoteAuth;
   world.notice({ kind: 'peer', ikeSa: sa.id, id: session.remoteId, method: auth.method, description: `resumed, ${session.remoteAuth}` });
   return connection;
 }
 
-/** RFC 7670 §1: whoever was known by its key may call itself as it likes; the ticket says which key that was. */
-const isWhoItWas = (id: Identification, was: Identification): boolean =>
-  sameIdentity(id, was) || (was.idType === IdType.ID_KEY_ID && fromUtf8(was.data).startsWith('sha256:'));
+/** RFC 7670 §1: whoever was known by its key, or its certificate, may call itself as it likes; the ticket says which that was. */
+const isWhoItWas = (id: Identification, was: Identification, { remote }: Connection): boolean =>
+  sameIdentity(id, was) ||
+  remote[0]?.idFromCertificate === true ||
+  (was.idType === IdType.ID_KEY_ID && fromUtf8(was.data).startsWith('sha256:'));
 
 /** §4.3.1, §4.3.4: the IKE SA stands, so the ticket is used up; and where the one before is still there, it goes in silence. */
 export function settleResumption(world: World, sa: IkeSa): void {

@@ -117,6 +117,11 @@ const remoteRound = section({
     listOf(publicKey),
     'Accept exactly these public keys, whatever the peer calls itself (RFC 7670): raw or in a certificate that nobody else vouches for.',
   ),
+  id_from_cert: key(
+    flag,
+    'Take the peer for whom its certificate names, and hold id against that, whatever the peer calls itself: Android sends an identifier that its user types, Apple an address where none is set.',
+    'no',
+  ),
   ca_id: key(identityPattern, 'The subject that a CA on the path must have.'),
   cert_policy: key(
     listOf(z.string().regex(/^\d+(\.\d+)+$/, { error: 'is not an object identifier' })),
