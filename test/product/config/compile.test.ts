@@ -367,7 +367,9 @@ describe('credentials', () => {
 
   test('a peer may be whom its certificate names, and needs one then', () => {
     expect(compiled(text('')).connections[0]!.remote[0]).not.toHaveProperty('idFromCertificate');
-    expect(compiled(text(', id: "*@corp.example", id_from_cert: yes')).connections[0]!.remote[0]).toMatchObject({ idFromCertificate: true });
+    expect(compiled(text(', id: "*@corp.example", id_from_cert: yes')).connections[0]!.remote[0]).toMatchObject({
+      idFromCertificate: true,
+    });
     expect(() => compiled(text(', id_from_cert: yes, pubkeys: peer.pub'))).toThrow(/id_from_cert/);
   });
 
