@@ -44,6 +44,8 @@ export class Counters {
   tcpRetransmits = 0;
   tcpTimeouts = 0;
   tcpFastRecoveries = 0;
+  /** Recoveries from what was late and not lost (RFC 3522). */
+  tcpSpuriousRecoveries = 0;
   tcpOutOfOrder = 0;
   tcpDuplicateText = 0;
   /** Dropped by PAWS (RFC 7323 §5). */

@@ -307,7 +307,7 @@ describe.each(FAMILIES)('errors about TCP over IPv%i (RFC 9293 §3.9.2.2)', (ver
     t.established();
     t.write(3000);
     t.sent();
-    t.expectAfter(200, `. 1:${1 + FULL}(${FULL}) ack 1`).expectAfter(400, version === 4 ? '. 1:1241(1240) ack 1' : '. 1:1221(1220) ack 1');
+    t.expectAfter(200, version === 4 ? '. 1:1241(1240) ack 1' : '. 1:1221(1220) ack 1');
     expect(t.stack.counters.tcpBlackHoles).toBe(1);
   });
 });

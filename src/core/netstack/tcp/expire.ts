@@ -1,6 +1,5 @@
-import { sizeSegments } from './options.ts';
+import { judgePathProbe, suspectBlackHole } from './path-mtu-search.ts';
 import { judgeOverdue, recoverFromTimeout } from './recovery.ts';
-import { seqDiff } from './seq.ts';
 import { probeExpired } from './tail-loss.ts';
 import type { Tcb } from './tcb.ts';
 import { owe } from './text.ts';
@@ -36,9 +35,10 @@ function retransmit(tcb: Tcb): void {
     return;
   }
   recoverFromTimeout(tcb);
+  judgePathProbe(tcb);
   tcb.timeouts++;
   tcb.rtt.backOff();
-  if (tcb.timeouts >= BLACK_HOLE_TIMEOUTS) suspectBlackHole(tcb);
+  suspectBlackHole(tcb);
   host.wantOutput(tcb);
 }
 
@@ -47,20 +47,6 @@ function gaveUp(tcb: Tcb): boolean {
   const { now, config } = tcb.host;
   if (now - tcb.stalledSince < config.userTimeout) return false;
   return tcb.sndWnd > 0 || now - tcb.lastHeard >= config.userTimeout;
-}
-
-/**
- * Large segments vanish and nobody says why (RFC 2923 §2.1, RFC 8899 §4.3): smaller ones may pass. What the path really carries is asked
- * again when the belief expires.
- */
-function suspectBlackHole(tcb: Tcb): void {
-  const { board, host } = tcb;
-  const smaller = (tcb.ipHeader === 20 ? BASE_MTU_V4 : BASE_MTU_V6).find((mtu) => mtu < tcb.pathMtu);
-  if (smaller === undefined || seqDiff(board.endOf(0), board.startOf(0)) <= smaller - tcb.ipHeader - 20) return;
-  host.counters.tcpBlackHoles++;
-  tcb.pathMtu = smaller;
-  tcb.pathMtuExpires = host.now + PATH_MTU_LIFE;
-  sizeSegments(tcb);
 }
 
 /** RFC 9293 §3.8.6.1, and the override of §3.8.6.2.1. */
@@ -126,11 +112,4 @@ const FIRE: readonly (readonly [Timer, (tcb: Tcb) => void])[] = [
   [Timer.KEEP_ALIVE, keepAlive],
 ];
 
-/** Ours: timeouts in a row after which size is suspected. */
-const BLACK_HOLE_TIMEOUTS = 2;
-/** RFC 8899 §5.1.2 BASE_PLPMTU for IPv6 is the minimum MTU; IPv4 has one step more, what every host reassembles (RFC 1122 §3.3.2). */
-const BASE_MTU_V6 = [1280] as const;
-const BASE_MTU_V4 = [1280, 576] as const;
-/** RFC 1191 §6.3, RFC 8201 §4: ten minutes. */
-export const PATH_MTU_LIFE = 600_000;
 const MAX_BACKOFF = 16;

@@ -19,6 +19,7 @@ import { type FlowKey, FlowTable } from './flow-table.ts';
 import { Knock } from './knock.ts';
 import { TcpListener } from './listener.ts';
 import { sizeSegments } from './options.ts';
+import { believePathMtu } from './path-mtu-search.ts';
 import { openActive, openPassive, segmentArrives } from './receive.ts';
 import { resetAnswer, resetFor, resetSyn, synOf } from './reset.ts';
 import { nextSegment } from './send.ts';
@@ -335,8 +336,7 @@ export class TcpLayer implements TcpHost {
     const { mtu, pathMtu } = this.#around;
     const known = pathMtu.get(tcb.remoteIp, this.now);
     tcb.linkMtu = mtu;
-    tcb.pathMtu = Math.min(mtu, known?.mtu ?? mtu);
-    tcb.pathMtuExpires = known?.expires ?? Number.POSITIVE_INFINITY;
+    believePathMtu(tcb, Math.min(mtu, known?.mtu ?? mtu), known?.expires ?? Number.POSITIVE_INFINITY);
     if (tcb.peerMss > 0) sizeSegments(tcb);
   }
 

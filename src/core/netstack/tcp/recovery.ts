@@ -1,7 +1,9 @@
 import type { Millis } from '../ready.ts';
 import type { Acknowledgment } from './congestion/control.ts';
 import type { RateSample } from './delivery-rate.ts';
+import { judgePathProbe } from './path-mtu-search.ts';
 import { seqAdd, seqGe, seqGt, seqMax } from './seq.ts';
+import { watchFirstRetransmission } from './spurious.ts';
 import { forgetProbe } from './tail-loss.ts';
 import type { Tcb } from './tcb.ts';
 import { Timer } from './timers.ts';
@@ -56,6 +58,7 @@ export function recoverFromTimeout(tcb: Tcb): void {
     board.clearSacks();
   }
   board.markAllLost();
+  if (tcb.timeouts === 0) watchFirstRetransmission(tcb);
   tcb.recovery = 'loss';
   tcb.recoveryPoint = tcb.sndNxt;
   tcb.duplicateAcks = 0;
@@ -67,6 +70,7 @@ export function recoverFromTimeout(tcb: Tcb): void {
 export function judgeOverdue(tcb: Tcb): void {
   judge(tcb);
   if (tcb.recovery === 'open' && tcb.board.sacked > 0 && tcb.board.hasWaiting) enterFastRecovery(tcb);
+  judgePathProbe(tcb);
   if (tcb.board.hasWaiting) tcb.host.wantOutput(tcb);
 }
 
@@ -105,6 +109,7 @@ function enterFastRecovery(tcb: Tcb): void {
   host.counters.tcpFastRecoveries++;
   // RFC 5681 §3.2 (2): what limited transmit added does not count.
   tcb.congestion!.lost(Math.min(board.flight, tcb.congestion!.window), host.now);
+  watchFirstRetransmission(tcb);
   tcb.recovery = 'fast';
   tcb.recoveryPoint = tcb.sndNxt;
   board.markFirstLost();

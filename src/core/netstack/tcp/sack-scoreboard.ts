@@ -13,6 +13,8 @@ export class SackScoreboard {
   readonly #sent = new SentSegments();
   readonly #rack = new Rack();
   readonly rate = new DeliveryRate();
+  /** Octets of the largest segment that ever arrived. */
+  largestArrived = 0;
   /** Octets of sequence space in all segments: FlightSize. */
   flight = 0;
   /** SACKed octets, and segments. */
@@ -150,6 +152,14 @@ export class SackScoreboard {
     return Math.max(this.#judgeFirstSends(allowance), this.#judgeResends(allowance));
   }
 
+  isSacked(seq: number): boolean {
+    return (this.#stateOf(seq) & SACKED) !== 0;
+  }
+
+  isLost(seq: number): boolean {
+    return (this.#stateOf(seq) & LOST) !== 0;
+  }
+
   recovered(): void {
     this.#rack.recovered();
   }
@@ -171,6 +181,22 @@ export class SackScoreboard {
       if ((this.#sent.flags[at]! & SACKED) !== 0) continue;
       this.#unmarkResent(at);
       this.#markLost(at);
+    }
+  }
+
+  /** What was held for lost was not. What was sent again stays so. */
+  markNothingLost(): void {
+    const { flags, start, end } = this.#sent;
+    for (let i = 0; i < this.count; i++) {
+      const at = this.#sent.slot(i);
+      const state = flags[at]!;
+      if ((state & LOST) === 0) continue;
+      const length = seqDiff(end[at]!, start[at]!);
+      flags[at] = state & ~LOST;
+      if ((state & SACKED) !== 0) continue;
+      this.lost -= length;
+      this.rate.lost -= length;
+      if ((state & RESENT) === 0) this.#waiting -= length;
     }
   }
 
@@ -265,6 +291,11 @@ export class SackScoreboard {
     this.#resendOrders.length = 0;
   }
 
+  #stateOf(seq: number): number {
+    const index = this.#sent.find(seq);
+    return index < 0 ? 0 : this.#sent.flags[this.#sent.slot(index)]!;
+  }
+
   #restore(start: number, end: number, sentAt: Millis, flags: number, tooLong: boolean): void {
     this.sent(start, end, sentAt);
     const at = this.#sent.slot(this.count - 1);
@@ -309,7 +340,9 @@ export class SackScoreboard {
     const { start, end, sentAt, order, flags } = this.#sent;
     const again = (flags[at]! & EVER_RESENT) !== 0;
     this.#rack.delivered(order[at]!, end[at]!, now - sentAt[at]!, again, minRtt);
-    this.rate.arrived(this.#sent, at, seqDiff(end[at]!, start[at]!), now, again);
+    const length = seqDiff(end[at]!, start[at]!);
+    this.largestArrived = Math.max(this.largestArrived, length);
+    this.rate.arrived(this.#sent, at, length, now, again);
   }
 
   /** Marks what of a block the last acknowledgment did not report already. */

@@ -2,8 +2,10 @@ import { IpProtocol, sealTcp, TCP_HEADER, TcpFlag, writeTcp } from '../../packet
 import { writeIpHeader } from '../ip-output.ts';
 import { sackLength, segmentRoom, writeSack, writeSynOptions, writeTimestamps } from './options.ts';
 import { mayLeave, spend } from './pacing.ts';
+import { probeLeft, probeText } from './path-mtu-search.ts';
 import { advertiseWindow, openWindow } from './receive-window.ts';
 import { seqAdd, seqDiff, seqLt } from './seq.ts';
+import { noteRetransmission } from './spurious.ts';
 import { probeSent, scheduleProbe } from './tail-loss.ts';
 import type { Tcb } from './tcb.ts';
 import { Timer } from './timers.ts';
@@ -70,14 +72,16 @@ function sendNew(tcb: Tcb, out: Uint8Array, at: number): number {
   if (unsent <= 0 && !finWaits) return starve(tcb);
   const usable = seqDiff(seqAdd(tcb.sndUna, tcb.sndWnd), tcb.sndNxt);
   const room = tcb.smss - sackRoom(tcb);
-  const length = Math.max(0, Math.min(unsent, room, usable));
+  const probe = probeText(tcb, Math.min(unsent, usable));
+  const length = probe > 0 ? probe : Math.max(0, Math.min(unsent, room, usable));
   // FIN occupies a place in the window too.
   const fin = finWaits && length === unsent && usable > length;
-  if (!worthSending(tcb, length, unsent, room, fin)) return waitForWindow(tcb, usable);
+  if (probe === 0 && !worthSending(tcb, length, unsent, room, fin)) return waitForWindow(tcb, usable);
   const octets = length + (fin ? 1 : 0);
   if ((board.pipe > 0 && board.pipe + octets > window(tcb)) || board.full || !mayLeave(tcb)) return 0;
   if (board.count === 0 && tcb.host.now - tcb.lastSent > tcb.rtt.rto) tcb.congestion!.idle();
   tcb.overrideSws = false;
+  if (probe > 0) probeLeft(tcb, tcb.sndNxt, seqAdd(tcb.sndNxt, octets));
   return sendFresh(tcb, out, at, octets, fin);
 }
 
@@ -178,6 +182,7 @@ function sendControl(tcb: Tcb, out: Uint8Array, at: number): number {
 function resend(tcb: Tcb, out: Uint8Array, at: number, index: number): number {
   const { board, host } = tcb;
   board.resent(index, host.now);
+  noteRetransmission(tcb);
   host.counters.tcpRetransmits++;
   startRetransmitTimer(tcb);
   return emitText(tcb, out, at, board.startOf(index), board.endOf(index));

@@ -8,6 +8,7 @@ import type { CongestionControl } from './congestion/control.ts';
 import { TcpConnection } from './connection.ts';
 import type { TcpListener } from './listener.ts';
 import { OutOfOrder } from './out-of-order.ts';
+import type { PathMtuSearch } from './path-mtu-search.ts';
 import { ReceiveBuffer } from './receive-buffer.ts';
 import { RttEstimator } from './rtt.ts';
 import { SackScoreboard } from './sack-scoreboard.ts';
@@ -139,6 +140,8 @@ export class Tcb implements Timed {
   pathMtu = 0;
   /** Until when the path MTU is believed. */
   pathMtuExpires: Millis = Number.POSITIVE_INFINITY;
+  /** After the path has swallowed large packets. */
+  pathMtuSearch: PathMtuSearch | undefined = undefined;
   /** The peer's MSS option. */
   peerMss = 0;
   /** SMSS: text in a segment that carries the usual options. */
@@ -153,6 +156,9 @@ export class Tcb implements Timed {
   recovery: Recovery = 'open';
   /** RecoveryPoint of RFC 6675, `recover` of RFC 6582. */
   recoveryPoint = 0;
+  /** Timestamp of the first retransmission of this recovery, as long as nothing was acknowledged since; see `spurious.ts`. */
+  firstRetransmitTs: number | undefined = undefined;
+  spuriousPossible = false;
   duplicateAcks = 0;
   /** Without SACK: octets that duplicate acknowledgments say have left the network (RFC 6582 §3.2). */
   inflation = 0;
