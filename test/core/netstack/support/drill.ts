@@ -52,7 +52,7 @@ const OURS = { 4: '10.1.0.1', 6: 'fd01::1' } as const;
  *     S. 0:0(0) ack 1 win 65535 <mss 1460,sackOK,wscale 7>
  *
  * flags (F S R P . for ACK, U), range and length of the text, acknowledgment, window as it stands in the header, options. Sequence
- * numbers count from each side's initial one. In an expectation `win` and options may be left out: then they do not matter.
+ * numbers count from each side's initial one. `late 200` echoes a timestamp of so many milliseconds before the last one. In an expectation `win` and options may be left out: then they do not matter.
  */
 export class Drill {
   readonly stack: Stack;
@@ -289,8 +289,9 @@ export class Drill {
       else if (kind === 'sackOK') at = put(out, at, [1, 1, 4, 2], 0, 0);
       else if (kind === 'ts')
         at = this.#timestamps(out, at, a === undefined ? undefined : Number(a), b === undefined ? undefined : Number(b));
+      else if (kind === 'late') at = this.#timestamps(out, at, undefined, (this.#lastTsVal - Number(a)) | 0);
     }
-    if (this.peerClock !== undefined && !options.some((option) => option.startsWith('ts')))
+    if (this.peerClock !== undefined && !options.some((option) => option.startsWith('ts') || option.startsWith('late')))
       at = this.#timestamps(out, at, undefined, undefined);
     if (sacks.length > 0) {
       out.set([1, 1, 5, 2 + 8 * sacks.length], at);
