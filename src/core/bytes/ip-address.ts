@@ -46,15 +46,18 @@ export function formatAddress(address: Address): string {
 export const sameAddress = (a: Address, b: Address): boolean => a.ip === b.ip && a.port === b.port;
 
 function parseIpv4(text: string): Uint8Array | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4) return undefined;
   const octets = new Uint8Array(4);
+  let at = 0;
   for (let i = 0; i < 4; i++) {
-    const part = parts[i]!;
-    if (!/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) return undefined;
-    octets[i] = Number(part);
+    const start = at;
+    let value = 0;
+    for (; at < text.length && isDigit(text.charCodeAt(at)); at++) value = Math.min(256, 10 * value + text.charCodeAt(at) - ZERO);
+    // decimal without leading zeros, which some read as octal
+    if (at === start || value > 255 || (at > start + 1 && text.charCodeAt(start) === ZERO)) return undefined;
+    octets[i] = value;
+    if (i < 3 && text.charCodeAt(at++) !== DOT) return undefined;
   }
-  return octets;
+  return at === text.length ? octets : undefined;
 }
 
 function parseIpv6(text: string): Uint8Array | undefined {
@@ -89,3 +92,8 @@ function groupsOf(text: string): number[] | undefined {
   }
   return groups;
 }
+
+const isDigit = (code: number): boolean => code >= ZERO && code <= ZERO + 9;
+
+const ZERO = 48;
+const DOT = 46;

@@ -1,4 +1,5 @@
 import { ApiMisuse } from '../bytes/errors.ts';
+import { zeroise } from './constant-time.ts';
 import type { CipherKeys, PacketCipher } from './packet-cipher.ts';
 import { AeadPacketCipher } from './packet-ciphers/aead.ts';
 import { BlockCcmPacketCipher } from './packet-ciphers/block-ccm.ts';
@@ -26,15 +27,18 @@ export function createPacketCipher(keys: CipherKeys): PacketCipher {
     throw misuse('KEY_LENGTH', `${transform.name} takes ${octets} octets of key and salt, not ${keys.encryptionKey.length}`);
   }
   const keyLength = effectiveKeyLength(transform, keys.keyLength)!;
-  const key = keys.encryptionKey.subarray(0, keyLength / 8);
-  const salt = keys.encryptionKey.subarray(keyLength / 8);
-  if (transform.aead) {
-    if (keys.integrity)
-      throw misuse('INTEGRITY_WITH_AEAD', `${transform.name} protects integrity by itself: no transform of type 3 goes with it`);
-    return createAead(transform, keyLength, key, salt);
+  if (transform.aead && keys.integrity)
+    throw misuse('INTEGRITY_WITH_AEAD', `${transform.name} protects integrity by itself: no transform of type 3 goes with it`);
+  const mac = transform.aead ? undefined : integrityOf(transform, keys);
+  // Not views: whoever looks at part of an array has V8 move the whole out of its heap, for as long as that lives.
+  const key = keys.encryptionKey.slice(0, keyLength / 8);
+  const salt = keys.encryptionKey.slice(keyLength / 8);
+  try {
+    if (mac === undefined) return createAead(transform, keyLength, key, salt);
+    return new EncryptThenMacPacketCipher(transform, createBodyCipher(transform, keyLength, key, salt), mac, keys.integrityKey!);
+  } finally {
+    zeroise(key, salt);
   }
-  const mac = integrityOf(transform, keys);
-  return new EncryptThenMacPacketCipher(transform, createBodyCipher(transform, keyLength, key, salt), mac, keys.integrityKey!);
 }
 
 function createAead(transform: EncryptionTransform, keyLength: number, key: Uint8Array, salt: Uint8Array): PacketCipher {

@@ -1,5 +1,6 @@
 import { concat, EMPTY, toHex } from '../bytes/bytes.ts';
 import { ApiMisuse, TunnelwrightError } from '../bytes/errors.ts';
+import { MultiMap } from '../bytes/multi-map.ts';
 import type { RandomSource } from '../crypto/index.ts';
 import {
   describeMessage,
@@ -70,10 +71,10 @@ export class EndpointWorld implements World {
   readonly strangers: Strangers;
   pressed = false;
   readonly #bySpi = new Map<string, IkeSa>();
-  readonly #byPeer = new Map<string, Set<IkeSa>>();
+  readonly #byPeer = new MultiMap<string, IkeSa>();
   readonly #children = new Map<number, ChildSa>();
   readonly #childSpis = new Set<number>();
-  readonly #childrenByPlace = new Map<string, Set<ChildSa>>();
+  readonly #childrenByPlace = new MultiMap<string, ChildSa>();
   #lastIkeSaId = 0;
   #lastChildId = 0;
 
@@ -242,17 +243,13 @@ export class EndpointWorld implements World {
   }
 
   provenAs(id: Identification): Iterable<IkeSa> {
-    return this.#byPeer.get(peerKey(id)) ?? [];
+    return this.#byPeer.of(peerKey(id));
   }
 
   noteProven(sa: IkeSa): void {
     const waiting = sa.connection && this.reconnects.stands(sa.connection.name);
     if (waiting) this.clear(waiting);
-    if (sa.remoteId === undefined) return;
-    const key = peerKey(sa.remoteId);
-    const known = this.#byPeer.get(key);
-    if (known) known.add(sa);
-    else this.#byPeer.set(key, new Set([sa]));
+    if (sa.remoteId !== undefined) this.#byPeer.add(peerKey(sa.remoteId), sa);
   }
 
   /** The one place where keys leave, and only when the operator asked for it. */
@@ -289,11 +286,7 @@ export class EndpointWorld implements World {
   }
 
   #forgetPeer(sa: IkeSa): void {
-    if (sa.remoteId === undefined) return;
-    const key = peerKey(sa.remoteId);
-    const known = this.#byPeer.get(key);
-    known?.delete(sa);
-    if (known?.size === 0) this.#byPeer.delete(key);
+    if (sa.remoteId !== undefined) this.#byPeer.delete(peerKey(sa.remoteId), sa);
   }
 
   #end(sa: IkeSa, to: 'dead' | 'lingering', reason: string): void {
@@ -338,14 +331,11 @@ export class EndpointWorld implements World {
     sa.children.set(child.id, child);
     this.#children.set(child.id, child);
     this.#childSpis.add(child.inboundSpi);
-    const place = placeOf(child.remoteTs);
-    const there = this.#childrenByPlace.get(place);
-    if (there === undefined) this.#childrenByPlace.set(place, new Set([child]));
-    else there.add(child);
+    this.#childrenByPlace.add(placeOf(child.remoteTs), child);
   }
 
   childrenTowards(remoteTs: readonly TrafficSelector[]): Iterable<ChildSa> {
-    return this.#childrenByPlace.get(placeOf(remoteTs)) ?? [];
+    return this.#childrenByPlace.of(placeOf(remoteTs));
   }
 
   child(id: number): ChildSa | undefined {
@@ -360,10 +350,7 @@ export class EndpointWorld implements World {
     this.ikeSas.get(child.ikeSa)?.children.delete(child.id);
     this.#children.delete(child.id);
     this.#childSpis.delete(child.inboundSpi);
-    const place = placeOf(child.remoteTs);
-    const there = this.#childrenByPlace.get(place);
-    there?.delete(child);
-    if (there?.size === 0) this.#childrenByPlace.delete(place);
+    this.#childrenByPlace.delete(placeOf(child.remoteTs), child);
     // an open Ask still points at them: `notInstalled` overwrites them when it is over
     if (!wasInstalling) child.forgetKeys();
     settleTakeOver(this, child);

@@ -178,7 +178,9 @@ export class MessageWindow {
   answer(messageId: number, messages: readonly Uint8Array[]): void {
     takeOut(this.#inProgress, messageId);
     const latest = Math.max(messageId, ...this.#answers.map(([id]) => id));
-    this.#answers = [...this.#answers, [messageId, messages] as const].filter(([id]) => id > latest - this.receiveSize);
+    const kept = this.#answers.filter(([id]) => id > latest - this.receiveSize);
+    // concat makes it as long as it has to be, and no longer
+    this.#answers = messageId > latest - this.receiveSize ? kept.concat([[messageId, messages]]) : kept;
     while (this.answerTo(this.#nextExpected) !== undefined) this.#nextExpected++;
   }
 

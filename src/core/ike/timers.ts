@@ -76,7 +76,8 @@ export function timerSet<K extends string>(kinds: Readonly<Record<K, TimerKind>>
       const known = this.made.find((timer) => timer.kind === kind);
       if (known !== undefined) return known;
       const timer = newTimer(kind, this.owner);
-      this.made = [...this.made, timer];
+      // concat makes it as long as it has to be, and no longer
+      this.made = this.made.concat(timer);
       return timer;
     };
     Object.defineProperty(Owned.prototype, name, { get });

@@ -26,6 +26,17 @@ export function isSubset(answer: readonly TrafficSelector[], proposed: readonly 
   return answer.length > 0 && answer.every((a) => isRange(a) && offered.some((o) => containsSelector(o, a)));
 }
 
+/** As they are kept with a CHILD_SA: those of a peer are part of its message, which would be kept along; those of the policy are there anyway. */
+export const detached = (
+  selectors: readonly TrafficSelector[],
+  policy: readonly (TrafficSelector | DynamicSelector)[],
+): readonly TrafficSelector[] =>
+  selectors.map((ts) => {
+    if (!isRange(ts) || policy.includes(ts)) return ts;
+    const start = ts.start.slice();
+    return { ...ts, start, end: equalBytes(ts.start, ts.end) ? start : ts.end.slice() };
+  });
+
 export const sameSelectors = (a: readonly TrafficSelector[], b: readonly TrafficSelector[]): boolean => isSubset(a, b) && isSubset(b, a);
 
 export function containsSelector(outer: AddressRangeSelector, inner: AddressRangeSelector): boolean {

@@ -37,7 +37,17 @@ export type EntryDrop =
   /** Compressed, and not as was agreed, or to more than a packet holds. */
   | 'ipcomp';
 
-export const ENTRY_DROPS: readonly EntryDrop[] = ['inner', 'selectors', 'expired', 'send', 'too big', 'ecn', 'ipcomp'];
+const NO_DROPS: Readonly<Record<EntryDrop, number>> = {
+  inner: 0,
+  selectors: 0,
+  expired: 0,
+  send: 0,
+  'too big': 0,
+  ecn: 0,
+  ipcomp: 0,
+};
+
+export const ENTRY_DROPS = Object.keys(NO_DROPS) as readonly EntryDrop[];
 
 /** What all of one data plane share. */
 export interface EntryOptions {
@@ -58,7 +68,6 @@ export class ChildEntry {
   readonly selectors: ChildSelectors;
   readonly inbound: InboundSa | InboundAh;
   readonly outbound: OutboundSa | OutboundAh;
-  readonly drops = Object.fromEntries(ENTRY_DROPS.map((cause) => [cause, 0])) as Record<EntryDrop, number>;
   readonly outer: OuterRules;
   /** Octets of payload that TCP may put into a segment at most, whatever the tunnel takes; 0 leaves it alone. */
   readonly largestMss: number;
@@ -78,9 +87,9 @@ export class ChildEntry {
   #path: EspPath;
   local: Address;
   remote: Address;
-  /** The two addresses as they go into headers. */
-  localOctets: Uint8Array;
-  remoteOctets: Uint8Array;
+  #localOctets: Uint8Array | undefined;
+  #remoteOctets: Uint8Array | undefined;
+  #drops: Record<EntryDrop, number> | undefined;
   encap: boolean;
   overTcp: boolean;
   /** false: receives only. */
@@ -120,8 +129,6 @@ export class ChildEntry {
     this.largestMss = largestMss(spec.packets?.clampMss);
     this.local = spec.local;
     this.remote = spec.remote;
-    this.localOctets = octetsOf(spec.local.ip);
-    this.remoteOctets = octetsOf(spec.remote.ip);
     this.#path = path;
     this.#measure();
     this.encap = spec.encap;
@@ -134,9 +141,26 @@ export class ChildEntry {
   setEnds(local: Address, remote: Address): void {
     this.local = local;
     this.remote = remote;
-    this.localOctets = octetsOf(local.ip);
-    this.remoteOctets = octetsOf(remote.ip);
+    this.#localOctets = undefined;
+    this.#remoteOctets = undefined;
     this.#measure();
+  }
+
+  /** The two addresses as they go into headers. */
+  get localOctets(): Uint8Array {
+    this.#localOctets ??= octetsOf(this.local.ip);
+    return this.#localOctets;
+  }
+
+  get remoteOctets(): Uint8Array {
+    this.#remoteOctets ??= octetsOf(this.remote.ip);
+    return this.#remoteOctets;
+  }
+
+  /** Made with the first: most children never drop anything. */
+  get drops(): Record<EntryDrop, number> {
+    this.#drops ??= { ...NO_DROPS };
+    return this.#drops;
   }
 
   /** Octets that stand between the outer header and what is protected. */
@@ -214,7 +238,7 @@ export class ChildEntry {
     return {
       inbound: { packets: inbound.packets, bytes: inbound.bytes, lastUse: this.lastIn },
       outbound: { packets: outbound.packets, bytes: outbound.bytes, lastUse: this.lastOut },
-      drops: { ...inbound.drops, ...this.drops },
+      drops: { ...inbound.drops, ...(this.#drops ?? NO_DROPS) },
     };
   }
 

@@ -8,26 +8,28 @@ export type CounterSnapshot = Readonly<Record<CounterFamily, Readonly<Record<str
 
 /** Events since the start, by family and label. */
 export class Counters {
-  readonly #families = new Map<CounterFamily, Map<string, number>>();
+  readonly #families = {} as Record<CounterFamily, Map<string, { count: number }>>;
+
+  constructor() {
+    for (const family of FAMILIES) this.#families[family] = new Map();
+  }
 
   /** Labels may stem from what a peer sent, so their number is bounded: past that they count as `other`. */
   add(family: CounterFamily, label: string, by = 1): void {
-    let labels = this.#families.get(family);
-    if (labels === undefined) {
-      labels = new Map();
-      this.#families.set(family, labels);
-    }
-    const key = labels.has(label) || labels.size < MOST_LABELS ? label : 'other';
-    labels.set(key, (labels.get(key) ?? 0) + by);
+    const labels = this.#families[family];
+    const known = labels.get(label) ?? (labels.size < MOST_LABELS ? undefined : labels.get('other'));
+    if (known !== undefined) known.count += by;
+    else labels.set(labels.size < MOST_LABELS ? label : 'other', { count: by });
   }
 
   get(family: CounterFamily, label: string): number {
-    return this.#families.get(family)?.get(label) ?? 0;
+    return this.#families[family].get(label)?.count ?? 0;
   }
 
   snapshot(): CounterSnapshot {
     const copy = {} as Record<CounterFamily, Record<string, number>>;
-    for (const family of FAMILIES) copy[family] = Object.fromEntries(this.#families.get(family) ?? []);
+    for (const family of FAMILIES)
+      copy[family] = Object.fromEntries([...this.#families[family]].map(([label, { count }]) => [label, count]));
     return copy;
   }
 

@@ -162,18 +162,13 @@ export class SocketSet {
   /** The way of ESP packets. It survives sockets: one that is opened again for the same address is used from then on. */
   path(local: Address, remote: Address, transport?: Transport): EspPath {
     if (transport === 'tcp') return this.streams.path(local, remote);
-    const byIp = this.#byIp;
-    const { ip, port } = remote;
-    const localIp = local.ip;
-    return {
-      mtu: PATH_MTU,
-      overhead: UDP_ENCAPSULATION[isIpv6(remote.ip) ? 6 : 4],
-      send: (packet) => {
-        if (!this.#stirred) this.#stir();
-        return byIp.get(localIp)?.nat.send(packet, ip, port) ?? false;
-      },
-    };
+    return new UdpPath(local.ip, remote, this.#sending);
   }
+
+  readonly #sending = (localIp: string): UdpSocket | undefined => {
+    if (!this.#stirred) this.#stir();
+    return this.#byIp.get(localIp)?.nat;
+  };
 
   #stir(): void {
     this.#stirred = true;
@@ -238,6 +233,31 @@ export class SocketSet {
 
   #onEncapsulated(local: Address, data: Uint8Array, ip: string, port: number): void {
     handOn(this.#sinks, this.#counters, data, { local, remote: { ip, port } });
+  }
+}
+
+/** There is one for each CHILD_SA: no closure, and nothing that all have alike. */
+class UdpPath implements EspPath {
+  readonly #localIp: string;
+  readonly #remote: Address;
+  readonly #socketOf: (localIp: string) => UdpSocket | undefined;
+
+  constructor(localIp: string, remote: Address, socketOf: (localIp: string) => UdpSocket | undefined) {
+    this.#localIp = localIp;
+    this.#remote = remote;
+    this.#socketOf = socketOf;
+  }
+
+  get mtu(): number {
+    return PATH_MTU;
+  }
+
+  get overhead(): number {
+    return UDP_ENCAPSULATION[isIpv6(this.#remote.ip) ? 6 : 4];
+  }
+
+  send(packet: Uint8Array): boolean {
+    return this.#socketOf(this.#localIp)?.send(packet, this.#remote.ip, this.#remote.port) ?? false;
   }
 }
 

@@ -70,6 +70,14 @@ export function exportSpki(key: KeyObject): Uint8Array {
 
 /** undefined for keys that cannot sign for IKE (X25519, DSA …). */
 export function keyInfo(key: KeyObject): PublicKeyInfo | undefined {
+  const known = INFOS.get(key);
+  if (known !== undefined) return known;
+  const info = lookUpInfo(key);
+  if (info !== undefined) INFOS.set(key, info);
+  return info;
+}
+
+function lookUpInfo(key: KeyObject): PublicKeyInfo | undefined {
   const details = key.asymmetricKeyDetails ?? {};
   switch (key.asymmetricKeyType) {
     case 'rsa':
@@ -105,6 +113,9 @@ function pemText(data: Uint8Array): string | undefined {
   const start = String.fromCharCode(...data.subarray(0, 4096));
   return start.includes('-----BEGIN ') ? new TextDecoder().decode(data) : undefined;
 }
+
+/** Each look into a `KeyObject` goes through OpenSSL. */
+const INFOS = new WeakMap<KeyObject, PublicKeyInfo>();
 
 const CURVE_BITS: Readonly<Record<string, number>> = {
   secp224r1: 224,

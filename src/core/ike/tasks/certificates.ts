@@ -48,7 +48,8 @@ export function noteHashes(sa: IkeSa, payloads: readonly Payload[]): void {
   const { data } = announced;
   const hashes: number[] = [];
   for (let at = 0; at < data.length && hashes.length < MAX_HASHES; at += 2) hashes.push((data[at]! << 8) | data[at + 1]!);
-  sa.peer.hashes = hashes;
+  // most peers know just these
+  sa.peer.hashes = hashes.join() === DEFAULT_HASHES.join() ? DEFAULT_HASHES : hashes.slice();
 }
 
 /** SHA2-256, SHA2-384, SHA2-512 and Identity (for EdDSA, RFC 8420). SHA-1 is not asked for. */

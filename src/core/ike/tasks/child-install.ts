@@ -8,6 +8,7 @@ import type { IkeSa } from '../ike-sa.ts';
 import { childKeys, type Nonces } from '../keys.ts';
 import { volumeLimits } from '../lifetimes.ts';
 import { ask, type Routine } from '../routine.ts';
+import { detached } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
 import type { ChildAgreement } from './child-create.ts';
 import { catchUp, trafficPath } from './mobike-line.ts';
@@ -31,7 +32,8 @@ export function* installChild(
     policy: agreement.policy,
     suite: agreement.suite,
     establishedAt: world.now,
-    lowestNonce: lowestOf(nonces),
+    // a copy: as part of the peer's message it would keep that
+    lowestNonce: lowestOf(nonces).slice(),
     createdByUs: agreement.exchangeRole === 'initiator',
     asked: agreement.asked,
   });
@@ -119,8 +121,8 @@ function specOf(
     ...(policy.packets && { packets: policy.packets }),
     ...agreement.packets,
     replayWindow: policy.replayWindow,
-    localTs,
-    remoteTs,
+    localTs: detached(localTs, policy.localTs),
+    remoteTs: detached(remoteTs, policy.remoteTs),
     ...trafficPath(sa),
     outboundActive,
     replaces: replaces?.id,

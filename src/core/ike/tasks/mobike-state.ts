@@ -46,14 +46,15 @@ export interface Mobike {
 
 /** @param primary where the peer is now: it has answered from there */
 export function newMobike(decides: boolean, primary: string, now: Millis): Mobike {
+  const addresses = [primary];
   return {
     decides,
-    peerAddresses: [primary],
-    told: [],
+    peerAddresses: addresses,
+    told: NO_ADDRESSES,
     echoes: false,
     generation: 0,
     updateDue: false,
-    verified: [primary],
+    verified: addresses,
     traffic: undefined,
     left: undefined,
     seenAs: undefined,
@@ -109,3 +110,4 @@ export const FIRST_TEST: Millis = 10_000;
 
 const NONE: MessageRef = { ikeSa: -1, messageId: -1 };
 const MOST_VERIFIED = 16;
+const NO_ADDRESSES: readonly string[] = [];
