@@ -16,12 +16,17 @@ export function createEvpMontgomery(native: Native, evp: Evp, place: NativeBuffe
   const length = plain.responderLength;
   const { address, octets } = place;
   const { openssl } = evp;
+  // One for all peers, whose public values are put into it.
+  const peer = keys.EVP_PKEY_new_raw_public_key(type, 0, address + AT.peer, length);
+  if (peer === 0) {
+    openssl.ERR_clear_error();
+    return undefined;
+  }
 
   /** @returns false where the secret would be zero: the peer's value is of low order */
   const agree = (): boolean => {
     if (keys.RAND_priv_bytes(address + AT.private, length) !== 1) throw opensslFailed(evp, 'to draw a private key');
     const own = keys.EVP_PKEY_new_raw_private_key(type, 0, address + AT.private, length);
-    const peer = keys.EVP_PKEY_new_raw_public_key(type, 0, address + AT.peer, length);
     const context = own === 0 ? 0 : keys.EVP_PKEY_CTX_new(own, 0);
     const long = (): number => {
       place.writeWord(AT.length, length);
@@ -30,17 +35,17 @@ export function createEvpMontgomery(native: Native, evp: Evp, place: NativeBuffe
     try {
       const ready =
         context !== 0 &&
-        peer !== 0 &&
+        keys.EVP_PKEY_set1_encoded_public_key(peer, address + AT.peer, length) === 1 &&
         keys.EVP_PKEY_get_raw_public_key(own, address + AT.public, long()) === 1 &&
         keys.EVP_PKEY_derive_init(context) === 1 &&
-        keys.EVP_PKEY_derive_set_peer(context, peer) === 1;
+        // RFC 7748 §5: every string of the right length is a public value.
+        keys.EVP_PKEY_derive_set_peer_ex(context, peer, 0) === 1;
       if (!ready) throw opensslFailed(evp, 'a key exchange');
       const derived = keys.EVP_PKEY_derive(context, address + AT.secret, long()) === 1;
       if (!derived) openssl.ERR_clear_error();
       return derived;
     } finally {
       if (context !== 0) keys.EVP_PKEY_CTX_free(context);
-      if (peer !== 0) keys.EVP_PKEY_free(peer);
       if (own !== 0) keys.EVP_PKEY_free(own);
     }
   };
@@ -70,11 +75,12 @@ interface KeyFunctions {
   EVP_PKEY_new_raw_private_key(type: number, engine: 0, at: number, length: number): number;
   EVP_PKEY_new_raw_public_key(type: number, engine: 0, at: number, length: number): number;
   EVP_PKEY_get_raw_public_key(key: number, at: number, lengthAt: number): number;
+  EVP_PKEY_set1_encoded_public_key(key: number, at: number, length: number): number;
   EVP_PKEY_free(key: number): void;
   EVP_PKEY_CTX_new(key: number, engine: 0): number;
   EVP_PKEY_CTX_free(context: number): void;
   EVP_PKEY_derive_init(context: number): number;
-  EVP_PKEY_derive_set_peer(context: number, peer: number): number;
+  EVP_PKEY_derive_set_peer_ex(context: number, peer: number, validate: 0): number;
   EVP_PKEY_derive(context: number, at: number, lengthAt: number): number;
 }
 
@@ -83,11 +89,12 @@ const PROTOTYPES: { readonly [Name in keyof KeyFunctions]: string } = {
   EVP_PKEY_new_raw_private_key: 'uintptr_t EVP_PKEY_new_raw_private_key(int type, uintptr_t engine, uintptr_t at, size_t length)',
   EVP_PKEY_new_raw_public_key: 'uintptr_t EVP_PKEY_new_raw_public_key(int type, uintptr_t engine, uintptr_t at, size_t length)',
   EVP_PKEY_get_raw_public_key: 'int EVP_PKEY_get_raw_public_key(uintptr_t key, uintptr_t at, uintptr_t lengthAt)',
+  EVP_PKEY_set1_encoded_public_key: 'int EVP_PKEY_set1_encoded_public_key(uintptr_t key, uintptr_t at, size_t length)',
   EVP_PKEY_free: 'void EVP_PKEY_free(uintptr_t key)',
   EVP_PKEY_CTX_new: 'uintptr_t EVP_PKEY_CTX_new(uintptr_t key, uintptr_t engine)',
   EVP_PKEY_CTX_free: 'void EVP_PKEY_CTX_free(uintptr_t context)',
   EVP_PKEY_derive_init: 'int EVP_PKEY_derive_init(uintptr_t context)',
-  EVP_PKEY_derive_set_peer: 'int EVP_PKEY_derive_set_peer(uintptr_t context, uintptr_t peer)',
+  EVP_PKEY_derive_set_peer_ex: 'int EVP_PKEY_derive_set_peer_ex(uintptr_t context, uintptr_t peer, int validate)',
   EVP_PKEY_derive: 'int EVP_PKEY_derive(uintptr_t context, uintptr_t at, uintptr_t lengthAt)',
 };
 
