@@ -10,6 +10,7 @@ import { measureMemory } from './memory.ts';
 import { benchNetstack } from './netstack.ts';
 import { measureOffload } from './offload.ts';
 import { benchPlanes } from './planes/index.ts';
+import { measureRelay } from './relay/index.ts';
 import { measureStack } from './stack/index.ts';
 import { STRONGSWAN, SUITE, strongswan, TUNNELWRIGHT, tunnelwright } from './subjects.ts';
 import { printTable } from './table.ts';
@@ -118,6 +119,13 @@ const SECTIONS: readonly Section[] = [
     name: 'stack',
     async *rows({ rounds, quick }) {
       yield* measureStack(rounds, quick);
+    },
+  },
+  {
+    name: 'transfer-relay',
+    peer: true,
+    async *rows({ rounds, quick }) {
+      yield* measureRelay(rounds, quick);
     },
   },
   {

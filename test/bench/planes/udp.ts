@@ -30,11 +30,12 @@ export class UdpFlow {
     this.#receiver = receiver;
   }
 
-  static async start(scope: Scope, from: Host, to: Host): Promise<UdpFlow> {
+  /** @param target where the sender finds the receiver, if that is not its own address */
+  static async start(scope: Scope, from: Host, to: Host, target: string = to.inside): Promise<UdpFlow> {
     const start = (host: Host, ...words: string[]): Promise<Dialogue> =>
       Dialogue.start(scope, `datagrams: ${words[0]}`, 'ip', ['netns', 'exec', host.namespace, process.execPath, SCRIPT, ...words]);
     const receiver = await start(to, 'receive', to.inside, PORT);
-    return new UdpFlow(await start(from, 'send', to.inside, PORT, from.inside), receiver);
+    return new UdpFlow(await start(from, 'send', target, PORT, from.inside), receiver);
   }
 
   /** @param held seconds at the rate found. @param around is called there, and given what came of it */
@@ -83,7 +84,7 @@ interface Offered {
 
 /** `udp-load.ts`, compiled. */
 const SCRIPT = join('dist', '.tools', 'test', 'bench', 'planes', 'udp-load.js');
-const PORT = '5202';
+export const PORT = '5202';
 /** Datagrams a second at which the first search begins. */
 const FIRST = 20_000;
 const ARRIVING = 0.99;

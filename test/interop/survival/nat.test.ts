@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { eventually, must, PATIENCE } from '../support/process.ts';
+import { eventually, PATIENCE } from '../support/process.ts';
 import { describeWith, EVERYTHING, NFTABLES } from '../support/requirements.ts';
 import { agreedSa, expectPing } from '../support/scenario.ts';
 import { Scope } from '../support/scope.ts';
-import { type Internet, nft, type Session, seconds, startSession, startTransfer, WAN } from './session.ts';
+import { forget, type Internet, nft, type Session, seconds, startSession, startTransfer, translate } from './session.ts';
 
 const EVERY = EVERYTHING ? 5 : 3;
 
@@ -36,27 +36,6 @@ describeWith(NFTABLES, `a session survives: the NAT forgets its mappings every $
     }
   });
 });
-
-/** The router becomes a NAT that takes ports at random; the gateway keeps a list of those that it sees. */
-async function translate({ router, gateway }: Internet): Promise<void> {
-  await nft(
-    router,
-    `add table ip t; add chain ip t c { type nat hook postrouting priority srcnat; };
-     add rule ip t c oifname ${WAN} meta l4proto udp masquerade to :20000-60000 fully-random`,
-  );
-  await nft(
-    gateway,
-    `add table ip t; add set ip t ports { type inet_service; flags dynamic; };
-     add chain ip t c { type filter hook input priority filter; };
-     add rule ip t c udp dport 4500 add @ports { udp sport }`,
-  );
-}
-
-/** A NAT that loses its address forgets what it mapped to it. */
-async function forget({ router: { namespace } }: Internet): Promise<void> {
-  await must('ip', ['-n', namespace, 'addr', 'del', '10.9.0.1/24', 'dev', WAN]);
-  await must('ip', ['-n', namespace, 'addr', 'add', '10.9.0.1/24', 'dev', WAN]);
-}
 
 async function portsSeen({ gateway }: Internet): Promise<readonly string[]> {
   const [, listed = ''] = /elements = \{([^}]*)\}/.exec(await nft(gateway, 'list set ip t ports')) ?? [];

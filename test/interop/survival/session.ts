@@ -78,6 +78,27 @@ export function nft({ namespace }: { readonly namespace: string }, rules: string
   return must('ip', ['netns', 'exec', namespace, 'nft', rules]);
 }
 
+/** The router becomes a NAT that takes ports at random; the gateway keeps a list of those that it sees. */
+export async function translate({ router, gateway }: Internet): Promise<void> {
+  await nft(
+    router,
+    `add table ip t; add chain ip t c { type nat hook postrouting priority srcnat; };
+     add rule ip t c oifname ${WAN} meta l4proto udp masquerade to :20000-60000 fully-random`,
+  );
+  await nft(
+    gateway,
+    `add table ip t; add set ip t ports { type inet_service; flags dynamic; };
+     add chain ip t c { type filter hook input priority filter; };
+     add rule ip t c udp dport 4500 add @ports { udp sport }`,
+  );
+}
+
+/** A NAT that loses its address forgets what it mapped to it. */
+export async function forget({ router: { namespace } }: Internet): Promise<void> {
+  await must('ip', ['-n', namespace, 'addr', 'del', '10.9.0.1/24', 'dev', WAN]);
+  await must('ip', ['-n', namespace, 'addr', 'add', '10.9.0.1/24', 'dev', WAN]);
+}
+
 export interface Session {
   readonly internet: Internet;
   readonly client: Tunnelwright;
