@@ -43,7 +43,7 @@ export class Supervised {
   async kill(): Promise<void> {
     const before = this.#starts;
     // `ip netns exec` becomes what it executes
-    process.kill(this.#daemon.pid, 'SIGKILL');
+    this.#daemon.child.kill('SIGKILL');
     await eventually(
       'it is started again',
       () => this.#starts > before,

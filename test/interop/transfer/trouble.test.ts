@@ -17,6 +17,8 @@ const SIZE = (EVERYTHING ? 1024 : 64) * 2 ** 20;
 const RATE = EVERYTHING ? '60mbit' : '24mbit';
 const [CHILD, IKE] = EVERYTHING ? ['10s', '60s'] : ['3s', '8s'];
 
+/** Milliseconds. */
+const LONGEST = 20 * 60_000;
 /** On the gateway's machine, behind the gateway. */
 const BEHIND = '10.2.0.5';
 /** Both, and the gateway itself, which takes files. */
@@ -27,27 +29,30 @@ describeWith(
   RSYNC,
   `${SIZE / 2 ** 20} MiB arrive whole: keys every ${CHILD} and ${IKE}, another address, a NAT that forgets, each end killed once`,
   () => {
-    test('by send', async () => {
+    const inPlace = (act: (place: Place, scope: Scope) => Promise<void>) => async (): Promise<void> => {
       const scope = new Scope();
       try {
-        const place = await Place.open(scope);
-        await place.arrives('inbox', [...TUNNELWRIGHT, 'send', 'data.bin', 'net:', '--control', CONTROL]);
+        await act(await Place.open(scope), scope);
       } finally {
         await scope.close();
       }
-    });
+    };
 
-    test('by rsync --partial, started again for as long as it fails', async () => {
-      const scope = new Scope();
-      try {
-        const place = await Place.open(scope);
+    test(
+      'by send, run again where the instance that it asks is killed',
+      inPlace((place) => place.arrives('inbox', [...TUNNELWRIGHT, 'send', 'data.bin', 'net:', '--control', CONTROL])),
+      LONGEST,
+    );
+
+    test(
+      'by rsync --partial, run again for as long as it fails',
+      inPlace(async (place, scope) => {
         await startRsync(scope, place.internet.gateway.namespace, join(place.folder, 'rsync'), BEHIND);
         const url = `rsync://127.0.0.1:${RSYNC_PORT}/inbox/`;
         await place.arrives(join('rsync', 'inbox'), ['rsync', '--partial', '--timeout=15', '--contimeout=15', 'data.bin', url]);
-      } finally {
-        await scope.close();
-      }
-    });
+      }),
+      LONGEST,
+    );
   },
 );
 
@@ -65,22 +70,8 @@ class Place {
     const internet = await createInternet(scope);
     await translate(internet);
     const { router, gateway } = internet;
-    await must('tc', [
-      '-n',
-      router.namespace,
-      'qdisc',
-      'add',
-      'dev',
-      WAN,
-      'root',
-      'tbf',
-      'rate',
-      RATE,
-      'burst',
-      '64kb',
-      'latency',
-      '100ms',
-    ]);
+    const slow = ['root', 'tbf', 'rate', RATE, 'burst', '64kb', 'latency', '100ms'];
+    await must('tc', ['-n', router.namespace, 'qdisc', 'add', 'dev', WAN, ...slow]);
     await must('ip', ['-n', gateway.namespace, 'link', 'set', 'lo', 'up']);
     await must('ip', ['-n', internet.client.namespace, 'link', 'set', 'lo', 'up']);
     await must('ip', ['-n', gateway.namespace, 'addr', 'add', `${BEHIND}/32`, 'dev', 'lo']);
@@ -125,9 +116,14 @@ class Place {
     const logs = (): string =>
       `${told.join('\n')}\n--- client\n${this.#client.output.slice(-8000)}\n--- gateway\n${this.#gateway.output.slice(-8000)}`;
     const troubles = this.#troubles();
-    for (const [n, [, make]] of troubles.entries()) {
+    for (const [n, [what, make]] of troubles.entries()) {
       const wanted = ((n + 1) * SIZE) / (troubles.length + 1);
-      await eventually(`${wanted} octets are there`, async () => ended || (await largestIn(folder)) >= wanted, LONGEST, logs);
+      await eventually(
+        `${wanted} octets are there, before ${what}`,
+        async () => ended || (await largestIn(folder)) >= wanted,
+        LONGEST,
+        logs,
+      );
       // what is in the way of nothing any more would prove nothing
       if (ended) break;
       await make();
@@ -140,8 +136,9 @@ class Place {
         `${this.#client.starts} lives of the client, ${this.#gateway.starts} of the gateway\n${told.join('\n')}`,
     );
     expect(told.at(-1), logs()).toMatch(/^0/);
-    expect([rekeyed('child'), rekeyed('IKE SA')], logs()).toEqual([expect.toSatisfy(isSome), expect.toSatisfy(isSome)]);
-    expect([this.#client.starts, this.#gateway.starts], logs()).toEqual([2, 2]);
+    expect(Math.min(rekeyed('child'), rekeyed('IKE SA')), logs()).toBeGreaterThan(0);
+    // more where one had to give up and was started again, too
+    expect(Math.min(this.#client.starts, this.#gateway.starts), logs()).toBeGreaterThan(1);
     const digest = async (path: string): Promise<string> => (await must('sha256sum', [path])).split(' ')[0]!;
     expect(await digest(join(folder, 'data.bin'))).toBe(await digest(join(this.folder, 'client', 'data.bin')));
   }
@@ -198,8 +195,4 @@ async function writeAllSettings(folder: string, { client, gateway }: Internet): 
   for (const [role, configured] of Object.entries(made)) await writeSettings(join(folder, role), configured);
 }
 
-const isSome = (count: number): boolean => count > 0;
-
 const MOST_RUNS = 100;
-/** Milliseconds. */
-const LONGEST = 20 * 60_000;
