@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Bbr, type CongestionControlFactory, Cubic, NewReno } from '../../src/core/netstack/index.ts';
+import { CONGESTION_CONTROLS, type CongestionControlFactory } from '../../src/core/netstack/index.ts';
 import { SeededRandom } from '../../src/testing/seeded.ts';
 import { B4, Pair } from '../core/netstack/support/pair.ts';
 
@@ -66,9 +66,7 @@ function flow(path: Bottleneck, congestion: CongestionControlFactory, duration: 
   };
 }
 
-const newReno: CongestionControlFactory = (smss, initial) => new NewReno(smss, initial);
-const cubic: CongestionControlFactory = (smss, initial) => new Cubic(smss, initial);
-const bbr: CongestionControlFactory = (smss, initial) => new Bbr(smss, initial);
+const { newreno, cubic, bbr } = CONGESTION_CONTROLS;
 
 /** 1 MB/s, 100 ms: 100 kB under way fill it, and as much may wait. */
 const LONG: Bottleneck = { rate: 1000, queue: 100_000, rtt: 100, loss: 0 };
@@ -77,7 +75,7 @@ const TEXT = 1448 / 1500;
 
 describe('one connection through a bottleneck', () => {
   test.each([
-    ['NewReno', newReno],
+    ['NewReno', newreno],
     ['CUBIC', cubic],
     ['BBR', bbr],
   ])('%s fills a path that loses nothing', (_, control) => {
@@ -86,13 +84,13 @@ describe('one connection through a bottleneck', () => {
 
   test('RFC 9406: slow start ends before the queue overflows by much', () => {
     const path = { ...LONG, queue: 300_000 };
-    expect(flow(path, cubic, 2000).retransmits).toBeLessThan(flow(path, newReno, 2000).retransmits / 2);
+    expect(flow(path, cubic, 2000).retransmits).toBeLessThan(flow(path, newreno, 2000).retransmits / 2);
   });
 
   test.each([0.005, 0.03])('BBR fills a path that loses %d by chance, where a window that losses halve cannot', (loss) => {
     const path = { ...LONG, loss };
     expect(flow(path, bbr, 6000).rate).toBeGreaterThan(0.85 * LONG.rate * TEXT);
-    expect(flow(path, newReno, 6000).rate).toBeLessThan(0.5 * LONG.rate);
+    expect(flow(path, newreno, 6000).rate).toBeLessThan(0.5 * LONG.rate);
   });
 
   test('BBR keeps the queue short', () => {

@@ -6,6 +6,7 @@ export { type ConnectOptions, type ListenOptions, Stack, type StackOptions } fro
 export { DEFAULT_TCP_CONFIG, type TcpConfig } from './tcp/config.ts';
 export { Bbr } from './tcp/congestion/bbr.ts';
 export type { Acknowledgment, CongestionControl, CongestionControlFactory } from './tcp/congestion/control.ts';
+export { CONGESTION_CONTROLS, type CongestionName } from './tcp/congestion/controls.ts';
 export { Cubic } from './tcp/congestion/cubic.ts';
 export { NewReno } from './tcp/congestion/new-reno.ts';
 export type { TcpConnection, TcpInfo } from './tcp/connection.ts';

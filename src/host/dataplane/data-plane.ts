@@ -1,6 +1,7 @@
 import type { Address, DataPlaneError } from '../../core/bytes/index.ts';
 import type { RandomSource } from '../../core/crypto/random.ts';
 import type { ChildSaChange, ChildSaSpec, Millis, Observation, Transport } from '../../core/ike/effects.ts';
+import type { CongestionName } from '../../core/netstack/index.ts';
 import type { TrafficSelector } from '../../core/wire/payloads/types.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { NamespaceEntry } from '../platform/linux/namespace.ts';
@@ -63,6 +64,8 @@ export interface DataPlaneOptions {
   readonly addresses?: readonly string[];
   /** Upper bound of the inner MTU; the path may force a smaller one. 1400 unless given. */
   readonly mtu?: number;
+  /** What governs the TCP of a plane that has one of its own. */
+  readonly congestion?: CongestionName;
   /** Send ESP without UDP around it where no NAT is in between, if it can. Off unless given. */
   readonly bareEsp?: boolean;
   /** Pass packets on from one CHILD_SA to another: clients of a gateway reach each other. Off unless given. */

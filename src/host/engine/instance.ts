@@ -25,7 +25,7 @@ export interface InstanceOptions<Plane extends DataPlane = DataPlane> extends Ho
   readonly backend: Backend<Plane>;
   /** Why that one, for who asks. */
   readonly decision?: PlaneDecision | undefined;
-  readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'bareEsp' | 'forward' | 'promiscuous' | 'behind'>;
+  readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'congestion' | 'bareEsp' | 'forward' | 'promiscuous' | 'behind'>;
   /** DNS names resolved. */
   readonly connections: readonly Connection[];
   readonly limits: EndpointLimits;

@@ -44,6 +44,7 @@ export function compile(config: LoadedConfig): CompiledConfig {
     listen: compileListen(settings),
     plane: settings.plane ?? 'auto',
     mtu: settings.mtu,
+    congestion: settings.congestion,
     bareEsp: settings.bare_esp ?? false,
     addresses,
     state: settings.state === undefined ? undefined : context.path(settings.state),

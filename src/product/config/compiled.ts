@@ -1,4 +1,5 @@
 import type { Connection, EndpointLimits, LocalAuth, RedirectPolicy, RemoteAuth } from '../../core/ike/policy.ts';
+import type { CongestionName } from '../../core/netstack/index.ts';
 import type { IdentityPattern } from '../../core/pki/identity-pattern.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
 import type { PoolPolicy } from '../../host/engine/leases.ts';
@@ -21,6 +22,8 @@ export interface CompiledConfig {
   readonly plane: PlaneChoice;
   /** Of packets inside the tunnel; undefined: as the data plane has it. */
   readonly mtu: number | undefined;
+  /** Of TCP in the process; undefined: as the data plane has it. */
+  readonly congestion: CongestionName | undefined;
   readonly bareEsp: boolean;
   /** Our own addresses inside the tunnel, `10.66.0.1/24`; reserved in the pools. */
   readonly addresses: readonly string[];

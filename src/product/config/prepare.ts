@@ -67,6 +67,7 @@ export async function prepareInstance(
     plane: {
       addresses: config.addresses,
       ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
+      ...(config.congestion === undefined ? {} : { congestion: config.congestion }),
       ...(config.bareEsp ? { bareEsp: true } : {}),
     },
     connections,

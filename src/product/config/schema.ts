@@ -34,6 +34,11 @@ export const configuration = section({
     'Largest packet inside the tunnel; the path may force a smaller one.',
     1400,
   ),
+  congestion: key(
+    z.enum(['bbr', 'cubic', 'newreno']),
+    'What governs TCP of `netstack`: `bbr` keeps its rate on long paths that lose packets by chance; `cubic` (RFC 9438) and `newreno` (RFC 5681) yield at every loss, as they should where a short queue is shared with many.',
+    'bbr',
+  ),
   bare_esp: key(
     flag,
     'Send ESP without UDP around it (IP protocol 50) where no NAT is between the ends; AH needs it. xfrm does so in any case, tun where this says so (CAP_NET_RAW); netstack and netns cannot.',

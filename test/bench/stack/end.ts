@@ -2,7 +2,7 @@
 // One host of the in-process stack behind a UDP socket on loopback, with ESP or without, that does what it is asked for.
 import { isIpv6 } from '../../../src/core/bytes/index.ts';
 import { systemRandom } from '../../../src/core/crypto/system-random.ts';
-import { Ready, Stack, type TcpConnection } from '../../../src/core/netstack/index.ts';
+import { CONGESTION_CONTROLS, type CongestionName, Ready, Stack, type TcpConnection } from '../../../src/core/netstack/index.ts';
 import backend from '../../../src/host/dataplane/backends/netstack.ts';
 import { PATH_MTU, UDP_ENCAPSULATION } from '../../../src/host/dataplane/path-mtu.ts';
 import { systemClock } from '../../../src/host/platform/clock.ts';
@@ -27,7 +27,7 @@ let onPacket: (packet: Uint8Array, ip: string, port: number) => void = () => {};
 answering((question: Question): Promise<unknown> => answers[question.ask](question as never));
 
 const answers: { readonly [Ask in Question['ask']]: (question: Extract<Question, { ask: Ask }>) => Promise<Answers[Ask]> } = {
-  open: async ({ end, esp }) => {
+  open: async ({ end, esp, congestion }) => {
     const socket = await systemUdp.bind({
       ip: '127.0.0.1',
       port: 0,
@@ -39,8 +39,8 @@ const answers: { readonly [Ask in Question['ask']]: (question: Extract<Question,
     });
     const send = (packet: Uint8Array): boolean => socket.send(packet, remote.ip, remote.port);
     opposite = INNER[end === 'a' ? 'b' : 'a'];
-    if (esp) await openTunnel(end, send);
-    else openPlain(end, send);
+    if (esp) await openTunnel(end, send, congestion);
+    else openPlain(end, send, congestion);
     driver.listen({ port: PORT, backlog: 4096 }, (socket) => {
       socket.on('error', () => {});
       socket.on('data', (chunk: Uint8Array) => {
@@ -73,14 +73,14 @@ const answers: { readonly [Ask in Question['ask']]: (question: Extract<Question,
   },
 };
 
-function openPlain(end: 'a' | 'b', send: (packet: Uint8Array) => boolean): void {
+function openPlain(end: 'a' | 'b', send: (packet: Uint8Array) => boolean, congestion: CongestionName): void {
   const random = systemRandom();
-  const stack = new Stack({ addresses: [INNER[end]], mtu: MTU, random });
+  const stack = new Stack({ addresses: [INNER[end]], mtu: MTU, random, tcp: { congestion: CONGESTION_CONTROLS[congestion] } });
   driver = new StackDriver({ stack, transmit: (packet) => void send(packet), defer: systemClock.soon });
   onPacket = (packet) => driver.receive(packet);
 }
 
-async function openTunnel(end: 'a' | 'b', send: (packet: Uint8Array) => boolean): Promise<void> {
+async function openTunnel(end: 'a' | 'b', send: (packet: Uint8Array) => boolean, congestion: CongestionName): Promise<void> {
   const plane = await backend.open({
     clock: systemClock,
     random: systemRandom(),
@@ -88,6 +88,7 @@ async function openTunnel(end: 'a' | 'b', send: (packet: Uint8Array) => boolean)
     onObservation: () => {},
     addresses: [INNER[end]],
     mtu: MTU,
+    congestion,
   });
   const ends = { localTs: [`${INNER.a}/32`], remoteTs: [`${INNER.b}/32`] };
   const spec = childPair(ends)[end];

@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import type { CongestionName } from '../../../src/core/netstack/index.ts';
 import { Dialogue } from '../../interop/support/dialogue.ts';
 import { Scope } from '../../interop/support/scope.ts';
 import { type Row, row } from '../measure.ts';
@@ -7,6 +8,7 @@ import type { Answers, Question } from './questions.ts';
 interface Path {
   readonly what: string;
   readonly esp: boolean;
+  readonly congestion: CongestionName;
   /** Through a relay in a process of its own; directly unless given. */
   readonly relay?: { readonly loss: number; readonly delay: number };
   readonly seconds: number;
@@ -19,10 +21,26 @@ export async function* measureStack(rounds: number, quick: boolean): AsyncGenera
   const forever = Number.MAX_SAFE_INTEGER;
   const long = quick ? 10 : 60;
   const paths: readonly Path[] = [
-    { what: 'in UDP, no loss', esp: false, seconds: 300, octets },
-    { what: 'in ESP, no loss', esp: true, seconds: 300, octets },
-    { what: 'in ESP, 0.5 % loss', esp: true, relay: { loss: 0.005, delay: 0 }, seconds: long / 4, octets: forever },
-    { what: 'in ESP, 0.5 % loss, 100 ms', esp: true, relay: { loss: 0.005, delay: 50 }, seconds: long, octets: forever },
+    { what: 'in UDP, no loss', esp: false, congestion: 'bbr', seconds: 300, octets },
+    ...(['bbr', 'cubic'] as const).flatMap((congestion) => [
+      { what: `in ESP, no loss, ${congestion}`, esp: true, congestion, seconds: 300, octets },
+      {
+        what: `in ESP, 0.5 % loss, ${congestion}`,
+        esp: true,
+        congestion,
+        relay: { loss: 0.005, delay: 0 },
+        seconds: long / 4,
+        octets: forever,
+      },
+      {
+        what: `in ESP, 0.5 % loss, 100 ms, ${congestion}`,
+        esp: true,
+        congestion,
+        relay: { loss: 0.005, delay: 50 },
+        seconds: long,
+        octets: forever,
+      },
+    ]),
   ];
   for (const path of paths) yield* measurePath(path, rounds);
   yield await measureSetUps(rounds, quick ? 2000 : 20_000);
@@ -51,7 +69,7 @@ async function* measurePath(path: Path, rounds: number): AsyncGenerator<Row> {
 async function measureSetUps(rounds: number, count: number): Promise<Row> {
   const rates: number[] = [];
   for (let i = 0; i < rounds; i++) {
-    await withHosts({ esp: false }, async (a) => {
+    await withHosts({ esp: false, congestion: 'bbr' }, async (a) => {
       await ask(a, { ask: 'setUp', count: count / 4 });
       const { seconds } = await ask(a, { ask: 'setUp', count });
       rates.push(count / seconds);
@@ -62,7 +80,7 @@ async function measureSetUps(rounds: number, count: number): Promise<Row> {
 
 async function measureIdle(count: number): Promise<Row> {
   let octets = 0;
-  await withHosts({ esp: false }, async (a) => {
+  await withHosts({ esp: false, congestion: 'bbr' }, async (a) => {
     await ask(a, { ask: 'setUp', count: 100 });
     const before = await ask(a, { ask: 'state' });
     await ask(a, { ask: 'hold', count });
@@ -73,14 +91,17 @@ async function measureIdle(count: number): Promise<Row> {
   return row(`${count} idle TCP connections, one end`, OURS, 'MiB', [octets / MEBI]);
 }
 
-async function withHosts(path: Pick<Path, 'esp' | 'relay'>, use: (a: Dialogue, b: Dialogue) => Promise<void>): Promise<void> {
+async function withHosts(
+  { esp, congestion, relay }: Pick<Path, 'esp' | 'congestion' | 'relay'>,
+  use: (a: Dialogue, b: Dialogue) => Promise<void>,
+): Promise<void> {
   const scope = new Scope();
   try {
     const a = await Dialogue.start(scope, 'host a', process.execPath, ['--expose-gc', END]);
     const b = await Dialogue.start(scope, 'host b', process.execPath, ['--expose-gc', END]);
-    await ask(a, { ask: 'open', end: 'a', esp: path.esp });
-    const { port } = await ask(b, { ask: 'open', end: 'b', esp: path.esp });
-    await ask(a, { ask: 'peer', port: path.relay === undefined ? port : await relayTo(scope, port, path.relay) });
+    await ask(a, { ask: 'open', end: 'a', esp, congestion });
+    const { port } = await ask(b, { ask: 'open', end: 'b', esp, congestion });
+    await ask(a, { ask: 'peer', port: relay === undefined ? port : await relayTo(scope, port, relay) });
     await use(a, b);
   } finally {
     await scope.close();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { NewReno, type TcpConnection } from '../../../src/core/netstack/index.ts';
+import { CONGESTION_CONTROLS, type TcpConnection } from '../../../src/core/netstack/index.ts';
 import { SeededRandom } from '../../../src/testing/seeded.ts';
 import { B4, B6, Pair } from './support/pair.ts';
 
@@ -17,7 +17,7 @@ class Hole {
     this.passes = passes;
     const random = new SeededRandom('hole');
     this.pair = new Pair({
-      a: { tcp: { congestion: (smss, initial) => new NewReno(smss, initial) } },
+      a: { tcp: { congestion: CONGESTION_CONTROLS.newreno } },
       fate: (packet) => {
         if (packet.length > this.passes) {
           this.dropped++;

@@ -29,6 +29,7 @@ describe('defaults', () => {
       listen: { addresses: ['%any'], ports: { ike: 500, nat: 4500, tcp: 4500, tcpNeeded: false }, fallback: undefined },
       plane: 'auto',
       mtu: undefined,
+      congestion: undefined,
       addresses: [],
       pools: [],
       transfer: { share: undefined, inbox: undefined },
@@ -190,6 +191,11 @@ describe('what is set is what holds', () => {
     expect(packets('copy_df: set, clamp_mss: no')).toEqual({ df: 'set', clampMss: false });
     expect(() => packets('outer_dscp: "101110"')).toThrow(/outer_dscp: the DSCP is copied/);
     expect(() => packets('clamp_mss: 100')).toThrow(/clamp_mss/);
+  });
+
+  test('congestion: by name', () => {
+    expect(compiled(`${MINIMAL}congestion: cubic\n`).congestion).toBe('cubic');
+    expect(() => compiled(`${MINIMAL}congestion: vegas\n`)).toThrow(/congestion/);
   });
 
   test('redirect: where to, when, and in which exchange; and whether a client follows', () => {

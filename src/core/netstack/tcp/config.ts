@@ -1,6 +1,6 @@
 import type { Millis } from '../ready.ts';
-import { Bbr } from './congestion/bbr.ts';
 import type { CongestionControlFactory } from './congestion/control.ts';
+import { CONGESTION_CONTROLS } from './congestion/controls.ts';
 
 /** What can be set about TCP. Durations are milliseconds, sizes octets. */
 export interface TcpConfig {
@@ -65,7 +65,7 @@ export const DEFAULT_TCP_CONFIG: TcpConfig = {
   keepAliveIdle: 7_200_000,
   keepAliveInterval: 75_000,
   keepAliveProbes: 9,
-  congestion: (smss, initial) => new Bbr(smss, initial),
+  congestion: CONGESTION_CONTROLS.bbr,
   pacing: true,
   maxConnections: 65_536,
   maxTimeWait: 4096,

@@ -1,6 +1,6 @@
 import type { Address } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaSpec, Transport } from '../../../core/ike/effects.ts';
-import { Stack } from '../../../core/netstack/index.ts';
+import { CONGESTION_CONTROLS, Stack } from '../../../core/netstack/index.ts';
 import { IpView } from '../../../core/packet/index.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import { zlibDeflate } from '../../platform/deflate.ts';
@@ -63,9 +63,10 @@ export class NetstackPlane implements DataPlane {
         clearTimer: (timer) => (timer as Timer).cancel(),
         defer: clock.soon,
       });
-    const { promiscuous, random } = options;
-    this.driver = drive(new Stack({ addresses: this.#own.all, mtu: this.#mtu, random, promiscuous }));
-    if (options.behind === true) this.behind = drive(new Stack({ addresses: [], mtu: this.#mtu, random, promiscuous: true }));
+    const { promiscuous, random, congestion } = options;
+    const tcp = congestion === undefined ? undefined : { congestion: CONGESTION_CONTROLS[congestion] };
+    this.driver = drive(new Stack({ addresses: this.#own.all, mtu: this.#mtu, random, promiscuous, tcp }));
+    if (options.behind === true) this.behind = drive(new Stack({ addresses: [], mtu: this.#mtu, random, promiscuous: true, tcp }));
   }
 
   install(spec: ChildSaSpec, resume?: SequenceNumbers): void {

@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { parseIp } from '../../../../src/core/bytes/index.ts';
 import {
-  NewReno,
+  CONGESTION_CONTROLS,
   Stack,
   type StackOptions,
   type TcpConfig,
@@ -81,7 +81,7 @@ export class Drill {
       mtu: options.mtu ?? 1500,
       random: { secret: (length) => secret.subarray(0, length) },
       // Windows as RFC 5681 has them, and whatever they allow at once: time stands still between the lines of most drills.
-      tcp: { timestamps: false, pacing: false, congestion: (smss, initial) => new NewReno(smss, initial), ...options.tcp },
+      tcp: { timestamps: false, pacing: false, congestion: CONGESTION_CONTROLS.newreno, ...options.tcp },
       ...options.stack,
     });
     this.now = options.iss === undefined ? 0 : timeOfIss(options);

@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { Bbr, Cubic, NewReno, type TcpConfig } from '../../../../src/core/netstack/index.ts';
+import { CONGESTION_CONTROLS, type CongestionName, type TcpConfig } from '../../../../src/core/netstack/index.ts';
 import { Drill } from './drill.ts';
 
 /**
@@ -49,7 +49,7 @@ function makeDrill({ version, mtu, peerPort, peerIss, ...tcp }: Record<string, s
 }
 
 function setting(key: string, value: string): unknown {
-  if (key === 'congestion') return CONTROLS[value];
+  if (key === 'congestion') return CONGESTION_CONTROLS[value as CongestionName];
   return value === 'on' || value === 'off' ? value === 'on' : Number(value);
 }
 
@@ -111,10 +111,4 @@ const STEPS: Readonly<Record<string, Step>> = {
   ended: (drill) => expect(drill.connection.ended).toBe(true),
   info: (drill, [key, value]) => expect(drill.connection.info).toMatchObject({ [key!]: Number(value) }),
   count: (drill, [key, value]) => expect(drill.stack.counters).toMatchObject({ [key!]: Number(value) }),
-};
-
-const CONTROLS: Readonly<Record<string, TcpConfig['congestion']>> = {
-  newreno: (smss, initial) => new NewReno(smss, initial),
-  cubic: (smss, initial) => new Cubic(smss, initial),
-  bbr: (smss, initial) => new Bbr(smss, initial),
 };
