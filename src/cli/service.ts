@@ -15,7 +15,7 @@ import type { Output } from './output.ts';
 import { EventLog } from './render/log.ts';
 import { planeLine } from './render/steps.ts';
 import { flow } from './render/text.ts';
-import { formatBytes } from './render/units.ts';
+import { formatBytes, formatCount } from './render/units.ts';
 import { Session } from './session.ts';
 import { sftpLine } from './sftp/events.ts';
 
@@ -158,6 +158,8 @@ function fileLine(event: FileServerEvent): string | undefined {
   switch (event.kind) {
     case 'stored':
       return `${peer} sent ${event.file.path.join('/')}  ${formatBytes(event.file.length)}`;
+    case 'unpacked':
+      return `${peer} sent ${formatCount(event.files.files)} files  ${formatBytes(event.files.bytes)}`;
     case 'sent': {
       const { name, from, bytes, total } = event.file;
       return `${peer} got ${name}  ${formatBytes(bytes)}${bytes < total - from ? ` of ${formatBytes(total - from)}` : ''}`;

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { formatIp, isIpv6, TunnelwrightError, tryParseIp } from '../core/bytes/index.ts';
 import { formatIdentity } from '../core/pki/identity.ts';
@@ -6,7 +7,7 @@ import type { TrafficSelector } from '../core/wire/payloads/types.ts';
 import type { IkeSaStatus } from '../host/engine/engine.ts';
 import type { Instance } from '../host/engine/instance.ts';
 import type { GetRequest, SendRequest, TransferProgress, TransferResult, TransferTarget } from '../product/control/api.ts';
-import { type Connect, get, send } from '../product/transfer/index.ts';
+import { type Connect, get, getTree, send, sendTree, TransferError, type TreeResult } from '../product/transfer/index.ts';
 import { CliError } from './errors.ts';
 
 /** Moves files with the peers of an instance, through its own sockets inside the tunnels. */
@@ -30,27 +31,33 @@ export class InstanceTransfer implements TransferTarget {
   async send(request: SendRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<TransferResult[]> {
     const { connect, host } = await this.#way(request.peer);
     const { files, path } = request;
-    // Several files go into a folder, whether the path says so or not.
-    const to = files.length > 1 && path !== '' && !path.endsWith('/') ? `${path}/` : path;
-    const results: TransferResult[] = [];
-    for (const file of files) {
-      const { storedAs, bytes, sha256, took, resumedFrom } = await send({ file, to, connect, host, onProgress: progress, signal });
-      results.push({ name: basename(file), path: storedAs, bytes, sha256, took, resumedFrom });
+    const options = { connect, host, onProgress: progress, signal };
+    if (files.length > 1 || (await isFolder(files[0]!))) {
+      // Several files go into a folder, whether the path says so or not.
+      const to = files.length > 1 && path !== '' && !path.endsWith('/') ? `${path}/` : path;
+      const sent = await sendTree({ ...options, files, to });
+      const name = files.map((file) => basename(file)).join(' ');
+      return [treeResult(files.length > 3 ? `${files.length} files and folders` : name, to, sent)];
     }
-    return results;
+    const { storedAs, bytes, sha256, took, resumedFrom } = await send({ ...options, file: files[0]!, to: path });
+    return [{ name: basename(files[0]!), path: storedAs, bytes, sha256, took, resumedFrom }];
   }
 
   async get(request: GetRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<TransferResult[]> {
     const { connect, host } = await this.#way(request.peer);
-    const { path, bytes, sha256, took, resumedFrom } = await get({
-      from: { path: request.path },
-      to: request.destination,
-      connect,
-      host,
-      onProgress: progress,
-      signal,
-    });
-    return [{ name: request.path, path, bytes, sha256, took, resumedFrom }];
+    const options = { connect, host, onProgress: progress, signal, to: request.destination };
+    const tree = async (): Promise<TransferResult[]> => {
+      const got = await getTree({ ...options, from: request.path });
+      return [treeResult(request.path, got.path, got)];
+    };
+    if (request.path === '' || request.path.endsWith('/')) return await tree();
+    try {
+      const { path, bytes, sha256, took, resumedFrom } = await get({ ...options, from: { path: request.path } });
+      return [{ name: request.path, path, bytes, sha256, took, resumedFrom }];
+    } catch (cause) {
+      if (cause instanceof TransferError && cause.code === 'TRANSFER_NOT_A_FILE' && cause.side === 'there') return await tree();
+      throw cause;
+    }
   }
 
   /**
@@ -124,6 +131,18 @@ function singleHost(ts: TrafficSelector): string[] {
   if (!('start' in ts) || ts.start.some((octet, i) => octet !== ts.end[i])) return [];
   return [formatIp(ts.start)];
 }
+
+function treeResult(name: string, path: string, { bytes, files, known, skipped, skippedCount, took }: TreeResult): TransferResult {
+  const tree = { files, known: known.files, skipped: [...skipped], skippedCount };
+  return { name, path, bytes, sha256: null, took, resumedFrom: known.bytes, tree };
+}
+
+/** What cannot be looked at is a file: to open it will say why. */
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 
 const idOf = (sa: IkeSaStatus): string | undefined => (sa.remoteId === undefined ? undefined : formatIdentity(sa.remoteId));
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -136,6 +136,27 @@ describe('two ends with a pre-shared key', () => {
     expect(readFileSync(join(folder, 'copy.txt'), 'utf8')).toBe('all is well\n');
     await ports.gateway.says(/file {2}laptop@home\.example\.com sent 2026\/big\.bin {2}2\.9 MiB/);
     await ports.gateway.says(/file {2}laptop@home\.example\.com got report\.txt {2}12 B/);
+
+    mkdirSync(join(folder, 'tree', 'sub'), { recursive: true });
+    for (const name of ['a', 'b', 'sub/c']) put(`tree/${name}`, name);
+    expect(await cli(['send', 'tree', 'home:2026/'], options)).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^✓ tree → home:2026\/ {2}3 files, 7 B in /),
+    });
+    expect(readFileSync(join(folder, 'inbox', '2026', 'tree', 'sub', 'c'), 'utf8')).toBe('sub/c');
+    expect((await cli(['send', 'tree', 'home:2026/'], options)).out).toBe('✓ tree → home:2026/  3 files, was there already, whole\n');
+    await ports.gateway.says(/file {2}laptop@home\.example\.com sent 3 files {2}7 B/);
+    symlinkSync('/etc/hosts', join(folder, 'tree', 'hosts'));
+    expect(await cli(['send', 'tree', 'home:2026/'], options)).toMatchObject({
+      code: 1,
+      out: '! tree → home:2026/  3 files, was there already, whole, 1 left out:\n    2026/tree/hosts: is a symbolic link that leads out of what is sent\n',
+    });
+    mkdirSync(join(folder, 'share', 'sub'));
+    put('share/sub/d', 'd');
+    expect(json(await cli(['get', 'home:', 'all', '--json'], options))).toMatchObject({
+      files: [{ path: join(folder, 'all'), bytes: 13, sha256: null, tree: { files: 2, known: 0, skipped: [], skippedCount: 0 } }],
+    });
+    expect(readFileSync(join(folder, 'all', 'sub', 'd'), 'utf8')).toBe('d');
 
     expect(await cli(['get', 'home:nowhere.txt'], options)).toMatchObject({ code: 3, err: expect.stringContaining('no such file') });
     expect(await cli(['send', 'big.bin', 'laptop:'], options)).toMatchObject({

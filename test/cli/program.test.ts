@@ -50,7 +50,6 @@ describe('mistakes on the command line', () => {
     [['down', 'x', '--all'], 'who is to be disconnected?', 'Give a NAME, or --all.'],
     [['send', 'file'], 'what is to be sent where?', 'FILE... PEER:PATH'],
     [['send', 'file', 'nowhere'], 'nowhere does not say which peer', 'alice:inbox/'],
-    [['get', 'alice:'], 'alice: names no file', 'PEER:PATH/FILE'],
     [['up', 'corp'], 'there is no connection corp', '--psk-file FILE'],
     [['up', 'vpn.example.com'], 'how to authenticate is not said', '--psk-file FILE'],
     [['serve'], 'there is no configuration', '--psk-file FILE'],

@@ -482,6 +482,11 @@ describe('progress', () => {
     expect(renderProgress({ ...progress, retries: 2 }, plain, 120)).toContain('2 × reconnected');
   });
 
+  test('of a tree it counts the files', () => {
+    const tree = { ...progress, files: { done: 12_034, total: 34_000 } };
+    expect(renderProgress(tree, plain, 120)).toContain('64 %  12 034/34 000 files  3.1/4.8 GiB  92.0 MiB/s');
+  });
+
   test('an empty file is no division by nothing', () => {
     expect(renderProgress({ ...progress, bytes: 0, total: 0, phase: 'done' }, plain, 100)).toContain('100 %');
   });

@@ -1,9 +1,8 @@
 import { relative, resolve } from 'node:path';
 import { addCommand, type Shell } from '../command.ts';
-import { CliError } from '../errors.ts';
 import { parseRemote, transfer } from './send.ts';
 
-const DESCRIPTION = `Fetches a file through a tunnel that stands. PATH is below what the peer shares; DEST is a folder or a file name, by default the current folder. A transfer that broke off goes on when the same command is run again (exit 8 says so).`;
+const DESCRIPTION = `Fetches a file or folder through a tunnel that stands. PATH is below what the peer shares, empty for all of it; DEST is a folder or a file name, by default the current folder. A transfer that broke off goes on when the same command is run again (exit 8 says so).`;
 
 export function registerGet(shell: Shell): void {
   addCommand(
@@ -12,14 +11,12 @@ export function registerGet(shell: Shell): void {
       usage: 'get <source> [dest]',
       operands: 'PEER:PATH [DEST]',
       group: 'Files',
-      summary: 'fetch a file from a peer',
+      summary: 'fetch a file or folder from a peer',
       description: DESCRIPTION,
     },
     (command) => command,
     async (invocation, source, destination) => {
       const { peer, path } = parseRemote(source!);
-      if (path === '' || path.endsWith('/'))
-        throw new CliError(`${source} names no file`, { code: 'USAGE', hint: 'Write PEER:PATH/FILE.' });
       const to = resolve(invocation.context.cwd, destination ?? '.');
       return transfer(
         invocation,

@@ -1,20 +1,28 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { printable } from '../../core/bytes/index.ts';
 import type { ProgressLine, TransferDone } from '../../product/control/api.ts';
 import { addCommand, type Invocation, type Shell } from '../command.ts';
 import { CliError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { instanceFor, notRunning, peerOf, type Running, runningInstances } from '../instances.ts';
 import { interruptible } from '../interrupt.ts';
+import type { Output } from '../output.ts';
 import { ProgressBar } from '../render/progress.ts';
-import { formatBytes, formatDuration, formatLatency } from '../render/units.ts';
+import { formatBytes, formatCount, formatDuration, formatLatency } from '../render/units.ts';
 
-const DESCRIPTION = `Sends files through a tunnel that stands. PEER is a connection, an identity or an inner address; PATH is below its inbox. A transfer that broke off goes on when the same command is run again (exit 8 says so).`;
+const DESCRIPTION = `Sends files and folders through a tunnel that stands. PEER is a connection, an identity or an inner address; PATH is below its inbox. A transfer that broke off goes on when the same command is run again (exit 8 says so).`;
 
 export function registerSend(shell: Shell): void {
   addCommand(
     shell,
-    { usage: 'send <files...>', operands: 'FILE... PEER:PATH', group: 'Files', summary: 'send files to a peer', description: DESCRIPTION },
+    {
+      usage: 'send <files...>',
+      operands: 'FILE... PEER:PATH',
+      group: 'Files',
+      summary: 'send files and folders to a peer',
+      description: DESCRIPTION,
+    },
     (command) => command,
     async (invocation, ...operands) => {
       if (operands.length < 2)
@@ -66,8 +74,8 @@ export async function transfer(
       return moved;
     });
     if (out.json) out.document({ files });
-    else for (const file of files) out.line(`${out.paint.green('✓')} ${told(file)}  ${speed(file)}`);
-    return EXIT.ok;
+    else for (const file of files) tell(out, file, told(file));
+    return files.every(({ tree }) => tree === undefined || tree.skippedCount === 0) ? EXIT.ok : EXIT.failed;
   } catch (error) {
     bar.leave();
     const stopped = error instanceof CliError && (error.code === 'INTERRUPTED' || error.code === 'TIMEOUT');
@@ -78,10 +86,19 @@ export async function transfer(
   }
 }
 
+function tell(out: Output, moved: Moved, what: string): void {
+  const { tree } = moved;
+  const amount = tree === undefined ? speed(moved) : `${formatCount(tree.files)} files, ${speed(moved, tree.files === tree.known)}`;
+  if (tree === undefined || tree.skippedCount === 0) return out.line(`${out.paint.green('✓')} ${what}  ${amount}`);
+  out.line(`${out.paint.yellow('!')} ${what}  ${amount}, ${formatCount(tree.skippedCount)} left out:`);
+  for (const { name, why } of tree.skipped) out.line(`    ${printable(name)}: ${why}`);
+  if (tree.skippedCount > tree.skipped.length) out.line(`    and ${formatCount(tree.skippedCount - tree.skipped.length)} more`);
+}
+
 /** `28.6 MiB in 1.2 s, 23.8 MiB/s`; of a resumed file what this run moved. */
-function speed({ bytes, resumedFrom, tookMs }: Moved): string {
+function speed({ bytes, resumedFrom, tookMs }: Moved, wasThere = bytes > 0 && bytes === resumedFrom): string {
+  if (wasThere) return 'was there already, whole';
   const moved = bytes - resumedFrom;
-  if (moved === 0 && bytes > 0) return 'was there already, whole';
   const rate = tookMs >= 100 ? `, ${formatBytes((moved / tookMs) * 1000)}/s` : '';
   return `${formatBytes(moved)} in ${tookMs < 10_000 ? formatLatency(tookMs) : formatDuration(tookMs)}${rate}`;
 }
@@ -95,10 +112,7 @@ function holderOf(instances: readonly Running[], peer: string): Running {
 }
 
 function existing(path: string, shown: string): string {
-  const facts = statSync(path, { throwIfNoEntry: false });
-  if (facts === undefined)
+  if (statSync(path, { throwIfNoEntry: false }) === undefined)
     throw new CliError(`${shown}: there is no such file`, { code: 'FILE_NOT_FOUND', hint: `It was looked for at ${path}` });
-  if (facts.isDirectory())
-    throw new CliError(`${shown} is a folder`, { code: 'USAGE', hint: `Send it as one file: tar cf - ${shown} > it.tar` });
   return path;
 }

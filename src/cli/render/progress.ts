@@ -1,7 +1,7 @@
 import type { ProgressLine } from '../../product/control/api.ts';
 import type { Paint, Terminal } from '../context.ts';
 import { padEnd, padStart, truncate, width } from './text.ts';
-import { formatBytes, formatDuration } from './units.ts';
+import { formatBytes, formatCount, formatDuration } from './units.ts';
 
 /** Shows a file on its way, on a terminal: a bar that is drawn over itself, and gone when the file is across. */
 export class ProgressBar {
@@ -38,7 +38,7 @@ export function renderProgress(progress: ProgressLine, paint: Paint, columns: nu
   const { bytes, total, name } = progress;
   const share = total > 0 ? Math.min(1, bytes / total) : progress.phase === 'done' ? 1 : 0;
   const percent = `${padStart(String(Math.floor(share * 100)), 3)} %`;
-  const parts = [percent, amountOf(bytes, total), ...statusOf(progress)];
+  const parts = [percent, ...countOf(progress), amountOf(bytes, total), ...statusOf(progress)];
   while (parts.length > 1 && width(parts.join('  ')) + SHORTEST_NAME + SHORTEST_BAR + 4 > columns) parts.pop();
   const tail = parts.join('  ');
   const shown = truncate(name, Math.max(SHORTEST_NAME, columns - width(tail) - SHORTEST_BAR - 4));
@@ -64,6 +64,9 @@ function statusOf({ phase, rate, eta, retries, retryIn, bytes, resumedFrom }: Pr
       return [`${formatBytes(rate)}/s`, eta === null ? '' : `eta ${formatDuration(eta * 1000)}`, ...lost].filter((part) => part !== '');
   }
 }
+
+const countOf = ({ files }: ProgressLine): string[] =>
+  files === undefined ? [] : [`${formatCount(files.done)}/${formatCount(files.total)} files`];
 
 /** `3.1/4.8 GiB`: the unit once where it is the same. */
 function amountOf(bytes: number, total: number): string {

@@ -244,7 +244,7 @@ export const sendRequest = z.strictObject({
 });
 export const getRequest = z.strictObject({
   peer: z.string().min(1).max(256),
-  path: z.string().min(1).max(4096),
+  path: z.string().max(4096),
   destination: z.string().min(1).max(4096),
 });
 
@@ -283,13 +283,35 @@ export const progressLine = z.object({
   resumedFrom: number,
   retries: number,
   retryIn: number.nullable(),
+  /** Of a tree, which has more than one file; those that were across before are among them. */
+  files: z.object({ done: number, total: number }).optional(),
 });
 
 /** The last line of a stream. */
 export const upDone = z.object({ event: z.literal('up'), at: time, ikeSa, tookMs: number });
 export const transferDone = z.object({
   event: z.literal('transferred'),
-  files: z.array(z.object({ name: z.string(), path: z.string(), bytes: number, sha256: z.string(), tookMs: number, resumedFrom: number })),
+  files: z.array(
+    z.object({
+      name: z.string(),
+      path: z.string(),
+      bytes: number,
+      /** Of one file. The files of a tree have been compared one by one. */
+      sha256: z.string().nullable(),
+      tookMs: number,
+      resumedFrom: number,
+      tree: z
+        .object({
+          files: number,
+          /** Those that were across before this run. */
+          known: number,
+          /** What did not travel, and why: the first hundred, and how many in all. */
+          skipped: z.array(z.object({ name: z.string(), why: z.string() })),
+          skippedCount: number,
+        })
+        .optional(),
+    }),
+  ),
 });
 export const failedLine = z.object({ event: z.literal('error'), error: errorBody });
 
@@ -371,7 +393,7 @@ export const ROUTES = {
   send: {
     method: 'POST',
     path: '/v1/send',
-    summary: 'Sends files to a peer; ends with `transferred`.',
+    summary: 'Sends files and folders to a peer; ends with `transferred`.',
     request: sendRequest,
     response: z.union([progressLine, transferDone]),
     stream: true,
@@ -379,7 +401,7 @@ export const ROUTES = {
   get: {
     method: 'POST',
     path: '/v1/get',
-    summary: 'Fetches a file from a peer; ends with `transferred`.',
+    summary: 'Fetches a file or folder from a peer; ends with `transferred`.',
     request: getRequest,
     response: z.union([progressLine, transferDone]),
     stream: true,

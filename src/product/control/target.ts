@@ -79,7 +79,7 @@ export interface PingRequest {
 }
 
 export interface SendRequest {
-  /** Absolute paths on this machine. */
+  /** Absolute paths on this machine, of files and folders. */
   readonly files: readonly string[];
   /** Name of a connection, or identity or inner address of a peer. */
   readonly peer: string;
@@ -106,6 +106,8 @@ export interface TransferProgress {
   readonly resumedFrom: number;
   readonly retries: number;
   readonly retryIn?: number | undefined;
+  /** Of a tree. */
+  readonly files?: { readonly done: number; readonly total: number } | undefined;
 }
 
 export interface TransferResult {
@@ -113,9 +115,20 @@ export interface TransferResult {
   /** Where it is now, as the end that has it calls it. */
   readonly path: string;
   readonly bytes: number;
-  /** Of the whole file, hex. */
-  readonly sha256: string;
+  /** Of the whole file, hex; null for a tree. */
+  readonly sha256: string | null;
   /** Milliseconds of this run. */
   readonly took: Millis;
   readonly resumedFrom: number;
+  readonly tree?: TreeCounts;
+}
+
+/** Of several files at once. */
+export interface TreeCounts {
+  readonly files: number;
+  /** Those that were across before this run. */
+  readonly known: number;
+  /** What did not travel, and why: the first of them, and how many in all. */
+  readonly skipped: { readonly name: string; readonly why: string }[];
+  readonly skippedCount: number;
 }

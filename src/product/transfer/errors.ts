@@ -75,6 +75,12 @@ export function fileError(cause: unknown, what: string, side: Side = 'here'): Tr
   });
 }
 
+export const fileChanged = (what: string): TransferError =>
+  new TransferError(`${what}: changed while it was being sent`, {
+    code: 'TRANSFER_FILE_CHANGED',
+    hint: 'Send it again once nothing writes to it.',
+  });
+
 export function errnoOf(cause: unknown): string | undefined {
   return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : undefined;
 }

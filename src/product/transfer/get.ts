@@ -11,6 +11,7 @@ import { formatBytes, ProgressMeter } from './progress.ts';
 import { type Attempts, DEFAULT_RETRY, retrying } from './retry.ts';
 import type { TransferOptions } from './send.ts';
 import { SYSTEM_TIMING, sleep, type Timing } from './timing.ts';
+import { PERMISSIONS } from './tree-entry.ts';
 
 export interface GetOptions extends TransferOptions {
   /** Path below the peer's shared folder; or `url`, a path and query on any HTTP server that `connect` leads to. */
@@ -18,6 +19,8 @@ export interface GetOptions extends TransferOptions {
   /** A folder that exists, or the path of the file to be. */
   readonly to: string;
   readonly ifExists?: IfExists;
+  /** Time and permissions that it gets; absent: the time that the other end tells, and for the owner alone. */
+  readonly stamp?: { readonly modified: number; readonly mode: number };
 }
 
 export interface GetResult {
@@ -135,7 +138,7 @@ class Getting {
       }
     }
     this.#meter.total = length;
-    const part = await this.#openPart(tag, length);
+    const part = await this.#openPart(tag, length, Date.parse(response.header('last-modified') ?? ''));
     if (!this.#began) this.#meter.resumedFrom = part.digest.position;
     this.#began = true;
     attempts.progressed(part.digest.position);
@@ -143,7 +146,7 @@ class Getting {
   }
 
   /** The temporary file carries the version in its name: parts of another version are of no use and go. */
-  async #openPart(tag: string | undefined, length: number): Promise<PartOf> {
+  async #openPart(tag: string | undefined, length: number, modified: number): Promise<PartOf> {
     const prefix = `.${this.#name.slice(0, 100)}.`;
     const version = createHash('sha256')
       .update(JSON.stringify([this.#target, tag, length]))
@@ -156,7 +159,7 @@ class Getting {
           await unlink(join(this.#folder, other));
       }
       const handle = await openPart(join(this.#folder, file));
-      const part: PartOf = { tag, length, handle, path: join(this.#folder, file), digest: new RunningDigest() };
+      const part: PartOf = { tag, length, modified, handle, path: join(this.#folder, file), digest: new RunningDigest() };
       this.#part = part;
       const there = (await handle.stat()).size;
       // Without a validator nobody knows whether it is the same file still.
@@ -236,6 +239,10 @@ class Getting {
       if (Number(own.size) !== part.length || own.ino !== named.ino) {
         throw new TransferError(`${this.#name}: another process is getting the same file`, { code: 'TRANSFER_BUSY' });
       }
+      const { stamp } = this.#options;
+      if (stamp !== undefined) await part.handle.chmod(stamp.mode & PERMISSIONS & ~process.umask());
+      const modified = (stamp?.modified ?? part.modified) / 1000;
+      if (Number.isFinite(modified)) await part.handle.utimes(modified, modified);
       return await place(part.path, part.handle, this.#folder, this.#name, this.#options.ifExists ?? 'replace');
     } catch (cause) {
       throw this.#local(cause);
@@ -272,6 +279,8 @@ class Getting {
 interface PartOf {
   readonly tag: string | undefined;
   readonly length: number;
+  /** Milliseconds since 1970; NaN where it is not told. */
+  readonly modified: number;
   readonly handle: FileHandle;
   readonly path: string;
   /** Its position is how much is here. */

@@ -16,12 +16,18 @@ export async function list(options: ListOptions): Promise<readonly FolderEntry[]
   const { connect, host = 'peer', idleTimeout = 20_000, timing = SYSTEM_TIMING, path = '' } = options;
   const peer = new PeerHttp({ connect, host, idleTimeout, timing });
   try {
-    const response = await peer.request('GET', filesTarget(path, true), { signal: options.signal });
-    if (response.status !== 200) throw await response.error(path === '' ? 'the shared folder' : path);
-    return parseEntries(await response.text(LARGEST_LISTING));
+    const entries = await listFolder(peer, path, options.signal);
+    return entries.map((entry) => ({ ...entry, name: printable(entry.name) }));
   } finally {
     peer.close();
   }
+}
+
+/** Names as the other end has them: whatever it likes. @throws TransferError */
+export async function listFolder(peer: PeerHttp, path: string, signal: AbortSignal | undefined): Promise<readonly FolderEntry[]> {
+  const response = await peer.request('GET', filesTarget(path, true), { signal });
+  if (response.status !== 200) throw await response.error(path === '' ? 'the shared folder' : path);
+  return parseEntries(await response.text(LARGEST_LISTING));
 }
 
 function parseEntries(text: string): FolderEntry[] {
@@ -34,10 +40,12 @@ function parseEntries(text: string): FolderEntry[] {
   if (!Array.isArray(entries))
     throw new TransferError('the other end does not list folders as expected', { code: 'TRANSFER_PROTOCOL', side: 'there' });
   return entries.flatMap((entry: unknown) => {
-    const { name, kind, size, modified } = entry as Record<string, unknown>;
-    if (typeof name !== 'string' || (kind !== 'file' && kind !== 'folder')) return [];
-    return [{ name: printable(name), kind, size: Number(size) || 0, modified: Number(modified) || 0 }];
+    const { name, kind, size, modified, mode, target } = entry as Record<string, unknown>;
+    if (typeof name !== 'string' || (kind !== 'file' && kind !== 'folder' && kind !== 'link')) return [];
+    const link = kind === 'link' ? { target: String(target) } : {};
+    return [{ name, kind, size: Number(size) || 0, modified: Number(modified) || 0, mode: Number(mode) || 0, ...link }];
   });
 }
 
-const LARGEST_LISTING = 16 * 1024 * 1024;
+/** Of some 500,000 names. */
+const LARGEST_LISTING = 64 * 1024 * 1024;

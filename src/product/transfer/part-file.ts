@@ -51,11 +51,14 @@ async function placeNew(part: string, file: FileHandle, folder: string, name: st
     }
     if (ifExists === 'refuse') break;
   }
-  throw new TransferError(`${name}: exists already`, { code: 'TRANSFER_EXISTS', hint: 'Choose another name, or allow replacing.' });
+  throw nameTaken(name);
 }
 
+export const nameTaken = (name: string): TransferError =>
+  new TransferError(`${name}: exists already`, { code: 'TRANSFER_EXISTS', hint: 'Choose another name, or allow replacing.' });
+
 /** A hard link fails where the name exists, where `rename` would replace. @returns false when the name is taken. */
-async function moveToNew(part: string, path: string): Promise<boolean> {
+export async function moveToNew(part: string, path: string): Promise<boolean> {
   try {
     await link(part, path);
     await unlink(part);
@@ -92,4 +95,4 @@ async function syncFolder(folder: string): Promise<void> {
 }
 
 const NO_HARD_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
-const MAX_NAMES = 1000;
+export const MAX_NAMES = 1000;

@@ -31,6 +31,16 @@ export function parsePath(text: string): readonly string[] {
 /** Names that a jailed path never reaches: our own unfinished files. */
 export const PARTIAL_FOLDER = '.tunnelwright-partial';
 
+/** Whether a name can be a part of a path. */
+export function acceptable(name: string): boolean {
+  try {
+    checkSegment(name);
+    return !name.includes('/');
+  } catch {
+    return false;
+  }
+}
+
 function checkSegment(segment: string): void {
   if (segment === '') throw badPath('it is absolute or has an empty part');
   if (segment === '.' || segment === '..') throw badPath('it has `.` or `..` in it');
@@ -38,10 +48,13 @@ function checkSegment(segment: string): void {
   if (/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(segment)) throw badPath('it has control characters in it');
   if (segment.includes('\\')) throw badPath('it has a backslash in it');
   if (/^[A-Za-z]:/.test(segment)) throw badPath('it begins with a drive letter');
-  if (segment !== fromUtf8(utf8(segment))) throw badPath('it is not well-formed Unicode');
-  if (utf8(segment).length > 255) throw badPath('a name in it is longer than 255 octets');
+  const octets = isAscii(segment) ? segment.length : utf8(segment).length;
+  if (octets !== segment.length && segment !== fromUtf8(utf8(segment))) throw badPath('it is not well-formed Unicode');
+  if (octets > 255) throw badPath('a name in it is longer than 255 octets');
   if (segment.toLowerCase() === PARTIAL_FOLDER) throw badPath('the name is reserved');
 }
+
+const isAscii = (text: string): boolean => /^[ -~]*$/.test(text);
 
 function badPath(why: string): TransferError {
   return new TransferError(`this path is not accepted: ${why}`, {

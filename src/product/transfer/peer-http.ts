@@ -18,8 +18,8 @@ export interface PeerHttpOptions {
 
 export interface RequestOptions {
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: AsyncIterable<Uint8Array>;
-  /** Octets of `body`. */
+  readonly body?: AsyncIterable<Uint8Array> | Uint8Array;
+  /** Octets of `body` where that comes in pieces. */
   readonly length?: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -42,7 +42,8 @@ export class PeerHttp {
     options.signal?.throwIfAborted();
     const { host, idleTimeout, timing } = this.#options;
     const headers: Record<string, string> = { ...options.headers, Host: host };
-    if (options.body !== undefined) headers['Content-Length'] = String(options.length ?? 0);
+    if (options.body !== undefined)
+      headers['Content-Length'] = String(options.body instanceof Uint8Array ? options.body.length : (options.length ?? 0));
     else if (method === 'POST' || method === 'PATCH') headers['Content-Length'] = '0';
     const sent = request({ agent: this.#agent, method, path: target, headers, setHost: false });
     // While there is no connection yet, destroying a request makes no sound: so breaking off rejects by itself.
@@ -205,7 +206,10 @@ class TunnelAgent extends Agent {
     return true;
   }
 
-  override reuseSocket(): void {}
+  override reuseSocket(stream: Duplex & { ref?: () => void }, sent: ClientRequest): void {
+    stream.ref ??= () => undefined;
+    super.reuseSocket(stream, sent);
+  }
 }
 
 function head(sent: ClientRequest): Promise<IncomingMessage> {
@@ -217,13 +221,13 @@ function head(sent: ClientRequest): Promise<IncomingMessage> {
 }
 
 /** Writes with back-pressure, and stops early when the answer came before the end: then it is an error. */
-async function writeBody(sent: ClientRequest, body: AsyncIterable<Uint8Array> | undefined, watchdog: Watchdog): Promise<void> {
+async function writeBody(sent: ClientRequest, body: RequestOptions['body'], watchdog: Watchdog): Promise<void> {
   let answered = false;
   sent.once('response', () => {
     answered = true;
   });
   if (body !== undefined) {
-    for await (const chunk of body) {
+    for await (const chunk of body instanceof Uint8Array ? [body] : body) {
       if (answered || sent.destroyed) return;
       if (!sent.write(chunk)) await writable(sent);
       watchdog.touch();

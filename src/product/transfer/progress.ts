@@ -28,6 +28,8 @@ export interface TransferProgress {
   readonly retries: number;
   /** Milliseconds until the next attempt, in phase `waiting`. */
   readonly retryIn?: number;
+  /** Of a tree: files, those that were across before included. The total grows while the tree is being looked through. */
+  readonly files?: { readonly done: number; readonly total: number };
 }
 
 /** Turns octets that move into events: at most one each `interval`, and one at each change of phase. */
@@ -41,6 +43,7 @@ export class ProgressMeter {
   #total: number;
   #resumedFrom = 0;
   #retries = 0;
+  #files: { readonly done: number; readonly total: number } | undefined;
   #reported = Number.NEGATIVE_INFINITY;
 
   constructor(name: string, total: number, timing: Timing, listener: ((progress: TransferProgress) => void) | undefined) {
@@ -66,6 +69,17 @@ export class ProgressMeter {
     this.#resumedFrom = bytes;
   }
 
+  set files(files: { readonly done: number; readonly total: number }) {
+    this.#files = files;
+  }
+
+  /** Octets that were across already: they count, but are no rate. */
+  skip(bytes: number): void {
+    this.#resumedFrom += bytes;
+    this.#bytes += bytes;
+    for (const sample of this.#samples) sample.bytes += bytes;
+  }
+
   /** A new phase, its count beginning at `bytes`. */
   phase(phase: TransferPhase, bytes = this.#bytes): void {
     this.#phase = phase;
@@ -73,6 +87,7 @@ export class ProgressMeter {
     this.#report();
   }
 
+  /** @param bytes below 0 for those that were lost with a connection */
   add(bytes: number): void {
     this.#bytes += bytes;
     const now = this.#timing.now();
@@ -108,6 +123,7 @@ export class ProgressMeter {
       resumedFrom: this.#resumedFrom,
       retries: this.#retries,
       ...(retryIn === undefined ? {} : { retryIn }),
+      ...(this.#files === undefined ? {} : { files: this.#files }),
     });
   }
 

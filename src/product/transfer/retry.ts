@@ -20,7 +20,7 @@ export interface Attempts {
 export interface RetryOptions {
   readonly policy: RetryPolicy;
   readonly timing: Timing;
-  readonly meter: ProgressMeter;
+  readonly meter: Pick<ProgressMeter, 'waiting'>;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -1,14 +1,13 @@
-import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { utf8 } from '../../core/bytes/index.ts';
-import { parseReprDigest, RunningDigest } from './digest.ts';
-import { codeOf, fileError, statusOf, TransferError } from './errors.ts';
+import { parseReprDigest } from './digest.ts';
+import { codeOf, statusOf, TransferError } from './errors.ts';
 import { parsePath } from './paths.ts';
 import { type Connect, ConnectionLost, PeerHttp, type PeerResponse } from './peer-http.ts';
 import { ProgressMeter, type TransferProgress } from './progress.ts';
 import { type Attempts, DEFAULT_RETRY, type RetryPolicy, retrying } from './retry.ts';
 import { TUS_VERSION } from './server-uploads.ts';
+import { SourceFile } from './source-file.ts';
 import { SYSTEM_TIMING, sleep, type Timing } from './timing.ts';
 
 export interface TransferOptions {
@@ -49,7 +48,11 @@ export interface SendResult {
  */
 export async function send(options: SendOptions): Promise<SendResult> {
   const target = targetPath(options.file, options.to ?? '');
-  const source = await SourceFile.open(options.file);
+  return sendSource(options, await SourceFile.open(options.file), target);
+}
+
+/** The same for a file that is open; it is closed. @param target its path below the inbox */
+export async function sendSource(options: TransferOptions, source: SourceFile, target: string): Promise<SendResult> {
   try {
     return await new Sending(options, source, target).run();
   } finally {
@@ -58,7 +61,7 @@ export async function send(options: SendOptions): Promise<SendResult> {
 }
 
 class Sending {
-  readonly #options: SendOptions;
+  readonly #options: TransferOptions;
   readonly #source: SourceFile;
   readonly #target: string;
   readonly #timing: Timing;
@@ -70,7 +73,7 @@ class Sending {
   #confirmed: number | undefined;
   #mismatches = 0;
 
-  constructor(options: SendOptions, source: SourceFile, target: string) {
+  constructor(options: TransferOptions, source: SourceFile, target: string) {
     this.#options = options;
     this.#source = source;
     this.#target = target;
@@ -133,7 +136,12 @@ class Sending {
   }
 
   async #create(): Promise<RemoteUpload> {
-    const metadata = { filename: this.#target, sha256: this.#sha256, modified: String(this.#source.modified) };
+    const metadata = {
+      filename: this.#target,
+      sha256: this.#sha256,
+      modified: String(this.#source.modified),
+      mode: this.#source.mode.toString(8),
+    };
     const response = await this.#request('POST', '/inbox/', {
       'Upload-Length': String(this.#source.size),
       'Upload-Metadata': Object.entries(metadata)
@@ -222,94 +230,19 @@ interface RemoteUpload {
   readonly sha256: string | undefined;
 }
 
-/** A file that is read while it must not change. */
-class SourceFile {
-  readonly size: number;
-  /** Milliseconds since 1970. */
-  readonly modified: number;
-  readonly #handle: FileHandle;
-  readonly #name: string;
-  readonly #stamp: string;
-
-  private constructor(handle: FileHandle, name: string, size: number, modified: number, stamp: string) {
-    this.#handle = handle;
-    this.#name = name;
-    this.size = size;
-    this.modified = modified;
-    this.#stamp = stamp;
-  }
-
-  static async open(path: string): Promise<SourceFile> {
-    let handle: FileHandle | undefined;
-    try {
-      handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-      const stat = await handle.stat({ bigint: true });
-      if (!stat.isFile()) throw new TransferError(`${path}: is not a regular file`, { code: 'TRANSFER_NOT_A_FILE' });
-      return new SourceFile(handle, path, Number(stat.size), Number(stat.mtimeMs), `${stat.size} ${stat.mtimeNs}`);
-    } catch (cause) {
-      await handle?.close();
-      throw fileError(cause, path);
-    }
-  }
-
-  async digest(onBytes: (count: number) => void, signal: AbortSignal | undefined): Promise<string> {
-    const digest = new RunningDigest();
-    await this.#guard(() => digest.catchUp(this.#handle, this.size, onBytes, signal));
-    if (digest.position !== this.size) throw this.#changed();
-    await this.assertUnchanged();
-    return digest.hex();
-  }
-
-  async *read(from: number, onBytes: (count: number) => void): AsyncGenerator<Uint8Array> {
-    for (let at = from; at < this.size; ) {
-      // A buffer of its own each time: the connection may still hold the one before.
-      const buffer = new Uint8Array(Math.min(PIECE, this.size - at));
-      const { bytesRead } = await this.#guard(() => this.#handle.read(buffer, 0, buffer.length, at));
-      if (bytesRead === 0) throw this.#changed();
-      yield buffer.subarray(0, bytesRead);
-      at += bytesRead;
-      onBytes(bytesRead);
-    }
-  }
-
-  async assertUnchanged(): Promise<void> {
-    const stat = await this.#guard(() => this.#handle.stat({ bigint: true }));
-    if (`${stat.size} ${stat.mtimeNs}` !== this.#stamp) throw this.#changed();
-  }
-
-  async close(): Promise<void> {
-    await this.#handle.close();
-  }
-
-  #changed(): TransferError {
-    return new TransferError(`${this.#name}: changed while it was being sent`, {
-      code: 'TRANSFER_FILE_CHANGED',
-      hint: 'Send it again once nothing writes to it.',
-    });
-  }
-
-  async #guard<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (cause) {
-      if (cause instanceof Error && 'errno' in cause) throw fileError(cause, this.#name);
-      throw cause;
-    }
-  }
-}
-
 function targetPath(file: string, to: string): string {
-  const below = to.replace(/^\/?inbox(?:\/|$)/, '').replace(/^\//, '');
+  const below = belowInbox(to);
   const path = below === '' || below.endsWith('/') ? `${below}${basename(file)}` : below;
   return parsePath(path).join('/');
 }
 
-const notUnderstood = (what: string): TransferError =>
+/** `inbox/` in front may be left out. */
+export const belowInbox = (to: string): string => to.replace(/^\/?inbox(?:\/|$)/, '').replace(/^\//, '');
+
+export const notUnderstood = (what: string): TransferError =>
   new TransferError(`the other end does not speak as expected: ${what}`, { code: 'TRANSFER_PROTOCOL', side: 'there' });
 
 const base64 = (text: string): string => btoa(String.fromCharCode(...utf8(text)));
 
 /** Milliseconds between two questions whether the other end has verified. */
 const VERIFY_POLL = 500;
-/** Octets that are read and written at once: small enough that progress is fine-grained on slow paths. */
-const PIECE = 64 * 1024;

@@ -1,22 +1,27 @@
-import { type FileHandle, readdir } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { utf8 } from '../../core/bytes/index.ts';
 import { READ_SIZE, RunningDigest, reprDigest } from './digest.ts';
-import { fileError, TransferError } from './errors.ts';
+import { TransferError } from './errors.ts';
 import { type ByteRange, matches, parseRange } from './http-conditions.ts';
-import { type Jail, PARTIAL_FOLDER, parseRequestPath } from './paths.ts';
+import { type Jail, parseRequestPath } from './paths.ts';
 import type { Timing } from './timing.ts';
+import { TreeSource } from './tree-source.ts';
 
 /** One line of a folder. */
 export interface FolderEntry {
   readonly name: string;
-  readonly kind: 'file' | 'folder';
-  /** Octets; 0 for a folder. */
+  readonly kind: 'file' | 'folder' | 'link';
+  /** Octets; 0 for all but files. */
   readonly size: number;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970; 0 for a link. */
   readonly modified: number;
+  /** Permissions; 0 for a link. */
+  readonly mode: number;
+  /** Of a link. */
+  readonly target?: string;
 }
 
 export interface FileSent {
@@ -67,17 +72,17 @@ export class ServedFolder {
     const name = segments.join('/') || 'the folder';
     if (!(await this.#jail.stat(segments)).isDirectory())
       throw new TransferError(`${name}: is not a folder`, { code: 'TRANSFER_NOT_FOUND' });
-    const found = await readdir(this.#jail.path(segments)).catch((cause: unknown) => {
-      throw fileError(cause, name);
-    });
-    const entries: FolderEntry[] = [];
-    for (const child of found.sort()) {
-      const stat = child === PARTIAL_FOLDER ? undefined : await this.#jail.stat([...segments, child]).catch(() => undefined);
-      if (stat === undefined || !(stat.isFile() || stat.isDirectory())) continue;
-      const kind = stat.isFile() ? 'file' : 'folder';
-      entries.push({ name: child, kind, size: kind === 'file' ? stat.size : 0, modified: Math.round(stat.mtimeMs) });
+    const source = TreeSource.below(this.#jail.root);
+    try {
+      const entries: FolderEntry[] = [];
+      for await (const { entry } of source.folder(segments)) {
+        const { path, ...facts } = entry;
+        entries.push({ name: path.at(-1)!, size: 0, modified: 0, mode: 0, ...facts });
+      }
+      return entries;
+    } finally {
+      await source.close();
     }
-    return entries;
   }
 
   async #file(request: IncomingMessage, response: ServerResponse, file: OpenFile): Promise<void> {

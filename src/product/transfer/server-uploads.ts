@@ -69,13 +69,14 @@ export class Inbox {
     const sha256 = metadata.get('sha256');
     if (sha256 !== undefined && !isSha256(sha256))
       throw new TransferError('sha256 in Upload-Metadata is not 64 hex digits', { code: 'TRANSFER_BAD_REQUEST' });
-    const modified = metadata.get('modified');
+    const [modified, mode] = [metadata.get('modified'), metadata.get('mode')];
     const upload = await this.#store.create({
       peer,
       path,
       length,
       sha256,
       modified: modified !== undefined && /^\d{1,15}$/.test(modified) ? Number(modified) : undefined,
+      mode: mode !== undefined && /^[0-7]{1,4}$/.test(mode) ? Number.parseInt(mode, 8) : undefined,
     });
     await this.#settle(upload);
     response.setHeader('Location', `/inbox/${upload.id}`);

@@ -7,6 +7,7 @@ import type { IfExists } from './part-file.ts';
 import { Jail } from './paths.ts';
 import type { TransferProgress } from './progress.ts';
 import { type FileSent, ServedFolder } from './server-files.ts';
+import { type FilesUnpacked, Packs } from './server-packs.ts';
 import { Inbox } from './server-uploads.ts';
 import { SYSTEM_TIMING, type Timing, Watchdog } from './timing.ts';
 import { type StoredFile, UploadStore } from './upload-store.ts';
@@ -39,6 +40,8 @@ export type FileServerEvent =
   | { readonly kind: 'stored'; readonly peer: string; readonly file: StoredFile }
   /** The sender knows that it is stored. */
   | { readonly kind: 'acknowledged'; readonly peer: string; readonly file: StoredFile }
+  /** Small files that came in one request, each stored under its name. */
+  | { readonly kind: 'unpacked'; readonly peer: string; readonly files: FilesUnpacked }
   | { readonly kind: 'sent'; readonly peer: string; readonly file: FileSent }
   /** The peer was told; or the connection went away (`TRANSFER_INTERRUPTED`). */
   | { readonly kind: 'refused'; readonly peer: string; readonly what: string; readonly error: TransferError };
@@ -59,6 +62,7 @@ export class FileServer {
   readonly #http: Server;
   readonly #files: ServedFolder | undefined;
   readonly #inbox: Inbox | undefined;
+  readonly #packs: Packs;
   readonly #store: UploadStore | undefined;
   readonly #streams = new Map<Duplex, string>();
   readonly #sources = new Set<() => void>();
@@ -78,6 +82,11 @@ export class FileServer {
         onProgress: (peer, progress) => onEvent?.({ kind: 'progress', peer, progress }),
         onAcknowledged: (peer, file) => onEvent?.({ kind: 'acknowledged', peer, file }),
       });
+    this.#packs = new Packs({
+      store,
+      shared: folder?.root,
+      onUnpacked: (peer, files) => onEvent?.({ kind: 'unpacked', peer, files }),
+    });
     // Uploads take as long as they take; a connection that stands still is our own watchdog's business.
     this.#http = createServer(
       { requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 0 },
@@ -171,6 +180,7 @@ export class FileServer {
     if (this.#inbox !== undefined && path.startsWith('/inbox/')) {
       return await this.#inbox.handle(request, response, path.slice('/inbox/'.length), this.#peerOf(request));
     }
+    if (path.startsWith('/packs/')) return await this.#packs.handle(request, response, path.slice('/packs/'.length), this.#peerOf(request));
     throw new TransferError('nothing is shared here under this name', { code: 'TRANSFER_NOT_FOUND' });
   }
 

@@ -6,6 +6,7 @@ import { errnoOf, fileError, TransferError } from './errors.ts';
 import type { IfExists } from './part-file.ts';
 import { Jail, PARTIAL_FOLDER, parsePath } from './paths.ts';
 import { formatBytes } from './progress.ts';
+import { TreeSink } from './tree-sink.ts';
 import { Upload } from './upload.ts';
 
 /** What a peer announces before it sends. */
@@ -19,6 +20,8 @@ export interface UploadRequest {
   readonly sha256: string | undefined;
   /** Milliseconds since 1970, kept on the stored file. */
   readonly modified: number | undefined;
+  /** Permissions, kept as far as the umask lets; absent: for the owner alone. */
+  readonly mode?: number | undefined;
 }
 
 export interface StoredFile {
@@ -103,6 +106,12 @@ export class UploadStore {
     if (!/^[0-9a-f]{32}$/.test(id)) return undefined;
     const upload = await this.#load(id);
     return upload?.request.peer === peer ? upload : undefined;
+  }
+
+  /** For files that come packed; the caller closes it. */
+  openTree(): TreeSink {
+    const { ifExists, randomId } = this.#options;
+    return new TreeSink({ root: this.#jail.root, scratch: this.#folder, ifExists, scratchName: () => `${randomId()}.packed` });
   }
 
   /** Throws away what is older than its life. */
@@ -208,15 +217,16 @@ async function writeRecord(path: string, record: UploadRecord): Promise<void> {
 async function readRecord(path: string): Promise<UploadRecord | undefined> {
   try {
     const parsed = JSON.parse(await readFile(path, 'utf8')) as { version: unknown; request: UploadRequest; stored?: StoredFile };
-    const { peer, path: segments, length, sha256, modified } = parsed.request;
+    const { peer, path: segments, length, sha256, modified, mode } = parsed.request;
     const sound =
       parsed.version === 1 &&
       typeof peer === 'string' &&
       Number.isSafeInteger(length) &&
       (sha256 === undefined || isSha256(sha256)) &&
       (modified === undefined || Number.isFinite(modified)) &&
+      (mode === undefined || Number.isSafeInteger(mode)) &&
       parsePath(segments.join('/')).length > 0;
-    return sound ? { request: { peer, path: segments, length, sha256, modified }, stored: parsed.stored } : undefined;
+    return sound ? { request: { peer, path: segments, length, sha256, modified, mode }, stored: parsed.stored } : undefined;
   } catch {
     return undefined;
   }

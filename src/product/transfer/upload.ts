@@ -4,6 +4,7 @@ import { RunningDigest } from './digest.ts';
 import { fileError, TransferError } from './errors.ts';
 import { type IfExists, openPart, place, writeAt } from './part-file.ts';
 import type { Jail } from './paths.ts';
+import { PERMISSIONS } from './tree-entry.ts';
 import type { StoredFile, UploadRequest } from './upload-store.ts';
 
 export interface UploadParts {
@@ -199,7 +200,7 @@ export class Upload {
           code: 'TRANSFER_DIGEST_MISMATCH',
         });
       }
-      await file.chmod(0o600);
+      await file.chmod(request.mode === undefined ? 0o600 : request.mode & PERMISSIONS & ~process.umask());
       if (request.modified !== undefined) await file.utimes(new Date(request.modified), new Date(request.modified));
       const folder = await jail.ensureFolder(request.path.slice(0, -1));
       const placed = await place(part, file, folder, request.path.at(-1)!, ifExists);

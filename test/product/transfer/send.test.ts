@@ -35,14 +35,15 @@ async function fileHandles(): Promise<FileHandle> {
 }
 
 describe('send', () => {
-  test('stores the file under its name, for its owner alone, with its time', async () => {
+  test('stores the file under its name, with its time and permissions', async () => {
     const scene = await Scene.open();
     const { path, data } = scene.file('report.pdf', 70_000);
+    chmodSync(path, 0o4640);
     utimesSync(path, 1_700_000_000, 1_700_000_000);
     const result = await send({ connect: scene.wire().connect, file: path, ...QUICK });
     expect(result).toMatchObject({ bytes: 70_000, sha256: sha256(data), storedAs: 'report.pdf', resumedFrom: 0, retries: 0 });
     const stat = statSync(join(scene.inbox, 'report.pdf'));
-    expect([stat.mode & 0o777, stat.mtimeMs]).toEqual([0o600, 1_700_000_000_000]);
+    expect([stat.mode & 0o7777, stat.mtimeMs]).toEqual([0o640, 1_700_000_000_000]);
     expect(statSync(join(scene.inbox, '.tunnelwright-partial')).mode & 0o777).toBe(0o700);
   });
 

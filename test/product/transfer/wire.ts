@@ -28,6 +28,8 @@ class End extends Duplex {
   /** One segment at a time, so that a cut may fall into the middle of what was written at once. */
   #carry(rest: Uint8Array, done: (error?: Error | null) => void): void {
     setImmediate(() => {
+      // Who speaks into the silence learns of it by and by.
+      if (this.silent && !this.destroyed) setTimeout(this.#plan.elapse, 5);
       if (this.silent || this.destroyed) return;
       const segment = rest.slice(0, this.#allowed(Math.min(rest.length, SEGMENT)));
       this.#plan.spoil?.(segment);

@@ -1,0 +1,81 @@
+/**
+ * Works on everything that comes, on so many at once. After a failure nothing new begins; it is thrown when all that had begun is over.
+ * @param work is told the item and its number, from 0
+ */
+export async function inParallel<T>(
+  items: AsyncIterable<T> | Iterable<T>,
+  width: number,
+  work: (item: T, index: number) => Promise<void>,
+): Promise<void> {
+  const iterator = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+  let count = 0;
+  let failed = false;
+  const worker = async (): Promise<void> => {
+    while (!failed) {
+      try {
+        const { done, value } = await iterator.next();
+        if (done === true) return;
+        await work(value, count++);
+      } catch (cause) {
+        failed = true;
+        throw cause;
+      }
+    }
+  };
+  const ends = await Promise.allSettled(Array.from({ length: width }, worker));
+  await iterator.return?.();
+  const broken = ends.find((end) => end.status === 'rejected');
+  if (broken !== undefined) throw broken.reason;
+}
+
+/** Takes items before they are asked for, up to so many. @param found is told each of them when it is there */
+export async function* ahead<T>(items: AsyncIterable<T>, most: number, found: (item: T) => void): AsyncGenerator<T> {
+  const waiting: T[] = [];
+  let [over, failed] = [false, false];
+  let cause: unknown;
+  let wake = (): void => undefined;
+  const changed = (): Promise<void> =>
+    new Promise((resolve) => {
+      wake = resolve;
+    });
+  let roomAgain = (): void => undefined;
+  const fill = async (): Promise<void> => {
+    try {
+      for await (const item of items) {
+        if (over) return;
+        found(item);
+        waiting.push(item);
+        wake();
+        if (waiting.length >= most) {
+          await new Promise<void>((resolve) => {
+            roomAgain = resolve;
+          });
+        }
+      }
+    } catch (error) {
+      [failed, cause] = [true, error];
+    } finally {
+      over = true;
+      wake();
+    }
+  };
+  const filling = fill();
+  try {
+    for (let taken = 0; ; ) {
+      if (taken < waiting.length) {
+        yield waiting[taken++]!;
+        continue;
+      }
+      waiting.length = 0;
+      taken = 0;
+      roomAgain();
+      if (over) break;
+      await changed();
+    }
+    if (failed) throw cause;
+  } finally {
+    over = true;
+    roomAgain();
+    await filling;
+  }
+}

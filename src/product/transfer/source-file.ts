@@ -1,0 +1,89 @@
+import { type BigIntStats, constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { RunningDigest } from './digest.ts';
+import { fileChanged, fileError, TransferError } from './errors.ts';
+import { modifiedOf, PERMISSIONS } from './tree-entry.ts';
+
+/** A file that is read while it must not change. */
+export class SourceFile {
+  readonly size: number;
+  /** Milliseconds since 1970. */
+  readonly modified: number;
+  /** Permissions. */
+  readonly mode: number;
+  readonly #handle: FileHandle;
+  readonly #name: string;
+  readonly #stamp: string;
+
+  private constructor(handle: FileHandle, name: string, stat: BigIntStats) {
+    this.#handle = handle;
+    this.#name = name;
+    this.size = Number(stat.size);
+    this.modified = modifiedOf(stat);
+    this.mode = Number(stat.mode) & PERMISSIONS;
+    this.#stamp = stampOf(stat);
+  }
+
+  static async open(path: string): Promise<SourceFile> {
+    try {
+      return await SourceFile.of(await open(path, constants.O_RDONLY | constants.O_NONBLOCK), path);
+    } catch (cause) {
+      throw fileError(cause, path);
+    }
+  }
+
+  /** Takes over a file that is open. */
+  static async of(handle: FileHandle, name: string): Promise<SourceFile> {
+    try {
+      const stat = await handle.stat({ bigint: true });
+      if (!stat.isFile()) throw new TransferError(`${name}: is not a regular file`, { code: 'TRANSFER_NOT_A_FILE' });
+      return new SourceFile(handle, name, stat);
+    } catch (cause) {
+      await handle.close();
+      throw fileError(cause, name);
+    }
+  }
+
+  async digest(onBytes: (count: number) => void, signal: AbortSignal | undefined): Promise<string> {
+    const digest = new RunningDigest();
+    await this.#guard(() => digest.catchUp(this.#handle, this.size, onBytes, signal));
+    if (digest.position !== this.size) throw fileChanged(this.#name);
+    await this.assertUnchanged();
+    return digest.hex();
+  }
+
+  async *read(from: number, onBytes: (count: number) => void): AsyncGenerator<Uint8Array> {
+    for (let at = from; at < this.size; ) {
+      // A buffer of its own each time: the connection may still hold the one before.
+      const buffer = new Uint8Array(Math.min(PIECE, this.size - at));
+      const { bytesRead } = await this.#guard(() => this.#handle.read(buffer, 0, buffer.length, at));
+      if (bytesRead === 0) throw fileChanged(this.#name);
+      yield buffer.subarray(0, bytesRead);
+      at += bytesRead;
+      onBytes(bytesRead);
+    }
+  }
+
+  async assertUnchanged(): Promise<void> {
+    const stat = await this.#guard(() => this.#handle.stat({ bigint: true }));
+    if (stampOf(stat) !== this.#stamp) throw fileChanged(this.#name);
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+
+  async #guard<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      if (cause instanceof Error && 'errno' in cause) throw fileError(cause, this.#name);
+      throw cause;
+    }
+  }
+}
+
+const stampOf = (stat: BigIntStats): string => `${stat.size} ${stat.mtimeNs}`;
+
+/** Octets that are read and written at once: small enough that progress is fine-grained on slow paths. */
+export const PIECE = 64 * 1024;
