@@ -34,6 +34,16 @@ describe('the packet that asks for a child stands in front (RFC 7296 §2.9)', ()
     expectTrafficBothWays(made.net, made.a, made.b);
   });
 
+  test('where the policy fills the payload already, it is left to the policy (RFC 7296 §3.13)', () => {
+    const many = Array.from({ length: 255 }, (_, i) => subnet(`10.2.${i}.0/24`));
+    const child = { localTs: [subnet('10.1.0.0/24')], remoteTs: many };
+    const made = triggered(DNS, {
+      a: { connection: { children: [childPolicy({ ...child, proposals: [espProposal('aes128gcm16-noesn')] })] } },
+    });
+    expect(made.a.heard('failed')).toEqual([]);
+    expect(selectors(made.a)).toEqual([['net', '10.1.0.0/24', '10.2.0.0/24']]);
+  });
+
   test('in CREATE_CHILD_SA, for that one child, and once: rekeyings are about what was agreed', () => {
     const children = ['net', 'voice'].map((name) =>
       childPolicy({

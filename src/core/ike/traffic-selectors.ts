@@ -1,11 +1,11 @@
 import { compareBytes, equalBytes } from '../bytes/bytes.ts';
 import { parseIp } from '../bytes/ip-address.ts';
-import { type AddressRangeSelector, type TrafficSelector, TsType } from '../wire/index.ts';
+import { type AddressRangeSelector, MOST_SELECTORS, type TrafficSelector, TsType } from '../wire/index.ts';
 import type { DynamicSelector } from './policy.ts';
 
 /**
  * RFC 7296 §2.9: the responder may narrow what the initiator proposed, never widen it. Every pair of a proposed and a permitted
- * selector contributes its intersection; what lies inside another result is left out.
+ * selector contributes its intersection; what lies inside another result is left out. As many as fit the payload bound the work, too.
  */
 export function narrow(proposed: readonly TrafficSelector[], permitted: readonly TrafficSelector[]): AddressRangeSelector[] {
   let result: AddressRangeSelector[] = [];
@@ -14,7 +14,7 @@ export function narrow(proposed: readonly TrafficSelector[], permitted: readonly
       const both = intersectSelectors(theirs, mine);
       if (both === undefined || result.some((r) => containsSelector(r, both))) continue;
       result = result.length === 0 ? [both] : [...result.filter((r) => !containsSelector(both, r)), both];
-      if (result.length >= MAX_SELECTORS) return result;
+      if (result.length >= MOST_SELECTORS) return result;
     }
   }
   return result;
@@ -157,5 +157,3 @@ const ANY_PORTS = {
   startPort: 0,
   endPort: 65535,
 };
-/** More would not fit what peers accept, and bounds the work on what a peer proposes. */
-const MAX_SELECTORS = 255;

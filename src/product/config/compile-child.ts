@@ -1,6 +1,7 @@
 import { encryption } from '../../core/crypto/transforms.ts';
 import type { ChildLifetimes, ChildPolicy } from '../../core/ike/policy.ts';
 import { ProtocolId, SequenceNumbersId, TransformType } from '../../core/wire/iana.ts';
+import { MOST_SELECTORS } from '../../core/wire/payloads/ts.ts';
 import type { Proposal } from '../../core/wire/payloads/types.ts';
 import type { CompileContext } from './compile-context.ts';
 import { compilePackets } from './compile-packets.ts';
@@ -16,6 +17,7 @@ export function compileChild(name: string, child: ChildSettings, path: Path, leg
     throw context.error([...path, 'mode'], `mode: ${mode} is not carried out`, 'Use tunnel or transport.', 'CONFIG_UNSUPPORTED');
   const replayWindow = child.replay_window ?? DEFAULTS.replayWindow;
   const proposals = childProposals(child, path, legacy, context);
+  checkCount(child, path, context);
   checkFamilies(child, path, context);
   const packets = compilePackets(child, path, context);
   if (child.sha256_96 === true)
@@ -91,6 +93,19 @@ function selectors(settings: readonly SelectorSetting[] | undefined): ChildPolic
     const { protocol, startPort, endPort } = selector;
     return protocol === 0 && startPort === 0 && endPort === 0xffff ? 'dynamic' : { dynamic: true, protocol, startPort, endPort };
   });
+}
+
+/** What does not fit one payload cannot be proposed. */
+function checkCount(child: ChildSettings, path: Path, context: CompileContext): void {
+  for (const side of ['local_ts', 'remote_ts'] as const) {
+    const count = child[side]?.length ?? 0;
+    if (count > MOST_SELECTORS)
+      throw context.error(
+        [...path, side],
+        `has ${count} traffic selectors, and one CHILD_SA takes ${MOST_SELECTORS} at most (RFC 7296 §3.13)`,
+        'Write neighbouring networks as one range, or make several children of it.',
+      );
+  }
 }
 
 /** No packet has one IPv4 and one IPv6 address. */

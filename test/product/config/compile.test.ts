@@ -316,6 +316,13 @@ describe('what is set is what holds', () => {
   });
 });
 
+test('more traffic selectors than one payload holds are refused here, not by the peer', () => {
+  const text = (count: number) =>
+    `secrets: {a: {kind: psk, secret: 0123456789abcdef}}\nconnections:\n  c:\n    local: {auth: psk, id: a.example}\n    remote: {auth: psk}\n    children: {net: {remote_ts: [${Array.from({ length: count }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`).join(', ')}]}}\n`;
+  expect(compiled(text(255)).connections[0]!.children[0]!.remoteTs).toHaveLength(255);
+  expect(() => compiled(text(256))).toThrow(/has 256 traffic selectors/);
+});
+
 describe('pools', () => {
   test('keep the first address of a prefix for the gateway', () => {
     const config = compiled(

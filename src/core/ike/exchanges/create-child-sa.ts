@@ -152,7 +152,10 @@ function* finishCreate(
     const sharedSecrets = first ? yield* followUp(world, sa, own.rekeys, response, { nonces, first, additional }) : [];
     madeThere = true;
     // the last follow-up made it, and its answer may be as late
-    if (sa.deletedEarly.includes(answered.outboundSpi)) throw deletedMeanwhile();
+    if (sa.deletedEarly.includes(answered.outboundSpi)) {
+      zeroise(...sharedSecrets);
+      throw deletedMeanwhile();
+    }
     // §2.8: the responder accepts on the new SA before it answers, so we may send at once; unless a crossing rekey may make ours redundant
     const place = own.rekeys
       ? { replaces: own.rekeys, outboundActive: own.rekeys.peerSuccessor === undefined }

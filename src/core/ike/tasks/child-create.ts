@@ -1,5 +1,5 @@
 import { NegotiationFailure, PeerViolation } from '../../bytes/errors.ts';
-import { NotifyType, type Payload, type Proposal, type TrafficSelector } from '../../wire/index.ts';
+import { MOST_SELECTORS, NotifyType, type Payload, type Proposal, type TrafficSelector } from '../../wire/index.ts';
 import type { ChildSa, SelectorPair } from '../child-sa.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { ChildSuite } from '../keys.ts';
@@ -66,7 +66,9 @@ function packetFirst(sa: IkeSa, policy: ChildPolicy, proposed: SelectorPair): Se
   sa.packet = undefined;
   const { local, remote } = packet;
   if (!isSubset([local], proposed.localTs) || !isSubset([remote], proposed.remoteTs)) return proposed;
-  return { localTs: inFront(local, proposed.localTs), remoteTs: inFront(remote, proposed.remoteTs) };
+  const traffic = { localTs: inFront(local, proposed.localTs), remoteTs: inFront(remote, proposed.remoteTs) };
+  // what the policy allows goes before what one packet wants
+  return Math.max(traffic.localTs.length, traffic.remoteTs.length) > MOST_SELECTORS ? proposed : traffic;
 }
 
 const inFront = (first: TrafficSelector, others: readonly TrafficSelector[]): TrafficSelector[] => [

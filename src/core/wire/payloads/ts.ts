@@ -32,8 +32,8 @@ function defineTs(notation: 'TSi' | 'TSr', type: number): PayloadDefinition<'TSi
       return { kind: notation, selectors };
     },
     write(w, { selectors }) {
-      if (selectors.length < 1 || selectors.length > 255)
-        throw new ApiMisuse(`a ${notation} payload holds 1 to 255 selectors, not ${selectors.length}`);
+      if (selectors.length < 1 || selectors.length > MOST_SELECTORS)
+        throw new ApiMisuse(`a ${notation} payload holds 1 to ${MOST_SELECTORS} selectors, not ${selectors.length}`);
       w.u8(selectors.length);
       // RFC 7296 §3.13: RESERVED
       w.zero(3);
@@ -83,3 +83,6 @@ function sampleSelector(gen: SampleSource): TrafficSelector {
   const octets = addressLength(type);
   return { type, protocol: gen.u8(), startPort: gen.u16(), endPort: gen.u16(), start: gen.bytes(octets), end: gen.bytes(octets) };
 }
+
+/** RFC 7296 §3.13: Number of TSs has one octet. */
+export const MOST_SELECTORS = 255;
