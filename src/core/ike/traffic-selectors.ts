@@ -1,6 +1,7 @@
 import { compareBytes, equalBytes } from '../bytes/bytes.ts';
 import { parseIp } from '../bytes/ip-address.ts';
-import { type AddressRangeSelector, MOST_SELECTORS, type TrafficSelector, TsType } from '../wire/index.ts';
+import { type AddressRangeSelector, type TrafficSelector, TsType } from '../wire/index.ts';
+import { MOST_SELECTORS } from '../wire/payloads/ts.ts';
 import type { DynamicSelector } from './policy.ts';
 
 /**

@@ -10,7 +10,7 @@ export * from './payload.ts';
 export { type HashAndUrl, isHashAndUrl, parseHashAndUrl } from './payloads/cert.ts';
 export { PAYLOADS } from './payloads/index.ts';
 export { NONCE_MAX, NONCE_MIN } from './payloads/nonce.ts';
-export { isAddressRange, MOST_SELECTORS } from './payloads/ts.ts';
+export { isAddressRange } from './payloads/ts.ts';
 export * from './payloads/types.ts';
 export * from './protected.ts';
 export * from './split-dns.ts';

@@ -1,5 +1,6 @@
 import { NegotiationFailure, PeerViolation } from '../../bytes/errors.ts';
-import { MOST_SELECTORS, NotifyType, type Payload, type Proposal, type TrafficSelector } from '../../wire/index.ts';
+import { NotifyType, type Payload, type Proposal, type TrafficSelector } from '../../wire/index.ts';
+import { MOST_SELECTORS } from '../../wire/payloads/ts.ts';
 import type { ChildSa, SelectorPair } from '../child-sa.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { ChildSuite } from '../keys.ts';
