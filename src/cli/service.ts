@@ -122,6 +122,7 @@ export class Service {
         ),
       );
     out.line(flow([`    ${planeLine(plane, decision?.better)}`, `control ${this.#session.path}`], out.columns, '    '));
+    if (!this.#gateway.sockets.some(({ ike }) => ike?.port === NATIVE_PORT)) out.note(OTHER_PORT);
   }
 }
 
@@ -170,3 +171,7 @@ function fileLine(event: FileServerEvent): string | undefined {
       return undefined;
   }
 }
+
+/** Where clients of operating systems call: they can be told no other. */
+const NATIVE_PORT = 500;
+const OTHER_PORT = `    clients of Windows, Apple and Android call UDP ${NATIVE_PORT} alone: tunnelwright doctor says how to give it`;
