@@ -92,13 +92,17 @@ export function offer(proposals: readonly Proposal[], spi: Uint8Array): Proposal
 }
 
 /** Proposals for a child created in IKE_AUTH, which carries no key exchange of its own. */
-export function withoutKe(proposals: readonly Proposal[]): Proposal[] {
+export function withoutKe(proposals: readonly Proposal[]): readonly Proposal[] {
+  const known = WITHOUT_KE.get(proposals);
+  if (known !== undefined) return known;
   const stripped = proposals.map((p) => ({ ...p, transforms: p.transforms.filter((t) => !isKe(t.type)) }));
-  return stripped.filter((p, i) => stripped.findIndex((q) => sameTransforms(p, q)) === i);
+  const distinct = stripped.filter((p, i) => stripped.findIndex((q) => sameTransforms(p, q)) === i);
+  WITHOUT_KE.set(proposals, distinct);
+  return distinct;
 }
 
 /** Child proposals for CREATE_CHILD_SA under a PFS policy: `prefer` lets the peer fall back to no key exchange. */
-export function withPfs(proposals: readonly Proposal[], pfs: 'require' | 'prefer' | 'off'): Proposal[] {
+export function withPfs(proposals: readonly Proposal[], pfs: 'require' | 'prefer' | 'off'): readonly Proposal[] {
   if (pfs === 'off') return withoutKe(proposals);
   const withKe = proposals.filter((p) => keMethods(p).length > 0);
   if (pfs === 'require') return withKe;
@@ -297,6 +301,8 @@ const CHILD_TYPES: readonly number[] = [
 ];
 const CHILD_TYPES_WITH_KE: readonly number[] = [...CHILD_TYPES, ...KE_TYPES];
 const KNOWN_TYPES: readonly number[] = [...IKE_TYPES, ...CHILD_TYPES];
+/** Those of a policy are asked for with every child of it. */
+const WITHOUT_KE = new WeakMap<readonly Proposal[], readonly Proposal[]>();
 /** A gateway tells the same few suites thousands of times. */
 const SUITE_TEXTS = new Map<string, string>();
 const MOST_SUITES = 256;

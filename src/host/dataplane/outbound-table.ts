@@ -20,9 +20,9 @@ export class OutboundTable<Entry extends OutboundEntry> {
     if (hosts === undefined) insert(this.#networks, entry);
     else
       for (const host of hosts) {
-        const entries = this.#byHost.get(host) ?? [];
-        insert(entries, entry);
-        this.#byHost.set(host, entries);
+        const entries = this.#byHost.get(host);
+        if (entries === undefined) this.#byHost.set(host, [entry]);
+        else insert(entries, entry);
       }
   }
 

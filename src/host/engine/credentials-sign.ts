@@ -145,7 +145,16 @@ function chooseOwn(keyring: Keyring, ask: AuthenticateAsk, at: number): Choice {
   if (valid.length === 0) throw notValid(signing[0]!.own.certificate, at);
   // RFC 7296 §3.7: a CERTREQ is a wish, not a condition.
   const wanted = new Set(ask.certificateAuthorities.map((hash) => toHex(hash)));
-  return valid.find(({ own }) => issuersOf(keyring, own.certificate).some(({ spki }) => wanted.has(toHex(sha1(spki))))) ?? valid[0]!;
+  return valid.find(({ own }) => issuersOf(keyring, own.certificate).some((issuer) => wanted.has(keyHash(issuer)))) ?? valid[0]!;
+}
+
+/** As CERTREQ names an authority, in hex. */
+function keyHash(authority: Certificate): string {
+  const known = KEY_HASHES.get(authority);
+  if (known !== undefined) return known;
+  const hash = toHex(sha1(authority.spki));
+  KEY_HASHES.set(authority, hash);
+  return hash;
 }
 
 /** RFC 8247 §3.2; a connection that names SHA-1 among its schemes has asked for it. */
@@ -236,6 +245,8 @@ function noIdentityInside(certificate: Certificate): AuthenticationFailure {
     'Use one with a subject or a subjectAltName.',
   );
 }
+
+const KEY_HASHES = new WeakMap<Certificate, string>();
 
 /** Ours: no peer takes longer chains (RFC 4945 §3.3.11.2 asks for as few as will do). */
 const LONGEST_CHAIN = 8;

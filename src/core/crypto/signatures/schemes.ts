@@ -46,12 +46,17 @@ export function chooseScheme(input: {
   if (info === undefined) return undefined;
   const allowed = (scheme: SignatureScheme) =>
     schemeAllowed(scheme, input.restrict) && (scheme.hash !== HashAlgorithm.SHA1 || input.allowSha1 !== false);
-  const announced = input.peerHashes === undefined ? [] : DIGITAL_SIGNATURES.filter((scheme) => input.peerHashes!.includes(scheme.hash));
-  const candidates = [
-    ...announced.filter((scheme) => suits(scheme, info)).sort((a, b) => rank(a, info) - rank(b, info)),
-    ...olderSchemes(info),
-  ];
-  return candidates.find(allowed);
+  const { peerHashes = [] } = input;
+  return digitalSignatures(info).find((scheme) => peerHashes.includes(scheme.hash) && allowed(scheme)) ?? olderSchemes(info).find(allowed);
+}
+
+/** What a key of this kind can sign with, the best first. */
+function digitalSignatures(info: PublicKeyInfo): readonly SignatureScheme[] {
+  const known = RANKED.get(info);
+  if (known !== undefined) return known;
+  const ranked = DIGITAL_SIGNATURES.filter((scheme) => suits(scheme, info)).sort((a, b) => rank(a, info) - rank(b, info));
+  RANKED.set(info, ranked);
+  return ranked;
 }
 
 /**
@@ -130,6 +135,9 @@ const DIGITAL_SIGNATURES: readonly SignatureScheme[] = [
   digitalSignature(HashAlgorithm.IDENTITY, { kind: 'ed25519' }),
   digitalSignature(HashAlgorithm.IDENTITY, { kind: 'ed448' }),
 ];
+
+/** `keyInfo` gives the same object for a key each time. */
+const RANKED = new WeakMap<PublicKeyInfo, readonly SignatureScheme[]>();
 
 /** RFC 7296 §3.8 method 1: SHA-1 unless both ends were configured otherwise. */
 const RSA_SHA1: SignatureScheme = {
