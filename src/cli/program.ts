@@ -7,6 +7,7 @@ import { registerDown } from './commands/down.ts';
 import { registerEvents } from './commands/events.ts';
 import { registerExec } from './commands/exec.ts';
 import { registerGet } from './commands/get.ts';
+import { registerList } from './commands/ls.ts';
 import { registerNc } from './commands/nc.ts';
 import { registerPing } from './commands/ping.ts';
 import { registerForward, registerProxy } from './commands/proxy.ts';
@@ -81,6 +82,7 @@ export function buildProgram(context: CliContext): Shell {
     registerPing,
     registerSend,
     registerGet,
+    registerList,
     registerSftp,
     registerStatus,
     registerSas,

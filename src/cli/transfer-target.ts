@@ -6,8 +6,16 @@ import { ConfigAttributeType } from '../core/wire/iana.ts';
 import type { TrafficSelector } from '../core/wire/payloads/types.ts';
 import type { IkeSaStatus } from '../host/engine/engine.ts';
 import type { Instance } from '../host/engine/instance.ts';
-import type { GetRequest, SendRequest, TransferProgress, TransferResult, TransferTarget } from '../product/control/api.ts';
-import { type Connect, get, getTree, send, sendTree, TransferError, type TreeResult } from '../product/transfer/index.ts';
+import type {
+  GetRequest,
+  Listed,
+  ListRequest,
+  SendRequest,
+  TransferProgress,
+  TransferResult,
+  TransferTarget,
+} from '../product/control/api.ts';
+import { type Connect, get, getTree, list, send, sendTree, TransferError, type TreeResult } from '../product/transfer/index.ts';
 import { CliError } from './errors.ts';
 
 /** Moves files with the peers of an instance, through its own sockets inside the tunnels. */
@@ -58,6 +66,10 @@ export class InstanceTransfer implements TransferTarget {
       if (cause instanceof TransferError && cause.code === 'TRANSFER_NOT_A_FILE' && cause.side === 'there') return await tree();
       throw cause;
     }
+  }
+
+  async list({ peer, path }: ListRequest, signal: AbortSignal): Promise<readonly Listed[]> {
+    return list({ ...(await this.#way(peer)), path, signal });
   }
 
   /**

@@ -1,6 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -153,6 +165,16 @@ describe('two ends with a pre-shared key', () => {
     });
     mkdirSync(join(folder, 'share', 'sub'));
     put('share/sub/d', 'd');
+    symlinkSync('sub/d', join(folder, 'share', 'link'));
+    utimesSync(join(folder, 'share', 'sub', 'd'), 1_700_000_000, 1_700_000_000);
+    chmodSync(join(folder, 'share', 'sub', 'd'), 0o751);
+    expect((await cli(['ls', 'home:'], options)).out).toBe('link → sub/d\nreport.txt\nsub/\n');
+    expect((await cli(['ls', 'home:sub', '-l'], options)).out).toBe('-rwxr-x--x   1 B   2023-11-14 22:13   d\n');
+    expect(json(await cli(['ls', 'home:sub', '--json'], options))).toMatchObject({
+      entries: [{ name: 'd', kind: 'file', size: 1, mode: 0o751 }],
+    });
+    expect((await cli(['ls', 'home:nothing'], options)).code).toBe(3);
+    rmSync(join(folder, 'share', 'link'));
     expect(json(await cli(['get', 'home:', 'all', '--json'], options))).toMatchObject({
       files: [{ path: join(folder, 'all'), bytes: 13, sha256: null, tree: { files: 2, known: 0, skipped: [], skippedCount: 0 } }],
     });

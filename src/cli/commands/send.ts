@@ -104,7 +104,7 @@ function speed({ bytes, resumedFrom, tookMs }: Moved, wasThere = bytes > 0 && by
 }
 
 /** The instance that knows the peer; an inner address or a name behind the tunnel is for the only one there is. */
-function holderOf(instances: readonly Running[], peer: string): Running {
+export function holderOf(instances: readonly Running[], peer: string): Running {
   if (instances.length === 0) throw notRunning();
   const knows = instances.filter(({ status }) => status.name === peer || peerOf(status, peer) !== undefined);
   if (knows.length === 0 && instances.length === 1 && /[.:]/.test(peer)) return instances[0]!;

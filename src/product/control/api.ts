@@ -248,6 +248,22 @@ export const getRequest = z.strictObject({
   destination: z.string().min(1).max(4096),
 });
 
+export const listRequest = z.strictObject({ peer: z.string().min(1).max(256), path: z.string().max(4096) });
+export const listDocument = document({
+  entries: z.array(
+    z.object({
+      name: z.string(),
+      kind: z.enum(['file', 'folder', 'link']),
+      size: number,
+      /** Of a link null, and mode 0. */
+      modified: maybeTime,
+      mode: number,
+      /** Where a link leads. */
+      target: z.string().optional(),
+    }),
+  ),
+});
+
 export const pingRequest = z.strictObject({
   host: z.string().min(1).max(253),
   size: z.number().int().min(0).max(65_000).optional(),
@@ -323,6 +339,7 @@ export type IkeSaDocument = z.output<typeof ikeSa>;
 export type ChildSaDocument = z.output<typeof childSa>;
 export type VersionDocument = z.output<typeof versionDocument>;
 export type ProgressLine = z.output<typeof progressLine>;
+export type ListDocument = z.output<typeof listDocument>;
 export type TransferDone = z.output<typeof transferDone>;
 
 export interface Route {
@@ -406,6 +423,13 @@ export const ROUTES = {
     response: z.union([progressLine, transferDone]),
     stream: true,
   },
+  list: {
+    method: 'POST',
+    path: '/v1/list',
+    summary: 'What is in a folder that a peer shares.',
+    request: listRequest,
+    response: listDocument,
+  },
 } as const satisfies Readonly<Record<string, Route>>;
 
 export type RouteName = keyof typeof ROUTES;
@@ -418,6 +442,8 @@ export type { InstanceFacts } from '../../host/engine/engine-types.ts';
 export type {
   ControlTarget,
   GetRequest,
+  Listed,
+  ListRequest,
   PingRequest,
   SaSelection,
   SendRequest,

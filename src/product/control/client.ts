@@ -11,7 +11,7 @@ import {
   type VersionDocument,
 } from './api.ts';
 import { ControlError, RemoteError } from './errors.ts';
-import type { GetRequest, PingRequest, SaSelection, SendRequest, UpRequest } from './target.ts';
+import type { GetRequest, ListRequest, PingRequest, SaSelection, SendRequest, UpRequest } from './target.ts';
 
 type Response<Name extends RouteName> = z.output<(typeof ROUTES)[Name]['response']>;
 type Counts = Response<'down'>;
@@ -66,6 +66,11 @@ export class ControlClient {
 
   get(getRequest: GetRequest, signal?: AbortSignal): AsyncGenerator<Response<'get'>> {
     return this.#stream('get', getRequest, '', signal);
+  }
+
+  /** What is in a folder that a peer shares. */
+  list(listRequest: ListRequest, signal?: AbortSignal): Promise<Response<'list'>> {
+    return this.#call('list', listRequest, signal);
   }
 
   /** One echo request through its tunnels. */

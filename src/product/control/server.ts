@@ -20,7 +20,7 @@ import {
 import { errorToBody } from './errors.ts';
 import { PeerHistory } from './history.ts';
 import { claimSocket, releaseSocket } from './socket.ts';
-import type { ControlTarget, TransferResult } from './target.ts';
+import type { ControlTarget, TransferResult, TransferTarget } from './target.ts';
 import { noWay, refuse, WAY_PROTOCOL, WayServer } from './way-server.ts';
 
 export interface ControlServerOptions {
@@ -130,6 +130,8 @@ export class ControlServer {
         return sendJson(response, 200, {
           ip: await this.#throughWay().resolve((body as z.output<typeof ROUTES.resolve.request>).host, signal),
         });
+      case 'list':
+        return sendJson(response, 200, await this.#list(body as z.output<typeof ROUTES.list.request>, signal));
       case 'send':
       case 'get':
         return this.#transfer(name, body, response, signal);
@@ -208,14 +210,22 @@ export class ControlServer {
     lines.end();
   }
 
-  async #transfer(name: 'send' | 'get', body: unknown, response: ServerResponse, signal: AbortSignal): Promise<void> {
+  #files(): TransferTarget {
     const { transfer } = this.#target;
-    if (transfer === undefined) {
-      throw new ApiMisuse(`no files can be moved on the ${this.#target.facts().plane} data plane`, {
-        code: 'NO_TRANSFER',
-        hint: 'Use scp or rsync through the tunnel, or the netstack plane: --plane netstack.',
-      });
-    }
+    if (transfer !== undefined) return transfer;
+    throw new ApiMisuse(`no files can be moved on the ${this.#target.facts().plane} data plane`, {
+      code: 'NO_TRANSFER',
+      hint: 'Use scp or rsync through the tunnel, or the netstack plane: --plane netstack.',
+    });
+  }
+
+  async #list(request: z.output<typeof ROUTES.list.request>, signal: AbortSignal) {
+    const listed = await this.#files().list(request, signal);
+    return { entries: listed.map((entry) => ({ ...entry, modified: entry.kind === 'link' ? null : iso(entry.modified) })) };
+  }
+
+  async #transfer(name: 'send' | 'get', body: unknown, response: ServerResponse, signal: AbortSignal): Promise<void> {
+    const transfer = this.#files();
     const lines = new LineStream(response);
     const progress: Parameters<typeof transfer.send>[1] = (event) => lines.write(progressToLine(event));
     const files =

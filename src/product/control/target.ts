@@ -67,6 +67,7 @@ export interface SaSelection {
 export interface TransferTarget {
   send(request: SendRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<readonly TransferResult[]>;
   get(request: GetRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<readonly TransferResult[]>;
+  list(request: ListRequest, signal: AbortSignal): Promise<readonly Listed[]>;
 }
 
 export interface PingRequest {
@@ -92,6 +93,25 @@ export interface GetRequest {
   readonly path: string;
   /** Absolute; a folder, or the name of the file to write. */
   readonly destination: string;
+}
+
+export interface ListRequest {
+  readonly peer: string;
+  /** A folder; empty for all that is shared. */
+  readonly path: string;
+}
+
+export interface Listed {
+  readonly name: string;
+  readonly kind: 'file' | 'folder' | 'link';
+  /** Octets of a file. */
+  readonly size: number;
+  /** Milliseconds since 1970; of a link 0. */
+  readonly modified: number;
+  /** Permissions. */
+  readonly mode: number;
+  /** Of a link. */
+  readonly target?: string;
 }
 
 export interface TransferProgress {

@@ -115,12 +115,17 @@ class Input {
     }
   }
 
-  /** A copy. */
+  /** A copy; however small the pieces are that it comes in, each is moved once. */
   async take(count: number): Promise<Uint8Array> {
-    while (this.#have.length - this.#at < count) if (!(await this.#more())) throw cutOff();
-    const taken = this.#have.slice(this.#at, this.#at + count);
-    this.#at += count;
-    return taken;
+    const taken = new Uint8Array(count);
+    for (let have = 0; ; ) {
+      const piece = this.#have.subarray(this.#at, this.#at + count - have);
+      taken.set(piece, have);
+      have += piece.length;
+      this.#at += piece.length;
+      if (have === count) return taken;
+      if (!(await this.#more())) throw cutOff();
+    }
   }
 
   async #more(): Promise<boolean> {

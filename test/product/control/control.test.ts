@@ -539,6 +539,10 @@ describe('streams', () => {
         tell({ ...progress, phase: 'done', bytes: 2, eta: 0 });
         return [{ name: 'a', path: 'inbox/a', bytes: 2, sha256: 'ff', took: 5.5, resumedFrom: 0 }];
       },
+      list: async ({ path }) => [
+        { name: path, kind: 'file', size: 1, modified: WALL, mode: 0o640 },
+        { name: 'l', kind: 'link', size: 0, modified: 0, mode: 0, target: 'f' },
+      ],
       get: () => Promise.reject(Object.assign(new AuthenticationFailure('lost', { code: 'TRANSFER_INTERRUPTED' }), { resumable: true })),
     };
     expect(await all(client.send({ files: ['/tmp/a'], peer: 'alice', path: 'inbox/' }))).toMatchObject([
@@ -546,6 +550,12 @@ describe('streams', () => {
       { event: 'progress', phase: 'done', eta: 0 },
       { event: 'transferred', files: [{ name: 'a', sha256: 'ff', tookMs: 6 }] },
     ]);
+    expect(await client.list({ peer: 'alice', path: 'f' })).toMatchObject({
+      entries: [
+        { name: 'f', modified: new Date(WALL).toISOString() },
+        { name: 'l', modified: null, target: 'f' },
+      ],
+    });
     await expect(all(client.get({ peer: 'alice', path: 'x', destination: '/tmp' }))).rejects.toMatchObject({
       code: 'TRANSFER_INTERRUPTED',
       resumable: true,
