@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { ConfigError, fromUtf8 } from '../../core/bytes/index.ts';
 import { lastingFile } from '../../host/platform/lasting-secret.ts';
 import { errnoOf } from '../transfer/errors.ts';
+import { newEd25519Key } from './ed25519-key.ts';
 import { fingerprint } from './known-hosts.ts';
 import { loadSsh2 } from './ssh2.ts';
 
@@ -19,7 +20,7 @@ export interface OwnHostKey {
  */
 export async function ownHostKey(file: string): Promise<OwnHostKey> {
   const { utils } = await loadSsh2();
-  const key = fromUtf8(await readOrMake(file, () => utils.generateKeyPairSync('ed25519').private));
+  const key = fromUtf8(await readOrMake(file));
   const parsed = utils.parseKey(key);
   if (parsed instanceof Error || !parsed.isPrivateKey()) {
     throw new ConfigError(`${file} holds no private key for SSH`, {
@@ -32,10 +33,10 @@ export async function ownHostKey(file: string): Promise<OwnHostKey> {
   return { key, fingerprint: fingerprint(parsed.getPublicSSH()) };
 }
 
-async function readOrMake(file: string, make: () => string): Promise<Uint8Array> {
+async function readOrMake(file: string): Promise<Uint8Array> {
   try {
     await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    return await lastingFile(file, make);
+    return await lastingFile(file, newEd25519Key);
   } catch (cause) {
     if (cause instanceof ConfigError) throw cause;
     throw new ConfigError(`${file}, the host key for SFTP, cannot be made: ${errnoOf(cause) ?? String(cause)}`, {

@@ -1,7 +1,7 @@
 export { type Attributes, isFolder } from './attributes.ts';
 export { Passwords, readAuthorizedKeys } from './authorized-keys.ts';
 export { getFile } from './get.ts';
-export { type OwnHostKey, ownHostKey } from './host-key-file.ts';
+export { ownHostKey } from './host-key-file.ts';
 export { KnownHosts } from './known-hosts.ts';
 export { SftpLink } from './link.ts';
 export { type Credential, firstLine, type Question } from './login.ts';

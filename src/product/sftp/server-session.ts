@@ -47,7 +47,8 @@ export class ServerSession {
   async run(): Promise<void> {
     const { signal } = this.#options;
     try {
-      for await (const chunk of this.#channel as AsyncIterable<Uint8Array>) {
+      // who opened the channel ends it, and says how
+      for await (const chunk of this.#channel.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
         for (const packet of this.#cutter.cut(chunk)) {
           if (signal.aborted) return;
           const answer = await this.#answer(new Reader(packet));
@@ -59,7 +60,6 @@ export class ServerSession {
       this.#options.onFile({ kind: 'refused', what: 'the session', why: cause instanceof Error ? cause.message : String(cause) });
     } finally {
       for (const left of await this.#handles.closeAll()) this.#tellClosed(left);
-      this.#channel.end();
     }
   }
 

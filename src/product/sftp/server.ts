@@ -92,20 +92,23 @@ export class SftpServer {
   #greet(connection: Connection, stream: Duplex, peer: string): void {
     const gone = new AbortController();
     let user = '';
+    let opened = false;
     const cancel = this.#timing.after(LOGIN_TIME, () => stream.destroy());
     stream.once('close', () => {
       cancel();
       gone.abort();
-      if (user !== '') this.#options.onEvent?.({ kind: 'closed', peer, user });
+      if (opened) this.#options.onEvent?.({ kind: 'closed', peer, user });
     });
     // what a client does wrong is its own business, and ends it
     connection.on('error', () => stream.destroy());
     const desk = new LoginDesk(this.#options, this.#ssh2.utils.parseKey, this.#timing, () => stream.destroy());
     connection.on('authentication', (context) => {
-      if (desk.admits(context)) user = context.username || peer;
+      user = context.username;
+      desk.answer(context);
     });
     connection.once('ready', () => {
       cancel();
+      opened = true;
       this.#options.onEvent?.({ kind: 'opened', peer, user });
       this.#serve(connection, peer, gone.signal);
     });
@@ -128,7 +131,12 @@ export class SftpServer {
         }
         const { handles = 64, largest = Number.MAX_SAFE_INTEGER, wallClock = Date.now, onEvent } = this.#options;
         const onFile = (event: SftpFileEvent): void => onEvent?.({ ...event, peer });
-        void new ServerSession(acceptIt(), { files: this.#files, handles, largest, wallClock, onFile, signal }).run();
+        const channel = acceptIt();
+        void new ServerSession(channel, { files: this.#files, handles, largest, wallClock, onFile, signal }).run().then(() => {
+          // scp takes a channel that ends without one for a failure
+          channel.exit(0);
+          channel.end();
+        });
       });
     });
   }
@@ -151,24 +159,15 @@ class LoginDesk {
     this.#giveUp = giveUp;
   }
 
-  /** Answers a request for authentication (RFC 4252 §5). @returns whether it was the last one needed */
-  admits(context: AuthContext): boolean {
+  /** Answers a request for authentication (RFC 4252 §5). */
+  answer(context: AuthContext): void {
     const { authorizedKeys, passwords } = this.#options;
-    if (authorizedKeys === undefined && passwords === undefined) {
-      context.accept();
-      return true;
-    }
-    if (context.method === 'publickey' && this.#holdsKey(context)) {
-      // without a signature it only asks whether the key would do
-      context.accept();
-      return context.signature !== undefined;
-    }
-    if (context.method === 'password' && passwords?.fits(context.username, context.password) === true) {
-      context.accept();
-      return true;
-    }
-    this.#refuse(context);
-    return false;
+    const byTunnel = authorizedKeys === undefined && passwords === undefined;
+    // a key without a signature only asks whether that key would do
+    const byKey = context.method === 'publickey' && this.#holdsKey(context);
+    const byPassword = context.method === 'password' && passwords?.fits(context.username, context.password) === true;
+    if (byTunnel || byKey || byPassword) context.accept();
+    else this.#refuse(context);
   }
 
   #holdsKey(context: PublicKeyAuthContext): boolean {

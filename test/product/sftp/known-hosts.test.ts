@@ -1,6 +1,5 @@
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { utils } from 'ssh2';
 import { describe, expect, test } from 'vitest';
 import { checkHostKey, type HostKeyOptions } from '../../../src/product/sftp/host-key.ts';
 import { fingerprint, KnownHosts, knownKeys, parseHostKey } from '../../../src/product/sftp/known-hosts.ts';
@@ -100,11 +99,5 @@ describe('the key that a host shows', () => {
     const path = join(folder(), 'hosts');
     mkdirSync(path);
     await expect(new KnownHosts(path).keysOf('h', 22)).rejects.toMatchObject({ code: 'KNOWN_HOSTS' });
-  });
-
-  test('reads as ssh2 writes it', () => {
-    const parsed = utils.parseKey(utils.generateKeyPairSync('ecdsa', { bits: 256 }).public);
-    if (parsed instanceof Error) throw parsed;
-    expect(parseHostKey(parsed.getPublicSSH()).type).toBe('ecdsa-sha2-nistp256');
   });
 });

@@ -1,15 +1,22 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { utils } from 'ssh2';
 import { describe, expect, test } from 'vitest';
 import { Passwords, readAuthorizedKeys } from '../../../src/product/sftp/authorized-keys.ts';
+import { newEd25519Key } from '../../../src/product/sftp/ed25519-key.ts';
 import type { Credential } from '../../../src/product/sftp/login.ts';
 import type { SftpServerOptions } from '../../../src/product/sftp/server.ts';
 import { folder, Scene } from './scene.ts';
 
-const ours = utils.generateKeyPairSync('ed25519');
-const foreign = utils.generateKeyPairSync('ed25519');
-const rsa = utils.generateKeyPairSync('rsa', { bits: 2048 });
+const pairOf = (text: string) => {
+  const parsed = utils.parseKey(text);
+  if (parsed instanceof Error) throw parsed;
+  return { private: text, public: `${parsed.type} ${parsed.getPublicSSH().toString('base64')}` };
+};
+const ours = pairOf(newEd25519Key());
+const foreign = pairOf(newEd25519Key());
+const rsa = pairOf(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs1', format: 'pem' }).toString());
 
 async function keysOf(...lines: string[]): Promise<Pick<SftpServerOptions, 'authorizedKeys'>> {
   const file = join(folder(), 'authorized_keys');
@@ -56,6 +63,19 @@ describe('who may come in', () => {
     expect(await enter(options, [password('secret:with colon')])).toBe('/');
     expect(await enter(options, [password('other')], 'carol')).toMatch(/^SFTP_LOGIN .*it refused a password; it takes password$/);
     expect(await enter(options, [password('')], 'carol')).toMatch(/^SFTP_LOGIN /);
+  });
+
+  test('is told by name, from coming to going', async () => {
+    const scene = await Scene.open();
+    const link = scene.link({ peer: 'laptop', user: 'bob' });
+    await link.session();
+    link.close();
+    await expect
+      .poll(() => scene.events, { timeout: 20_000 })
+      .toEqual([
+        { kind: 'opened', peer: 'laptop', user: 'bob' },
+        { kind: 'closed', peer: 'laptop', user: 'bob' },
+      ]);
   });
 
   test('is not asked for a secret that is of no use', async () => {

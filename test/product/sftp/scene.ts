@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type Duplex, duplexPair } from 'node:stream';
-import { utils } from 'ssh2';
 import { afterEach } from 'vitest';
+import { newEd25519Key } from '../../../src/product/sftp/ed25519-key.ts';
 import { KnownHosts } from '../../../src/product/sftp/known-hosts.ts';
 import { SftpLink } from '../../../src/product/sftp/link.ts';
 import type { Credential } from '../../../src/product/sftp/login.ts';
@@ -14,7 +14,7 @@ import { SeededRandom } from '../../../src/testing/seeded.ts';
 /** Waits so short that broken connections take no time. */
 export const QUICK = { initial: 1, longest: 4, giveUp: 60_000 } as const;
 
-export const HOST_KEY = utils.generateKeyPairSync('ed25519').private;
+export const HOST_KEY = newEd25519Key();
 
 const cleanups: (() => void | Promise<void>)[] = [];
 
