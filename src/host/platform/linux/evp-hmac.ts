@@ -36,6 +36,12 @@ export class EvpHmac {
       openssl.EVP_MAC_final(context, scratch.address + SCRATCH.mac, scratch.address + SCRATCH.written, LARGEST_MAC) === 1
     );
   }
+
+  /** A key of zeros takes the place of the last one. */
+  forget(): void {
+    const { openssl, scratch } = this.#evp;
+    openssl.EVP_MAC_init(this.#context.address, scratch.address + SCRATCH.key, LARGEST_MAC, 0);
+  }
 }
 
 const LARGEST_MAC = 64;

@@ -222,8 +222,9 @@ function encryptThenMac(
       throw opensslFailed(evp, 'to work on a message');
   };
   const authenticate = (keys: Uint8Array, length: number): void => {
-    if (!hmac.compute(address + KEY + macKeyAt, keys.length - macKeyAt, address, length))
-      throw opensslFailed(evp, 'to authenticate a message');
+    const done = hmac.compute(address + KEY + macKeyAt, keys.length - macKeyAt, address, length);
+    hmac.forget();
+    if (!done) throw opensslFailed(evp, 'to authenticate a message');
   };
   return {
     seal(keys, buffer, start, headLength, end) {
@@ -298,6 +299,7 @@ class Lender {
       octets.fill(0, 0, length + behind);
       octets.fill(0, KEY, KEY + keys.length);
       this.evp.scratch.octets.fill(0, SCRATCH.mac, SCRATCH.mac + LARGEST_MAC);
+      this.evp.scratch.octets.fill(0, SCRATCH.nonce, SCRATCH.nonce + CTR_BLOCK);
       // A key of zeros takes the place of the key.
       openssl.EVP_CipherInit_ex2(context.address, 0, address + KEY, 0, encrypt, 0);
     }
