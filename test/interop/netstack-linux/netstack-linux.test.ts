@@ -38,6 +38,7 @@ const FAMILIES = [
 const WIRES = [
   { wire: 'clean', loss: 0, octets: 16 << 20 },
   { wire: '0.5 % loss', loss: 0.005, octets: 8 << 20 },
+  { wire: '3 % loss', loss: 0.03, octets: 2 << 20 },
 ] as const;
 const CASES = FAMILIES.flatMap((family) => WIRES.map((wire) => ({ ...family, ...wire })));
 
@@ -233,7 +234,7 @@ describe.skipIf(lacking !== undefined)(title, () => {
     socket.resume();
     socket.end(data);
     expect(await done).toEqual({ octets: data.length, sha256: sha256(data) });
-    expect(host.stack.counters.tcpBlackHoles).toBe(1);
+    expect(host.stack.counters.tcpBlackHoles).toBeGreaterThan(0);
   });
 });
 

@@ -10,6 +10,8 @@ import type { Tcb } from './tcb.ts';
 export interface PathMtuSearch {
   /** Passes. */
   low: number;
+  /** A packet that was larger than the first guess has passed, or too large a one has not. */
+  proven: boolean;
   /** Does not, as far as known. */
   high: number;
   /** Losses of packets of the size that is tried. */
@@ -33,9 +35,18 @@ export function suspectBlackHole(tcb: Tcb): void {
   const smaller = (tcb.ipHeader === 20 ? BASE_V4 : BASE_V6).find((mtu) => mtu < tcb.pathMtu);
   if (smaller === undefined || oldest <= smaller - tcb.ipHeader - 20) return;
   host.counters.tcpBlackHoles++;
-  tcb.pathMtuSearch = { low: smaller, high: tcb.pathMtu, losses: 0, size: 0, start: 0, end: 0 };
+  tcb.pathMtuSearch = { low: smaller, proven: false, high: tcb.pathMtu, losses: 0, size: 0, start: 0, end: 0 };
   tcb.pathMtu = smaller;
   tcb.pathMtuExpires = Number.POSITIVE_INFINITY;
+  sizeSegments(tcb);
+}
+
+/** What vanished was only late: it passes after all. */
+export function withdrawSuspicion(tcb: Tcb): void {
+  const search = tcb.pathMtuSearch;
+  if (search === undefined || search.proven) return;
+  tcb.pathMtu = search.high;
+  tcb.pathMtuSearch = undefined;
   sizeSegments(tcb);
 }
 
@@ -94,6 +105,7 @@ export function judgePathProbe(tcb: Tcb): void {
 }
 
 function settle(tcb: Tcb, search: PathMtuSearch): void {
+  search.proven = true;
   search.size = 0;
   search.losses = 0;
   if (ceiling(tcb, search) - search.low <= RESOLUTION) tcb.pathMtuExpires = tcb.host.now + PMTU_RAISE_TIMER;

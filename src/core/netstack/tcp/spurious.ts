@@ -1,4 +1,5 @@
 import type { TcpView } from '../../packet/index.ts';
+import { withdrawSuspicion } from './path-mtu-search.ts';
 import { seqLt } from './seq.ts';
 import type { Tcb } from './tcb.ts';
 
@@ -28,6 +29,7 @@ export function undoIfSpurious(tcb: Tcb, segment: TcpView): void {
   tcb.host.counters.tcpSpuriousRecoveries++;
   tcb.congestion!.undo();
   tcb.board.markNothingLost();
+  withdrawSuspicion(tcb);
   tcb.recovery = 'open';
   tcb.duplicateAcks = 0;
   tcb.inflation = 0;
