@@ -121,6 +121,35 @@ export function dataPlaneContract(backend: Backend): void {
       expect(observed).toEqual([]);
     });
 
+    test('takes shunts that drop, replaced as a whole, beside whatever stands', async () => {
+      const it = await open();
+      const discard = {
+        action: 'discard',
+        connection: 'road',
+        child: 'no',
+        localTs: [selector('0.0.0.0/0')],
+        remoteTs: [selector('10.9.0.0/16')],
+      } as const;
+      it.setShunts([discard]);
+      await it.install(spec(1));
+      it.setShunts([discard, { ...discard, child: 'mail', remoteTs: [selector('10.0.0.0/8[6/25]')] }]);
+      it.setShunts([]);
+      expect(it.counters(1)).toBeDefined();
+    });
+
+    test('passes by what it is told to, or says that it has no way past the tunnels', async () => {
+      const it = await open();
+      const bypass = {
+        action: 'bypass',
+        connection: 'road',
+        child: 'lan',
+        localTs: [selector('0.0.0.0/0')],
+        remoteTs: [selector('10.9.0.0/16')],
+      } as const;
+      if (backend.features?.includes('bypass')) it.setShunts([bypass]);
+      else expect(() => it.setShunts([bypass])).toThrow(expect.objectContaining({ code: 'BYPASS_UNSUPPORTED' }));
+    });
+
     test('counts drops under stable words', async () => {
       const drops = (await open()).drops();
       for (const count of Object.values(drops)) expect(count).toBe(0);

@@ -9,7 +9,7 @@ import {
   probePlanes,
 } from '../../host/dataplane/index.ts';
 import { probeMachine } from '../../host/platform/probe.ts';
-import { planeUse } from '../../product/config/index.ts';
+import { checkPlane, planeUse } from '../../product/config/index.ts';
 import type { CliContext } from '../context.ts';
 import { compileFile, defaultConfigFile, loadFile } from '../settings.ts';
 import { type Check, machineChecks } from './checks.ts';
@@ -56,7 +56,8 @@ export async function examine(configFile: string | undefined, context: CliContex
 async function configured(file: string, context: CliContext): Promise<Check> {
   try {
     const config = compileFile(loadFile(file, context), context.uid);
-    const { decision } = await chooseBackend(config.plane, planeUse(config));
+    const { backend, decision } = await chooseBackend(config.plane, planeUse(config));
+    checkPlane(config.demands, backend);
     return {
       name: 'configuration',
       state: 'ok',

@@ -10,7 +10,7 @@ import type { SplitDns } from './tasks/split-dns.ts';
 
 export type { ChildSaChange, ChildSaKeys, ChildSaSpec } from './child-spec.ts';
 export type { ChildSaInfo, IkeSaInfo, MobikeInfo } from './info.ts';
-export type { PacketPolicy } from './packet-policy.ts';
+export type { KernelPolicy, PacketMark, PacketPolicy } from './packet-policy.ts';
 export type { Transport } from './path.ts';
 
 /** Milliseconds of a monotonic clock that the caller owns. */

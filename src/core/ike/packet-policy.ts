@@ -18,6 +18,31 @@ export interface PacketPolicy {
   readonly tfc?: number | 'mtu' | undefined;
   /** Packets without content, each second on average, at random times (RFC 4303 §2.6); 0. */
   readonly dummies?: number | undefined;
+  /** What the kernel's IPsec is told besides; other data planes refuse it. */
+  readonly kernel?: KernelPolicy | undefined;
+}
+
+/** Marks, interface and card of a CHILD_SA in a kernel. Inbound is what comes from the peer. */
+export interface KernelPolicy {
+  /** Of XFRM interfaces: its policies and SAs are for what goes through the one with this number. */
+  readonly ifIdIn?: number | undefined;
+  readonly ifIdOut?: number | undefined;
+  /** Its policies are for packets with this mark. */
+  readonly markIn?: PacketMark | undefined;
+  readonly markOut?: PacketMark | undefined;
+  /** The inbound SA, too, is for packets with the mark. */
+  readonly markInSa?: boolean | undefined;
+  /** Packets have this mark afterwards: opened ones, and sealed ones. */
+  readonly setMarkIn?: PacketMark | undefined;
+  readonly setMarkOut?: PacketMark | undefined;
+  /** The network card encrypts: where it can, or it must. */
+  readonly offload?: 'auto' | 'crypto' | undefined;
+}
+
+/** 32 bits, of which those in the mask count; all unless given. */
+export interface PacketMark {
+  readonly value: number;
+  readonly mask?: number | undefined;
 }
 
 /** What the two ends agreed on about packets, beside suite, mode and selectors. */

@@ -27,6 +27,8 @@ export interface Connection {
   readonly local: readonly LocalAuth[];
   readonly remote: readonly RemoteAuth[];
   readonly children: readonly ChildPolicy[];
+  /** For the data plane alone. */
+  readonly shunts?: readonly ShuntPolicy[] | undefined;
   /** Names of pools from which the peer is given addresses (responder). */
   readonly pools: readonly string[];
   /** Addresses to ask for (initiator): `0.0.0.0` and `::` ask for any. */
@@ -143,6 +145,16 @@ export interface ChildPolicy {
   readonly startAction: 'none' | 'start' | 'trap';
   readonly closeAction: 'none' | 'start' | 'trap';
   readonly dpdAction: 'clear' | 'start' | 'trap';
+}
+
+/** Traffic that no CHILD_SA carries (RFC 4301 §4.4.1). The two ends do not speak of it. */
+export interface ShuntPolicy {
+  readonly name: string;
+  /** In clear, past the tunnels; or not at all. */
+  readonly action: 'bypass' | 'discard';
+  /** Empty: every address. */
+  readonly localTs: readonly TrafficSelector[];
+  readonly remoteTs: readonly TrafficSelector[];
 }
 
 /** RFC 7296 §2.8: lifetimes are local. Rekeying starts between `rekey - jitter` and `rekey`; `hard` ends the SA. 0 is never. */

@@ -1,6 +1,6 @@
 import type { Address, DataPlaneError } from '../../core/bytes/index.ts';
 import type { RandomSource } from '../../core/crypto/random.ts';
-import type { ChildSaChange, ChildSaSpec, Millis, Observation, Transport } from '../../core/ike/effects.ts';
+import type { ChildSaChange, ChildSaSpec, KernelPolicy, Millis, Observation, Transport } from '../../core/ike/effects.ts';
 import type { CongestionName } from '../../core/netstack/index.ts';
 import type { TrafficSelector } from '../../core/wire/payloads/types.ts';
 import type { Clock } from '../platform/clock.ts';
@@ -33,6 +33,11 @@ export interface DataPlane {
   drops(): Readonly<Record<string, number>>;
   /** Policies whose first packet asks for an SA (`acquire` in `onObservation`), or is dropped; replaces the former list. */
   setTraps(traps: readonly TrapPolicy[]): void;
+  /**
+   * What no SA carries (RFC 4301 §4.4.1), even where one would; of several the narrower goes first. Replaces the former list.
+   * @throws DataPlaneError `BYPASS_UNSUPPORTED` where there is no way past the tunnels, and for what the machine cannot express
+   */
+  setShunts(shunts: readonly ShuntPolicy[]): void;
   /**
    * One ESP packet, SPI first, as the reader of the socket found it; the plane may work on it in place. Planes with sockets or a kernel
    * of their own have none. @returns false for what belongs to no SA or is not authentic
@@ -121,6 +126,16 @@ export interface TrapPolicy {
   readonly child: string;
   readonly localTs: readonly TrafficSelector[];
   readonly remoteTs: readonly TrafficSelector[];
+  readonly kernel?: KernelPolicy;
+}
+
+/** Packets that go past the tunnels in clear, or that are dropped. */
+export interface ShuntPolicy {
+  readonly action: 'bypass' | 'discard';
+  readonly connection: string;
+  readonly child: string;
+  readonly localTs: readonly TrafficSelector[];
+  readonly remoteTs: readonly TrafficSelector[];
 }
 
 /** One kind of data plane: a file in `backends/` and a line in its index. */
@@ -130,6 +145,8 @@ export interface Backend<Plane extends DataPlane = DataPlane> {
   readonly changesMachine?: true;
   /** Not proven enough to be taken but by name. */
   readonly trial?: true;
+  /** What not every plane can; nothing unless given. */
+  readonly features?: readonly PlaneFeature[];
   /**
    * Can it send ESP without UDP around it, or can it where its options ask for that? If not, every peer is made to believe in a NAT
    * (RFC 7296 §2.23).
@@ -142,6 +159,12 @@ export interface Backend<Plane extends DataPlane = DataPlane> {
   /** @throws DataPlaneError */
   open(options: DataPlaneOptions): Plane | Promise<Plane>;
 }
+
+export type PlaneFeature =
+  /** `KernelPolicy`. */
+  | 'kernel'
+  /** A way past the tunnels. */
+  | 'bypass';
 
 export type ProbeResult =
   | { readonly ok: true; readonly detail: string }

@@ -4,7 +4,7 @@ import { type Deflate, DROP, decapsulatedClass, type InboundVerdict, IPCOMP, Ope
 import type { ChildSaChange, ChildSaSpec, Millis, Transport } from '../../core/ike/effects.ts';
 import { IpProtocol, IpView, sameOctets, setTrafficClass } from '../../core/packet/index.ts';
 import { ChildEntry } from './child-entry.ts';
-import type { ChildCounters, DataPlaneOptions, EspPath, SequenceNumbers, TrapPolicy } from './data-plane.ts';
+import type { ChildCounters, DataPlaneOptions, EspPath, SequenceNumbers, ShuntPolicy, TrapPolicy } from './data-plane.ts';
 import { Dummies } from './dummies.ts';
 import { EspSender, protocolOf } from './esp-sender.ts';
 import { LaterFragments } from './later-fragments.ts';
@@ -12,6 +12,7 @@ import { OutboundTable } from './outbound-table.ts';
 import { clampSyn, isSyn } from './oversize.ts';
 import { LEAST_PATH_MTU, PATH_MTU_LIFE } from './path-mtu.ts';
 import { PortView } from './selectors.ts';
+import { ShuntTable } from './shunt-table.ts';
 import { TrapTable } from './trap-table.ts';
 
 /** Packets that no CHILD_SA can be blamed for. */
@@ -23,6 +24,8 @@ export type PlaneDrop =
   /** To be sent, but not a whole IP packet. */
   | 'not an IP packet'
   | 'too large'
+  /** To be sent, and no SA carries it by configuration. */
+  | 'shunt'
   /** Came in whole, and is no packet, a piece of one, or nothing that IPsec has to do with. */
   | 'outer packet';
 
@@ -53,11 +56,13 @@ export class EspPlane {
   readonly #bySpi = new Map<number, ChildEntry>();
   readonly #outbound = new OutboundTable<ChildEntry>();
   readonly #traps: TrapTable;
+  readonly #shunts = new ShuntTable();
   readonly #drops: Record<PlaneDrop, number> = {
     'no outbound SA': 0,
     'unknown SPI': 0,
     'not an IP packet': 0,
     'too large': 0,
+    shunt: 0,
     'outer packet': 0,
   };
   /** How many SAs have which MTU: few differ. */
@@ -160,6 +165,10 @@ export class EspPlane {
     this.#traps.set(traps);
   }
 
+  setShunts(shunts: readonly ShuntPolicy[]): void {
+    this.#shunts.set(shunts);
+  }
+
   /**
    * Somebody says that outer packets to a peer were too large. That may be anybody: what is quoted must be a packet of ours (RFC 4301 §8.2.1),
    * no path is believed to be narrower than any path may be, and none gets wider this way.
@@ -210,6 +219,7 @@ export class EspPlane {
       return this.#sender.send(entry, packet, view);
     }
     if (view.fault !== undefined) return this.#drop('not an IP packet');
+    if (this.#shunts.takesOutbound(view, this.#ports)) return this.#drop('shunt');
     return this.#traps.hit(packet.subarray(0, view.end), view, this.#ports) || this.#drop('no outbound SA');
   }
 
@@ -220,6 +230,7 @@ export class EspPlane {
   lookup(buffer: Uint8Array, start: number, end: number, view: IpView): ChildEntry | undefined {
     if (!view.parse(buffer, start, end)) return undefined;
     this.#ports.read(view);
+    if (!this.#shunts.isEmpty && this.#shunts.takesOutbound(view, this.#ports)) return undefined;
     const entry = this.#outbound.find(view, this.#ports);
     return view.fragment ? this.#laterFragments.find(view, this.#ports, entry) : entry;
   }
@@ -356,7 +367,8 @@ export class EspPlane {
     }
     this.#ports.read(view);
     // RFC 4301 §5.2 step 4.
-    if (!entry.selectors.fitsInbound(view, this.#ports) && !this.#laterFragments.fits(entry, view, this.#ports)) {
+    const fits = entry.selectors.fitsInbound(view, this.#ports) || this.#laterFragments.fits(entry, view, this.#ports);
+    if (!fits || this.#shunts.takesInbound(view, this.#ports)) {
       entry.drops.selectors++;
       return;
     }

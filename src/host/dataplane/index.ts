@@ -22,7 +22,9 @@ export {
   type DirectionCounters,
   defineBackend,
   type EspPath,
+  type PlaneFeature,
   type ProbeResult,
   type SequenceNumbers,
+  type ShuntPolicy,
   type TrapPolicy,
 } from './data-plane.ts';

@@ -8,6 +8,7 @@ import { addRoute, listRoutes, type NewRoute, removeRoute } from '../platform/li
 import { addRule, listRules, type NewRule, removeRule } from '../platform/linux/netlink/rules.ts';
 import type { NetlinkSocket } from '../platform/linux/netlink/socket.ts';
 import type { TrapPolicy } from './data-plane.ts';
+import { sweepShunts } from './shunt-rules.ts';
 
 /**
  * Leads packets into a TUN device, and nothing else: routes to what the peers protect stand in tables of their own, which the rules of this
@@ -37,7 +38,7 @@ export class TunRoutes {
     sweep(netlink);
     for (const family of [4, 6] as const) {
       const past = { family, mark: { value: mark }, inverted: true } as const;
-      this.#addRule({ ...past, priority: FIRST_PRIORITY, table: this.#table });
+      this.#addRule({ ...past, priority: FIRST_PRIORITY, table: this.table });
       unlessThere(() => addRule(netlink, { ...past, ...SHARED }));
       this.#addRule({ ...past, priority: FIRST_PRIORITY + 2, table: this.#defaultTable });
     }
@@ -90,12 +91,13 @@ export class TunRoutes {
     dropShared(this.#netlink);
   }
 
-  get #table(): number {
+  /** By which what is the device's among the kernel's rules is known. */
+  get table(): number {
     return FIRST_TABLE + 2 * this.#link;
   }
 
   get #defaultTable(): number {
-    return this.#table + 1;
+    return this.table + 1;
   }
 
   #want(destination: string, keep: boolean, localTs: readonly TrafficSelector[]): void {
@@ -106,7 +108,7 @@ export class TunRoutes {
       return;
     }
     const source = sourceFor(this.#netlink, this.#addresses, localTs, isIpv6(destination));
-    const table = destination.endsWith('/0') ? this.#defaultTable : this.#table;
+    const table = destination.endsWith('/0') ? this.#defaultTable : this.table;
     const route = { destination, table, link: this.#link, ...(source === undefined ? {} : { source }) };
     addRoute(this.#netlink, nowhere(route), true);
     addRoute(this.#netlink, route, true);
@@ -165,6 +167,7 @@ export function isWithin(selectors: readonly TrafficSelector[], ip: string): boo
 function sweep(netlink: NetlinkSocket): void {
   const stale = new Set(tablesInUse(netlink).filter((table) => findLink(netlink, linkOf(table)) === undefined));
   if (stale.size === 0) return;
+  sweepShunts(netlink, (table) => stale.has(table));
   for (const { family, priority, table, mark, inverted } of listRules(netlink))
     if (stale.has(table))
       unlessMissing(() => removeRule(netlink, { family, priority, table, inverted, ...(mark === undefined ? {} : { mark }) }));

@@ -28,7 +28,7 @@ import { type ListenOptions, LocalSide, type OwnAddresses } from './local-side.t
 import { Reports } from './reports.ts';
 import type { LocalSockets } from './sockets.ts';
 import type { EngineLoad, EngineSnapshot, IkeSaStatus } from './status.ts';
-import { trapsOf } from './traps.ts';
+import { tellPolicies } from './traps.ts';
 
 export type { EngineEvents, EngineOptions, EngineSockets } from './engine-types.ts';
 export type { EngineLoad, EngineSnapshot, IkeSaStatus } from './status.ts';
@@ -69,7 +69,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       onFailure: (error) => engine.#reports.fail(undefined, 'the data plane', error),
       ...options.plane,
     });
-    engine.#plane.setTraps(trapsOf(options.connections));
+    tellPolicies(engine.#plane, options.connections);
     engine.#desk.hire(options, {
       onPressure: (high) => engine.#enter('pressure', (now) => engine.#core.observe({ kind: 'pressure', high }, now)),
       onCrash: (error) => engine.#reports.fail(undefined, 'a worker', error),
@@ -211,7 +211,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   setConnections(connections: readonly Connection[], pools?: readonly PoolPolicy[]): void {
     if (pools !== undefined) this.leases.setPools(pools);
     this.#connections = new Map(connections.map((connection) => [connection.name, connection]));
-    this.plane.setTraps(trapsOf(connections));
+    tellPolicies(this.plane, connections);
     this.#tellConnections();
   }
 

@@ -7,19 +7,31 @@ import type { CompileContext } from './compile-context.ts';
 import { compilePackets } from './compile-packets.ts';
 import { DEFAULTS } from './defaults.ts';
 import { parseProposals } from './proposals.ts';
-import type { ChildSettings } from './schema.ts';
+import type { ChildSettings, ConnectionSettings } from './schema.ts';
 import { type SelectorSetting, toTrafficSelector } from './selectors.ts';
 import type { Path } from './source.ts';
 
-export function compileChild(name: string, child: ChildSettings, path: Path, legacy: boolean, context: CompileContext): ChildPolicy {
+export function compileChild(
+  name: string,
+  child: ChildSettings,
+  path: Path,
+  connection: ConnectionSettings,
+  context: CompileContext,
+): ChildPolicy {
+  const legacy = connection.legacy ?? false;
   const mode = child.mode ?? 'tunnel';
   if (mode !== 'tunnel' && mode !== 'transport')
-    throw context.error([...path, 'mode'], `mode: ${mode} is not carried out`, 'Use tunnel or transport.', 'CONFIG_UNSUPPORTED');
+    throw context.error(
+      [...path, 'mode'],
+      `mode: ${mode} is not carried out`,
+      'Use tunnel, transport, pass or drop.',
+      'CONFIG_UNSUPPORTED',
+    );
   const replayWindow = child.replay_window ?? DEFAULTS.replayWindow;
   const proposals = childProposals(child, path, legacy, context);
   checkCount(child, path, context);
   checkFamilies(child, path, context);
-  const packets = compilePackets(child, path, context);
+  const packets = compilePackets(child, path, connection, context);
   if (child.sha256_96 === true)
     context.warn(
       [...path, 'sha256_96'],

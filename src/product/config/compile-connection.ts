@@ -9,6 +9,7 @@ import { compileChild } from './compile-child.ts';
 import type { CompileContext } from './compile-context.ts';
 import { anonymousPeer, anonymousSelf } from './compile-null.ts';
 import { ownRawKey, peerKeys } from './compile-raw-keys.ts';
+import { compileShunt, isShunt } from './compile-shunt.ts';
 import type { AuthoritySource, CompiledConnection, FileReference, PpkSource, PskSource, TrustedSource } from './compiled.ts';
 import { CLIENT_RETRANSMISSION, DEFAULTS, SITE_RETRANSMISSION } from './defaults.ts';
 import { parseProposals } from './proposals.ts';
@@ -31,7 +32,9 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
   const legacy = connection.legacy ?? false;
   if (legacy) context.warn([...path, 'legacy'], 'algorithms that can be broken are permitted here');
   const remoteAddresses = addresses(connection.remote_addrs);
-  const children = Object.entries(connection.children ?? {});
+  const entries = Object.entries(connection.children ?? {});
+  const children = entries.filter(([, child]) => !isShunt(child));
+  const shunts = entries.filter(([, child]) => isShunt(child));
   const childless = connection.childless ?? 'allow';
   if (children.length === 0 && childless !== 'force')
     throw context.error(
@@ -71,7 +74,10 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
     remote: oneRound(connection.remote, [...path, 'remote'], context).map((round, i) =>
       remoteAuth(round, [...path, 'remote', i], connection, around),
     ),
-    children: children.map(([child, settings]) => compileChild(child, settings, [...path, 'children', child], legacy, context)),
+    children: children.map(([child, settings]) => compileChild(child, settings, [...path, 'children', child], connection, context)),
+    ...(shunts.length === 0
+      ? {}
+      : { shunts: shunts.map(([child, settings]) => compileShunt(child, settings, [...path, 'children', child], context)) }),
     pools: connection.pools ?? [],
     virtualIps: (connection.vips ?? []).map(formatIp),
     splitDns: splitDns(connection),

@@ -1,6 +1,7 @@
 import type { ConfigError } from '../../core/bytes/errors.ts';
 import type { Proposal } from '../../core/wire/payloads/types.ts';
 import type { CertificateSource, ConfigWarning, CredentialSources, FileReference, TrustedSource } from './compiled.ts';
+import type { PlaneDemand } from './plane-demands.ts';
 import { optInWarnings } from './proposals.ts';
 import { errorAt, type Path, type Source } from './source.ts';
 import { unsupportedAt } from './unsupported.ts';
@@ -16,6 +17,8 @@ export class CompileContext {
   readonly peers = new Map<string, TrustedSource>();
   /** Public keys of peers, likewise. */
   readonly peerKeys = new Map<string, CredentialSources['peerKeys'][number]>();
+  /** Settings that not every data plane carries out. */
+  readonly demands: PlaneDemand[] = [];
   readonly #source: Source;
   readonly #resolve: (path: string) => string;
 
@@ -31,6 +34,10 @@ export class CompileContext {
   warn(path: Path, message: string, hint?: string): void {
     const place = this.#source.locate(path);
     this.warnings.push({ message: errorAt(place, message).message, hint, place });
+  }
+
+  demand(path: Path, feature: PlaneDemand['feature'], why: string): void {
+    this.demands.push({ feature, place: this.#source.locate(path), why });
   }
 
   /** The proposals at a place, with a warning for each transform that is used only when it is named. */

@@ -1,10 +1,16 @@
 import type { PacketPolicy } from '../../core/ike/packet-policy.ts';
 import type { CompileContext } from './compile-context.ts';
-import type { ChildSettings } from './schema.ts';
+import { compileKernel } from './compile-kernel.ts';
+import type { ChildSettings, ConnectionSettings } from './schema.ts';
 import type { Path } from './source.ts';
 
 /** Undefined where every setting has its default. */
-export function compilePackets(child: ChildSettings, path: Path, context: CompileContext): PacketPolicy | undefined {
+export function compilePackets(
+  child: ChildSettings,
+  path: Path,
+  connection: ConnectionSettings,
+  context: CompileContext,
+): PacketPolicy | undefined {
   const copiesOut = child.copy_dscp === undefined || child.copy_dscp === 'out' || child.copy_dscp === 'yes';
   if (child.outer_dscp !== undefined && copiesOut)
     throw context.error([...path, 'outer_dscp'], 'the DSCP is copied from the inner header', 'Set copy_dscp: no (or in) beside it.');
@@ -18,6 +24,7 @@ export function compilePackets(child: ChildSettings, path: Path, context: Compil
     throw context.error([...path, 'tfc_padding'], 'padding needs tunnel mode of ESP', 'Leave it out, or set mode: tunnel.');
   if (child.dummy_packets && child.ah_proposals !== undefined)
     throw context.error([...path, 'dummy_packets'], 'AH hides nothing, so dummies are of no use', 'Leave it out.');
+  const kernel = compileKernel(child, path, connection, context);
   const policy: PacketPolicy = {
     ...(child.copy_dscp === undefined || child.copy_dscp === 'out' ? {} : { copyDscp: child.copy_dscp }),
     ...(child.outer_dscp ? { outerDscp: child.outer_dscp } : {}),
@@ -28,6 +35,7 @@ export function compilePackets(child: ChildSettings, path: Path, context: Compil
     ...(child.later_fragments === true ? { laterFragments: true } : {}),
     ...(child.tfc_padding ? { tfc: child.tfc_padding } : {}),
     ...(child.dummy_packets ? { dummies: child.dummy_packets } : {}),
+    ...(kernel && { kernel }),
   };
   return Object.keys(policy).length === 0 ? undefined : policy;
 }

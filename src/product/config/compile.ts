@@ -43,6 +43,7 @@ export function compile(config: LoadedConfig): CompiledConfig {
     },
     listen: compileListen(settings),
     plane: settings.plane ?? 'auto',
+    demands: context.demands,
     mtu: settings.mtu,
     congestion: settings.congestion,
     bareEsp: settings.bare_esp ?? false,

@@ -3,6 +3,7 @@ import type { CongestionName } from '../../core/netstack/index.ts';
 import type { IdentityPattern } from '../../core/pki/identity-pattern.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
 import type { PoolPolicy } from '../../host/engine/leases.ts';
+import type { PlaneDemand } from './plane-demands.ts';
 import type { BehindRange } from './schema/behind.ts';
 import type { Place } from './source.ts';
 
@@ -20,6 +21,8 @@ export interface CompiledConfig {
   readonly credentials: CredentialSources;
   readonly listen: ListenSettings;
   readonly plane: PlaneChoice;
+  /** What not every data plane carries out; `checkPlane` holds it against the one that was chosen. */
+  readonly demands: readonly PlaneDemand[];
   /** Of packets inside the tunnel; undefined: as the data plane has it. */
   readonly mtu: number | undefined;
   /** Of TCP in the process; undefined: as the data plane has it. */

@@ -15,6 +15,7 @@ export {
 export { checkConfig, configFrom, type LoadedConfig, type LoadOptions, loadConfig } from './load.ts';
 export { machineFiles } from './machine-files.ts';
 export { isName, type Lookup, resolveNames } from './names.ts';
+export { checkPlane, type PlaneDemand } from './plane-demands.ts';
 export { planeUse } from './plane-use.ts';
 export { type InstanceRequest, prepareInstance } from './prepare.ts';
 export { formatProposalWords, type ProposalProtocol, parseProposals } from './proposals.ts';

@@ -9,6 +9,7 @@ import { servingPlatform, systemLookup, systemPlatform } from '../../host/platfo
 import type { CompiledConfig, ConfigWarning } from './compiled.ts';
 import { machineFiles } from './machine-files.ts';
 import { type Lookup, resolveNames } from './names.ts';
+import { checkPlane } from './plane-demands.ts';
 import { digestOf, readCredentials } from './secrets.ts';
 
 /** What gateway and client have in common. */
@@ -58,6 +59,7 @@ export async function prepareInstance(
     loadCredentials(credentials, raw);
   }
   const { backend, decision } = await chooseBackend(config.plane, request.use);
+  checkPlane(config.demands, backend);
   const options: InstanceOptions = {
     name: request.name ?? config.name ?? role,
     role,

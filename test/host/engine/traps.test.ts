@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { trapsOf } from '../../../src/host/engine/traps.ts';
+import { shuntsOf, trapsOf } from '../../../src/host/engine/traps.ts';
 import { compile, configFrom } from '../../../src/product/config/index.ts';
 
 function traps(child: object, connection: object = {}): readonly string[] {
@@ -27,4 +27,28 @@ test('nothing is held back from an address that is yet to be lent, nor everythin
   expect(traps({ ...start, remote_ts: '0.0.0.0/0' })).toEqual([]);
   expect(traps({ ...start, local_ts: '10.1.0.0/24', remote_ts: '0.0.0.0/0' })).toEqual(['drop 1 1']);
   expect(traps(start)).toEqual([]);
+});
+
+test('a shunt is told with its traffic alone, and from every address where it names none of ours', () => {
+  const { connections } = compile(
+    configFrom({
+      connections: {
+        net: {
+          local: { auth: 'psk', id: 'a.example' },
+          remote: { auth: 'psk', id: 'b.example' },
+          children: {
+            net: { remote_ts: '0.0.0.0/0' },
+            lan: { mode: 'pass', remote_ts: '192.168.0.0/16' },
+            mail: { mode: 'drop', local_ts: '10.1.0.0/24', remote_ts: '0.0.0.0/0[tcp/25]' },
+          },
+        },
+      },
+      secrets: { net: { kind: 'psk', secret: 'as many words as it takes to be long' } },
+    }),
+  );
+  expect(connections[0]!.children.map(({ name }) => name)).toEqual(['net']);
+  expect(shuntsOf(connections).map(({ action, child, localTs, remoteTs }) => [action, child, localTs.length, remoteTs.length])).toEqual([
+    ['bypass', 'lan', 2, 1],
+    ['discard', 'mail', 1, 1],
+  ]);
 });

@@ -6,12 +6,14 @@ import { type Cases, command } from '../support/cases.ts';
 import { configured, OURS, reaches, THEIRS, type Tunnel, withTunnel } from '../support/tunnel.ts';
 import { echoesIn } from '../support/wire.ts';
 import { hairpin } from './hairpin.ts';
+import { policies } from './policies.ts';
 import { rekeyings } from './rekeying.ts';
 
 /** The product with the plane xfrm, and strongSwan with kernel-netlink, each in a namespace of the guest. */
 export const cases: Cases = {
   ...rekeyings,
   ...hairpin,
+  ...policies,
 
   'ESP in UDP: packets pass either way, and none of ours is lost while either end rekeys': () =>
     withTunnel(IN_UDP, async (tunnel) => {

@@ -18,6 +18,7 @@ export interface Wish {
   /** Added to our connection and child, and to strongSwan's. */
   readonly connection?: object;
   readonly child?: object;
+  readonly children?: object;
   readonly theirConnection?: Settings;
   readonly theirChild?: Settings;
   readonly theirSections?: Settings;
@@ -47,6 +48,7 @@ export interface Pings {
   readonly every?: number;
   readonly from?: string;
   readonly to?: string;
+  readonly mark?: number;
 }
 
 export const OURS: Host = {
@@ -134,7 +136,15 @@ async function enter(namespace: string): Promise<void> {
   libc.close(fd);
 }
 
-export const configured = ({ ike = IKE, esp = ESP, connection = {}, child = {}, sections = {}, id = LEFT_ID }: Wish): object =>
+export const configured = ({
+  ike = IKE,
+  esp = ESP,
+  connection = {},
+  child = {},
+  children = {},
+  sections = {},
+  id = LEFT_ID,
+}: Wish): object =>
   configuration({
     host: OURS,
     peer: THEIRS,
@@ -143,6 +153,7 @@ export const configured = ({ ike = IKE, esp = ESP, connection = {}, child = {}, 
     esp,
     connection: { retransmission: PATIENT, ...connection },
     child,
+    children,
     sections: { plane: 'xfrm', ...sections },
   });
 
@@ -163,7 +174,7 @@ const identity = (id: string, peerId: string): Identity => ({ auth: 'psk', id, p
 /** @returns the sequence numbers that were answered */
 export async function echoes(
   { namespace }: Host,
-  { count = 3, every = 0.2, octets = 56, from, to = '' }: Pings,
+  { count = 3, every = 0.2, octets = 56, from, to = '', mark }: Pings,
 ): Promise<readonly number[]> {
   const words = [
     'netns',
@@ -181,6 +192,7 @@ export async function echoes(
     '-p',
     '00',
     ...(from ? ['-I', from] : []),
+    ...(mark === undefined ? [] : ['-m', `${mark}`]),
     to,
   ];
   const { stdout } = await run('ip', words, { timeout: 300_000 });

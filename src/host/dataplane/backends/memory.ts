@@ -1,6 +1,13 @@
 import { DataPlaneError } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaSpec } from '../../../core/ike/effects.ts';
-import { type ChildCounters, type DataPlane, type DataPlaneOptions, defineBackend, type TrapPolicy } from '../data-plane.ts';
+import {
+  type ChildCounters,
+  type DataPlane,
+  type DataPlaneOptions,
+  defineBackend,
+  type ShuntPolicy,
+  type TrapPolicy,
+} from '../data-plane.ts';
 
 /** What was asked of a memory plane, in order. */
 export type MemoryPlaneRecord =
@@ -17,6 +24,7 @@ export class MemoryPlane implements DataPlane {
   readonly records: MemoryPlaneRecord[] = [];
   readonly packets: Uint8Array[] = [];
   traps: readonly TrapPolicy[] = [];
+  shunts: readonly ShuntPolicy[] = [];
   /** Makes the next installs fail with this error. */
   refuse: DataPlaneError | undefined;
   readonly options: DataPlaneOptions;
@@ -79,6 +87,10 @@ export class MemoryPlane implements DataPlane {
     this.traps = traps;
   }
 
+  setShunts(shunts: readonly ShuntPolicy[]): void {
+    this.shunts = shunts;
+  }
+
   receive(packet: Uint8Array): boolean {
     this.packets.push(packet.slice());
     return true;
@@ -109,6 +121,7 @@ export class MemoryPlane implements DataPlane {
 export default defineBackend<MemoryPlane>({
   name: 'memory',
   bareEsp: true,
+  features: ['kernel', 'bypass'],
   probe: () => Promise.resolve({ ok: true, detail: 'records only, moves no packets' }),
   open: (options) => new MemoryPlane(options),
 });

@@ -8,7 +8,8 @@ import { Tun } from '../../platform/linux/tun.ts';
 import { descriptorUdp } from '../../platform/linux/udp-network.ts';
 import type { Program } from '../../platform/program.ts';
 import type { UdpNetwork } from '../../platform/udp.ts';
-import { type DataPlaneOptions, DEFAULT_MTU, defineBackend, type ProbeResult } from '../data-plane.ts';
+import { type DataPlaneOptions, DEFAULT_MTU, defineBackend, type ProbeResult, type ShuntPolicy } from '../data-plane.ts';
+import { refuseBypass } from '../shunt-table.ts';
 import { DEVICE, QUEUE, TunPlane } from './tun.ts';
 
 /**
@@ -56,6 +57,11 @@ export class NetnsPlane extends TunPlane {
 
   setResolver(servers: readonly string[]): void {
     this.#namespace.setResolver(servers);
+  }
+
+  override setShunts(shunts: readonly ShuntPolicy[]): void {
+    refuseBypass(shunts, this.backend);
+    super.setShunts(shunts);
   }
 
   override close(): Promise<void> {

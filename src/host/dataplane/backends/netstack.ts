@@ -12,11 +12,13 @@ import {
   DEFAULT_MTU,
   defineBackend,
   type SequenceNumbers,
+  type ShuntPolicy,
   type TrapPolicy,
 } from '../data-plane.ts';
 import { EspPlane } from '../esp-plane.ts';
 import { mayPassOn, takeHop, timeExceeded } from '../forwarding.ts';
 import { OwnAddresses } from '../own-addresses.ts';
+import { refuseBypass } from '../shunt-table.ts';
 
 /**
  * The data plane that runs everywhere and needs no privilege: TCP/IP and ESP in this process, packets through the engine's UDP sockets.
@@ -101,6 +103,11 @@ export class NetstackPlane implements DataPlane {
 
   setTraps(traps: readonly TrapPolicy[]): void {
     this.#esp.setTraps(traps);
+  }
+
+  setShunts(shunts: readonly ShuntPolicy[]): void {
+    refuseBypass(shunts, this.backend);
+    this.#esp.setShunts(shunts);
   }
 
   receive(packet: Uint8Array, local: Address, ip: string, port: number, transport?: Transport): boolean {

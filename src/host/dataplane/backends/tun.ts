@@ -19,10 +19,12 @@ import {
   defineBackend,
   type ProbeResult,
   type SequenceNumbers,
+  type ShuntPolicy,
   type TrapPolicy,
 } from '../data-plane.ts';
 import { ThreadPort } from '../fast/thread-port.ts';
 import { OwnAddresses } from '../own-addresses.ts';
+import { ShuntRules } from '../shunt-rules.ts';
 import { TunRoutes } from '../tun-routes.ts';
 
 /** ESP in user space behind a network interface of the kernel's: every program of the machine uses the tunnel without knowing. */
@@ -33,6 +35,7 @@ export class TunPlane implements DataPlane {
   readonly #tun: Tun;
   readonly #netlink: NetlinkSocket;
   readonly #routes: TunRoutes;
+  readonly #shunts: ShuntRules;
   readonly #own: OwnAddresses;
   readonly #wakeup: Wakeup;
   readonly #port: ThreadPort;
@@ -73,6 +76,7 @@ export class TunPlane implements DataPlane {
     bringUp(netlink, link);
     this.#routes = new TunRoutes(netlink, link, OWN_PACKETS);
     this.#routes.setAddresses(this.#own.all);
+    this.#shunts = new ShuntRules(netlink, this.#routes.table, OWN_PACKETS);
     this.#wakeup = Wakeup.open(native);
     this.#port = new ThreadPort({
       threads: systemThreads,
@@ -131,6 +135,11 @@ export class TunPlane implements DataPlane {
     this.#port.setTraps(traps);
   }
 
+  setShunts(shunts: readonly ShuntPolicy[]): void {
+    this.#shunts.set(shunts);
+    this.#port.setShunts(shunts);
+  }
+
   receive(packet: Uint8Array, local: Address, ip: string, port: number, transport?: Transport): boolean {
     this.#port.receive(packet, local, ip, port, transport);
     return true;
@@ -172,6 +181,7 @@ export class TunPlane implements DataPlane {
       await this.#port.close();
     } finally {
       for (const raw of this.#raws.values()) raw.close();
+      this.#shunts.close();
       this.#routes.close();
       this.#wakeup.close();
       this.#tun.close();
@@ -184,6 +194,7 @@ export default defineBackend<TunPlane>({
   name: 'tun',
   changesMachine: true,
   bareEsp: 'asked',
+  features: ['bypass'],
   probe,
   udp: async (): Promise<UdpNetwork> => descriptorUdp(await needNative('tun'), { mark: OWN_PACKETS }),
   open: (options) => TunPlane.open(options),

@@ -18,6 +18,7 @@ import {
   defineBackend,
   type ProbeResult,
   type SequenceNumbers,
+  type ShuntPolicy,
   type TrapPolicy,
 } from '../data-plane.ts';
 import { kernelBehind } from '../xfrm/kernel.ts';
@@ -64,7 +65,14 @@ export class XfrmPlane implements DataPlane {
     this.#netlink = netlink;
     this.#routes = new KernelRoutes(netlink, share, addresses);
     const neighbours = (): readonly string[] => this.#routes.neighbours();
-    this.#plane = new KernelPlane({ kernel: kernelBehind(share.socket), share, neighbours, clock, onObservation, onFailure });
+    this.#plane = new KernelPlane({
+      kernel: kernelBehind(share.socket, (ip) => this.#routes.linkWith(ip)),
+      share,
+      neighbours,
+      clock,
+      onObservation,
+      onFailure,
+    });
     this.#sweeping = clock.after(GRACE, () => this.#sweep());
   }
 
@@ -110,6 +118,12 @@ export class XfrmPlane implements DataPlane {
 
   setTraps(traps: readonly TrapPolicy[]): void {
     this.#plane.setTraps(traps);
+    this.#routes.setTraps(traps);
+  }
+
+  setShunts(shunts: readonly ShuntPolicy[]): void {
+    this.#plane.setShunts(shunts);
+    this.#routes.setShunts(shunts);
   }
 
   /** The kernel takes its ESP out of it; IKE is read as ever. */
@@ -147,6 +161,7 @@ export default defineBackend<XfrmPlane>({
   changesMachine: true,
   trial: true,
   bareEsp: true,
+  features: ['kernel', 'bypass'],
   probe,
   udp: async (): Promise<UdpNetwork> => bypassing(descriptorUdp(await needNative('xfrm'))),
   open: (options) => XfrmPlane.open(options),

@@ -153,6 +153,8 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
         return this.#esp.remove(message.child);
       case 'traps':
         return this.#esp.setTraps(message.traps);
+      case 'shunts':
+        return this.#esp.setShunts(message.shunts);
       case 'esp':
         this.#esp.receive(message.packet, message.ip, message.port, message.local, message.transport);
         this.#moved = true;

@@ -1,7 +1,7 @@
 import type { Address } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaSpec, Observation, Transport } from '../../../core/ike/effects.ts';
 import type { TunState } from '../../platform/linux/tun.ts';
-import type { SequenceNumbers, TrapPolicy } from '../data-plane.ts';
+import type { SequenceNumbers, ShuntPolicy, TrapPolicy } from '../data-plane.ts';
 
 /** What the main thread tells the thread that moves packets. */
 export type ToLoop =
@@ -30,6 +30,7 @@ export type ToLoop =
   | { readonly kind: 'update'; readonly child: number; readonly change: ChildSaChange }
   | { readonly kind: 'remove'; readonly child: number }
   | { readonly kind: 'traps'; readonly traps: readonly TrapPolicy[] }
+  | { readonly kind: 'shunts'; readonly shunts: readonly ShuntPolicy[] }
   /** ESP that came by a way of the main thread's. */
   | {
       readonly kind: 'esp';

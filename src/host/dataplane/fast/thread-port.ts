@@ -3,7 +3,7 @@ import type { ChildSaChange, ChildSaKeys, ChildSaSpec, Observation, Transport } 
 import type { TunState } from '../../platform/linux/tun.ts';
 import type { UdpSocket } from '../../platform/udp.ts';
 import type { Thread, Threads } from '../../platform/worker-threads.ts';
-import type { ChildCounters, EspPath, SequenceNumbers, TrapPolicy } from '../data-plane.ts';
+import type { ChildCounters, EspPath, SequenceNumbers, ShuntPolicy, TrapPolicy } from '../data-plane.ts';
 import { type FromLoop, MOST_SOCKETS, type ToLoop } from './messages.ts';
 import { CounterSlots, SLOTS } from './slots.ts';
 
@@ -105,6 +105,10 @@ export class ThreadPort {
 
   setTraps(traps: readonly TrapPolicy[]): void {
     this.#tell({ kind: 'traps', traps });
+  }
+
+  setShunts(shunts: readonly ShuntPolicy[]): void {
+    this.#tell({ kind: 'shunts', shunts });
   }
 
   /** ESP that came by a socket or stream of the main thread's. */

@@ -1,11 +1,12 @@
 import { type Address, DataPlaneError, isIpv6 } from '../../../core/bytes/index.ts';
-import type { ChildSaKeys, ChildSaSpec } from '../../../core/ike/effects.ts';
+import type { ChildSaKeys, ChildSaSpec, KernelPolicy, PacketMark } from '../../../core/ike/effects.ts';
 import { isMissing, unlessMissing } from '../../platform/linux/netlink/errors.ts';
 import type { XfrmSequence } from '../../platform/linux/netlink/xfrm/replay.ts';
 import type { NewState, XfrmState, XfrmStateFlags } from '../../platform/linux/netlink/xfrm/states.ts';
 import type { XfrmLifetime } from '../../platform/linux/netlink/xfrm/structs.ts';
 import type { SequenceNumbers } from '../data-plane.ts';
 import type { StateKernel } from './kernel.ts';
+import { addOffloaded } from './offload.ts';
 import { shareOfReqid } from './policy-table.ts';
 
 /** Where a CHILD_SA's packets go outside. */
@@ -125,9 +126,11 @@ export class ChildStates {
 
   #make(way: Way, ends: Ends, state: NewState): void {
     const compression = this.#compression(way, ends);
+    const { offload } = this.#spec.packets?.kernel ?? {};
     if (compression !== undefined) this.#kernel.addState(compression);
     try {
-      this.#kernel.addState(state);
+      if (offload === undefined) this.#kernel.addState(state);
+      else addOffloaded(this.#kernel, state, offload, ends.local.ip, way === 'inbound');
     } catch (error) {
       if (compression !== undefined) unlessMissing(() => this.#kernel.deleteState(compression));
       throw error;
@@ -146,7 +149,7 @@ export class ChildStates {
     if (ipcomp === undefined) return undefined;
     const inbound = way === 'inbound';
     const [source, destination, spi] = inbound ? [remote.ip, local.ip, ipcomp.inboundCpi] : [local.ip, remote.ip, ipcomp.outboundCpi];
-    return { source, destination, spi, protocol: 'comp', mode, reqid: this.#reqid };
+    return { source, destination, spi, protocol: 'comp', mode, reqid: this.#reqid, ...tagsOf(this.#spec.packets?.kernel, way) };
   }
 
   #read(way: Way): XfrmState {
@@ -156,7 +159,8 @@ export class ChildStates {
   }
 
   #id(way: Way, { local, remote }: Ends = this.#ends) {
-    return { destination: (way === 'inbound' ? local : remote).ip, spi: this.#spec[way].spi, protocol: this.#protocol };
+    const tags = tagsOf(this.#spec.packets?.kernel, way);
+    return { destination: (way === 'inbound' ? local : remote).ip, spi: this.#spec[way].spi, protocol: this.#protocol, ...tags };
   }
 
   get #protocol(): 'esp' | 'ah' {
@@ -164,7 +168,8 @@ export class ChildStates {
   }
 
   #state(way: Way, { local, remote, encap }: Ends, start: bigint, former?: XfrmState): NewState {
-    const { [way]: keys, mode, ipcomp, esn, replayWindow } = this.#spec;
+    const { [way]: keys, mode, ipcomp, esn, replayWindow, packets } = this.#spec;
+    const setMark = way === 'inbound' ? packets?.kernel?.setMarkIn : packets?.kernel?.setMarkOut;
     const [from, to] = way === 'inbound' ? [remote, local] : [local, remote];
     const sequence: XfrmSequence = way === 'inbound' ? { inbound: start, outbound: 0n } : { inbound: 0n, outbound: start };
     return {
@@ -179,6 +184,8 @@ export class ChildStates {
       flags: flagsOf(this.#spec, way, isIpv6(to.ip)),
       replayWindow: way === 'inbound' ? Math.min(replayWindow, LARGEST_WINDOW) : 0,
       ...(way === 'outbound' ? paddingOf(this.#spec) : {}),
+      ...tagsOf(packets?.kernel, way),
+      ...(setMark && { setMark }),
       lifetime: lifetimeOf(this.#spec, way === 'outbound' ? start : 0n, former),
       ...(start > 0n ? { sequence } : {}),
       ...(encap ? { encap: { sourcePort: from.port, destinationPort: to.port } } : {}),
@@ -186,6 +193,13 @@ export class ChildStates {
     };
   }
 }
+
+/** By what besides SPI and address it is for a packet. */
+const tagsOf = (
+  { ifIdIn, ifIdOut, markIn, markInSa }: KernelPolicy = {},
+  way: Way,
+): { readonly ifId?: number | undefined; readonly mark?: PacketMark | undefined } =>
+  way === 'inbound' ? { ifId: ifIdIn, ...(markInSa === true ? { mark: markIn } : {}) } : { ifId: ifIdOut };
 
 /** RFC 4303 §2.7: the kernel pads no further than the path takes. */
 const paddingOf = ({ packets, unpadded, mode }: ChildSaSpec): Pick<NewState, 'tfcPad'> =>

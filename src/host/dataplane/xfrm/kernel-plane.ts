@@ -1,11 +1,11 @@
 import { DataPlaneError } from '../../../core/bytes/index.ts';
-import type { ChildSaChange, ChildSaSpec, Millis, Observation } from '../../../core/ike/effects.ts';
+import type { ChildSaChange, ChildSaSpec, KernelPolicy, Millis, Observation } from '../../../core/ike/effects.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import type { XfrmEvent } from '../../platform/linux/netlink/xfrm/events.ts';
 import type { NewPolicy, XfrmTemplate } from '../../platform/linux/netlink/xfrm/policies.ts';
 import type { XfrmState } from '../../platform/linux/netlink/xfrm/states.ts';
 import type { XfrmDirection } from '../../platform/linux/netlink/xfrm/structs.ts';
-import type { ChildCounters, DirectionCounters, SequenceNumbers, TrapPolicy } from '../data-plane.ts';
+import type { ChildCounters, DirectionCounters, SequenceNumbers, ShuntPolicy, TrapPolicy } from '../data-plane.ts';
 import { ChildStates, type Ends, halved, idOf, refuseUnsupported, sweepStates, type Way } from './child-states.ts';
 import type { XfrmKernel } from './kernel.ts';
 import { EVERY_WAY, Passing, policyFor } from './passing.ts';
@@ -154,6 +154,18 @@ export class KernelPlane {
     for (const reqid of former) this.#untrap(reqid);
   }
 
+  /** @throws DataPlaneError; the former ones stand then */
+  setShunts(shunts: readonly ShuntPolicy[]): void {
+    const policies = shunts.flatMap(({ action, localTs, remoteTs }) =>
+      matchesOf(localTs, remoteTs).flatMap((match) =>
+        EVERY_WAY.map(
+          (way): NewPolicy => ({ ...policyFor(match, way, this.#share.number, [], true), action: action === 'bypass' ? 'allow' : 'block' }),
+        ),
+      ),
+    );
+    this.#policies.claim(SHUNTS, Rank.CONFIGURED, policies);
+  }
+
   onEvent(event: XfrmEvent): void {
     if (event.kind === 'acquire') {
       const trap = this.#traps.get(event.policy.templates[0]?.reqid ?? 0);
@@ -209,11 +221,11 @@ export class KernelPlane {
     return (share) => share !== undefined && (share === this.#share.number || abandoned.has(share));
   }
 
-  #trap(reqid: number, { action, localTs, remoteTs }: TrapPolicy): void {
+  #trap(reqid: number, { action, localTs, remoteTs, kernel }: TrapPolicy): void {
     const matches = matchesOf(localTs, remoteTs);
     this.#passing.beside(matches);
     if (action === 'drop') {
-      const policies = matches.flatMap((match) => EVERY_WAY.map((way) => this.#dropping(match, way)));
+      const policies = matches.flatMap((match) => EVERY_WAY.map((way) => this.#dropping(match, way, kernel)));
       this.#policies.claim(trapped(reqid), Rank.SHUNT, policies);
       return;
     }
@@ -222,7 +234,7 @@ export class KernelPlane {
     this.#policies.claim(
       trapped(reqid),
       Rank.TRAP,
-      matches.map((match) => this.#policy(match, 'out', [template])),
+      matches.map((match) => this.#policy(match, 'out', [template], kernel)),
     );
   }
 
@@ -271,17 +283,19 @@ export class KernelPlane {
 
   #outward(child: Child): readonly NewPolicy[] {
     const { local, remote } = child.states.ends;
-    return child.matches.map((match) => this.#policy(match, 'out', templates(child, local.ip, remote.ip)));
+    const { kernel } = child.spec.packets ?? {};
+    return child.matches.map((match) => this.#policy(match, 'out', templates(child, local.ip, remote.ip), kernel));
   }
 
   /** Whence a packet comes outside is its SA's business: the reqid is of one peer alone. */
   #inward(child: Child): readonly NewPolicy[] {
     const { local } = child.states.ends;
     const through = templates(child, undefined, local.ip);
+    const { kernel } = child.spec.packets ?? {};
     return child.matches.flatMap((match) =>
       child.spec.mode === 'transport'
-        ? [this.#policy(match, 'in', through)]
-        : [this.#policy(match, 'in', through), this.#policy(match, 'fwd', through)],
+        ? [this.#policy(match, 'in', through, kernel)]
+        : [this.#policy(match, 'in', through, kernel), this.#policy(match, 'fwd', through, kernel)],
     );
   }
 
@@ -292,16 +306,21 @@ export class KernelPlane {
       this.#policies.claim(
         shunt(spec, matches),
         Rank.SHUNT,
-        matches.map((match) => this.#dropping(match, 'out')),
+        matches.map((match) => this.#dropping(match, 'out', spec.packets?.kernel)),
       );
   }
 
-  #policy(match: PolicyMatch, direction: XfrmDirection, through: readonly XfrmTemplate[]): NewPolicy {
-    return policyFor(match, direction, this.#share.number, through);
+  #policy(match: PolicyMatch, direction: XfrmDirection, through: readonly XfrmTemplate[], kernel: KernelPolicy = {}): NewPolicy {
+    const [ifId, mark] = direction === 'out' ? [kernel.ifIdOut, kernel.markOut] : [kernel.ifIdIn, kernel.markIn];
+    return {
+      ...policyFor(match, direction, this.#share.number, through),
+      ...(ifId === undefined ? {} : { ifId }),
+      ...(mark && { mark }),
+    };
   }
 
-  #dropping(match: PolicyMatch, direction: XfrmDirection): NewPolicy {
-    return { ...this.#policy(match, direction, []), action: 'block' };
+  #dropping(match: PolicyMatch, direction: XfrmDirection, kernel?: KernelPolicy): NewPolicy {
+    return { ...this.#policy(match, direction, [], kernel), action: 'block' };
   }
 
   #expire({ spec, told }: Child, hard: boolean): void {
@@ -427,6 +446,8 @@ const removedByOthers = (count: number): DataPlaneError =>
 
 const NOTHING = { packets: 0n, bytes: 0n } as const;
 const ACTIVATE: ChildSaChange = { kind: 'activate-outbound' };
+/** Owner of what the configuration says of packets that no SA carries. */
+const SHUNTS = 'shunts';
 const POLL: Millis = 1000;
 const POLLED_AT_ONCE = 128;
 const ONLY = { number: 0, abandoned: (): ReadonlySet<number> => new Set() };

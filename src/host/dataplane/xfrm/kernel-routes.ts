@@ -1,5 +1,6 @@
 import { formatIp, isIpv6, parseIp } from '../../../core/bytes/index.ts';
-import type { ChildSaSpec } from '../../../core/ike/effects.ts';
+import type { ChildSaSpec, KernelPolicy } from '../../../core/ike/effects.ts';
+import type { TrafficSelector } from '../../../core/wire/payloads/types.ts';
 import { addAddress, listAddresses, removeAddress } from '../../platform/linux/netlink/addresses.ts';
 import { unlessMissing, unlessThere } from '../../platform/linux/netlink/errors.ts';
 import type { IpFamily } from '../../platform/linux/netlink/ip.ts';
@@ -7,8 +8,11 @@ import { getLink } from '../../platform/linux/netlink/links.ts';
 import { addRoute, listRoutes, type NewRoute, removeRoute, routeTo } from '../../platform/linux/netlink/routes.ts';
 import { addRule, listRules, type NewRule, removeRule } from '../../platform/linux/netlink/rules.ts';
 import type { NetlinkSocket } from '../../platform/linux/netlink/socket.ts';
+import type { ShuntPolicy, TrapPolicy } from '../data-plane.ts';
 import { OwnAddresses } from '../own-addresses.ts';
+import { ShuntRules, sweepShunts } from '../shunt-rules.ts';
 import { isWithin, nowhere, routesTo, sourceFor } from '../tun-routes.ts';
+import { XfrmInterfaces } from './interfaces.ts';
 import { SHARES, type Share } from './share.ts';
 
 /**
@@ -29,6 +33,8 @@ export class KernelRoutes {
   readonly #routes = new Map<string, NewRoute>();
   readonly #peers = new Map<string, NewRoute>();
   readonly #ruled = new Set<IpFamily>();
+  readonly #interfaces: XfrmInterfaces;
+  readonly #shunts: ShuntRules;
 
   /**
    * @param addresses inner addresses of our own, as in `DataPlaneOptions`
@@ -38,8 +44,11 @@ export class KernelRoutes {
     this.#netlink = netlink;
     this.#share = share;
     this.#own = new OwnAddresses(addresses);
+    this.#interfaces = new XfrmInterfaces(netlink, share.number);
+    this.#shunts = new ShuntRules(netlink, this.#table);
     this.#loopback = getLink(netlink, 'lo').index;
     const leftBehind = this.#leftBehind();
+    sweepShunts(netlink, (table) => leftBehind.has(shareOfTable(table) ?? NOBODY));
     for (const { ip, protocol } of listAddresses(netlink, this.#loopback))
       if (leftBehind.has(shareOf(protocol) ?? NOBODY)) this.#given.add(ip);
     this.#giveAddresses();
@@ -49,6 +58,7 @@ export class KernelRoutes {
   install(spec: ChildSaSpec): void {
     // in transport mode the hosts' own addresses talk, by the routes that they have
     if (spec.mode === 'transport') return;
+    const link = this.#interfaceOf(spec.packets?.kernel);
     const before = this.#own.all;
     if (this.#own.assign(spec)) {
       this.#giveAddresses();
@@ -57,9 +67,9 @@ export class KernelRoutes {
     const destinations = routesTo(spec.remoteTs);
     // who was lent an address by us takes it along
     const keep = !destinations.every((prefix) => spec.assigned.includes(prefix.split('/')[0]!));
-    this.#children.set(spec.id, { destinations, keep, remote: spec.remote.ip });
+    this.#children.set(spec.id, { destinations, keep, remote: spec.remote.ip, link });
     try {
-      for (const destination of destinations) this.#lead(destination, spec);
+      for (const destination of destinations) this.#lead(destination, spec.localTs, spec.remote.ip, link);
       this.#passPeers();
     } catch (error) {
       this.remove(spec.id);
@@ -75,8 +85,21 @@ export class KernelRoutes {
     this.#passPeers();
     for (const destination of wanted.destinations) {
       const route = this.#routes.get(destination);
-      if (route !== undefined) this.#point(destination, remote, route.source);
+      if (route !== undefined && wanted.link === undefined) this.#point(destination, remote, route.source);
     }
+  }
+
+  /** What is to go through an interface of ours is led there before there is an SA. @throws DataPlaneError */
+  setTraps(traps: readonly TrapPolicy[]): void {
+    for (const { kernel, localTs, remoteTs } of traps) {
+      const link = this.#interfaceOf(kernel);
+      if (link !== undefined) for (const destination of routesTo(remoteTs)) this.#lead(destination, localTs, undefined, link);
+    }
+  }
+
+  /** What bypasses the tunnels goes by the routes that the machine has without them. @throws DataPlaneError */
+  setShunts(shunts: readonly ShuntPolicy[]): void {
+    this.#shunts.set(shunts.filter(({ action }) => action === 'bypass'));
   }
 
   remove(child: number): void {
@@ -86,6 +109,11 @@ export class KernelRoutes {
     const others = [...this.#children.values()].flatMap(({ destinations }) => destinations);
     if (!wanted.keep) for (const destination of wanted.destinations) if (!others.includes(destination)) this.#drop(destination);
     this.#passPeers();
+  }
+
+  /** Index of the interface with this address. */
+  linkWith(ip: string): number | undefined {
+    return listAddresses(this.#netlink).find((address) => address.ip === ip)?.link;
   }
 
   /** Networks that this machine is on, as prefixes. */
@@ -113,6 +141,7 @@ export class KernelRoutes {
     const standing = new Set(listRules(this.#netlink).map((rule) => ruleKey(rule)));
     for (const rule of rules) if (standing.has(ruleKey(rule))) unlessMissing(() => removeRule(this.#netlink, rule));
     this.#takeBack([...this.#given].filter((ip) => !this.#own.all.includes(ip)));
+    this.#interfaces.sweep(stale);
   }
 
   close(): void {
@@ -122,6 +151,8 @@ export class KernelRoutes {
     for (const family of this.#ruled)
       for (const rule of rulesOf(this.#share.number, family)) unlessMissing(() => removeRule(this.#netlink, rule));
     this.#takeBack([...this.#given]);
+    this.#shunts.close();
+    this.#interfaces.close();
   }
 
   /** The loopback interface has what was lent to us, and nothing else of ours. */
@@ -143,29 +174,48 @@ export class KernelRoutes {
   }
 
   /** Only where it changes something: most gateways reach their clients by the routes that they have. */
-  #lead(destination: string, { localTs, remote }: ChildSaSpec): void {
+  #lead(destination: string, localTs: readonly TrafficSelector[], remote: string | undefined, link: number | undefined): void {
     if (this.#routes.has(destination)) return;
     const source = sourceFor(this.#netlink, this.#own.all, localTs, isIpv6(destination));
+    if (link !== undefined) return this.#through(link, destination, source);
+    if (remote === undefined) return;
     const now = routeTo(this.#netlink, destination.split('/')[0]!);
     const standing = now?.type === 'unicast' && shareOfTable(now.table) === undefined ? now : undefined;
     const lent = source !== undefined && this.#own.all.includes(source);
     if (standing !== undefined && (source === undefined || (!lent && standing.source !== undefined && isWithin(localTs, standing.source))))
       return;
-    this.#point(destination, remote.ip, source);
+    this.#point(destination, remote, source);
+  }
+
+  /** By an interface of ours; when it goes, the route to nowhere is left. */
+  #through(link: number, destination: string, source: string | undefined): void {
+    addRoute(this.#netlink, { ...this.#keep(destination, source), link }, true);
   }
 
   /** By the way on which the peer is reached; where that is lost the route to nowhere is left. */
   #point(destination: string, remote: string, source: string | undefined): void {
     const v6 = isIpv6(destination);
-    this.#rule(v6 ? 6 : 4);
+    const route = this.#keep(destination, source);
     const via = routeTo(this.#netlink, remote);
-    const base = { destination, table: this.#tableOf(destination), protocol: OUR_PROTOCOL + this.#share.number };
-    this.#routes.set(destination, { ...base, ...(source === undefined ? {} : { source }) });
-    addRoute(this.#netlink, { ...nowhere(base), protocol: base.protocol }, true);
     if (via?.type !== 'unicast' || via.link === undefined) return;
     // a packet that no policy takes goes on as if there were no such route
     const gateway = via.gateway !== undefined && isIpv6(via.gateway) === v6 ? { gateway: via.gateway } : {};
-    addRoute(this.#netlink, { ...base, ...gateway, link: via.link, ...(source === undefined ? {} : { source }) }, true);
+    addRoute(this.#netlink, { ...route, ...gateway, link: via.link }, true);
+  }
+
+  /** The route to nowhere, and what the one before it has in any case. */
+  #keep(destination: string, source: string | undefined): NewRoute {
+    this.#rule(isIpv6(destination) ? 6 : 4);
+    const base = { destination, table: this.#tableOf(destination), protocol: OUR_PROTOCOL + this.#share.number };
+    const route = { ...base, ...(source === undefined ? {} : { source }) };
+    this.#routes.set(destination, route);
+    addRoute(this.#netlink, { ...nowhere(base), protocol: base.protocol }, true);
+    return route;
+  }
+
+  #interfaceOf({ ifIdIn, ifIdOut }: KernelPolicy = {}): number | undefined {
+    if (ifIdIn !== undefined) this.#interfaces.ensure(ifIdIn);
+    return ifIdOut === undefined ? undefined : this.#interfaces.ensure(ifIdOut);
   }
 
   #drop(destination: string): void {
@@ -234,6 +284,8 @@ interface Wanted {
   readonly keep: boolean;
   /** Where the peer is, outside. */
   readonly remote: string;
+  /** Of the XFRM interface that they lead to. */
+  readonly link: number | undefined;
 }
 
 /** A tunnel that takes everything leaves the networks alone that this machine is on: they are nearer than a default route. */

@@ -19,17 +19,20 @@ export interface StateKernel {
   deleteState(id: XfrmStateId): void;
   getState(id: XfrmStateId): XfrmState;
   listStates(): readonly XfrmState[];
+  /** Index of the interface with this address. */
+  linkWith(ip: string): number | undefined;
 }
 
 export type XfrmKernel = PolicyKernel & StateKernel;
 
 /** This machine's, of the network namespace that the socket was opened in. */
-export const kernelBehind = (socket: NetlinkSocket): XfrmKernel => ({
+export const kernelBehind = (socket: NetlinkSocket, linkWith: XfrmKernel['linkWith'] = () => undefined): XfrmKernel => ({
   addState: (state) => addState(socket, state),
   updateState: (state) => updateState(socket, state),
   deleteState: (id) => deleteState(socket, id),
   getState: (id) => getState(socket, id),
   listStates: () => listStates(socket),
+  linkWith,
   addPolicy: (policy, replace) => addPolicy(socket, policy, replace),
   deletePolicy: (policy) => deletePolicy(socket, policy),
   listPolicies: () => listPolicies(socket),

@@ -57,11 +57,17 @@ export class Passing {
   }
 }
 
-/** A policy of ours: through these SAs, or in clear where there is no template. */
-export const policyFor = (match: PolicyMatch, direction: XfrmDirection, share: number, templates: readonly XfrmTemplate[]): NewPolicy => ({
+/** A policy of ours: through these SAs, or in clear where there is no template. @param first as in `priorityOf` */
+export const policyFor = (
+  match: PolicyMatch,
+  direction: XfrmDirection,
+  share: number,
+  templates: readonly XfrmTemplate[],
+  first = false,
+): NewPolicy => ({
   direction,
   action: 'allow',
-  priority: priorityOf(match.breadth, share),
+  priority: priorityOf(match.breadth, share, first),
   selector: selectorOf(match, direction),
   templates,
 });

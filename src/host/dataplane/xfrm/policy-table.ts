@@ -20,6 +20,8 @@ export const Rank = {
   /** Of a CHILD_SA that only receives. */
   WAITING: 2,
   SENDING: 3,
+  /** What the configuration says of packets that no SA carries: no peer has a say in it. */
+  CONFIGURED: 4,
 } as const;
 export type Rank = (typeof Rank)[keyof typeof Rank];
 
@@ -134,12 +136,17 @@ export class PolicyTable {
   }
 }
 
-/** Behind those of other programs: what an administrator said by hand goes first. @param breadth of `PolicyMatch` */
-export const priorityOf = (breadth: number, share: number): number => FIRST_PRIORITY + breadth * SHARES + share;
+/**
+ * Behind those of other programs: what an administrator said by hand goes first.
+ * @param breadth of `PolicyMatch`
+ * @param first before all that is not, however narrow that is
+ */
+export const priorityOf = (breadth: number, share: number, first = false): number =>
+  FIRST_PRIORITY + (first ? 0 : PRIORITIES) + breadth * SHARES + share;
 
 /** Which share of planes made it; undefined for those of other programs. */
 export function shareOfPolicy({ priority, action, templates }: XfrmPolicy): number | undefined {
-  if (priority < FIRST_PRIORITY || priority >= FIRST_PRIORITY + PRIORITIES) return undefined;
+  if (priority < FIRST_PRIORITY || priority >= FIRST_PRIORITY + 2 * PRIORITIES) return undefined;
   const share = (priority - FIRST_PRIORITY) % SHARES;
   return action === 'block' || templates.every(({ reqid }) => shareOfReqid(reqid) === share) ? share : undefined;
 }
@@ -187,11 +194,12 @@ interface Claim {
 const isBefore = (one: Claim, other: Claim): boolean => one.rank > other.rank || (one.rank === other.rank && one.order > other.order);
 
 /** By what the kernel tells policies apart, whether we say it or it does. */
-function keyOf({ direction, selector }: NewPolicy): string {
+function keyOf({ direction, selector, mark, ifId = 0 }: NewPolicy): string {
   const { family, protocol = 0, sourcePort, destinationPort } = selector;
   const any = family === 4 ? '0.0.0.0/0' : '::/0';
   const ports = [sourcePort, destinationPort].map((match) => match && [match.port, match.mask ?? 0xffff]);
-  return JSON.stringify([direction, selector.source ?? any, selector.destination ?? any, protocol, ...ports]);
+  const marks = mark === undefined ? [0, 0] : [mark.value, mark.mask ?? 0xffff_ffff];
+  return JSON.stringify([direction, selector.source ?? any, selector.destination ?? any, protocol, ...ports, ...marks, ifId]);
 }
 
 function withdraw({ claims }: Place, owner: string): Claim | undefined {

@@ -24,12 +24,13 @@ const df = z
   .union([flag, z.enum(['copy', 'set', 'clear'])])
   .transform((value) => (value === true ? 'copy' : value === false ? 'clear' : value));
 const mss = z.union([flag, integer('Mss', 536, 65495, 'Octets of a TCP segment.')]);
-const interfaceId = z.string().regex(/^(%unique|%unique-dir|0x[0-9a-fA-F]{1,8}|\d{1,10})$/, { error: 'is not an interface id' });
+/** Of an XFRM interface. */
+export const interfaceId = z.string().regex(/^(%unique|%unique-dir|0x[0-9a-fA-F]{1,8}|\d{1,10})$/, { error: 'is not an interface id' });
 
 export const child = section({
   mode: key(
     z.enum(['tunnel', 'transport', 'beet', 'transport_proxy', 'pass', 'drop']),
-    'tunnel or transport; pass and drop are shunts: traffic that goes by in clear or not at all. Transport mode stands between the two ends themselves, behind NATs as each of them sees the other, whatever local_ts and remote_ts allow besides.',
+    'tunnel or transport; pass and drop are shunts: traffic that goes past the tunnels in clear, or not at all, as long as the configuration stands and whatever tunnels there are; of several the narrower goes first. pass needs plane: tun or xfrm. Transport mode stands between the two ends themselves, behind NATs as each of them sees the other, whatever local_ts and remote_ts allow besides.',
     'tunnel',
   ),
   local_ts: key(selectors, 'Traffic at our end. `dynamic` is our address, or the one we were given.', 'dynamic'),
@@ -105,17 +106,30 @@ export const child = section({
   interface: key(z.string(), 'Restrict the policies to a network interface.'),
   priority: key(count, 'Fixed priority of the policies.', 0),
   reqid: key(count, 'Fixed reqid.', 0),
-  mark_in: key(mark, 'Netfilter mark of inbound traffic.'),
+  mark_in: key(
+    mark,
+    'Netfilter mark of inbound traffic: the child is for packets that have it. This and the other marks are for xfrm alone.',
+  ),
   mark_in_sa: key(flag, 'Put the inbound mark on the SA too.', 'no'),
-  mark_out: key(mark, 'Netfilter mark of outbound traffic.'),
+  mark_out: key(mark, 'Netfilter mark of outbound traffic, likewise.'),
   set_mark_in: key(mark, 'Netfilter mark to set on inbound traffic.'),
   set_mark_out: key(mark, 'Netfilter mark to set on outbound traffic.'),
-  if_id_in: key(interfaceId, 'XFRM interface of inbound traffic.'),
-  if_id_out: key(interfaceId, 'XFRM interface of outbound traffic.'),
+  if_id_in: key(
+    interfaceId,
+    'XFRM interface that inbound traffic comes out of, by its if_id; that of the connection unless given. xfrm alone.',
+  ),
+  if_id_out: key(
+    interfaceId,
+    'XFRM interface of outbound traffic, likewise: the child is for what is routed there. Where there is none, one is made, with routes to remote_ts, and goes again at the end; to one that is there already the routes are yours.',
+  ),
   label: key(z.string(), 'Security label (RFC 9478).'),
   label_mode: key(z.enum(['system', 'simple', 'selinux']), 'How the label is used.'),
   per_cpu_sas: key(z.enum(['no', 'yes', 'encap']), 'One child for each processor (RFC 9611).', 'no'),
-  hw_offload: key(z.enum(['no', 'crypto', 'packet', 'yes', 'auto']), 'Leave encryption to the network card.', 'no'),
+  hw_offload: key(
+    z.enum(['no', 'crypto', 'packet', 'yes', 'auto']),
+    'Leave encryption to the network card: crypto (or yes) insists, auto leaves it to the processor where the card cannot. xfrm alone.',
+    'no',
+  ),
   copy_df: key(
     df,
     'DF of the outer IPv4 header: yes copies it from the inner one, set and clear do not look; no is clear. Inside UDP it is the socket that decides.',

@@ -5,7 +5,7 @@ import { codePoint, count, duration, flag, integer, listOf, path, port, quantity
 import { identity, identityPattern } from '../identities.ts';
 import { publicKey } from '../public-keys.ts';
 import { type AddressRange, invalid, isHostName, type Parsed, parseAddressRange, quoted, valid } from '../values.ts';
-import { child } from './child.ts';
+import { child, interfaceId } from './child.ts';
 import { key, named, nearest, orEmpty, required, section } from './section.ts';
 
 export type EndpointSetting =
@@ -295,8 +295,8 @@ export const connection = section({
     'none',
   ),
   ppk_required: key(flag, 'Refuse a peer that does not use it.', 'no'),
-  if_id_in: key(z.string(), 'XFRM interface of inbound traffic of all children.'),
-  if_id_out: key(z.string(), 'XFRM interface of outbound traffic of all children.'),
+  if_id_in: key(interfaceId, 'if_id_in of its children, unless they say otherwise.'),
+  if_id_out: key(interfaceId, 'if_id_out of its children, unless they say otherwise.'),
   legacy: key(
     flag,
     'Permit algorithms that can be broken, where a proposal names them: 3des, sha1, modp1024 and others of docs/reference/transforms.md.',

@@ -17,7 +17,9 @@ export class FakeKernel implements XfrmKernel {
     this.#enter('addState', `+${state.spi.toString(16)} ${state.source}>${state.destination}`);
     if (this.states.has(keyOf(state))) throw refusal('KERNEL_ENTRY_EXISTS');
     const keys = state.keys && { ...state.keys, encryptionKey: state.keys.encryptionKey?.slice() };
-    this.states.set(keyOf(state), { ...state, ...(keys ? { keys } : {}), packets: 0n, bytes: 0n });
+    const { offload, ...others } = state;
+    const card = offload !== undefined && this.offloads ? { offload } : {};
+    this.states.set(keyOf(state), { ...others, ...card, ...(keys ? { keys } : {}), packets: 0n, bytes: 0n });
   }
 
   updateState(state: NewState): void {
@@ -46,6 +48,15 @@ export class FakeKernel implements XfrmKernel {
 
   listStates(): XfrmState[] {
     return [...this.states.values()].map((state) => this.getState(state));
+  }
+
+  /** Of the card; there is none unless given. */
+  link: number | undefined;
+  /** false: the driver knows nothing of it, and the kernel says nothing. */
+  offloads = true;
+
+  linkWith(): number | undefined {
+    return this.link;
   }
 
   addPolicy(policy: NewPolicy, replace: boolean): void {

@@ -516,6 +516,78 @@ describe('what stands before the first SA', () => {
   });
 });
 
+describe('shunts of the configuration', () => {
+  const shunts = [
+    { action: 'bypass', connection: 'road', child: 'lan', localTs: [selector('0.0.0.0/0')], remoteTs: [selector('10.0.0.0/8')] },
+    { action: 'discard', connection: 'road', child: 'no', localTs: [selector('10.1.0.0/24')], remoteTs: [selector('10.2.0.0/24')] },
+  ] as const;
+
+  test('go before every SA, among themselves the narrower first, and no SA takes their place', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1));
+    made.setShunts(shunts);
+    made.install(child(2, {}, { remoteTs: ['10.2.0.7/32'] }));
+    const outward = [...kernel.policies.values()].filter(({ direction }) => direction === 'out').sort((a, b) => a.priority - b.priority);
+    expect(outward.map(({ action, selector: { destination }, templates = [] }) => `${action} ${destination} ${templates.length}`)).toEqual([
+      'block 10.2.0.0/24 0',
+      'allow 10.0.0.0/8 0',
+      'allow 10.2.0.7/32 1',
+    ]);
+    made.setShunts([]);
+    expect(kernel.shown().find((line) => line.startsWith(OUT))).toMatch(/: allow \d+$/);
+  });
+
+  test('are told from those of others by a later life', () => {
+    const { kernel, plane: made } = plane();
+    made.setShunts(shunts);
+    const later = plane(kernel);
+    later.plane.sweep();
+    expect(kernel.shown()).toEqual([]);
+  });
+});
+
+describe('marks, interfaces and the card', () => {
+  const kernelPolicy = {
+    ifIdIn: 42,
+    ifIdOut: 43,
+    markIn: { value: 1, mask: 255 },
+    markInSa: true,
+    markOut: { value: 2 },
+    setMarkOut: { value: 9 },
+  };
+
+  test('stand in SAs and policies, the shunt behind them among these', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1, { packets: { kernel: kernelPolicy } }));
+    const tags = ({ ifId, mark }: { readonly ifId?: number | undefined; readonly mark?: unknown }) => [ifId, mark];
+    expect(tags(state(kernel, 0xa001))).toEqual([42, { value: 1, mask: 255 }]);
+    expect([...tags(state(kernel, 0xb001)), state(kernel, 0xb001).setMark]).toEqual([43, undefined, { value: 9 }]);
+    const policies = (direction: string) => [...kernel.policies.values()].filter((policy) => policy.direction === direction);
+    expect(policies('out').map(tags)).toEqual([[43, { value: 2 }]]);
+    expect([...policies('in'), ...policies('fwd')].map(tags)).toEqual([1, 2].map(() => [42, { value: 1, mask: 255 }]));
+    made.remove(1);
+    expect(policies('out').map((policy) => [policy.action, ...tags(policy)])).toEqual([['block', 43, { value: 2 }]]);
+  });
+
+  test('the card encrypts where it can; insisted on, there is no SA without it', () => {
+    const offloaded = (offload: 'auto' | 'crypto') => child(1, { packets: { kernel: { offload } } });
+    const kernel = new FakeKernel();
+    kernel.link = 5;
+    const { plane: made } = plane(kernel);
+    made.install(offloaded('crypto'));
+    expect([state(kernel, 0xa001).offload, state(kernel, 0xb001).offload]).toEqual([
+      { link: 5, inbound: true },
+      { link: 5, inbound: false },
+    ]);
+    made.remove(1);
+    kernel.offloads = false;
+    expect(() => made.install(offloaded('crypto'))).toThrow(expect.objectContaining({ code: 'OFFLOAD_UNSUPPORTED' }));
+    expect(kernel.spis()).toEqual([]);
+    made.install(offloaded('auto'));
+    expect(state(kernel, 0xa001).offload).toBeUndefined();
+  });
+});
+
 describe('what passes in clear', () => {
   const everything = { localTs: ['0.0.0.0/0'], remoteTs: ['0.0.0.0/0'] };
 

@@ -26,6 +26,8 @@ export interface Rule {
   readonly suppressPrefixLength: number | undefined;
   /** Who made it, as of routes; 0 where nobody said. */
   readonly protocol: number;
+  /** Of `goto`: the priority to go on with. */
+  readonly target: number | undefined;
 }
 
 export interface Mark {
@@ -34,7 +36,13 @@ export interface Mark {
   readonly mask?: number;
 }
 
-export type RuleAction = 'table' | 'blackhole' | 'unreachable' | 'prohibit';
+/** Ports from the first to the last. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+export type RuleAction = 'table' | 'goto' | 'nop' | 'blackhole' | 'unreachable' | 'prohibit';
 
 export interface NewRule {
   readonly family: IpFamily;
@@ -51,6 +59,11 @@ export interface NewRule {
   readonly suppressPrefixLength?: number;
   /** A number of one's own finds again what a former run left behind. */
   readonly protocol?: number;
+  readonly target?: number;
+  /** Of the packet; with ports Linux 4.17. */
+  readonly ipProtocol?: number;
+  readonly sourcePorts?: PortRange;
+  readonly destinationPorts?: PortRange;
 }
 
 /** @throws DataPlaneError `KERNEL_ENTRY_EXISTS` */
@@ -69,6 +82,8 @@ export function listRules(socket: NetlinkSocket, family?: IpFamily): Rule[] {
     .dump(request, { attempt: 'list the routing rules' })
     .flatMap((message) => (message.type === RTM.NEWRULE ? (parseRule(message) ?? []) : []));
 }
+
+export const isRuleAction = (action: Rule['action']): action is RuleAction => typeof action === 'string';
 
 /** RTM_NEWRULE and RTM_DELRULE; undefined for another family than IP. */
 export function parseRule({ body }: NetlinkMessage): Rule | undefined {
@@ -93,6 +108,7 @@ export function parseRule({ body }: NetlinkMessage): Rule | undefined {
     inverted: (flags & FIB_RULE_INVERT) !== 0,
     suppressPrefixLength: suppress === ALL_BITS ? undefined : suppress,
     protocol: attributes.u8(FRA.PROTOCOL) ?? 0,
+    target: attributes.u32(FRA.GOTO),
   };
 }
 
@@ -121,6 +137,13 @@ function ruleRequest(type: number, mode: number, rule: NewRule): MessageWriter {
   if (rule.outputLink !== undefined) request.attributeText(FRA.OIFNAME, rule.outputLink);
   if (rule.suppressPrefixLength !== undefined) request.attributeU32(FRA.SUPPRESS_PREFIXLEN, rule.suppressPrefixLength);
   if (rule.protocol !== undefined) request.attributeU8(FRA.PROTOCOL, rule.protocol);
+  if (rule.target !== undefined) request.attributeU32(FRA.GOTO, rule.target);
+  if (rule.ipProtocol !== undefined) request.attributeU8(FRA.IP_PROTO, rule.ipProtocol);
+  for (const [type, ports] of [
+    [FRA.SPORT_RANGE, rule.sourcePorts],
+    [FRA.DPORT_RANGE, rule.destinationPorts],
+  ] as const)
+    if (ports !== undefined) request.attribute(type, (range) => range.u16(ports.first).u16(ports.last));
   return request;
 }
 
@@ -131,7 +154,7 @@ function prefixOf(text: string | undefined, family: IpFamily): ReturnType<typeof
   return prefix;
 }
 
-const ACTIONS: Readonly<Record<RuleAction, number>> = { table: 1, blackhole: 6, unreachable: 7, prohibit: 8 };
+const ACTIONS: Readonly<Record<RuleAction, number>> = { table: 1, goto: 2, nop: 3, blackhole: 6, unreachable: 7, prohibit: 8 };
 const ACTION_NAMES: ReadonlyMap<number, RuleAction> = new Map(
   Object.entries(ACTIONS).map(([name, number]) => [number, name as RuleAction]),
 );
@@ -139,6 +162,7 @@ const FRA = {
   DST: 1,
   SRC: 2,
   IIFNAME: 3,
+  GOTO: 4,
   PRIORITY: 6,
   FWMARK: 10,
   SUPPRESS_PREFIXLEN: 14,
@@ -146,6 +170,9 @@ const FRA = {
   FWMASK: 16,
   OIFNAME: 17,
   PROTOCOL: 21,
+  IP_PROTO: 22,
+  SPORT_RANGE: 23,
+  DPORT_RANGE: 24,
 } as const;
 const FIB_RULE_INVERT = 2;
 const ALL_BITS = 0xffff_ffff;

@@ -82,6 +82,23 @@ describeLittleEndian('what the kernel is asked', () => {
     expect(sent).toEqual([packed('28000000 1000 0100 00000000 00000000', '00000000 05000000 01000000 01000000', '0800 0400 00050000')]);
   });
 
+  test('a rule that goes on behind others, for ports of a protocol', () => {
+    const { socket, sent } = recorder();
+    const ports = { ipProtocol: 6, destinationPorts: { first: 25, last: 26 } };
+    addRule(socket, { family: 4, priority: 9, table: 300, action: 'goto', target: 4520, ...ports });
+    expect(sent).toEqual([
+      packed(
+        '44000000 2000 0106 00000000 00000000',
+        '02000000 00 0000 02 00000000',
+        '0800 0600 09000000',
+        '0800 0f00 2c010000',
+        '0800 0400 a8110000',
+        '0500 1600 06000000',
+        '0800 1800 1900 1a00',
+      ),
+    ]);
+  });
+
   test('a link without link-local address: IFLA_AF_SPEC of AF_INET6 alone', () => {
     const { socket, sent } = recorder();
     changeLink(socket, 5, { linkLocal: false });

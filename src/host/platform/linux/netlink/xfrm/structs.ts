@@ -53,7 +53,7 @@ export interface XfrmUse {
 export interface XfrmMark {
   readonly value: number;
   /** All bits unless given. */
-  readonly mask?: number;
+  readonly mask?: number | undefined;
 }
 
 /** Names one SA: `struct xfrm_usersa_id`. */
