@@ -1,6 +1,7 @@
 import type { Network } from '../../interop/support/network.ts';
 import type { Identity } from '../../interop/support/profile.ts';
 import type { Scope } from '../../interop/support/scope.ts';
+import type { Checks } from './checks.ts';
 
 export type PathName = 'tunnelwright' | 'strongswan' | 'wireguard-go' | 'plain';
 
@@ -24,6 +25,8 @@ export interface Place {
 export interface Path {
   /** The process that handles packets on the left, then that on the right; none where the kernel does. */
   readonly daemons: readonly [] | readonly [number, number];
+  /** What is done for every packet, as it is seen to; of ours alone. */
+  checks?(): Promise<Checks>;
   /** For the text of a failure. */
   log(): string;
 }

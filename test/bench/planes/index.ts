@@ -31,9 +31,9 @@ export async function benchPlanes(options: PlaneOptions, facts: Readonly<Record<
   const ends = { SIGINT: 130, SIGTERM: 143 } as const;
   for (const [signal, status] of Object.entries(ends)) process.once(signal, () => process.exit(status));
   const lengths: Lengths = options.quick ? { rounds: options.rounds, tcp: 1, udp: 0.5 } : { rounds: options.rounds, tcp: 4, udp: 2 };
-  const samples = await measurePlanes(contestants, lengths, tell);
+  const { checks, samples } = await measurePlanes(contestants, lengths, tell);
   const { commit = '', node = '' } = facts;
-  const report: Report = { commit, node, mtu: MTU, checks: CHECKS, rows: rowsOf(samples) };
+  const report: Report = { commit, node, mtu: MTU, checks, rows: rowsOf(samples) };
   const text = `${JSON.stringify(report, undefined, 2)}\n`;
   if (options.json !== undefined && options.json !== '-') writeFileSync(options.json, text);
   if (options.svg !== undefined) writeFileSync(options.svg, planesSvg(report));
@@ -71,6 +71,4 @@ function tell({ path, load, streams, offloads, direction, gbps, kpps, cpuNsPerPa
 
 const CONTESTANTS: readonly Contestant[] = [tunnelwright, strongswan, wireguardGo, plain];
 
-/** None of the data planes can be told to leave one out. */
-const CHECKS = { replay: 'on', counters: 'on', selectors: 'on' } as const;
 const COMMANDS = { ip: 'iproute2', ss: 'iproute2', ping: 'iputils-ping', iperf3: 'iperf3', ethtool: 'ethtool' };

@@ -1,4 +1,5 @@
 import { median, type Row, row } from '../measure.ts';
+import type { Checks } from './checks.ts';
 import type { PathName } from './contestant.ts';
 
 /** What `--json FILE` gets. */
@@ -7,8 +8,8 @@ export interface Report {
   readonly node: string;
   /** Of the link. */
   readonly mtu: number;
-  /** What the data planes do for every packet meanwhile. */
-  readonly checks: { readonly replay: 'on'; readonly counters: 'on'; readonly selectors: 'on' };
+  /** What our data plane does for every packet meanwhile, as it was seen to before. */
+  readonly checks: Checks;
   readonly rows: readonly PlaneRow[];
 }
 

@@ -7,6 +7,7 @@ import { eventually, must, run } from '../../interop/support/process.ts';
 import { createIdentities } from '../../interop/support/profile.ts';
 import { Scope } from '../../interop/support/scope.ts';
 import { cpuSeconds } from '../measure.ts';
+import type { Checks } from './checks.ts';
 import type { Contestant, Path, PathName } from './contestant.ts';
 import type { Direction, Load, OnOff, Sample } from './report.ts';
 import { TcpFlow } from './tcp.ts';
@@ -25,12 +26,14 @@ export async function measurePlanes(
   contestants: readonly Contestant[],
   { rounds, tcp, udp }: Lengths,
   told: (sample: Sample) => void,
-): Promise<readonly Sample[]> {
+): Promise<{ readonly checks: Checks; readonly samples: readonly Sample[] }> {
   const scope = new Scope();
   try {
     const folder = await temporaryFolder(scope);
     const lanes: Lane[] = [];
     for (const contestant of contestants) lanes.push(await Lane.start(scope, join(folder, contestant.name), contestant));
+    const checks = await lanes.find(({ name }) => name === 'tunnelwright')?.checks?.();
+    if (checks === undefined) throw new Error('nobody is there who could be seen to check packets');
     const samples: Sample[] = [];
     for (let round = 0; round < rounds; round++) {
       for (const { load, streams, offloads, direction } of plan()) {
@@ -46,7 +49,7 @@ export async function measurePlanes(
         }
       }
     }
-    return samples;
+    return { checks, samples };
   } finally {
     await scope.close();
   }
@@ -66,6 +69,7 @@ type Measured = Pick<Sample, 'gbps' | 'kpps' | 'cpuNsPerPacket' | 'retransmits' 
 /** One contestant with its hosts and what sends and receives on them. */
 class Lane {
   readonly name: PathName;
+  readonly checks: Path['checks'];
   readonly #network: Network;
   readonly #path: Path;
   readonly #tcp: TcpFlow;
@@ -74,6 +78,7 @@ class Lane {
 
   private constructor(name: PathName, network: Network, path: Path, tcp: TcpFlow, udp: Readonly<Record<Direction, UdpFlow>>) {
     this.name = name;
+    this.checks = path.checks;
     this.#network = network;
     this.#path = path;
     this.#tcp = tcp;

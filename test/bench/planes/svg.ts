@@ -11,7 +11,7 @@ export function planesSvg(report: Report): string {
     const [x, y] = [MARGIN + (i % COLUMNS) * (PANEL + GAP), HEAD + Math.floor(i / COLUMNS) * (height + GAP)];
     return `<g transform="translate(${x} ${y})">${drawn(panel, height)}</g>`;
   });
-  const about = `commit ${report.commit} · Node ${report.node} · link MTU ${report.mtu} · replay window, counters and selectors on`;
+  const about = `commit ${report.commit} · Node ${report.node} · link MTU ${report.mtu} · ${checksShown(report.checks)}`;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${total}" width="${WIDTH}" height="${total}" font-family="${FONT}" font-size="13">
 <title>Throughput of data planes</title>
 <rect width="100%" height="100%" fill="${PAPER}"/>
@@ -23,6 +23,17 @@ ${text(MARGIN, total - 22, 'torn off where it leaves the scale. UDP: the highest
 </svg>
 `;
 }
+
+/** `replay window, counters and selectors on`. */
+function checksShown(checks: Report['checks']): string {
+  const [on, off] = (['on', 'off'] as const).map((state) => CHECKS.filter(([name]) => checks[name] === state).map(([, title]) => title));
+  return [on!.length === 0 ? '' : `${listed(on!)} on`, off!.length === 0 ? '' : `${listed(off!)} off`]
+    .filter((part) => part !== '')
+    .join(', ');
+}
+
+const listed = (words: readonly string[]): string =>
+  [words.slice(0, -1).join(', '), words.at(-1)].filter((part) => part !== '').join(' and ');
 
 interface Panel {
   readonly title: string;
@@ -129,6 +140,11 @@ const text = (x: number, y: number, content: string, attributes: string): string
 const round = (value: number): number => Math.round(value * 10) / 10;
 const shown = (value: number): string => value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2);
 
+const CHECKS = [
+  ['replay', 'replay window'],
+  ['counters', 'counters'],
+  ['selectors', 'selectors'],
+] as const;
 const ORDER: readonly PathName[] = ['tunnelwright', 'strongswan', 'wireguard-go', 'plain'];
 const NAMES: Readonly<Record<PathName, string>> = {
   tunnelwright: 'Tunnelwright',

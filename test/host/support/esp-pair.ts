@@ -1,3 +1,4 @@
+import type { Primitives } from '../../../src/core/crypto/primitives.ts';
 import type { ChildSaKeys, ChildSaSpec, Observation } from '../../../src/core/ike/effects.ts';
 import type { TrafficSelector } from '../../../src/core/wire/payloads/types.ts';
 import type { EspPath } from '../../../src/host/dataplane/data-plane.ts';
@@ -97,11 +98,14 @@ export interface EspPair {
 }
 
 /** Two ESP planes whose packets reach one another at once. */
-export function espPair(...children: readonly PairChild[]): EspPair {
+export const espPair = (...children: readonly PairChild[]): EspPair => espPairOf({}, ...children);
+
+/** With ciphers of one's own at either end. */
+export function espPairOf(ciphers: PairCiphers, ...children: readonly PairChild[]): EspPair {
   const clock = new VirtualClock();
   const pair = { clock, connected: true, whole: false } as { -readonly [K in keyof EspPair]: EspPair[K] };
-  pair.a = end(pair, 'b', LOCAL);
-  pair.b = end(pair, 'a', REMOTE);
+  pair.a = end(pair, 'b', LOCAL, ciphers.a);
+  pair.b = end(pair, 'a', REMOTE, ciphers.b);
   for (const child of children) installBoth(pair, child);
   return pair;
 }
@@ -112,7 +116,14 @@ export function installBoth(pair: EspPair, child: PairChild): void {
   pair.b.plane.install(b);
 }
 
-function end(pair: EspPair, other: 'a' | 'b', address: { ip: string; port: number }): EspEnd {
+type PairCiphers = Readonly<Partial<Record<'a' | 'b', Primitives['createPacketCipher'] | undefined>>>;
+
+function end(
+  pair: EspPair,
+  other: 'a' | 'b',
+  address: { ip: string; port: number },
+  createPacketCipher?: Primitives['createPacketCipher'],
+): EspEnd {
   const delivered: Uint8Array[] = [];
   const observed: Observation[] = [];
   const wire: Uint8Array[] = [];
@@ -125,6 +136,7 @@ function end(pair: EspPair, other: 'a' | 'b', address: { ip: string; port: numbe
     address,
     plane: new EspPlane({
       backend: 'test',
+      createPacketCipher,
       clock: {
         now: () => pair.clock.now,
         wall: () => 0,

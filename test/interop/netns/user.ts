@@ -3,6 +3,7 @@ import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe } from 'vitest';
+import { ControlClient } from '../../../src/product/control/index.ts';
 import type { Host } from '../support/network.ts';
 import { Daemon, eventually, type Finished, must, PATIENCE, run } from '../support/process.ts';
 import { describeWith, type NATIVE_CALLS } from '../support/requirements.ts';
@@ -89,6 +90,15 @@ export class User {
       PATIENCE,
       () => this.log(),
     );
+  }
+
+  get control(): ControlClient {
+    return new ControlClient(this.#socket);
+  }
+
+  /** By which root comes into its network: `--net=…` of nsenter(1). */
+  get network(): string {
+    return this.#enter.find((word) => word.startsWith('--net='))!;
   }
 
   get #socket(): string {

@@ -2,17 +2,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { Echoed } from '../process/echoes.ts';
 import { addInside, createNetwork } from '../support/network.ts';
-import { compiled, Daemon, eventually, PATIENCE } from '../support/process.ts';
+import { compiled, Daemon } from '../support/process.ts';
 import { createIdentities } from '../support/profile.ts';
-import { describeWith, EVERYTHING, NAMESPACES } from '../support/requirements.ts';
+import { describeWith, NAMESPACES } from '../support/requirements.ts';
 import { Scope } from '../support/scope.ts';
 import { configuration } from '../support/tunnelwright.ts';
 import { End } from './end.ts';
-
-/** `TUNNELWRIGHT_FULL=1` makes it a thousand. */
-const REKEYINGS = EVERYTHING ? 1000 : 50;
+import { REKEYINGS, rekeyedUnder } from './rekeyed-under.ts';
 
 describeWith(NAMESPACES, 'no packet is lost, repeated or late while the child is rekeyed again and again', () => {
   test.each(['tun', 'netstack'])(
@@ -49,48 +46,12 @@ describeWith(NAMESPACES, 'no packet is lost, repeated or late while the child is
           network.right.inside,
         ];
         const load = new Daemon(scope, 'echoes', 'ip', command, { stdin: true });
-        const spis = new Set<string>();
-        for (let i = 0; i < REKEYINGS; i++) {
-          const before = await spiOf(left);
-          expect(before).toBeDefined();
-          spis.add(before!);
-          await (i % 2 === 0 ? left : right).control.rekey({ connection: 'net', children: true });
-          // whoever was asked: both ends must be through with it before the next begins
-          for (const end of [left, right]) await settled(end, end === left ? before : undefined);
-        }
-        load.child.stdin!.end();
-        await eventually(
-          'all echoes are back',
-          () => !load.running,
-          2 * PATIENCE,
-          () => load.output,
-        );
-        const { sent, ...counts } = JSON.parse(load.output) as Echoed;
+        const { spis, sent, ...counts } = await rekeyedUnder(load, [left, right], REKEYINGS);
         expect(counts).toEqual({ received: sent, repeated: 0, lost: 0 });
-        expect([spis.size, sent > 10 * REKEYINGS]).toEqual([REKEYINGS, true]);
+        expect([spis, sent > 10 * REKEYINGS]).toEqual([REKEYINGS, true]);
       } finally {
         await scope.close();
       }
     },
   );
 });
-
-/** The inbound SPI of the one child that is not about to go. */
-async function spiOf(end: End): Promise<string | undefined> {
-  const { ikeSas } = await end.control.sas();
-  const children = ikeSas.flatMap(({ children }) => children).filter(({ state }) => state === 'installed');
-  return children.length === 1 ? children[0]!.spiIn : undefined;
-}
-
-/** One child stands, and it is another one. */
-async function settled(end: End, before: string | undefined): Promise<void> {
-  await eventually(
-    'the child is rekeyed',
-    async () => {
-      const spi = await spiOf(end);
-      return spi !== undefined && spi !== before;
-    },
-    PATIENCE,
-    () => end.log(),
-  );
-}

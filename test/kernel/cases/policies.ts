@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { needNative } from '../../../src/host/platform/linux/ffi.ts';
+import { descriptorUdp } from '../../../src/host/platform/linux/udp-network.ts';
 import { type Cases, command } from '../support/cases.ts';
-import { echoes, OURS, reaches, THEIRS, withTunnel } from '../support/tunnel.ts';
+import { OURS, reaches, THEIRS, withTunnel } from '../support/tunnel.ts';
 import { echoesIn } from '../support/wire.ts';
 
 /** What a configuration says of packets besides their CHILD_SA. */
@@ -22,6 +24,8 @@ export const policies: Cases = {
       command(`ip -n ${OURS.namespace} xfrm state flush`);
       assert.deepEqual(await tunnel.ping({ count: 2 }), []);
       assert.deepEqual(echoesIn(tunnel.wire), []);
+      // what was asked for and never came
+      command(`ip -n ${OURS.namespace} xfrm state flush`);
     });
     assert.equal(links(), '');
   },
@@ -29,11 +33,21 @@ export const policies: Cases = {
   'marks: what has the mark is protected, and what leaves protected has another': () =>
     withTunnel({ child: { mark_out: '7/0xff', set_mark_out: '9' } }, async (tunnel) => {
       await tunnel.ours.up({ connection: 'net' });
-      const marked = (mark: number): Promise<readonly number[]> => echoes(OURS, { from: OURS.inside, to: THEIRS.inside, mark });
-      assert.equal((await marked(0x107)).length, 3);
-      assert.deepEqual(echoesIn(tunnel.wire), []);
-      assert.deepEqual(await marked(0x108), []);
-      assert.equal(echoesIn(tunnel.wire).length, 3);
+      /** @returns how many datagrams left in ESP, and in clear */
+      const sent = async (mark: number): Promise<readonly [number, number]> => {
+        const socket = await descriptorUdp(await needNative('xfrm'), { mark }).bind({
+          ip: OURS.inside,
+          port: 0,
+          onDatagram: () => undefined,
+        });
+        tunnel.wire.sent();
+        for (let i = 0; i < 3; i++) socket.send(new Uint8Array(100), THEIRS.inside, DISCARD);
+        const seen = tunnel.wire.sent().map(({ protocol, destination }) => `${protocol} ${destination}`);
+        await socket.close();
+        return [seen.filter((one) => one === `50 ${THEIRS.address}`).length, seen.filter((one) => one === `17 ${THEIRS.inside}`).length];
+      };
+      assert.deepEqual(await sent(0x107), [3, 0]);
+      assert.deepEqual(await sent(0x108), [0, 3]);
       assert.match(command(`ip -n ${OURS.namespace} xfrm state`), /output-mark 0x9/);
     }),
 
@@ -52,3 +66,5 @@ export const policies: Cases = {
       },
     ),
 };
+
+const DISCARD = 9;

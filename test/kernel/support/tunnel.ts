@@ -48,7 +48,6 @@ export interface Pings {
   readonly every?: number;
   readonly from?: string;
   readonly to?: string;
-  readonly mark?: number;
 }
 
 export const OURS: Host = {
@@ -174,7 +173,7 @@ const identity = (id: string, peerId: string): Identity => ({ auth: 'psk', id, p
 /** @returns the sequence numbers that were answered */
 export async function echoes(
   { namespace }: Host,
-  { count = 3, every = 0.2, octets = 56, from, to = '', mark }: Pings,
+  { count = 3, every = 0.2, octets = 56, from, to = '' }: Pings,
 ): Promise<readonly number[]> {
   const words = [
     'netns',
@@ -192,7 +191,6 @@ export async function echoes(
     '-p',
     '00',
     ...(from ? ['-I', from] : []),
-    ...(mark === undefined ? [] : ['-m', `${mark}`]),
     to,
   ];
   const { stdout } = await run('ip', words, { timeout: 300_000 });

@@ -46,8 +46,8 @@ export class Wire {
         new HostWriter(4).u32(from.length).written(),
       );
       if (length < 0) return packets;
-      // what was decrypted is seen once more on the interface that it came by
-      if (from[PACKET_TYPE] !== PACKET_OUTGOING || this.#buffer[0]! >> 4 !== 4) continue;
+      // what was decrypted is seen once more on the interface that it came by, and what enters an XFRM interface before it is encrypted
+      if (from[PACKET_TYPE] !== PACKET_OUTGOING || from[HARDWARE_TYPE] !== ARPHRD_ETHER || this.#buffer[0]! >> 4 !== 4) continue;
       packets.push({
         protocol: this.#buffer[9]!,
         type: this.#buffer[9] === IPPROTO_ICMP ? this.#buffer[20] : undefined,
@@ -72,10 +72,12 @@ export const echoesIn = (wire: Wire): readonly Pick<Seen, 'source' | 'destinatio
 const ECHO = 8;
 const ECHO_REPLY = 0;
 const AF_PACKET = 17;
+const ARPHRD_ETHER = 1;
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const ETH_P_ALL = 3;
 const IPPROTO_ICMP = 1;
-/** Where `struct sockaddr_ll` has it. */
+/** Where `struct sockaddr_ll` has them. */
+const HARDWARE_TYPE = 8;
 const PACKET_TYPE = 10;
 const PACKET_OUTGOING = 4;
