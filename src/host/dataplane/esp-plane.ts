@@ -420,6 +420,13 @@ export class EspPlane {
   #refuse(spec: ChildSaSpec, path: EspPath): void {
     const { backend } = this.#options;
     const fail = (message: string, code: string, hint: string): DataPlaneError => new DataPlaneError(message, { code, backend, hint });
+    const { offload, ...kernel } = spec.packets?.kernel ?? {};
+    if (offload === 'crypto' || Object.keys(kernel).length > 0)
+      throw fail(
+        'marks, XFRM interfaces and network cards are of the kernel’s IPsec',
+        'KERNEL_NEEDED',
+        'Leave them out, or choose plane: xfrm.',
+      );
     // RFC 7296 §2.23: AH does not pass a NAT
     if (spec.protocol === 'AH' && (spec.encap || path.sendWhole === undefined))
       throw fail(

@@ -8,7 +8,8 @@ import type { ShuntPolicy } from './data-plane.ts';
 
 /**
  * Shunts (RFC 4301 §4.4.1: BYPASS and DISCARD) as routing rules. They are asked before the rules that lead into a tunnel: what is to bypass it
- * goes on behind those, as if there were no tunnel, and what is to be discarded goes no further. They stay when this process is killed, until the next plane sweeps.
+ * goes on behind those, as if there were no tunnel, and what is to be discarded goes no further. They stay when this process is killed, until the next plane
+ * sweeps.
  */
 export class ShuntRules {
   readonly #netlink: NetlinkSocket;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { espPair, installBoth } from '../support/esp-pair.ts';
+import type { KernelPolicy } from '../../../src/core/ike/effects.ts';
+import { childPair, espPair, installBoth } from '../support/esp-pair.ts';
 import { packet, selector } from '../support/packets.ts';
 
 const [A4, B4, OTHER] = ['10.0.0.1', '10.0.1.1', '10.0.1.9'] as const;
@@ -34,4 +35,12 @@ describe('what no SA carries', () => {
     expect(pair.a.plane.send(packet(A4, OTHER))).toBe(false);
     expect(pair.a.observed).toEqual([]);
   });
+});
+
+test('what is for a kernel alone is refused, but for a card that may encrypt', () => {
+  const { plane } = espPair().a;
+  const asking = (kernel: KernelPolicy) => childPair({ more: { packets: { kernel } } }).a;
+  for (const kernel of [{ ifIdOut: 7 }, { markOut: { value: 1 } }, { offload: 'crypto' }] as const)
+    expect(() => plane.install(asking(kernel))).toThrow(expect.objectContaining({ code: 'KERNEL_NEEDED' }));
+  plane.install(asking({ offload: 'auto' }));
 });
