@@ -402,6 +402,25 @@ describe('several addresses (§3.6, §3.10)', () => {
     expectInvariants(net);
   });
 
+  test('a loses its address while the other one of b has to prove itself: traffic goes on to the proven one, from where a is now (§3.7)', () => {
+    const made = roamers();
+    const { net, a, b } = made;
+    let deaf = B1;
+    const off = net.internet.core.intercept(({ protocol, source, destination }) =>
+      protocol === 'udp' && [source.ip, destination.ip].includes(deaf) ? [] : undefined,
+    );
+    b.host.addAddress(B2);
+    net.until('a hears of it from there alone', () => a.ikeSas[0]!.remote.ip === B2, 20_000);
+    deaf = B2;
+    a.host.move(net.internet.core, [A2]);
+    expect(a.plane.children.map(({ local, remote }) => [local.ip, remote.ip])).toEqual([[A2, B1]]);
+    off();
+    net.run(200_000);
+    expectPath(made, A2, a.ikeSas[0]!.remote.ip);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
+  });
+
   test('a better path is tested in vain: the present one stays, whatever else there is', () => {
     const made = roamers({ more: { b: [B2, '198.51.100.4'] }, connection: { liveness: { delay: 5000 } } });
     const { net, a, b } = made;

@@ -1,10 +1,11 @@
 import { PeerViolation } from '../../bytes/errors.ts';
-import { type Address, sameAddress } from '../../bytes/ip-address.ts';
+import { type Address, isIpv6, sameAddress } from '../../bytes/ip-address.ts';
 import type { ChildSaSpec } from '../effects.ts';
 import type { IkeSa, Job } from '../ike-sa.ts';
 import { sendAgain } from '../outbound.ts';
 import { isOverTcp, overTransport, type Path, pathOf, samePath } from '../path.ts';
 import type { World } from '../world.ts';
+import { isOurs } from './mobike-paths.ts';
 import { espInUdp, type NatSeen } from './nat-detection.ts';
 
 /** Where the traffic goes; `encap` is of ESP. A child that is made meanwhile starts there as well. */
@@ -54,6 +55,7 @@ export function moveTo(world: World, sa: IkeSa, path: Path): { readonly waits: b
   moveLine(world, sa, path);
   const waits = isUnproven(sa, path);
   if (waits) mobike.traffic ??= before;
+  if (waits && lacksSource(world, before, path.local)) divertTraffic(world, sa, { ...before, local: path.local });
   return { waits };
 }
 
@@ -111,3 +113,7 @@ export function first(world: World, owner: IkeSa, job: Job): void {
 /** RFC 9329 §7.1: over TCP the handshake has proven it. */
 const isUnproven = (sa: IkeSa, path: Path): boolean =>
   sa.connection?.mobikeReturnRoutability !== false && !isOverTcp(path) && sa.mobike?.verified.includes(path.remote.ip) === false;
+
+/** Traffic that waits goes on to the address that is proven, from another one of ours when its own is lost. */
+const lacksSource = (world: World, { local, transport }: Path, other: Address): boolean =>
+  transport === undefined && !isOurs(world, local.ip) && isIpv6(local.ip) === isIpv6(other.ip);
