@@ -139,27 +139,27 @@ export class Network {
       if (passage.why === 'too big' && from.up.conditions.oversize === 'too-big') from.station.tooBig(packet, from.up.conditions.mtu);
       return;
     }
-    for (const delay of passage.arrivals) clock.after(delay, () => this.#down(from, packet, entry.settle));
+    for (const delay of passage.arrivals) clock.after(delay, () => this.#down(from, packet, entry));
   }
 
-  #down(from: Attachment, packet: Packet, settle: (fate: Fate, at?: number) => void): void {
+  #down(from: Attachment, packet: Packet, entry: ReturnType<PacketCapture['record']>): void {
     const { clock } = this.#fabric;
     // what comes in through the gateway and finds nobody does not go out by it again
     const to = this.#owners.get(packet.destination.ip) ?? (this.#gateway === from ? undefined : this.#gateway);
     if (to === undefined || this.#partitioned(from.station, to.station)) {
-      settle(to === undefined ? 'no such host' : 'partitioned');
+      entry.settle(to === undefined ? 'no such host' : 'partitioned');
       return;
     }
     const passage = to.down.pass(octetsOf(packet), headerOf(packet), clock.now);
     if (passage.kind === 'drop') {
-      settle(passage.why);
+      entry.settle(passage.why);
       if (passage.why === 'too big' && to.down.conditions.oversize === 'too-big') {
         const mtu = to.down.conditions.mtu;
         clock.after(from.down.conditions.delay, () => from.station.tooBig(packet, mtu));
       }
       return;
     }
-    for (const delay of passage.arrivals) clock.after(delay, () => settle(to.station.receive(packet, to), clock.now));
+    for (const delay of passage.arrivals) clock.after(delay, () => entry.settle(to.station.receive(packet, to), clock.now));
   }
 
   #partitioned(one: Station, other: Station): boolean {

@@ -87,6 +87,8 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
   readonly espSent: Uint8Array[] = [];
   readonly options: PeerOptions;
   endpoint: Endpoint;
+  /** How often its core was called: what that keeps is what it was while this is. */
+  turns = 0;
   readonly #around: PeerSurroundings;
   readonly #random: RandomSource;
   readonly #answers: SimulatedAnswers;
@@ -270,6 +272,7 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
 
   /** Performs every effect that waits and sets the one timer. */
   drain(): void {
+    this.turns++;
     const { clock } = this.#around;
     let count = 0;
     for (let effect = this.endpoint.poll(); effect !== undefined; effect = this.endpoint.poll()) {

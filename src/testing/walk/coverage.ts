@@ -23,9 +23,12 @@ export type Counts = Record<string, Record<string, number>>;
 export class Coverage {
   readonly counts: Counts = Object.fromEntries(ROWS.map(([group, rows]) => [group, Object.fromEntries(rows.map((row) => [row, 0]))]));
 
+  /** The table itself, and each look at a row of it is counted. */
+  readonly collisions: Collisions = watched(COLLISIONS, this);
+
   hit(group: string, row: string, times = 1): void {
-    const rows = this.counts[group] ?? {};
-    this.counts[group] = rows;
+    this.counts[group] ??= {};
+    const rows = this.counts[group];
     rows[row] = (rows[row] ?? 0) + times;
   }
 
@@ -73,19 +76,19 @@ class WatchedWorld extends RefereedWorld {
   constructor(options: EndpointOptions, judge: Judge, coverage: Coverage) {
     super(options, judge);
     this.#coverage = coverage;
-    this.collisions = watched(COLLISIONS, coverage);
+    this.collisions = coverage.collisions;
   }
 
   override transition(...[sa, to]: Parameters<EndpointWorld['transition']>): void {
     const { state } = sa;
     super.transition(sa, to);
-    this.#coverage.hit(IKE_SA, change(state, to));
+    this.#coverage.hit(IKE_SA, IKE_SA_CHANGES[state][to]);
   }
 
   override childTransition(...[child, to]: Parameters<EndpointWorld['childTransition']>): void {
     const { state } = child;
     super.childTransition(child, to);
-    this.#coverage.hit(CHILD_SA, change(state, to));
+    this.#coverage.hit(CHILD_SA, CHILD_SA_CHANGES[state][to]);
   }
 }
 
@@ -106,11 +109,19 @@ const whyNever = (group: string, row: string): string => UNREACHED[`${group}: ${
 
 const change = (from: IkeSaState | ChildSaState, to: IkeSaState | ChildSaState): string => `${from} → ${to}`;
 
+/** The names of all changes, made once. */
+function changesOf<S extends IkeSaState | ChildSaState>(states: readonly S[]): Readonly<Record<S, Readonly<Record<S, string>>>> {
+  const named = (from: S): Record<S, string> => Object.fromEntries(states.map((to) => [to, change(from, to)])) as Record<S, string>;
+  return Object.fromEntries(states.map((from) => [from, named(from)])) as Record<S, Record<S, string>>;
+}
+
 const ATTACK_NAMES: ReadonlySet<string> = new Set(ATTACKS.map(({ name }) => name));
 const ACTION = 'actions';
 const ATTACK = 'attacks';
 const IKE_SA = 'changes of an IKE SA';
 const CHILD_SA = 'changes of a CHILD_SA';
+const IKE_SA_CHANGES = changesOf(IKE_SA_STATES);
+const CHILD_SA_CHANGES = changesOf(CHILD_SA_STATES);
 /** The columns of the collision table. */
 export const GROUPS: Readonly<Record<keyof Collisions, string>> = {
   rekeyChild: 'the peer rekeys a CHILD_SA that is',

@@ -48,26 +48,21 @@ export class Ledger extends PacketCapture {
   }
 
   /** Every packet on every network. */
-  override record(at: number, network: string, packet: Packet): { readonly settle: (fate: Fate, at?: number) => void } {
+  override record(at: number, network: string, packet: Packet): Crossing {
     this.recorded++;
     this.#hash = mix(Math.imul(this.#hash ^ at, FNV_PRIME), packet.data);
     this.#checkWire(packet);
     if (network === 'internet') this.seen.push(packet);
     if (this.seen.length > MOST_SEEN) this.seen.splice(0, MOST_SEEN / 2);
-    const kept = this.#keep ? super.record(at, network, packet) : undefined;
-    let open = true;
-    return {
-      settle: (fate, deliveredAt) => {
-        if (open) this.settled++;
-        open = false;
-        this.fates[fate] = (this.fates[fate] ?? 0) + 1;
-        if (fate === 'delivered' && isEsp(packet)) {
-          const place = `${network} ${packet.destination.ip}`;
-          this.espDelivered.set(place, (this.espDelivered.get(place) ?? 0) + 1);
-        }
-        kept?.settle(fate, deliveredAt);
-      },
-    };
+    return new Crossing(this, network, packet, this.#keep ? super.record(at, network, packet) : undefined);
+  }
+
+  /** A copy of a packet came to its end. */
+  end(fate: Fate, network: string, packet: Packet): void {
+    this.fates[fate] = (this.fates[fate] ?? 0) + 1;
+    if (fate !== 'delivered' || !isEsp(packet)) return;
+    const place = `${network} ${packet.destination.ip}`;
+    this.espDelivered.set(place, (this.espDelivered.get(place) ?? 0) + 1);
   }
 
   /** RFC 7296 §2.14, §2.18: every IKE SA has keys of its own. @param initiator whether the peer is, so that it chose SPIi */
@@ -145,6 +140,29 @@ export class Ledger extends PacketCapture {
     const used = ours.get(spis) ?? new Map<bigint, number>();
     ours.set(spis, used);
     return used;
+  }
+}
+
+/** One packet on one network, until it is known what became of its copies. */
+class Crossing {
+  readonly #ledger: Ledger;
+  readonly #network: string;
+  readonly #packet: Packet;
+  readonly #kept: ReturnType<PacketCapture['record']> | undefined;
+  #open = true;
+
+  constructor(ledger: Ledger, network: string, packet: Packet, kept: ReturnType<PacketCapture['record']> | undefined) {
+    this.#ledger = ledger;
+    this.#network = network;
+    this.#packet = packet;
+    this.#kept = kept;
+  }
+
+  settle(fate: Fate, deliveredAt?: number): void {
+    if (this.#open) this.#ledger.settled++;
+    this.#open = false;
+    this.#ledger.end(fate, this.#network, this.#packet);
+    this.#kept?.settle(fate, deliveredAt);
   }
 }
 

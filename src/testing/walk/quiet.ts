@@ -209,9 +209,11 @@ function checkBooks(world: WalkWorld): void {
   }
 }
 
-/** At every step. */
+/** At every step, where there is anything new. */
 export function checkBounds(world: WalkWorld): void {
   for (const side of world.sides) {
+    if (side.checked === side.peer.turns) continue;
+    side.checked = side.peer.turns;
     const load = side.peer.endpoint.load();
     const most = bounds(world, side, load);
     for (const what of BOUNDED) {

@@ -24,6 +24,8 @@ export interface Side {
   readonly nat: Nat | undefined;
   /** What it would come back with, should it die later. */
   saved: Saved | undefined;
+  /** Turns of its core when its bounds were last checked. */
+  checked: number;
 }
 
 export interface Saved {
@@ -299,7 +301,7 @@ export class WalkWorld {
     };
     const peer = new Peer<WalkPlane>(name, host, options, around, (random, observe) => new WalkPlane(random, observe, watch));
     this.#addresses.set(peer, new Set([address]));
-    const side: Side = { name, peer, nat, saved: undefined };
+    const side: Side = { name, peer, nat, saved: undefined, checked: -1 };
     return side;
   }
 
