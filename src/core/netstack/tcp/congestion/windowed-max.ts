@@ -22,10 +22,6 @@ export class WindowedMax {
     this.#age(value, round);
   }
 
-  reset(): void {
-    this.#put(0, 0, 0);
-  }
-
   /** From a place on, nothing better is known. */
   #put(from: number, value: number, round: number): void {
     for (let i = from; i < 3; i++) {
