@@ -7,6 +7,8 @@ import { ed25519KeyFile, newEd25519Key } from '../../../src/product/sftp/ed25519
 import { ownHostKey } from '../../../src/product/sftp/host-key-file.ts';
 import { folder } from './scene.ts';
 
+const KEYGEN = 'ssh-keygen';
+
 test('a host key is made once, for its owner alone, and kept', async () => {
   const file = join(folder(), 'state', 'host_key');
   const [one, other] = await Promise.all([ownHostKey(file), ownHostKey(file)]);
@@ -33,8 +35,8 @@ test('a key whose public half begins with zeros is as good as any', () => {
   expect(new Uint8Array(parsed.getPublicSSH().subarray(-32))).toEqual(publicKey);
 });
 
-test.skipIf(spawnSync('ssh-keygen', ['-?']).error !== undefined)('OpenSSH reads the key (needs ssh-keygen)', async () => {
+test.skipIf(spawnSync(KEYGEN, ['-?']).error !== undefined)('OpenSSH reads the key (needs ssh-keygen)', async () => {
   const file = join(folder(), 'host_key');
   const { fingerprint } = await ownHostKey(file);
-  expect(spawnSync('ssh-keygen', ['-lf', file], { encoding: 'utf8' }).stdout).toContain(fingerprint);
+  expect(spawnSync(KEYGEN, ['-lf', file], { encoding: 'utf8' }).stdout).toContain(fingerprint);
 });
