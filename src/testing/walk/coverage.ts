@@ -13,6 +13,7 @@ import {
 } from '../../core/ike/index.ts';
 import { ACTIONS } from './actions.ts';
 import { ATTACKS } from './attacks.ts';
+import { EXTENDED } from './extensions.ts';
 import { type Judge, RefereedWorld } from './referee.ts';
 import { runWalk, type WalkOptions, type WalkResult } from './runner.ts';
 
@@ -137,7 +138,7 @@ export const UNREACHED: Readonly<Record<string, string>> = {
 };
 
 const ROWS: readonly (readonly [group: string, rows: readonly string[]])[] = [
-  [ACTION, ['begin', ...ACTIONS.filter((one) => !ATTACKS.includes(one)).map(({ name }) => name), 'quiet at the end']],
+  [ACTION, ['begin', ...[...ACTIONS, ...EXTENDED].filter((one) => !ATTACKS.includes(one)).map(({ name }) => name), 'quiet at the end']],
   [ATTACK, ATTACKS.map(({ name }) => name)],
   [IKE_SA, IKE_SA_STATES.flatMap((from) => IKE_SA_TRANSITIONS[from].map((to) => change(from, to)))],
   [CHILD_SA, CHILD_SA_STATES.flatMap((from) => CHILD_SA_TRANSITIONS[from].map((to) => change(from, to)))],

@@ -73,6 +73,26 @@ export const EXTENDED: readonly (WalkAction & { readonly of: Extension })[] = [
       return `${line.client.name} to ${after}`;
     },
   },
+  {
+    of: 'mobike',
+    name: 'hub has another address for a while',
+    weight: 2,
+    run(world, random) {
+      const line = pick(world, random, 'mobike');
+      const { host } = line.hub.peer;
+      if (!host.addresses.includes(HUB_ALSO)) {
+        world.gains(line.hub, HUB_ALSO);
+        return `${HUB_ALSO} comes`;
+      }
+      // whose traffic comes there has to hear of it, or to miss it
+      const moving = world.lines.filter(({ setting }) =>
+        line.hub.peer.ikeSas.some((sa) => sa.connection === setting.hubConnection.name && sa.local.ip === HUB_ALSO),
+      );
+      world.leak(moving, world.now + MOVED);
+      host.removeAddress(HUB_ALSO);
+      return `${HUB_ALSO} goes`;
+    },
+  },
 ];
 
 function pick(world: WalkWorld, random: SeededRandom, extension: Extension): Line {
@@ -139,7 +159,7 @@ const ADD: Readonly<Record<Extension, (client: ClientSetting, random: SeededRand
       mobike: true,
       // RFC 4555 §3.11: the responder waits for the other end to find a path, or to find that its NAT has another mapping
       retransmission: { ...retransmission, responderGiveUp: 240_000 },
-      localAddresses: end === 'connection' ? [...localAddresses, '%any'] : localAddresses,
+      localAddresses: [...localAddresses, end === 'connection' ? '%any' : HUB_ALSO],
     })),
 };
 
@@ -147,5 +167,7 @@ const PPK_ID = 'ppk.example';
 /** What every machine of a walk holds. */
 export const PPKS: Readonly<Record<string, Uint8Array>> = { [PPK_ID]: utf8('a post-quantum pre-shared key of the simulation') };
 const CHILD_KES = espProposal('aes128gcm16-x25519-ke1_ecp256-esn-noesn');
+/** Beside the one that clients dial. */
+const HUB_ALSO = '198.51.100.3';
 /** Milliseconds in which an end has told the other where it is now. */
 const MOVED = 30_000;

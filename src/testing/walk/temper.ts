@@ -2,8 +2,8 @@ import { SeededRandom } from '../seeded.ts';
 
 /**
  * How much a walk takes on. A `full` one has all there is, again and again; a `brisk` one does as many steps with less behind each: fewer
- * machines and extensions, fewer steps that lead to hundreds of messages, less time in between. For the price of one full walk there are
- * five brisk ones, and many walks meet more than long ones do; what takes a lot at once to come about is left to the full ones.
+ * machines and extensions, fewer steps that lead to hundreds of messages, less time in between. For the messages of one full walk there are
+ * more than three brisk ones, and many walks meet more than long ones do; what takes a lot at once to come about is left to the full ones.
  */
 export type Temper = (typeof TEMPERS)[number];
 export const TEMPERS = ['brisk', 'full'] as const;
@@ -52,28 +52,29 @@ export const PACES: Readonly<Record<Temper, Pace>> = {
     rekeyPackets: 0.1,
     extended: 0.35,
     extension: 0.2,
-    harsh: 0.5,
+    harsh: 0.4,
     shares: {
-      'both rekey child': 0.4,
-      'both rekey IKE': 0.4,
-      'both rekey IKE twice': 0.3,
-      'dies while rekeying': 0.5,
-      'create child': 0.7,
-      up: 0.3,
-      'restart with what it knows': 0.3,
+      'both rekey child': 0.3,
+      'both rekey IKE': 0.3,
+      'both rekey IKE twice': 0.25,
+      'dies while rekeying': 0.4,
+      'create child': 0.5,
+      up: 0.2,
+      'restart with what it knows': 0.2,
       'clock leaps': 0.6,
       'link gets worse': 0.5,
-      'time passes': 0.2,
-      quiet: 0.4,
-      'rekey child': 0.3,
-      'rekey IKE': 0.3,
-      'check liveness': 0.5,
+      'time passes': 0.12,
+      quiet: 0.25,
+      'rekey child': 0.2,
+      'rekey IKE': 0.2,
+      'rekey limit of child': 0.6,
+      'check liveness': 0.3,
     },
-    packets: 2,
-    time: 40,
-    quietAfterHarm: 0.02,
-    steady: 0.1,
-    steadyEnd: 0.15,
+    packets: 1,
+    time: 30,
+    quietAfterHarm: 0.012,
+    steady: 0.06,
+    steadyEnd: 0.1,
     pauses: [0.6, 0.92, 0.995],
   },
   full: {
@@ -96,4 +97,4 @@ export const PACES: Readonly<Record<Temper, Pace>> = {
   },
 };
 
-const FULL_SHARE = 1 / 16;
+const FULL_SHARE = 1 / 32;

@@ -181,6 +181,12 @@ export class WalkWorld {
     side.peer.setConnections([{ ...connection, localAddresses: [ip, ...connection.localAddresses.slice(1)] }]);
   }
 
+  /** A machine has one more address. */
+  gains(side: Side, ip: string): void {
+    this.#addresses.get(side.peer)!.add(ip);
+    side.peer.host.addAddress(ip);
+  }
+
   /** Every place that a machine ever had: its network and an address there. */
   placesOf(peer: Peer<WalkPlane>): readonly string[] {
     return [...this.#addresses.get(peer)!].map((ip) => `${peer.host.network.name} ${ip}`);
