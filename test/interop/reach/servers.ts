@@ -20,6 +20,12 @@ const GATEWAY = '10.2.0.254';
 const POSTGRES = '/usr/lib/postgresql';
 export const NOBODY = 65_534;
 
+/** What is missing for SFTP alone. */
+export const sshMissing = (): string | undefined =>
+  Object.entries({ '/usr/sbin/sshd': 'openssh-server', sftp: 'openssh-client', scp: 'openssh-client' })
+    .filter(([command]) => !commandExists(command))
+    .map(([command, name]) => `${command} (package ${name})`)[0];
+
 /** What is missing for them, if anything is. */
 export function serversMissing(): string | undefined {
   const packages = {
@@ -39,6 +45,32 @@ export function serversMissing(): string | undefined {
 }
 
 export async function startServers(scope: Scope, gateway: Host, folder: string): Promise<Servers> {
+  const { namespace, within } = await startMachine(scope, gateway, folder);
+  await makeRepository(folder);
+  const [sshd, sshKey] = await startSshd(folder, within);
+  const nginx = await startNginx(folder, within);
+  const smbd = await startSmbd(folder, within);
+  const postgres = await startPostgres(folder, within);
+  const iperf = within('iperf3', 'iperf3', '--server', '--bind', ADDRESS);
+  await listening(namespace, [
+    [postgres, 5432],
+    [iperf, 5201],
+    [sshd, 22],
+    [nginx, 80],
+    [smbd, 445],
+  ]);
+  return { namespace, address: ADDRESS, folder: join(folder, 'data'), sshKey };
+}
+
+/** The same machine with OpenSSH's server alone. */
+export async function startSshServer(scope: Scope, gateway: Host, folder: string): Promise<Servers> {
+  const { namespace, within } = await startMachine(scope, gateway, folder);
+  const [sshd, sshKey] = await startSshd(folder, within);
+  await listening(namespace, [[sshd, 22]]);
+  return { namespace, address: ADDRESS, folder: join(folder, 'data'), sshKey };
+}
+
+async function startMachine(scope: Scope, gateway: Host, folder: string): Promise<{ readonly namespace: string; readonly within: Within }> {
   const namespace = `${networkName()}-s`;
   await addNamespace(scope, namespace);
   const ip = (...args: string[]): Promise<string> => must('ip', args);
@@ -50,22 +82,14 @@ export async function startServers(scope: Scope, gateway: Host, folder: string):
   await mkdir(join(folder, 'data'), { recursive: true });
   await must('dd', ['if=/dev/urandom', `of=${join(folder, 'data', 'data.bin')}`, 'bs=1M', 'count=5', 'status=none']);
   await must('chmod', ['-R', 'a+rX', folder]);
-  await makeRepository(folder);
-  const within = (name: string, ...command: readonly string[]): Daemon =>
+  const within: Within = (name, ...command) =>
     // in a session of their own: smbd ends its whole process group with itself
     new Daemon(scope, name, 'setsid', ['ip', 'netns', 'exec', namespace, ...command], { env: { HOME: folder } });
-  const [sshd, sshKey] = await startSshd(folder, within);
-  const nginx = await startNginx(folder, within);
-  const smbd = await startSmbd(folder, within);
-  const postgres = await startPostgres(folder, within);
-  const iperf = within('iperf3', 'iperf3', '--server', '--bind', ADDRESS);
-  for (const [daemon, port] of [
-    [postgres, 5432],
-    [iperf, 5201],
-    [sshd, 22],
-    [nginx, 80],
-    [smbd, 445],
-  ] as const) {
+  return { namespace, within };
+}
+
+async function listening(namespace: string, daemons: readonly (readonly [daemon: Daemon, port: number])[]): Promise<void> {
+  for (const [daemon, port] of daemons) {
     await eventually(
       `port ${port} is open`,
       async () => (await run('ip', ['netns', 'exec', namespace, 'bash', '-c', `exec 3<>/dev/tcp/${ADDRESS}/${port}`])).status === 0,
@@ -73,7 +97,6 @@ export async function startServers(scope: Scope, gateway: Host, folder: string):
       () => daemon.output,
     );
   }
-  return { namespace, address: ADDRESS, folder: join(folder, 'data'), sshKey };
 }
 
 type Within = (name: string, ...command: readonly string[]) => Daemon;
