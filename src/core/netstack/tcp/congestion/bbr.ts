@@ -25,6 +25,9 @@ export class Bbr implements CongestionControl {
   #rtProp: Millis = Number.POSITIVE_INFINITY;
   #rtPropAt: Millis = 0;
   #rtPropExpired = false;
+  /** The shortest round trip of the round that is over, and of the one that goes on. */
+  #roundRtt: Millis = Number.POSITIVE_INFINITY;
+  #thisRoundRtt: Millis = Number.POSITIVE_INFINITY;
   /** More than the bandwidth explains: acknowledgments come in bunches. */
   readonly #extraAcked = new WindowedMax(FILTER_ROUNDS);
   #epochAt: Millis = 0;
@@ -44,6 +47,8 @@ export class Bbr implements CongestionControl {
   #fullBwRounds = 0;
   #cycle = 0;
   #cycleAt: Millis = 0;
+  /** What the path was thought to carry when this part of the cycle began. */
+  #cycleBw = 0;
   #probeRttEnds: Millis | undefined = undefined;
   #probeRttRound = false;
   /** Samples of what was delivered before tell how little was sent, not how much the path takes. */
@@ -106,13 +111,23 @@ export class Bbr implements CongestionControl {
   #inflight(gain: number): number {
     if (this.#rtProp === Number.POSITIVE_INFINITY || this.#bw === 0) return this.#initial;
     const quantum = Math.min(LARGEST_QUANTUM, Math.max(2 * this.#smss, this.#bw));
-    return gain * this.#bw * this.#rtProp + 3 * quantum;
+    return gain * this.#bw * (this.#rtProp + this.#slack) + 3 * quantum;
+  }
+
+  /**
+   * What event loops at both ends add to a round trip while they are busy. A window made for the shortest round trip alone would keep a short
+   * path at a few segments: it delivers no more than that, and so looks no faster.
+   */
+  get #slack(): Millis {
+    return this.#roundRtt === Number.POSITIVE_INFINITY ? 0 : Math.min(MOST_SLACK, Math.max(0, this.#roundRtt - this.#rtProp));
   }
 
   #countRound({ sample }: Acknowledgment): void {
     this.#roundStarts = sample.deliveredBefore >= this.#roundEnds;
     if (!this.#roundStarts) return;
     this.#roundEnds = sample.delivered;
+    this.#roundRtt = this.#thisRoundRtt;
+    this.#thisRoundRtt = Number.POSITIVE_INFINITY;
     if (this.#state !== 'probe-rtt') this.#round++;
     this.#judgeLosses(sample);
   }
@@ -183,14 +198,18 @@ export class Bbr implements CongestionControl {
         ? past && (this.#lossy || before >= this.#inflight(this.#pacingGain))
         : past || (this.#pacingGain < 1 && before <= this.#inflight(1));
     if (!done) return;
-    this.#cycle = (this.#cycle + 1) % CYCLE.length;
+    // while more is delivered for more that is sent, the path has not been filled
+    const grows = this.#pacingGain > 1 && !this.#lossy && this.#bw >= GROWTH * this.#cycleBw;
+    if (!grows) this.#cycle = (this.#cycle + 1) % CYCLE.length;
     this.#pacingGain = CYCLE[this.#cycle]!;
     this.#cycleAt = now;
     if (this.#pacingGain > 1) this.#bwBound = Number.POSITIVE_INFINITY;
+    this.#cycleBw = this.#bw;
   }
 
   #updateRtProp({ sample }: Acknowledgment, now: Millis): void {
     this.#rtPropExpired = now > this.#rtPropAt + RT_PROP_LIFE;
+    if (sample.rtt !== undefined) this.#thisRoundRtt = Math.min(this.#thisRoundRtt, sample.rtt);
     if (sample.rtt === undefined || (sample.rtt > this.#rtProp && !this.#rtPropExpired)) return;
     this.#rtProp = sample.rtt;
     this.#rtPropAt = now;
@@ -246,6 +265,9 @@ const RT_PROP_LIFE: Millis = 10_000;
 const PROBE_RTT_TIME: Millis = 200;
 /** Of the successors of that draft: four segments, as there, would cost a long path two rounds of everything. */
 const PROBE_RTT_GAIN = 0.5;
+/** Of a probing for more bandwidth that found some: most of the quarter that was tried. */
+const GROWTH = 1.15;
+const MOST_SLACK: Millis = 20;
 const LEAST_SEGMENTS = 4;
 const LARGEST_QUANTUM = 65_536;
 const LONGEST_BUNCH: Millis = 100;
