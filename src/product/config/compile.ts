@@ -74,7 +74,7 @@ export function absolutePath(path: string, directory: string): string {
 }
 
 /** The gateway takes the first usable address of every prefix it gives away from; of single addresses and ranges it takes none. */
-function firstAddresses(settings: Settings): string[] {
+export function firstAddresses(settings: Settings): string[] {
   return Object.values(settings.pools ?? {}).flatMap((pool) =>
     (pool.addrs ?? []).flatMap((range) => {
       if (range.prefix === undefined || range.prefix > range.start.length * 8 - 2) return [];

@@ -1,4 +1,5 @@
 import { ConfigError } from '../../core/bytes/errors.ts';
+import { firstAddresses } from './compile.ts';
 import type { LoadedConfig, LoadOptions } from './load.ts';
 import { acceptSource } from './load.ts';
 import { type Path, type Place, type Source, showPath } from './source.ts';
@@ -106,6 +107,11 @@ export function gatewayFromFlags(flags: ServeFlags, options: FlagOptions & { rea
   applyConnection(overlay, at, ['net'], flags);
   applyGlobal(overlay, flags);
   applyServe(overlay, flags);
+  const config = acceptSource(overlay.source(), options);
+  if (flags.net === undefined) return config;
+  // besides the networks, what the gateway itself serves: files, echo requests
+  const own = firstAddresses(config.settings).map((address) => address.split('/')[0]!);
+  overlay.set([...at, 'children', 'net', 'local_ts'], [flags.net, ...own].join(', '), '--net');
   return acceptSource(overlay.source(), options);
 }
 

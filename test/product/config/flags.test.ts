@@ -123,6 +123,14 @@ describe('a gateway from flags alone', () => {
     });
   });
 
+  test('a client reaches the networks behind it, and what it serves itself', () => {
+    const [connection] = compile(gatewayFromFlags({ pskFile: 'p', net: '10.1.0.0/16' }, { ...HERE, defaultPools: POOLS })).connections;
+    expect(connection?.children[0]?.localTs).toEqual([
+      expect.objectContaining({ start: Uint8Array.of(10, 1, 0, 0) }),
+      expect.objectContaining({ start: Uint8Array.of(10, 66, 0, 1), end: Uint8Array.of(10, 66, 0, 1) }),
+    ]);
+  });
+
   test.each([
     [{ pskFile: 'p', pool: ['10.0.0.0/99'] }, '--pool: the prefix length of "10.0.0.0/99" is not a number from 0 to 32'],
     [{ pskFile: 'p', port: '99999' }, '--port: expected a whole number from 0 to 65535, not "99999"'],
