@@ -19,6 +19,7 @@ export type CliCode =
   | 'FILE_NOT_FOUND'
   | 'CONNECTION_BROKE'
   | 'NO_NAMESPACE'
+  | 'INSTANCE_GONE'
   | 'INTERRUPTED'
   | 'TIMEOUT';
 

@@ -15,7 +15,7 @@ import type {
   TransferResult,
   TransferTarget,
 } from '../product/control/api.ts';
-import { type Connect, get, getTree, list, send, sendTree, TransferError, type TreeResult } from '../product/transfer/index.ts';
+import { type Connect, get, getTree, getUrl, list, send, sendTree, TransferError, type TreeResult } from '../product/transfer/index.ts';
 import { CliError } from './errors.ts';
 
 /** Moves files with the peers of an instance, through its own sockets inside the tunnels. */
@@ -52,8 +52,13 @@ export class InstanceTransfer implements TransferTarget {
   }
 
   async get(request: GetRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<TransferResult[]> {
-    const { connect, host } = await this.#way(request.peer);
-    const options = { connect, host, onProgress: progress, signal, to: request.destination };
+    const common = { onProgress: progress, signal, to: request.destination, parallel: request.parallel };
+    if ('url' in request) {
+      const { url, ca } = request;
+      const { path, bytes, sha256, took, resumedFrom } = await getUrl({ ...common, way: this.#instance.inside, url, ca });
+      return [{ name: url, path, bytes, sha256, took, resumedFrom }];
+    }
+    const options = { ...common, ...(await this.#way(request.peer)) };
     const tree = async (): Promise<TransferResult[]> => {
       const got = await getTree({ ...options, from: request.path });
       return [treeResult(request.path, got.path, got)];

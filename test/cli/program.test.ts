@@ -40,7 +40,7 @@ describe('mistakes on the command line', () => {
     [['up', 'x', '--psk', 'y'], "unknown option '--psk'", 'Did you mean --psk-file?'],
     [['up', 'x', '--nonsense'], "unknown option '--nonsense'", 'See: tunnelwright help up'],
     [['up'], '✗ up: TARGET is missing', 'Write: tunnelwright up TARGET\n'],
-    [['get'], '✗ get: SOURCE is missing', 'Write: tunnelwright get PEER:PATH [DEST]\n'],
+    [['get'], '✗ get: SOURCE is missing', 'Write: tunnelwright get PEER:PATH|URL [DEST]\n'],
     [['status', 'extra'], '✗ status: too many operands, it takes none', 'Write: tunnelwright status\n'],
     [['rekey', 'a', 'b'], '✗ rekey: too many operands, it takes 1', 'Write: tunnelwright rekey NAME\n'],
     [['status', '--timeout', 'soon'], '✗ --timeout: "soon" is not a length of time', 'fix   Write 30s, 5m, 4h or 1d.\n'],

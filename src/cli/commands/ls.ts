@@ -2,11 +2,10 @@ import { printable } from '../../core/bytes/index.ts';
 import type { ListDocument } from '../../product/control/api.ts';
 import { addCommand, type Invocation, type Shell } from '../command.ts';
 import { EXIT } from '../exit-codes.ts';
-import { runningInstances } from '../instances.ts';
 import { interruptible } from '../interrupt.ts';
 import { table } from '../render/text.ts';
 import { formatBytes } from '../render/units.ts';
-import { holderOf, parseRemote } from './send.ts';
+import { instanceOf, parseRemote } from './send.ts';
 
 interface ListFlags {
   readonly long?: true;
@@ -25,10 +24,11 @@ export function registerList(shell: Shell): void {
   );
 }
 
-async function list({ context, out, flags }: Invocation<ListFlags>, operand?: string): Promise<number> {
+async function list(invocation: Invocation<ListFlags>, operand?: string): Promise<number> {
+  const { context, out, flags } = invocation;
   const { peer, path } = parseRemote(operand!);
   const document = await interruptible(context, flags.timeout, async (signal) => {
-    const { client } = holderOf(await runningInstances(context, flags.control, signal), peer);
+    const { client } = await instanceOf(invocation, peer, signal);
     return client.list({ peer, path }, signal);
   });
   if (out.json) out.document(document);

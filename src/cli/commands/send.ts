@@ -7,6 +7,7 @@ import { CliError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { instanceFor, notRunning, peerOf, type Running, runningInstances } from '../instances.ts';
 import { interruptible } from '../interrupt.ts';
+import { throughLives } from '../next-life.ts';
 import type { Output } from '../output.ts';
 import { ProgressBar } from '../render/progress.ts';
 import { formatBytes, formatCount, formatDuration, formatLatency } from '../render/units.ts';
@@ -31,7 +32,7 @@ export function registerSend(shell: Shell): void {
       const files = operands.slice(0, -1).map((file) => existing(resolve(invocation.context.cwd, file), file));
       return transfer(
         invocation,
-        where.peer,
+        (signal) => instanceOf(invocation, where.peer, signal),
         ({ client }, signal) => client.send({ files, peer: where.peer, path: where.path }, signal),
         ({ name, path }) => `${name} → ${where.peer}:${path}`,
       );
@@ -53,10 +54,10 @@ export function parseRemote(text: string): { readonly peer: string; readonly pat
 type Lines = AsyncIterable<ProgressLine | TransferDone>;
 type Moved = TransferDone['files'][number];
 
-/** Runs a transfer in the instance that has the peer, and shows it. @param told what became of one file */
+/** Runs a transfer in the instance that `find` finds, and shows it. @param told what became of one file */
 export async function transfer(
   { context, out, flags }: Invocation,
-  peer: string,
+  find: (signal: AbortSignal) => Promise<Running>,
   begin: (instance: Running, signal: AbortSignal) => Lines,
   told: (file: Moved) => string,
 ): Promise<number> {
@@ -64,10 +65,20 @@ export async function transfer(
   let begun = false;
   try {
     const files = await interruptible(context, flags.timeout, async (signal) => {
-      const instance = holderOf(await runningInstances(context, flags.control, signal), peer);
-      begun = true;
       let moved: readonly Moved[] = [];
-      for await (const line of begin(instance, signal)) {
+      const lines = throughLives({
+        find: () => find(signal),
+        ask: (instance) => {
+          begun = true;
+          return begin(instance, signal);
+        },
+        onPresence: (there) => {
+          bar.leave();
+          out.note(there ? '· it is back, and the transfer goes on' : '· the instance has ended; the transfer waits for it to be back');
+        },
+        signal,
+      });
+      for await (const line of lines) {
         if (line.event === 'transferred') moved = line.files;
         else if (!out.json && !out.quiet) bar.show(line);
       }
@@ -104,7 +115,8 @@ function speed({ bytes, resumedFrom, tookMs }: Moved, wasThere = bytes > 0 && by
 }
 
 /** The instance that knows the peer; an inner address or a name behind the tunnel is for the only one there is. */
-export function holderOf(instances: readonly Running[], peer: string): Running {
+export async function instanceOf({ context, flags }: Invocation, peer: string, signal: AbortSignal): Promise<Running> {
+  const instances = await runningInstances(context, flags.control, signal);
   if (instances.length === 0) throw notRunning();
   const knows = instances.filter(({ status }) => status.name === peer || peerOf(status, peer) !== undefined);
   if (knows.length === 0 && instances.length === 1 && /[.:]/.test(peer)) return instances[0]!;

@@ -242,11 +242,11 @@ export const sendRequest = z.strictObject({
   peer: z.string().min(1).max(256),
   path: z.string().max(4096),
 });
-export const getRequest = z.strictObject({
-  peer: z.string().min(1).max(256),
-  path: z.string().max(4096),
-  destination: z.string().min(1).max(4096),
-});
+const getCommon = { destination: z.string().min(1).max(4096), parallel: z.number().int().min(1).max(16).optional() };
+export const getRequest = z.union([
+  z.strictObject({ peer: z.string().min(1).max(256), path: z.string().max(4096), ...getCommon }),
+  z.strictObject({ url: z.string().min(1).max(8192), ca: z.string().max(1_000_000).optional(), ...getCommon }),
+]);
 
 export const listRequest = z.strictObject({ peer: z.string().min(1).max(256), path: z.string().max(4096) });
 export const listDocument = document({
@@ -418,7 +418,7 @@ export const ROUTES = {
   get: {
     method: 'POST',
     path: '/v1/get',
-    summary: 'Fetches a file or folder from a peer; ends with `transferred`.',
+    summary: 'Fetches a file or folder from a peer, or what a URL names from an HTTP server behind a tunnel; ends with `transferred`.',
     request: getRequest,
     response: z.union([progressLine, transferDone]),
     stream: true,

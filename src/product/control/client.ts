@@ -195,7 +195,7 @@ async function* withFailures(response: IncomingMessage, path: string): AsyncGene
     yield* response as AsyncIterable<string>;
   } catch (cause) {
     throw new ControlError(`the instance at ${path} ended in the middle of its answer`, {
-      code: 'CONTROL_PROTOCOL',
+      code: 'CONTROL_LOST',
       hint: 'Look at its log, and start it again.',
       cause,
     });

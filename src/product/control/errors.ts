@@ -17,7 +17,9 @@ export type ControlCode =
   | 'CONTROL_FORBIDDEN'
   /** The path cannot be a control socket. */
   | 'CONTROL_SOCKET'
-  /** The connection broke, or what came is not of this API. */
+  /** The instance ended, or its connection broke, in the middle of an answer. */
+  | 'CONTROL_LOST'
+  /** What came is not of this API. */
   | 'CONTROL_PROTOCOL';
 
 /** An error that happened in the instance and was told through the socket. `type` is the class it had there. */

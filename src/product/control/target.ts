@@ -88,12 +88,16 @@ export interface SendRequest {
   readonly path: string;
 }
 
-export interface GetRequest {
-  readonly peer: string;
-  readonly path: string;
+export type GetRequest = {
   /** Absolute; a folder, or the name of the file to write. */
   readonly destination: string;
-}
+  /** Connections at once for one file, where the other end serves ranges. */
+  readonly parallel?: number | undefined;
+} & (
+  | { readonly peer: string; readonly path: string }
+  /** Of any HTTP server behind the tunnel; `ca`: certificates, PEM, that are trusted in the place of Node's. */
+  | { readonly url: string; readonly ca?: string | undefined }
+);
 
 export interface ListRequest {
   readonly peer: string;

@@ -8,17 +8,20 @@ import { type IfExists, openPart, place, writeAt } from './part-file.ts';
 import { parsePath } from './paths.ts';
 import { ConnectionLost, PeerHttp, type PeerResponse } from './peer-http.ts';
 import { formatBytes, ProgressMeter } from './progress.ts';
+import { inRanges, isForRanges } from './ranges.ts';
 import { type Attempts, DEFAULT_RETRY, retrying } from './retry.ts';
 import type { TransferOptions } from './send.ts';
 import { SYSTEM_TIMING, sleep, type Timing } from './timing.ts';
 import { PERMISSIONS } from './tree-entry.ts';
 
 export interface GetOptions extends TransferOptions {
-  /** Path below the peer's shared folder; or `url`, a path and query on any HTTP server that `connect` leads to. */
-  readonly from: { readonly path: string } | { readonly url: string };
+  /** Path below the peer's shared folder; or `url`, a path and query on any HTTP server that `connect` leads to, and what the file is called. */
+  readonly from: { readonly path: string } | { readonly url: string; readonly name: string };
   /** A folder that exists, or the path of the file to be. */
   readonly to: string;
   readonly ifExists?: IfExists;
+  /** Connections at once, for what is large enough and whose other end serves ranges. One unless given. */
+  readonly parallel?: number | undefined;
   /** Time and permissions that it gets; absent: the time that the other end tells, and for the owner alone. */
   readonly stamp?: { readonly modified: number; readonly mode: number };
 }
@@ -43,7 +46,7 @@ export interface GetResult {
  */
 export async function get(options: GetOptions): Promise<GetResult> {
   const target = 'path' in options.from ? filesTarget(options.from.path) : options.from.url;
-  const name = nameOf(options.from);
+  const name = 'path' in options.from ? nameInPath(options.from.path) : options.from.name;
   const isFolder = await stat(options.to).then(
     (found) => found.isDirectory(),
     () => options.to.endsWith('/'),
@@ -78,8 +81,12 @@ class Getting {
     this.#name = name;
     this.#timing = options.timing ?? SYSTEM_TIMING;
     this.#meter = new ProgressMeter(name, 0, this.#timing, options.onProgress);
-    const { connect, host = 'peer', idleTimeout = 20_000 } = options;
-    this.#peer = new PeerHttp({ connect, host, idleTimeout, timing: this.#timing });
+    this.#peer = this.#connect();
+  }
+
+  #connect(): PeerHttp {
+    const { connect, host = 'peer', idleTimeout = 20_000 } = this.#options;
+    return new PeerHttp({ connect, host, idleTimeout, timing: this.#timing });
   }
 
   async run(): Promise<GetResult> {
@@ -139,6 +146,8 @@ class Getting {
     }
     this.#meter.total = length;
     const part = await this.#openPart(tag, length, Date.parse(response.header('last-modified') ?? ''));
+    // Without a validator the ranges could be of different files.
+    part.ranges = tag !== undefined && response.header('accept-ranges') === 'bytes';
     if (!this.#began) this.#meter.resumedFrom = part.digest.position;
     this.#began = true;
     attempts.progressed(part.digest.position);
@@ -159,7 +168,7 @@ class Getting {
           await unlink(join(this.#folder, other));
       }
       const handle = await openPart(join(this.#folder, file));
-      const part: PartOf = { tag, length, modified, handle, path: join(this.#folder, file), digest: new RunningDigest() };
+      const part: PartOf = { tag, length, modified, handle, path: join(this.#folder, file), digest: new RunningDigest(), ranges: false };
       this.#part = part;
       const there = (await handle.stat()).size;
       // Without a validator nobody knows whether it is the same file still.
@@ -177,27 +186,10 @@ class Getting {
   async #fetch(part: PartOf, attempts: Attempts): Promise<void> {
     const from = part.digest.position;
     this.#meter.phase('receiving', from);
-    const condition: Record<string, string> = part.tag === undefined ? {} : { 'If-Match': part.tag };
-    const fields = from > 0 ? { ...condition, Range: `bytes=${from}-` } : condition;
-    const response = await this.#request('GET', { ...fields, 'Want-Repr-Digest': 'sha-256=1' });
-    if (response.status === 412) {
-      await response.discard();
-      throw new ConnectionLost('the file changed on the other end');
-    }
-    const range = parseContentRange(response.header('content-range'));
-    const asAsked = from === 0 ? response.status === 200 : response.status === 206 && range?.start === from && range.total === part.length;
-    if (response.status >= 400) throw await response.error(this.#name);
-    // A server that ignores ranges sends from the start: taken from there, once.
-    if (!asAsked && response.status === 200) await this.#rewind(part);
-    else if (!asAsked)
-      throw new TransferError(`${this.#name}: the other end answered ${response.status} to a range`, {
-        code: 'TRANSFER_PROTOCOL',
-        side: 'there',
-      });
-    for await (const chunk of response.chunks()) {
-      if (part.digest.position + chunk.length > part.length) {
-        throw new TransferError(`${this.#name}: the other end sent more than it announced`, { code: 'TRANSFER_PROTOCOL', side: 'there' });
-      }
+    const connections = Math.min(this.#options.parallel ?? 1, MOST_PARALLEL);
+    const inRanges = part.ranges && connections > 1 && isForRanges(part.length - from);
+    for await (const chunk of inRanges ? this.#overSeveral(part, connections) : this.#overOne(part)) {
+      if (part.digest.position + chunk.length > part.length) throw this.#tooMuch();
       try {
         await writeAt(part.handle, chunk, part.digest.position);
       } catch (cause) {
@@ -208,6 +200,72 @@ class Getting {
       attempts.progressed(part.digest.position);
     }
     if (part.digest.position < part.length) throw new ConnectionLost('it ended before the file did');
+  }
+
+  /** All that is missing, as one stream. */
+  async *#overOne(part: PartOf): AsyncGenerator<Uint8Array> {
+    const from = part.digest.position;
+    const response = await this.#ask(this.#peer, part, from > 0 ? `bytes=${from}-` : undefined);
+    const range = parseContentRange(response.header('content-range'));
+    const asAsked = from === 0 ? response.status === 200 : response.status === 206 && range?.start === from && range.total === part.length;
+    // A server that ignores ranges sends from the start: taken from there, once.
+    if (!asAsked && response.status === 200) await this.#rewind(part);
+    else if (!asAsked)
+      throw new TransferError(`${this.#name}: the other end answered ${response.status} to a range`, {
+        code: 'TRANSFER_PROTOCOL',
+        side: 'there',
+      });
+    yield* response.chunks();
+  }
+
+  async *#overSeveral(part: PartOf, connections: number): AsyncGenerator<Uint8Array> {
+    const peers = Array.from({ length: connections }, () => this.#connect());
+    try {
+      yield* inRanges({
+        from: part.digest.position,
+        to: part.length,
+        connections,
+        fetch: (connection, start, end) => this.#range(peers[connection]!, part, start, end),
+      });
+    } finally {
+      for (const peer of peers) peer.close();
+    }
+  }
+
+  async #range(peer: PeerHttp, part: PartOf, start: number, end: number): Promise<Uint8Array> {
+    const response = await this.#ask(peer, part, `bytes=${start}-${end - 1}`);
+    const range = parseContentRange(response.header('content-range'));
+    if (response.status !== 206 || range?.start !== start || range.end !== end || range.total !== part.length) {
+      part.ranges = false;
+      throw new ConnectionLost('the other end does not serve ranges, which it had announced');
+    }
+    const octets = new Uint8Array(end - start);
+    let filled = 0;
+    for await (const chunk of response.chunks()) {
+      if (filled + chunk.length > octets.length) throw this.#tooMuch();
+      octets.set(chunk, filled);
+      filled += chunk.length;
+    }
+    if (filled < octets.length) throw new ConnectionLost('it ended before the range did');
+    return octets;
+  }
+
+  /** @throws ConnectionLost when the file is another one by now; TransferError for what the other end refuses */
+  async #ask(peer: PeerHttp, part: PartOf, range: string | undefined): Promise<PeerResponse> {
+    const condition: Record<string, string> = part.tag === undefined ? {} : { 'If-Match': part.tag };
+    const fields = range === undefined ? condition : { ...condition, Range: range };
+    const headers = { ...fields, 'Want-Repr-Digest': 'sha-256=1' };
+    const response = await peer.request('GET', this.#target, { headers, signal: this.#options.signal });
+    if (response.status === 412) {
+      await response.discard();
+      throw new ConnectionLost('the file changed on the other end');
+    }
+    if (response.status >= 400) throw await response.error(this.#name);
+    return response;
+  }
+
+  #tooMuch(): TransferError {
+    return new TransferError(`${this.#name}: the other end sent more than it announced`, { code: 'TRANSFER_PROTOCOL', side: 'there' });
   }
 
   async #rewind(part: PartOf): Promise<void> {
@@ -285,6 +343,8 @@ interface PartOf {
   readonly path: string;
   /** Its position is how much is here. */
   readonly digest: RunningDigest;
+  /** The other end says that it serves ranges, and has not shown otherwise. */
+  ranges: boolean;
 }
 
 /** `/files/…` of a path below the shared folder. */
@@ -294,8 +354,8 @@ export function filesTarget(path: string, folder = false): string {
   return `/files/${encoded}${folder && encoded !== '' ? '/' : ''}`;
 }
 
-function nameOf(from: GetOptions['from']): string {
-  const path = 'path' in from ? from.path : decodeURIComponent(from.url.split(/[?#]/, 1)[0]!);
+/** The last part of a path. @throws TransferError where it has none, or one that no file here may have */
+export function nameInPath(path: string): string {
   const name = parsePath(path.replace(/^\/+/, '').replace(/\/$/, '')).at(-1);
   if (name === undefined) throw new TransferError('name the file to get', { code: 'TRANSFER_BAD_PATH' });
   return name;
@@ -304,3 +364,4 @@ function nameOf(from: GetOptions['from']): string {
 const strongTag = (tag: string | undefined): string | undefined => (tag?.startsWith('"') ? tag : undefined);
 
 const MOST_VERSIONS = 3;
+const MOST_PARALLEL = 16;

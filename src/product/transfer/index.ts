@@ -1,6 +1,7 @@
 export { TransferError } from './errors.ts';
 export { get } from './get.ts';
 export { getTree } from './get-tree.ts';
+export { getUrl } from './get-url.ts';
 export { list } from './list.ts';
 export type { Connect } from './peer-http.ts';
 export type { TransferProgress } from './progress.ts';

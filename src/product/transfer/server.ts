@@ -6,6 +6,7 @@ import { ERROR_FIELD, statusOf, TransferError } from './errors.ts';
 import type { IfExists } from './part-file.ts';
 import { Jail } from './paths.ts';
 import type { TransferProgress } from './progress.ts';
+import { SentRanges } from './sent-ranges.ts';
 import { type FileSent, ServedFolder } from './server-files.ts';
 import { type FilesUnpacked, Packs } from './server-packs.ts';
 import { Inbox } from './server-uploads.ts';
@@ -72,8 +73,14 @@ export class FileServer {
     this.#timing = options.timing ?? SYSTEM_TIMING;
     this.#store = store;
     const { onEvent } = options;
+    const ranges = new SentRanges();
     this.#files =
-      folder && new ServedFolder(folder, this.#timing, (request, file) => onEvent?.({ kind: 'sent', peer: this.#peerOf(request), file }));
+      folder &&
+      new ServedFolder(folder, this.#timing, (request, sent) => {
+        const peer = this.#peerOf(request);
+        const file = ranges.add(peer, sent, request.headers.range);
+        if (file !== undefined) onEvent?.({ kind: 'sent', peer, file });
+      });
     this.#inbox =
       store &&
       new Inbox(store, {

@@ -11,7 +11,7 @@ import type { OnSkipped } from './tree-source.ts';
 
 export interface TreeOptions extends TransferOptions {
   /** Connections at one time. */
-  readonly parallel?: number;
+  readonly parallel?: number | undefined;
 }
 
 export interface TreeResult {

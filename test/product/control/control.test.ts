@@ -626,7 +626,7 @@ describe('a client faced with something else', () => {
     await until(() => target.listeners === 2);
     await server!.close();
     server = undefined;
-    await expect(run.done).rejects.toMatchObject({ code: 'CONTROL_PROTOCOL', message: expect.stringContaining('ended in the middle') });
+    await expect(run.done).rejects.toMatchObject({ code: 'CONTROL_LOST', message: expect.stringContaining('ended in the middle') });
   });
 
   test('a socket that may not be opened', async () => {

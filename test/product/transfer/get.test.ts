@@ -201,7 +201,7 @@ describe('get from any HTTP server', () => {
     const cuts = [60_000, 60_000];
     const result = await get({
       connect: wire(() => cuts.shift()).connect,
-      from: { url: '/some/where/file.iso?token=1' },
+      from: { url: '/some/where/file.iso?token=1', name: 'file.iso' },
       to: here,
       ...QUICK,
     });
@@ -221,7 +221,12 @@ describe('get from any HTTP server', () => {
       response.end(request.method === 'HEAD' ? undefined : DATA);
     });
     const cuts = [60_000];
-    const result = await get({ connect: wire(() => cuts.shift()).connect, from: { url: '/file.iso' }, to: here, ...QUICK });
+    const result = await get({
+      connect: wire(() => cuts.shift()).connect,
+      from: { url: '/file.iso', name: 'file.iso' },
+      to: here,
+      ...QUICK,
+    });
     expect(result.retries).toBe(1);
     expect(readFileSync(result.path).equals(DATA)).toBe(true);
   });
@@ -245,7 +250,7 @@ describe('get from any HTTP server', () => {
     ];
     for (const lie of lies) {
       const here = folder();
-      const error = await failure(get({ connect: foreign(lie)().connect, from: { url: '/file' }, to: here, ...QUICK }));
+      const error = await failure(get({ connect: foreign(lie)().connect, from: { url: '/file', name: 'file' }, to: here, ...QUICK }));
       expect(error.code).toBe('TRANSFER_PROTOCOL');
       expect(readdirSync(here)).not.toContain('file');
     }
