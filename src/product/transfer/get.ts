@@ -225,7 +225,7 @@ class Getting {
         from: part.digest.position,
         to: part.length,
         connections,
-        fetch: (connection, start, end) => this.#range(peers[connection]!, part, start, end),
+        bring: (connection, start, end) => this.#range(peers[connection]!, part, start, end),
       });
     } finally {
       for (const peer of peers) peer.close();

@@ -4,14 +4,14 @@ export interface RangesOptions {
   readonly to: number;
   readonly connections: number;
   /** Brings the octets from `start` up to `end`, over the connection of that number; one at a time over each. */
-  readonly fetch: (connection: number, start: number, end: number) => Promise<Uint8Array>;
+  readonly bring: (connection: number, start: number, end: number) => Promise<Uint8Array>;
 }
 
 /**
  * Octets that come over several connections at once, handed out in order. What is ahead of its turn waits in memory, `AHEAD` blocks at most: so
  * the file here has no holes, and what is in it when everything ends at once is what the next run begins with.
  */
-export async function* inRanges({ from, to, connections, fetch }: RangesOptions): AsyncGenerator<Uint8Array> {
+export async function* inRanges({ from, to, connections, bring }: RangesOptions): AsyncGenerator<Uint8Array> {
   const count = Math.ceil((to - from) / BLOCK);
   const free = Array.from({ length: connections }, (_, connection) => connection);
   const coming = new Map<number, Promise<Uint8Array>>();
@@ -21,7 +21,7 @@ export async function* inRanges({ from, to, connections, fetch }: RangesOptions)
     while (!ended && free.length > 0 && asked < count && asked < due + AHEAD) {
       const connection = free.shift()!;
       const start = from + asked * BLOCK;
-      const block = fetch(connection, start, Math.min(to, start + BLOCK)).then((octets) => {
+      const block = bring(connection, start, Math.min(to, start + BLOCK)).then((octets) => {
         free.push(connection);
         askMore();
         return octets;

@@ -10,25 +10,25 @@ import { Wire } from './wire.ts';
 
 const MIB = 2 ** 20;
 
-/** What `fetch` is asked for, each to be answered when the test likes. */
+/** What `bring` is asked for, each to be answered when the test likes. */
 function source() {
   const open: { connection: number; start: number; end: number; answer: () => void; fail: () => void }[] = [];
-  const fetch = (connection: number, start: number, end: number): Promise<Uint8Array> =>
+  const bring = (connection: number, start: number, end: number): Promise<Uint8Array> =>
     new Promise((resolve, reject) => {
       const octets = new Uint8Array(end - start).fill(start / MIB);
       open.push({ connection, start, end, answer: () => resolve(octets), fail: () => reject(new Error(`lost at ${start}`)) });
     });
-  return { open, fetch };
+  return { open, bring };
 }
 
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('octets in ranges', () => {
   test('come in order, in whatever order they arrive', async () => {
-    const { open, fetch } = source();
+    const { open, bring } = source();
     const lines: [number, number][] = [];
     const going = (async () => {
-      for await (const block of inRanges({ from: 0, to: 4.5 * MIB, connections: 3, fetch })) lines.push([block[0]!, block.length]);
+      for await (const block of inRanges({ from: 0, to: 4.5 * MIB, connections: 3, bring })) lines.push([block[0]!, block.length]);
     })();
     await settled();
     expect(open.map(({ connection, start }) => [connection, start / MIB])).toEqual([
@@ -54,8 +54,8 @@ describe('octets in ranges', () => {
   });
 
   test('what is ahead of its turn is bounded', async () => {
-    const { open, fetch } = source();
-    const blocks = inRanges({ from: 0, to: 1000 * MIB, connections: 2, fetch });
+    const { open, bring } = source();
+    const blocks = inRanges({ from: 0, to: 1000 * MIB, connections: 2, bring });
     const first = blocks.next();
     for (let done = 1; done < 16; done++) {
       open[done]!.answer();
@@ -70,10 +70,10 @@ describe('octets in ranges', () => {
   });
 
   test('what came before the one that failed still counts, and nothing more is asked for', async () => {
-    const { open, fetch } = source();
+    const { open, bring } = source();
     const got: number[] = [];
     const going = (async () => {
-      for await (const block of inRanges({ from: 0, to: 100 * MIB, connections: 3, fetch })) got.push(block[0]!);
+      for await (const block of inRanges({ from: 0, to: 100 * MIB, connections: 3, bring })) got.push(block[0]!);
     })();
     await settled();
     open[2]!.fail();
