@@ -35,7 +35,7 @@ export function registerSftp(shell: Shell): void {
     (command) =>
       command
         .option(...THROUGH)
-        .option('-i, --identity <key>', 'private key; those of ~/.ssh', repeated)
+        .option('-i, --identity <file>', 'private key; those of ~/.ssh', repeated)
         .option('--agent', 'keys that ssh-agent holds; so unless others are named')
         .option('--password-file <file>', 'its first line is the password')
         .option('--known-hosts <file>', 'keys of servers; ~/.ssh/known_hosts')

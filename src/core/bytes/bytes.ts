@@ -14,6 +14,10 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
+/** Octets of its own, though it be a Buffer, whose own `slice` is a view. */
+export const copied = (octets: Uint8Array, start = 0, end = octets.length): Uint8Array =>
+  Uint8Array.prototype.slice.call(octets, start, end);
+
 /** Equality of public bytes; what is secret is compared by `crypto/constant-time.ts`. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;

@@ -1,3 +1,4 @@
+import { copied } from '../bytes/bytes.ts';
 import { ApiMisuse } from '../bytes/errors.ts';
 import { zeroise } from './constant-time.ts';
 import type { CipherKeys, PacketCipher } from './packet-cipher.ts';
@@ -31,8 +32,8 @@ export function createPacketCipher(keys: CipherKeys): PacketCipher {
     throw misuse('INTEGRITY_WITH_AEAD', `${transform.name} protects integrity by itself: no transform of type 3 goes with it`);
   const mac = transform.aead ? undefined : integrityOf(transform, keys);
   // Not views: whoever looks at part of an array has V8 move the whole out of its heap, for as long as that lives.
-  const key = keys.encryptionKey.slice(0, keyLength / 8);
-  const salt = keys.encryptionKey.slice(keyLength / 8);
+  const key = copied(keys.encryptionKey, 0, keyLength / 8);
+  const salt = copied(keys.encryptionKey, keyLength / 8);
   try {
     if (mac === undefined) return createAead(transform, keyLength, key, salt);
     return new EncryptThenMacPacketCipher(transform, createBodyCipher(transform, keyLength, key, salt), mac, keys.integrityKey!);

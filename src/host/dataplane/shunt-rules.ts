@@ -57,7 +57,7 @@ export class ShuntRules {
 /** What lives before ours left behind. @param isStale whether a table is of a plane that is gone */
 export function sweepShunts(netlink: NetlinkSocket, isStale: (table: number) => boolean): void {
   for (const { family, priority, table, action, target } of listRules(netlink)) {
-    if (priority < OWN_FIRST || priority > BEHIND || !isStale(table) || !isRuleAction(action)) continue;
+    if (priority < OWN_FIRST || priority > BEHIND || !isStale(table) || !isRuleAction(action) || action === 'table') continue;
     unlessMissing(() => removeRule(netlink, { family, priority, table, action, ...(target === undefined ? {} : { target }) }));
   }
 }

@@ -61,6 +61,19 @@ describe.each(suites.map((suite) => [suite.name, suite] as const))('%s as IKE us
     }
   });
 
+  test('keys in a Buffer are the same keys, and stay what they were', () => {
+    const { encryptionKey, integrityKey } = suite.keys;
+    const keys = { ...suite.keys, encryptionKey: Buffer.from(encryptionKey), integrityKey: integrityKey && Buffer.from(integrityKey) };
+    const message = octets(32 + cipher.ivLength + 4 * cipher.blockLength + cipher.icvLength);
+    const [sealed, end] = [new Uint8Array(message), message.length - cipher.icvLength];
+    cipher.seal(sealed, 0, 32, end);
+    const other = createPacketCipher(keys);
+    other.seal(message, 0, 32, end);
+    expect(message).toEqual(sealed);
+    other.destroy();
+    expect([...keys.encryptionKey, ...(keys.integrityKey ?? [])]).toEqual([...encryptionKey, ...(integrityKey ?? [])]);
+  });
+
   test('after destroy it throws instead of protecting badly', () => {
     const gone = suite.create();
     gone.destroy();

@@ -1,3 +1,4 @@
+import { copied } from '../../bytes/bytes.ts';
 import { ApiMisuse } from '../../bytes/errors.ts';
 
 /** Octets and not a `KeyObject`: those can be zeroised, and cost nothing until they are used. */
@@ -5,7 +6,7 @@ export class CipherKey {
   #octets: Uint8Array | undefined;
 
   constructor(key: Uint8Array) {
-    this.#octets = key.slice();
+    this.#octets = copied(key);
   }
 
   get octets(): Uint8Array {
