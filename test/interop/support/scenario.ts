@@ -4,6 +4,11 @@ import type { End, IkeSaSeen } from './end.ts';
 import { eventually, PATIENCE } from './process.ts';
 
 export const TRANSFER_OCTETS = 20 * 1024 * 1024;
+/**
+ * Milliseconds. An IKE SA of ours that was replaced waits a minute for a Delete, and none comes from a peer whose own rekeying was overtaken by
+ * ours: it gives that up, and the old IKE SA with it.
+ */
+const UNTIL_SETTLED = 3 * PATIENCE;
 
 /** Both ends agree that there is exactly one IKE SA with one child, with the same SPIs. Gives what the first end sees that tells the SPIs of both. */
 export async function agreedSa(a: End, b: End): Promise<IkeSaSeen> {
@@ -14,7 +19,7 @@ export async function agreedSa(a: End, b: End): Promise<IkeSaSeen> {
       const agreed = ofA.length === 1 && ofB.length === 1 && isUp(ofA[0]!) && isUp(ofB[0]!) && sameSpis(ofA[0]!, ofB[0]!);
       return agreed ? (ofA[0]!.spiI === '' ? ofB[0]! : ofA[0]!) : undefined;
     },
-    PATIENCE,
+    UNTIL_SETTLED,
     () => `${a.log()}\n${b.log()}`,
   );
 }
@@ -24,7 +29,7 @@ export async function bothClean(a: End, b: End): Promise<void> {
   await eventually(
     'both ends are clean',
     async () => (await a.ikeSas()).length + (await b.ikeSas()).length === 0,
-    PATIENCE,
+    UNTIL_SETTLED,
     () => `${a.log()}\n${b.log()}`,
   );
 }
