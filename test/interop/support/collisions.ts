@@ -2,7 +2,7 @@ import { afterAll, beforeAll, test } from 'vitest';
 import type { IkeSaSeen } from './end.ts';
 import { type Pair, type PairOptions, startPair } from './pair.ts';
 import { eventually, PATIENCE } from './process.ts';
-import { agreedSa, expectPing } from './scenario.ts';
+import { agreedSa, expectPing, UNTIL_SETTLED } from './scenario.ts';
 import { Scope } from './scope.ts';
 
 type Rekeying = 'rekeyChild' | 'rekeyIke';
@@ -71,7 +71,7 @@ async function oneIsLeft({ we, peer, network }: Pair, asItShould: (sa: IkeSaSeen
   await eventually(
     'both ends see the SA that is to stay, alone',
     async () => asItShould(await agreedSa(we, peer)),
-    PATIENCE,
+    UNTIL_SETTLED,
     () => `${we.log()}\n${peer.log()}`,
   );
   await expectPing(we, network.right.inside);

@@ -8,7 +8,7 @@ export const TRANSFER_OCTETS = 20 * 1024 * 1024;
  * Milliseconds. An IKE SA of ours that was replaced waits a minute for a Delete, and none comes from a peer whose own rekeying was overtaken by
  * ours: it gives that up, and the old IKE SA with it.
  */
-const UNTIL_SETTLED = 3 * PATIENCE;
+export const UNTIL_SETTLED = 3 * PATIENCE;
 
 /** Both ends agree that there is exactly one IKE SA with one child, with the same SPIs. Gives what the first end sees that tells the SPIs of both. */
 export async function agreedSa(a: End, b: End): Promise<IkeSaSeen> {
