@@ -13,9 +13,22 @@ import type {
   SendRequest,
   TransferProgress,
   TransferResult,
+  TransferShape,
   TransferTarget,
 } from '../product/control/api.ts';
-import { type Connect, get, getTree, getUrl, list, send, sendTree, TransferError, type TreeResult } from '../product/transfer/index.ts';
+import {
+  type Connect,
+  get,
+  getTree,
+  getUrl,
+  list,
+  Pace,
+  SYSTEM_TIMING,
+  send,
+  sendTree,
+  TransferError,
+  type TreeResult,
+} from '../product/transfer/index.ts';
 import { CliError } from './errors.ts';
 
 /** Moves files with the peers of an instance, through its own sockets inside the tunnels. */
@@ -38,8 +51,8 @@ export class InstanceTransfer implements TransferTarget {
 
   async send(request: SendRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<TransferResult[]> {
     const { connect, host } = await this.#way(request.peer);
-    const { files, path } = request;
-    const options = { connect, host, onProgress: progress, signal };
+    const { files, path, parallel } = request;
+    const options = { connect, host, onProgress: progress, signal, parallel, pace: paceOf(request) };
     if (files.length > 1 || (await isFolder(files[0]!))) {
       // Several files go into a folder, whether the path says so or not.
       const to = files.length > 1 && path !== '' && !path.endsWith('/') ? `${path}/` : path;
@@ -52,7 +65,8 @@ export class InstanceTransfer implements TransferTarget {
   }
 
   async get(request: GetRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<TransferResult[]> {
-    const common = { onProgress: progress, signal, to: request.destination, parallel: request.parallel };
+    const { parallel } = request;
+    const common = { onProgress: progress, signal, to: request.destination, parallel, pace: paceOf(request) };
     if ('url' in request) {
       const { url, ca } = request;
       const { path, bytes, sha256, took, resumedFrom } = await getUrl({ ...common, way: this.#instance.inside, url, ca });
@@ -137,6 +151,8 @@ export class InstanceTransfer implements TransferTarget {
     return [...(this.#servers.get(sa.id) ?? []), ...hosts];
   }
 }
+
+const paceOf = ({ limit }: TransferShape): Pace | undefined => (limit === undefined ? undefined : new Pace(limit, SYSTEM_TIMING));
 
 function serversOf(attributes: readonly { readonly type: number; readonly value: Uint8Array }[]): string[] {
   const of = (type: number, length: number) =>

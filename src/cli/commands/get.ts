@@ -3,10 +3,9 @@ import { relative, resolve } from 'node:path';
 import { addCommand, type Invocation, type Shell } from '../command.ts';
 import { CliError } from '../errors.ts';
 import { instanceThrough, THROUGH, type ThroughFlags } from '../through.ts';
-import { instanceOf, parseRemote, transfer } from './send.ts';
+import { connectionsFlag, instanceOf, LIMIT, parseRemote, type TransferFlags, transfer } from '../transfer.ts';
 
-interface GetFlags extends ThroughFlags {
-  readonly parallel?: string;
+interface GetFlags extends ThroughFlags, TransferFlags {
   readonly ca?: string;
 }
 
@@ -24,7 +23,8 @@ export function registerGet(shell: Shell): void {
     },
     (command) =>
       command
-        .option('--parallel <connections>', 'at once, 1 to 16; 4 for URLs, else 1')
+        .option('--parallel <connections>', 'at once, 1 to 16; 4 for URLs and folders, else 1', connectionsFlag)
+        .option(...LIMIT)
         .option('--ca <file>', 'of a URL: trust certificates of this authority')
         .option(...THROUGH),
     get,
@@ -33,7 +33,8 @@ export function registerGet(shell: Shell): void {
 
 async function get(invocation: Invocation<GetFlags>, source?: string, destination?: string): Promise<number> {
   const { context, flags } = invocation;
-  const common = { destination: resolve(context.cwd, destination ?? '.'), parallel: connectionsOf(flags.parallel) };
+  const { parallel, limit } = flags;
+  const common = { destination: resolve(context.cwd, destination ?? '.'), parallel, limit };
   const told = (from: string) => (file: { readonly path: string }) => `${from} → ${relative(context.cwd, file.path) || file.path}`;
   if (/^https?:\/\//i.test(source!)) {
     const ca = flags.ca === undefined ? undefined : certificates(resolve(context.cwd, flags.ca), flags.ca);
@@ -51,13 +52,6 @@ async function get(invocation: Invocation<GetFlags>, source?: string, destinatio
     ({ client }, signal) => client.get({ ...common, peer, path }, signal),
     told(`${peer}:${path}`),
   );
-}
-
-function connectionsOf(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const number = Number(text);
-  if (/^\d{1,2}$/.test(text) && number >= 1 && number <= 16) return number;
-  throw new CliError(`--parallel: ${text} is not a number from 1 to 16`, { code: 'USAGE' });
 }
 
 function certificates(path: string, shown: string): string {

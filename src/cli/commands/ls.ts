@@ -5,7 +5,7 @@ import { EXIT } from '../exit-codes.ts';
 import { interruptible } from '../interrupt.ts';
 import { table } from '../render/text.ts';
 import { formatBytes } from '../render/units.ts';
-import { instanceOf, parseRemote } from './send.ts';
+import { instanceOf, parseRemote } from '../transfer.ts';
 
 interface ListFlags {
   readonly long?: true;

@@ -1,21 +1,13 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { printable } from '../../core/bytes/index.ts';
-import type { ProgressLine, TransferDone } from '../../product/control/api.ts';
-import { addCommand, type Invocation, type Shell } from '../command.ts';
+import { addCommand, type Shell } from '../command.ts';
 import { CliError } from '../errors.ts';
-import { EXIT } from '../exit-codes.ts';
-import { instanceFor, notRunning, peerOf, type Running, runningInstances } from '../instances.ts';
-import { interruptible } from '../interrupt.ts';
-import { throughLives } from '../next-life.ts';
-import type { Output } from '../output.ts';
-import { ProgressBar } from '../render/progress.ts';
-import { formatBytes, formatCount, formatDuration, formatLatency } from '../render/units.ts';
+import { connectionsFlag, instanceOf, LIMIT, parseRemote, type TransferFlags, transfer } from '../transfer.ts';
 
 const DESCRIPTION = `Sends files and folders through a tunnel that stands. PEER is a connection, an identity or an inner address; PATH is below its inbox. A transfer that broke off goes on when the same command is run again (exit 8 says so).`;
 
 export function registerSend(shell: Shell): void {
-  addCommand(
+  addCommand<TransferFlags>(
     shell,
     {
       usage: 'send <files...>',
@@ -24,103 +16,21 @@ export function registerSend(shell: Shell): void {
       summary: 'send files and folders to a peer',
       description: DESCRIPTION,
     },
-    (command) => command,
+    (command) => command.option('--parallel <connections>', 'at once, 1 to 16; 4 for several files', connectionsFlag).option(...LIMIT),
     async (invocation, ...operands) => {
       if (operands.length < 2)
         throw new CliError('what is to be sent where?', { code: 'USAGE', hint: 'Write: tunnelwright send FILE... PEER:PATH' });
       const where = parseRemote(operands.at(-1)!);
+      const { parallel, limit } = invocation.flags;
       const files = operands.slice(0, -1).map((file) => existing(resolve(invocation.context.cwd, file), file));
       return transfer(
         invocation,
         (signal) => instanceOf(invocation, where.peer, signal),
-        ({ client }, signal) => client.send({ files, peer: where.peer, path: where.path }, signal),
+        ({ client }, signal) => client.send({ files, peer: where.peer, path: where.path, parallel, limit }, signal),
         ({ name, path }) => `${name} → ${where.peer}:${path}`,
       );
     },
   );
-}
-
-/** `alice:inbox/`, `[fd00::1]:a`, `10.66.0.1:`. @throws CliError */
-export function parseRemote(text: string): { readonly peer: string; readonly path: string } {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:/]+)):(.*)$/s.exec(text);
-  if (match === null)
-    throw new CliError(`${text} does not say which peer`, {
-      code: 'USAGE',
-      hint: 'Write PEER:PATH, for instance alice:inbox/ or [fd00::1]:report.pdf.',
-    });
-  return { peer: match[1] ?? match[2]!, path: match[3]! };
-}
-
-type Lines = AsyncIterable<ProgressLine | TransferDone>;
-type Moved = TransferDone['files'][number];
-
-/** Runs a transfer in the instance that `find` finds, and shows it. @param told what became of one file */
-export async function transfer(
-  { context, out, flags }: Invocation,
-  find: (signal: AbortSignal) => Promise<Running>,
-  begin: (instance: Running, signal: AbortSignal) => Lines,
-  told: (file: Moved) => string,
-): Promise<number> {
-  const bar = new ProgressBar(context.err, out.paint);
-  let begun = false;
-  try {
-    const files = await interruptible(context, flags.timeout, async (signal) => {
-      let moved: readonly Moved[] = [];
-      const lines = throughLives({
-        find: () => find(signal),
-        ask: (instance) => {
-          begun = true;
-          return begin(instance, signal);
-        },
-        onPresence: (there) => {
-          bar.leave();
-          out.note(there ? '· it is back, and the transfer goes on' : '· the instance has ended; the transfer waits for it to be back');
-        },
-        signal,
-      });
-      for await (const line of lines) {
-        if (line.event === 'transferred') moved = line.files;
-        else if (!out.json && !out.quiet) bar.show(line);
-      }
-      return moved;
-    });
-    if (out.json) out.document({ files });
-    else for (const file of files) tell(out, file, told(file));
-    return files.every(({ tree }) => tree === undefined || tree.skippedCount === 0) ? EXIT.ok : EXIT.failed;
-  } catch (error) {
-    bar.leave();
-    const stopped = error instanceof CliError && (error.code === 'INTERRUPTED' || error.code === 'TIMEOUT');
-    if (!begun || !stopped) throw error;
-    // What is across stays there, so to end it is no loss.
-    const hint = 'Run the same command to go on where it stopped.';
-    throw new CliError(`${error.message}; what is across is kept`, { code: error.code as 'INTERRUPTED', hint, resumable: true });
-  }
-}
-
-function tell(out: Output, moved: Moved, what: string): void {
-  const { tree } = moved;
-  const amount = tree === undefined ? speed(moved) : `${formatCount(tree.files)} files, ${speed(moved, tree.files === tree.known)}`;
-  if (tree === undefined || tree.skippedCount === 0) return out.line(`${out.paint.green('✓')} ${what}  ${amount}`);
-  out.line(`${out.paint.yellow('!')} ${what}  ${amount}, ${formatCount(tree.skippedCount)} left out:`);
-  for (const { name, why } of tree.skipped) out.line(`    ${printable(name)}: ${why}`);
-  if (tree.skippedCount > tree.skipped.length) out.line(`    and ${formatCount(tree.skippedCount - tree.skipped.length)} more`);
-}
-
-/** `28.6 MiB in 1.2 s, 23.8 MiB/s`; of a resumed file what this run moved. */
-function speed({ bytes, resumedFrom, tookMs }: Moved, wasThere = bytes > 0 && bytes === resumedFrom): string {
-  if (wasThere) return 'was there already, whole';
-  const moved = bytes - resumedFrom;
-  const rate = tookMs >= 100 ? `, ${formatBytes((moved / tookMs) * 1000)}/s` : '';
-  return `${formatBytes(moved)} in ${tookMs < 10_000 ? formatLatency(tookMs) : formatDuration(tookMs)}${rate}`;
-}
-
-/** The instance that knows the peer; an inner address or a name behind the tunnel is for the only one there is. */
-export async function instanceOf({ context, flags }: Invocation, peer: string, signal: AbortSignal): Promise<Running> {
-  const instances = await runningInstances(context, flags.control, signal);
-  if (instances.length === 0) throw notRunning();
-  const knows = instances.filter(({ status }) => status.name === peer || peerOf(status, peer) !== undefined);
-  if (knows.length === 0 && instances.length === 1 && /[.:]/.test(peer)) return instances[0]!;
-  return instanceFor(instances, peer);
 }
 
 function existing(path: string, shown: string): string {

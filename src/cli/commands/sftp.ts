@@ -95,7 +95,7 @@ async function openServer(
       (await wayThrough(await instanceThrough(invocation, signal))).connect({ host, port, signal, timeout: DIAL_TIMEOUT }),
   });
   const onProgress = (progress: TransferProgress): void => {
-    if (!out.json && !out.quiet) bar.show({ event: 'progress', retryIn: null, ...progress, eta: progress.eta ?? null });
+    if (!out.json && !out.quiet) bar.show({ ...progress, event: 'progress', retryIn: progress.retryIn ?? null, eta: progress.eta ?? null });
   };
   const shell = new ShellClass({ link, cwd: context.cwd, now: () => context.now(), onProgress, speed, size: formatBytes });
   return { shell, close: () => link.close() };

@@ -237,12 +237,19 @@ export const rekeyRequest = z
 export const redirectRequest = z
   .strictObject({ to: z.string().min(1).max(253), connection: optionalName, ikeSa: id, all: z.boolean().optional() })
   .refine(oneSelector, { error: 'name exactly one of connection, ikeSa and all' });
+const transferShape = {
+  /** Connections at once. */
+  parallel: z.number().int().min(1).max(16).optional(),
+  /** Octets a second at most, over all of them. */
+  limit: z.number().int().min(16_384).optional(),
+};
 export const sendRequest = z.strictObject({
   files: z.array(z.string().min(1).max(4096)).min(1).max(1000),
   peer: z.string().min(1).max(256),
   path: z.string().max(4096),
+  ...transferShape,
 });
-const getCommon = { destination: z.string().min(1).max(4096), parallel: z.number().int().min(1).max(16).optional() };
+const getCommon = { destination: z.string().min(1).max(4096), ...transferShape };
 export const getRequest = z.union([
   z.strictObject({ peer: z.string().min(1).max(256), path: z.string().max(4096), ...getCommon }),
   z.strictObject({ url: z.string().min(1).max(8192), ca: z.string().max(1_000_000).optional(), ...getCommon }),
@@ -449,6 +456,7 @@ export type {
   SendRequest,
   TransferProgress,
   TransferResult,
+  TransferShape,
   TransferTarget,
   UpRequest,
   UpResult,

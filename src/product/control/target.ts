@@ -79,7 +79,15 @@ export interface PingRequest {
   readonly timeout?: number | undefined;
 }
 
-export interface SendRequest {
+/** How fast. */
+export interface TransferShape {
+  /** Connections at once. */
+  readonly parallel?: number | undefined;
+  /** Octets a second at most, over all of them. */
+  readonly limit?: number | undefined;
+}
+
+export interface SendRequest extends TransferShape {
   /** Absolute paths on this machine, of files and folders. */
   readonly files: readonly string[];
   /** Name of a connection, or identity or inner address of a peer. */
@@ -88,16 +96,14 @@ export interface SendRequest {
   readonly path: string;
 }
 
-export type GetRequest = {
+export type GetRequest = TransferShape & {
   /** Absolute; a folder, or the name of the file to write. */
   readonly destination: string;
-  /** Connections at once for one file, where the other end serves ranges. */
-  readonly parallel?: number | undefined;
 } & (
-  | { readonly peer: string; readonly path: string }
-  /** Of any HTTP server behind the tunnel; `ca`: certificates, PEM, that are trusted in the place of Node's. */
-  | { readonly url: string; readonly ca?: string | undefined }
-);
+    | { readonly peer: string; readonly path: string }
+    /** Of any HTTP server behind the tunnel; `ca`: certificates, PEM, that are trusted in the place of Node's. */
+    | { readonly url: string; readonly ca?: string | undefined }
+  );
 
 export interface ListRequest {
   readonly peer: string;
@@ -105,32 +111,49 @@ export interface ListRequest {
   readonly path: string;
 }
 
+/** One entry of a folder. */
 export interface Listed {
   readonly name: string;
   readonly kind: 'file' | 'folder' | 'link';
-  /** Octets of a file. */
+  /** Octets; 0 for all but files. */
   readonly size: number;
-  /** Milliseconds since 1970; of a link 0. */
+  /** Milliseconds since 1970; 0 for a link. */
   readonly modified: number;
-  /** Permissions. */
+  /** Permissions; 0 for a link. */
   readonly mode: number;
   /** Of a link. */
   readonly target?: string;
 }
 
+export type TransferPhase =
+  /** Reading the file to know its digest before the first octet leaves, or what is there of it from before. */
+  | 'hashing'
+  | 'connecting'
+  | 'sending'
+  | 'receiving'
+  /** The other end, or we, compare the digest of the whole. */
+  | 'verifying'
+  /** The connection was lost; the next attempt comes in `retryIn`. */
+  | 'waiting'
+  | 'done';
+
 export interface TransferProgress {
-  readonly phase: 'hashing' | 'connecting' | 'sending' | 'receiving' | 'verifying' | 'waiting' | 'done';
+  readonly phase: TransferPhase;
   readonly name: string;
+  /** Octets that are across (hashing: read). Falls back to what the other end confirmed when a connection is lost. */
   readonly bytes: number;
   readonly total: number;
-  /** Octets per second. */
+  /** Octets per second over the last few seconds; 0 while nothing moves. */
   readonly rate: number;
-  /** Seconds. */
+  /** Seconds left at this rate; undefined while there is no rate. */
   readonly eta: number | undefined;
+  /** Where this run began, not 0 when it resumed an earlier one. */
   readonly resumedFrom: number;
+  /** Connections lost so far. */
   readonly retries: number;
+  /** Milliseconds until the next attempt, in phase `waiting`. */
   readonly retryIn?: number | undefined;
-  /** Of a tree. */
+  /** Of a tree: files, those that were across before included. The total grows while the tree is being looked through. */
   readonly files?: { readonly done: number; readonly total: number } | undefined;
 }
 

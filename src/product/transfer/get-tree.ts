@@ -1,6 +1,7 @@
 import { lstat, mkdir, mkdtemp, readdir, realpath, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { printable } from '../../core/bytes/index.ts';
+import type { Listed } from '../control/target.ts';
 import { fileError, TransferError } from './errors.ts';
 import { type GetOptions, get } from './get.ts';
 import { listFolder } from './list.ts';
@@ -8,7 +9,6 @@ import { PACK_TYPE, type Packed, toLines, unpack } from './pack.ts';
 import { acceptable, PARTIAL_FOLDER, parsePath } from './paths.ts';
 import { ConnectionLost, type PeerHttp } from './peer-http.ts';
 import type { TransferProgress } from './progress.ts';
-import type { FolderEntry } from './server-files.ts';
 import { parseEntry, type TreeEntry, type TreeFolder } from './tree-entry.ts';
 import { TreeSink } from './tree-sink.ts';
 import { reasonOf } from './tree-source.ts';
@@ -154,7 +154,7 @@ class TreeGetting implements TreeWork<Remote> {
 
   async *#below(folder: readonly string[], context: TreeContext): AsyncGenerator<Remote> {
     const there = [...this.#from, ...folder].join('/');
-    let found: readonly FolderEntry[];
+    let found: readonly Listed[];
     try {
       found = await context.attempting((peer) => listFolder(peer, there, this.#options.signal));
     } catch (cause) {
@@ -173,7 +173,7 @@ class TreeGetting implements TreeWork<Remote> {
   }
 
   /** Undefined for what nobody may name; that is said. */
-  async #remote(folder: readonly string[], one: FolderEntry, { skip }: TreeContext): Promise<Remote | undefined> {
+  async #remote(folder: readonly string[], one: Listed, { skip }: TreeContext): Promise<Remote | undefined> {
     const name = printable([...folder, one.name].join('/'));
     try {
       if (!acceptable(one.name)) throw new TransferError('this name is not accepted', { code: 'TRANSFER_BAD_PATH' });

@@ -5,10 +5,8 @@ import type { Way } from '../../host/platform/way.ts';
 import { errnoOf, TransferError } from './errors.ts';
 import { type GetOptions, type GetResult, get, nameInPath } from './get.ts';
 import { PeerHttp } from './peer-http.ts';
-import { SYSTEM_TIMING } from './timing.ts';
 
-export interface GetUrlOptions
-  extends Pick<GetOptions, 'to' | 'ifExists' | 'parallel' | 'onProgress' | 'retry' | 'idleTimeout' | 'signal' | 'timing'> {
+export interface GetUrlOptions extends Omit<GetOptions, 'connect' | 'host' | 'from' | 'stamp'> {
   readonly way: Pick<Way, 'connect'>;
   /** `http:` or `https:`; its name is resolved at the far end of the way. */
   readonly url: string;
@@ -47,10 +45,10 @@ async function redirected(
   open: (url: URL) => Promise<Duplex>,
   options: Pick<GetUrlOptions, 'idleTimeout' | 'timing' | 'signal'>,
 ): Promise<URL> {
-  const { idleTimeout = 20_000, timing = SYSTEM_TIMING, signal } = options;
+  const { signal } = options;
   for (let hops = 0; hops <= MOST_REDIRECTS; hops++) {
     const stream = await open(url);
-    const peer = new PeerHttp({ connect: () => Promise.resolve(stream), host: url.host, idleTimeout, timing });
+    const peer = new PeerHttp({ connect: () => Promise.resolve(stream), host: url.host, ...options });
     try {
       const response = await peer.request('HEAD', `${url.pathname}${url.search}`, { signal });
       await response.discard();

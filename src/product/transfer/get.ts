@@ -81,12 +81,7 @@ class Getting {
     this.#name = name;
     this.#timing = options.timing ?? SYSTEM_TIMING;
     this.#meter = new ProgressMeter(name, 0, this.#timing, options.onProgress);
-    this.#peer = this.#connect();
-  }
-
-  #connect(): PeerHttp {
-    const { connect, host = 'peer', idleTimeout = 20_000 } = this.#options;
-    return new PeerHttp({ connect, host, idleTimeout, timing: this.#timing });
+    this.#peer = new PeerHttp(options);
   }
 
   async run(): Promise<GetResult> {
@@ -186,7 +181,8 @@ class Getting {
   async #fetch(part: PartOf, attempts: Attempts): Promise<void> {
     const from = part.digest.position;
     this.#meter.phase('receiving', from);
-    const connections = Math.min(this.#options.parallel ?? 1, MOST_PARALLEL);
+    const { parallel = 1, pace } = this.#options;
+    const connections = Math.min(pace?.connections(parallel) ?? parallel, MOST_PARALLEL);
     const inRanges = part.ranges && connections > 1 && isForRanges(part.length - from);
     for await (const chunk of inRanges ? this.#overSeveral(part, connections) : this.#overOne(part)) {
       if (part.digest.position + chunk.length > part.length) throw this.#tooMuch();
@@ -219,7 +215,7 @@ class Getting {
   }
 
   async *#overSeveral(part: PartOf, connections: number): AsyncGenerator<Uint8Array> {
-    const peers = Array.from({ length: connections }, () => this.#connect());
+    const peers = Array.from({ length: connections }, () => new PeerHttp(this.#options));
     try {
       yield* inRanges({
         from: part.digest.position,

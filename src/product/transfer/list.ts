@@ -1,22 +1,20 @@
 import { printable } from '../../core/bytes/index.ts';
+import type { Listed } from '../control/target.ts';
 import { TransferError } from './errors.ts';
 import { filesTarget } from './get.ts';
-import { PeerHttp } from './peer-http.ts';
-import type { TransferOptions } from './send.ts';
-import type { FolderEntry } from './server-files.ts';
-import { SYSTEM_TIMING } from './timing.ts';
+import { PeerHttp, type PeerHttpOptions } from './peer-http.ts';
 
-export interface ListOptions extends Pick<TransferOptions, 'connect' | 'host' | 'idleTimeout' | 'signal' | 'timing'> {
+export interface ListOptions extends PeerHttpOptions {
+  readonly signal?: AbortSignal;
   /** A folder below the peer's shared folder; empty for that itself. */
   readonly path?: string;
 }
 
 /** What a folder of the peer holds. @throws TransferError */
-export async function list(options: ListOptions): Promise<readonly FolderEntry[]> {
-  const { connect, host = 'peer', idleTimeout = 20_000, timing = SYSTEM_TIMING, path = '' } = options;
-  const peer = new PeerHttp({ connect, host, idleTimeout, timing });
+export async function list(options: ListOptions): Promise<readonly Listed[]> {
+  const peer = new PeerHttp(options);
   try {
-    const entries = await listFolder(peer, path, options.signal);
+    const entries = await listFolder(peer, options.path ?? '', options.signal);
     return entries.map((entry) => ({ ...entry, name: printable(entry.name) }));
   } finally {
     peer.close();
@@ -24,13 +22,13 @@ export async function list(options: ListOptions): Promise<readonly FolderEntry[]
 }
 
 /** Names as the other end has them: whatever it likes. @throws TransferError */
-export async function listFolder(peer: PeerHttp, path: string, signal: AbortSignal | undefined): Promise<readonly FolderEntry[]> {
+export async function listFolder(peer: PeerHttp, path: string, signal: AbortSignal | undefined): Promise<readonly Listed[]> {
   const response = await peer.request('GET', filesTarget(path, true), { signal });
   if (response.status !== 200) throw await response.error(path === '' ? 'the shared folder' : path);
   return parseEntries(await response.text(LARGEST_LISTING));
 }
 
-function parseEntries(text: string): FolderEntry[] {
+function parseEntries(text: string): Listed[] {
   let entries: unknown;
   try {
     entries = (JSON.parse(text) as { entries?: unknown }).entries;

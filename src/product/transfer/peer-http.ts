@@ -2,7 +2,8 @@ import { Agent, type ClientRequest, type IncomingHttpHeaders, type IncomingMessa
 import type { Duplex } from 'node:stream';
 import { printable } from '../../core/bytes/index.ts';
 import { codeOf, ERROR_FIELD, isTransferCode, TransferError, wordsFor } from './errors.ts';
-import { type Timing, Watchdog } from './timing.ts';
+import type { Pace } from './pace.ts';
+import { SYSTEM_TIMING, type Timing, Watchdog } from './timing.ts';
 
 /** Opens a byte stream to the other end, through the tunnel and nowhere else. */
 export type Connect = () => Promise<Duplex>;
@@ -10,10 +11,12 @@ export type Connect = () => Promise<Duplex>;
 export interface PeerHttpOptions {
   readonly connect: Connect;
   /** Of the Host field; the peer's name. */
-  readonly host: string;
+  readonly host?: string;
   /** A connection on which nothing moved for so many milliseconds is taken for lost. */
-  readonly idleTimeout: number;
-  readonly timing: Timing;
+  readonly idleTimeout?: number;
+  readonly timing?: Timing;
+  /** Of bodies, both ways; absent: as fast as it goes. */
+  readonly pace?: Pace | undefined;
 }
 
 export interface RequestOptions {
@@ -40,7 +43,7 @@ export class PeerHttp {
    */
   async request(method: string, target: string, options: RequestOptions = {}): Promise<PeerResponse> {
     options.signal?.throwIfAborted();
-    const { host, idleTimeout, timing } = this.#options;
+    const { host = 'peer', idleTimeout = 20_000, timing = SYSTEM_TIMING, pace } = this.#options;
     const headers: Record<string, string> = { ...options.headers, Host: host };
     if (options.body !== undefined)
       headers['Content-Length'] = String(options.body instanceof Uint8Array ? options.body.length : (options.length ?? 0));
@@ -70,8 +73,8 @@ export class PeerHttp {
       const answer = head(sent);
       // Whoever awaits `answer` below sees its failure; a failure while the body is still being written must not count as unhandled.
       answer.catch(() => {});
-      await Promise.race([broken, writeBody(sent, options.body, watchdog)]);
-      return new PeerResponse(await Promise.race([broken, answer]), sent, watchdog, release);
+      await Promise.race([broken, writeBody(sent, options.body, watchdog, pace)]);
+      return new PeerResponse(await Promise.race([broken, answer]), sent, watchdog, release, pace);
     } catch (cause) {
       release();
       sent.destroy();
@@ -93,14 +96,16 @@ export class PeerResponse {
   readonly #request: ClientRequest;
   readonly #watchdog: Watchdog;
   readonly #release: () => void;
+  readonly #pace: Pace | undefined;
 
-  constructor(message: IncomingMessage, sent: ClientRequest, watchdog: Watchdog, release: () => void) {
+  constructor(message: IncomingMessage, sent: ClientRequest, watchdog: Watchdog, release: () => void, pace: Pace | undefined) {
     this.status = message.statusCode ?? 0;
     this.headers = message.headers;
     this.#message = message;
     this.#request = sent;
     this.#watchdog = watchdog;
     this.#release = release;
+    this.#pace = pace;
   }
 
   header(name: string): string | undefined {
@@ -116,9 +121,11 @@ export class PeerResponse {
 
   async *chunks(): AsyncGenerator<Uint8Array> {
     try {
-      for await (const chunk of this.#message) {
-        this.#watchdog.touch();
-        yield chunk as Uint8Array;
+      for await (const chunk of this.#message as AsyncIterable<Uint8Array>) {
+        for await (const piece of slices(chunk, this.#pace)) {
+          this.#watchdog.touch();
+          yield piece;
+        }
         // The time the receiver took must not count against the sender.
         this.#watchdog.touch();
       }
@@ -221,20 +228,25 @@ function head(sent: ClientRequest): Promise<IncomingMessage> {
 }
 
 /** Writes with back-pressure, and stops early when the answer came before the end: then it is an error. */
-async function writeBody(sent: ClientRequest, body: RequestOptions['body'], watchdog: Watchdog): Promise<void> {
+async function writeBody(sent: ClientRequest, body: RequestOptions['body'], watchdog: Watchdog, pace: Pace | undefined): Promise<void> {
   let answered = false;
   sent.once('response', () => {
     answered = true;
   });
   if (body !== undefined) {
     for await (const chunk of body instanceof Uint8Array ? [body] : body) {
-      if (answered || sent.destroyed) return;
-      if (!sent.write(chunk)) await writable(sent);
-      watchdog.touch();
+      for await (const piece of slices(chunk, pace)) {
+        if (answered || sent.destroyed) return;
+        if (!sent.write(piece)) await writable(sent);
+        watchdog.touch();
+      }
     }
   }
   sent.end();
 }
+
+const slices = (chunk: Uint8Array, pace: Pace | undefined): Iterable<Uint8Array> | AsyncIterable<Uint8Array> =>
+  pace === undefined ? [chunk] : pace.pieces(chunk);
 
 function writable(sent: ClientRequest): Promise<void> {
   return new Promise((resolve) => {

@@ -1,36 +1,7 @@
+import type { TransferPhase, TransferProgress } from '../control/target.ts';
 import type { Timing } from './timing.ts';
 
-export type TransferPhase =
-  /** Reading the file to know its digest before the first octet leaves, or what is there of it from before. */
-  | 'hashing'
-  | 'connecting'
-  | 'sending'
-  | 'receiving'
-  /** The other end, or we, compare the digest of the whole. */
-  | 'verifying'
-  /** The connection was lost; the next attempt comes in `retryIn`. */
-  | 'waiting'
-  | 'done';
-
-export interface TransferProgress {
-  readonly phase: TransferPhase;
-  readonly name: string;
-  /** Octets that are across (hashing: read). Falls back to what the other end confirmed when a connection is lost. */
-  readonly bytes: number;
-  readonly total: number;
-  /** Octets per second over the last few seconds; 0 while nothing moves. */
-  readonly rate: number;
-  /** Seconds left at this rate; undefined while there is no rate. */
-  readonly eta: number | undefined;
-  /** Where this run began, not 0 when it resumed an earlier one. */
-  readonly resumedFrom: number;
-  /** Connections lost so far. */
-  readonly retries: number;
-  /** Milliseconds until the next attempt, in phase `waiting`. */
-  readonly retryIn?: number;
-  /** Of a tree: files, those that were across before included. The total grows while the tree is being looked through. */
-  readonly files?: { readonly done: number; readonly total: number };
-}
+export type { TransferProgress };
 
 /** Turns octets that move into events: at most one each `interval`, and one at each change of phase. */
 export class ProgressMeter {

@@ -3,24 +3,18 @@ import { utf8 } from '../../core/bytes/index.ts';
 import { parseReprDigest } from './digest.ts';
 import { codeOf, statusOf, TransferError } from './errors.ts';
 import { parsePath } from './paths.ts';
-import { type Connect, ConnectionLost, PeerHttp, type PeerResponse } from './peer-http.ts';
+import { ConnectionLost, PeerHttp, type PeerHttpOptions, type PeerResponse } from './peer-http.ts';
 import { ProgressMeter, type TransferProgress } from './progress.ts';
 import { type Attempts, DEFAULT_RETRY, type RetryPolicy, retrying } from './retry.ts';
 import { TUS_VERSION } from './server-uploads.ts';
 import { SourceFile } from './source-file.ts';
 import { SYSTEM_TIMING, sleep, type Timing } from './timing.ts';
 
-export interface TransferOptions {
-  readonly connect: Connect;
-  /** Name of the peer, for the Host field. */
-  readonly host?: string;
+export interface TransferOptions extends PeerHttpOptions {
   readonly onProgress?: (progress: TransferProgress) => void;
   readonly retry?: Partial<RetryPolicy>;
-  /** Milliseconds without any movement after which a connection is taken for lost. */
-  readonly idleTimeout?: number;
   /** Ends the transfer; what is across stays, to be resumed. */
   readonly signal?: AbortSignal;
-  readonly timing?: Timing;
 }
 
 export interface SendOptions extends TransferOptions {
@@ -79,8 +73,7 @@ class Sending {
     this.#target = target;
     this.#timing = options.timing ?? SYSTEM_TIMING;
     this.#meter = new ProgressMeter(target, source.size, this.#timing, options.onProgress);
-    const { connect, host = 'peer', idleTimeout = 20_000 } = options;
-    this.#peer = new PeerHttp({ connect, host, idleTimeout, timing: this.#timing });
+    this.#peer = new PeerHttp(options);
   }
 
   async run(): Promise<SendResult> {

@@ -3,26 +3,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { utf8 } from '../../core/bytes/index.ts';
+import type { Listed } from '../control/target.ts';
 import { READ_SIZE, RunningDigest, reprDigest } from './digest.ts';
 import { TransferError } from './errors.ts';
 import { type ByteRange, matches, parseRange } from './http-conditions.ts';
 import { type Jail, parseRequestPath } from './paths.ts';
 import type { Timing } from './timing.ts';
 import { TreeSource } from './tree-source.ts';
-
-/** One line of a folder. */
-export interface FolderEntry {
-  readonly name: string;
-  readonly kind: 'file' | 'folder' | 'link';
-  /** Octets; 0 for all but files. */
-  readonly size: number;
-  /** Milliseconds since 1970; 0 for a link. */
-  readonly modified: number;
-  /** Permissions; 0 for a link. */
-  readonly mode: number;
-  /** Of a link. */
-  readonly target?: string;
-}
 
 export interface FileSent {
   readonly name: string;
@@ -68,13 +55,13 @@ export class ServedFolder {
     }
   }
 
-  async #list(segments: readonly string[]): Promise<FolderEntry[]> {
+  async #list(segments: readonly string[]): Promise<Listed[]> {
     const name = segments.join('/') || 'the folder';
     if (!(await this.#jail.stat(segments)).isDirectory())
       throw new TransferError(`${name}: is not a folder`, { code: 'TRANSFER_NOT_FOUND' });
     const source = TreeSource.below(this.#jail.root);
     try {
-      const entries: FolderEntry[] = [];
+      const entries: Listed[] = [];
       for await (const { entry } of source.folder(segments)) {
         const { path, ...facts } = entry;
         entries.push({ name: path.at(-1)!, size: 0, modified: 0, mode: 0, ...facts });

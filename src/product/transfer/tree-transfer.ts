@@ -82,11 +82,11 @@ export class TreeTransfer<T extends { readonly entry: TreeEntry }> {
   /** @throws TransferError */
   async run(): Promise<TreeResult> {
     const began = this.#timing.now();
-    const { signal, parallel = 4 } = this.#options;
+    const { signal, pace, parallel = 4 } = this.#options;
     try {
       const context: TreeContext = { skip: this.#skip, attempting: (work) => this.#attempting(work) };
       const entries = ahead(this.#work.entries(context), MOST_AHEAD, this.#found);
-      await inParallel(batches(entries), parallel, (batch) => this.#batch(batch));
+      await inParallel(batches(entries), pace?.connections(parallel) ?? parallel, (batch) => this.#batch(batch));
       await this.#attempting((peer) => this.#work.finish(peer));
       this.#meter.total = this.#done.bytes;
       this.#meter.phase('done', this.#done.bytes);
@@ -203,8 +203,8 @@ export class TreeTransfer<T extends { readonly entry: TreeEntry }> {
 
   /** With a connection of its own, made again when it was lost. */
   async #attempting<R>(work: (peer: PeerHttp, attempts: Attempts) => Promise<R>): Promise<R> {
-    const { connect, host = 'peer', idleTimeout = 20_000, retry, signal } = this.#options;
-    const peer = this.#idle.pop() ?? new PeerHttp({ connect, host, idleTimeout, timing: this.#timing });
+    const { retry, signal } = this.#options;
+    const peer = this.#idle.pop() ?? new PeerHttp(this.#options);
     const meter = { waiting: (delay: number) => this.#wait(delay) };
     try {
       return await retrying({ policy: { ...DEFAULT_RETRY, ...retry }, timing: this.#timing, meter, signal }, (attempts) =>
