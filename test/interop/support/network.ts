@@ -21,6 +21,8 @@ export interface Network {
   mend(): Promise<void>;
   /** From now on packets wait, in both directions, until `release`: so both ends can speak before either hears the other. */
   hold(): Promise<void>;
+  /** Whether a packet of this end waits to be released. */
+  holds(end: Host): Promise<boolean>;
   release(): Promise<void>;
 }
 
@@ -52,9 +54,11 @@ export async function createNetwork(scope: Scope): Promise<Network> {
       // the token buckets begin full: this empties them, its answer that of the other end
       await largePing(left);
     },
+    holds: async ({ namespace, device }) => /backlog [1-9]/.test(await must('tc', ['-n', namespace, '-s', 'qdisc', 'show', 'dev', device])),
     release: async () => {
+      // what waits is looked at when the next packet comes: the left end's goes first, then the right end's with its answer, so that nothing
+      // that answers it catches up with the left end's own
       for (const end of [left, right]) await shape(end, FLOW);
-      // what waits is looked at when the next packet comes
       await largePing(left);
     },
   };
