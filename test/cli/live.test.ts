@@ -4,7 +4,6 @@ import {
   chmodSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -13,84 +12,34 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { Cli, type CliOptions, cli, json } from './harness.ts';
+import { type Cli, type CliOptions, cli, json } from './harness.ts';
 import { TestPki } from './pki.ts';
+import { type ClientSettings, clientOf, type Ports, portsOf, User } from './user.ts';
 
 /** Real sockets on loopback, the real core, in one process; each end is a command line. */
+let user: User;
 let folder: string;
 let options: CliOptions;
-const running: Cli[] = [];
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'tw-cli-'));
-  options = { cwd: folder, env: { XDG_RUNTIME_DIR: join(folder, 'run') }, columns: 200 };
-  mkdirSync(join(folder, 'run'), { mode: 0o700 });
-  put('home.psk', 'a secret of more than sixteen octets\n');
+  user = new User();
+  ({ folder, options } = user);
 });
-afterEach(async () => {
-  for (const one of running.splice(0)) {
-    one.signal('SIGTERM');
-    await one.done;
-  }
-  rmSync(folder, { recursive: true, force: true });
-});
+afterEach(() => user.leave());
 
-const put = (name: string, content: string | Uint8Array) => writeFileSync(join(folder, name), content, { mode: 0o600 });
-
-/** A gateway that answers; gives its ports. */
-async function serve(...argv: string[]): Promise<{ gateway: Cli; ike: number; nat: number }> {
-  const gateway = new Cli(['serve', '--address', '127.0.0.1', '--port', '0', '--nat-port', '0', ...argv], options);
-  running.push(gateway);
-  const [, ike, nat] = await gateway.says(/listening on 127\.0\.0\.1:(\d+), 127\.0\.0\.1:(\d+)/);
-  return { gateway, ike: Number(ike), nat: Number(nat) };
+/** A gateway that answers, and its ports. */
+async function serve(...argv: string[]): Promise<{ gateway: Cli } & Ports> {
+  const gateway = user.start('serve', '--address', '127.0.0.1', '--port', '0', '--nat-port', '0', ...argv);
+  return { gateway, ...(await portsOf(gateway)) };
 }
 
-interface ClientSettings {
-  readonly local?: string;
-  readonly remote?: string;
-  readonly lines?: string;
-  readonly child?: string;
-  readonly secret?: string;
-  /** How long it asks a silent peer. */
-  readonly patience?: string;
-}
-
-/** Writes a client's configuration for a gateway at these ports. */
-function client({ ike, nat }: { ike: number; nat: number }, settings: ClientSettings = {}): void {
-  const {
-    local = '{auth: psk, id: laptop@home.example.com}',
-    remote = '{auth: psk, id: home.example.com}',
-    lines = '',
-    child = '{remote_ts: 0.0.0.0/0}',
-    secret = 'home.psk',
-    patience = '1m',
-  } = settings;
-  put(
-    'client.yaml',
-    `connections:
-  home:
-    remote_addrs: 127.0.0.1
-    remote_port: ${ike}
-    remote_nat_port: ${nat}
-    vips: 0.0.0.0
-    retransmission: {initial: 200ms, give_up: ${patience}}
-    local: ${local}
-    remote: ${remote}
-    children: {net: ${child}}
-    ${lines}
-secrets: {home: {kind: psk, secret_file: ${secret}}}
-listen: {port: 0, nat_port: 0}
-`,
-  );
-}
+const client = (ports: Ports, settings?: ClientSettings) => user.put('client.yaml', clientOf(ports, settings));
 
 async function up(...argv: string[]): Promise<Cli> {
-  const tunnel = new Cli(['up', 'home', '--config', 'client.yaml', ...argv], options);
-  running.push(tunnel);
+  const tunnel = user.start('up', 'home', '--config', 'client.yaml', ...argv);
   await tunnel.says(/up in .*|✗/);
   return tunnel;
 }
@@ -113,8 +62,8 @@ describe('two ends with a pre-shared key', () => {
     mkdirSync(join(folder, 'share'));
     mkdirSync(join(folder, 'inbox'));
     const big = randomBytes(3_000_000);
-    put('big.bin', big);
-    put('share/report.txt', 'all is well\n');
+    user.put('big.bin', big);
+    user.put('share/report.txt', 'all is well\n');
     const ports = await serve(...PSK, '--share', 'share', '--inbox', 'inbox');
     client(ports);
     const tunnel = await up();
@@ -150,7 +99,7 @@ describe('two ends with a pre-shared key', () => {
     await ports.gateway.says(/file {2}laptop@home\.example\.com got report\.txt {2}12 B/);
 
     mkdirSync(join(folder, 'tree', 'sub'), { recursive: true });
-    for (const name of ['a', 'b', 'sub/c']) put(`tree/${name}`, name);
+    for (const name of ['a', 'b', 'sub/c']) user.put(`tree/${name}`, name);
     expect(await cli(['send', 'tree', 'home:2026/'], options)).toMatchObject({
       code: 0,
       out: expect.stringMatching(/^✓ tree → home:2026\/ {2}3 files, 7 B in /),
@@ -164,7 +113,7 @@ describe('two ends with a pre-shared key', () => {
       out: '! tree → home:2026/  3 files, was there already, whole, 1 left out:\n    2026/tree/hosts: is a symbolic link that leads out of what is sent\n',
     });
     mkdirSync(join(folder, 'share', 'sub'));
-    put('share/sub/d', 'd');
+    user.put('share/sub/d', 'd');
     symlinkSync('sub/d', join(folder, 'share', 'link'));
     utimesSync(join(folder, 'share', 'sub', 'd'), 1_700_000_000, 1_700_000_000);
     chmodSync(join(folder, 'share', 'sub', 'd'), 0o751);
@@ -213,7 +162,7 @@ describe('two ends with a pre-shared key', () => {
 
   test('whichever end rekeys the IKE SA, files find their way, and everybody keeps name and address', async () => {
     mkdirSync(join(folder, 'inbox'));
-    put('note.txt', 'all is well\n');
+    user.put('note.txt', 'all is well\n');
     const ports = await serve(...PSK, '--inbox', 'inbox');
     client(ports);
     await up();
@@ -239,11 +188,10 @@ describe('two ends with a pre-shared key', () => {
 
   test('a connection that is called as its address is a connection, not an address inside the tunnel', async () => {
     mkdirSync(join(folder, 'inbox'));
-    put('note.txt', 'all is well\n');
+    user.put('note.txt', 'all is well\n');
     const { nat } = await serve(...PSK, '--inbox', 'inbox');
     const target = `ike://laptop@127.0.0.1:${nat}`;
-    const tunnel = new Cli(['up', target, '--psk-file', 'home.psk', '--remote-id', 'home.example.com'], options);
-    running.push(tunnel);
+    const tunnel = user.start('up', target, '--psk-file', 'home.psk', '--remote-id', 'home.example.com');
     await tunnel.says(/up in .*|✗/);
     expect(await cli(['send', 'note.txt', '127.0.0.1:', '--timeout', '10s'], options)).toMatchObject({ code: 0, err: '' });
     expect(readFileSync(join(folder, 'inbox', 'note.txt'), 'utf8')).toBe('all is well\n');
@@ -275,8 +223,7 @@ describe('two ends with a pre-shared key', () => {
   test('--json is one document a line, keys are never in it', async () => {
     const ports = await serve(...PSK);
     client(ports);
-    const tunnel = new Cli(['up', 'home', '--config', 'client.yaml', '--json'], options);
-    running.push(tunnel);
+    const tunnel = user.start('up', 'home', '--config', 'client.yaml', '--json');
     await tunnel.says(/"event":"up"/);
     const lines = tunnel.out
       .trim()
@@ -300,15 +247,14 @@ describe('two ends with a pre-shared key', () => {
   test('a connection of a running instance is brought up there', async () => {
     const ports = await serve(...PSK);
     client(ports);
-    put(
+    user.put(
       'site.yaml',
       readFileSync(join(folder, 'client.yaml'), 'utf8').replace(
         'listen: {port: 0, nat_port: 0}',
         'listen: {addresses: 127.0.0.1, port: 0, nat_port: 0}\nname: site',
       ),
     );
-    const site = new Cli(['serve', '--config', 'site.yaml'], options);
-    running.push(site);
+    const site = user.start('serve', '--config', 'site.yaml');
     await site.says(/listening on/);
     expect((await cli(['status'], options)).out).toContain('home   down   not connected yet');
     const brought = await cli(['up', 'home'], options);
@@ -321,7 +267,7 @@ describe('two ends with a pre-shared key', () => {
   test('events are followed for a while', async () => {
     const ports = await serve(...PSK);
     client(ports);
-    const events = new Cli(['events', 'gateway', '-v', '--timeout', '10m'], options);
+    const events = user.start('events', 'gateway', '-v', '--timeout', '10m');
     await knock(ports.ike, () => /drop/.test(events.out));
     const tunnel = await up();
     await events.says(/up {2,}laptop@home\.example\.com/);
@@ -333,7 +279,7 @@ describe('two ends with a pre-shared key', () => {
 });
 
 describe('two ends with certificates', () => {
-  const cert = (gateway: { ike: number; nat: number }, remote = 'id: vpn.example.com, cacerts: ca.crt') =>
+  const cert = (gateway: Ports, remote = 'id: vpn.example.com, cacerts: ca.crt') =>
     client(gateway, { local: '{auth: pubkey, certs: alice.crt, key: alice.key}', remote: `{auth: pubkey, ${remote}}` });
   const GATEWAY = ['--cert', 'gw.crt', '--key', 'gw.key', '--ca', 'ca.crt', '--id', 'vpn.example.com'];
 
@@ -408,10 +354,7 @@ describe('--keylog', () => {
     const ports = await serve(...PSK, '--keylog', 'gateway keys');
     client(ports);
     const tunnel = await up('--keylog', 'keys');
-    for (const one of running.splice(0).reverse()) {
-      one.signal('SIGINT');
-      expect((await one.done).code).toBe(130);
-    }
+    await user.end();
     for (const name of ['keys', 'gateway keys']) {
       expect(readdirSync(join(folder, name)).sort()).toEqual(['decode_as_entries', 'esp_sa', 'ikev2_decryption_table', 'preferences']);
       expect(readFileSync(join(folder, name, 'decode_as_entries'), 'utf8')).toBe(
@@ -440,7 +383,7 @@ describe('--keylog', () => {
 
 describe('what goes wrong ends in one sentence, its fix and its exit code', () => {
   test('a wrong pre-shared key: 4, and the gateway knows more', async () => {
-    put('wrong.psk', 'another secret, just as long as the first');
+    user.put('wrong.psk', 'another secret, just as long as the first');
     const ports = await serve(...PSK);
     client(ports, { secret: 'wrong.psk' });
     expect(await failing()).toMatchObject({
@@ -496,7 +439,7 @@ describe('what goes wrong ends in one sentence, its fix and its exit code', () =
       code: 6,
       err: expect.stringContaining('not done within 0.3 s'),
     });
-    const attempt = new Cli(['up', 'home', '--config', 'client.yaml'], options);
+    const attempt = user.start('up', 'home', '--config', 'client.yaml');
     await attempt.says(/asked again/);
     attempt.signal();
     expect((await attempt.done).code).toBe(130);
@@ -510,7 +453,7 @@ describe('what goes wrong ends in one sentence, its fix and its exit code', () =
   });
 
   test('a configuration with several mistakes tells all of them: 2', async () => {
-    put('bad.yaml', 'connections:\n  home:\n    remot_addrs: x\n    mobike: maybe\n    local: {auth: psk}\n    remote: {auth: psk}\n');
+    user.put('bad.yaml', 'connections:\n  home:\n    remot_addrs: x\n    mobike: maybe\n    local: {auth: psk}\n    remote: {auth: psk}\n');
     expect(await cli(['up', 'home', '--config', 'bad.yaml'], options)).toMatchObject({
       code: 2,
       err: '✗ bad.yaml:3:5 connections.home.remot_addrs: unknown key: did you mean "remote_addrs"?\n✗ bad.yaml:4:13 connections.home.mobike: expected yes or no   exit 2\n',
@@ -538,7 +481,7 @@ describe('what goes wrong ends in one sentence, its fix and its exit code', () =
   });
 
   test('a target that is a file with several connections', async () => {
-    put(
+    user.put(
       'two.yaml',
       'secrets: {s: {kind: psk, secret_file: home.psk}}\nconnections:\n  a: &c {remote_addrs: 127.0.0.1, local: {auth: psk, id: x}, remote: {auth: psk}, children: {n: }}\n  b: *c\n',
     );

@@ -1,61 +1,32 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connectFromHere } from '../../src/host/platform/local-ports.ts';
 import { everything } from '../product/reach/scene.ts';
-import { Cli, type CliOptions, cli } from './harness.ts';
+import { type Cli, type CliOptions, cli } from './harness.ts';
+import { clientOf, portsOf, User } from './user.ts';
 
 /** Real sockets on loopback, the real core, in one process; what is behind the gateway is a web server of this machine, let in by `forward -R`. */
-let folder: string;
+let user: User;
 let options: CliOptions;
 let webPort: number;
-const running: Cli[] = [];
 const web = createServer((request, response) => response.end(`you asked ${request.headers.host} for ${request.url}`));
 
-async function start(argv: readonly string[], pattern: RegExp): Promise<RegExpExecArray> {
-  const one = new Cli(argv, options);
-  running.push(one);
-  return one.says(pattern);
-}
+const start = (argv: readonly string[], pattern: RegExp): Promise<RegExpExecArray> => user.start(...argv).says(pattern);
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'tw-reach-'));
-  options = { cwd: folder, env: { XDG_RUNTIME_DIR: join(folder, 'run') }, columns: 200 };
-  mkdirSync(join(folder, 'run'), { mode: 0o700 });
-  const put = (name: string, content: string) => writeFileSync(join(folder, name), content, { mode: 0o600 });
-  put('home.psk', 'a secret of more than sixteen octets\n');
-  put('proxy.user', 'bob:secret\n');
-  put('bad.user', 'bob\n');
+  user = new User();
+  options = user.options;
+  user.put('proxy.user', 'bob:secret\n');
+  user.put('bad.user', 'bob\n');
   await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve));
   webPort = (web.address() as AddressInfo).port;
-  const serve = ['serve', '--address', '127.0.0.1', '--port', '0', '--nat-port', '0', '--psk-file', 'home.psk', '--id', 'home.example.com'];
-  const [, ike, nat] = await start(serve, /listening on 127\.0\.0\.1:(\d+), 127\.0\.0\.1:(\d+)/);
-  put(
-    'client.yaml',
-    `connections:
-  home:
-    remote_addrs: 127.0.0.1
-    remote_port: ${ike}
-    remote_nat_port: ${nat}
-    vips: 0.0.0.0
-    local: {auth: psk, id: laptop}
-    remote: {auth: psk, id: home.example.com}
-    children: {net: {remote_ts: 0.0.0.0/0}}
-secrets: {home: {kind: psk, secret_file: home.psk}}
-listen: {port: 0, nat_port: 0}
-`,
-  );
+  const flags = ['--address', '127.0.0.1', '--port', '0', '--nat-port', '0', '--psk-file', 'home.psk', '--id', 'home.example.com'];
+  user.put('client.yaml', clientOf(await portsOf(user.start('serve', ...flags))));
 });
 afterAll(async () => {
-  for (const one of running.splice(0).reverse()) {
-    one.signal('SIGTERM');
-    await one.done;
-  }
+  await user.leave();
   web.close();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 describe('programs of this machine', () => {
@@ -89,8 +60,7 @@ describe('programs of this machine', () => {
   test('forward and proxy say once that the instance has ended, and once that it is back', async () => {
     const serve = ['serve', '--name', 'branch', '--address', '127.0.0.1', '--port', '0', '--nat-port', '0', '--psk-file', 'home.psk'];
     const start = async (argv: readonly string[], pattern: RegExp): Promise<Cli> => {
-      const one = new Cli(argv, options);
-      running.push(one);
+      const one = user.start(...argv);
       await one.says(pattern);
       return one;
     };

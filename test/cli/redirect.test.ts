@@ -1,36 +1,21 @@
-import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { platform, tmpdir } from 'node:os';
+import { statSync } from 'node:fs';
+import { platform } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { Cli, type CliOptions, cli, json } from './harness.ts';
+import { type CliOptions, cli, json } from './harness.ts';
+import { clientOf, portsOf, User } from './user.ts';
 
+let user: User;
 let folder: string;
 let options: CliOptions;
-const running: Cli[] = [];
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'tw-cli-'));
-  options = { cwd: folder, env: { XDG_RUNTIME_DIR: join(folder, 'run') }, columns: 200 };
-  mkdirSync(join(folder, 'run'), { mode: 0o700 });
-  writeFileSync(join(folder, 'home.psk'), 'a secret of more than sixteen octets\n', { mode: 0o600 });
+  user = new User();
+  ({ folder, options } = user);
 });
-afterEach(async () => {
-  for (const one of running.splice(0)) {
-    one.signal('SIGTERM');
-    await one.done;
-  }
-  rmSync(folder, { recursive: true, force: true });
-});
+afterEach(() => user.leave());
 
-function start(...argv: string[]): Cli {
-  const one = new Cli(argv, options);
-  running.push(one);
-  return one;
-}
-
-function config(file: string, body: string): void {
-  writeFileSync(join(folder, file), `${body}\nsecrets: {home: {kind: psk, secret_file: home.psk}}\n`, { mode: 0o600 });
-}
+const config = (file: string, body: string) => user.put(file, `${body}\nsecrets: {home: {kind: psk, secret_file: home.psk}}\n`);
 
 const gateway = (address: string, ike: number, nat: number, more = '') => `listen: {addresses: ${address}, port: ${ike}, nat_port: ${nat}}
 connections:
@@ -46,25 +31,13 @@ ${more}`;
 describe.skipIf(platform() !== 'linux')('redirect', () => {
   test('sends a client to another gateway; it goes there and leaves', async () => {
     config('first.yaml', gateway('127.0.0.1', 0, 0, 'state: kept'));
-    const first = start('serve', '--config', 'first.yaml');
-    const [, ike, nat] = await first.says(/listening on 127\.0\.0\.1:(\d+), 127\.0\.0\.1:(\d+)/);
+    const first = user.start('serve', '--config', 'first.yaml');
+    const { ike, nat } = await portsOf(first);
     expect(statSync(join(folder, 'kept', 'secret')).mode & 0o777).toBe(0o600);
     config('second.yaml', gateway('127.0.0.2', Number(ike), Number(nat), 'name: second'));
-    await start('serve', '--config', 'second.yaml').says(/listening on/);
-    config(
-      'client.yaml',
-      `connections:
-  home:
-    remote_addrs: 127.0.0.1
-    remote_port: ${ike}
-    remote_nat_port: ${nat}
-    vips: 0.0.0.0
-    local: {auth: psk, id: laptop@home.example.com}
-    remote: {auth: psk, id: home.example.com}
-    children: {net: {remote_ts: 0.0.0.0/0}}
-listen: {port: 0, nat_port: 0}`,
-    );
-    await start('up', 'home', '--config', 'client.yaml').says(/up in /);
+    await user.start('serve', '--config', 'second.yaml').says(/listening on/);
+    user.put('client.yaml', clientOf({ ike, nat }));
+    await user.start('up', 'home', '--config', 'client.yaml').says(/up in /);
     expect((await cli(['sas'], options)).out).toMatch(/redirectable/);
 
     expect(await cli(['redirect'], options)).toMatchObject({ code: 2, err: expect.stringContaining('Give --to HOST.') });

@@ -1,34 +1,25 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseSftpTarget, wordsOf } from '../../src/cli/sftp/words.ts';
-import { Cli, type CliOptions, cli } from './harness.ts';
+import { type Cli, type CliOptions, cli } from './harness.ts';
+import { clientOf, portsOf, User } from './user.ts';
 
 /** A gateway that serves a folder and a client, both as the command line has them, in one process over loopback. */
+let user: User;
 let folder: string;
 let options: CliOptions;
-const running: Cli[] = [];
 let gateway: Cli;
 
-async function start(argv: readonly string[], pattern: RegExp): Promise<RegExpExecArray> {
-  const one = new Cli(argv, options);
-  running.push(one);
-  return one.says(pattern);
-}
-
-const put = (name: string, content: string | Uint8Array) => writeFileSync(join(folder, name), content, { mode: 0o600 });
 const sftp = (...words: string[]) => cli(['sftp', 'alice@10.66.0.1', '--known-hosts', 'known', '--accept-new', ...words], options);
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'tw-sftp-'));
-  options = { cwd: folder, env: { XDG_RUNTIME_DIR: join(folder, 'run') }, columns: 200 };
-  mkdirSync(join(folder, 'run'), { mode: 0o700 });
+  user = new User();
+  ({ folder, options } = user);
   mkdirSync(join(folder, 'served', 'inner'), { recursive: true });
-  put('home.psk', 'a secret of more than sixteen octets\n');
-  put('served/report.txt', 'forty-two\n');
-  put('served/inner/deep.txt', 'deep\n');
-  put(
+  user.put('served/report.txt', 'forty-two\n');
+  user.put('served/inner/deep.txt', 'deep\n');
+  user.put(
     'gateway.yaml',
     `connections:
   clients:
@@ -42,33 +33,11 @@ listen: {addresses: 127.0.0.1, port: 0, nat_port: 0}
 state: state
 `,
   );
-  const serving = ['serve', '--config', 'gateway.yaml', '--sftp', 'served'];
-  const [, ike, nat] = await start(serving, /listening on 127\.0\.0\.1:(\d+), 127\.0\.0\.1:(\d+)/);
-  gateway = running[0]!;
-  put(
-    'client.yaml',
-    `connections:
-  home:
-    remote_addrs: 127.0.0.1
-    remote_port: ${ike}
-    remote_nat_port: ${nat}
-    vips: 0.0.0.0
-    local: {auth: psk, id: laptop}
-    remote: {auth: psk, id: home.example.com}
-    children: {net: {remote_ts: 0.0.0.0/0}}
-secrets: {home: {kind: psk, secret_file: home.psk}}
-listen: {port: 0, nat_port: 0}
-`,
-  );
-  await start(['up', 'home', '--config', 'client.yaml', '--name', 'laptop'], /✓ up in/);
+  gateway = user.start('serve', '--config', 'gateway.yaml', '--sftp', 'served');
+  user.put('client.yaml', clientOf(await portsOf(gateway)));
+  await user.start('up', 'home', '--config', 'client.yaml', '--name', 'laptop').says(/✓ up in/);
 });
-afterAll(async () => {
-  for (const one of running.splice(0).reverse()) {
-    one.signal('SIGTERM');
-    await one.done;
-  }
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => user.leave());
 
 describe('tunnelwright sftp', () => {
   test('asks for the key of a server that was never seen, and says how to go on', async () => {
@@ -87,10 +56,10 @@ describe('tunnelwright sftp', () => {
     const got = await sftp('get', 'report.txt', 'got.txt');
     expect(got.out).toMatch(/^\/report\.txt → \S+\/got\.txt {2}10 B in [\d.]+ m?s(, \d+ B\/s)?\n$/);
     expect(readFileSync(join(folder, 'got.txt'), 'utf8')).toBe('forty-two\n');
-    put('new.txt', 'new');
+    user.put('new.txt', 'new');
     expect(await sftp('put', 'new.txt', 'inner')).toMatchObject({ code: 0 });
     expect(readFileSync(join(folder, 'served', 'inner', 'new.txt'), 'utf8')).toBe('new');
-    expect(gateway.out).toMatch(/sftp {2}laptop sent 3 B to \/inner\/\.new\.txt\.[0-9a-f]{16}\.part/);
+    expect(gateway.out).toMatch(/sftp {2}laptop@home\.example\.com sent 3 B to \/inner\/\.new\.txt\.[0-9a-f]{16}\.part/);
   });
 
   test('copies a folder, and the second time only what is new', async () => {
@@ -107,7 +76,7 @@ describe('tunnelwright sftp', () => {
     const second = JSON.parse((await sftp('--json', 'get', '/*', 'copy')).out);
     expect(second.files.map(({ path }: { path: string }) => path)).toEqual([join(folder, 'copy', 'report.txt')]);
     expect(second.same).toBeGreaterThan(0);
-    put('copy/inner/more.txt', 'more');
+    user.put('copy/inner/more.txt', 'more');
     const back = JSON.parse((await sftp('--json', 'put', 'copy', '/back')).out);
     expect(back.files).toHaveLength(second.same + 2);
     expect(readFileSync(join(folder, 'served', 'back', 'inner', 'more.txt'), 'utf8')).toBe('more');
