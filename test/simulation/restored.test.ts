@@ -6,6 +6,7 @@ import {
   espProposal,
   establishedPair,
   expectInvariants,
+  expectNothingLeft,
   expectOneChild,
   expectTrafficBothWays,
   type Peer,
@@ -99,6 +100,49 @@ describe('restoring a snapshot', () => {
     expect(a.heard('not-resumed')).toHaveLength(1);
     expect(a.ikeSas[0]!.resumed).toBe(false);
     expectTrafficBothWays(net, a, b);
+  });
+});
+
+describe('restoring a snapshot under another configuration', () => {
+  const failures = (peer: Peer) => peer.heard('failed').map(({ what, error }) => `${what}: ${error.message}`);
+
+  test('of which the connection is gone: the operator is told, and the peer by a Delete', () => {
+    const { net, a, b } = establishedPair();
+    a.setConnections([]);
+    a.restart('snapshot');
+    const { length } = net.transcript.messages;
+    net.settle({ quiet: 60_000 });
+    expect(failures(a)).toEqual(['going on after the restart: the configuration no longer has connection net; its IKE SA is deleted']);
+    expect(net.transcript.messages.slice(length - 1).map(({ summary }) => summary)).toEqual([
+      'INFORMATIONAL request 2  { }',
+      'INFORMATIONAL response 2  { }',
+      'INFORMATIONAL request 3  { D }',
+      'INFORMATIONAL response 3  { }',
+    ]);
+    expectNothingLeft(a, b);
+    expectInvariants(net);
+  });
+
+  test('of which one child is gone: that CHILD_SA is deleted, the other one goes on', () => {
+    const { net, a, b } = establishedPair();
+    const [connection] = a.options.connections as [Connection];
+    const [child] = connection.children as [Connection['children'][0]];
+    const more = { ...child, name: 'more' };
+    const restartWith = (...children: Connection['children']) => {
+      a.setConnections([{ ...connection, children }]);
+      a.restart('snapshot');
+      net.settle();
+    };
+    restartWith(child, more);
+    a.createChild('more');
+    net.settle();
+    restartWith(more);
+    expect(failures(a)).toEqual([
+      `going on after the restart: the configuration no longer has child ${child.name}; its CHILD_SA is deleted`,
+    ]);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
   });
 });
 

@@ -4,7 +4,8 @@ import { EndpointWorld } from './endpoint-world.ts';
 import type { EndpointLoad } from './load.ts';
 import { observe } from './observations.ts';
 import type { Connection } from './policy.ts';
-import { type EndpointSnapshot, restoreEndpoint, snapshotEndpoint } from './snapshot.ts';
+import { restoreEndpoint } from './restore.ts';
+import { type EndpointSnapshot, snapshotEndpoint } from './snapshot.ts';
 import { fire } from './timeouts.ts';
 import type { EndpointOptions } from './world.ts';
 

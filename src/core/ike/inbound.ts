@@ -195,11 +195,12 @@ function receiveInitResponse(world: World, sa: IkeSa, message: Message, datagram
   }
   // §2.2: each of them has Message ID 0, so what answered the request before looks like an answer to this one
   if (sa.heeded && equalBytes(sa.heeded, message.raw)) return drop(world, datagram, 'init-repeated', summarise(header, payloads));
-  const decisive = payloads.some((p) => p.kind === 'Nonce');
+  const cookie = findNotify(payloads, NotifyType.COOKIE);
+  // §2.6: a COOKIE or an error makes no IKE SA, whatever stands beside it
+  const decisive = payloads.some((p) => p.kind === 'Nonce') && cookie === undefined && errorNotify(payloads) === undefined;
   try {
     rejectUnknownCritical(payloads);
     checkMessage(header, payloads);
-    const cookie = findNotify(payloads, NotifyType.COOKIE);
     if (cookie && !isCookie(cookie.data)) throw invalidSyntax(`a cookie of ${cookie.data.length} octets`, 'RFC 7296 §2.6');
     checkInitRedirect(sa, payloads);
     if (decisive && isZero(header.spiR)) throw invalidSyntax('the responder named no SPI', 'RFC 7296 §3.1');

@@ -6,7 +6,7 @@ import { DerReader, DerTag } from './der.ts';
 import { element, oid, sequence, setOf } from './der-writer.ts';
 import { formatIdentity, identityName, identityPrefix, notAnIdentity, parseIdentity } from './identity.ts';
 import { type Attribute, formatName, type Name, parseName, type RelativeName, sameName } from './name.ts';
-import { looksLikeName, splitName } from './name-text.ts';
+import { looksLikeName, parseNameText, splitName } from './name-text.ts';
 import { decodeString, decodeUtf8, foldAscii, foldString, matchesGlob } from './strings.ts';
 
 /** Whom a policy accepts: the shape that `core/ike` works with. */
@@ -40,8 +40,7 @@ export function parseIdentityPattern(text: string): IdentityPattern {
   const name = /^(?:dn|asn1dn):(?!#)/i.exec(trimmed)?.[0];
   if (name !== undefined || looksLikeName(trimmed)) return namePattern(trimmed.slice(name?.length ?? 0));
   if (trimmed.includes('*')) return wildcardPattern(trimmed);
-  const id = parseIdentity(trimmed);
-  return id.idType === IdType.ID_DER_ASN1_DN ? { kind: 'dn', pattern: id.data } : { kind: 'exact', id };
+  return exactly(parseIdentity(trimmed));
 }
 
 /** What `parseIdentityPattern` reads back. */
@@ -157,10 +156,15 @@ function attributeFits(wanted: Attribute, attribute: Attribute): boolean {
 
 function namePattern(text: string): IdentityPattern {
   const open = /,\s*\*\s*$/.exec(text);
-  const parts = splitName(open === null ? text : text.slice(0, open.index)).map((part) =>
-    setOf(...part.map(({ type, value }) => sequence(oid(type), value))),
-  );
-  return { kind: 'dn', pattern: sequence(...parts, ...(open === null ? [] : [element(DerTag.SET)])) };
+  if (open === null) return exactly({ idType: IdType.ID_DER_ASN1_DN, data: parseNameText(text).der });
+  const parts = splitName(text.slice(0, open.index)).map((part) => setOf(...part.map(({ type, value }) => sequence(oid(type), value))));
+  return { kind: 'dn', pattern: sequence(...parts, element(DerTag.SET)) };
+}
+
+/** One identity, unless it is a name with `*` in it. */
+function exactly(id: Identification): IdentityPattern {
+  const wild = identityName(id)?.parts.some((part) => wildness(part) > 0) ?? false;
+  return wild ? { kind: 'dn', pattern: id.data } : { kind: 'exact', id };
 }
 
 interface NamePattern {

@@ -1,6 +1,7 @@
 import { fromUtf8 } from '../../core/bytes/index.ts';
 import { equalSecrets, type PrfTransform, padPsk, zeroise } from '../../core/crypto/index.ts';
 import { formatIdentityPattern, type IdentityPattern, matchStrength } from '../../core/pki/index.ts';
+import { IdType } from '../../core/wire/iana.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
 
 export interface SharedSecret {
@@ -60,7 +61,8 @@ export class SharedSecrets {
   }
 
   #index(secret: SharedSecret): void {
-    const ids = secret.owners.map((owner) => (owner.kind === 'exact' ? owner.id : undefined));
+    // a distinguished name has many encodings (RFC 5280 §7.1)
+    const ids = secret.owners.map((owner) => (owner.kind === 'exact' && owner.id.idType !== IdType.ID_DER_ASN1_DN ? owner.id : undefined));
     if (ids.length === 0 || ids.includes(undefined)) {
       this.#others.push(secret);
       return;

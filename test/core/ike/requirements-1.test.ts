@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../../src/core/bytes/index.ts';
 import { systemRandom } from '../../../src/core/crypto/index.ts';
+import { parseIdentity, parseIdentityPattern } from '../../../src/core/pki/index.ts';
 import { ExchangeType, NotifyType, type Payload, TransformType, writeMessage } from '../../../src/core/wire/index.ts';
 import { childPolicy, espProposal, ikeProposal } from '../../../src/testing/policies.ts';
 import { requestHeader, tell } from '../../security/support/hand-made.ts';
@@ -40,6 +41,28 @@ describe('RFC 7296 chapter 1, requirement by requirement', () => {
     expect(methodsOf(inits[0]!.payloads)).toEqual([31, 19]);
     expect(proposalsOf(inits[1]!.payloads)).toEqual(proposalsOf(inits[0]!.payloads));
     expect(establishedSas(world.left)).toHaveLength(1);
+  });
+
+  test.each([
+    ['a distinguished name', 'C=CH, CN=gw', 'C=CH, CN=gw'],
+    ['a host name', 'gw.example', 'GW.example'],
+  ])('§1.2 %s that is configured stands in IDr, and a responder of several identities takes that one', (_, wanted, own) => {
+    const among = ['C=CH, CN=other', 'other.example', own];
+    const left = new End({ connections: [connection('left', { remote: [{ auth: 'psk', id: parseIdentityPattern(wanted) }] })] });
+    const right = new End({
+      connections: among.map((id) => connection('right', { name: id, local: [{ auth: 'psk', id: parseIdentity(id) }] })),
+    });
+    left.endpoint.command({ kind: 'initiate', connection: 'net' }, 0);
+    settle(left, right);
+    expect(right.endpoint.info().map((sa) => [sa.state, sa.connection])).toEqual([['established', own]]);
+  });
+
+  test('§1.2 a pattern names nobody in IDr, and whoever the responder is may answer', () => {
+    const left = new End({ connections: [connection('left', { remote: [{ auth: 'psk', id: parseIdentityPattern('C=CH, CN=*') }] })] });
+    const right = new End({ connections: [connection('right', { local: [{ auth: 'psk', id: parseIdentity('C=CH, CN=gw') }] })] });
+    left.endpoint.command({ kind: 'initiate', connection: 'net' }, 0);
+    settle(left, right);
+    expect(left.endpoint.info()).toMatchObject([{ state: 'established', remoteId: parseIdentity('C=CH, CN=gw') }]);
   });
 
   test('§1.2 the SA payload of IKE_AUTH leaves the key exchange out, whatever the policy of the child', () => {

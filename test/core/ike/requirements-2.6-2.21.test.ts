@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { concat } from '../../../src/core/bytes/index.ts';
+import { concat, EMPTY } from '../../../src/core/bytes/index.ts';
 import { encryptionKeyOctets, prf, prfPlus, prfTransforms, systemRandom } from '../../../src/core/crypto/index.ts';
 import { EndpointWorld } from '../../../src/core/ike/endpoint-world.ts';
 import { Endpoint } from '../../../src/core/ike/index.ts';
 import { childKeys, type IkeSuite, initialKeys } from '../../../src/core/ike/keys.ts';
-import { ExchangeType, parseMessage } from '../../../src/core/wire/index.ts';
+import { ExchangeType, NotifyType, parseMessage, writeMessage } from '../../../src/core/wire/index.ts';
 import { scriptedRandom } from '../../../src/testing/seeded.ts';
 import { connection, End, established, IKE_PROPOSAL, LIMITS, settle } from './two-ends.ts';
 
@@ -53,6 +53,27 @@ describe('SPIs and cookies (RFC 7296 §2.6)', () => {
     );
     expect(initsOf(left).map((data) => parseMessage(data).payloads[0]!.kind)).toEqual(['SA', 'N', 'N', 'N']);
     expect(left.endpoint.info()[0]).toMatchObject({ state: 'established', suite: 'aes128gcm16/prfsha256/ecp256' });
+  });
+
+  test.each([
+    ['COOKIE', NotifyType.COOKIE, filled(7, 16), ['N', 'SA', 'KE', 'Nonce', 'N', 'N', 'N', 'N']],
+    ['INVALID_KE_PAYLOAD', NotifyType.INVALID_KE_PAYLOAD, new Uint8Array([0, 19]), ['SA', 'KE', 'Nonce', 'N', 'N', 'N', 'N']],
+  ])('%s is heeded beside a whole answer as well: the request goes again without an SPI of the responder', (_, type, data, kinds) => {
+    const left = new End({ connections: [connection('left')] });
+    const [first, second] = [1, 2].map(() => new End({ connections: [connection('right')] })) as [End, End];
+    initiate(left);
+    settle(left, first, 0, (datagram, from) => {
+      if (from === left) return initsOf(left).length === 1 ? datagram : undefined;
+      return { ...datagram, data: withNotify(datagram.data, type, data) };
+    });
+    const [, again, ...more] = left.sent;
+    expect(more).toEqual([]);
+    const { header, payloads } = parseMessage(again!.data);
+    expect(header.spiR).toEqual(filled(0, 8));
+    expect(payloads.map(({ kind }) => kind)).toEqual(kinds);
+    second.endpoint.receive({ local: again!.remote, remote: again!.local, data: again!.data, encap: false }, 0);
+    settle(left, second);
+    expect(left.endpoint.info()).toMatchObject([{ state: 'established', spiR: initsOf(second)[0]!.slice(8, 16) }]);
   });
 });
 
@@ -125,4 +146,9 @@ function withoutFirst(message: Uint8Array): Uint8Array {
   shorter[16] = message[28]!;
   new DataView(shorter.buffer).setUint32(24, shorter.length);
   return shorter;
+}
+
+function withNotify(message: Uint8Array, type: number, data: Uint8Array): Uint8Array {
+  const { header, payloads } = parseMessage(message);
+  return writeMessage(header, [...payloads, { kind: 'N', notify: type, protocol: 0, spi: EMPTY, data }]);
 }

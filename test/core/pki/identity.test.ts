@@ -194,6 +194,11 @@ describe('patterns', () => {
     },
   );
 
+  test.each(['C=CH, O=lab, CN=left', '/C=CH/CN=left', 'dn:CN=left', 'dn:#30ff'])('%s names one identity', (text) => {
+    expect(parseIdentityPattern(text)).toEqual({ kind: 'exact', id: parseIdentity(text) });
+    expect(matchStrength(parseIdentityPattern(text), parseIdentity(text))).toBe(3);
+  });
+
   test('a star makes a wildcard of its type', () => {
     expect(parseIdentityPattern('*.example.com')).toEqual({ kind: 'wildcard', idType: 2, pattern: '*.example.com' });
   });

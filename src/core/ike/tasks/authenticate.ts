@@ -91,14 +91,16 @@ export function* verifyPeer(
 
 const sends = ({ sendCert }: Connection, wanted: boolean): boolean => sendCert === 'always' || (sendCert === 'ifasked' && wanted);
 
-/** The responder keeps those connections whose own identity is the one the initiator asked for in IDr, if it asked (RFC 7296 §1.2). */
+/**
+ * The responder keeps those connections whose own identity is the one the initiator asked for in IDr, if it asked (RFC 7296 §1.2). Whether two
+ * distinguished names are the same, and which a certificate has, is not known here: the initiator judges what it gets.
+ */
 export function candidatesFor(connections: readonly Connection[], payloads: readonly Payload[]): Connection[] {
   const wanted = find(payloads, 'IDr');
   if (wanted === undefined) return [...connections];
-  const fits = connections.filter((c) => {
-    const own = c.local[0]?.id;
-    return own === undefined || own.idType === IdType.ID_DER_ASN1_DN || sameIdentity(own, wanted);
-  });
+  const isWanted = (id: Identification | undefined) => id !== undefined && sameIdentity(id, wanted);
+  const mayBe = (id: Identification | undefined) => id === undefined || isName(id) || isName(wanted) || isWanted(id);
+  const fits = connections.filter(({ local: [own] }) => mayBe(own?.id));
   if (fits.length === 0) {
     throw new AuthenticationFailure(`the peer asked for ${formatIdentification(wanted)}, which no connection here is`, {
       code: 'NO_MATCHING_PEER',
@@ -106,8 +108,10 @@ export function candidatesFor(connections: readonly Connection[], payloads: read
       hint: 'Set the local identity to what the peer expects, or its remote identity to ours.',
     });
   }
-  return fits;
+  return fits.toSorted((a, b) => Number(isWanted(b.local[0]?.id)) - Number(isWanted(a.local[0]?.id)));
 }
+
+const isName = ({ idType }: Identification): boolean => idType === IdType.ID_DER_ASN1_DN;
 
 /** Whom we ask for in IDr: only a policy that names one identity can. */
 export const expectedId = (connection: Connection): Identification | undefined => {
