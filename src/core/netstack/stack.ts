@@ -1,5 +1,6 @@
 import { ApiMisuse, formatIp, parseIp } from '../bytes/index.ts';
 import { getI32, getU16, IPV6_MINIMUM_MTU, IpProtocol, IpView, ipv4HeaderValid } from '../packet/index.ts';
+import type { VnetHeader } from '../packet/offload/index.ts';
 import { Addresses, isImpossibleSource } from './addresses.ts';
 import { isWildcard } from './bindings.ts';
 import { Counters } from './counters.ts';
@@ -95,13 +96,19 @@ export class Stack {
     this.#icmp = new IcmpLayer(around, getU16(secret, 68));
   }
 
-  /** One IP packet from the interface. It is read before this returns and may be overwritten afterwards. Bad ones are counted and dropped. */
-  receive(packet: Uint8Array, now: Millis): void {
+  /**
+   * One IP packet from the interface. It is read before this returns and may be overwritten afterwards. Bad ones are counted and dropped.
+   * @param offload of an interface that puts segments of TCP together and has verified their checksums (`gsoSize`); such a packet has 65535
+   *   octets at most
+   */
+  receive(packet: Uint8Array, now: Millis, offload?: VnetHeader): void {
     this.#advance(now);
     const { counters } = this;
     const view = this.#view;
-    counters.packetsIn++;
-    counters.octetsIn += packet.length;
+    const { length } = packet;
+    const packets = packetsOf(length, offload);
+    counters.packetsIn += packets;
+    counters.octetsIn += octetsOf(length, packets, offload);
     const parsed = view.parse(packet);
     if (!parsed || (view.version === 4 && !ipv4HeaderValid(view))) {
       counters.ipMalformed++;
@@ -117,7 +124,7 @@ export class Stack {
       return;
     }
     if (view.fragment && !this.#reassemble(view, now)) return;
-    this.#deliver(view, now);
+    this.#deliver(view, now, offload?.gsoSize ?? 0);
   }
 
   /** The next IP packet to leave: a view that is valid until the next call of `poll`. */
@@ -128,16 +135,20 @@ export class Stack {
 
   /**
    * The same without a view: writes the packet into `buffer` from `at` on, where `mtu` octets of room must be.
+   * @param offload filled in for an interface that cuts segments of TCP and fills in their checksums: there must be room for 65535 octets
    * @returns its length, 0 when there is nothing to send.
    */
-  pollInto(buffer: Uint8Array, at: number, now: Millis): number {
+  pollInto(buffer: Uint8Array, at: number, now: Millis, offload?: VnetHeader): number {
     this.#advance(now);
-    const first = this.#segmentsFirst ? this.#tcp.nextSegment(buffer, at) : this.#output.take(buffer, at, this.#mtu);
-    const length = first > 0 ? first : this.#segmentsFirst ? this.#output.take(buffer, at, this.#mtu) : this.#tcp.nextSegment(buffer, at);
+    offload?.clear();
+    const first = this.#segmentsFirst ? this.#tcp.nextSegment(buffer, at, offload) : this.#output.take(buffer, at, this.#mtu);
+    const length =
+      first > 0 ? first : this.#segmentsFirst ? this.#output.take(buffer, at, this.#mtu) : this.#tcp.nextSegment(buffer, at, offload);
     if (length === 0) return 0;
     this.#segmentsFirst = !this.#segmentsFirst;
-    this.counters.packetsOut++;
-    this.counters.octetsOut += length;
+    const packets = packetsOf(length, offload);
+    this.counters.packetsOut += packets;
+    this.counters.octetsOut += octetsOf(length, packets, offload);
     this.#udp.offerRoom();
     return length;
   }
@@ -273,10 +284,10 @@ export class Stack {
     this.#output.clear();
   }
 
-  #deliver(view: IpView, now: Millis): void {
+  #deliver(view: IpView, now: Millis, unit: number): void {
     switch (view.protocol) {
       case IpProtocol.TCP:
-        this.#tcp.receive(view);
+        this.#tcp.receive(view, unit);
         return;
       case IpProtocol.UDP:
         if (!this.#udp.receive(view)) this.#icmp.portUnreachable(view, now);
@@ -344,6 +355,12 @@ function checkedMtu(mtu: number): number {
   if (Number.isInteger(mtu) && mtu >= IPV6_MINIMUM_MTU && mtu <= 65535) return mtu;
   throw new ApiMisuse(`an MTU of ${mtu} is outside of ${IPV6_MINIMUM_MTU} to 65535`, { code: 'BAD_MTU' });
 }
+
+/** What a packet stands for on the way, with headers for each. */
+const packetsOf = (length: number, offload: VnetHeader | undefined): number =>
+  offload === undefined || offload.gsoSize === 0 ? 1 : Math.ceil((length - offload.hdrLen) / offload.gsoSize);
+const octetsOf = (length: number, packets: number, offload: VnetHeader | undefined): number =>
+  packets === 1 ? length : length + (packets - 1) * offload!.hdrLen;
 
 /** Octets: four keys for TCP, an identification, an echo identifier, a key for UDP ports. */
 const SECRET = 88;

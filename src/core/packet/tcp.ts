@@ -27,6 +27,8 @@ export class TcpView {
   /** Bounds of the text in the packet. */
   start = 0;
   end = 0;
+  /** Octets of text in each segment that it was put together from, but the last; all of its text for one that came alone. */
+  unit = 0;
   /** Options; -1 or false when absent. */
   mss = -1;
   windowScale = -1;
@@ -43,15 +45,17 @@ export class TcpView {
     return this.end - this.start + ((this.flags >>> 1) & 1) + (this.flags & 1);
   }
 
-  /** @returns false when lengths lie or the checksum fails. Options that make no sense are ignored (RFC 9293 §3.2). */
-  parse(ip: IpView): boolean {
+  /**
+   * @param unit of a segment whose checksums were verified where it was put together; 0 for one that came alone
+   * @returns false when lengths lie or the checksum fails. Options that make no sense are ignored (RFC 9293 §3.2).
+   */
+  parse(ip: IpView, unit = 0): boolean {
     const { data, payload, end } = ip;
     const length = end - payload;
     if (length < TCP_HEADER) return false;
     const header = (data[payload + 12]! >>> 4) * 4;
     if (header < TCP_HEADER || header > length) return false;
-    const seed = pseudoHeaderSum(data, ip.sourceAt, data, ip.destinationAt, ip.addressLength, IpProtocol.TCP, length);
-    if (sum16(data, payload, end, seed) !== 0xffff) return false;
+    if (unit === 0 && !checksumHolds(ip)) return false;
     this.sourcePort = getU16(data, payload);
     this.destinationPort = getU16(data, payload + 2);
     this.seq = getI32(data, payload + 4);
@@ -61,6 +65,7 @@ export class TcpView {
     this.urgentPointer = getU16(data, payload + 18);
     this.start = payload + header;
     this.end = end;
+    this.unit = unit > 0 ? unit : end - this.start;
     this.mss = -1;
     this.windowScale = -1;
     this.sackPermitted = false;
@@ -108,6 +113,11 @@ export class TcpView {
       this.sackBlocks = blocks;
     }
   }
+}
+
+function checksumHolds({ data, payload, end, sourceAt, destinationAt, addressLength }: IpView): boolean {
+  const seed = pseudoHeaderSum(data, sourceAt, data, destinationAt, addressLength, IpProtocol.TCP, end - payload);
+  return sum16(data, payload, end, seed) === 0xffff;
 }
 
 /** Everything of a TCP header but addresses, options and text. */

@@ -91,6 +91,8 @@ export interface EspPath {
   send(packet: Uint8Array, trafficClass?: number): boolean;
   /** Sends a whole IP packet with ESP or AH, whose header is ours and final; absent where the way writes a header of its own. @returns false when it was dropped here */
   readonly sendWhole?: ((packet: Uint8Array) => boolean) | undefined;
+  /** What packets leave by now, for planes that hand it many at a time. */
+  readonly socket?: UdpSocket | undefined;
   /** Octets of an outer IP packet that pass; from the interface or from path MTU discovery. */
   readonly mtu: number;
   /** Octets in front of the ESP header: the outer IP header, and the UDP header with encapsulation. */

@@ -256,8 +256,12 @@ class UdpPath implements EspPath {
     return UDP_ENCAPSULATION[isIpv6(this.#remote.ip) ? 6 : 4];
   }
 
+  get socket(): UdpSocket | undefined {
+    return this.#socketOf(this.#localIp);
+  }
+
   send(packet: Uint8Array): boolean {
-    return this.#socketOf(this.#localIp)?.send(packet, this.#remote.ip, this.#remote.port) ?? false;
+    return this.socket?.send(packet, this.#remote.ip, this.#remote.port) ?? false;
   }
 }
 

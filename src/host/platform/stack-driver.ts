@@ -12,17 +12,14 @@ import {
   type UdpEndpoint,
   type UdpOptions,
 } from '../../core/netstack/index.ts';
+import type { VnetHeader } from '../../core/packet/offload/index.ts';
 import { StackUdp } from './stack-udp.ts';
 import { type SocketHost, StreamServer, StreamSocket, type StreamSocketOptions, socketError } from './stream-socket.ts';
 import type { UdpPort } from './way.ts';
 
 export interface StackDriverOptions {
   readonly stack: Stack;
-  /**
-   * Takes one IP packet; the view is valid during the call only. Returning false means that it was taken but no more fits: nothing
-   * is polled until `resume()`.
-   */
-  readonly transmit: (packet: Uint8Array) => boolean | undefined;
+  readonly transmit: PacketSink;
   /** Milliseconds of a monotonic clock; `performance.now`. */
   readonly now?: () => Millis;
   /** `setTimeout` and `clearTimeout`, or those of a virtual clock. */
@@ -31,6 +28,16 @@ export interface StackDriverOptions {
   /** Runs the callback soon, after what is running now; `queueMicrotask`. What happens in between is sent as one batch. */
   readonly defer?: (callback: () => void) => void;
 }
+
+/** Where packets of the stack go. */
+export type PacketSink =
+  /**
+   * Takes one IP packet; the view is valid during the call only. Returning false means that it was taken but no more fits: nothing
+   * is polled until `resume()`.
+   */
+  | ((packet: Uint8Array) => boolean | undefined)
+  /** Polls the stack by itself, some packets of it. `pump` returns false when there was none. */
+  | { pump(now: Millis): boolean };
 
 export interface PingAnswer {
   readonly rtt: Millis;
@@ -43,7 +50,7 @@ export interface PingAnswer {
  */
 export class StackDriver implements SocketHost {
   readonly stack: Stack;
-  readonly #transmit: (packet: Uint8Array) => boolean | undefined;
+  readonly #transmit: PacketSink;
   readonly #now: () => Millis;
   readonly #setTimer: (callback: () => void, delay: Millis) => unknown;
   readonly #clearTimer: (timer: unknown) => void;
@@ -68,10 +75,10 @@ export class StackDriver implements SocketHost {
     this.stack.onWork = () => this.wake();
   }
 
-  /** One IP packet from the network. It is read before this returns. */
-  receive(packet: Uint8Array): void {
+  /** One IP packet from the network. It is read before this returns. @param offload as `Stack.receive` has it */
+  receive(packet: Uint8Array, offload?: VnetHeader): void {
     if (this.#closed) return;
-    this.stack.receive(packet, this.#now());
+    this.stack.receive(packet, this.#now(), offload);
     this.wake();
   }
 
@@ -192,6 +199,11 @@ export class StackDriver implements SocketHost {
 
   #transmitBatch(): void {
     const now = this.#now();
+    const transmit = this.#transmit;
+    if (typeof transmit !== 'function') {
+      if (transmit.pump(now)) this.#work = true;
+      return;
+    }
     for (let sent = 0; !this.#blocked && !this.#closed; sent++) {
       if (sent === BATCH) {
         this.#work = true;
@@ -199,7 +211,7 @@ export class StackDriver implements SocketHost {
       }
       const packet = this.stack.poll(now);
       if (packet === undefined) return;
-      if (this.#transmit(packet) === false) this.#blocked = true;
+      if (transmit(packet) === false) this.#blocked = true;
     }
   }
 

@@ -7,7 +7,7 @@ import backend from '../../../src/host/dataplane/backends/netstack.ts';
 import { PATH_MTU, UDP_ENCAPSULATION } from '../../../src/host/dataplane/path-mtu.ts';
 import { systemClock } from '../../../src/host/platform/clock.ts';
 import { StackDriver } from '../../../src/host/platform/stack-driver.ts';
-import { systemUdp } from '../../../src/host/platform/udp.ts';
+import { systemUdp, type UdpSocket } from '../../../src/host/platform/udp.ts';
 import { childPair } from '../../host/support/esp-pair.ts';
 import { answering } from '../../interop/support/dialogue.ts';
 import type { Answers, Question } from './questions.ts';
@@ -22,24 +22,27 @@ const kept: TcpConnection[] = [];
 let remote = { ip: '127.0.0.1', port: 0 };
 /** The inner address of the other end. */
 let opposite: string;
+/** Tells whoever sends that the other end has moved. */
+let onMove: () => void = () => {};
 let onPacket: (packet: Uint8Array, ip: string, port: number) => void = () => {};
 
 answering((question: Question): Promise<unknown> => answers[question.ask](question as never));
 
 const answers: { readonly [Ask in Question['ask']]: (question: Extract<Question, { ask: Ask }>) => Promise<Answers[Ask]> } = {
   open: async ({ end, esp, congestion }) => {
-    const socket = await systemUdp.bind({
+    const udp = esp ? await backend.udp!() : systemUdp;
+    const socket = await udp.bind({
       ip: '127.0.0.1',
       port: 0,
       onDatagram: (data, ip, port) => {
         // Whoever is behind a relay does not know what it is seen as.
-        if (remote.port !== port) remote = { ip, port };
+        if (remote.port !== port) follow({ ip, port });
         onPacket(data, ip, port);
       },
     });
     const send = (packet: Uint8Array): boolean => socket.send(packet, remote.ip, remote.port);
     opposite = INNER[end === 'a' ? 'b' : 'a'];
-    if (esp) await openTunnel(end, send, congestion);
+    if (esp) await openTunnel(end, socket, congestion);
     else openPlain(end, send, congestion);
     driver.listen({ port: PORT, backlog: 4096 }, (socket) => {
       socket.on('error', () => {});
@@ -50,7 +53,7 @@ const answers: { readonly [Ask in Question['ask']]: (question: Extract<Question,
     return { port: socket.local.port };
   },
   peer: ({ port }) => {
-    remote = { ip: remote.ip, port };
+    follow({ ip: remote.ip, port });
     return Promise.resolve({});
   },
   send: ({ seconds, octets }) => carry(seconds * 1000, octets),
@@ -73,6 +76,11 @@ const answers: { readonly [Ask in Question['ask']]: (question: Extract<Question,
   },
 };
 
+function follow(address: typeof remote): void {
+  remote = address;
+  onMove();
+}
+
 function openPlain(end: 'a' | 'b', send: (packet: Uint8Array) => boolean, congestion: CongestionName): void {
   const random = systemRandom();
   const stack = new Stack({ addresses: [INNER[end]], mtu: MTU, random, tcp: { congestion: CONGESTION_CONTROLS[congestion] } });
@@ -80,11 +88,16 @@ function openPlain(end: 'a' | 'b', send: (packet: Uint8Array) => boolean, conges
   onPacket = (packet) => driver.receive(packet);
 }
 
-async function openTunnel(end: 'a' | 'b', send: (packet: Uint8Array) => boolean, congestion: CongestionName): Promise<void> {
+async function openTunnel(end: 'a' | 'b', socket: UdpSocket, congestion: CongestionName): Promise<void> {
   const plane = await backend.open({
     clock: systemClock,
     random: systemRandom(),
-    openPath: (_, { ip }) => ({ send, mtu: PATH_MTU, overhead: UDP_ENCAPSULATION[isIpv6(ip) ? 6 : 4] }),
+    openPath: (_, { ip, port }) => ({
+      send: (packet) => socket.send(packet, ip, port),
+      socket,
+      mtu: PATH_MTU,
+      overhead: UDP_ENCAPSULATION[isIpv6(ip) ? 6 : 4],
+    }),
     onObservation: () => {},
     addresses: [INNER[end]],
     mtu: MTU,
@@ -93,6 +106,8 @@ async function openTunnel(end: 'a' | 'b', send: (packet: Uint8Array) => boolean,
   const ends = { localTs: [`${INNER.a}/32`], remoteTs: [`${INNER.b}/32`] };
   const spec = childPair(ends)[end];
   await plane.install(spec);
+  await plane.adopt(socket);
+  onMove = () => plane.update(spec.id, { kind: 'addresses', local: spec.local, remote, encap: true });
   driver = plane.driver;
   onPacket = (packet, ip, port) => void plane.receive(packet, spec.local, ip, port);
 }

@@ -236,11 +236,11 @@ describe('resegment', () => {
 test('a full board says so', () => {
   const board = new SackScoreboard();
   let sent = 0;
-  while (!board.full) {
+  while (board.room > 0) {
     board.sent(sent, sent + 1, 0);
     sent++;
   }
   expect(sent).toBe(32768);
   board.acknowledge(sent, 1, 1);
-  expect([board.count, board.flight, board.full]).toEqual([0, 0, false]);
+  expect([board.count, board.flight, board.room]).toEqual([0, 0, 32768]);
 });

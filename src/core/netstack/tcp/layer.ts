@@ -1,5 +1,6 @@
 import { type Address, ApiMisuse, concat, formatAddress, formatIp } from '../../bytes/index.ts';
 import { type IpView, TcpFlag, TcpView } from '../../packet/index.ts';
+import type { VnetHeader } from '../../packet/offload/index.ts';
 import type { Addresses } from '../addresses.ts';
 import { Bindings } from '../bindings.ts';
 import { BlockPool } from '../block-pool.ts';
@@ -48,6 +49,7 @@ export class TcpLayer implements TcpHost {
   readonly counters: Counters;
   readonly pool: BlockPool;
   now: Millis = 0;
+  offload: VnetHeader | undefined;
   readonly #around: TcpSurroundings;
   readonly #flows: FlowTable;
   readonly #listeners = new Bindings<TcpListener>();
@@ -83,14 +85,14 @@ export class TcpLayer implements TcpHost {
     return this.#flows.size;
   }
 
-  /** A segment for one of our addresses. */
-  receive(ip: IpView): void {
+  /** A segment for one of our addresses. @param unit as `TcpView.parse` has it */
+  receive(ip: IpView, unit: number): void {
     const segment = this.#segment;
-    if (!segment.parse(ip)) {
+    if (!segment.parse(ip, unit)) {
       this.counters.tcpMalformed++;
       return;
     }
-    this.counters.tcpSegmentsIn++;
+    this.counters.tcpSegmentsIn += unit === 0 ? 1 : Math.ceil((segment.end - segment.start) / unit);
     const key = this.#key;
     key.data = ip.data;
     key.length = ip.addressLength;
@@ -107,12 +109,18 @@ export class TcpLayer implements TcpHost {
     } else segmentArrives(tcb, segment, ip.data);
   }
 
-  /** The next segment of whoever's turn it is, written to `out`. @returns its length, 0 when nobody has anything to send. */
-  nextSegment(out: Uint8Array, at: number): number {
+  /**
+   * The next segment of whoever's turn it is, written to `out`.
+   * @param offload filled in for an interface that cuts and sums: what is written may then stand for many segments
+   * @returns its length, 0 when nobody has anything to send
+   */
+  nextSegment(out: Uint8Array, at: number, offload?: VnetHeader): number {
+    this.offload = offload;
     if (this.#starved.size > 0) this.#feedStarved();
     const queue = this.#output;
     for (let tcb = queue[0]; tcb !== undefined; tcb = queue[0]) {
       if (this.now >= tcb.pathMtuExpires) this.#sizePath(tcb);
+      const before = this.counters.tcpSegmentsOut;
       const length = nextSegment(tcb, out, at);
       if (length === 0) {
         queue.shift();
@@ -120,7 +128,8 @@ export class TcpLayer implements TcpHost {
         this.#burst = 0;
         continue;
       }
-      if (++this.#burst >= TURN && queue.length > 1) {
+      this.#burst += this.counters.tcpSegmentsOut - before;
+      if (this.#burst >= TURN && queue.length > 1) {
         queue.push(queue.shift()!);
         this.#burst = 0;
       }

@@ -23,6 +23,12 @@ export function mayLeave(tcb: Tcb): boolean {
   return false;
 }
 
+/** Octets that may leave at once where `mayLeave` has just said yes, in segments of `unit`. */
+export function mayLeaveAtOnce(tcb: Tcb, unit: number): number {
+  const paced = tcb.host.config.pacing && tcb.congestion!.pacingRate(tcb.rtt.srtt) !== Number.POSITIVE_INFINITY;
+  return paced ? Math.ceil(tcb.paceCredit / unit) * unit : Number.POSITIVE_INFINITY;
+}
+
 /** A segment leaves, allowed or not. */
 export function spend(tcb: Tcb, octets: number): void {
   tcb.paceCredit -= octets;

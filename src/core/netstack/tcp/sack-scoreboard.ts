@@ -45,8 +45,9 @@ export class SackScoreboard {
     return this.#sent.count;
   }
 
-  get full(): boolean {
-    return this.#sent.full;
+  /** How many segments more it can keep. */
+  get room(): number {
+    return this.#sent.room;
   }
 
   /** RFC 6675 §4 SetPipe: octets thought to be in the network. */

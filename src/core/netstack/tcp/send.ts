@@ -1,10 +1,11 @@
 import { IpProtocol, sealTcp, TCP_HEADER, TcpFlag, writeTcp } from '../../packet/index.ts';
 import { writeIpHeader } from '../ip-output.ts';
+import { leaveChecksum, leaveCutting, trainText } from './offload.ts';
 import { sackLength, segmentRoom, writeSack, writeSynOptions, writeTimestamps } from './options.ts';
 import { mayLeave, spend } from './pacing.ts';
 import { probeLeft, probeText } from './path-mtu-search.ts';
 import { advertiseWindow, openWindow } from './receive-window.ts';
-import { seqAdd, seqDiff, seqLt } from './seq.ts';
+import { seqAdd, seqDiff, seqLt, seqMin } from './seq.ts';
 import { noteRetransmission } from './spurious.ts';
 import { probeSent, scheduleProbe } from './tail-loss.ts';
 import type { Tcb } from './tcb.ts';
@@ -78,10 +79,12 @@ function sendNew(tcb: Tcb, out: Uint8Array, at: number): number {
   const fin = finWaits && length === unsent && usable > length;
   if (probe === 0 && !worthSending(tcb, length, unsent, room, fin)) return waitForWindow(tcb, usable);
   const octets = length + (fin ? 1 : 0);
-  if ((board.pipe > 0 && board.pipe + octets > window(tcb)) || board.full || !mayLeave(tcb)) return 0;
+  if ((board.pipe > 0 && board.pipe + octets > window(tcb)) || board.room === 0 || !mayLeave(tcb)) return 0;
   if (board.count === 0 && tcb.host.now - tcb.lastSent > tcb.rtt.rto) tcb.congestion!.idle();
   tcb.overrideSws = false;
   if (probe > 0) probeLeft(tcb, tcb.sndNxt, seqAdd(tcb.sndNxt, octets));
+  else if (octets === room)
+    return sendFresh(tcb, out, at, trainText(tcb, room, Math.min(unsent, usable, window(tcb) - board.pipe)), false, room);
   return sendFresh(tcb, out, at, octets, fin);
 }
 
@@ -134,22 +137,24 @@ function sendTailProbe(tcb: Tcb, out: Uint8Array, at: number): number {
   if (board.count === 0) return 0;
   const usable = seqDiff(seqAdd(tcb.sndUna, tcb.sndWnd), tcb.sndNxt);
   const length = Math.min(tcb.unsent, tcb.smss - sackRoom(tcb), usable);
-  const again = length <= 0 || board.full;
+  const again = length <= 0 || board.room === 0;
   const octets = again ? resend(tcb, out, at, board.count - 1) : sendFresh(tcb, out, at, length, false);
   probeSent(tcb, again);
   return octets;
 }
 
-function sendFresh(tcb: Tcb, out: Uint8Array, at: number, octets: number, fin: boolean): number {
+/** @param unit octets of each segment but the last, where they are several in one packet */
+function sendFresh(tcb: Tcb, out: Uint8Array, at: number, octets: number, fin: boolean, unit = octets): number {
   const { board, host } = tcb;
   const start = tcb.sndNxt;
   if (board.count === 0) tcb.stalledSince = host.now;
   if (fin) tcb.finSent = true;
   tcb.sndNxt = seqAdd(start, octets);
-  board.sent(start, tcb.sndNxt, host.now);
+  for (let from = start; seqLt(from, tcb.sndNxt); from = seqAdd(from, unit))
+    board.sent(from, seqMin(seqAdd(from, unit), tcb.sndNxt), host.now);
   startRetransmitTimer(tcb);
   scheduleProbe(tcb);
-  return emitText(tcb, out, at, start, tcb.sndNxt);
+  return emitText(tcb, out, at, start, tcb.sndNxt, unit);
 }
 
 /** NextSeg (3) and (4): in fast recovery, when nothing better is left, keep the acknowledgments coming. */
@@ -204,8 +209,8 @@ function sackRoom(tcb: Tcb): number {
   return tcb.sack ? sackLength(Math.min(tcb.outOfOrder.count, 3)) : 0;
 }
 
-/** Text, and FIN when the range includes its place. */
-function emitText(tcb: Tcb, out: Uint8Array, at: number, start: number, end: number): number {
+/** Text, and FIN when the range includes its place. @param unit octets of each segment but the last */
+function emitText(tcb: Tcb, out: Uint8Array, at: number, start: number, end: number, unit = seqDiff(end, start)): number {
   const offset = seqDiff(start, tcb.bufferSeq);
   const queued = tcb.sendBuffer.length - offset;
   const octets = seqDiff(end, start);
@@ -217,11 +222,12 @@ function emitText(tcb: Tcb, out: Uint8Array, at: number, start: number, end: num
   let optionsEnd = optionsAt;
   if (tcb.timestamps) optionsEnd = writeTimestamps(out, optionsEnd, tcb.tsNow, tcb.tsRecent);
   spend(tcb, text);
-  const spare = segmentRoom(tcb) - (optionsEnd - optionsAt) - text;
+  const spare = segmentRoom(tcb) - (optionsEnd - optionsAt) - Math.min(text, unit);
   if (tcb.sack) optionsEnd = writeSack(tcb, out, optionsEnd, Math.min(3, Math.max(0, Math.floor((spare - 4) / 8))));
   tcb.sendBuffer.copy(offset, text, out, optionsEnd);
   tcb.lastSent = tcb.host.now;
   const length = seal(tcb, out, at, start, flags, advertiseWindow(tcb), optionsEnd - optionsAt, text);
+  if (text > unit) leaveCutting(tcb, text, unit);
   acknowledged(tcb);
   return length;
 }
@@ -265,7 +271,8 @@ function seal(
   fields.window = windowField;
   writeTcp(out, at + ip, fields, header);
   const end = at + ip + header + text;
-  sealTcp(out, at + ip, end, tcb.localIp, tcb.remoteIp);
+  if (tcb.host.offload === undefined) sealTcp(out, at + ip, end, tcb.localIp, tcb.remoteIp);
+  else leaveChecksum(tcb, tcb.host.offload, out, at + ip, header, end);
   tcb.host.counters.tcpSegmentsOut++;
   return end - at;
 }

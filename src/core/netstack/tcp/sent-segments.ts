@@ -23,8 +23,8 @@ export class SentSegments {
   #mask = 0;
   #transmissions = 0;
 
-  get full(): boolean {
-    return this.count >= MAX_SEGMENTS;
+  get room(): number {
+    return Math.max(0, MAX_SEGMENTS - this.count);
   }
 
   slot(index: number): number {

@@ -1,4 +1,5 @@
 import type { Address } from '../../bytes/index.ts';
+import type { VnetHeader } from '../../packet/offload/index.ts';
 import type { BlockPool } from '../block-pool.ts';
 import type { Counters } from '../counters.ts';
 import type { FailureCode, Millis } from '../ready.ts';
@@ -24,6 +25,8 @@ export interface TcpHost {
   readonly pool: BlockPool;
   /** The time of the call that is running, or of the last one. */
   readonly now: Millis;
+  /** Filled in for an interface that cuts and sums what is being written; undefined where that is done here. */
+  readonly offload: VnetHeader | undefined;
   /** The connection has something to send: it is asked soon. */
   wantOutput(tcb: Tcb): void;
   /** Its earliest timer may have moved forward. */

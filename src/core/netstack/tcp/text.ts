@@ -20,7 +20,7 @@ export function takeText(tcb: Tcb, segment: TcpView, data: Uint8Array): boolean 
   let right = seqMin(seqAdd(segment.seq, length), tcb.rcvAdv);
   // Nothing can follow a FIN.
   if (tcb.finAt !== undefined) right = seqMin(right, tcb.finAt);
-  if (length > tcb.receivedMss) tcb.receivedMss = length;
+  if (segment.unit > tcb.receivedMss) tcb.receivedMss = segment.unit;
   if (seqGe(left, right)) {
     owe(tcb);
     return true;

@@ -2,9 +2,13 @@ import type { Address } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaSpec, Transport } from '../../../core/ike/effects.ts';
 import { CONGESTION_CONTROLS, Stack } from '../../../core/netstack/index.ts';
 import { IpView } from '../../../core/packet/index.ts';
+import { type PacketBuffer, VNET_HEADER } from '../../../core/packet/offload/index.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import { zlibDeflate } from '../../platform/deflate.ts';
-import { StackDriver } from '../../platform/stack-driver.ts';
+import { loadNative } from '../../platform/linux/ffi.ts';
+import { descriptorUdp } from '../../platform/linux/udp-network.ts';
+import type { StackDriver } from '../../platform/stack-driver.ts';
+import { systemUdp, type UdpSocket } from '../../platform/udp.ts';
 import {
   type ChildCounters,
   type DataPlane,
@@ -17,18 +21,22 @@ import {
 } from '../data-plane.ts';
 import { EspPlane } from '../esp-plane.ts';
 import { mayPassOn, takeHop, timeExceeded } from '../forwarding.ts';
+import { type ManyAtATime, type NetstackRoom, nativeRoom, PLAIN_ROOM } from '../netstack-room.ts';
 import { OwnAddresses } from '../own-addresses.ts';
 import { refuseBypass } from '../shunt-table.ts';
+import { StackPort } from '../stack-port.ts';
 
 /**
  * The data plane that runs everywhere and needs no privilege: TCP/IP and ESP in this process, packets through the engine's UDP sockets.
  * Applications reach the tunnel through `driver`, whose sockets look like those of `node:net`.
  */
-export class NetstackPlane implements DataPlane {
+export class NetstackPlane<B extends PacketBuffer = PacketBuffer> implements DataPlane {
   readonly backend = 'netstack';
-  readonly driver: StackDriver;
-  /** A host that answers in the name of the networks behind us, for packets that no CHILD_SA takes; absent unless asked for. */
-  readonly behind: StackDriver | undefined;
+  readonly #here: StackPort<B>;
+  readonly #behind: StackPort<B> | undefined;
+  readonly #sockets: ManyAtATime<B> | undefined;
+  /** What the packet at hand was read into, if it is one of many. */
+  #from: B | undefined;
   readonly #esp: EspPlane;
   readonly #own: OwnAddresses;
   readonly #mtu: number;
@@ -39,36 +47,57 @@ export class NetstackPlane implements DataPlane {
   #forwarded = 0;
   #hopsRanOut = 0;
 
-  constructor(options: DataPlaneOptions) {
-    const { clock } = options;
+  constructor(options: DataPlaneOptions, room: NetstackRoom<B>) {
+    const { clock, openPath } = options;
     this.#clock = clock;
     this.#mtu = options.mtu ?? DEFAULT_MTU;
     this.#forwards = options.forward ?? false;
     this.#own = new OwnAddresses(options.addresses ?? []);
+    const sockets = room.openSockets?.({
+      onEsp: (from, start, end, local, ip, port) => {
+        this.#from = from;
+        this.#esp.receiveAt(from.octets, start, end, ip, port, local);
+      },
+      onPause: () => {
+        this.#here.flush();
+        this.#behind?.flush();
+      },
+    });
+    this.#sockets = sockets;
     this.#esp = new EspPlane({
       backend: this.backend,
       clock,
       random: options.random,
-      openPath: options.openPath,
+      createPacketCipher: room.createPacketCipher,
+      openPath:
+        sockets === undefined
+          ? openPath
+          : (local, remote, encap, transport) => sockets.path(openPath(local, remote, encap, transport), remote),
       deflate: zlibDeflate,
       onObservation: options.onObservation,
-      deliver: (buffer, start, end) => this.#deliver(buffer.subarray(start, end)),
+      deliver: (buffer, start, end) => this.#deliver(buffer, start, end),
       ownAddress: (addressLength) => this.#own.ofFamily(addressLength),
     });
-    const drive = (stack: Stack): StackDriver =>
-      new StackDriver({
-        stack,
-        // What is dropped here was counted, and TCP sends it again: the stack never stops for it.
-        transmit: (packet) => void this.#esp.send(packet),
-        now: clock.now,
-        setTimer: (callback, delay) => clock.after(delay, callback),
-        clearTimer: (timer) => (timer as Timer).cancel(),
-        defer: clock.soon,
-      });
     const { promiscuous, random, congestion } = options;
     const tcp = congestion === undefined ? undefined : { congestion: CONGESTION_CONTROLS[congestion] };
-    this.driver = drive(new Stack({ addresses: this.#own.all, mtu: this.#mtu, random, promiscuous, tcp }));
-    if (options.behind === true) this.behind = drive(new Stack({ addresses: [], mtu: this.#mtu, random, promiscuous: true, tcp }));
+    const port = (addresses: readonly string[], promiscuous: boolean | undefined): StackPort<B> =>
+      new StackPort({
+        stack: new Stack({ addresses, mtu: this.#mtu, random, promiscuous, tcp }),
+        esp: this.#esp,
+        clock,
+        allocate: room.allocate,
+      });
+    this.#here = port(this.#own.all, promiscuous);
+    if (options.behind === true) this.#behind = port([], true);
+  }
+
+  get driver(): StackDriver {
+    return this.#here.driver;
+  }
+
+  /** A host that answers in the name of the networks behind us, for packets that no CHILD_SA takes; absent unless asked for. */
+  get behind(): StackDriver | undefined {
+    return this.#behind?.driver;
   }
 
   install(spec: ChildSaSpec, resume?: SequenceNumbers): void {
@@ -114,6 +143,16 @@ export class NetstackPlane implements DataPlane {
     return this.#esp.receive(packet, ip, port, local, transport);
   }
 
+  adopt(socket: UdpSocket): Promise<void> {
+    this.#sockets?.adopt(socket);
+    return Promise.resolve();
+  }
+
+  disown(socket: UdpSocket): Promise<void> {
+    this.#sockets?.disown(socket);
+    return Promise.resolve();
+  }
+
   close(): Promise<void> {
     this.#due?.cancel();
     this.driver.close();
@@ -127,25 +166,33 @@ export class NetstackPlane implements DataPlane {
     return this.#forwarded;
   }
 
-  #deliver(packet: Uint8Array): void {
-    if ((this.#forwards || this.behind !== undefined) && this.#isTransit(packet)) this.#forward(packet);
-    else this.driver.receive(packet);
+  #deliver(buffer: Uint8Array, start: number, end: number): void {
+    if ((this.#forwards || this.#behind !== undefined) && this.#isTransit(buffer, start, end)) this.#forward(buffer, start, end);
+    else this.#handTo(this.#here, buffer, start, end);
+  }
+
+  /** Of many packets that came together some may be put together; what was made elsewhere goes by itself. */
+  #handTo(port: StackPort<B>, buffer: Uint8Array, start: number, end: number): void {
+    const from = this.#from;
+    if (from?.octets === buffer && start >= VNET_HEADER) port.push(from, start, end);
+    else port.receive(buffer.subarray(start, end));
   }
 
   /** What is not for us, and may leave again. The rest is the stack's business: it knows best what to make of it. */
-  #isTransit(packet: Uint8Array): boolean {
-    return this.#packet.parse(packet) && !this.#own.isDestination(this.#packet) && mayPassOn(this.#packet);
+  #isTransit(buffer: Uint8Array, start: number, end: number): boolean {
+    return this.#packet.parse(buffer, start, end) && !this.#own.isDestination(this.#packet) && mayPassOn(this.#packet);
   }
 
-  #forward(packet: Uint8Array): void {
+  #forward(buffer: Uint8Array, start: number, end: number): void {
     const view = this.#packet;
     if (!takeHop(view)) {
       this.#hopsRanOut++;
       const from = this.#own.ofFamily(view.addressLength);
       const answer = from === undefined ? undefined : timeExceeded(view, from);
       if (answer !== undefined) this.#esp.send(answer);
-    } else if (this.behind !== undefined && this.#esp.lookup(packet, 0, packet.length, view) === undefined) this.behind.receive(packet);
-    else if (this.#forwards && this.#esp.send(packet)) this.#forwarded++;
+    } else if (this.#behind !== undefined && this.#esp.lookup(buffer, start, end, view) === undefined)
+      this.#handTo(this.#behind, buffer, start, end);
+    else if (this.#forwards && this.#esp.send(buffer.subarray(start, end))) this.#forwarded++;
   }
 
   #armDummies(): void {
@@ -172,7 +219,16 @@ export default defineBackend<NetstackPlane>({
   name: 'netstack',
   bareEsp: false,
   probe: () => Promise.resolve({ ok: true, detail: 'TCP/IP in this process; needs no privilege' }),
-  open: (options) => new NetstackPlane(options),
+  udp: async () => {
+    const native = await loadNative();
+    return native === undefined ? systemUdp : descriptorUdp(native);
+  },
+  open: async (options) => {
+    const native = await loadNative();
+    return native === undefined
+      ? new NetstackPlane(options, PLAIN_ROOM)
+      : new NetstackPlane(options, nativeRoom(native, options.behind === true ? 2 : 1));
+  },
 });
 
 /** RFC 8200 §5. */

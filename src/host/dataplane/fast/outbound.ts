@@ -9,7 +9,7 @@ import { type BatchPath, type BatchTarget, MOST_OCTETS, MOST_SEGMENTS, type TunP
 
 export interface OutboundPumpOptions<B extends PacketBuffer> {
   readonly esp: EspPlane;
-  readonly tun: TunPort<B>;
+  readonly tun: Pick<TunPort<B>, 'read'>;
   /** Octets whose address the ciphers and the sockets know, parts of one memory: one of each of `OUTBOUND_BUFFERS`. */
   readonly allocate: (length: number) => B;
 }
@@ -27,7 +27,7 @@ export interface OutboundDrops {
 export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
   readonly drops: OutboundDrops = { offload: 0 };
   readonly #esp: EspPlane;
-  readonly #tun: TunPort<B>;
+  readonly #tun: Pick<TunPort<B>, 'read'>;
   readonly #in: B;
   readonly #out: B;
   readonly #header = new VnetHeader();

@@ -1,11 +1,10 @@
 import { parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import { InternalError } from '../../../core/bytes/index.ts';
-import { createPacketCipher } from '../../../core/crypto/index.ts';
 import { systemRandom } from '../../../core/crypto/system-random.ts';
 import { Coalescer, RUN_BUFFER } from '../../../core/packet/offload/index.ts';
 import { systemClock } from '../../platform/clock.ts';
 import { zlibDeflate } from '../../platform/deflate.ts';
-import { createEvpCipher } from '../../platform/linux/evp.ts';
+import { packetCiphers } from '../../platform/linux/evp.ts';
 import { loadNative, type Native, type NativeBuffer, NativeMemory } from '../../platform/linux/ffi.ts';
 import { POLL, PollSet, Wakeup } from '../../platform/linux/poll.ts';
 import { Tun } from '../../platform/linux/tun.ts';
@@ -41,7 +40,7 @@ function run(native: Native, { origin, tun, wake, counters, waiting }: Start): v
     // one time for all packets of a turn: to ask for each costs as much as a lookup
     clock: { ...systemClock, now: () => now },
     random: systemRandom(),
-    createPacketCipher: (keys) => createEvpCipher(native, keys) ?? createPacketCipher(keys),
+    createPacketCipher: packetCiphers(native),
     deflate: zlibDeflate,
     tun: device,
     sink: new Coalescer<NativeBuffer>({

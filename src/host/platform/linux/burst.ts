@@ -3,10 +3,22 @@ import type { Native } from './ffi.ts';
 import type { FastUdp } from './udp.ts';
 import { UdpBatch } from './udp-batch.ts';
 
+/** Takes datagrams where they stand, before they are offered to anybody else. */
+export interface DirectReader {
+  /** What they are read into. */
+  readonly batch: UdpBatch;
+  /** Message `i` of the batch, to be worked on in place. @returns false when it is for somebody else */
+  take(i: number): boolean;
+  /** Nothing more comes for now. */
+  done(): void;
+}
+
 /** What waits at a socket, read many datagrams at a time between two turns of the event loop. */
 export class Burst {
+  /** Whose batch is read into, if there is such a reader. */
+  direct: DirectReader | undefined;
   readonly #udp: FastUdp;
-  readonly #batch: UdpBatch;
+  readonly #ownBatch: UdpBatch;
   readonly #triage: Triage | undefined;
   readonly #mostWaiting: number;
   /** Places in the batch of those that wait. */
@@ -16,7 +28,7 @@ export class Burst {
   constructor(native: Native, udp: FastUdp, triage: Triage | undefined, mostWaiting = 2048) {
     this.#mostWaiting = mostWaiting;
     this.#udp = udp;
-    this.#batch = batchOf(native);
+    this.#ownBatch = batchOf(native);
     this.#triage = triage;
   }
 
@@ -29,37 +41,44 @@ export class Burst {
     let received = 0;
     let shed = 0;
     let budget = this.#mostWaiting;
-    for (let calls = 0; calls < MOST_CALLS && goesOn(); calls++) {
-      const count = this.#udp.receive(this.#batch);
+    const { direct } = this;
+    const batch = direct?.batch ?? this.#ownBatch;
+    const most = direct === undefined ? MOST_DATAGRAMS : MOST_DIRECT;
+    while (received < most && goesOn()) {
+      const count = this.#udp.receive(batch);
       received += count;
-      const waiting = this.#work(count, deliver);
+      const waiting = this.#work(batch, count, direct, deliver);
       const taken = Math.min(waiting, budget);
-      for (let i = 0; i < taken && goesOn(); i++) this.#takeWaiting(this.#waiting[i]!);
+      for (let i = 0; i < taken && goesOn(); i++) this.#takeWaiting(batch, this.#waiting[i]!);
       budget -= taken;
       shed += waiting - taken;
-      if (count < AT_ONCE) break;
+      if (count < batch.capacity) break;
     }
+    direct?.done();
     if (shed > 0) this.#triage?.onShed(shed);
     return received;
   }
 
   /** Those that do not wait. @returns how many do */
-  #work(count: number, deliver: (data: Uint8Array, ip: string, port: number) => void): number {
-    const batch = this.#batch;
+  #work(
+    batch: UdpBatch,
+    count: number,
+    direct: DirectReader | undefined,
+    deliver: (data: Uint8Array, ip: string, port: number) => void,
+  ): number {
     let waiting = 0;
     for (let i = 0; i < count; i++) {
       const at = batch.offset(i);
       const end = at + batch.length(i);
       // One that did not fit its place tells nothing; an empty one is as good as none to whoever reads IKE and ESP.
-      if (end === at) continue;
+      if (end === at || direct?.take(i)) continue;
       if (this.#triage?.waits(batch.buffer.octets.subarray(at, end))) this.#waiting[waiting++] = i;
       else deliver(batch.buffer.octets.slice(at, end), batch.ip(i), batch.port(i));
     }
     return waiting;
   }
 
-  #takeWaiting(i: number): void {
-    const batch = this.#batch;
+  #takeWaiting(batch: UdpBatch, i: number): void {
     const at = batch.offset(i);
     this.#triage!.onWaiting(batch.buffer.octets.subarray(at, at + batch.length(i)), batch.ip(i), batch.port(i));
   }
@@ -78,4 +97,6 @@ function batchOf(native: Native): UdpBatch {
 const BATCHES = new WeakMap<Native, UdpBatch>();
 const AT_ONCE = 64;
 /** In one turn: a few milliseconds of reading. */
-const MOST_CALLS = 64;
+const MOST_DATAGRAMS = 64 * AT_ONCE;
+/** The same, with ESP and TCP for each; acknowledgments wait for its end. */
+const MOST_DIRECT = 512;

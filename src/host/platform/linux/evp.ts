@@ -1,5 +1,6 @@
 import {
   type CipherKeys,
+  createPacketCipher,
   effectiveKeyLength,
   encryption,
   encryptionKeyOctets,
@@ -44,6 +45,12 @@ export function createEvpCipher(native: Native, keys: CipherKeys): PacketCipher 
   if (tag === undefined) body?.destroy();
   return body && tag && new EvpEncryptThenMac(evp, transform, body, mac.icvLength, tag);
 }
+
+/** Makes ciphers by `createEvpCipher`, and what is left over by `core/crypto`. */
+export const packetCiphers =
+  (native: Native) =>
+  (keys: CipherKeys): PacketCipher =>
+    createEvpCipher(native, keys) ?? createPacketCipher(keys);
 
 /** Opened once for each thread. */
 function evpOf(native: Native): OpenedEvp | undefined {

@@ -1,7 +1,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import type { Address } from '../../../core/bytes/index.ts';
 import { systemUdp, type Triage, type UdpNetwork, type UdpSocket } from '../udp.ts';
-import { Burst } from './burst.ts';
+import { Burst, type DirectReader } from './burst.ts';
 import { type Native, type NativeBuffer, systemError } from './ffi.ts';
 import { SocketAddress } from './socket-address.ts';
 import { FastUdp } from './udp.ts';
@@ -80,6 +80,24 @@ export class DescriptorSocket implements UdpSocket {
     if (this.fast.refusal === 'full') this.counters.queueDrops++;
     else this.counters.errors++;
     return false;
+  }
+
+  /**
+   * Many datagrams to one peer that stand one behind the other, of `segment` octets each; the last may be shorter.
+   * @param trafficClass DSCP and ECN of their headers
+   * @returns octets that the kernel took: whole datagrams, from the front
+   */
+  sendBatch(from: NativeBuffer, at: number, length: number, segment: number, peer: SocketAddress, trafficClass: number): number {
+    if (!this.#open) return 0;
+    const taken = this.fast.sendBatch(from, at, length, segment, peer, trafficClass || -1);
+    this.counters.sent += Math.ceil(taken / segment);
+    if (taken < length) this.counters[this.fast.refusal === 'full' ? 'queueDrops' : 'errors'] += Math.ceil((length - taken) / segment);
+    return taken;
+  }
+
+  /** From here on what comes in is offered to this reader first, in this thread. */
+  readDirectly(reader: DirectReader | undefined): void {
+    this.#burst.direct = reader;
   }
 
   /** This thread stops reading, at once. @returns the descriptor, for the one who reads from now on; it stays ours to close */

@@ -1,4 +1,5 @@
 import { Stack, type StackOptions } from '../../../../src/core/netstack/index.ts';
+import { coalescePlain, segmentPlain, VnetHeader } from '../../../../src/core/packet/offload/index.ts';
 import { SeededRandom } from '../../../../src/testing/seeded.ts';
 import { VirtualClock } from '../../../../src/testing/virtual-clock.ts';
 
@@ -16,6 +17,9 @@ export interface PairOptions {
   readonly seed?: number | string;
   /** Delivered after a millisecond by default. */
   readonly fate?: Fate;
+  /** Interfaces with the offloads of a network card: they cut what leaves, and put together what arrives at one time. */
+  readonly cuts?: boolean;
+  readonly joins?: boolean;
 }
 
 /** Two stacks and the wire between them, in virtual time. */
@@ -29,7 +33,17 @@ export class Pair {
   /** When an application wants `onStep` without anything having happened. */
   wake: () => number | undefined = () => undefined;
   packets = 0;
+  /** What the stacks handed out and took in, where the interfaces made more packets or fewer of it. */
+  handedOut = 0;
+  takenIn = 0;
+  /** Octets of the largest packet that a stack handed out. */
+  largest = 0;
   readonly #wire = new VirtualClock();
+  readonly #cuts: boolean;
+  readonly #joins: boolean;
+  readonly #arriving = new Map<Stack, Uint8Array[]>();
+  readonly #buffer = new Uint8Array(65_535);
+  readonly #offload = new VnetHeader();
 
   constructor(options: PairOptions = {}) {
     const random = new SeededRandom(options.seed ?? 1, 'stacks');
@@ -37,6 +51,8 @@ export class Pair {
     this.a = new Stack({ addresses: [A4, A6], mtu: 1500, random: { secret }, ...options.a });
     this.b = new Stack({ addresses: [B4, B6], mtu: 1500, random: { secret }, ...options.b });
     this.fate = options.fate ?? (() => [1]);
+    this.#cuts = options.cuts ?? false;
+    this.#joins = options.joins ?? false;
   }
 
   /** Runs until nothing is under way and no timer is due before `until`, or `done` says so. @returns whether it did. */
@@ -51,6 +67,7 @@ export class Pair {
       }
       this.now = Math.max(this.now, next);
       this.#wire.run(this.now);
+      this.#takeIn();
       for (const stack of [this.a, this.b]) {
         const deadline = stack.nextDeadline();
         if (deadline !== undefined && deadline <= this.now) stack.expire(this.now);
@@ -73,13 +90,44 @@ export class Pair {
 
   #drain(from: Stack, to: Stack, name: 'a' | 'b'): boolean {
     let sent = false;
-    for (let packet = from.poll(this.now); packet !== undefined; packet = from.poll(this.now)) {
+    for (let packets = this.#poll(from); packets.length > 0; packets = this.#poll(from)) {
       sent = true;
-      this.packets++;
-      const copy = packet.slice();
-      for (const delay of this.fate(copy, name, this.now)) this.#wire.at(this.now + delay, () => to.receive(copy, this.now));
+      this.handedOut++;
+      for (const packet of packets) {
+        this.packets++;
+        for (const delay of this.fate(packet, name, this.now)) this.#wire.at(this.now + delay, () => this.#arrive(to, packet));
+      }
     }
     return sent;
+  }
+
+  /** What goes over the wire of the next packet that a stack hands out. */
+  #poll(from: Stack): readonly Uint8Array[] {
+    if (!this.#cuts) {
+      const packet = from.poll(this.now);
+      return packet === undefined ? [] : [packet.slice()];
+    }
+    const length = from.pollInto(this.#buffer, 0, this.now, this.#offload);
+    if (length === 0) return [];
+    this.largest = Math.max(this.largest, length);
+    const pieces = segmentPlain(this.#buffer.subarray(0, length), this.#offload);
+    if (typeof pieces === 'string') throw new Error(`what was handed out cannot be cut: ${pieces}`);
+    return pieces.map((piece) => piece.slice());
+  }
+
+  #arrive(to: Stack, packet: Uint8Array): void {
+    if (this.#joins) this.#arriving.set(to, [...(this.#arriving.get(to) ?? []), packet]);
+    else to.receive(packet, this.now);
+  }
+
+  #takeIn(): void {
+    for (const [to, packets] of this.#arriving) {
+      this.#arriving.delete(to);
+      for (const { packet, header } of coalescePlain(packets, { flows: 8, udp: false })) {
+        this.takenIn++;
+        to.receive(packet, this.now, header);
+      }
+    }
   }
 
   #next(): number | undefined {

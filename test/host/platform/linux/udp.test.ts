@@ -363,6 +363,35 @@ describeWithNative('UDP by descriptor', (native) => {
       expect(heard).toEqual(['closed']);
     });
 
+    test('offers each to a direct reader first, where it stands, and says when there are no more', () => {
+      const [a, b, heard] = [bound(), bound(), [] as string[]];
+      const own = new UdpBatch(native, 2, 8);
+      say(a, b, [WAITS, 1, 2, 3, WAITS + 1]);
+      const burst = new Burst(native, b, triage(heard));
+      burst.direct = {
+        batch: own,
+        take: (i) => {
+          const octet = own.buffer.octets[own.offset(i)]!;
+          if (octet % 2 === 0) return false;
+          heard.push(`${octet} taken`);
+          return true;
+        },
+        done: () => heard.push('done'),
+      };
+      const read = (): number =>
+        burst.take(
+          () => true,
+          (data) => heard.push(`${data[0]}`),
+        );
+      expect(read()).toBe(5);
+      // two are read at a time
+      expect(heard).toEqual(['1 taken', 'waited 0 127.0.0.1', '2', '3 taken', `${WAITS + 1} taken`, 'done']);
+      burst.direct = undefined;
+      say(a, b, [7]);
+      expect(read()).toBe(1);
+      expect(heard.at(-1)).toBe('7');
+    });
+
     test('a socket takes all that came while nobody looked, in one turn', async () => {
       const heard: string[] = [];
       let wake = (): void => undefined;
