@@ -1,4 +1,4 @@
-import { concat, Writer } from '../../src/core/bytes/index.ts';
+import { concat, utf8, Writer } from '../../src/core/bytes/index.ts';
 import { createPacketCipher, keyExchange, type PacketCipher, prf, prfPlus, pskAuth } from '../../src/core/crypto/index.ts';
 import type { IkeKeyLog } from '../../src/core/ike/index.ts';
 import {
@@ -204,12 +204,29 @@ export class RawInitiator {
     this.#nextId++;
     const theirs = opened.payloads.find((payload) => payload.kind === 'KE');
     if (theirs && offer) {
-      const nonce = this.#initResponse!.payloads.find((payload) => payload.kind === 'Nonce')!;
-      const nonces = concat(this.#nonce, nonce.data);
+      const nonces = this.#nonces();
       // RFC 9370 §2.2.2: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr).
       this.#derive(hash.compute(SK_d, offer.finish(theirs.data), nonces), nonces, this.#log!.spiR);
     }
     return opened.payloads;
+  }
+
+  /** RFC 9867 §3.1: N(PPK_IDENTITY_KEY) of this PPK, confirmed by the first octets of prf(PPK, Ni | Nr | SPIi | SPIr). */
+  ppkIdentityKey(id: string, PPK: Uint8Array): Payload {
+    const seed = concat(this.#nonces(), this.#spiI, this.#log!.spiR);
+    const data = concat(Uint8Array.of(PPK_ID_FIXED), utf8(id), prf(PRF_SHA2_256)!.compute(PPK, seed).subarray(0, 8));
+    return { kind: 'N', protocol: 0, spi: new Uint8Array(0), notify: 16446, data };
+  }
+
+  /** The keys after an IKE_INTERMEDIATE with a PPK: SKEYSEED' = prf+(PPK, SK_d), which for this PRF is prf(PPK, SK_d | 0x01). */
+  mixPpk(PPK: Uint8Array): void {
+    const SKEYSEED = prf(PRF_SHA2_256)!.compute(PPK, concat(this.#log!.SK_d, Uint8Array.of(1)));
+    this.#derive(SKEYSEED, this.#nonces(), this.#log!.spiR);
+  }
+
+  #nonces(): Uint8Array {
+    const nonce = this.#initResponse!.payloads.find((payload) => payload.kind === 'Nonce')!;
+    return concat(this.#nonce, nonce.data);
   }
 
   /** The payloads of a correct IKE_AUTH request. */
@@ -267,4 +284,5 @@ function unsealed(message: Uint8Array, plaintext: Uint8Array): Uint8Array {
 }
 
 const X25519 = 31;
+const PPK_ID_FIXED = 2;
 const PRF_SHA2_256 = 5;

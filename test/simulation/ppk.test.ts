@@ -28,7 +28,7 @@ import { RawInitiator, type RawOptions } from './insider.ts';
 const SECRET = new SeededRandom('ppk').bytes(32);
 const OTHER = new SeededRandom('another ppk').bytes(32);
 
-const exact = (id: string, required = false): PpkPolicy => ({ id: { kind: 'exact', id: fqdn(id) }, required });
+const exact = (id: string, required = false): PpkPolicy => ({ id: { kind: 'exact', id: fqdn(id) }, required, exchange: 'IKE_AUTH' });
 const side = (ppk: PpkPolicy | undefined, ppks: Record<string, Uint8Array>): SideOptions => ({
   connection: { ...(ppk && { ppk }) },
   identity: { ppks },

@@ -48,6 +48,13 @@ export interface Job {
   retries?: number;
 }
 
+/** The responder's, between IKE_SA_INIT and the end of IKE_AUTH. */
+export interface PendingAuth {
+  /** Connections that it still considers. */
+  readonly candidates: readonly Connection[];
+  readonly material: AuthMaterial;
+}
+
 /** What the peer said it can do. */
 export interface PeerAbilities {
   fragmentation: boolean;
@@ -166,8 +173,8 @@ export class IkeSa {
   initRequest: Uint8Array | undefined;
   /** The demand for a cookie or another key exchange that it heeds. Copies of ours that were under way bring it again. */
   heeded: Uint8Array | undefined;
-  /** Connections that the responder still considers, and what AUTH will cover; gone once the SA is established. */
-  pending: { readonly candidates: readonly Connection[]; readonly material: AuthMaterial } | undefined;
+  /** Gone once the SA is established. */
+  pending: PendingAuth | undefined;
   /** Which IKE SA asked for the leases; an IKE rekey passes them on. */
   leasedAs: number;
   /** Octets of the fragments of the message under reassembly. */

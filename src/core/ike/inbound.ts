@@ -110,7 +110,7 @@ function receiveRequest(world: World, sa: IkeSa, request: Inbound, datagram: Dat
 function dispatch(world: World, sa: IkeSa, request: Inbound): Routine<Reply> | undefined {
   const { exchange } = request;
   if (exchange === ExchangeType.IKE_INTERMEDIATE && sa.state === 'half-open' && sa.pending && sa.peer.intermediate)
-    return checked(request, respondIntermediate(world, sa, sa.pending.material, request));
+    return checked(request, respondIntermediate(world, sa, sa.pending, request));
   if (exchange === ExchangeType.IKE_AUTH && sa.state === 'half-open' && sa.pending) {
     const { candidates, material } = sa.pending;
     return checked(request, respondIkeAuth(world, sa, candidates, material, request));

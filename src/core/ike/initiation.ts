@@ -294,7 +294,7 @@ function* establish(
     decideTransport(world, sa);
     if (world.options.logKeys) world.logKeys(sa);
     world.transition(sa, 'authenticating');
-    yield* initiateIntermediates(world, sa, material);
+    yield* initiateIntermediates(world, sa, connection, material);
     const childless = goesChildless(sa, connection);
     return yield* initiateIkeAuth(world, sa, connection, childless ? undefined : policy, material);
   } finally {

@@ -98,6 +98,12 @@ export function rekeyedKeys(
   return expand(suite, SKEYSEED, { Ni, Nr }, spis, old.primitives);
 }
 
+/** SKEYSEED' = prf+(PPK, SK_d), RFC 9867 §3.1: of an IKE SA that an IKE_INTERMEDIATE exchange mixes a PPK into, the last of all changes. */
+export function ppkKeys(old: IkeKeys, PPK: Uint8Array, nonces: Nonces, spis: IkeSpis): IkeKeys {
+  const f = prfOf(old);
+  return expand(old.suite, prfPlus(f, PPK, old.SK_d, f.keyLength), nonces, spis, old.primitives);
+}
+
 /** SKEYSEED = prf(SK_d (old), "Resumption" | Ni | Nr), RFC 5723 §5.1; the PRF is that of the ticket. */
 export function resumedKeys(suite: IkeSuite, SK_d: Uint8Array, { Ni, Nr }: Nonces, spis: IkeSpis, primitives?: Primitives): IkeKeys {
   const SKEYSEED = prfOf({ suite, primitives }).compute(SK_d, utf8('Resumption'), Ni, Nr);

@@ -86,12 +86,17 @@ export interface SplitDnsPolicy {
   readonly trustAnchors: readonly string[];
 }
 
+/** The exchange that mixes a PPK in: RFC 8784 in IKE_AUTH, RFC 9867 before that, so that identities are protected by it as well. */
+export type PpkExchange = 'IKE_AUTH' | 'IKE_INTERMEDIATE';
+
 /** RFC 8784: a post-quantum pre-shared key, which is somewhere else and has an id that both ends name. */
 export interface PpkPolicy {
   /** As initiator the first PPK that it fits is used; as responder every one that it fits is taken. */
   readonly id: IdentityPattern;
   /** Nobody is let in without. */
   readonly required: boolean;
+  /** Absent: IKE_INTERMEDIATE where the peer can, else IKE_AUTH. */
+  readonly exchange?: PpkExchange | undefined;
 }
 
 export type AuthKind = 'psk' | 'pubkey' | 'eap' | 'null' | 'any';

@@ -238,9 +238,9 @@ function splitDns({
   return { accept: domains.some(({ kind }) => kind === 'any') ? 'any' : names, trustAnchors };
 }
 
-/** RFC 8784. An id is compared by its octets, whatever it looks like. */
+/** RFC 8784, RFC 9867. An id is compared by its octets, whatever it looks like. */
 function ppk(connection: ConnectionSettings, path: Path, { context, ppks }: Surroundings): Connection['ppk'] {
-  const { ppk_id: id, ppk_required: required = false } = connection;
+  const { ppk_id: id, ppk_required: required = false, ppk_exchange: exchange = 'any' } = connection;
   if (id === undefined) {
     if (required) throw context.error([...path, 'ppk_required'], 'needs ppk_id', 'Say which: ppk_id: ppk1.example.com, or %any.');
     return undefined;
@@ -254,7 +254,7 @@ function ppk(connection: ConnectionSettings, path: Path, { context, ppks }: Surr
       'Add one: secrets: {quantum: {kind: ppk, ids: ppk1.example.com, secret_file: quantum.ppk}}.',
       'SECRET_MISSING',
     );
-  return { id, required };
+  return { id, required, exchange: PPK_EXCHANGE[exchange] };
 }
 
 /** Our address as identity, where the configuration knows it. */
@@ -332,6 +332,7 @@ function retransmission(connection: ConnectionSettings): Connection['retransmiss
 
 const NAT_KEEPALIVE_MOST = 110_000;
 const MOBIKE_RESPONDER_GIVE_UP = 300_000;
+const PPK_EXCHANGE = { any: undefined, ike_intermediate: 'IKE_INTERMEDIATE', ike_auth: 'IKE_AUTH' } as const;
 /** `keep` is one and no more; `no` lets both stand. */
 const UNIQUE: Readonly<Record<'replace' | 'never' | 'no' | 'keep', Connection['unique']>> = {
   replace: 'replace',

@@ -117,7 +117,7 @@ function* provePeer(
     yield* verifyPeer(world, sa, [connection], material, payloads);
   } catch (error) {
     yield* farewell(NotifyType.AUTHENTICATION_FAILED);
-    throw blamePpk(sa, { keys: sa.keys, used: sa.ppk?.used }, error);
+    throw blamePpk(sa, { keys: sa.keys, used: sa.ppk?.agreed === 'IKE_AUTH' ? sa.ppk.used : undefined }, error);
   }
 }
 

@@ -17,7 +17,7 @@ import { acceptKe, finishKe, methodWanted, offerKe } from '../tasks/ke.ts';
 import { floatsForMobike } from '../tasks/mobike.ts';
 import { detectNat, natFound, natNotifies } from '../tasks/nat-detection.ts';
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
-import { agreeOnPpk, announcePpk, notePpk } from '../tasks/ppk.ts';
+import { agreeOnPpk, announcePpk, mixesIn, notePpk } from '../tasks/ppk.ts';
 import { announceRedirect, heedInitRedirect, noteRedirectSupport } from '../tasks/redirect.ts';
 import { noteVendorIds } from '../tasks/vendor-ids.ts';
 import type { World } from '../world.ts';
@@ -54,7 +54,7 @@ export function* initiateIkeSaInit(world: World, sa: IkeSa, connection: Connecti
         ...natNotifies(world, sa), // §2.23
         ...abilities(world, connection),
         ...announceRedirect(sa, connection, Ni),
-        ...announcePpk(sa),
+        ...announcePpk(sa, connection),
       ];
       const response = yield* exchange(ExchangeType.IKE_SA_INIT, request, { patience: initPatience(sa) });
       heedInitRedirect(world, connection, response.payloads);
@@ -178,7 +178,8 @@ function noteAbilities(sa: IkeSa, connection: Connection, payloads: readonly Pay
 }
 
 /** RFC 9242 §3.1: as initiator we announce IKE_INTERMEDIATE where there is something for it to carry. */
-const usesIntermediate = ({ proposals }: Connection): boolean => proposals.some((p) => p.transforms.some((t) => isAdditionalKe(t.type)));
+const usesIntermediate = ({ proposals, ppk }: Connection): boolean =>
+  mixesIn('IKE_INTERMEDIATE', ppk) || proposals.some((p) => p.transforms.some((t) => isAdditionalKe(t.type)));
 
 const noIntermediate = () =>
   new PeerViolation('the peer chose additional key exchanges, but does not announce IKE_INTERMEDIATE to make them', {

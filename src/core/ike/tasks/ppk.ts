@@ -5,28 +5,32 @@ import { NotifyType, type Payload } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { type IkeKeys, prfOf } from '../keys.ts';
 import { find, findNotify, need, notify } from '../notifies.ts';
-import type { Connection } from '../policy.ts';
+import type { Connection, PpkExchange, PpkPolicy } from '../policy.ts';
 import { ask, type Routine } from '../routine.ts';
 import type { AuthMaterial } from '../signed-octets.ts';
 import type { World } from '../world.ts';
 import { authenticateSelf, expectedId } from './authenticate.ts';
 
-/** Post-quantum pre-shared keys, RFC 8784: what an IKE SA has to do with one. */
+/** Post-quantum pre-shared keys, RFC 8784 and RFC 9867: what an IKE SA has to do with one. */
 export interface PpkState {
-  /** USE_PPK went both ways. */
-  agreed: boolean;
-  /** The one that SK_d, SK_pi and SK_pr are made of; every IKE SA that is rekeyed from this one descends from it. */
+  /** Both ends use them, in this exchange. */
+  agreed: PpkExchange | undefined;
+  /** The one that its keys are made of; every IKE SA that is rekeyed from this one descends from it. */
   used: string | undefined;
   /** The initiator's choice, and the keys with it, until IKE_AUTH is over. */
   offer: { readonly id: Uint8Array; readonly secret: Uint8Array; mixed?: IkeKeys | undefined } | undefined;
 }
+
+/** May a PPK of this connection be mixed in there? */
+export const mixesIn = (exchange: PpkExchange, ppk: PpkPolicy | undefined): ppk is PpkPolicy =>
+  ppk !== undefined && (ppk.exchange ?? exchange) === exchange;
 
 /** The initiator asks for its PPK before it speaks of one: who announces a PPK has to name one (RFC 8784 §3). */
 export function* choosePpk(world: World, sa: IkeSa, connection: Connection): Routine<void> {
   const { name, ppk } = connection;
   if (ppk === undefined) return;
   const answer = yield* ask({ kind: 'ppk', candidates: [{ connection: name, ppk }], id: undefined, remoteId: expectedId(connection) });
-  if (answer.ok) sa.ppk = { agreed: false, used: undefined, offer: { id: answer.id, secret: answer.secret } };
+  if (answer.ok) sa.ppk = { agreed: undefined, used: undefined, offer: { id: answer.id, secret: answer.secret } };
   else if (ppk.required) throw answer.error;
   else
     world.notice({ kind: 'failed', ikeSa: sa.id, connection: name, what: 'mixing in a post-quantum pre-shared key', error: answer.error });
@@ -41,19 +45,30 @@ export function forgetPpk(sa: IkeSa): void {
   sa.ppk.offer = undefined;
 }
 
-/** N(USE_PPK) of the initiator. */
-export const announcePpk = (sa: IkeSa): Payload[] => (sa.ppk?.offer ? [notify(NotifyType.USE_PPK)] : []);
+/** N(USE_PPK) and N(USE_PPK_INT) of the initiator: one exchange or the other, as the responder likes (RFC 9867 §3.1). */
+export const announcePpk = (sa: IkeSa, { ppk }: Connection): Payload[] =>
+  sa.ppk?.offer ? EXCHANGES.filter((exchange) => mixesIn(exchange, ppk)).map((exchange) => notify(ANNOUNCED_BY[exchange])) : [];
 
 /** The responder's: it says so where it was asked and one of the connections that may be meant has a PPK. */
 export function agreeOnPpk(sa: IkeSa, candidates: readonly Connection[], payloads: readonly Payload[]): Payload[] {
-  if (findNotify(payloads, NotifyType.USE_PPK) === undefined || !candidates.some((c) => c.ppk)) return [];
-  sa.ppk = { agreed: true, used: undefined, offer: undefined };
-  return [notify(NotifyType.USE_PPK)];
+  const agreed = agreedExchange(sa, candidates, payloads);
+  if (agreed === undefined) return [];
+  sa.ppk = { agreed, used: undefined, offer: undefined };
+  return [notify(ANNOUNCED_BY[agreed])];
 }
+
+/** The earlier one, if both ends can. */
+const agreedExchange = (sa: IkeSa, connections: readonly Connection[], payloads: readonly Payload[]): PpkExchange | undefined =>
+  EXCHANGES.find(
+    (exchange) =>
+      (exchange === 'IKE_AUTH' || sa.peer.intermediate) &&
+      findNotify(payloads, ANNOUNCED_BY[exchange]) !== undefined &&
+      connections.some(({ ppk }) => mixesIn(exchange, ppk)),
+  );
 
 /** The initiator hears whether the responder knows PPKs. */
 export function notePpk(sa: IkeSa, connection: Connection, payloads: readonly Payload[]): void {
-  const agreed = findNotify(payloads, NotifyType.USE_PPK) !== undefined;
+  const agreed = agreedExchange(sa, [connection], payloads);
   if (sa.ppk) sa.ppk.agreed = agreed;
   if (agreed || connection.ppk?.required !== true) return;
   throw new NegotiationFailure(`the peer does not use post-quantum pre-shared keys, which ${connection.name} insists on`, {
@@ -73,7 +88,7 @@ export interface PpkProof {
 /** N(PPK_IDENTITY) and, where we could do without, N(NO_PPK_AUTH): AUTH once more, made without the PPK (RFC 8784 §3). */
 export function* provePpk(sa: IkeSa, connection: Connection, material: AuthMaterial): Routine<PpkProof> {
   const { keys, ppk } = sa;
-  if (!ppk?.agreed || ppk.offer === undefined) return { keys, notifies: [] };
+  if (ppk?.agreed !== 'IKE_AUTH' || ppk.offer === undefined) return { keys, notifies: [] };
   const notifies = [notify(NotifyType.PPK_IDENTITY, ppk.offer.id)];
   if (connection.ppk?.required !== true) {
     const auth = find(yield* authenticateSelf(sa, connection, material), 'AUTH');
@@ -87,15 +102,20 @@ export function* provePpk(sa: IkeSa, connection: Connection, material: AuthMater
 export function settlePpk(sa: IkeSa, connection: Connection, { keys }: PpkProof, payloads: readonly Payload[]): void {
   if (keys === sa.keys || sa.ppk?.offer === undefined) return;
   if (findNotify(payloads, NotifyType.PPK_IDENTITY)) {
-    sa.ppk.used = textOf(sa.ppk.offer.id);
+    sa.ppk.used = ppkName(sa.ppk.offer.id);
     sa.ppk.offer.mixed = undefined;
     sa.changeDerivation(keys);
     return;
   }
-  if (connection.ppk?.required !== true) return;
-  throw new AuthenticationFailure(`the peer went on without the post-quantum pre-shared key, which ${connection.name} insists on`, {
+  goWithoutPpk(connection, 'RFC 8784 §3');
+}
+
+/** The peer knows nothing of the initiator's PPK. Throws AuthenticationFailure where that ends it. */
+export function goWithoutPpk({ name, ppk }: Connection, section: string): void {
+  if (ppk?.required !== true) return;
+  throw new AuthenticationFailure(`the peer went on without the post-quantum pre-shared key, which ${name} insists on`, {
     code: 'PPK_REFUSED',
-    section: 'RFC 8784 §3',
+    section,
     hint: 'Make the PPK known to the peer under the same id, or set ppk_required: no here.',
   });
 }
@@ -113,24 +133,25 @@ export interface PpkJudgement {
 /** RFC 8784 §3, table 1. Throws AuthenticationFailure. */
 export function* judgePpk(world: World, sa: IkeSa, candidates: readonly Connection[], payloads: readonly Payload[]): Routine<PpkJudgement> {
   const { keys } = sa;
-  if (sa.resumption?.session) return { candidates, keys };
+  // those that are left had their PPK before (RFC 9867 §3.1)
+  if (sa.resumption?.session || sa.ppk?.used !== undefined) return { candidates, keys };
   const without = candidates.filter((c) => c.ppk?.required !== true);
-  if (sa.ppk?.agreed !== true) {
-    if (without.length === 0) throw refused('the peer brings no post-quantum pre-shared key', candidates);
+  if (sa.ppk?.agreed !== 'IKE_AUTH') {
+    if (without.length === 0) throw refusedForPpk('the peer brings no post-quantum pre-shared key', candidates);
     return { candidates: without, keys };
   }
   const id = findNotify(payloads, NotifyType.PPK_IDENTITY)?.data.slice();
-  if (id === undefined) throw refused('the peer announced a post-quantum pre-shared key and names none', candidates);
-  const possible = candidates.flatMap(({ name, ppk }) => (ppk ? [{ connection: name, ppk }] : []));
+  if (id === undefined) throw refusedForPpk('the peer announced a post-quantum pre-shared key and names none', candidates);
+  const possible = ppksFor('IKE_AUTH', candidates);
   const answer = yield* ask({ kind: 'ppk', candidates: possible, id, remoteId: need(payloads, 'IDi') });
   if (answer.ok) {
     const mixed = mixPpk(keys, answer.secret);
     zeroise(answer.secret);
-    return { candidates: candidates.filter(({ name }) => answer.connections.includes(name)), keys: mixed, used: textOf(id) };
+    return { candidates: candidates.filter(({ name }) => answer.connections.includes(name)), keys: mixed, used: ppkName(id) };
   }
   const data = findNotify(payloads, NotifyType.NO_PPK_AUTH)?.data;
-  const unknown = `the peer names the post-quantum pre-shared key ${textOf(id)}, which is not known for it here`;
-  if (data === undefined || without.length === 0) throw refused(unknown, candidates, answer.error);
+  const unknown = `the peer names the post-quantum pre-shared key ${ppkName(id)}, which is not known for it here`;
+  if (data === undefined || without.length === 0) throw refusedForPpk(unknown, candidates, answer.error);
   world.notice({
     kind: 'failed',
     ikeSa: sa.id,
@@ -140,6 +161,10 @@ export function* judgePpk(world: World, sa: IkeSa, candidates: readonly Connecti
   });
   return { candidates: without, keys, data };
 }
+
+/** The PPKs that may be mixed in there. */
+export const ppksFor = (exchange: PpkExchange, candidates: readonly Connection[]): { connection: string; ppk: PpkPolicy }[] =>
+  candidates.flatMap(({ name, ppk }) => (mixesIn(exchange, ppk) ? [{ connection: name, ppk }] : []));
 
 /** The initiator is proven: its PPK is in all that follows. @returns what the response says of it */
 export function adoptPpk(sa: IkeSa, { keys, used }: PpkJudgement): Payload[] {
@@ -175,7 +200,7 @@ export function mixPpk(keys: IkeKeys, ppk: Uint8Array): IkeKeys {
 
 const forget = ({ SK_d, SK_pi, SK_pr }: IkeKeys): void => zeroise(SK_d, SK_pi, SK_pr);
 
-function refused(what: string, [connection]: readonly Connection[], cause?: Error): AuthenticationFailure {
+export function refusedForPpk(what: string, [connection]: readonly Connection[], cause?: Error): AuthenticationFailure {
   return new AuthenticationFailure(connection?.ppk?.required ? `${what}; ${connection.name} insists on one` : what, {
     code: 'PPK_MISMATCH',
     section: 'RFC 8784 §3',
@@ -185,8 +210,11 @@ function refused(what: string, [connection]: readonly Connection[], cause?: Erro
 }
 
 /** PPK_ID Type, then the identity (RFC 8784 §5.1). */
-const textOf = (id: Uint8Array): string => printable(fromUtf8(id.subarray(1, 1 + LONGEST_SHOWN)));
+export const ppkName = (id: Uint8Array): string => printable(fromUtf8(id.subarray(1, 1 + LONGEST_SHOWN)));
 
 /** The answers of who checks AUTH that say that its octets are other ones. */
 const WRONG_AUTH: ReadonlySet<string> = new Set(['PSK_MISMATCH', 'AUTH_SIGNATURE']);
 const LONGEST_SHOWN = 128;
+/** What is preferred comes first. */
+const EXCHANGES: readonly PpkExchange[] = ['IKE_INTERMEDIATE', 'IKE_AUTH'];
+const ANNOUNCED_BY = { IKE_INTERMEDIATE: NotifyType.USE_PPK_INT, IKE_AUTH: NotifyType.USE_PPK } as const;

@@ -295,6 +295,11 @@ export const connection = section({
     'none',
   ),
   ppk_required: key(flag, 'Refuse a peer that does not use it.', 'no'),
+  ppk_exchange: key(
+    z.enum(['any', 'ike_intermediate', 'ike_auth']),
+    'Where it is mixed in. ike_intermediate: before IKE_AUTH, so that it protects the identities as well (RFC 9867); ike_auth: there (RFC 8784); any: as early as the peer can.',
+    'any',
+  ),
   if_id_in: key(interfaceId, 'if_id_in of its children, unless they say otherwise.'),
   if_id_out: key(interfaceId, 'if_id_out of its children, unless they say otherwise.'),
   legacy: key(
