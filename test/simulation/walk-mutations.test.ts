@@ -41,10 +41,7 @@ test('every row of the collision table is tried with another decision, and the l
   expect([...LATE].filter((name) => !all.some(([known]) => known === name))).toEqual([]);
 });
 
-/**
- * Those that take more walks than `npm test` has time for. Of those that walks hardly ever tell apart, `awaited` and `theirs is used` are
- * found out by walk-findings.test.ts, `undecided: proceed` by rekeying.test.ts; `trailing` is a bound of our own that no RFC asks for.
- */
+/** Those that take more walks than `npm test` has time for; docs/walks.md names a seed that finds each. */
 const LATE: ReadonlySet<string> = new Set([
   'the peer creates or rekeys a CHILD_SA on an IKE SA that is crossed: proceed',
   'the peer creates or rekeys a CHILD_SA on an IKE SA that is replaced: proceed',

@@ -73,7 +73,8 @@ export function identityMismatch(id: Identification, certificate: Certificate): 
 
 function mismatchHint(id: Identification, certificate: Certificate): string {
   const wanted = formatIdentity(id);
-  if (id.idType === IdType.ID_KEY_ID) return 'A key identifier goes with a pre-shared key; use a name that stands in the certificate.';
+  if (id.idType === IdType.ID_KEY_ID)
+    return 'Use a name that stands in the certificate, or take the peer for whom that names (id_from_cert: yes).';
   if (identityMatchesCertificate(id, certificate, { wildcards: true }))
     return `RFC 4945 §3.1.2 lets no wildcard speak for a peer: put ${wanted} itself into the certificate.`;
   const [first] = certificateIdentities(certificate).filter((each) => each.idType !== IdType.ID_DER_ASN1_DN);

@@ -135,6 +135,10 @@ function dueTo(sa: IkeSa, ours: readonly Wish[], wish: Wish): Due | undefined {
   if (wish.ofIke) {
     if (ours.some((one) => one.deletes.length > 0 || (one.exchange === exchange && !one.ofIke)))
       return temporary('a child is being made, rekeyed or deleted (§2.25.1)');
+    // both ends have asked already: a third successor could not be told from the two of a crossing (§2.8.2)
+    if (rekeysIke && (sa.peerSuccessor !== undefined || sa.halfMade.following === 'ike')) return temporary('it has a rival already');
+    // a bound of our own: whoever rekeys without end leaves no trail
+    if (sa.predecessor?.is('replaced')) return temporary('the one before still waits for its end');
     const free = sa.predecessor === undefined && sa.peerSuccessor === undefined && sa.halfMade.following === undefined;
     if (free && rekeysIke) return accepted('it is being rekeyed by both (§2.25.2)');
     return free && isIdle(sa, ours) ? accepted('nothing is under way') : undefined;

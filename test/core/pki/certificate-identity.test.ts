@@ -97,7 +97,7 @@ describe('a mismatch names what was compared, and what to do', () => {
     expect(say('vpn.example.com', bare).message).toContain('"CN=bare" does not speak for vpn.example.com: it has no subjectAltName'));
   test('a subject', () => expect(say('CN=other', bare).message).toContain('does not speak for CN=other: its subject is "CN=bare"'));
   test('a wildcard', () => expect(say('a.wild.example.com').hint).toContain('RFC 4945 §3.1.2 lets no wildcard speak for a peer'));
-  test('a key identifier', () => expect(say('keyid:7').hint).toContain('goes with a pre-shared key'));
+  test('a key identifier', () => expect(say('keyid:7').hint).toContain('id_from_cert: yes'));
 
   test('a certificate with very many names', () => {
     const many = peer(

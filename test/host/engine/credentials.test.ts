@@ -641,6 +641,11 @@ describe('what every IKEv2 can be configured to accept (RFC 7296 §4)', () => {
     },
   );
 
+  test('a certificate with an RSA key, under one, for an identifier that it does not hold', () => {
+    const whose = remote('alice@example.com', { idFromCertificate: true });
+    expect(store.verify(signedAsk(holder, 'keyid:#0102', [whose], {}, []), NOW)).toMatchObject({ ok: true });
+  });
+
   test.each(['keyid:#0102', 'vpn.example.com', 'alice@example.com'])('a pre-shared key of %s', (id) => {
     const secrets = new CredentialStore();
     secrets.addPsk([id], utf8('of the lab'));
