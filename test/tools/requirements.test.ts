@@ -49,6 +49,10 @@ describe('docs/requirements', () => {
     );
     expect(wrong).toEqual([]);
   });
+
+  test('no test is cited by what its table fills in, by which nobody can select it', () => {
+    expect(requirements.filter((each) => /%[a-z]|\$\w/.test(each.test?.line ?? '')).map(nameOf)).toEqual([]);
+  });
 });
 
 describe('an entry that is not of its form is refused by name', () => {

@@ -17,21 +17,20 @@ export function offerPackets(policy: PacketPolicy | undefined, inboundSpi: numbe
 
 /** The initiator reads the answer. @throws PeerViolation for what we did not ask for */
 export function takePacketsAnswer(policy: PacketPolicy | undefined, inboundSpi: number, payloads: readonly Payload[]): PacketAgreement {
-  const answers = allIpcomp(payloads);
-  const [answer] = answers;
-  if (answer !== undefined && (policy?.ipcomp !== true || answers.length > 1 || answer.transform !== IpcompTransformId.IPCOMP_DEFLATE))
-    throw new PeerViolation(
-      policy?.ipcomp === true
-        ? 'the peer answered with another compression (IPComp) than the one we offered'
-        : 'the peer answered with compression (IPComp), which we did not ask for',
-      { code: 'IPCOMP_UNASKED', section: 'RFC 7296 §2.22' },
-    );
+  const [answer, ...others] = allIpcomp(payloads);
+  if (answer !== undefined && policy?.ipcomp !== true) throw wrongCompression('compression (IPComp), which we did not ask for');
+  if (answer !== undefined && answer.transform !== IpcompTransformId.IPCOMP_DEFLATE)
+    throw wrongCompression('another compression (IPComp) than the one we offered');
+  if (others.length > 0) throw wrongCompression('several compressions (IPComp), of which it may accept one');
   return {
     ...(answer && { ipcomp: { inboundCpi: cpiOf(inboundSpi), outboundCpi: answer.cpi } }),
     // RFC 7296 §1.3.1: it counts only where both messages have it
     ...(policy?.laterFragments === true && says(payloads, NotifyType.NON_FIRST_FRAGMENTS_ALSO) && { laterFragments: true }),
   };
 }
+
+const wrongCompression = (what: string) =>
+  new PeerViolation(`the peer answered with ${what}`, { code: 'IPCOMP_UNASKED', section: 'RFC 7296 §2.22' });
 
 /** The responder takes of what the initiator offers what the policy allows. */
 export function takePacketsRequest(policy: PacketPolicy | undefined, inboundSpi: number, payloads: readonly Payload[]): PacketAgreement {
