@@ -6,7 +6,7 @@ import { measureEsp, SUITES } from './esp.ts';
 import { measureCookies, measureRekeyings } from './exchange-rate.ts';
 import { measureIkeRate } from './ike-rate.ts';
 import { type Row, row } from './measure.ts';
-import { measureMemory } from './memory.ts';
+import { measureChildren, measureMemory } from './memory.ts';
 import { benchNetstack } from './netstack.ts';
 import { measureOffload } from './offload.ts';
 import { benchPlanes } from './planes/index.ts';
@@ -126,6 +126,12 @@ const SECTIONS: readonly Section[] = [
     peer: true,
     async *rows({ rounds, quick }) {
       yield* measureRelay(rounds, quick);
+    },
+  },
+  {
+    name: 'child-memory',
+    async *rows({ rounds }) {
+      for (const count of [1000, 10_000]) yield await measureChildren(count, rounds);
     },
   },
   {

@@ -1,4 +1,8 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { Scope } from '../interop/support/scope.ts';
+import type { ChildrenMemory } from './children-load.ts';
 import { type Row, row } from './measure.ts';
 import { carryOut, startResponder } from './plan.ts';
 import { ESP_SUITE, SUITE, type Subject } from './subjects.ts';
@@ -28,4 +32,18 @@ export async function measureMemory(subject: Subject, count: number, what: 'full
   }
 }
 
+/** Resident octets of a CHILD_SA that has passed packets, in the thread of a fast plane. */
+export async function measureChildren(count: number, rounds: number): Promise<Row> {
+  // no more room for short-lived objects than such a thread has
+  const flags = ['--expose-gc', '--max-semi-space-size=1'];
+  const runs: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const { stdout } = await promisify(execFile)(process.execPath, [...flags, CHILDREN, `${count}`], { timeout: 120_000 });
+    runs.push((JSON.parse(stdout) as ChildrenMemory).resident / 1024);
+  }
+  return row(`memory of a CHILD_SA where packets are moved, at ${count}`, 'Tunnelwright', 'KiB', runs);
+}
+
 const WARM = 500;
+/** `children-load.ts`, compiled. */
+const CHILDREN = join('dist', '.tools', 'test', 'bench', 'children-load.js');

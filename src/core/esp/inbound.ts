@@ -1,4 +1,5 @@
 import type { PacketCipher } from '../crypto/packet-cipher.ts';
+import type { ReplayRings } from './replay-rings.ts';
 import { ReplayWindow } from './replay-window.ts';
 
 export interface InboundSaOptions {
@@ -9,6 +10,8 @@ export interface InboundSaOptions {
   /** Packets; 0 turns the check off, 1024 unless given. */
   readonly replayWindow?: number | undefined;
   readonly resume?: InboundSnapshot | undefined;
+  /** What all of one plane have their replay windows in. */
+  readonly rings?: ReplayRings | undefined;
 }
 
 /** Newest sequence number accepted; after a restart everything up to it counts as seen. */
@@ -52,7 +55,7 @@ export class InboundSa {
   /** Authentic packets and octets of their payloads; exact to 2^53. */
   packets = 0;
   bytes = 0;
-  readonly drops: Record<InboundDrop, number> = { malformed: 0, replay: 0, icv: 0, padding: 0, dummy: 0 };
+  #drops: Record<InboundDrop, number> | undefined;
   readonly #cipher: PacketCipher;
   readonly #window: ReplayWindow;
   readonly #shortest: number;
@@ -62,7 +65,7 @@ export class InboundSa {
     this.spi = options.spi;
     this.esn = options.esn;
     this.#cipher = options.cipher;
-    this.#window = new ReplayWindow(options.replayWindow);
+    this.#window = new ReplayWindow(options.replayWindow, options.rings);
     this.#alignment = Math.max(4, options.cipher.blockLength);
     this.#shortest = HEADER + options.cipher.ivLength + this.#alignment + options.cipher.icvLength;
     if (options.resume !== undefined) this.#window.restore(options.resume.sequenceHigh, options.resume.sequenceLow);
@@ -74,8 +77,14 @@ export class InboundSa {
    */
   open(buffer: Uint8Array, opened: OpenedPacket, start = 0, end = buffer.length): InboundVerdict {
     const verdict = this.#open(buffer, opened, start, end);
-    if (verdict !== 'ok') this.drops[verdict]++;
+    if (verdict === 'ok') return verdict;
+    this.#drops ??= { ...NO_DROPS };
+    this.#drops[verdict]++;
     return verdict;
+  }
+
+  get drops(): Readonly<Record<InboundDrop, number>> {
+    return this.#drops ?? NO_DROPS;
   }
 
   /** Newest sequence number that was accepted, as a number for display. */
@@ -88,6 +97,7 @@ export class InboundSa {
   }
 
   destroy(): void {
+    this.#window.release();
     this.#cipher.destroy();
   }
 
@@ -125,6 +135,7 @@ function isMonotonic(packet: Uint8Array, at: number, length: number): boolean {
   return true;
 }
 
+const NO_DROPS: Readonly<Record<InboundDrop, number>> = { malformed: 0, replay: 0, icv: 0, padding: 0, dummy: 0 };
 const HEADER = 8;
 const TRAILER = 2;
 const NO_NEXT_HEADER = 59;

@@ -30,6 +30,7 @@ export * from './inbound.ts';
 export * from './ipcomp.ts';
 export * from './outbound.ts';
 export * from './outer-header.ts';
+export { ReplayRings } from './replay-rings.ts';
 export * from './replay-window.ts';
 export type { OutboundSnapshot } from './sequence-counter.ts';
 export * from './tcp-encap.ts';

@@ -1,3 +1,5 @@
+import type { ReplayRings, Ring } from './replay-rings.ts';
+
 /**
  * Anti-replay window (RFC 4303 §3.4.3) as a ring of bitmap blocks (RFC 6479): moving it forward clears whole blocks instead of
  * shifting bits. Sequence numbers are 64 bits in two halves, so that all arithmetic stays exact; without ESN the high half is 0.
@@ -6,13 +8,18 @@ export class ReplayWindow {
   /** Sequence numbers that may lie behind the newest one, itself included; 0 turns the check off. */
   readonly size: number;
   /** Made with the first packet: until then nothing lies behind the newest number. */
-  #blocks = NO_BLOCKS;
+  #ring = NO_RING;
+  readonly #rings: ReplayRings | undefined;
   readonly #mask: number;
   #high = 0;
   #low = 0;
 
-  /** @param size a number of packets; any, up to 2^20 */
-  constructor(size = DEFAULT_REPLAY_WINDOW) {
+  /**
+   * @param size a number of packets; any, up to 2^20
+   * @param rings what gives it its memory, which goes back by `release`; its own unless given
+   */
+  constructor(size = DEFAULT_REPLAY_WINDOW, rings?: ReplayRings) {
+    this.#rings = rings;
     this.size = Math.max(0, Math.min(Math.floor(size), LARGEST_REPLAY_WINDOW));
     // RFC 6479 §3: one block more than the window needs, so that the oldest block can be cleared while it is still partly inside.
     let blocks = 1;
@@ -37,7 +44,7 @@ export class ReplayWindow {
     const ahead = this.#ahead(high, low);
     if (ahead > 0) return true;
     if (-ahead >= this.size) return false;
-    return (this.#blocks[(low >>> SHIFT) & this.#mask]! & (1 << (low & 31))) === 0;
+    return (this.#ring.words[this.#at(low >>> SHIFT)]! & (1 << (low & 31))) === 0;
   }
 
   /**
@@ -52,23 +59,41 @@ export class ReplayWindow {
 
   /** Marks a sequence number as seen; only after its packet proved authentic, and only one that `check` let through. */
   update(high: number, low: number): void {
-    if (this.#blocks === NO_BLOCKS) this.#blocks = new Uint32Array(this.#mask + 1);
+    if (this.#ring === NO_RING) this.#ring = this.#newRing();
     const ahead = this.#ahead(high, low);
     if (ahead > 0) {
       this.#advance(ahead, low);
       this.#high = high;
       this.#low = low;
     }
-    if (this.size > 0) this.#blocks[(low >>> SHIFT) & this.#mask]! |= 1 << (low & 31);
+    if (this.size > 0) this.#ring.words[this.#at(low >>> SHIFT)]! |= 1 << (low & 31);
   }
 
   /** Puts the right edge to this number with everything up to it counted as seen: after a restart, which must not accept old packets. */
   restore(high: number, low: number): void {
     this.#high = high;
     this.#low = low;
-    this.#blocks = new Uint32Array(this.#mask + 1).fill(0xffffffff);
+    if (this.#ring === NO_RING) this.#ring = this.#newRing();
+    const { words, at } = this.#ring;
+    words.fill(0xffffffff, at, at + this.#mask + 1);
     // The blocks ahead of the edge are cleared when the window reaches them; of the edge's own block, the numbers beyond it are new.
-    this.#blocks[(low >>> SHIFT) & this.#mask] = 0xffffffff >>> (31 - (low & 31));
+    words[this.#at(low >>> SHIFT)] = 0xffffffff >>> (31 - (low & 31));
+  }
+
+  /** Done with: its memory serves another one. */
+  release(): void {
+    if (this.#ring !== NO_RING) this.#rings?.giveBack(this.#ring, this.#mask + 1);
+    this.#ring = NO_RING;
+  }
+
+  #newRing(): Ring {
+    const length = this.#mask + 1;
+    return this.#rings?.take(length) ?? { words: new Uint32Array(length), at: 0 };
+  }
+
+  /** Index of a block by its number. */
+  #at(block: number): number {
+    return this.#ring.at + (block & this.#mask);
   }
 
   /** How far beyond the newest number; exact where it matters, and of the right sign everywhere. */
@@ -79,16 +104,16 @@ export class ReplayWindow {
   #advance(ahead: number, low: number): void {
     const from = this.#low >>> SHIFT;
     // Blocks entered; across a wrap of the low half too, since the ring's length divides 2^27.
-    let entered = ahead >= this.#blocks.length * BITS + BITS ? this.#blocks.length : ((low >>> SHIFT) - from) & BLOCK_NUMBER_MASK;
-    if (entered > this.#blocks.length) entered = this.#blocks.length;
-    for (let i = 1; i <= entered; i++) this.#blocks[(from + i) & this.#mask] = 0;
+    const blocks = this.#mask + 1;
+    const entered = ahead >= blocks * BITS + BITS ? blocks : Math.min(blocks, ((low >>> SHIFT) - from) & BLOCK_NUMBER_MASK);
+    for (let i = 1; i <= entered; i++) this.#ring.words[this.#at(from + i)] = 0;
   }
 }
 
 /** RFC 4303 §3.4.3 asks for 32 and suggests 64; fast links reorder more. */
 export const DEFAULT_REPLAY_WINDOW = 1024;
 export const LARGEST_REPLAY_WINDOW = 2 ** 20;
-const NO_BLOCKS = new Uint32Array(0);
+const NO_RING: Ring = { words: new Uint32Array(0), at: 0 };
 const BITS = 32;
 const SHIFT = 5;
 const BLOCK_NUMBER_MASK = 2 ** 27 - 1;

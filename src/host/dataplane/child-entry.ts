@@ -12,6 +12,7 @@ import {
   OutboundSa,
   type OuterRules,
   outerRules,
+  type ReplayRings,
   TRANSPORT_RULES,
 } from '../../core/esp/index.ts';
 import type { ChildSaKeys, ChildSaSpec, Millis } from '../../core/ike/effects.ts';
@@ -53,7 +54,10 @@ export const ENTRY_DROPS = Object.keys(NO_DROPS) as readonly EntryDrop[];
 export interface EntryOptions {
   readonly random: RandomSource;
   readonly backend: string;
+  /** Makes ciphers in place of `core/crypto`: OpenSSL's own, or a simulation's. */
   readonly createPacketCipher?: Primitives['createPacketCipher'] | undefined;
+  /** Of all SAs together. */
+  readonly rings?: ReplayRings | undefined;
   /** What compresses; without, no CHILD_SA with IPComp can be installed. */
   readonly deflate?: Deflate | undefined;
 }
@@ -157,7 +161,12 @@ export class ChildEntry {
     return this.#remoteOctets;
   }
 
-  /** Made with the first: most children never drop anything. */
+  /** To look at. */
+  get dropped(): Readonly<Record<EntryDrop, number>> {
+    return this.#drops ?? NO_DROPS;
+  }
+
+  /** To count in. Made with the first: most children never drop anything. */
   get drops(): Record<EntryDrop, number> {
     this.#drops ??= { ...NO_DROPS };
     return this.#drops;
@@ -238,7 +247,7 @@ export class ChildEntry {
     return {
       inbound: { packets: inbound.packets, bytes: inbound.bytes, lastUse: this.lastIn },
       outbound: { packets: outbound.packets, bytes: outbound.bytes, lastUse: this.lastOut },
-      drops: { ...inbound.drops, ...(this.#drops ?? NO_DROPS) },
+      drops: { ...inbound.drops, ...this.dropped },
     };
   }
 
@@ -302,7 +311,14 @@ function espOf(spec: ChildSaSpec, options: EntryOptions, resume: SequenceNumbers
   try {
     const cipher = cipherOf(spec.outbound, options);
     return {
-      inbound: new InboundSa({ spi: spec.inbound.spi, cipher: inboundCipher, esn, replayWindow, resume: resume?.inbound }),
+      inbound: new InboundSa({
+        spi: spec.inbound.spi,
+        cipher: inboundCipher,
+        esn,
+        replayWindow,
+        resume: resume?.inbound,
+        rings: options.rings,
+      }),
       outbound: new OutboundSa({ spi: spec.outbound.spi, cipher, esn, random: options.random, resume: resume?.outbound }),
     };
   } catch (error) {

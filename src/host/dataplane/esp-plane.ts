@@ -1,9 +1,8 @@
 import { type Address, DataPlaneError, isIpv6 } from '../../core/bytes/index.ts';
-import type { Primitives } from '../../core/crypto/primitives.ts';
-import { type Deflate, DROP, decapsulatedClass, type InboundVerdict, IPCOMP, OpenedPacket, spiOf } from '../../core/esp/index.ts';
+import { DROP, decapsulatedClass, type InboundVerdict, IPCOMP, OpenedPacket, ReplayRings, spiOf } from '../../core/esp/index.ts';
 import type { ChildSaChange, ChildSaSpec, Millis, Transport } from '../../core/ike/effects.ts';
 import { IpProtocol, IpView, sameOctets, setTrafficClass } from '../../core/packet/index.ts';
-import { ChildEntry } from './child-entry.ts';
+import { ChildEntry, type EntryOptions } from './child-entry.ts';
 import type { ChildCounters, DataPlaneOptions, EspPath, SequenceNumbers, ShuntPolicy, TrapPolicy } from './data-plane.ts';
 import { Dummies } from './dummies.ts';
 import { EspSender, protocolOf } from './esp-sender.ts';
@@ -29,12 +28,9 @@ export type PlaneDrop =
   /** Came in whole, and is no packet, a piece of one, or nothing that IPsec has to do with. */
   | 'outer packet';
 
-export interface EspPlaneOptions extends Pick<DataPlaneOptions, 'clock' | 'random' | 'openPath' | 'onObservation'> {
-  readonly backend: string;
-  /** Makes ciphers in place of `core/crypto`: a simulation. */
-  readonly createPacketCipher?: Primitives['createPacketCipher'] | undefined;
-  /** What compresses, for children that agreed on IPComp. */
-  readonly deflate?: Deflate | undefined;
+export interface EspPlaneOptions
+  extends Pick<DataPlaneOptions, 'clock' | 'random' | 'openPath' | 'onObservation'>,
+    Omit<EntryOptions, 'random' | 'rings'> {
   /** Where packets are put together, for planes that never work at the same time; each has its own otherwise. */
   readonly scratch?: Uint8Array | undefined;
   /** Takes one authentic inner packet that lies within the selectors, from `start` to `end` of the buffer; valid during the call only. */
@@ -51,7 +47,7 @@ export interface EspPlaneOptions extends Pick<DataPlaneOptions, 'clock' | 'rando
  * where its sender allows that, else its sender hears of it (§8).
  */
 export class EspPlane {
-  readonly #options: EspPlaneOptions;
+  readonly #options: EspPlaneOptions & EntryOptions;
   readonly #children = new Map<number, ChildEntry>();
   readonly #bySpi = new Map<number, ChildEntry>();
   readonly #outbound = new OutboundTable<ChildEntry>();
@@ -77,7 +73,7 @@ export class EspPlane {
   readonly #opened = new OpenedPacket();
 
   constructor(options: EspPlaneOptions) {
-    this.#options = options;
+    this.#options = { ...options, rings: new ReplayRings() };
     this.#sender = new EspSender({
       clock: options.clock,
       random: options.random,

@@ -37,9 +37,10 @@ export class ChildSelectors {
   get remoteHosts(): readonly number[] | undefined {
     if (this.#remote.length === 0 || this.#remote.length > MOST_HOSTS) return undefined;
     const hosts: number[] = [];
-    for (const { start, end } of this.#remote) {
-      if (start.some((word, i) => word !== end[i])) return undefined;
-      hosts.push(hashWords(start));
+    for (const { bounds } of this.#remote) {
+      const words = bounds.length >> 1;
+      if (bounds.some((word, i) => i < words && word !== bounds[words + i])) return undefined;
+      hosts.push(hashWords(bounds.slice(0, words)));
     }
     return hosts;
   }
@@ -89,13 +90,12 @@ interface CompiledSelector {
   readonly protocol: number;
   readonly startPort: number;
   readonly endPort: number;
-  /** One word for IPv4, four for IPv6. */
-  readonly start: readonly number[];
-  readonly end: readonly number[];
+  /** The first address and the last: a word each for IPv4, four for IPv6. */
+  readonly bounds: readonly number[];
 }
 
 function compile(ts: AddressRangeSelector): CompiledSelector {
-  return { protocol: ts.protocol, startPort: ts.startPort, endPort: ts.endPort, start: words(ts.start), end: words(ts.end) };
+  return { protocol: ts.protocol, startPort: ts.startPort, endPort: ts.endPort, bounds: words(ts.start).concat(words(ts.end)) };
 }
 
 function fitsSome(selectors: readonly CompiledSelector[], packet: IpView, addressAt: number, port: number): boolean {
@@ -113,20 +113,21 @@ function fitsPort({ startPort, endPort }: CompiledSelector, port: number): boole
   return port >= startPort && port <= endPort;
 }
 
-function fitsAddress({ start, end }: CompiledSelector, packet: IpView, at: number): boolean {
+function fitsAddress({ bounds }: CompiledSelector, packet: IpView, at: number): boolean {
   const { data } = packet;
-  if (start.length === 1) {
+  if (bounds.length === 2) {
     if (packet.addressLength !== 4) return false;
     const address = getU32(data, at);
-    return address >= start[0]! && address <= end[0]!;
+    return address >= bounds[0]! && address <= bounds[1]!;
   }
   if (packet.addressLength !== 16) return false;
-  return compareAddress(data, at, start) >= 0 && compareAddress(data, at, end) <= 0;
+  return compareAddress(data, at, bounds, 0) >= 0 && compareAddress(data, at, bounds, 4) <= 0;
 }
 
-function compareAddress(data: Uint8Array, at: number, bound: readonly number[]): number {
+/** @param from of four words in `bounds` */
+function compareAddress(data: Uint8Array, at: number, bounds: readonly number[], from: number): number {
   for (let i = 0; i < 4; i++) {
-    const difference = getU32(data, at + 4 * i) - bound[i]!;
+    const difference = getU32(data, at + 4 * i) - bounds[from + i]!;
     if (difference !== 0) return difference;
   }
   return 0;
@@ -142,8 +143,10 @@ function hashWords(address: readonly number[]): number {
 
 function widest(selectors: readonly CompiledSelector[]): number {
   let bits = 0;
-  for (const { start, end, protocol, startPort, endPort } of selectors) {
-    const free = start.reduce((sum, word, i) => sum + (32 - Math.clz32((word ^ end[i]!) >>> 0)), 0);
+  for (const { bounds, protocol, startPort, endPort } of selectors) {
+    const words = bounds.length >> 1;
+    let free = 0;
+    for (let i = 0; i < words; i++) free += 32 - Math.clz32((bounds[i]! ^ bounds[words + i]!) >>> 0);
     bits = Math.max(bits, free + (protocol === 0 ? 1 : 0) + (startPort === 0 && endPort === 65535 ? 1 : 0));
   }
   return bits;

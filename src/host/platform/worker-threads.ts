@@ -25,7 +25,7 @@ export const systemThreads: Threads = { cores: availableParallelism(), start };
 
 function start(module: URL, { onMessage, onExit }: ThreadEvents): Thread {
   // flags of this process, a debugger's for instance, and its environment are not the thread's affair
-  const worker = new Worker(module, { argv: [], execArgv: [], env: {}, stdin: false });
+  const worker = new Worker(module, { argv: [], execArgv: [], env: {}, stdin: false, resourceLimits: { maxYoungGenerationSizeMb: YOUNG } });
   let ended = false;
   const exited = new Promise<void>((resolve) => {
     let why = 'it ended by itself';
@@ -53,3 +53,6 @@ function start(module: URL, { onMessage, onExit }: ThreadEvents): Thread {
     },
   };
 }
+
+/** Mebibytes for objects that do not live long. What runs in threads works on buffers, and the usual 48 would all be taken in time. */
+const YOUNG = 4;

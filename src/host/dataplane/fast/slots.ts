@@ -21,7 +21,7 @@ export class CounterSlots {
 
   write(slot: number, entry: ChildEntry): void {
     const numbers = this.#numbers;
-    const { inbound, outbound, drops } = entry;
+    const { inbound, outbound, dropped } = entry;
     let at = slot * WIDTH;
     numbers[at++] = inbound.packets;
     numbers[at++] = inbound.bytes;
@@ -32,7 +32,7 @@ export class CounterSlots {
     numbers[at++] = outbound.sequence;
     numbers[at++] = inbound.sequence;
     for (const cause of INBOUND_DROPS) numbers[at++] = inbound.drops[cause];
-    for (const cause of ENTRY_DROPS) numbers[at++] = drops[cause];
+    for (const cause of ENTRY_DROPS) numbers[at++] = dropped[cause];
   }
 
   counters(slot: number): ChildCounters {

@@ -87,4 +87,4 @@ export function requireRoom(buffer: Uint8Array, start: number, headLength: numbe
   });
 }
 
-const destroyed = (): ApiMisuse => new ApiMisuse('this packet cipher was destroyed', { code: 'CIPHER_DESTROYED' });
+export const destroyed = (): ApiMisuse => new ApiMisuse('this packet cipher was destroyed', { code: 'CIPHER_DESTROYED' });

@@ -11,7 +11,9 @@ import { EvpAead } from './evp-aead.ts';
 import { createEvpBody, createEvpMac, EvpEncryptThenMac } from './evp-encrypt-then-mac.ts';
 import { EvpGmac } from './evp-gmac.ts';
 import type { Native } from './ffi.ts';
+import { KeyStore } from './key-store.ts';
 import { type Evp, openEvp } from './openssl.ts';
+import { ProviderChacha } from './provider-chacha.ts';
 import { ProviderGcm } from './provider-gcm.ts';
 
 /**
@@ -36,7 +38,8 @@ export function createEvpCipher(native: Native, keys: CipherKeys): PacketCipher 
     const cipher = transform.mode === 'block-ccm' || keys.integrity ? undefined : evp.cipher(transform.cipherNames(bits)[0]);
     if (cipher === undefined) return undefined;
     if (transform.mode === 'gmac') return new EvpGmac(evp, transform, cipher, key, salt);
-    return evp.provider?.create(transform, cipher, key, salt) ?? new EvpAead(evp, transform, cipher, key, salt);
+    const below = evp.gcm?.create(transform, cipher, key, salt) ?? evp.chacha?.create(transform, cipher, key, salt);
+    return below ?? new EvpAead(evp, transform, cipher, key, salt);
   }
   const mac = keys.integrity ? integrity(keys.integrity) : undefined;
   if (!mac?.forEsp || keys.integrityKey?.length !== mac.keyLength) return undefined;
@@ -56,13 +59,15 @@ export const packetCiphers =
 function evpOf(native: Native): OpenedEvp | undefined {
   if (!opened.has(native)) {
     const evp = openEvp(native);
-    opened.set(native, evp && { ...evp, provider: ProviderGcm.find(native, evp) });
+    const keys = new KeyStore(native);
+    opened.set(native, evp && { ...evp, gcm: ProviderGcm.find(native, evp, keys), chacha: ProviderChacha.find(native, evp, keys) });
   }
   return opened.get(native);
 }
 
 interface OpenedEvp extends Evp {
-  readonly provider: ProviderGcm | undefined;
+  readonly gcm: ProviderGcm | undefined;
+  readonly chacha: ProviderChacha | undefined;
 }
 
 const opened = new WeakMap<Native, OpenedEvp | undefined>();

@@ -196,7 +196,11 @@ export interface Koffi {
 
 function bind(koffi: Koffi): Native {
   const self = koffi.load(null);
+  // each binding takes memory of its own, and some are asked for with every SA
+  const known = new WeakMap<object, object>();
   const functions = <T extends object>(prototypes: { readonly [Name in keyof T]: string }): T => {
+    const found = known.get(prototypes);
+    if (found !== undefined) return found as T;
     const bound: Record<string, unknown> = {};
     for (const [name, prototype] of Object.entries(prototypes)) {
       try {
@@ -205,6 +209,7 @@ function bind(koffi: Koffi): Native {
         throw new InternalError(`this process has no function «${prototype as string}»`, { code: 'NO_NATIVE_FUNCTION', cause: error });
       }
     }
+    known.set(prototypes, bound);
     return bound as T;
   };
   const { memcpy } = functions<{ memcpy(to: Uint8Array, from: Uint8Array, length: 0): number }>({

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { ApiMisuse } from '../../../../src/core/bytes/index.ts';
 import { effectiveKeyLength, encryption } from '../../../../src/core/crypto/index.ts';
 import { EvpAead } from '../../../../src/host/platform/linux/evp-aead.ts';
 import type { Native } from '../../../../src/host/platform/linux/ffi.ts';
+import { KeyStore } from '../../../../src/host/platform/linux/key-store.ts';
 import { type Evp, openEvp } from '../../../../src/host/platform/linux/openssl.ts';
 import { ProviderGcm } from '../../../../src/host/platform/linux/provider-gcm.ts';
 import { describeWithNative } from '../../../support/native.ts';
@@ -10,7 +12,8 @@ const HEAD = 8;
 
 describeWithNative('AES-GCM below EVP', (native) => {
   const evp = openEvp(native)!;
-  const found = ProviderGcm.find(native, evp);
+  const store = new KeyStore(native);
+  const found = ProviderGcm.find(native, evp, store);
 
   test('is there in the series of OpenSSL that it was written for, and in no other', () => {
     expect(found !== undefined).toBe(/^3\.0\./.test(process.versions.openssl!));
@@ -24,7 +27,7 @@ describeWithNative('AES-GCM below EVP', (native) => {
         return native.functions(prototypes);
       },
     });
-    expect(ProviderGcm.find(without('ossl_gcm_one_shot'), evp)).toBeUndefined();
+    expect(ProviderGcm.find(without('ossl_gcm_one_shot'), evp, store)).toBeUndefined();
     const fips: Native = {
       ...native,
       functions: <T extends object>(prototypes: { readonly [Name in keyof T]: string }): T => {
@@ -32,7 +35,7 @@ describeWithNative('AES-GCM below EVP', (native) => {
         return 'OSSL_PROVIDER_get0_name' in bound ? { ...bound, OSSL_PROVIDER_get0_name: () => 'fips' } : bound;
       },
     };
-    expect(ProviderGcm.find(fips, evp)).toBeUndefined();
+    expect(ProviderGcm.find(fips, evp, store)).toBeUndefined();
   });
 
   test('one that does not seal as EVP does is not used', () => {
@@ -47,7 +50,7 @@ describeWithNative('AES-GCM below EVP', (native) => {
       },
     };
     const keys = keysOf(16, 128);
-    const gcm = ProviderGcm.find(wrong, evp);
+    const gcm = ProviderGcm.find(wrong, evp, store);
     expect(gcm?.create(keys.transform, cipherOf(evp, 16, 128), keys.key, keys.salt)).toBeUndefined();
   });
 
@@ -83,6 +86,32 @@ describeWithNative('AES-GCM below EVP', (native) => {
         ours.destroy();
         theirs.destroy();
       }
+    });
+
+    test('more ciphers than there are contexts: each goes on under its own key, in both directions, and with what the others leave', () => {
+      const many = Array.from({ length: 300 }, (_, i) => {
+        const { transform, salt } = keysOf(20, 128);
+        const key = Uint8Array.from({ length: 16 }, (_, at) => i + 3 * at);
+        const cipher = cipherOf(evp, 20, 128);
+        return { ours: found!.create(transform, cipher, key, salt)!, theirs: new EvpAead(evp, transform, cipher, key, salt) };
+      });
+      const end = HEAD + 8 + 100;
+      for (let round = 0; round < 3; round++)
+        many.forEach(({ ours, theirs }, i) => {
+          const packet = Uint8Array.from({ length: end + 16 }, (_, at) => at * 5 + i + round);
+          const expected = packet.slice();
+          ours.seal(packet, 0, HEAD, end);
+          theirs.seal(expected, 0, HEAD, end);
+          expect(Buffer.compare(packet, expected)).toBe(0);
+          expect(ours.open(packet, 0, HEAD, end + 16)).toBe(end);
+          // in the middle of it some leave
+          if (round === 1 && i % 3 === 0) {
+            ours.destroy();
+            expect(() => ours.seal(packet, 0, HEAD, end)).toThrow(ApiMisuse);
+            many[i] = { ours: theirs, theirs };
+          }
+        });
+      for (const { ours, theirs } of many) for (const cipher of [ours, theirs]) cipher.destroy();
     });
   });
 });

@@ -1,0 +1,49 @@
+import type { PacketCipher } from '../../../core/crypto/index.ts';
+import type { Native } from './ffi.ts';
+import type { Evp } from './openssl.ts';
+
+/**
+ * Whether functions below EVP may be called in EVP's place: they are no public interface, so only in the series of OpenSSL whose sources say
+ * what they take, and only where EVP's own cipher is that of the default provider (and not of one for FIPS).
+ * @param name EVP's, of the cipher
+ */
+export function isDefaultProviders(native: Native, evp: Evp, name: string): boolean {
+  if (!SERIES.test(process.versions.openssl ?? '')) return false;
+  const { EVP_CIPHER_get0_provider, OSSL_PROVIDER_get0_name } = native.functions<ProviderFunctions>(PROTOTYPES);
+  const cipher = evp.cipher(name);
+  return cipher !== undefined && OSSL_PROVIDER_get0_name(EVP_CIPHER_get0_provider(cipher)) === 'default';
+}
+
+/** Seals a packet as the other one does, opens it, and refuses it when it was changed. Both are destroyed. */
+export function sealsAs(ours: PacketCipher, theirs: PacketCipher): boolean {
+  try {
+    const end = TRIAL - ours.icvLength;
+    const [own, expected] = [ours, theirs].map((cipher) => {
+      const packet = Uint8Array.from({ length: TRIAL }, (_, i) => i * 7);
+      cipher.seal(packet, 0, HEAD, end);
+      return packet;
+    }) as [Uint8Array, Uint8Array];
+    if (own.some((octet, i) => octet !== expected[i])) return false;
+    expected[TRIAL - 1]! ^= 1;
+    return ours.open(expected, 0, HEAD, TRIAL) === -1 && ours.open(own, 0, HEAD, TRIAL) === end;
+  } finally {
+    ours.destroy();
+    theirs.destroy();
+  }
+}
+
+interface ProviderFunctions {
+  EVP_CIPHER_get0_provider(cipher: number): number;
+  OSSL_PROVIDER_get0_name(provider: number): string;
+}
+
+const PROTOTYPES: { readonly [Name in keyof ProviderFunctions]: string } = {
+  EVP_CIPHER_get0_provider: 'uintptr_t EVP_CIPHER_get0_provider(uintptr_t cipher)',
+  OSSL_PROVIDER_get0_name: 'const char *OSSL_PROVIDER_get0_name(uintptr_t provider)',
+};
+
+/** The long-term series that Node 20 and 22 are built with. */
+const SERIES = /^3\.0\./;
+const HEAD = 8;
+/** Octets: longer than what is worked on at a time. */
+const TRIAL = 600;
