@@ -136,8 +136,8 @@ class OneShotGcm implements PacketCipher, Borrower {
 
   open(buffer: Uint8Array, start: number, headLength: number, end: number, esnHigh?: number): number {
     const bodyEnd = end - TAG;
-    if (this.context === 0 || this.#encrypts) this.#prepare(false);
     if (!(start >= 0 && headLength >= 0 && bodyEnd - start >= headLength + this.ivLength && end <= buffer.length)) return -1;
+    if (this.context === 0 || this.#encrypts) this.#prepare(false);
     if (this.#run(buffer, start, headLength, bodyEnd, esnHigh)) return bodyEnd;
     // What was decrypted before its tag turned out wrong becomes ciphertext again: the mode of a stream is its own inverse.
     this.#run(buffer, start, headLength, bodyEnd, esnHigh);
