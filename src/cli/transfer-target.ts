@@ -60,8 +60,8 @@ export class InstanceTransfer implements TransferTarget {
       const name = files.map((file) => basename(file)).join(' ');
       return [treeResult(files.length > 3 ? `${files.length} files and folders` : name, to, sent)];
     }
-    const { storedAs, bytes, sha256, took, resumedFrom } = await send({ ...options, file: files[0]!, to: path });
-    return [{ name: basename(files[0]!), path: storedAs, bytes, sha256, took, resumedFrom }];
+    const { storedAs, ...sent } = await send({ ...options, file: files[0]!, to: path });
+    return [fileResult(basename(files[0]!), { ...sent, path: storedAs })];
   }
 
   async get(request: GetRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<TransferResult[]> {
@@ -69,8 +69,7 @@ export class InstanceTransfer implements TransferTarget {
     const common = { onProgress: progress, signal, to: request.destination, parallel, pace: paceOf(request) };
     if ('url' in request) {
       const { url, ca } = request;
-      const { path, bytes, sha256, took, resumedFrom } = await getUrl({ ...common, way: this.#instance.inside, url, ca });
-      return [{ name: url, path, bytes, sha256, took, resumedFrom }];
+      return [fileResult(url, await getUrl({ ...common, way: this.#instance.inside, url, ca }))];
     }
     const options = { ...common, ...(await this.#way(request.peer)) };
     const tree = async (): Promise<TransferResult[]> => {
@@ -79,8 +78,7 @@ export class InstanceTransfer implements TransferTarget {
     };
     if (request.path === '' || request.path.endsWith('/')) return await tree();
     try {
-      const { path, bytes, sha256, took, resumedFrom } = await get({ ...options, from: { path: request.path } });
-      return [{ name: request.path, path, bytes, sha256, took, resumedFrom }];
+      return [fileResult(request.path, await get({ ...options, from: { path: request.path } }))];
     } catch (cause) {
       if (cause instanceof TransferError && cause.code === 'TRANSFER_NOT_A_FILE' && cause.side === 'there') return await tree();
       throw cause;
@@ -164,6 +162,16 @@ function singleHost(ts: TrafficSelector): string[] {
   if (!('start' in ts) || ts.start.some((octet, i) => octet !== ts.end[i])) return [];
   return [formatIp(ts.start)];
 }
+
+const fileResult = (name: string, { path, bytes, sha256, took, resumedFrom, mended }: Omit<TransferResult, 'name'>): TransferResult => ({
+  name,
+  path,
+  bytes,
+  sha256,
+  took,
+  resumedFrom,
+  ...(mended === undefined || mended.length === 0 ? {} : { mended }),
+});
 
 function treeResult(name: string, path: string, { bytes, files, known, skipped, skippedCount, took }: TreeResult): TransferResult {
   const tree = { files, known: known.files, skipped: [...skipped], skippedCount };

@@ -78,6 +78,8 @@ export async function transfer(
 function tell(out: Output, moved: Moved, what: string): void {
   const { tree } = moved;
   const amount = tree === undefined ? speed(moved) : `${formatCount(tree.files)} files, ${speed(moved, tree.files === tree.known)}`;
+  for (const { start, end } of moved.mended ?? [])
+    out.line(`${out.paint.yellow('!')} ${moved.name}  octets ${start} to ${end - 1} had been damaged, and were moved again`);
   if (tree === undefined || tree.skippedCount === 0) return out.line(`${out.paint.green('✓')} ${what}  ${amount}`);
   out.line(`${out.paint.yellow('!')} ${what}  ${amount}, ${formatCount(tree.skippedCount)} left out:`);
   for (const { name, why } of tree.skipped) out.line(`    ${printable(name)}: ${why}`);

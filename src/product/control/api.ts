@@ -323,6 +323,11 @@ export const transferDone = z.object({
       sha256: z.string().nullable(),
       tookMs: number,
       resumedFrom: number,
+      /** Of one file: what had been damaged, and was moved again alone, from the first octet to before `end`. */
+      mended: z
+        .array(z.object({ start: number, end: number }))
+        .readonly()
+        .optional(),
       tree: z
         .object({
           files: number,

@@ -167,6 +167,8 @@ export interface TransferResult {
   /** Milliseconds of this run. */
   readonly took: Millis;
   readonly resumedFrom: number;
+  /** Of one file: what had been damaged, and was moved again alone; from the first octet to before `end`. */
+  readonly mended?: readonly { readonly start: number; readonly end: number }[];
   readonly tree?: TreeCounts;
 }
 

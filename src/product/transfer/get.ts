@@ -1,10 +1,11 @@
-import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, readdir, stat, unlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { parseReprDigest, RunningDigest } from './digest.ts';
+import { mkdir, stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { differingBlocks, joinedRanges, octetsOf } from './blocks.ts';
+import { parseReprDigest } from './digest.ts';
 import { errnoOf, fileError, TransferError } from './errors.ts';
-import { parseContentRange } from './http-conditions.ts';
-import { type IfExists, openPart, place, writeAt } from './part-file.ts';
+import { GetPart } from './get-part.ts';
+import { type ByteRange, parseContentRange } from './http-conditions.ts';
+import { type IfExists, writeAt } from './part-file.ts';
 import { parsePath } from './paths.ts';
 import { ConnectionLost, PeerHttp, type PeerResponse } from './peer-http.ts';
 import { formatBytes, ProgressMeter } from './progress.ts';
@@ -12,7 +13,6 @@ import { inRanges, isForRanges } from './ranges.ts';
 import { type Attempts, DEFAULT_RETRY, retrying } from './retry.ts';
 import type { TransferOptions } from './send.ts';
 import { SYSTEM_TIMING, sleep, type Timing } from './timing.ts';
-import { PERMISSIONS } from './tree-entry.ts';
 
 export interface GetOptions extends TransferOptions {
   /** Path below the peer's shared folder; or `url`, a path and query on any HTTP server that `connect` leads to, and what the file is called. */
@@ -34,6 +34,8 @@ export interface GetResult {
   readonly verified: boolean;
   readonly path: string;
   readonly resumedFrom: number;
+  /** What had been damaged here, and was got again alone. */
+  readonly mended: readonly ByteRange[];
   readonly retries: number;
   /** Milliseconds. */
   readonly took: number;
@@ -69,7 +71,10 @@ class Getting {
   readonly #meter: ProgressMeter;
   readonly #peer: PeerHttp;
   /** The unfinished file of the version that is being got. */
-  #part: PartOf | undefined;
+  #part: GetPart | undefined;
+  /** The other end serves ranges, and has not shown otherwise. */
+  #ranges = true;
+  readonly #mended: ByteRange[] = [];
   #versions = 0;
   #mismatches = 0;
   #began = false;
@@ -91,122 +96,149 @@ class Getting {
       const policy = { ...DEFAULT_RETRY, ...retry };
       const work = { policy, timing: this.#timing, meter: this.#meter, signal };
       const { path, verified, part } = await retrying(work, (attempts) => this.#attempt(attempts));
-      this.#meter.phase('done', part.length);
+      const { length } = part.remote;
+      this.#meter.phase('done', length);
       const { resumedFrom, retries } = this.#meter;
-      return { bytes: part.length, sha256: part.digest.hex(), verified, path, resumedFrom, retries, took: this.#timing.now() - began };
+      const [sha256, took] = [part.digest.hex(), this.#timing.now() - began];
+      return { bytes: length, sha256, verified, path, resumedFrom, mended: joinedRanges(this.#mended), retries, took };
     } finally {
       this.#peer.close();
-      await this.#part?.handle.close().catch(() => {});
+      await this.#part?.handle.close().catch(() => undefined);
     }
   }
 
-  async #attempt(attempts: Attempts): Promise<{ path: string; verified: boolean; part: PartOf }> {
+  async #attempt(attempts: Attempts): Promise<{ path: string; verified: boolean; part: GetPart }> {
     this.#meter.phase('connecting');
     const part = await this.#look(attempts);
-    if (part.digest.position < part.length) await this.#fetch(part, attempts);
-    this.#meter.phase('verifying', part.length);
+    const { length } = part.remote;
+    if (part.digest.position < length) await this.#fetch(part, attempts);
+    this.#meter.phase('verifying', length);
     const expected = await this.#remoteDigest(part, attempts);
     if (expected !== undefined && expected !== part.digest.hex()) {
-      await this.#discard();
-      if (++this.#mismatches > 1) {
-        throw new TransferError(`${this.#name}: what arrived is not what the other end has (SHA-256 differs)`, {
-          code: 'TRANSFER_DIGEST_MISMATCH',
-        });
-      }
-      throw new ConnectionLost('what arrived was not what was sent; once more from the start');
+      await this.#mend(part, length, attempts, (block) => this.#mended.push(block));
+      if (expected !== part.digest.hex()) await this.#startAnew();
     }
-    const path = await this.#place(part);
+    const path = await this.#local(() => part.place(this.#folder, this.#name, this.#options.ifExists ?? 'replace', this.#options.stamp));
     return { path, verified: expected !== undefined, part };
   }
 
+  async #startAnew(): Promise<never> {
+    await this.#discard();
+    if (++this.#mismatches === 1) throw new ConnectionLost('what arrived was not what was sent; once more from the start');
+    throw new TransferError(`${this.#name}: what arrived is not what the other end has (SHA-256 differs)`, {
+      code: 'TRANSFER_DIGEST_MISMATCH',
+    });
+  }
+
   /** Asks what there is to get, and opens what is here of it. */
-  async #look(attempts: Attempts): Promise<PartOf> {
-    const response = await this.#request('HEAD', {});
+  async #look(attempts: Attempts): Promise<GetPart> {
+    const response = await this.#peer.request('HEAD', this.#target, { signal: this.#options.signal });
     await response.discard();
     if (response.status !== 200) throw await response.error(this.#name);
     const length = response.number('content-length');
     if (length === undefined)
       throw new TransferError(`${this.#name}: the other end does not say how long it is`, { code: 'TRANSFER_PROTOCOL', side: 'there' });
     const tag = strongTag(response.header('etag'));
-    if (this.#part !== undefined && this.#part.tag === tag && tag !== undefined && this.#part.length === length) return this.#part;
-    if (this.#part !== undefined) {
-      await this.#discard();
+    const version = this.#part?.remote;
+    if (version !== undefined && (tag === undefined || version.tag !== tag || version.length !== length)) {
       if (++this.#versions > MOST_VERSIONS) {
+        await this.#discard();
         throw new TransferError(`${this.#name}: keeps changing while it is being got`, {
           code: 'TRANSFER_FILE_CHANGED',
           side: 'there',
           hint: 'Get it again once nothing writes to it.',
         });
       }
+      await this.#part?.handle.close();
+      this.#part = undefined;
     }
     this.#meter.total = length;
-    const part = await this.#openPart(tag, length, Date.parse(response.header('last-modified') ?? ''));
     // Without a validator the ranges could be of different files.
-    part.ranges = tag !== undefined && response.header('accept-ranges') === 'bytes';
-    if (!this.#began) this.#meter.resumedFrom = part.digest.position;
+    const ranges = this.#ranges && tag !== undefined && response.header('accept-ranges') === 'bytes';
+    const modified = Date.parse(response.header('last-modified') ?? '');
+    const remote = { target: this.#target, tag, length, modified, ranges, blocks: ranges && 'path' in this.#options.from };
+    const part = this.#part ?? (await this.#local(() => GetPart.open(this.#folder, this.#name, remote)));
+    this.#part = part;
+    const known = part.digest.position > 0 ? part.digest.position : await this.#known(part, attempts);
+    if (!this.#began) this.#meter.resumedFrom = known;
     this.#began = true;
     attempts.progressed(part.digest.position);
     return part;
   }
 
-  /** The temporary file carries the version in its name: parts of another version are of no use and go. */
-  async #openPart(tag: string | undefined, length: number, modified: number): Promise<PartOf> {
-    const prefix = `.${this.#name.slice(0, 100)}.`;
-    const version = createHash('sha256')
-      .update(JSON.stringify([this.#target, tag, length]))
-      .digest('hex')
-      .slice(0, 16);
-    const file = `${prefix}${version}.part`;
-    try {
-      for (const other of await readdir(this.#folder)) {
-        if (other.startsWith(prefix) && /^[0-9a-f]{16}\.part$/.test(other.slice(prefix.length)) && other !== file)
-          await unlink(join(this.#folder, other));
-      }
-      const handle = await openPart(join(this.#folder, file));
-      const part: PartOf = { tag, length, modified, handle, path: join(this.#folder, file), digest: new RunningDigest(), ranges: false };
-      this.#part = part;
-      const there = (await handle.stat()).size;
-      // Without a validator nobody knows whether it is the same file still.
-      if (tag === undefined || there > length) await handle.truncate(0);
-      else if (there > 0) {
-        this.#meter.phase('hashing', 0);
-        await part.digest.catchUp(handle, there, (count) => this.#meter.add(count), this.#options.signal);
-      }
-      return part;
-    } catch (cause) {
-      throw this.#local(cause);
-    }
+  /** Takes what is here already, what changed in it made right. @returns octets that were here, and right as far as anybody knows */
+  async #known(part: GetPart, attempts: Attempts): Promise<number> {
+    const there = await this.#local(() => part.trim());
+    if (part.stale) return there - octetsOf(await this.#mend(part, there, attempts, () => undefined));
+    if (there > 0) await this.#read(part, there);
+    return there;
   }
 
-  async #fetch(part: PartOf, attempts: Attempts): Promise<void> {
+  async #read(part: GetPart, end: number): Promise<void> {
+    this.#meter.phase('hashing', 0);
+    await this.#local(() => part.digest.catchUp(part.handle, end, (count) => this.#meter.add(count), this.#options.signal));
+  }
+
+  /**
+   * Gets the blocks of the first octets anew that are not here as they are there.
+   * @param mended called with each of them that is here
+   * @returns which; all, where the other end does not tell: then nothing is left
+   */
+  async #mend(part: GetPart, upTo: number, attempts: Attempts, mended: (block: ByteRange) => void): Promise<readonly ByteRange[]> {
+    const { blocks, length } = part.remote;
+    this.#meter.phase('verifying', 0);
+    const told =
+      blocks && this.#ranges
+        ? await this.#conditional(this.#peer, part, 'GET', {}, this.#target.replace(/^\/files\//, '/blocks/'))
+        : undefined;
+    const differing =
+      told && (await this.#local(() => differingBlocks(told, length, part.handle, upTo, (count) => this.#meter.add(count))));
+    if (differing === undefined) {
+      await this.#local(() => part.rewind());
+      return [{ start: 0, end: upTo }];
+    }
+    this.#meter.phase('receiving', upTo - octetsOf(differing));
+    for (const block of differing) {
+      const octets = await this.#range(this.#peer, part, block);
+      await this.#local(() => writeAt(part.handle, octets, block.start));
+      this.#meter.add(octets.length);
+      attempts.progressed(upTo);
+      mended(block);
+    }
+    part.digest.reset();
+    await this.#read(part, upTo);
+    return differing;
+  }
+
+  async #fetch(part: GetPart, attempts: Attempts): Promise<void> {
     const from = part.digest.position;
+    const { length, ranges } = part.remote;
     this.#meter.phase('receiving', from);
     const { parallel = 1, pace } = this.#options;
     const connections = Math.min(pace?.connections(parallel) ?? parallel, MOST_PARALLEL);
-    const inRanges = part.ranges && connections > 1 && isForRanges(part.length - from);
-    for await (const chunk of inRanges ? this.#overSeveral(part, connections) : this.#overOne(part)) {
-      if (part.digest.position + chunk.length > part.length) throw this.#tooMuch();
-      try {
-        await writeAt(part.handle, chunk, part.digest.position);
-      } catch (cause) {
-        throw this.#local(cause);
-      }
+    const several = ranges && this.#ranges && connections > 1 && isForRanges(length - from);
+    for await (const chunk of several ? this.#overSeveral(part, connections) : this.#overOne(part)) {
+      if (part.digest.position + chunk.length > length) throw this.#tooMuch();
+      await this.#local(() => writeAt(part.handle, chunk, part.digest.position));
       part.digest.update(chunk);
       this.#meter.add(chunk.length);
       attempts.progressed(part.digest.position);
     }
-    if (part.digest.position < part.length) throw new ConnectionLost('it ended before the file did');
+    if (part.digest.position < length) throw new ConnectionLost('it ended before the file did');
   }
 
   /** All that is missing, as one stream. */
-  async *#overOne(part: PartOf): AsyncGenerator<Uint8Array> {
+  async *#overOne(part: GetPart): AsyncGenerator<Uint8Array> {
     const from = part.digest.position;
+    const { length } = part.remote;
     const response = await this.#ask(this.#peer, part, from > 0 ? `bytes=${from}-` : undefined);
     const range = parseContentRange(response.header('content-range'));
-    const asAsked = from === 0 ? response.status === 200 : response.status === 206 && range?.start === from && range.total === part.length;
+    const asAsked = from === 0 ? response.status === 200 : response.status === 206 && range?.start === from && range.total === length;
     // A server that ignores ranges sends from the start: taken from there, once.
-    if (!asAsked && response.status === 200) await this.#rewind(part);
-    else if (!asAsked)
+    if (!asAsked && response.status === 200) {
+      await this.#local(() => part.rewind());
+      this.#meter.phase('receiving', 0);
+    } else if (!asAsked)
       throw new TransferError(`${this.#name}: the other end answered ${response.status} to a range`, {
         code: 'TRANSFER_PROTOCOL',
         side: 'there',
@@ -214,25 +246,26 @@ class Getting {
     yield* response.chunks();
   }
 
-  async *#overSeveral(part: PartOf, connections: number): AsyncGenerator<Uint8Array> {
+  async *#overSeveral(part: GetPart, connections: number): AsyncGenerator<Uint8Array> {
     const peers = Array.from({ length: connections }, () => new PeerHttp(this.#options));
     try {
       yield* inRanges({
         from: part.digest.position,
-        to: part.length,
+        to: part.remote.length,
         connections,
-        bring: (connection, start, end) => this.#range(peers[connection]!, part, start, end),
+        bring: (connection, start, end) => this.#range(peers[connection]!, part, { start, end }),
       });
     } finally {
       for (const peer of peers) peer.close();
     }
   }
 
-  async #range(peer: PeerHttp, part: PartOf, start: number, end: number): Promise<Uint8Array> {
+  async #range(peer: PeerHttp, part: GetPart, { start, end }: ByteRange): Promise<Uint8Array> {
     const response = await this.#ask(peer, part, `bytes=${start}-${end - 1}`);
     const range = parseContentRange(response.header('content-range'));
-    if (response.status !== 206 || range?.start !== start || range.end !== end || range.total !== part.length) {
-      part.ranges = false;
+    if (response.status !== 206 || range?.start !== start || range.end !== end || range.total !== part.remote.length) {
+      this.#ranges = false;
+      await response.discard();
       throw new ConnectionLost('the other end does not serve ranges, which it had announced');
     }
     const octets = new Uint8Array(end - start);
@@ -246,76 +279,62 @@ class Getting {
     return octets;
   }
 
-  /** @throws ConnectionLost when the file is another one by now; TransferError for what the other end refuses */
-  async #ask(peer: PeerHttp, part: PartOf, range: string | undefined): Promise<PeerResponse> {
-    const condition: Record<string, string> = part.tag === undefined ? {} : { 'If-Match': part.tag };
-    const fields = range === undefined ? condition : { ...condition, Range: range };
-    const headers = { ...fields, 'Want-Repr-Digest': 'sha-256=1' };
-    const response = await peer.request('GET', this.#target, { headers, signal: this.#options.signal });
-    if (response.status === 412) {
-      await response.discard();
-      throw new ConnectionLost('the file changed on the other end');
-    }
+  /** @throws TransferError for what the other end refuses */
+  async #ask(peer: PeerHttp, part: GetPart, range: string | undefined): Promise<PeerResponse> {
+    const response = await this.#conditional(peer, part, 'GET', { ...WANTS_DIGEST, ...(range === undefined ? {} : { Range: range }) });
     if (response.status >= 400) throw await response.error(this.#name);
     return response;
+  }
+
+  /** @throws ConnectionLost when the file is another one by now */
+  async #conditional(
+    peer: PeerHttp,
+    { remote: { tag } }: GetPart,
+    method: string,
+    fields: Readonly<Record<string, string>>,
+    target = this.#target,
+  ): Promise<PeerResponse> {
+    const headers = tag === undefined ? fields : { ...fields, 'If-Match': tag };
+    const response = await peer.request(method, target, { headers, signal: this.#options.signal });
+    if (response.status !== 412) return response;
+    await response.discard();
+    throw new ConnectionLost('the file changed on the other end');
   }
 
   #tooMuch(): TransferError {
     return new TransferError(`${this.#name}: the other end sent more than it announced`, { code: 'TRANSFER_PROTOCOL', side: 'there' });
   }
 
-  async #rewind(part: PartOf): Promise<void> {
-    await part.handle.truncate(0);
-    part.digest.reset();
-    this.#meter.phase('receiving', 0);
-  }
-
   /** The SHA-256 that the other end has; undefined when it cannot tell. */
-  async #remoteDigest(part: PartOf, attempts: Attempts): Promise<string | undefined> {
-    const condition: Record<string, string> = part.tag === undefined ? {} : { 'If-Match': part.tag };
+  async #remoteDigest(part: GetPart, attempts: Attempts): Promise<string | undefined> {
     for (;;) {
-      const response = await this.#request('HEAD', { ...condition, 'Want-Repr-Digest': 'sha-256=1' });
+      const response = await this.#conditional(this.#peer, part, 'HEAD', WANTS_DIGEST);
       await response.discard();
-      if (response.status === 412) throw new ConnectionLost('the file changed on the other end');
       if (response.status !== 200) throw await response.error(this.#name);
       const digest = parseReprDigest(response.header('repr-digest'));
       const later = response.number('retry-after');
       if (digest !== undefined || later === undefined) return digest;
       // It is at work on a large file.
-      attempts.progressed(part.length);
+      attempts.progressed(part.remote.length);
       await sleep(this.#timing, Math.min(10, later) * 1000, this.#options.signal);
     }
   }
 
-  async #place(part: PartOf): Promise<string> {
+  async #discard(): Promise<void> {
+    await this.#part?.remove();
+    this.#part = undefined;
+  }
+
+  /** Works with the disk here. */
+  async #local<T>(work: () => Promise<T>): Promise<T> {
     try {
-      const [own, named] = [await part.handle.stat({ bigint: true }), await stat(part.path, { bigint: true })];
-      if (Number(own.size) !== part.length || own.ino !== named.ino) {
-        throw new TransferError(`${this.#name}: another process is getting the same file`, { code: 'TRANSFER_BUSY' });
-      }
-      const { stamp } = this.#options;
-      if (stamp !== undefined) await part.handle.chmod(stamp.mode & PERMISSIONS & ~process.umask());
-      const modified = (stamp?.modified ?? part.modified) / 1000;
-      if (Number.isFinite(modified)) await part.handle.utimes(modified, modified);
-      return await place(part.path, part.handle, this.#folder, this.#name, this.#options.ifExists ?? 'replace');
+      return await work();
     } catch (cause) {
-      throw this.#local(cause);
+      throw this.#failed(cause);
     }
   }
 
-  async #discard(): Promise<void> {
-    const part = this.#part;
-    this.#part = undefined;
-    if (part === undefined) return;
-    await part.handle.close();
-    await unlink(part.path).catch(() => {});
-  }
-
-  #request(method: string, headers: Readonly<Record<string, string>>): Promise<PeerResponse> {
-    return this.#peer.request(method, this.#target, { headers, signal: this.#options.signal });
-  }
-
-  #local(cause: unknown): unknown {
+  #failed(cause: unknown): unknown {
     if (errnoOf(cause) === 'ENOSPC' && this.#part !== undefined) {
       const kept = this.#part.digest.position;
       return new TransferError(`${this.#name}: the disk is full here. Kept ${formatBytes(kept)}.`, {
@@ -328,19 +347,6 @@ class Getting {
     }
     return this.#options.signal?.aborted ? cause : fileError(cause, this.#name);
   }
-}
-
-interface PartOf {
-  readonly tag: string | undefined;
-  readonly length: number;
-  /** Milliseconds since 1970; NaN where it is not told. */
-  readonly modified: number;
-  readonly handle: FileHandle;
-  readonly path: string;
-  /** Its position is how much is here. */
-  readonly digest: RunningDigest;
-  /** The other end says that it serves ranges, and has not shown otherwise. */
-  ranges: boolean;
 }
 
 /** `/files/…` of a path below the shared folder. */
@@ -359,5 +365,6 @@ export function nameInPath(path: string): string {
 
 const strongTag = (tag: string | undefined): string | undefined => (tag?.startsWith('"') ? tag : undefined);
 
+const WANTS_DIGEST = { 'Want-Repr-Digest': 'sha-256=1' };
 const MOST_VERSIONS = 3;
 const MOST_PARALLEL = 16;

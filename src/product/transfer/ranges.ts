@@ -1,3 +1,5 @@
+import { BLOCK } from './blocks.ts';
+
 export interface RangesOptions {
   /** The first octet, and the one behind the last. */
   readonly from: number;
@@ -48,5 +50,4 @@ export async function* inRanges({ from, to, connections, bring }: RangesOptions)
 /** Is a file worth more than one connection? */
 export const isForRanges = (octets: number): boolean => octets >= 2 * BLOCK;
 
-const BLOCK = 2 ** 20;
 const AHEAD = 16;

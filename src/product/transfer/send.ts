@@ -1,7 +1,9 @@
 import { basename } from 'node:path';
 import { utf8 } from '../../core/bytes/index.ts';
+import { joinedRanges, octetsOf } from './blocks.ts';
 import { parseReprDigest } from './digest.ts';
 import { codeOf, statusOf, TransferError } from './errors.ts';
+import type { ByteRange } from './http-conditions.ts';
 import { parsePath } from './paths.ts';
 import { ConnectionLost, PeerHttp, type PeerHttpOptions, type PeerResponse } from './peer-http.ts';
 import { ProgressMeter, type TransferProgress } from './progress.ts';
@@ -31,6 +33,8 @@ export interface SendResult {
   readonly storedAs: string;
   /** Octets that were across already when this run began. */
   readonly resumedFrom: number;
+  /** What had been damaged, and was sent again alone. */
+  readonly mended: readonly ByteRange[];
   readonly retries: number;
   /** Milliseconds. */
   readonly took: number;
@@ -66,6 +70,8 @@ class Sending {
   /** Octets the other end has confirmed; undefined before it was asked. */
   #confirmed: number | undefined;
   #mismatches = 0;
+  /** By where they begin. */
+  readonly #mended = new Map<number, ByteRange>();
 
   constructor(options: TransferOptions, source: SourceFile, target: string) {
     this.#options = options;
@@ -86,7 +92,16 @@ class Sending {
       const storedAs = await retrying({ policy, timing: this.#timing, meter: this.#meter, signal }, (attempts) => this.#attempt(attempts));
       this.#meter.phase('done', this.#source.size);
       const { resumedFrom, retries } = this.#meter;
-      return { bytes: this.#source.size, sha256: this.#sha256, storedAs, resumedFrom, retries, took: this.#timing.now() - began };
+      const took = this.#timing.now() - began;
+      return {
+        bytes: this.#source.size,
+        sha256: this.#sha256,
+        storedAs,
+        resumedFrom,
+        mended: joinedRanges([...this.#mended.values()]),
+        retries,
+        took,
+      };
     } catch (cause) {
       if (signal?.aborted && !(cause instanceof TransferError))
         throw new TransferError('stopped.', { code: 'TRANSFER_ABORTED', resumable: true, cause });
@@ -107,12 +122,9 @@ class Sending {
       upload = await this.#append(upload.offset);
       this.#confirm(upload.offset, attempts);
     }
-    while (upload.state === 'verifying') {
-      this.#meter.phase('verifying', this.#source.size);
-      await sleep(this.#timing, VERIFY_POLL, this.#options.signal);
-      upload = await this.#ask();
-      // The other end is there and at work.
-      attempts.progressed(this.#source.size);
+    while (upload.state === 'verifying' || upload.state === 'damaged') {
+      if (upload.state === 'damaged') upload = await this.#mend(attempts);
+      else upload = await this.#verified(attempts);
     }
     await this.#source.assertUnchanged();
     if (upload.state === 'receiving') throw new ConnectionLost(`the other end has ${upload.offset} octets of ${this.#source.size}`);
@@ -120,6 +132,50 @@ class Sending {
       throw new TransferError('the other end stored something else than was sent', { code: 'TRANSFER_PROTOCOL', side: 'there' });
     }
     return upload.storedAs;
+  }
+
+  async #verified(attempts: Attempts): Promise<RemoteUpload> {
+    this.#meter.phase('verifying', this.#source.size);
+    await sleep(this.#timing, VERIFY_POLL, this.#options.signal);
+    const upload = await this.#ask();
+    // The other end is there and at work.
+    attempts.progressed(this.#source.size);
+    return upload;
+  }
+
+  /** Sends the blocks anew that are not there as they are here; where the other end cannot tell which, everything. */
+  async #mend(attempts: Attempts): Promise<RemoteUpload> {
+    // Octets that changed on our disk in between look like octets that changed on the way.
+    await this.#source.assertUnchanged();
+    if (this.#mismatches === MOST_MISMATCHES) {
+      throw new TransferError(`${this.#target}: what arrived is not what was sent (SHA-256 differs)`, {
+        code: 'TRANSFER_DIGEST_MISMATCH',
+        side: 'there',
+      });
+    }
+    this.#meter.phase('verifying', 0);
+    const told = await this.#request('GET', `${this.#location}/blocks`, {});
+    const differing = await this.#source.differing(told, (count) => this.#meter.add(count));
+    // None, but after a lost connection: what was sent before it has come across.
+    if (differing === undefined || (differing.length === 0 && this.#mended.size === 0)) {
+      this.#mismatches++;
+      await (await this.#request('DELETE', this.#location!, {})).discard();
+      this.#location = undefined;
+      this.#confirmed = 0;
+      throw new ConnectionLost('what arrived was not what was sent; once more from the start');
+    }
+    const octets = octetsOf(differing);
+    this.#meter.resumedFrom = Math.max(0, this.#meter.resumedFrom - octets);
+    this.#meter.phase('sending', this.#source.size - octets);
+    for (const block of differing) {
+      this.#mended.set(block.start, block);
+      const response = await this.#patch(block);
+      if (response.status !== 204) throw await response.error(this.#target);
+      await response.discard();
+      attempts.progressed(this.#source.size);
+    }
+    this.#mismatches++;
+    return await this.#create();
   }
 
   #confirm(offset: number, attempts: Attempts): void {
@@ -137,11 +193,12 @@ class Sending {
     };
     const response = await this.#request('POST', '/inbox/', {
       'Upload-Length': String(this.#source.size),
+      'Upload-Mend': '?1',
       'Upload-Metadata': Object.entries(metadata)
         .map(([key, value]) => `${key} ${base64(value)}`)
         .join(','),
     });
-    if (response.status !== 201) throw await this.#refused(response);
+    if (response.status !== 201) throw await response.error(this.#target);
     await response.discard();
     const location = response.header('location');
     if (location === undefined || !location.startsWith('/')) throw notUnderstood('it created an upload and did not say where');
@@ -156,23 +213,32 @@ class Sending {
       this.#location = undefined;
       throw new ConnectionLost('the other end has forgotten the upload');
     }
-    if (response.status !== 200) throw await this.#refused(response);
+    if (response.status === MISMATCH) return this.#damaged();
+    if (response.status !== 200) throw await response.error(this.#target);
     const upload = this.#parse(response);
     if (upload === undefined) throw notUnderstood('it did not say how much it has');
     return upload;
   }
 
   async #append(offset: number): Promise<RemoteUpload> {
-    const body = this.#source.read(offset, (count) => this.#meter.add(count));
-    const fields = { 'Upload-Offset': String(offset), 'Content-Type': 'application/offset+octet-stream' };
-    const response = await this.#request('PATCH', this.#location!, fields, body, this.#source.size - offset);
+    const response = await this.#patch({ start: offset, end: this.#source.size });
     if (response.status === 409) {
       await response.discard();
       throw new ConnectionLost('the other end counts otherwise');
     }
-    if (response.status !== 204) throw await this.#refused(response);
+    if (response.status === MISMATCH) {
+      await response.discard();
+      return this.#damaged();
+    }
+    if (response.status !== 204) throw await response.error(this.#target);
     await response.discard();
     return this.#parse(response) ?? (await this.#ask());
+  }
+
+  #patch({ start, end }: ByteRange): Promise<PeerResponse> {
+    const body = this.#source.read({ start, end }, (count) => this.#meter.add(count));
+    const fields = { 'Upload-Offset': String(start), 'Content-Type': 'application/offset+octet-stream' };
+    return this.#request('PATCH', this.#location!, fields, body, end - start);
   }
 
   #request(
@@ -189,6 +255,10 @@ class Sending {
     });
   }
 
+  #damaged(): RemoteUpload {
+    return { offset: this.#source.size, state: 'damaged', storedAs: '', sha256: undefined };
+  }
+
   /** Undefined when the answer says nothing about the upload, as a foreign tus server's to POST. */
   #parse(response: PeerResponse): RemoteUpload | undefined {
     const offset = response.number('upload-offset');
@@ -196,6 +266,7 @@ class Sending {
     const state = response.header('upload-state') ?? (offset === this.#source.size ? 'stored' : 'receiving');
     if (state.startsWith('failed')) {
       const status = Number(state.match(/status=(\d{3})/)?.[1] ?? 500);
+      if (status === MISMATCH) return this.#damaged();
       throw new TransferError(`${this.#target}: the other end could not store the file`, { code: codeOf(status), side: 'there' });
     }
     if (state !== 'stored') return { offset, state: state === 'verifying' ? 'verifying' : 'receiving', storedAs: '', sha256: undefined };
@@ -203,25 +274,16 @@ class Sending {
     // A foreign tus server verifies nothing; what it says it has is all there is to know.
     return { offset, state, storedAs, sha256: parseReprDigest(response.header('repr-digest')) ?? this.#sha256 };
   }
-
-  /** The error to throw for an answer that is none of the expected. */
-  async #refused(response: PeerResponse): Promise<TransferError> {
-    const error = await response.error(this.#target);
-    if (statusOf(error.code) !== statusOf('TRANSFER_DIGEST_MISMATCH')) return error;
-    // Octets that changed on our disk in between look like octets that changed on the way.
-    await this.#source.assertUnchanged();
-    this.#location = undefined;
-    this.#confirmed = 0;
-    return ++this.#mismatches > 1 ? error : new ConnectionLost('what arrived was not what was sent; once more from the start');
-  }
 }
 
 interface RemoteUpload {
   readonly offset: number;
-  readonly state: 'receiving' | 'verifying' | 'stored';
+  readonly state: 'receiving' | 'verifying' | 'damaged' | 'stored';
   readonly storedAs: string;
   readonly sha256: string | undefined;
 }
+
+const MISMATCH = statusOf('TRANSFER_DIGEST_MISMATCH');
 
 function targetPath(file: string, to: string): string {
   const below = belowInbox(to);
@@ -239,3 +301,4 @@ const base64 = (text: string): string => btoa(String.fromCharCode(...utf8(text))
 
 /** Milliseconds between two questions whether the other end has verified. */
 const VERIFY_POLL = 500;
+const MOST_MISMATCHES = 2;

@@ -4,6 +4,7 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { utf8 } from '../../core/bytes/index.ts';
 import type { Listed } from '../control/target.ts';
+import { answerBlocks } from './blocks.ts';
 import { READ_SIZE, RunningDigest, reprDigest } from './digest.ts';
 import { TransferError } from './errors.ts';
 import { type ByteRange, matches, parseRange } from './http-conditions.ts';
@@ -55,6 +56,19 @@ export class ServedFolder {
     }
   }
 
+  /** SHA-256 of every block of a file. @param raw as for `handle`, behind `/blocks/` */
+  async blocks(request: IncomingMessage, response: ServerResponse, raw: string): Promise<void> {
+    const segments = parseRequestPath(raw);
+    const handle = await this.#jail.openFile(segments);
+    try {
+      const { tag, size } = await identify(handle);
+      requireTag(request, tag, segments.join('/'));
+      await answerBlocks(response, handle, size);
+    } finally {
+      await handle.close();
+    }
+  }
+
   async #list(segments: readonly string[]): Promise<Listed[]> {
     const name = segments.join('/') || 'the folder';
     if (!(await this.#jail.stat(segments)).isDirectory())
@@ -79,9 +93,7 @@ export class ServedFolder {
     response.setHeader('Last-Modified', new Date(file.modified).toUTCString());
     response.setHeader('Content-Type', 'application/octet-stream');
     response.setHeader('Content-Disposition', 'attachment');
-    if (!matches(request.headers['if-match'], tag)) {
-      throw new TransferError(`${file.name}: changed in the meantime`, { code: 'TRANSFER_FILE_CHANGED' });
-    }
+    requireTag(request, tag, file.name);
     if (request.headers['if-none-match'] !== undefined && matches(request.headers['if-none-match'], tag)) {
       response.writeHead(304).end();
       return;
@@ -164,6 +176,12 @@ async function identify(handle: FileHandle): Promise<{ size: number; modified: n
   const stat = await handle.stat({ bigint: true });
   const tag = [stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].map((n) => n.toString(36)).join('-');
   return { size: Number(stat.size), modified: Number(stat.mtimeMs), tag: `"${tag}"` };
+}
+
+/** If-Match. @throws TransferError */
+function requireTag(request: IncomingMessage, tag: string, name: string): void {
+  if (matches(request.headers['if-match'], tag)) return;
+  throw new TransferError(`${name}: changed in the meantime`, { code: 'TRANSFER_FILE_CHANGED' });
 }
 
 /** A digest that several requests carry forward, one at a time, each with its own handle of the same file. */

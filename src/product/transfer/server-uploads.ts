@@ -18,7 +18,8 @@ export interface InboxOptions {
 
 /**
  * The inbox as tus 1.0 has it (core, creation, termination), so that any tus client can send. Beyond tus: `sha256` in Upload-Metadata
- * names the upload by content, `Upload-State` tells whether the whole was verified and stored.
+ * names the upload by content, `Upload-State` tells whether the whole was verified and stored. What was not right stays for a sender that says
+ * `Upload-Mend: ?1`: it compares `/inbox/ID/blocks`, sends those anew that differ, and announces the file again.
  */
 export class Inbox {
   readonly #store: UploadStore;
@@ -53,9 +54,12 @@ export class Inbox {
       else response.writeHead(405, { Allow: 'OPTIONS, POST', 'Content-Length': '0' }).end();
       return;
     }
-    const upload = await this.#store.find(rest, peer);
+    const [id = '', of, ...more] = rest.split('/');
+    const upload = more.length === 0 && (of === undefined || of === 'blocks') ? await this.#store.find(id, peer) : undefined;
     if (upload === undefined) throw new TransferError('no such upload', { code: 'TRANSFER_NOT_FOUND' });
-    if (method === 'HEAD') await this.#head(response, upload);
+    if (of === 'blocks' && method === 'GET' && upload.state.kind !== 'stored') await upload.tellBlocks(response);
+    else if (of !== undefined) response.writeHead(405, { Allow: 'GET', 'Content-Length': '0' }).end();
+    else if (method === 'HEAD') await this.#head(response, upload);
     else if (method === 'PATCH') await this.#patch(request, response, upload, peer);
     else if (method === 'DELETE') await this.#remove(response, upload);
     else response.writeHead(405, { Allow: 'OPTIONS, HEAD, PATCH, DELETE', 'Content-Length': '0' }).end();
@@ -70,14 +74,15 @@ export class Inbox {
     if (sha256 !== undefined && !isSha256(sha256))
       throw new TransferError('sha256 in Upload-Metadata is not 64 hex digits', { code: 'TRANSFER_BAD_REQUEST' });
     const [modified, mode] = [metadata.get('modified'), metadata.get('mode')];
-    const upload = await this.#store.create({
+    const announced = {
       peer,
       path,
       length,
       sha256,
       modified: modified !== undefined && /^\d{1,15}$/.test(modified) ? Number(modified) : undefined,
       mode: mode !== undefined && /^[0-7]{1,4}$/.test(mode) ? Number.parseInt(mode, 8) : undefined,
-    });
+    };
+    const upload = await this.#store.create(announced, request.headers['upload-mend'] === '?1');
     await this.#settle(upload);
     response.setHeader('Location', `/inbox/${upload.id}`);
     this.#describe(response, upload);
@@ -107,13 +112,14 @@ export class Inbox {
     meter.phase('receiving', at);
     // Leaving the loop early must not tear down the connection: the answer still has to go out on it.
     const body = request.iterator({ destroyOnReturn: false });
+    const cancel = () => void request.destroy();
     try {
-      await upload.append(
-        at,
-        body,
-        () => request.destroy(),
-        (count) => meter.add(count),
-      );
+      if (upload.damaged) {
+        await upload.mend(at, body, cancel);
+        response.writeHead(204, { 'Upload-Offset': String(upload.offset) }).end();
+        return;
+      }
+      await upload.append(at, body, cancel, (count) => meter.add(count));
     } catch (cause) {
       if (!(cause instanceof OffsetConflict)) throw cause;
       this.#describe(response, upload);

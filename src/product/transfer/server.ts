@@ -54,7 +54,7 @@ export interface ConnectionSource {
 }
 
 /**
- * Files for the peers of the tunnel: `/files/` to get, `/inbox/` to send. It opens no port by itself: it speaks only on the streams
+ * Files for the peers of the tunnel: `/files/` to get, `/blocks/` to compare, `/inbox/` to send. It opens no port by itself: it speaks only on the streams
  * that it is handed, so that nobody outside of the tunnel reaches it.
  */
 export class FileServer {
@@ -184,6 +184,8 @@ export class FileServer {
     const path = (request.url ?? '').split('?', 1)[0]!;
     if (this.#files !== undefined && path.startsWith('/files/'))
       return await this.#files.handle(request, response, path.slice('/files/'.length));
+    if (this.#files !== undefined && path.startsWith('/blocks/') && request.method === 'GET')
+      return await this.#files.blocks(request, response, path.slice('/blocks/'.length));
     if (this.#inbox !== undefined && path.startsWith('/inbox/')) {
       return await this.#inbox.handle(request, response, path.slice('/inbox/'.length), this.#peerOf(request));
     }

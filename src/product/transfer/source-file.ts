@@ -1,7 +1,10 @@
 import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { differingBlocks } from './blocks.ts';
 import { RunningDigest } from './digest.ts';
 import { fileChanged, fileError, TransferError } from './errors.ts';
+import type { ByteRange } from './http-conditions.ts';
+import type { PeerResponse } from './peer-http.ts';
 import { modifiedOf, PERMISSIONS } from './tree-entry.ts';
 
 /** A file that is read while it must not change. */
@@ -52,16 +55,21 @@ export class SourceFile {
     return digest.hex();
   }
 
-  async *read(from: number, onBytes: (count: number) => void): AsyncGenerator<Uint8Array> {
-    for (let at = from; at < this.size; ) {
+  async *read({ start, end }: ByteRange, onBytes: (count: number) => void): AsyncGenerator<Uint8Array> {
+    for (let at = start; at < end; ) {
       // A buffer of its own each time: the connection may still hold the one before.
-      const buffer = new Uint8Array(Math.min(PIECE, this.size - at));
+      const buffer = new Uint8Array(Math.min(PIECE, end - at));
       const { bytesRead } = await this.#guard(() => this.#handle.read(buffer, 0, buffer.length, at));
       if (bytesRead === 0) throw fileChanged(this.#name);
       yield buffer.subarray(0, bytesRead);
       at += bytesRead;
       onBytes(bytesRead);
     }
+  }
+
+  /** The blocks in which it is not what the other end tells. */
+  differing(told: PeerResponse, onBytes: (count: number) => void): Promise<readonly ByteRange[] | undefined> {
+    return this.#guard(() => differingBlocks(told, this.size, this.#handle, this.size, onBytes));
   }
 
   async assertUnchanged(): Promise<void> {

@@ -79,8 +79,8 @@ export class UploadStore {
     return store;
   }
 
-  /** The upload of this request: the one that was begun before, if its content is announced by digest, else a new one. */
-  async create(request: UploadRequest): Promise<Upload> {
+  /** The upload of this request: the one that was begun before, if its content is announced by digest, else a new one. @param mends what is damaged may go on, too */
+  async create(request: UploadRequest, mends = false): Promise<Upload> {
     const { largest, most, randomId } = this.#options;
     if (request.length > largest) {
       throw new TransferError(`${formatBytes(request.length)} is more than is accepted here (${formatBytes(largest)})`, {
@@ -89,7 +89,7 @@ export class UploadStore {
     }
     const id = request.sha256 === undefined ? randomId() : contentId(request);
     const known = await this.#load(id);
-    if (known !== undefined && (await known.usable())) return known;
+    if (known !== undefined && (await known.usable(mends))) return known;
     if ((await this.#ids()).length >= most) {
       await this.purge();
       if ((await this.#ids()).length >= most) throw new TransferError('too many unfinished uploads', { code: 'TRANSFER_BUSY' });

@@ -1,5 +1,7 @@
 import type { BigIntStats } from 'node:fs';
 import { lstat } from 'node:fs/promises';
+import type { ServerResponse } from 'node:http';
+import { answerBlocks, BLOCK } from './blocks.ts';
 import { RunningDigest } from './digest.ts';
 import { fileError, TransferError } from './errors.ts';
 import { type IfExists, openPart, place, writeAt } from './part-file.ts';
@@ -36,6 +38,8 @@ export class Upload {
   readonly #digest = new RunningDigest();
   #state: UploadState = { kind: 'receiving' };
   #offset = 0;
+  /** Blocks came anew after the digest did not fit. */
+  #mended = false;
   #writer: { readonly cancel: () => void; readonly done: Promise<void> } | undefined;
   #finishing: Promise<void> | undefined;
 
@@ -55,6 +59,11 @@ export class Upload {
 
   get state(): UploadState {
     return this.#state;
+  }
+
+  /** All is here, and it is not what was announced: blocks of it may come anew. */
+  get damaged(): boolean {
+    return this.#state.kind === 'failed' && this.#state.error.code === 'TRANSFER_DIGEST_MISMATCH' && this.#offset === this.request.length;
   }
 
   get idle(): boolean {
@@ -91,12 +100,13 @@ export class Upload {
     if (this.#offset === this.request.length) this.#finish();
   }
 
-  /** Whether announcing the same file again may go on with this one. */
-  async usable(): Promise<boolean> {
+  /** Whether announcing the same file again may go on with this one. @param mends the sender can mend what is damaged */
+  async usable(mends: boolean): Promise<boolean> {
     const state = this.#state;
     if (state.kind === 'stored') return await this.#stillStored(state.file);
     if (state.kind !== 'failed') return true;
-    if (state.error.code === 'TRANSFER_DIGEST_MISMATCH') return false;
+    if (this.damaged && !this.#mended) return mends;
+    this.#mended = false;
     // Whatever was in the way (a full disk, a missing permission) may be gone.
     this.#state = { kind: 'receiving' };
     if (this.#offset === this.request.length) this.#finish();
@@ -118,6 +128,41 @@ export class Upload {
    * @param onBytes called with the octets of each piece once it is on disk.
    */
   async append(at: number, body: AsyncIterable<Uint8Array>, cancel: () => void, onBytes: (count: number) => void): Promise<void> {
+    await this.#alone(cancel, async () => {
+      if (this.#state.kind !== 'receiving' || at !== this.#offset) {
+        throw new OffsetConflict(`the next octet is ${this.#offset}, not ${at}`);
+      }
+      await this.#write(body, at, this.request.length, (chunk) => {
+        if (this.#digest.position === this.#offset) this.#digest.update(chunk);
+        this.#offset += chunk.length;
+        onBytes(chunk.length);
+      });
+    });
+    if (this.#state.kind === 'receiving' && this.#offset === this.request.length) this.#finish();
+  }
+
+  /** Takes one block anew of what is `damaged`. When all have come, announcing the file again has it verified. */
+  async mend(at: number, body: AsyncIterable<Uint8Array>, cancel: () => void): Promise<void> {
+    await this.#alone(cancel, async () => {
+      if (!this.damaged || at % BLOCK !== 0 || at >= this.request.length) throw new OffsetConflict(`no block at ${at} is wanted`);
+      this.#digest.reset();
+      this.#mended = true;
+      await this.#write(body, at, Math.min(this.request.length, at + BLOCK));
+    });
+  }
+
+  /** SHA-256 of each block of what is here. */
+  async tellBlocks(response: ServerResponse): Promise<void> {
+    await this.quiesce();
+    const file = await openPart(this.#parts.part);
+    try {
+      await answerBlocks(response, file, this.#offset);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #alone(cancel: () => void, work: () => Promise<void>): Promise<void> {
     // Checked again after waiting: somebody else may have come first.
     while (this.#writer !== undefined) await this.quiesce();
     let finished = (): void => {};
@@ -126,17 +171,13 @@ export class Upload {
     });
     this.#writer = { cancel, done };
     try {
-      if (this.#state.kind !== 'receiving' || at !== this.#offset) {
-        throw new OffsetConflict(`the next octet is ${this.#offset}, not ${at}`);
-      }
-      await this.#write(body, onBytes);
+      await work();
     } catch (cause) {
       throw fileError(cause, this.#name);
     } finally {
       this.#writer = undefined;
       finished();
     }
-    if (this.#offset === this.request.length) this.#finish();
   }
 
   /** Waits for the end of verification, at most as long as `limit` takes. */
@@ -150,17 +191,15 @@ export class Upload {
     await this.#parts.forget();
   }
 
-  async #write(body: AsyncIterable<Uint8Array>, onBytes: (count: number) => void): Promise<void> {
+  /** @param written called with each piece once it is on disk */
+  async #write(body: AsyncIterable<Uint8Array>, at: number, end: number, written?: (chunk: Uint8Array) => void): Promise<void> {
     const file = await openPart(this.#parts.part);
     try {
       for await (const chunk of body) {
-        if (this.#offset + chunk.length > this.request.length) {
-          throw new TransferError('more octets than were announced', { code: 'TRANSFER_BAD_REQUEST' });
-        }
-        await writeAt(file, chunk, this.#offset);
-        if (this.#digest.position === this.#offset) this.#digest.update(chunk);
-        this.#offset += chunk.length;
-        onBytes(chunk.length);
+        if (at + chunk.length > end) throw new TransferError('more octets than were announced', { code: 'TRANSFER_BAD_REQUEST' });
+        await writeAt(file, chunk, at);
+        at += chunk.length;
+        written?.(chunk);
       }
     } finally {
       await file.close();
@@ -193,9 +232,6 @@ export class Upload {
       const sha256 = this.#digest.hex();
       const whole = this.#digest.position === request.length && (await file.stat()).size === request.length;
       if (!whole || (request.sha256 !== undefined && sha256 !== request.sha256)) {
-        await file.truncate(0);
-        this.#offset = 0;
-        this.#digest.reset();
         throw new TransferError(`${this.#name}: what arrived is not what was announced (SHA-256 differs)`, {
           code: 'TRANSFER_DIGEST_MISMATCH',
         });
