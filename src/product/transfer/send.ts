@@ -8,9 +8,9 @@ import { parsePath } from './paths.ts';
 import { ConnectionLost, PeerHttp, type PeerHttpOptions, type PeerResponse } from './peer-http.ts';
 import { ProgressMeter, type TransferProgress } from './progress.ts';
 import { type Attempts, DEFAULT_RETRY, type RetryPolicy, retrying } from './retry.ts';
-import { TUS_VERSION } from './server-uploads.ts';
 import { SourceFile } from './source-file.ts';
 import { SYSTEM_TIMING, sleep, type Timing } from './timing.ts';
+import { TUS_VERSION } from './tus-fields.ts';
 
 export interface TransferOptions extends PeerHttpOptions {
   readonly onProgress?: (progress: TransferProgress) => void;

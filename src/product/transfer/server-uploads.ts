@@ -4,8 +4,18 @@ import { statusOf, TransferError } from './errors.ts';
 import { parsePath } from './paths.ts';
 import { ProgressMeter, type TransferProgress } from './progress.ts';
 import { sleep, type Timing } from './timing.ts';
+import {
+  CHECKSUM_ALGORITHMS,
+  malformed,
+  parseChecksum,
+  parseConcat,
+  parseMetadata,
+  TUS_EXTENSIONS,
+  TUS_VERSION,
+  wholeNumber,
+} from './tus-fields.ts';
 import { OffsetConflict, type Upload } from './upload.ts';
-import type { StoredFile, UploadStore } from './upload-store.ts';
+import type { StoredFile, UploadRequest, UploadStore } from './upload-store.ts';
 
 export interface InboxOptions {
   readonly timing: Timing;
@@ -17,7 +27,7 @@ export interface InboxOptions {
 }
 
 /**
- * The inbox as tus 1.0 has it (core, creation, termination), so that any tus client can send. Beyond tus: `sha256` in Upload-Metadata
+ * The inbox as tus 1.0 has it, with its extensions but for lengths that are not known and checksums that come last, so that any tus client can send. Beyond tus: `sha256` in Upload-Metadata
  * names the upload by content, `Upload-State` tells whether the whole was verified and stored. What was not right stays for a sender that says
  * `Upload-Mend: ?1`: it compares `/inbox/ID/blocks`, sends those anew that differ, and announces the file again.
  */
@@ -39,7 +49,8 @@ export class Inbox {
       response
         .writeHead(204, {
           'Tus-Version': TUS_VERSION,
-          'Tus-Extension': 'creation,termination',
+          'Tus-Extension': TUS_EXTENSIONS,
+          'Tus-Checksum-Algorithm': CHECKSUM_ALGORITHMS.join(','),
           'Tus-Max-Size': String(this.#options.largest),
         })
         .end();
@@ -66,27 +77,46 @@ export class Inbox {
   }
 
   async #create(request: IncomingMessage, response: ServerResponse, peer: string): Promise<void> {
-    const length = wholeNumber(request, 'upload-length');
-    const metadata = parseMetadata(request.headers['upload-metadata']);
+    const field = String(request.headers['upload-metadata'] ?? '');
+    const metadata = parseMetadata(field);
     const path = parsePath(metadata.get('filename') ?? '');
-    if (path.length === 0) throw new TransferError('Upload-Metadata has no filename', { code: 'TRANSFER_BAD_REQUEST' });
+    const concat = await this.#concat(request, peer);
+    if (path.length === 0 && concat !== 'partial') throw malformed('Upload-Metadata has no filename');
     const sha256 = metadata.get('sha256');
-    if (sha256 !== undefined && !isSha256(sha256))
-      throw new TransferError('sha256 in Upload-Metadata is not 64 hex digits', { code: 'TRANSFER_BAD_REQUEST' });
+    if (sha256 !== undefined && !isSha256(sha256)) throw malformed('sha256 in Upload-Metadata is not 64 hex digits');
     const [modified, mode] = [metadata.get('modified'), metadata.get('mode')];
     const announced = {
       peer,
       path,
-      length,
+      length: typeof concat === 'object' ? concat.reduce((sum, { length }) => sum + length, 0) : wholeNumber(request, 'upload-length'),
       sha256,
       modified: modified !== undefined && /^\d{1,15}$/.test(modified) ? Number(modified) : undefined,
       mode: mode !== undefined && /^[0-7]{1,4}$/.test(mode) ? Number.parseInt(mode, 8) : undefined,
+      metadata: field === '' ? undefined : field,
+      part: concat === 'partial' ? metadata.get('part') : undefined,
+      concat,
     };
     const upload = await this.#store.create(announced, request.headers['upload-mend'] === '?1');
-    await this.#settle(upload);
     response.setHeader('Location', `/inbox/${upload.id}`);
-    this.#describe(response, upload);
-    response.writeHead(201, { 'Content-Length': '0' }).end();
+    const unread = request.headers['content-length'] !== '0' && bringsOctets(request);
+    // Of what was begun before the sender has to ask how much is there.
+    const taken = unread && upload.offset === 0 && upload.state.kind === 'receiving';
+    if (taken) await this.#append(request, upload, 0, peer);
+    await this.#settle(upload);
+    await this.#describe(response, upload);
+    response.writeHead(201, { 'Content-Length': '0', ...(unread && !taken ? { Connection: 'close' } : {}) }).end();
+  }
+
+  /** What the upload is to the concatenation of several. */
+  async #concat(request: IncomingMessage, peer: string): Promise<UploadRequest['concat']> {
+    const concat = parseConcat(request.headers['upload-concat']);
+    if (typeof concat !== 'object') return concat;
+    if (request.headers['upload-length'] !== undefined) throw malformed('a final upload has the length of its parts, and no other');
+    const parts = await Promise.all(concat.map((id) => this.#store.find(id, peer)));
+    return parts.map((part) => {
+      if (part?.state.kind !== 'complete') throw malformed('a final upload is of partial ones that are whole');
+      return { id: part.id, length: part.request.length };
+    });
   }
 
   async #head(response: ServerResponse, upload: Upload): Promise<void> {
@@ -94,43 +124,52 @@ export class Inbox {
     await this.#settle(upload);
     if (upload.state.kind === 'failed') throw upload.state.error;
     response.setHeader('Upload-Length', String(upload.request.length));
-    this.#describe(response, upload);
+    const { metadata, concat } = upload.request;
+    if (metadata !== undefined) response.setHeader('Upload-Metadata', metadata);
+    if (concat !== undefined)
+      response.setHeader('Upload-Concat', concat === 'partial' ? concat : `final;${concat.map(({ id }) => `/inbox/${id}`).join(' ')}`);
+    await this.#describe(response, upload);
     // Without it Node's HTTP client does not keep the connection.
     response.writeHead(200, { 'Content-Length': '0' }).end();
   }
 
   async #patch(request: IncomingMessage, response: ServerResponse, upload: Upload, peer: string): Promise<void> {
-    if (request.headers['content-type'] !== 'application/offset+octet-stream') {
+    if (!bringsOctets(request)) {
       response.writeHead(415, { 'Content-Length': '0', Connection: 'close' }).end();
       return;
     }
-    const at = wholeNumber(request, 'upload-offset');
-    const meter = new ProgressMeter(upload.request.path.join('/'), upload.request.length, this.#options.timing, (progress) =>
-      this.#options.onProgress(peer, progress),
-    );
-    meter.resumedFrom = at;
-    meter.phase('receiving', at);
-    // Leaving the loop early must not tear down the connection: the answer still has to go out on it.
-    const body = request.iterator({ destroyOnReturn: false });
-    const cancel = () => void request.destroy();
+    if (typeof upload.request.concat === 'object' && !upload.damaged)
+      throw new TransferError('a final upload is put together from its parts alone', { code: 'TRANSFER_FORBIDDEN' });
     try {
-      if (upload.damaged) {
-        await upload.mend(at, body, cancel);
-        response.writeHead(204, { 'Upload-Offset': String(upload.offset) }).end();
-        return;
-      }
-      await upload.append(at, body, cancel, (count) => meter.add(count));
+      await this.#append(request, upload, wholeNumber(request, 'upload-offset'), peer);
     } catch (cause) {
       if (!(cause instanceof OffsetConflict)) throw cause;
-      this.#describe(response, upload);
+      await this.#describe(response, upload);
       response.writeHead(409, { 'Content-Length': '0', Connection: 'close' }).end();
       return;
     }
-    if (upload.state.kind === 'verifying') meter.phase('verifying', upload.offset);
-    await this.#settle(upload);
-    if (upload.state.kind === 'failed') throw upload.state.error;
-    this.#describe(response, upload);
+    if (!upload.damaged) {
+      await this.#settle(upload);
+      if (upload.state.kind === 'failed') throw upload.state.error;
+    }
+    await this.#describe(response, upload);
     response.writeHead(204).end();
+  }
+
+  async #append(request: IncomingMessage, upload: Upload, at: number, peer: string): Promise<void> {
+    const body = {
+      // Leaving the loop early must not tear down the connection: the answer still has to go out on it.
+      octets: request.iterator({ destroyOnReturn: false }),
+      checksum: parseChecksum(request.headers['upload-checksum']),
+      cancel: () => void request.destroy(),
+    };
+    if (upload.damaged) return await upload.mend(at, body);
+    const { path, length } = upload.request;
+    const meter = new ProgressMeter(path.join('/'), length, this.#options.timing, (progress) => this.#options.onProgress(peer, progress));
+    meter.resumedFrom = at;
+    meter.phase('receiving', at);
+    await upload.append(at, body, (count) => meter.add(count));
+    if (upload.state.kind === 'verifying') meter.phase('verifying', upload.offset);
   }
 
   async #remove(response: ServerResponse, upload: Upload): Promise<void> {
@@ -138,14 +177,18 @@ export class Inbox {
     response.writeHead(204).end();
   }
 
-  #describe(response: ServerResponse, upload: Upload): void {
-    const { state } = upload;
-    response.setHeader('Upload-Offset', String(upload.offset));
+  async #describe(response: ServerResponse, upload: Upload): Promise<void> {
+    const { state, request } = upload;
+    // tus 1.0, concatenation: a final upload has none before it is put together.
+    if (state.kind !== 'verifying' || typeof request.concat !== 'object') response.setHeader('Upload-Offset', String(upload.offset));
     response.setHeader('Upload-State', state.kind === 'failed' ? `failed; status=${statusOf(state.error.code)}` : state.kind);
-    if (state.kind !== 'stored') return;
+    if (state.kind !== 'stored') {
+      response.setHeader('Upload-Expires', new Date(await this.#store.expires(upload)).toUTCString());
+      return;
+    }
     response.setHeader('Repr-Digest', reprDigest(state.file.sha256));
     response.setHeader('Upload-Stored-As', state.file.path.map(encodeURIComponent).join('/'));
-    response.once('finish', () => this.#options.onAcknowledged(upload.request.peer, state.file));
+    response.once('finish', () => this.#options.onAcknowledged(request.peer, state.file));
   }
 
   /** A short wait, so that small files are answered for at once and large ones do not stall the connection. */
@@ -160,29 +203,7 @@ export class Inbox {
 /** tus 1.0: clients that cannot send PATCH or DELETE say so in a field. */
 const methodOf = (request: IncomingMessage): string => String(request.headers['x-http-method-override'] ?? request.method).toUpperCase();
 
-function wholeNumber(request: IncomingMessage, field: string): number {
-  const text = String(request.headers[field] ?? '');
-  if (!/^\d{1,15}$/.test(text)) throw new TransferError(`${field} is missing or not a whole number`, { code: 'TRANSFER_BAD_REQUEST' });
-  return Number(text);
-}
+const bringsOctets = (request: IncomingMessage): boolean => request.headers['content-type'] === 'application/offset+octet-stream';
 
-/** `key base64,key base64`; what is not UTF-8 in base64 is refused. */
-function parseMetadata(field: string | string[] | undefined): Map<string, string> {
-  const found = new Map<string, string>();
-  const text = Array.isArray(field) ? field.join(',') : (field ?? '');
-  for (const pair of text.split(',').filter((part) => part.trim() !== '')) {
-    const [key, value = '', ...rest] = pair.trim().split(' ');
-    try {
-      if (rest.length > 0) throw new TransferError('too many parts', { code: 'TRANSFER_BAD_REQUEST' });
-      const octets = Uint8Array.from(atob(value), (c) => c.charCodeAt(0));
-      found.set(key!, new TextDecoder('utf-8', { fatal: true }).decode(octets));
-    } catch (cause) {
-      throw new TransferError('Upload-Metadata is not pairs of a key and base64', { code: 'TRANSFER_BAD_REQUEST', cause });
-    }
-  }
-  return found;
-}
-
-export const TUS_VERSION = '1.0.0';
 /** Milliseconds that a request waits for verification to end. */
 const VERIFY_PATIENCE = 2000;

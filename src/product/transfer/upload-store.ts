@@ -7,13 +7,13 @@ import type { IfExists } from './part-file.ts';
 import { Jail, PARTIAL_FOLDER, parsePath } from './paths.ts';
 import { formatBytes } from './progress.ts';
 import { TreeSink } from './tree-sink.ts';
-import { Upload } from './upload.ts';
+import { Upload, type UploadPiece } from './upload.ts';
 
 /** What a peer announces before it sends. */
 export interface UploadRequest {
   /** Who sends, by name of the tunnel's authentication; `''` where that is unknown. */
   readonly peer: string;
-  /** Segments below the inbox, at least one. */
+  /** Segments below the inbox, at least one; a partial upload needs none. */
   readonly path: readonly string[];
   readonly length: number;
   /** Of the whole file, hex. With it the upload has a name by content: announcing it again finds what is there already. */
@@ -22,6 +22,17 @@ export interface UploadRequest {
   readonly modified: number | undefined;
   /** Permissions, kept as far as the umask lets; absent: for the owner alone. */
   readonly mode?: number | undefined;
+  /** As the sender has written it, to be told again. */
+  readonly metadata?: string | undefined;
+  /** Of a partial upload (tus concatenation): what it is called among the parts of the file that `sha256` names. */
+  readonly part?: string | undefined;
+  /** `partial`, or what a final upload is put together from, in order. */
+  readonly concat?: 'partial' | readonly PartialUpload[] | undefined;
+}
+
+export interface PartialUpload {
+  readonly id: string;
+  readonly length: number;
 }
 
 export interface StoredFile {
@@ -89,7 +100,8 @@ export class UploadStore {
     }
     const id = request.sha256 === undefined ? randomId() : contentId(request);
     const known = await this.#load(id);
-    if (known !== undefined && (await known.usable(mends))) return known;
+    if (known !== undefined && Array.isArray(request.concat) && known.state.kind === 'receiving') await known.remove();
+    else if (known !== undefined && (await known.usable(mends))) return known;
     if ((await this.#ids()).length >= most) {
       await this.purge();
       if ((await this.#ids()).length >= most) throw new TransferError('too many unfinished uploads', { code: 'TRANSFER_BUSY' });
@@ -103,9 +115,22 @@ export class UploadStore {
 
   /** Undefined when there is none, or it belongs to somebody else. */
   async find(id: string, peer: string): Promise<Upload | undefined> {
-    if (!/^[0-9a-f]{32}$/.test(id)) return undefined;
+    if (!isId(id)) return undefined;
     const upload = await this.#load(id);
-    return upload?.request.peer === peer ? upload : undefined;
+    if (upload?.request.peer !== peer) return undefined;
+    if (upload.state.kind === 'stored' || (await this.expires(upload)) > this.#options.wallClock()) return upload;
+    await upload.remove();
+    return undefined;
+  }
+
+  /** When it is thrown away unless somebody goes on with it, in milliseconds since 1970. */
+  async expires(upload: Upload): Promise<number> {
+    const found = await stat(this.#path(upload.id, 'part')).catch(() => undefined);
+    return (found?.mtimeMs ?? this.#options.wallClock()) + this.#options.life;
+  }
+
+  #path(id: string, ending: 'part' | 'json'): string {
+    return join(this.#folder, `${id}.${ending}`);
   }
 
   /** For files that come packed; the caller closes it. */
@@ -120,7 +145,9 @@ export class UploadStore {
     for (const name of await readdir(this.#folder)) {
       const path = join(this.#folder, name);
       const found = await stat(path).catch(() => undefined);
-      if (found === undefined || found.mtimeMs >= oldest) continue;
+      // what is written down of an upload is as young as its octets
+      const octets = path.endsWith('.json') ? await stat(path.replace(/json$/, 'part')).catch(() => undefined) : undefined;
+      if (found === undefined || Math.max(found.mtimeMs, octets?.mtimeMs ?? 0) >= oldest) continue;
       this.#open.delete(name.slice(0, 32));
       await unlink(path).catch(() => {});
     }
@@ -145,7 +172,7 @@ export class UploadStore {
   }
 
   async #read(id: string): Promise<Upload | undefined> {
-    const record = await readRecord(join(this.#folder, `${id}.json`));
+    const record = await readRecord(this.#path(id, 'json'));
     if (record === undefined) return undefined;
     const upload = this.#make(id, record.request, record.stored);
     await upload.load();
@@ -154,20 +181,28 @@ export class UploadStore {
 
   #make(id: string, request: UploadRequest, stored: StoredFile | undefined): Upload {
     const { ifExists, onStored } = this.#options;
+    const { concat } = request;
     return new Upload({
       id,
       request,
       stored,
       jail: this.#jail,
-      part: join(this.#folder, `${id}.part`),
+      part: this.#path(id, 'part'),
       ifExists,
       onStored: (file) => onStored(request.peer, file),
-      save: (file) => writeRecord(join(this.#folder, `${id}.json`), { request, stored: file }),
-      forget: async () => {
-        this.#open.delete(id);
-        for (const ending of ['part', 'json']) await unlink(join(this.#folder, `${id}.${ending}`)).catch(() => {});
-      },
+      save: (file) => writeRecord(this.#path(id, 'json'), { request, stored: file }),
+      forget: () => this.#forget(id),
+      pieces: typeof concat === 'object' ? concat.map((piece) => this.#piece(piece)) : undefined,
     });
+  }
+
+  #piece({ id, length }: PartialUpload): UploadPiece {
+    return { length, path: this.#path(id, 'part'), forget: () => this.#forget(id) };
+  }
+
+  async #forget(id: string): Promise<void> {
+    this.#open.delete(id);
+    for (const ending of ['part', 'json'] as const) await unlink(this.#path(id, ending)).catch(() => undefined);
   }
 
   /** What is idle and on disk needs no place in memory. */
@@ -196,9 +231,9 @@ export class UploadStore {
 }
 
 /** The same file from the same peer to the same name has the same id; nobody else can guess or meet it. */
-function contentId({ peer, path, length, sha256 }: UploadRequest): string {
+function contentId({ peer, path, length, sha256, part }: UploadRequest): string {
   return createHash('sha256')
-    .update(JSON.stringify([peer, path, length, sha256]))
+    .update(JSON.stringify([peer, path, length, sha256, part]))
     .digest('hex')
     .slice(0, 32);
 }
@@ -217,7 +252,7 @@ async function writeRecord(path: string, record: UploadRecord): Promise<void> {
 async function readRecord(path: string): Promise<UploadRecord | undefined> {
   try {
     const parsed = JSON.parse(await readFile(path, 'utf8')) as { version: unknown; request: UploadRequest; stored?: StoredFile };
-    const { peer, path: segments, length, sha256, modified, mode } = parsed.request;
+    const { peer, path: segments, length, sha256, modified, mode, metadata, part, concat } = parsed.request;
     const sound =
       parsed.version === 1 &&
       typeof peer === 'string' &&
@@ -225,11 +260,15 @@ async function readRecord(path: string): Promise<UploadRecord | undefined> {
       (sha256 === undefined || isSha256(sha256)) &&
       (modified === undefined || Number.isFinite(modified)) &&
       (mode === undefined || Number.isSafeInteger(mode)) &&
-      parsePath(segments.join('/')).length > 0;
-    return sound ? { request: { peer, path: segments, length, sha256, modified, mode }, stored: parsed.stored } : undefined;
+      [metadata, part].every((text) => text === undefined || typeof text === 'string') &&
+      (concat === undefined || concat === 'partial' || concat.every(({ id, length }) => isId(id) && Number.isSafeInteger(length))) &&
+      (parsePath(segments.join('/')).length > 0 || concat === 'partial');
+    return sound ? { request: parsed.request, stored: parsed.stored } : undefined;
   } catch {
     return undefined;
   }
 }
+
+const isId = (text: string): boolean => /^[0-9a-f]{32}$/.test(text);
 
 const MOST_IN_MEMORY = 256;

@@ -1,12 +1,14 @@
-import type { BigIntStats } from 'node:fs';
-import { lstat } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { type BigIntStats, constants } from 'node:fs';
+import { lstat, open } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { answerBlocks, BLOCK } from './blocks.ts';
-import { RunningDigest } from './digest.ts';
+import { READ_SIZE, RunningDigest } from './digest.ts';
 import { fileError, TransferError } from './errors.ts';
 import { type IfExists, openPart, place, writeAt } from './part-file.ts';
 import type { Jail } from './paths.ts';
 import { PERMISSIONS } from './tree-entry.ts';
+import type { Checksum } from './tus-fields.ts';
 import type { StoredFile, UploadRequest } from './upload-store.ts';
 
 export interface UploadParts {
@@ -21,14 +23,33 @@ export interface UploadParts {
   readonly save: (stored: StoredFile | undefined) => Promise<void>;
   /** Removes every trace. */
   readonly forget: () => Promise<void>;
+  /** Of a final upload: what it is put together from, in order. */
+  readonly pieces: readonly UploadPiece[] | undefined;
+}
+
+/** A partial upload as a file. */
+export interface UploadPiece {
+  readonly path: string;
+  readonly length: number;
+  readonly forget: () => Promise<void>;
 }
 
 export type UploadState =
   | { readonly kind: 'receiving' }
   /** Everything is here; the digest is compared and the final name given. */
   | { readonly kind: 'verifying' }
+  /** All of a partial upload is here. */
+  | { readonly kind: 'complete' }
   | { readonly kind: 'stored'; readonly file: StoredFile }
   | { readonly kind: 'failed'; readonly error: TransferError };
+
+/** What one request brings. */
+export interface UploadBody {
+  readonly octets: AsyncIterable<Uint8Array>;
+  readonly checksum: Checksum | undefined;
+  /** Stops it; called when another writer takes over. */
+  readonly cancel: () => void;
+}
 
 /** One file on its way in. What was appended is on disk under a temporary name; the final name comes when all of it is there and right. */
 export class Upload {
@@ -85,7 +106,7 @@ export class Upload {
       await this.#parts.forget();
       throw fileError(cause, this.#name);
     }
-    if (this.request.length === 0) this.#finish();
+    this.#finishIfWhole();
   }
 
   /** One from an earlier life: goes on where the file ends. */
@@ -97,7 +118,7 @@ export class Upload {
       return;
     }
     this.#offset = found.size;
-    if (this.#offset === this.request.length) this.#finish();
+    this.#finishIfWhole();
   }
 
   /** Whether announcing the same file again may go on with this one. @param mends the sender can mend what is damaged */
@@ -109,7 +130,7 @@ export class Upload {
     this.#mended = false;
     // Whatever was in the way (a full disk, a missing permission) may be gone.
     this.#state = { kind: 'receiving' };
-    if (this.#offset === this.request.length) this.#finish();
+    this.#finishIfWhole();
     return true;
   }
 
@@ -124,26 +145,30 @@ export class Upload {
   /**
    * Appends a body at `at`. A writer that is still there (a connection that broke without anybody noticing) is stopped first.
    * What arrived before a failure stays.
-   * @param cancel stops the body; called when another writer takes over.
    * @param onBytes called with the octets of each piece once it is on disk.
    */
-  async append(at: number, body: AsyncIterable<Uint8Array>, cancel: () => void, onBytes: (count: number) => void): Promise<void> {
-    await this.#alone(cancel, async () => {
+  async append(at: number, body: UploadBody, onBytes: (count: number) => void): Promise<void> {
+    await this.#alone(body.cancel, async () => {
       if (this.#state.kind !== 'receiving' || at !== this.#offset) {
         throw new OffsetConflict(`the next octet is ${this.#offset}, not ${at}`);
       }
-      await this.#write(body, at, this.request.length, (chunk) => {
-        if (this.#digest.position === this.#offset) this.#digest.update(chunk);
-        this.#offset += chunk.length;
-        onBytes(chunk.length);
-      });
+      try {
+        await this.#write(body, at, this.request.length, (chunk) => {
+          this.#appended(chunk);
+          onBytes(chunk.length);
+        });
+      } catch (cause) {
+        // Octets with a checksum count only as a whole.
+        if (body.checksum !== undefined) await this.#cutBack(at);
+        throw cause;
+      }
     });
-    if (this.#state.kind === 'receiving' && this.#offset === this.request.length) this.#finish();
+    this.#finishIfWhole();
   }
 
   /** Takes one block anew of what is `damaged`. When all have come, announcing the file again has it verified. */
-  async mend(at: number, body: AsyncIterable<Uint8Array>, cancel: () => void): Promise<void> {
-    await this.#alone(cancel, async () => {
+  async mend(at: number, body: UploadBody): Promise<void> {
+    await this.#alone(body.cancel, async () => {
       if (!this.damaged || at % BLOCK !== 0 || at >= this.request.length) throw new OffsetConflict(`no block at ${at} is wanted`);
       this.#digest.reset();
       this.#mended = true;
@@ -192,23 +217,48 @@ export class Upload {
   }
 
   /** @param written called with each piece once it is on disk */
-  async #write(body: AsyncIterable<Uint8Array>, at: number, end: number, written?: (chunk: Uint8Array) => void): Promise<void> {
+  async #write({ octets, checksum }: UploadBody, at: number, end: number, written?: (chunk: Uint8Array) => void): Promise<void> {
     const file = await openPart(this.#parts.part);
+    const hash = checksum && createHash(checksum.algorithm);
     try {
-      for await (const chunk of body) {
+      for await (const chunk of octets) {
+        hash?.update(chunk);
         if (at + chunk.length > end) throw new TransferError('more octets than were announced', { code: 'TRANSFER_BAD_REQUEST' });
         await writeAt(file, chunk, at);
         at += chunk.length;
         written?.(chunk);
       }
+      if (hash !== undefined && !hash.digest().equals(checksum!.digest))
+        throw new TransferError(`${this.#name}: the octets do not have their checksum`, { code: 'TRANSFER_DIGEST_MISMATCH' });
     } finally {
       await file.close();
     }
   }
 
+  #appended(chunk: Uint8Array): void {
+    if (this.#digest.position === this.#offset) this.#digest.update(chunk);
+    this.#offset += chunk.length;
+  }
+
+  async #cutBack(to: number): Promise<void> {
+    const file = await openPart(this.#parts.part);
+    await file.truncate(to);
+    await file.close();
+    this.#offset = to;
+    if (this.#digest.position > to) this.#digest.reset();
+  }
+
+  #finishIfWhole(): void {
+    const whole = this.#offset === this.request.length || this.#parts.pieces !== undefined;
+    if (this.#state.kind !== 'receiving' || !whole) return;
+    if (this.request.concat === 'partial') this.#state = { kind: 'complete' };
+    else this.#finish();
+  }
+
   #finish(): void {
     this.#state = { kind: 'verifying' };
-    this.#finishing = this.#verifyAndPlace()
+    this.#finishing = this.#gather()
+      .then(() => this.#verifyAndPlace())
       .then(
         (file) => {
           this.#state = { kind: 'stored', file };
@@ -221,6 +271,33 @@ export class Upload {
       .finally(() => {
         this.#finishing = undefined;
       });
+  }
+
+  /** Puts a final upload together; each piece goes when it is in, and a later life goes on where this one ends. */
+  async #gather(): Promise<void> {
+    let start = 0;
+    for (const { path, length, forget } of this.#parts.pieces ?? []) {
+      const end = start + length;
+      if (this.#offset < end) await this.#append(path, start, end);
+      await forget();
+      start = end;
+    }
+  }
+
+  async #append(piece: string, start: number, end: number): Promise<void> {
+    const [from, to] = [await open(piece, constants.O_RDONLY | constants.O_NOFOLLOW), await openPart(this.#parts.part)];
+    try {
+      const buffer = new Uint8Array(READ_SIZE);
+      while (this.#offset < end) {
+        const { bytesRead } = await from.read(buffer, 0, Math.min(buffer.length, end - this.#offset), this.#offset - start);
+        if (bytesRead === 0) throw new TransferError(`${this.#name}: a part of it is shorter than it was`, { code: 'TRANSFER_IO' });
+        await writeAt(to, buffer.subarray(0, bytesRead), this.#offset);
+        this.#appended(buffer.subarray(0, bytesRead));
+      }
+    } finally {
+      await from.close();
+      await to.close();
+    }
   }
 
   async #verifyAndPlace(): Promise<StoredFile> {

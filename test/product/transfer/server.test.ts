@@ -17,7 +17,8 @@ describe('tus 1.0', () => {
     expect(answer.headers).toMatchObject({
       'tus-resumable': '1.0.0',
       'tus-version': '1.0.0',
-      'tus-extension': 'creation,termination',
+      'tus-extension': 'creation,creation-with-upload,expiration,checksum,termination,concatenation',
+      'tus-checksum-algorithm': 'sha1,sha256',
       'tus-max-size': '5000',
     });
   });

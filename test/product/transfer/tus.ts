@@ -5,8 +5,8 @@ import { type Scene, TestTiming } from './scene.ts';
 export const base64 = (text: string): string => Buffer.from(text).toString('base64');
 
 /** A client that speaks plain tus 1.0, knowing nothing of ours. */
-export function tus(scene: Scene, peer = 'alice') {
-  const http = new PeerHttp({ connect: scene.wire({}, peer).connect, host: 'gw', idleTimeout: 10_000, timing: new TestTiming() });
+export function tus(scene: Scene, peer = 'alice', plan: Parameters<Scene['wire']>[0] = {}) {
+  const http = new PeerHttp({ connect: scene.wire(plan, peer).connect, host: 'gw', idleTimeout: 10_000, timing: new TestTiming() });
   const ask = async (method: string, target: string, headers: Record<string, string> = {}, body?: Uint8Array) => {
     const response = await http.request(method, target, {
       headers: { 'Tus-Resumable': '1.0.0', ...headers },
