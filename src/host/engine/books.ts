@@ -1,5 +1,5 @@
 import type { Address } from '../../core/bytes/index.ts';
-import type { IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
+import type { ChildSaInfo, IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
 import { ChildOwners } from './child-owners.ts';
 import { Connected } from './connected.ts';
@@ -109,6 +109,7 @@ export function earliest(...times: readonly (Millis | undefined)[]): Millis | un
 }
 
 /** States of an IKE SA (`core/ike/ike-sa-state.ts`) by what they mean for whoever uses it. */
+export const isInstalled = ({ state }: ChildSaInfo): boolean => state === 'installed';
 export const isUp = ({ state }: IkeSaInfo): boolean => state === 'established' || state === 'rekeying';
 export const isBeginning = ({ state }: IkeSaInfo): boolean => state === 'connecting' || state === 'authenticating';
 /** It may repeat its last answer still, but is of no use any more. */

@@ -1,4 +1,4 @@
-import { ApiMisuse, formatAddress, PeerRefused, TimedOut } from '../../core/bytes/index.ts';
+import { ApiMisuse, formatAddress } from '../../core/bytes/index.ts';
 import type { ChildSaInfo, IkeSaInfo, Millis, Notice } from '../../core/ike/effects.ts';
 import { Endpoint } from '../../core/ike/endpoint.ts';
 import type { Connection, EndpointLimits, RedirectPolicy } from '../../core/ike/policy.ts';
@@ -6,7 +6,8 @@ import type { PlaneDecision } from '../dataplane/backends/choice.ts';
 import type { Backend, DataPlane, DataPlaneOptions } from '../dataplane/data-plane.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Credentials, Hooks } from './asks.ts';
-import { isBeginning, isUp } from './books.ts';
+import { isInstalled, isUp } from './books.ts';
+import { Connecting, type UpRequest } from './connecting.ts';
 import { Engine, type EngineLoad, type EngineSockets, type IkeSaStatus } from './engine.ts';
 import type { InstanceFacts } from './engine-types.ts';
 import type { Unsubscribe } from './events.ts';
@@ -15,8 +16,8 @@ import { InnerNames } from './inner-names.ts';
 import { Inside } from './inside.ts';
 import type { PoolPolicy } from './leases.ts';
 import type { ListenOptions } from './local-side.ts';
-import { testRekey } from './rekey-test.ts';
-import { type Outcome, until } from './until.ts';
+import { rekeyOne } from './rekey-one.ts';
+import { until } from './until.ts';
 
 export interface InstanceOptions<Plane extends DataPlane = DataPlane> extends Hooks {
   readonly name: string;
@@ -81,7 +82,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
   readonly #names: InnerNames;
   #connections: readonly Connection[];
   #inside: Inside | undefined;
-  readonly #beginning = new Map<string, Promise<number>>();
+  readonly #connecting: Connecting;
 
   /** Opens the data plane; sockets come with `listen` or with the first connection. @throws DataPlaneError, ConfigError */
   static async openEngine<Plane extends DataPlane>(options: InstanceOptions<Plane>): Promise<Engine<Plane>> {
@@ -127,6 +128,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     this.#lookup = options.lookup;
     this.#decision = options.decision;
     this.#startedAt = options.platform.clock.wall();
+    this.#connecting = new Connecting(engine, options.platform.clock);
     this.#names = new InnerNames((ikeSa) => engine.infoOf(ikeSa));
     engine.events.on('notice', ({ notice }) => {
       if (this.#names.note(notice)) engine.plane.setResolver?.(this.dnsServers);
@@ -192,36 +194,8 @@ export class Instance<Plane extends DataPlane = DataPlane> {
    * With `testRekey`, which else the connection says, it is rekeyed before: notices `rekey-tested` tell what came of it.
    * @throws what made it fail, as a `TunnelwrightError`; the signal's reason when that ends it, the attempt being given up
    */
-  async up(
-    request: { readonly connection: string; readonly child?: string | undefined; readonly testRekey?: boolean | undefined },
-    signal?: AbortSignal,
-  ): Promise<{ readonly ikeSa: IkeSaInfo; readonly took: Millis }> {
-    const connection = this.#connection(request.connection);
-    const began = this.#platform.clock.now();
-    const tries = 'keyingTries' in connection && typeof connection.keyingTries === 'number' ? connection.keyingTries : 1;
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const test = request.testRekey ?? (connection.testRekey === true && this.#complete(connection.name, request.child) === undefined);
-        const stood = this.#complete(connection.name, request.child) !== undefined;
-        const ikeSa = await this.#attempt(connection, request.child, signal);
-        const took = stood && attempt === 1 ? 0 : this.#platform.clock.now() - began;
-        if (!test) return { ikeSa, took };
-        await this.#testRekey(connection.name, signal);
-        return { ikeSa: this.#complete(connection.name, request.child) ?? ikeSa, took };
-      } catch (error) {
-        const timedOut = error instanceof TimedOut && (tries === 0 || attempt < tries);
-        // RFC 4555 §3.9: one packet that was changed on the way is no reason to give up
-        const changed = error instanceof PeerRefused && error.code === 'PEER_UNEXPECTED_NAT_DETECTED' && attempt < NAT_TRIES;
-        if (!(timedOut || changed) || signal?.aborted === true) throw error;
-      }
-    }
-  }
-
-  #testRekey(connection: string, signal: AbortSignal | undefined): Promise<void> {
-    const begin = (kind: 'child-rekeyed' | 'ike-rekeyed', id: number) =>
-      this.engine.command(kind === 'child-rekeyed' ? { kind: 'rekey-child', child: id } : { kind: 'rekey-ike', ikeSa: id });
-    const rekey = (kind: 'child-rekeyed' | 'ike-rekeyed', id: number) => this.#rekeyOne(kind, id, () => begin(kind, id), signal);
-    return testRekey(this.engine, connection, rekey, () => this.#platform.clock.wall());
+  async up(request: UpRequest, signal?: AbortSignal): Promise<{ readonly ikeSa: IkeSaInfo; readonly took: Millis }> {
+    return this.#connecting.up(this.#connection(request.connection), request, signal);
   }
 
   /** Closes with a Delete and resolves when it was answered or given up. What a connection would do to come back it no longer does. */
@@ -253,16 +227,13 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     // What was replaced already only waits for its end.
     const ikeSas = selected.ikeSas.filter(isUp);
     if (selection.reauth === true) {
-      for (const { id } of ikeSas)
-        await this.#rekeyOne('ike-reauthenticated', id, () => this.engine.command({ kind: 'reauthenticate', ikeSa: id }), signal);
+      for (const { id } of ikeSas) await rekeyOne(this.engine, 'ike-reauthenticated', id, signal);
       return { ikeSas: ikeSas.length, children: ikeSas.flatMap((sa) => sa.children.filter(isInstalled)).length };
     }
     const allChildren = selection.children === true ? ikeSas.flatMap((sa) => sa.children.filter(isInstalled)) : selected.children;
     // Children first: an IKE SA that was rekeyed hands them on, and their exchanges with them.
-    for (const { id } of allChildren)
-      await this.#rekeyOne('child-rekeyed', id, () => this.engine.command({ kind: 'rekey-child', child: id }), signal);
-    for (const { id } of ikeSas)
-      await this.#rekeyOne('ike-rekeyed', id, () => this.engine.command({ kind: 'rekey-ike', ikeSa: id }), signal);
+    for (const { id } of allChildren) await rekeyOne(this.engine, 'child-rekeyed', id, signal);
+    for (const { id } of ikeSas) await rekeyOne(this.engine, 'ike-rekeyed', id, signal);
     return { ikeSas: ikeSas.length, children: allChildren.length };
   }
 
@@ -313,88 +284,6 @@ export class Instance<Plane extends DataPlane = DataPlane> {
     return this.engine.sockets;
   }
 
-  async #attempt(connection: Connection, child: string | undefined, signal: AbortSignal | undefined): Promise<IkeSaInfo> {
-    const { name } = connection;
-    const standing = this.#complete(name, child);
-    if (standing !== undefined) return standing;
-    signal?.throwIfAborted();
-    const present = this.engine.ofConnection(name).find((sa) => isUp(sa) || isBeginning(sa));
-    let ikeSa = present?.id;
-    if (present !== undefined && isUp(present)) {
-      const wanted = child ?? connection.children[0]?.name;
-      if (wanted !== undefined) this.engine.command({ kind: 'create-child', ikeSa: present.id, child: wanted });
-    } else ikeSa ??= await this.#begin(name, child);
-    try {
-      return await until(
-        this.engine.events,
-        (notice) => {
-          if (notice !== undefined && isFollowed(notice) && notice.ikeSa === ikeSa) ikeSa = notice.to ?? ikeSa;
-          return this.#judge(name, child, ikeSa!, notice);
-        },
-        signal,
-      );
-    } catch (error) {
-      if (signal?.aborted && present === undefined) this.engine.command({ kind: 'terminate', connection: name });
-      throw error;
-    }
-  }
-
-  /** Sockets may have to be opened first; whoever wants the same connection meanwhile gets the same IKE SA. */
-  #begin(name: string, child: string | undefined): Promise<number> {
-    let beginning = this.#beginning.get(name);
-    if (beginning === undefined) {
-      beginning = this.engine.initiate(name, child).finally(() => this.#beginning.delete(name));
-      this.#beginning.set(name, beginning);
-    }
-    return beginning;
-  }
-
-  #judge(connection: string, child: string | undefined, ikeSa: number, notice: Notice | undefined): Outcome<IkeSaInfo> {
-    if (notice === undefined || concerns(notice, ikeSa)) {
-      const complete = this.#complete(connection, child);
-      if (complete !== undefined) return { done: complete };
-      if (notice?.kind === 'failed') return { failed: notice.error };
-      if (notice?.kind === 'ike-down') return { failed: notice.error ?? ended(connection, notice.reason) };
-      if (notice === undefined && !this.#lives(ikeSa)) return { failed: ended(connection, 'it ended at once') };
-    }
-    return undefined;
-  }
-
-  /** The IKE SA of a connection that is up with the child, or with any of its children, or with none where none is configured. */
-  #complete(connection: string, child: string | undefined): IkeSaStatus | undefined {
-    const needsChild = child !== undefined || this.#connection(connection).children.length > 0;
-    const named = (sa: IkeSaStatus): boolean => sa.children.some((c) => isInstalled(c) && (child === undefined || c.name === child));
-    return this.engine.ofConnection(connection).find((sa) => isUp(sa) && (!needsChild || named(sa)));
-  }
-
-  async #rekeyOne(
-    kind: 'ike-rekeyed' | 'ike-reauthenticated' | 'child-rekeyed',
-    id: number,
-    begin: () => void,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const connection = this.engine.infoOf(id)?.connection;
-    const owner = kind === 'child-rekeyed' ? this.engine.ownerOf(id) : id;
-    // not whether it is there: what took its place may be told of a moment after it has gone
-    const isItsEnd = (notice: Notice): boolean =>
-      kind === 'child-rekeyed' ? notice.kind === 'child-down' && notice.child === id : notice.kind === 'ike-down' && notice.ikeSa === id;
-    const finished = until<undefined>(
-      this.engine.events,
-      (notice) => {
-        if (notice?.kind === kind && notice.from === id) return { done: undefined };
-        if (notice?.kind === 'failed' && notice.ikeSa === (this.engine.ownerOf(id) ?? owner)) return { failed: notice.error };
-        // a new authentication fails on the IKE SA that was to be
-        if (kind === 'ike-reauthenticated' && notice?.kind === 'failed' && notice.connection === connection)
-          return { failed: notice.error };
-        return notice !== undefined && isItsEnd(notice) ? { failed: ended(`SA ${id}`, 'it went down meanwhile') } : undefined;
-      },
-      signal,
-    );
-    finished.catch(() => undefined);
-    begin();
-    await finished;
-  }
-
   #select(selection: Selection): { readonly ikeSas: readonly IkeSaStatus[]; readonly children: readonly ChildSaInfo[] } {
     if (selection.child !== undefined) {
       const owner = this.engine.ownerOf(selection.child);
@@ -438,18 +327,5 @@ export class Instance<Plane extends DataPlane = DataPlane> {
   }
 }
 
-type Followed = Extract<Notice, { kind: 'redirected' | 'not-resumed' | 'trying-address' | 'transport-chosen' }>;
-
-/** Another IKE SA goes on: another gateway (RFC 5685), a ticket not taken (RFC 5723), another address (RFC 4555), TCP for UDP (RFC 9329). */
-const isFollowed = (notice: Notice): notice is Followed =>
-  notice.kind === 'redirected' || notice.kind === 'not-resumed' || notice.kind === 'trying-address' || notice.kind === 'transport-chosen';
-
-const concerns = (notice: Notice, ikeSa: number): boolean => 'ikeSa' in notice && notice.ikeSa === ikeSa;
-
-const isInstalled = ({ state }: ChildSaInfo): boolean => state === 'installed';
-
 const noSuchSa = (message: string): ApiMisuse =>
   new ApiMisuse(message, { code: 'NO_SUCH_SA', hint: '`tunnelwright sas` lists what stands.' });
-const ended = (connection: string, reason: string): TimedOut => new TimedOut(`${connection}: ${reason}`, { code: 'CONNECTION_ENDED' });
-
-const NAT_TRIES = 5;

@@ -1,7 +1,8 @@
 import { TunnelwrightError } from '../../core/bytes/index.ts';
 import type { IkeSaInfo, Notice } from '../../core/ike/effects.ts';
-import { isUp } from './books.ts';
+import { isInstalled, isUp } from './books.ts';
 import type { Engine } from './engine.ts';
+import { type Rekeyed, rekeyOne } from './rekey-one.ts';
 
 type Tested = Extract<Notice, { kind: 'rekey-tested' }>;
 
@@ -11,16 +12,16 @@ type Tested = Extract<Notice, { kind: 'rekey-tested' }>;
  * outcome is a notice `rekey-tested`; what fails leaves everything as it was.
  */
 export async function testRekey(
-  engine: Pick<Engine, 'ofConnection' | 'events' | 'command'>,
+  engine: Pick<Engine, 'command' | 'events' | 'infoOf' | 'ofConnection' | 'ownerOf'>,
   connection: string,
-  rekey: (kind: 'child-rekeyed' | 'ike-rekeyed', id: number) => Promise<void>,
   wall: () => number,
+  signal?: AbortSignal,
 ): Promise<void> {
   const current = (): IkeSaInfo | undefined => engine.ofConnection(connection).find(isUp);
-  const one = async (what: string, kind: 'child-rekeyed' | 'ike-rekeyed', id: number, suite: () => string | undefined): Promise<void> => {
+  const one = async (what: string, kind: Rekeyed, id: number, suite: () => string | undefined): Promise<void> => {
     let error: TunnelwrightError | undefined;
     try {
-      await rekey(kind, id);
+      await rekeyOne(engine, kind, id, signal);
     } catch (thrown) {
       if (!(thrown instanceof TunnelwrightError)) throw thrown;
       error = thrown;
@@ -29,8 +30,8 @@ export async function testRekey(
     const tested: Tested = { kind: 'rekey-tested', ikeSa: sa?.id, connection, what, suite: error ? undefined : suite(), error };
     engine.events.emit('notice', { at: wall(), notice: tested });
   };
-  for (const child of current()?.children.filter(({ state }) => state === 'installed') ?? []) {
-    const successor = () => current()?.children.findLast(({ name, state }) => name === child.name && state === 'installed');
+  for (const child of current()?.children.filter(isInstalled) ?? []) {
+    const successor = () => current()?.children.findLast((one) => one.name === child.name && isInstalled(one));
     await one(`CHILD_SA ${child.name}`, 'child-rekeyed', child.id, () => successor()?.suite);
   }
   const ikeSa = current();

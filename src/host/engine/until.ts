@@ -1,3 +1,4 @@
+import { TimedOut } from '../../core/bytes/index.ts';
 import type { Notice } from '../../core/ike/effects.ts';
 import type { EngineEvents } from './engine.ts';
 import type { Emitter } from './events.ts';
@@ -33,3 +34,6 @@ export function until<T>(
     else look(undefined);
   });
 }
+
+/** What was waited for is over before it came about. */
+export const connectionEnded = (what: string, reason: string): TimedOut => new TimedOut(`${what}: ${reason}`, { code: 'CONNECTION_ENDED' });
