@@ -1,5 +1,12 @@
 import { afterAll, beforeAll } from 'vitest';
-import { type LibreswanGuest, matrixScenario, resumptionScenario, SUITES, startLibreswan } from '../support/libreswan-scenarios.ts';
+import {
+  type LibreswanGuest,
+  matrixScenario,
+  ppkScenario,
+  resumptionScenario,
+  SUITES,
+  startLibreswan,
+} from '../support/libreswan-scenarios.ts';
 import { describeWith, EVERYTHING, LIBRESWAN_5, STRONGSWAN_6_ROOT } from '../support/requirements.ts';
 
 /** libreswan 5 of Debian's next release, with ESP of a kernel. */
@@ -15,4 +22,5 @@ describeWith(LIBRESWAN_5, 'libreswan 5', () => {
   matrixScenario(() => on, { role: 'initiator', auth: 'rsa', ...SUITES.gcm128 }, !EVERYTHING);
   matrixScenario(() => on, { role: 'responder', auth: 'ecdsa', ...SUITES.chacha }, !EVERYTHING);
   resumptionScenario(() => on);
+  ppkScenario(() => on);
 });

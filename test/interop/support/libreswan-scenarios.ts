@@ -14,7 +14,7 @@ import type { Identity, Profile } from './profile.ts';
 import { PEERS_ROOT } from './requirements.ts';
 import { agreedSa, bothClean, childless, expectAlive, expectChildRekey, expectIkeRekey, expectPing } from './scenario.ts';
 import { Scope } from './scope.ts';
-import { type ConfigurationOptions, configuration, Tunnelwright } from './tunnelwright.ts';
+import { type ConfigurationOptions, configuration, Tunnelwright, type TunnelwrightOptions } from './tunnelwright.ts';
 
 type Auth = Profile['auth'];
 
@@ -91,14 +91,21 @@ export async function configureBoth(
   scope: Scope,
   on: LibreswanGuest,
   { role, auth, ours, theirs }: Combination,
-  more: { readonly ours?: Partial<ConfigurationOptions>; readonly theirs?: Readonly<Record<string, string>> } = {},
+  more: {
+    readonly ours?: Partial<ConfigurationOptions>;
+    readonly theirs?: Readonly<Record<string, string>>;
+    readonly secrets?: string;
+    readonly program?: TunnelwrightOptions['program'];
+  } = {},
 ): Promise<Ends> {
   const { left, right, peer, identities } = on;
   const options = { ...AUTHBY[auth], ...more.theirs };
-  await peer.configure({ host: right, peer: left, identity: identities[auth].right, ...theirs, options });
+  const { program, secrets } = more;
+  await peer.configure({ host: right, peer: left, identity: identities[auth].right, ...theirs, options, ...(secrets && { secrets }) });
   const we = await Tunnelwright.start(scope, {
     folder: join(on.folder, `we${started++}`),
     host: left,
+    ...(program && { program }),
     role: role === 'initiator' ? 'client' : 'gateway',
     configuration: configuration({ host: left, peer: right, identity: identities[auth].left, ...ours, ...more.ours }),
   });
@@ -276,6 +283,40 @@ export function resumptionScenario(given: () => LibreswanGuest): void {
       await bothPing(on, ends);
       await peer.deleteIke();
       await bothClean(we, peer);
+    } finally {
+      await scope.close();
+    }
+  });
+}
+
+/** A post-quantum pre-shared key in IKE_INTERMEDIATE (RFC 9867), with the numbers of the draft that 5.2 has. */
+export function ppkScenario(given: () => LibreswanGuest): void {
+  const [id, secret] = ['ppk.lab', 'forty octets that both of them have known'];
+  const known = (text: string) =>
+    ({
+      ours: {
+        connection: { ppk_id: id, ppk_required: true, ppk_exchange: 'ike_intermediate' },
+        secrets: { quantum: { kind: 'ppk', ids: id, secret: text } },
+      },
+      theirs: { ppk: 'insist', intermediate: 'yes', 'ppk-ids': id },
+      secrets: `: PPKS "${id}" "${secret}"\n`,
+      program: 'driver-qr-alt',
+    }) as const;
+
+  test.each(['initiator', 'responder'] as const)('a PPK before IKE_AUTH: we are %s', async (role) => {
+    const scope = new Scope();
+    try {
+      const on = given();
+      const ends = await configureBoth(scope, on, { role, auth: 'psk', ...SUITES.gcm }, known(secret));
+      await ends.initiator.initiate();
+      await agreedSa(ends.we, ends.peer);
+      expect(ends.peer.log()).toContain(`PPK used in IKE_INTERMEDIATE as ${role === 'initiator' ? 'responder' : 'initiator'}`);
+      await bothPing(on, ends);
+      await expectChildRekey(ends.we, ends.peer);
+      await expectIkeRekey(ends.we, ends.peer);
+      await bothPing(on, ends);
+      await ends.peer.deleteIke();
+      await bothClean(ends.we, ends.peer);
     } finally {
       await scope.close();
     }

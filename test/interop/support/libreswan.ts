@@ -47,6 +47,8 @@ export interface LibreswanConnection {
   readonly esp: string;
   /** Added to the connection, or replacing what stands there. */
   readonly options?: Readonly<Record<string, string>>;
+  /** Lines added to its secrets. */
+  readonly secrets?: string;
 }
 
 /** libreswan in a guest, with ESP of the guest's kernel. It has at most one connection, called `net`. */
@@ -75,10 +77,10 @@ export class Libreswan implements End {
 
   /** Takes this connection in the place of the one there was, whose SAs it deletes. */
   async configure(connection: LibreswanConnection): Promise<void> {
-    const { identity } = connection;
+    const { identity, secrets = '' } = connection;
     await this.#guest.write(CONFIGURATION, `${SETUP}\n${conn(connection)}`);
     const secret = identity.auth === 'psk' ? `@${identity.id} @${identity.peerId} : PSK "${identity.secret}"\n` : '';
-    await this.#guest.write(SECRETS, secret);
+    await this.#guest.write(SECRETS, secret + secrets);
     await this.#whack('--delete --name net');
     await this.#must('--rereadsecrets');
     await this.#guest.must(`${LIBEXEC}/addconn --config ${CONFIGURATION} --ctlsocket ${RUN}/pluto.ctl net`);

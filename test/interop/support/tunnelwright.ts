@@ -15,6 +15,8 @@ export interface TunnelwrightOptions {
   readonly configuration: object;
   /** Logs nothing: for measurements. */
   readonly quiet?: boolean;
+  /** Of `process/`; `driver` unless told. */
+  readonly program?: 'driver' | 'driver-qr-alt';
 }
 
 /** What our end says when something failed: an error of the public tree. */
@@ -55,7 +57,8 @@ export class Tunnelwright implements End {
     });
   }
 
-  static async start(scope: Scope, { folder, host, role, configuration, quiet = false }: TunnelwrightOptions): Promise<Tunnelwright> {
+  static async start(scope: Scope, options: TunnelwrightOptions): Promise<Tunnelwright> {
+    const { folder, host, role, configuration, quiet = false, program = 'driver' } = options;
     await mkdir(folder, { recursive: true });
     const file = join(folder, 'tunnelwright.yaml');
     // JSON is YAML.
@@ -66,7 +69,7 @@ export class Tunnelwright implements End {
       host.namespace,
       process.execPath,
       '--expose-gc',
-      compiled('driver'),
+      compiled(program),
       role,
       file,
       ...(quiet ? ['quiet'] : []),
