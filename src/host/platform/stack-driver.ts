@@ -229,8 +229,15 @@ export class StackDriver implements SocketHost {
   }
 
   #onTimer(): void {
+    const late = this.#now() - this.#timerAt;
     this.#timer = undefined;
     this.#timerAt = Number.POSITIVE_INFINITY;
+    // Whoever has slept too long hears first what came meanwhile: an acknowledgment among it may be what the timer waits for.
+    if (late > LATE) this.#defer(() => this.#expire());
+    else this.#expire();
+  }
+
+  #expire(): void {
     if (this.#closed) return;
     this.stack.expire(this.#now());
     // The deadline may have moved without anything being due.
@@ -286,3 +293,5 @@ function pingError(code: FailureCode, ip: string): DataPlaneError {
 
 const BATCH = 64;
 const MAX_ROUNDS = 16;
+/** Milliseconds. */
+const LATE = 2;

@@ -387,6 +387,37 @@ describe('StackDriver', () => {
     await expect(a.ping({ ip: '10.9.0.77', timeout: 20 })).rejects.toMatchObject({ code: 'ETIMEDOUT' });
   });
 
+  test('whose timer comes late hears first what came meanwhile', () => {
+    const random = new SeededRandom('late');
+    const secret = (length: number): Uint8Array => random.bytes(length);
+    const peer = new Stack({ addresses: ['10.9.0.2'], mtu: 1400, random: { secret } });
+    peer.listen({ port: 1 });
+    let now = 0;
+    let fire = (): void => {};
+    const soon: (() => void)[] = [];
+    const settle = (): void => {
+      for (let run = soon.shift(); run !== undefined; run = soon.shift()) run();
+    };
+    const driver = new StackDriver({
+      stack: new Stack({ addresses: ['10.9.0.1'], mtu: 1400, random: { secret } }),
+      transmit: (packet) => void peer.receive(packet, now),
+      now: () => now,
+      setTimer: (callback) => {
+        fire = callback;
+      },
+      clearTimer: () => {},
+      defer: (callback) => void soon.push(callback),
+    });
+    drivers.push(driver);
+    driver.stack.connect({ ip: '10.9.0.2', port: 1 }, now);
+    settle();
+    now = 1500;
+    fire();
+    driver.receive(peer.poll(now)!);
+    settle();
+    expect(driver.stack.counters.tcpTimeouts).toBe(0);
+  });
+
   test('a sink that is full is not asked again before resume', async () => {
     const random = new SeededRandom(3);
     const stack = new Stack({ addresses: ['10.9.0.1'], mtu: 1400, random: { secret: (length) => random.bytes(length) } });

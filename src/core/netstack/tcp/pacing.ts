@@ -13,7 +13,7 @@ export function mayLeave(tcb: Tcb): boolean {
   const rate = tcb.host.config.pacing ? tcb.congestion!.pacingRate(tcb.rtt.srtt) : Number.POSITIVE_INFINITY;
   if (rate === Number.POSITIVE_INFINITY) return true;
   const { now } = tcb.host;
-  const most = Math.max(MOST_SEGMENTS * tcb.smss, rate * LATENESS);
+  const most = Math.max(MOST_SEGMENTS * tcb.smss, rate * Math.max(LATENESS, (tcb.rtt.srtt ?? 0) / LATE_SHARE));
   tcb.paceCredit = Math.min(most, tcb.paceCredit + (now - tcb.pacedAt) * rate);
   tcb.pacedAt = now;
   if (tcb.paceCredit > 0) return true;
@@ -35,6 +35,8 @@ export function spend(tcb: Tcb, octets: number): void {
 }
 
 const TICK: Millis = 1;
+/** Of timers, at least; on a long path a quarter of a round trip, since what a busy machine does not make up for looks like a slow path. */
 const LATENESS: Millis = 4;
+const LATE_SHARE = 4;
 const LEAST_SEGMENTS = 2;
 const MOST_SEGMENTS = 10;

@@ -2,27 +2,29 @@ import { expect, test } from 'vitest';
 import type { CongestionControlFactory } from '../../../../src/core/netstack/index.ts';
 import { B4, Pair } from '../support/pair.ts';
 
-/** 100 octets a millisecond, however much the window allows. */
-const steady: CongestionControlFactory = () => ({
-  name: 'steady',
-  window: 1e9,
-  threshold: 1e9,
-  pacingRate: () => 100,
-  acknowledged: () => {},
-  lost: () => {},
-  recovered: () => {},
-  timedOut: () => {},
-  undo: () => {},
-  idle: () => {},
-  resized: () => {},
-});
+/** So many octets a millisecond, however much the window allows. */
+const steady =
+  (rate: number): CongestionControlFactory =>
+  () => ({
+    name: 'steady',
+    window: 1e9,
+    threshold: 1e9,
+    pacingRate: () => rate,
+    acknowledged: () => {},
+    lost: () => {},
+    recovered: () => {},
+    timedOut: () => {},
+    undo: () => {},
+    idle: () => {},
+    resized: () => {},
+  });
 
 /** When each octet of 100 kB left, in milliseconds since it was written. */
 function departures(pacing: boolean): number[] {
   const sent: number[] = [];
   let began = 0;
   const pair = new Pair({
-    a: { tcp: { congestion: steady, pacing } },
+    a: { tcp: { congestion: steady(100), pacing } },
     fate: (packet, from, now) => {
       if (from === 'a' && packet.length > 100) sent.push(...new Array(packet.length - 52).fill(now - began));
       return [20];
@@ -50,4 +52,24 @@ test('segments leave at the sending rate, beyond what an initial window holds', 
 
 test('without pacing the window rules', () => {
   expect(departures(false).at(-1)).toBeLessThan(100);
+});
+
+test('on a long path what a timer missed that came 20 ms late is made up for', () => {
+  const pair = new Pair({
+    a: { tcp: { congestion: steady(5000), maxSendBuffer: 4e6, sendBuffer: 4e6 } },
+    b: { tcp: { receiveBuffer: 4e6 } },
+    fate: () => [50],
+  });
+  pair.b.listen({ port: 80 });
+  const client = pair.a.connect({ ip: B4, port: 80 }, 0);
+  // the window of a SYN is not scaled
+  client.write(new Uint8Array(1000));
+  pair.run(1000);
+  client.write(new Uint8Array(2e6));
+  let sent = 0;
+  for (let now = pair.now; now <= pair.now + 200; now += 20) {
+    pair.a.expire(now);
+    for (let packet = pair.a.poll(now); packet !== undefined; packet = pair.a.poll(now)) sent += packet.length;
+  }
+  expect(sent).toBeGreaterThan(0.9 * 200 * 5000);
 });
