@@ -14,7 +14,6 @@ import type {
 import type { Connection } from '../../core/ike/policy.ts';
 import { isSomebody } from '../../core/ike/tasks/null-authentication.ts';
 import type { DataPlane, SequenceNumbers } from '../dataplane/data-plane.ts';
-import type { Timer } from '../platform/clock.ts';
 import type { Platform } from '../platform/platform.ts';
 import { Books, earliest, isBeginning, isGone, isUp } from './books.ts';
 import type { IkeCore } from './core.ts';
@@ -25,6 +24,7 @@ import type { Emitter } from './events.ts';
 import { addressesOf, type Lookup } from './gateway-names.ts';
 import { LeaseTable, type PoolPolicy } from './leases.ts';
 import { type ListenOptions, LocalSide, type OwnAddresses } from './local-side.ts';
+import { Loop } from './loop.ts';
 import { Reports } from './reports.ts';
 import type { LocalSockets } from './sockets.ts';
 import type { EngineLoad, EngineSnapshot, IkeSaStatus } from './status.ts';
@@ -34,14 +34,15 @@ export type { EngineEvents, EngineOptions, EngineSockets } from './engine-types.
 export type { EngineLoad, EngineSnapshot, IkeSaStatus } from './status.ts';
 
 /**
- * The only loop: hands datagrams, time and answers to the core, does what the core wishes, keeps one timer. Nothing that comes from the
- * network makes it throw.
+ * The core at work: hands it datagrams, time and answers, and does what it wishes, by sockets, data plane and desk. Nothing that comes from
+ * the network makes it throw.
  */
 export class Engine<Plane extends DataPlane = DataPlane> {
   readonly #reports: Reports;
   readonly leases: LeaseTable;
   readonly #platform: Platform;
   readonly #core: IkeCore;
+  readonly #loop: Loop;
   readonly #lookup: Lookup | undefined;
   readonly #local: LocalSide;
   readonly #books: Books;
@@ -51,10 +52,6 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   #connections = new Map<string, Connection>();
   /** Asks under way, so that an install that was cancelled is undone. */
   readonly #desk: Desk;
-  #timer: Timer | undefined;
-  #timerAt: Millis = Number.POSITIVE_INFINITY;
-  #draining = false;
-  #closed = false;
   /** Datagrams that the core dropped. */
   #drops = 0;
 
@@ -71,7 +68,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     });
     tellPolicies(engine.#plane, options.connections);
     engine.#desk.hire(options, {
-      onPressure: (high) => engine.#enter('pressure', (now) => engine.#core.observe({ kind: 'pressure', high }, now)),
+      onPressure: (high) => engine.#loop.enter('pressure', (now) => engine.#core.observe({ kind: 'pressure', high }, now)),
       onCrash: (error) => engine.#reports.fail(undefined, 'a worker', error),
     });
     return engine;
@@ -93,6 +90,13 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       forceEncap: options.backend.bareEsp === 'asked' ? options.plane?.bareEsp !== true : !options.backend.bareEsp,
       asksKeyExchange: hires(options),
     });
+    this.#loop = new Loop(options.platform.clock, {
+      poll: () => this.#core.poll(),
+      perform: (effect) => this.#perform(effect),
+      nextDeadline: () => earliest(this.#core.nextDeadline(), this.#books.nextDeadline(), this.#local.nextDeadline()),
+      expire: (now) => this.#expire(now),
+      defect: (what, error) => this.#reports.defect(what, error),
+    });
     this.#lookup = options.lookup;
     this.leases = new LeaseTable(options.pools);
     this.#desk = new Desk({
@@ -107,7 +111,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
         install: (spec) => this.plane.install(spec, spec.resumed ? this.#resumable.get(spec.inbound.spi) : undefined),
       },
       onAnswer: (id, result, what) => {
-        if (!this.#closed) this.#enter(`the answer to ${what}`, (now) => this.#core.answer(id, result, now));
+        if (!this.#loop.closed) this.#loop.enter(`the answer to ${what}`, (now) => this.#core.answer(id, result, now));
       },
       onOrphan: (ask, late, ikeSa) => this.#undo(ask, late, ikeSa),
       onDefect: (what, error) => this.#reports.defect(what, error),
@@ -119,8 +123,9 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       {
         now: () => options.platform.clock.now(),
         open: (ip, onDatagram) => this.#local.sockets.openProbe(ip, onDatagram),
-        ask: (ikeSa, local, seconds) => this.#enter('echo', (now) => this.#core.command({ kind: 'ask-echo', ikeSa, local, seconds }, now)),
-        changed: () => this.#arm(),
+        ask: (ikeSa, local, seconds) =>
+          this.#loop.enter('echo', (now) => this.#core.command({ kind: 'ask-echo', ikeSa, local, seconds }, now)),
+        changed: () => this.#loop.arm(),
       },
     );
     this.#local = new LocalSide(
@@ -138,7 +143,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       {
         onAddresses: (own) => this.#onAddresses(own),
         othersOf: (connection) => this.ofConnection(connection).flatMap((sa) => sa.mobike?.peerAddresses ?? []),
-        onSooner: () => this.#arm(),
+        onSooner: () => this.#loop.arm(),
         onFailure: (what, error) => this.#reports.fail(undefined, what, error),
       },
     );
@@ -166,7 +171,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   async listen(options: ListenOptions): Promise<void> {
     this.#assertOpen();
     await this.#local.listen(options);
-    this.#arm();
+    this.#loop.arm();
   }
 
   /**
@@ -196,7 +201,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     this.#assertOpen();
     let result: number | undefined;
     let refused: TunnelwrightError | undefined;
-    this.#enter(`command ${command.kind}`, (now) => {
+    this.#loop.enter(`command ${command.kind}`, (now) => {
       try {
         result = this.#core.command(command, now);
       } catch (error) {
@@ -265,7 +270,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   restore(snapshot: EngineSnapshot): void {
     this.#resumable = new Map(snapshot.sequences.map(({ inboundSpi, numbers }) => [inboundSpi, numbers]));
-    this.#enter('restore', (now) => this.#core.restore(snapshot.core, now));
+    this.#loop.enter('restore', (now) => this.#core.restore(snapshot.core, now));
     for (const sa of this.#living()) {
       if (!sa.assignedToUs && sa.remoteId !== undefined) this.leases.restore(sa.id, sa.remoteId, sa.assigned, !isSomebody(sa));
     }
@@ -276,11 +281,10 @@ export class Engine<Plane extends DataPlane = DataPlane> {
    * @param grace milliseconds to wait for answers
    */
   async close(grace: Millis = GRACE): Promise<void> {
-    if (this.#closed) return;
+    if (this.#loop.closed) return;
     for (const { id } of this.#living()) this.command({ kind: 'delete-ike', ikeSa: id });
     await this.#untilEmpty(grace);
-    this.#closed = true;
-    this.#timer?.cancel();
+    this.#loop.close();
     await this.#plane?.close();
     await this.#local.sockets.close();
     await this.#desk.close();
@@ -288,25 +292,25 @@ export class Engine<Plane extends DataPlane = DataPlane> {
 
   /** @returns false when it was dropped */
   #onDatagram(datagram: Datagram): boolean {
-    if (this.#closed) return true;
+    if (this.#loop.closed) return true;
     const before = this.#drops;
-    this.#enter('a datagram', (now) => this.#core.receive(datagram, now));
+    this.#loop.enter('a datagram', (now) => this.#core.receive(datagram, now));
     return this.#drops === before;
   }
 
   #turnsAway(datagram: Datagram): boolean {
-    if (this.#closed || this.#core.turnsAway === undefined) return this.#closed;
+    if (this.#loop.closed || this.#core.turnsAway === undefined) return this.#loop.closed;
     let done = false;
-    this.#enter('a first request', (now) => {
+    this.#loop.enter('a first request', (now) => {
       done = this.#core.turnsAway!(datagram, now);
     });
     return done;
   }
 
   #onObservation(observation: Observation): void {
-    if (this.#closed) return;
+    if (this.#loop.closed) return;
     if (observation.kind === 'acquire') this.#onAcquire(observation);
-    else this.#enter(observation.kind, (now) => this.#core.observe(observation, now));
+    else this.#loop.enter(observation.kind, (now) => this.#core.observe(observation, now));
   }
 
   /** Sockets may have to be opened first, so an acquire goes the way of a command. */
@@ -317,37 +321,6 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     else if (!sas.some(isBeginning)) {
       this.initiate(connection, child, packet).catch((error: unknown) => this.#reports.fail(connection, `acquire of ${child}`, error));
     }
-  }
-
-  /** Every entrance into the core: time is read once, what it throws is our defect and ends there, then its wishes are done. */
-  #enter(what: string, act: (now: Millis) => void): void {
-    try {
-      act(this.#platform.clock.now());
-    } catch (error) {
-      this.#reports.defect(what, error);
-    }
-    this.#drain();
-  }
-
-  #drain(): void {
-    if (this.#draining || this.#closed) return; // whoever drains goes on until nothing is left
-    this.#draining = true;
-    try {
-      let budget = MOST_EFFECTS;
-      for (let effect = this.#core.poll(); effect !== undefined; effect = this.#core.poll()) {
-        this.#perform(effect);
-        if (--budget === 0) {
-          this.#platform.clock.soon(() => this.#drain());
-          break;
-        }
-      }
-    } catch (error) {
-      this.#reports.defect('an effect', error);
-      this.#platform.clock.soon(() => this.#drain());
-    } finally {
-      this.#draining = false;
-    }
-    this.#arm();
   }
 
   #perform(effect: Effect): void {
@@ -417,20 +390,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     this.#reports.tell(notice);
   }
 
-  #arm(): void {
-    if (this.#closed) return;
-    const next = earliest(this.#core.nextDeadline(), this.#books.nextDeadline(), this.#local.nextDeadline());
-    if (next === undefined || next >= this.#timerAt) return; // a timer that fires early looks again
-    this.#timer?.cancel();
-    this.#timerAt = next;
-    this.#timer = this.#platform.clock.after(next - this.#platform.clock.now(), () => this.#onTimer());
-  }
-
-  #onTimer(): void {
-    this.#timer = undefined;
-    this.#timerAt = Number.POSITIVE_INFINITY;
-    if (this.#closed) return;
-    const now = this.#platform.clock.now();
+  #expire(now: Millis): void {
     this.#local.expire(now);
     this.#books.expire(
       now,
@@ -438,19 +398,18 @@ export class Engine<Plane extends DataPlane = DataPlane> {
       (local, remote) => this.#local.sockets.keepalive(local, remote),
     );
     const due = this.#core.nextDeadline();
-    if (due !== undefined && due <= now) this.#enter('a timer', (time) => this.#core.expire(time));
-    else this.#arm();
+    if (due !== undefined && due <= now) this.#loop.enter('a timer', (time) => this.#core.expire(time));
   }
 
   #tellConnections(): void {
     const connections = this.#local.localised([...this.#connections.values()]);
-    this.#enter('configuration', () => this.#core.setConnections(connections));
+    this.#loop.enter('configuration', () => this.#core.setConnections(connections));
   }
 
   #onAddresses(own: OwnAddresses): void {
-    if (this.#closed) return;
+    if (this.#loop.closed) return;
     this.#tellConnections();
-    this.#enter('local-addresses', (now) => this.#core.observe({ kind: 'local-addresses', ...own }, now));
+    this.#loop.enter('local-addresses', (now) => this.#core.observe({ kind: 'local-addresses', ...own }, now));
   }
 
   #untilEmpty(grace: Millis): Promise<void> {
@@ -469,10 +428,8 @@ export class Engine<Plane extends DataPlane = DataPlane> {
   }
 
   #assertOpen(): void {
-    if (this.#closed) throw new ApiMisuse('the engine was closed', { code: 'ENGINE_CLOSED' });
+    if (this.#loop.closed) throw new ApiMisuse('the engine was closed', { code: 'ENGINE_CLOSED' });
   }
 }
 
 const GRACE: Millis = 2000;
-/** A turn of the event loop is not spent on wishes alone. */
-const MOST_EFFECTS = 10_000;
