@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { give, NOBODY, type Servers, sshMissing, startSshServer } from '../reach/servers.ts';
-import { connected, ourGateway, prepare, strongswanGateway, TUNNELWRIGHT, type User } from '../reach/user.ts';
+import { connected, type Ends, ourGateway, prepare, strongswanGateway, TUNNELWRIGHT, type User } from '../reach/user.ts';
 import type { Network } from '../support/network.ts';
 import { type Daemon, eventually, must, PATIENCE } from '../support/process.ts';
 import { createIdentities } from '../support/profile.ts';
@@ -125,14 +125,32 @@ describeWith(OPENSSH, 'OpenSSH’s sftp and scp speak with our server inside the
   });
 });
 
-/** What holds for our client, whoever the gateway in between is. */
-function reachesOpenSsh(behind: () => { readonly client: User; readonly servers: Servers }): void {
-  const sftp = (...words: readonly string[]): readonly string[] => {
-    const { servers } = behind();
-    return ['sftp', '--json', '--identity', 'key', '--accept-new', `root@${servers.address}`, ...words];
-  };
+/** What holds for our client, whoever the gateway in between is. @param gateway puts the servers behind itself, as the right end */
+function reachesOpenSsh(gateway: (scope: Scope, ends: Ends, servers: Servers) => Promise<unknown>): void {
+  const scope = new Scope();
+  let client: User;
+  let servers: Servers;
+
+  beforeAll(async () => {
+    const ends = await network(scope);
+    const identities = await createIdentities(ends.folder, 'psk');
+    servers = await startSshServer(scope, ends.network.right, join(ends.folder, 'servers'));
+    await gateway(scope, { ...ends, identity: identities.right }, servers);
+    client = await connected(scope, { ...ends, identity: identities.left }, servers.sshKey);
+  });
+  afterAll(() => scope.close());
+
+  const sftp = (...words: readonly string[]): readonly string[] => [
+    'sftp',
+    '--json',
+    '--identity',
+    'key',
+    '--accept-new',
+    `root@${servers.address}`,
+    ...words,
+  ];
   const tells = async (...words: readonly string[]): Promise<Record<string, unknown>> => {
-    const { status, stdout, stderr } = await behind().client.tells(...sftp(...words));
+    const { status, stdout, stderr } = await client.tells(...sftp(...words));
     expect(status, stdout + stderr).toBe(0);
     return JSON.parse(stdout) as Record<string, unknown>;
   };
@@ -144,7 +162,7 @@ function reachesOpenSsh(behind: () => { readonly client: User; readonly servers:
   const killed = async (words: readonly string[], folder: string, name: string): Promise<void> => {
     const scope = new Scope();
     try {
-      const running = behind().client.start(scope, ...sftp(...words));
+      const running = client.start(scope, ...sftp(...words));
       await eventually(
         'some of it is across',
         async () => {
@@ -163,7 +181,6 @@ function reachesOpenSsh(behind: () => { readonly client: User; readonly servers:
   };
 
   test('a file comes and goes, whole', async () => {
-    const { client, servers } = behind();
     await tells('get', `${servers.folder}/data.bin`, 'come.bin');
     await tells('put', 'come.bin', `${servers.folder}/gone.bin`);
     expect(await digestOf(join(client.folder, 'come.bin'))).toBe(await digestOf(join(servers.folder, 'data.bin')));
@@ -171,7 +188,6 @@ function reachesOpenSsh(behind: () => { readonly client: User; readonly servers:
   });
 
   test('a folder comes and goes', async () => {
-    const { client, servers } = behind();
     await client.must('sh', '-c', 'mkdir -p tree/deep && for i in 1 2 3 4 5 6 7 8 9; do echo $i > tree/$i; echo $i > tree/deep/$i; done');
     expect(await tells('put', 'tree', `${servers.folder}/tree`)).toMatchObject({ left: [] });
     expect(await tells('get', `${servers.folder}/tree`, 'tree-back')).toMatchObject({ left: [] });
@@ -179,7 +195,6 @@ function reachesOpenSsh(behind: () => { readonly client: User; readonly servers:
   });
 
   test('a process that is killed while it fetches goes on by the same command', async () => {
-    const { client, servers } = behind();
     await random(join(servers.folder, 'long.bin'), LONG);
     const words = ['get', `${servers.folder}/long.bin`, 'long.bin'];
     await killed(words, client.folder, 'long.bin');
@@ -190,7 +205,6 @@ function reachesOpenSsh(behind: () => { readonly client: User; readonly servers:
   });
 
   test('and one that is killed while it sends', async () => {
-    const { client, servers } = behind();
     const words = ['put', 'long.bin', `${servers.folder}/long-sent.bin`];
     await killed(words, servers.folder, 'long-sent.bin');
     expect(await readdir(servers.folder)).not.toContain('long-sent.bin');
@@ -201,35 +215,9 @@ function reachesOpenSsh(behind: () => { readonly client: User; readonly servers:
 }
 
 describeWith(OPENSSH, 'our sftp and OpenSSH’s server behind our gateway', () => {
-  const scope = new Scope();
-  let client: User;
-  let servers: Servers;
-
-  beforeAll(async () => {
-    const ends = await network(scope);
-    const identities = await createIdentities(ends.folder, 'psk');
-    servers = await startSshServer(scope, ends.network.right, join(ends.folder, 'servers'));
-    await ourGateway(scope, { ...ends, identity: identities.right }, { behind: { lan: { networks: '10.2.0.0/24' } } });
-    client = await connected(scope, { ...ends, identity: identities.left }, servers.sshKey);
-  });
-  afterAll(() => scope.close());
-
-  reachesOpenSsh(() => ({ client, servers }));
+  reachesOpenSsh((scope, ends) => ourGateway(scope, ends, { behind: { lan: { networks: '10.2.0.0/24' } } }));
 });
 
 describeWith(STRONGSWAN_AND_OPENSSH, 'our sftp and OpenSSH’s server behind strongSwan', () => {
-  const scope = new Scope();
-  let client: User;
-  let servers: Servers;
-
-  beforeAll(async () => {
-    const ends = await network(scope);
-    const identities = await createIdentities(ends.folder, 'psk');
-    servers = await startSshServer(scope, ends.network.right, join(ends.folder, 'servers'));
-    await strongswanGateway(scope, { ...ends, identity: identities.right }, servers);
-    client = await connected(scope, { ...ends, identity: identities.left }, servers.sshKey);
-  });
-  afterAll(() => scope.close());
-
-  reachesOpenSsh(() => ({ client, servers }));
+  reachesOpenSsh(strongswanGateway);
 });

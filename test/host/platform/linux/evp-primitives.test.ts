@@ -2,9 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { toHex } from '../../../../src/core/bytes/index.ts';
 import { keyExchange, keyExchangeMethods, type PrfTransform, prfPlus, prfTransforms } from '../../../../src/core/crypto/index.ts';
 import { evpPrimitives } from '../../../../src/host/platform/linux/evp-primitives.ts';
-import type { Native, NativeBuffer } from '../../../../src/host/platform/linux/ffi.ts';
 import { connection, End, settle } from '../../../core/ike/two-ends.ts';
-import { describeWithNative } from '../../../support/native.ts';
+import { describeWithNative, watchedNative } from '../../../support/native.ts';
 
 describeWithNative('OpenSSL without objects', (native) => {
   const { primitives, keyExchange: fast } = evpPrimitives(native)!;
@@ -95,17 +94,8 @@ describeWithNative('OpenSSL without objects', (native) => {
   });
 
   test('of keys and secrets nothing stays in the memory that native code works on', () => {
-    const places: NativeBuffer[] = [];
-    const watched: Native = {
-      ...native,
-      allocate: (length) => {
-        const place = native.allocate(length);
-        places.push(place);
-        return place;
-      },
-    };
+    const { watched, places, holds } = watchedNative(native);
     const computing = evpPrimitives(watched)!;
-    const holds = (secret: Uint8Array): boolean => places.some(({ octets: all }) => Buffer.from(all).includes(Buffer.from(secret)));
     const [key, data] = [octets(32, 77), octets(40, 99)];
     const output = computing.primitives.prf(5)!.compute(key, data);
     expect([key, data, output].map(holds)).toEqual([false, false, false]);

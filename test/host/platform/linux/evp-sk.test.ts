@@ -2,9 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { ApiMisuse, toHex } from '../../../../src/core/bytes/index.ts';
 import { type CipherKeys, createPacketCipher, encryption, type PacketCipher } from '../../../../src/core/crypto/index.ts';
 import { evpPrimitives } from '../../../../src/host/platform/linux/evp-primitives.ts';
-import type { Native, NativeBuffer } from '../../../../src/host/platform/linux/ffi.ts';
 import { everySuite } from '../../../core/esp/suites.ts';
-import { describeWithNative } from '../../../support/native.ts';
+import { describeWithNative, watchedNative } from '../../../support/native.ts';
 
 /** Header of the message and generic header of its SK payload. */
 const HEAD = 32;
@@ -148,17 +147,8 @@ describeWithNative('SK payloads by contexts that are lent', (native) => {
   });
 
   test('of keys and messages nothing stays in the memory that native code works on', () => {
-    const places: NativeBuffer[] = [];
-    const watched: Native = {
-      ...native,
-      allocate: (length) => {
-        const place = native.allocate(length);
-        places.push(place);
-        return place;
-      },
-    };
+    const { watched, holds } = watchedNative(native);
     const { primitives } = evpPrimitives(watched)!;
-    const holds = (secret: Uint8Array): boolean => places.some(({ octets: all }) => Buffer.from(all).includes(Buffer.from(secret)));
     for (const { keys } of fast) {
       const cipher = primitives.createPacketCipher(keys);
       const { buffer, end } = message(cipher, 96, 5);
