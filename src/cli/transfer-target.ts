@@ -13,6 +13,7 @@ import type {
   SendRequest,
   TransferProgress,
   TransferResult,
+  Transferred,
   TransferShape,
   TransferTarget,
 } from '../product/control/api.ts';
@@ -30,6 +31,7 @@ import {
   type TreeResult,
 } from '../product/transfer/index.ts';
 import { CliError } from './errors.ts';
+import { SpiLedger } from './spi-ledger.ts';
 
 /** Moves files with the peers of an instance, through its own sockets inside the tunnels. */
 export class InstanceTransfer implements TransferTarget {
@@ -49,7 +51,43 @@ export class InstanceTransfer implements TransferTarget {
     });
   }
 
-  async send(request: SendRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<TransferResult[]> {
+  send(request: SendRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<Transferred> {
+    return this.#counted('out', request.peer, progress, (told) => this.#send(request, told, signal));
+  }
+
+  get(request: GetRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<Transferred> {
+    const peer = 'peer' in request ? request.peer : undefined;
+    return this.#counted('in', peer, progress, (told) => this.#get(request, told, signal));
+  }
+
+  async list({ peer, path }: ListRequest, signal: AbortSignal): Promise<readonly Listed[]> {
+    return list({ ...(await this.#way(peer)), path, signal });
+  }
+
+  /** Counts what the SPIs carry meanwhile. @param peer whose; absent, or behind a tunnel: all of them */
+  async #counted(
+    direction: 'in' | 'out',
+    peer: string | undefined,
+    progress: (event: TransferProgress) => void,
+    work: (progress: (event: TransferProgress) => void) => Promise<readonly TransferResult[]>,
+  ): Promise<Transferred> {
+    const of = peer === undefined ? undefined : this.#find(peer);
+    const sas = () => this.#instance.ikeSas().filter((sa) => of === undefined || idOf(sa) === idOf(of));
+    const ledger = new SpiLedger(sas());
+    const files = await work((event) => {
+      ledger.look(sas());
+      progress(event);
+    });
+    ledger.look(sas());
+    const counts = ledger.counts.filter(({ packets }) => packets > 0);
+    const spis = counts.map(({ dropped: _, ...count }) => count);
+    const carried = spis.filter((count) => count.direction === direction).reduce((sum, { bytes }) => sum + bytes, 0);
+    const moved = files.reduce((sum, { bytes, resumedFrom }) => sum + bytes - resumedFrom, 0);
+    const compressed = sas().some(({ children }) => children.some((child) => child.packets?.includes(IPCOMP)));
+    return { files, spis, outside: compressed ? undefined : Math.max(0, moved - carried) };
+  }
+
+  async #send(request: SendRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<TransferResult[]> {
     const { connect, host } = await this.#way(request.peer);
     const { files, path, parallel } = request;
     const options = { connect, host, onProgress: progress, signal, parallel, pace: paceOf(request) };
@@ -64,7 +102,7 @@ export class InstanceTransfer implements TransferTarget {
     return [fileResult(basename(files[0]!), { ...sent, path: storedAs })];
   }
 
-  async get(request: GetRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<TransferResult[]> {
+  async #get(request: GetRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<TransferResult[]> {
     const { parallel } = request;
     const common = { onProgress: progress, signal, to: request.destination, parallel, pace: paceOf(request) };
     if ('url' in request) {
@@ -83,10 +121,6 @@ export class InstanceTransfer implements TransferTarget {
       if (cause instanceof TransferError && cause.code === 'TRANSFER_NOT_A_FILE' && cause.side === 'there') return await tree();
       throw cause;
     }
-  }
-
-  async list({ peer, path }: ListRequest, signal: AbortSignal): Promise<readonly Listed[]> {
-    return list({ ...(await this.#way(peer)), path, signal });
   }
 
   /**
@@ -119,19 +153,14 @@ export class InstanceTransfer implements TransferTarget {
   }
 
   #address(peer: string): string {
-    const up = this.#instance.ikeSas().filter(({ state }) => state === 'established' || state === 'rekeying');
-    const sa =
-      up.find(({ connection }) => connection === peer) ??
-      up.find((candidate) => idOf(candidate) === peer) ??
-      up.find((candidate) => idOf(candidate)?.split('@')[0] === peer);
-    const only = sa ?? (peer === this.#instance.name && up.length === 1 ? up[0] : undefined);
+    const only = this.#find(peer);
     if (only === undefined) {
       if (tryParseIp(peer) !== undefined) return peer;
       // A name behind the tunnel, for its own DNS.
-      if (peer.includes('.') && up.length > 0) return peer;
+      if (peer.includes('.') && this.#up.length > 0) return peer;
       throw new CliError(`${peer} is not connected`, {
         code: 'NO_SUCH_PEER',
-        hint: `Connected: ${up.map((candidate) => idOf(candidate) ?? candidate.connection).join(', ') || 'nobody'}.`,
+        hint: `Connected: ${this.#up.map((candidate) => idOf(candidate) ?? candidate.connection).join(', ') || 'nobody'}.`,
       });
     }
     const [address] = this.#candidates(only);
@@ -140,6 +169,19 @@ export class InstanceTransfer implements TransferTarget {
       code: 'NO_SUCH_PEER',
       hint: 'Name the inner address of the machine instead: tunnelwright send FILE 10.0.0.5:',
     });
+  }
+
+  get #up(): IkeSaStatus[] {
+    return this.#instance.ikeSas().filter(({ state }) => state === 'established' || state === 'rekeying');
+  }
+
+  #find(peer: string): IkeSaStatus | undefined {
+    const up = this.#up;
+    const sa =
+      up.find(({ connection }) => connection === peer) ??
+      up.find((candidate) => idOf(candidate) === peer) ??
+      up.find((candidate) => idOf(candidate)?.split('@')[0] === peer);
+    return sa ?? (peer === this.#instance.name && up.length === 1 ? up[0] : undefined);
   }
 
   /** As client: where the gateway said it is, or the one host behind it. As gateway: the address that the client was given. */
@@ -188,3 +230,5 @@ const isFolder = (path: string): Promise<boolean> =>
 const idOf = (sa: IkeSaStatus): string | undefined => (sa.remoteId === undefined ? undefined : formatIdentity(sa.remoteId));
 
 const DIAL_TIMEOUT = 15_000;
+/** As a child says it of itself. */
+const IPCOMP = 'IPComp';

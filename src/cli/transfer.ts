@@ -30,7 +30,8 @@ export function parseRemote(text: string): { readonly peer: string; readonly pat
 }
 
 type Lines = AsyncIterable<ProgressLine | TransferDone>;
-type Moved = TransferDone['files'][number];
+type Done = Pick<TransferDone, 'files' | 'spis' | 'outside'>;
+type Moved = Done['files'][number];
 
 /** Runs a transfer in the instance that `find` finds, and shows it. @param told what became of one file */
 export async function transfer(
@@ -42,8 +43,8 @@ export async function transfer(
   const bar = new ProgressBar(context.err, out.paint);
   let begun = false;
   try {
-    const files = await interruptible(context, flags.timeout, async (signal) => {
-      let moved: readonly Moved[] = [];
+    const done = await interruptible(context, flags.timeout, async (signal) => {
+      let last: Done = { files: [], spis: [], outside: null };
       const lines = throughLives({
         find: () => find(signal),
         ask: (instance) => {
@@ -57,13 +58,17 @@ export async function transfer(
         signal,
       });
       for await (const line of lines) {
-        if (line.event === 'transferred') moved = line.files;
+        if (line.event === 'transferred') last = line;
         else if (!out.json && !out.quiet) bar.show(line);
       }
-      return moved;
+      return last;
     });
-    if (out.json) out.document({ files });
-    else for (const file of files) tell(out, file, told(file));
+    const { files, spis, outside } = done;
+    if (out.json) out.document({ files, spis, outside });
+    else {
+      for (const file of files) tell(out, file, told(file));
+      if (files.some((file) => movedNow(file) > 0)) tellSpis(out, done);
+    }
     return files.every(({ tree }) => tree === undefined || tree.skippedCount === 0) ? EXIT.ok : EXIT.failed;
   } catch (error) {
     bar.leave();
@@ -86,10 +91,21 @@ function tell(out: Output, moved: Moved, what: string): void {
   if (tree.skippedCount > tree.skipped.length) out.line(`    and ${formatCount(tree.skippedCount - tree.skipped.length)} more`);
 }
 
+/** `    SPI 0be2917a out 3.0 MiB · c71fe402 in 41.2 KiB; nothing left outside of them`. */
+function tellSpis(out: Output, { spis, outside }: Done): void {
+  const shown = spis.slice(0, MOST_SPIS).map(({ spi, direction, bytes }) => `${spi} ${direction} ${formatBytes(bytes)}`);
+  const more = spis.length > MOST_SPIS ? [`and ${spis.length - MOST_SPIS} more`] : [];
+  const left = outside === null ? '' : outside === 0 ? '; nothing left outside of them' : `; ${formatBytes(outside)} in none of them`;
+  out.line(`    SPI ${[...shown, ...more].join(' · ')}${left}`);
+}
+
+const movedNow = ({ bytes, resumedFrom }: Moved): number => bytes - resumedFrom;
+
 /** `28.6 MiB in 1.2 s, 23.8 MiB/s`; of a resumed file what this run moved. */
-function speed({ bytes, resumedFrom, tookMs }: Moved, wasThere = bytes > 0 && bytes === resumedFrom): string {
+function speed(file: Moved, wasThere = file.bytes > 0 && movedNow(file) === 0): string {
   if (wasThere) return 'was there already, whole';
-  const moved = bytes - resumedFrom;
+  const { tookMs } = file;
+  const moved = movedNow(file);
   const rate = tookMs >= 100 ? `, ${formatBytes((moved / tookMs) * 1000)}/s` : '';
   return `${formatBytes(moved)} in ${tookMs < 10_000 ? formatLatency(tookMs) : formatDuration(tookMs)}${rate}`;
 }
@@ -121,3 +137,6 @@ export function connectionsFlag(text: string): number {
   if (/^\d{1,2}$/.test(text) && number >= 1 && number <= 16) return number;
   throw new InvalidArgumentError(`${text} is not a number from 1 to 16. Write digits alone.`);
 }
+
+/** On a line; `--json` has all. */
+const MOST_SPIS = 6;

@@ -88,12 +88,17 @@ describe('two ends with a pre-shared key', () => {
 
     const sent = await cli(['send', 'big.bin', 'home:2026/'], options);
     expect(sent).toMatchObject({ code: 0, out: expect.stringMatching(/^✓ big\.bin → home:2026\/big\.bin {2}2\.9 MiB in /) });
+    expect(sent.out).toMatch(/\n {4}SPI (?:[0-9a-f]{8} in .*? · )?[0-9a-f]{8} out (?:2\.9|3\.\d) MiB.*; nothing left outside of them\n$/);
     expect(readFileSync(join(folder, 'inbox', '2026', 'big.bin')).equals(big)).toBe(true);
     const got = await cli(['get', 'home:report.txt', 'copy.txt', '--json'], options);
     expect(json(got)).toMatchObject({
       schema: 1,
       files: [{ name: 'report.txt', path: join(folder, 'copy.txt'), bytes: 12, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) }],
     });
+    const { spis, outside } = json(got) as { spis: { direction: string; bytes: number }[]; outside: number };
+    expect(spis.map(({ direction }) => direction).sort()).toEqual(['in', 'out']);
+    expect(spis.find(({ direction }) => direction === 'in')?.bytes).toBeGreaterThan(12);
+    expect(outside).toBe(0);
     expect(readFileSync(join(folder, 'copy.txt'), 'utf8')).toBe('all is well\n');
     await ports.gateway.says(/file {2}laptop@home\.example\.com sent 2026\/big\.bin {2}2\.9 MiB/);
     await ports.gateway.says(/file {2}laptop@home\.example\.com got report\.txt {2}12 B/);

@@ -6,11 +6,11 @@ import { compile, loadConfig } from '../../product/config/index.ts';
 import { type EventLine, ikeSaDocument, isoClock, noticeLine, progressToLine, type SasDocument } from '../../product/control/index.ts';
 import { KeyLog } from '../../product/explain/key-log.ts';
 import { send } from '../../product/transfer/index.ts';
+import { SpiLedger } from '../spi-ledger.ts';
 import { aborted } from './aborted.ts';
 import { failureOf } from './failure.ts';
 import { HeldStream } from './held-stream.ts';
 import type { ClientMessage, ClientSetup, Order } from './messages.ts';
-import { SpiLedger } from './spi-ledger.ts';
 import { CONNECTION, GATEWAY_INNER } from './workspace.ts';
 
 /** The client of the demo: connects, sends one file, and changes keys while it is under way. */

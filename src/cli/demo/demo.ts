@@ -8,8 +8,9 @@ import { UdpCapture } from '../../product/explain/udp-capture.ts';
 import { writeWiresharkProfile } from '../../product/explain/wireshark-profile.ts';
 import { UdpRelay } from '../../testing/udp-relay.ts';
 import { makeFolder } from '../key-log.ts';
+import type { SpiCount } from '../spi-ledger.ts';
 import { aborted } from './aborted.ts';
-import type { ClientMessage, ClientSetup, Failure, GatewayMessage, GatewaySetup, Order, SpiCount } from './messages.ts';
+import type { ClientMessage, ClientSetup, Failure, GatewayMessage, GatewaySetup, Order } from './messages.ts';
 import { makeWorkspace, sha256OfFile, type Workspace } from './workspace.ts';
 
 export interface DemoOptions {

@@ -4,10 +4,10 @@ import { speakWithParent } from '../../host/platform/worker-process.ts';
 import { compile, loadConfig } from '../../product/config/index.ts';
 import { createGateway } from '../../product/gateway/index.ts';
 import { FileServer } from '../../product/transfer/index.ts';
+import { type SpiCount, SpiLedger } from '../spi-ledger.ts';
 import { aborted } from './aborted.ts';
 import { failureOf } from './failure.ts';
-import type { GatewayMessage, GatewaySetup, Order, SpiCount } from './messages.ts';
-import { SpiLedger } from './spi-ledger.ts';
+import type { GatewayMessage, GatewaySetup, Order } from './messages.ts';
 
 /** The gateway of the demo: the same library that `tunnelwright serve` runs, with a configuration file as a user writes it. */
 const ending = new AbortController();

@@ -1,4 +1,5 @@
 import type { EventLine, IkeSaDocument, ProgressLine, SasDocument } from '../../product/control/index.ts';
+import type { SpiCount } from '../spi-ledger.ts';
 
 /** What the processes of the demo say to the one that started them. */
 export interface GatewaySetup {
@@ -52,15 +53,4 @@ export interface Failure {
   readonly code: string;
   readonly message: string;
   readonly hint: string | undefined;
-}
-
-/** What one ESP SA carried. */
-export interface SpiCount {
-  readonly spi: number;
-  readonly direction: 'in' | 'out';
-  readonly packets: number;
-  /** Octets of inner packets. */
-  readonly bytes: number;
-  /** Packets that were dropped on it, whatever the cause; inbound only. */
-  readonly dropped: number;
 }

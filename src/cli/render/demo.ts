@@ -1,7 +1,7 @@
 import { formatAddress } from '../../core/bytes/index.ts';
 import type { Paint, Terminal } from '../context.ts';
 import type { DemoEvent, DemoResult } from '../demo/demo.ts';
-import type { SpiCount } from '../demo/messages.ts';
+import type { SpiCount } from '../spi-ledger.ts';
 import { ProgressBar } from './progress.ts';
 import { renderSas } from './sas.ts';
 import { Steps } from './steps.ts';

@@ -340,6 +340,10 @@ export const transferDone = z.object({
         .optional(),
     }),
   ),
+  /** What each ESP SA with the peer carried meanwhile, other traffic included. */
+  spis: z.array(z.object({ /** Hex. */ spi: z.string(), direction: z.enum(['in', 'out']), packets: number, bytes: number })),
+  /** Octets of files that moved and that no SPI accounts for; null where packets are compressed, and so count less than they are. */
+  outside: number.nullable(),
 });
 export const failedLine = z.object({ event: z.literal('error'), error: errorBody });
 
@@ -461,6 +465,7 @@ export type {
   SendRequest,
   TransferProgress,
   TransferResult,
+  Transferred,
   TransferShape,
   TransferTarget,
   UpRequest,

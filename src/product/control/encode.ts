@@ -8,9 +8,9 @@ import type { PlaneDecision } from '../../host/dataplane/backends/choice.ts';
 import type { ChildCounters } from '../../host/dataplane/data-plane.ts';
 import type { EngineLoad, IkeSaStatus } from '../../host/engine/engine.ts';
 import type { Echo } from '../../host/platform/way.ts';
-import type { ChildSaDocument, IkeSaDocument, ProgressLine, StatusDocument } from './api.ts';
+import type { ChildSaDocument, IkeSaDocument, ProgressLine, StatusDocument, TransferDone } from './api.ts';
 import { errorToBody } from './errors.ts';
-import type { TransferProgress } from './target.ts';
+import type { TransferProgress, Transferred } from './target.ts';
 
 /** Turns times of the monotonic clock into ISO 8601. */
 export type ToIso = (at: Millis) => string;
@@ -204,6 +204,13 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
 export function progressToLine(progress: TransferProgress): ProgressLine {
   return { event: 'progress', ...progress, eta: progress.eta ?? null, retryIn: progress.retryIn ?? null };
 }
+
+export const transferredToLine = ({ files, spis, outside }: Transferred): TransferDone => ({
+  event: 'transferred',
+  files: files.map(({ took, ...file }) => ({ ...file, tookMs: Math.round(took) })),
+  spis: spis.map((carried) => ({ ...carried, spi: spi(carried.spi) })),
+  outside: outside ?? null,
+});
 
 /** What a peer chose may stand in any text; it must not steer the terminal that shows it. */
 function safe(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {

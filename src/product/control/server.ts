@@ -16,11 +16,12 @@ import {
   noticeLine,
   pingToDocument,
   progressToLine,
+  transferredToLine,
 } from './encode.ts';
 import { errorToBody } from './errors.ts';
 import { PeerHistory } from './history.ts';
 import { claimSocket, releaseSocket } from './socket.ts';
-import type { ControlTarget, TransferResult, TransferTarget } from './target.ts';
+import type { ControlTarget, TransferTarget } from './target.ts';
 import { noWay, refuse, WAY_PROTOCOL, WayServer } from './way-server.ts';
 
 export interface ControlServerOptions {
@@ -228,11 +229,11 @@ export class ControlServer {
     const transfer = this.#files();
     const lines = new LineStream(response);
     const progress: Parameters<typeof transfer.send>[1] = (event) => lines.write(progressToLine(event));
-    const files =
+    const done =
       name === 'send'
         ? await transfer.send(body as z.output<typeof ROUTES.send.request>, progress, signal)
         : await transfer.get(body as z.output<typeof ROUTES.get.request>, progress, signal);
-    lines.write({ event: 'transferred', files: files.map(({ took, ...file }: TransferResult) => ({ ...file, tookMs: Math.round(took) })) });
+    lines.write(transferredToLine(done));
     lines.end();
   }
 

@@ -65,8 +65,8 @@ export interface SaSelection {
 
 /** File transfer with a peer of a connection that stands. */
 export interface TransferTarget {
-  send(request: SendRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<readonly TransferResult[]>;
-  get(request: GetRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<readonly TransferResult[]>;
+  send(request: SendRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<Transferred>;
+  get(request: GetRequest, progress: (event: TransferProgress) => void, signal: AbortSignal): Promise<Transferred>;
   list(request: ListRequest, signal: AbortSignal): Promise<readonly Listed[]>;
 }
 
@@ -155,6 +155,22 @@ export interface TransferProgress {
   readonly retryIn?: number | undefined;
   /** Of a tree: files, those that were across before included. The total grows while the tree is being looked through. */
   readonly files?: { readonly done: number; readonly total: number } | undefined;
+}
+
+export interface Transferred {
+  readonly files: readonly TransferResult[];
+  /** What each ESP SA with the peer carried meanwhile, other traffic included. */
+  readonly spis: readonly CarriedBySpi[];
+  /** Octets of files that moved and that no SPI accounts for; undefined where packets are compressed, and so count less than they are. */
+  readonly outside: number | undefined;
+}
+
+export interface CarriedBySpi {
+  readonly spi: number;
+  readonly direction: 'in' | 'out';
+  readonly packets: number;
+  /** Of inner packets. */
+  readonly bytes: number;
 }
 
 export interface TransferResult {

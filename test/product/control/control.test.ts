@@ -537,7 +537,11 @@ describe('streams', () => {
       send: async (_, tell) => {
         tell(progress);
         tell({ ...progress, phase: 'done', bytes: 2, eta: 0 });
-        return [{ name: 'a', path: 'inbox/a', bytes: 2, sha256: 'ff', took: 5.5, resumedFrom: 0 }];
+        return {
+          files: [{ name: 'a', path: 'inbox/a', bytes: 2, sha256: 'ff', took: 5.5, resumedFrom: 0 }],
+          spis: [{ spi: 0xabc, direction: 'out', packets: 1, bytes: 42 }],
+          outside: undefined,
+        };
       },
       list: async ({ path }) => [
         { name: path, kind: 'file', size: 1, modified: WALL, mode: 0o640 },
@@ -548,7 +552,12 @@ describe('streams', () => {
     expect(await all(client.send({ files: ['/tmp/a'], peer: 'alice', path: 'inbox/' }))).toMatchObject([
       { event: 'progress', phase: 'sending', eta: null },
       { event: 'progress', phase: 'done', eta: 0 },
-      { event: 'transferred', files: [{ name: 'a', sha256: 'ff', tookMs: 6 }] },
+      {
+        event: 'transferred',
+        files: [{ name: 'a', sha256: 'ff', tookMs: 6 }],
+        spis: [{ spi: '00000abc', direction: 'out', packets: 1, bytes: 42 }],
+        outside: null,
+      },
     ]);
     expect(await client.list({ peer: 'alice', path: 'f' })).toMatchObject({
       entries: [
