@@ -23,7 +23,9 @@ const all = readdirSync(folder)
 const drawn = args.includes('--all') ? all : shuffle(all, Number(seed)).slice(0, Number(value('--count', '50')));
 
 const MOST_LINES = 12;
-const known = new Map<string, boolean>();
+/** Milliseconds, on a machine that is busy with something else. */
+const LONGEST_TEST = 600_000;
+const known = new Map<string, Outcome>();
 const copy = mkdtempSync(join(tmpdir(), 'tunnelwright-mutate-'));
 let noticed = 0;
 const missed: string[] = [];
@@ -49,16 +51,17 @@ function judge({ section, nth, code, test }: Requirement): void {
     missed.push(`${name}: nothing that could be taken away begins there`);
     return;
   }
-  if (!passes(test!.path, test!.line)) {
-    missed.push(`${name}: the test does not even pass with the line there`);
+  const before = outcomeOf(test!.path, test!.line);
+  if (before !== 'passed') {
+    missed.push(`${name}: with the line there, the test ${before}`);
     return;
   }
   writeFileSync(path, taken.text);
-  const passed = passes(test!.path, test!.line);
+  const outcome = outcomeOf(test!.path, test!.line);
   writeFileSync(path, text);
-  if (passed) missed.push(name);
+  if (outcome === 'passed') missed.push(name);
   else noticed++;
-  process.stdout.write(`${passed ? 'NOT NOTICED' : 'noticed'}  ${name}, ${taken.lines} lines\n`);
+  process.stdout.write(`${outcome === 'passed' ? 'NOT NOTICED' : 'noticed'}  ${name}, ${taken.lines} lines\n`);
 }
 
 /** The text without the line, and as many more behind it as it takes to leave a program. */
@@ -76,8 +79,10 @@ function without(text: string, at: number): { readonly text: string; readonly li
   return undefined;
 }
 
-/** Whether the tests of that name pass, of which there must be one. Unchanged files are asked once. */
-function passes(path: string, name: string): boolean {
+type Outcome = 'passed' | 'failed' | 'did not end' | 'was not found';
+
+/** Of the tests of that name. Unchanged files are asked once. */
+function outcomeOf(path: string, name: string): Outcome {
   const clean = execFileSync('git', ['status', '--porcelain', '--untracked-files=no'], { cwd: copy, encoding: 'utf8' }) === '';
   const key = `${path} ${name}`;
   if (clean && known.has(key)) return known.get(key)!;
@@ -87,13 +92,13 @@ function passes(path: string, name: string): boolean {
   const { status, stdout } = spawnSync(process.execPath, [vitest, 'run', ...projects, path, '-t', escaped, '--reporter=json'], {
     cwd: copy,
     encoding: 'utf8',
-    timeout: 120_000,
+    timeout: LONGEST_TEST,
     maxBuffer: 1 << 28,
   });
-  const ran = /"numPassedTests":(\d+)/.exec(stdout);
-  const passed = status === 0 && Number(ran?.[1] ?? 0) > 0;
-  if (clean) known.set(key, passed);
-  return passed;
+  const ran = Number(/"numPassedTests":(\d+)/.exec(stdout)?.[1] ?? 0);
+  const outcome = status === null ? 'did not end' : status !== 0 ? 'failed' : ran > 0 ? 'passed' : 'was not found';
+  if (clean) known.set(key, outcome);
+  return outcome;
 }
 
 /** The same order for the same seed. */
