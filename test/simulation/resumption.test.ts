@@ -15,6 +15,7 @@ import {
   type Peer,
   pair,
 } from '../../src/testing/index.ts';
+import { Insider } from './insider.ts';
 
 const SECRET = new Uint8Array(32).fill(7);
 const QUICK = { initial: 1000, base: 1.8, giveUp: 20_000 };
@@ -91,6 +92,16 @@ describe('session resumption (RFC 5723)', () => {
     expect(exchanges(net, 'a')).toContain('IKE_FOLLOWUP_KE');
     expectOneChild(a, b);
     expectInvariants(net);
+  });
+
+  test('whom the client asks for is called as in the ticket, however the client spells it (§4.3.3)', () => {
+    const spelt = { kind: 'exact', id: fqdn('B.Example') } as const;
+    const { net, a, b } = ticketed({ a: { connection: { remote: [{ auth: 'psk', id: spelt }] } } });
+    crash(net, a, b);
+    net.until('it is back', () => established(a).length === 1);
+    const asked = new Insider(a).open(sentOf(a, ExchangeType.IKE_AUTH).data).find(({ kind }) => kind === 'IDr');
+    expect(asked).toMatchObject(fqdn('b.example'));
+    expect(established(a)).toMatchObject([{ resumed: true }]);
   });
 
   test('the keys are those of §5.1', () => {

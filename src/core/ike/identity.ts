@@ -6,6 +6,9 @@ export function sameIdentity(a: Identification, b: Identification): boolean {
   return a.idType === b.idType && (equalBytes(a.data, b.data) || equalBytes(canonicalOctets(a), canonicalOctets(b)));
 }
 
+/** One that has many encodings: whether two are the same (RFC 5280 §7.1) is not known here. */
+export const isDistinguishedName = ({ idType }: Identification): boolean => idType === IdType.ID_DER_ASN1_DN;
+
 interface Ends {
   readonly localId: Identification | undefined;
   readonly remoteId: Identification | undefined;

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { AuthenticationFailure, DataPlaneError, utf8 } from '../../../src/core/bytes/index.ts';
 import type { Datagram } from '../../../src/core/ike/effects.ts';
 import type { Connection } from '../../../src/core/ike/index.ts';
+import { parseIdentity, parseIdentityPattern } from '../../../src/core/pki/index.ts';
 import { ExchangeType, NotifyType, parseMessage } from '../../../src/core/wire/index.ts';
 import { connection, End, established, LIMITS, settle } from './two-ends.ts';
 
@@ -164,9 +165,12 @@ describe('two IKE SAs between the same identities', () => {
     expect(standing(right)).toHaveLength(count);
   });
 
-  test('INITIAL_CONTACT is not claimed by whoever has another IKE SA, also where the policy names no peer', () => {
-    const anybody: Partial<Connection> = { unique: 'keep', remote: [{ auth: 'psk', id: { kind: 'any' } }] };
-    const { left, right } = established({ left: anybody, right: { unique: 'keep' } });
+  test.each([
+    ['no peer', '%any', 'right.lab'],
+    ['it in another encoding', 'C=CH, CN=Right', 'C=CH, CN=right'],
+  ])('INITIAL_CONTACT is not claimed by whoever has another IKE SA, also where the policy names %s', (_, pattern, own) => {
+    const policy: Partial<Connection> = { unique: 'keep', remote: [{ auth: 'psk', id: parseIdentityPattern(pattern) }] };
+    const { left, right } = established({ left: policy, right: { unique: 'keep', local: [{ auth: 'psk', id: parseIdentity(own) }] } });
     left.endpoint.command({ kind: 'initiate', connection: 'net' }, 60_000);
     settle(left, right, 60_000);
     expect(standing(right)).toHaveLength(2);

@@ -8,7 +8,7 @@ import type { ChildPolicy, Connection } from '../policy.ts';
 import { ask, exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
 import type { AuthMaterial } from '../signed-octets.ts';
 import { explainFamilies, familyNotifies } from '../tasks/address-families.ts';
-import { authenticateSelf, candidatesFor, expectedId, verifyPeer } from '../tasks/authenticate.ts';
+import { askedId, authenticateSelf, candidatesFor, verifyPeer } from '../tasks/authenticate.ts';
 import { certificateRequests, noteCertificateRequests } from '../tasks/certificates.ts';
 import { type ChildOffer, childAnswer, offerChild, offeredTraffic, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
 import { installChild } from '../tasks/child-install.ts';
@@ -46,7 +46,7 @@ export function* initiateIkeAuth(
   const ppk = yield* provePpk(sa, connection, material);
   const self = yield* authenticateSelf(sa, connection, material, ppk.keys);
   const [id, ...proof] = self as [Payload, ...Payload[]];
-  const peer = expectedId(connection);
+  const peer = askedId(sa, connection);
   const child = policy && offerChild(world, sa, policy, false);
   const payloads = yield* askPeer(patienceOf(sa), [
     id,

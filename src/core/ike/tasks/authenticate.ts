@@ -1,7 +1,7 @@
 import { AuthenticationFailure } from '../../bytes/errors.ts';
-import { AuthMethod, formatIdentification, type Identification, IdType, nameOf, type Payload } from '../../wire/index.ts';
+import { AuthMethod, formatIdentification, type Identification, nameOf, type Payload } from '../../wire/index.ts';
 import type { AskAnswers } from '../effects.ts';
-import { sameIdentity } from '../identity.ts';
+import { isDistinguishedName, sameIdentity } from '../identity.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { IkeKeys } from '../keys.ts';
 import { find, findAll, need } from '../notifies.ts';
@@ -11,7 +11,7 @@ import { type AuthMaterial, signedOctets } from '../signed-octets.ts';
 import type { World } from '../world.ts';
 import { DEFAULT_HASHES } from './certificates.ts';
 import { proveNull, verifyNull } from './null-authentication.ts';
-import { proveResumed, verifyResumed } from './resumption.ts';
+import { proveResumed, resumedPeer, verifyResumed } from './resumption.ts';
 
 /** RFC 7296 §2.15: our ID, CERT and AUTH payloads. The key is elsewhere; we hand over what must be covered. */
 export function* authenticateSelf(sa: IkeSa, connection: Connection, material: AuthMaterial, keys: IkeKeys = sa.keys): Routine<Payload[]> {
@@ -99,7 +99,8 @@ export function candidatesFor(connections: readonly Connection[], payloads: read
   const wanted = find(payloads, 'IDr');
   if (wanted === undefined) return [...connections];
   const isWanted = (id: Identification | undefined) => id !== undefined && sameIdentity(id, wanted);
-  const mayBe = (id: Identification | undefined) => id === undefined || isName(id) || isName(wanted) || isWanted(id);
+  const mayBe = (id: Identification | undefined) =>
+    id === undefined || isDistinguishedName(id) || isDistinguishedName(wanted) || isWanted(id);
   const fits = connections.filter(({ local: [own] }) => mayBe(own?.id));
   if (fits.length === 0) {
     throw new AuthenticationFailure(`the peer asked for ${formatIdentification(wanted)}, which no connection here is`, {
@@ -111,13 +112,16 @@ export function candidatesFor(connections: readonly Connection[], payloads: read
   return fits.toSorted((a, b) => Number(isWanted(b.local[0]?.id)) - Number(isWanted(a.local[0]?.id)));
 }
 
-const isName = ({ idType }: Identification): boolean => idType === IdType.ID_DER_ASN1_DN;
-
 /** Whom we ask for in IDr: only a policy that names one identity can. */
-export const expectedId = (connection: Connection): Identification | undefined => {
-  const pattern = connection.remote[0]?.id;
+export function askedId({ resumption }: IkeSa, connection: Connection): Identification | undefined {
+  const id = expectedId(connection);
+  return id && resumption?.session ? resumedPeer(resumption.session, connection) : id;
+}
+
+export function expectedId({ remote }: Connection): Identification | undefined {
+  const pattern = remote[0]?.id;
   return pattern?.kind === 'exact' ? pattern.id : undefined;
-};
+}
 
 function noAuthentication(connection: { readonly name: string }, side: string): AuthenticationFailure {
   return new AuthenticationFailure(`connection ${connection.name} has no ${side} authentication`, {

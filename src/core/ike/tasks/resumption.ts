@@ -247,11 +247,16 @@ export function verifyResumed(
   return connection;
 }
 
+/** §4.3.3: whom the client asks for in IDr has the identity of the ticket, which it does not know where a key or a certificate stood for it. */
+export const resumedPeer = ({ remoteId }: ResumedSession, connection: Connection): Identification | undefined =>
+  isNamedByProof(remoteId, connection) ? undefined : remoteId;
+
+const isWhoItWas = (id: Identification, was: Identification, connection: Connection): boolean =>
+  sameIdentity(id, was) || isNamedByProof(was, connection);
+
 /** RFC 7670 §1: whoever was known by its key, or its certificate, may call itself as it likes; the ticket says which that was. */
-const isWhoItWas = (id: Identification, was: Identification, { remote }: Connection): boolean =>
-  sameIdentity(id, was) ||
-  remote[0]?.idFromCertificate === true ||
-  (was.idType === IdType.ID_KEY_ID && fromUtf8(was.data).startsWith('sha256:'));
+const isNamedByProof = ({ idType, data }: Identification, { remote }: Connection): boolean =>
+  remote[0]?.idFromCertificate === true || (idType === IdType.ID_KEY_ID && fromUtf8(data).startsWith('sha256:'));
 
 /** §4.3.1, §4.3.4: the IKE SA stands, so the ticket is used up; and where the one before is still there, it goes in silence. */
 export function settleResumption(world: World, sa: IkeSa): void {

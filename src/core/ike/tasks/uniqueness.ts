@@ -2,7 +2,7 @@ import { compareBytes } from '../../bytes/bytes.ts';
 import { AuthenticationFailure } from '../../bytes/errors.ts';
 import { ExchangeType, formatIdentification, NotifyType, type Payload } from '../../wire/index.ts';
 import type { Millis } from '../effects.ts';
-import { sameEnds } from '../identity.ts';
+import { isDistinguishedName, sameEnds } from '../identity.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { notify } from '../notifies.ts';
 import type { Connection } from '../policy.ts';
@@ -18,8 +18,11 @@ export function initialContact(world: World, sa: IkeSa, connection: Connection):
   // RFC 7619 §2.3: of somebody whom the peer cannot know again it says nothing
   if (connection.unique === 'never' || connection.local[0]?.auth === 'null') return [];
   const peer = expectedId(connection);
-  // a policy that names nobody in particular may have the same peer on any of its IKE SAs
-  const known = peer === undefined ? [...world.ikeSas.values()].filter((other) => other.connection === connection) : world.provenAs(peer);
+  // a policy that names nobody in particular, or by a name of many encodings, may have the same peer on any of its IKE SAs
+  const known =
+    peer === undefined || isDistinguishedName(peer)
+      ? [...world.ikeSas.values()].filter((other) => other.connection === connection)
+      : world.provenAs(peer);
   return [...known].some((other) => other !== sa && other.isEstablished && isSomebody(other)) ? [] : [notify(NotifyType.INITIAL_CONTACT)];
 }
 
