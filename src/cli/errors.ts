@@ -16,6 +16,8 @@ export type CliCode =
   | 'WHICH_INSTANCE'
   | 'NO_SUCH_PEER'
   | 'NO_FILE_SERVICE'
+  /** Of this instance: its port for files is taken. */
+  | 'RECEIVES_ALREADY'
   | 'FILE_NOT_FOUND'
   | 'CONNECTION_BROKE'
   | 'NO_NAMESPACE'

@@ -11,6 +11,7 @@ import { registerList } from './commands/ls.ts';
 import { registerNc } from './commands/nc.ts';
 import { registerPing } from './commands/ping.ts';
 import { registerForward, registerProxy } from './commands/proxy.ts';
+import { registerReceive } from './commands/receive.ts';
 import { registerRedirect } from './commands/redirect.ts';
 import { registerRekey } from './commands/rekey.ts';
 import { registerSas } from './commands/sas.ts';
@@ -82,6 +83,7 @@ export function buildProgram(context: CliContext): Shell {
     registerPing,
     registerSend,
     registerGet,
+    registerReceive,
     registerList,
     registerSftp,
     registerStatus,

@@ -12,10 +12,10 @@ import { GRACE } from './foreground.ts';
 import { onEnd } from './interrupt.ts';
 import { KeyFolder } from './key-log.ts';
 import type { Output } from './output.ts';
+import { fileLine } from './render/files.ts';
 import { EventLog } from './render/log.ts';
 import { planeLine } from './render/steps.ts';
 import { flow } from './render/text.ts';
-import { formatBytes, formatCount } from './render/units.ts';
 import { Session } from './session.ts';
 import { sftpLine } from './sftp/events.ts';
 
@@ -152,24 +152,6 @@ function showSftp(event: SftpServerEvent, context: CliContext, out: Output): voi
   const at = new Date(context.now());
   if (out.json) out.document({ event: 'sftp', at: at.toISOString(), ...event });
   else out.line(`${out.paint.dim(at.toTimeString().slice(0, 8))}  sftp  ${sftpLine(event)}`);
-}
-
-function fileLine(event: FileServerEvent): string | undefined {
-  const peer = event.peer === '' ? 'somebody' : event.peer;
-  switch (event.kind) {
-    case 'stored':
-      return `${peer} sent ${event.file.path.join('/')}  ${formatBytes(event.file.length)}`;
-    case 'unpacked':
-      return `${peer} sent ${formatCount(event.files.files)} files  ${formatBytes(event.files.bytes)}`;
-    case 'sent': {
-      const { name, from, bytes, total } = event.file;
-      return `${peer} got ${name}  ${formatBytes(bytes)}${bytes < total - from ? ` of ${formatBytes(total - from)}` : ''}`;
-    }
-    case 'refused':
-      return `${peer}: ${event.what}: ${event.error.message}`;
-    default:
-      return undefined;
-  }
 }
 
 /** Where clients of operating systems call: they can be told no other. */

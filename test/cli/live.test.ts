@@ -205,6 +205,28 @@ describe('two ends with a pre-shared key', () => {
     expect(again.err).toContain('a client with tunnelwright down 127.0.0.1 as well.');
   });
 
+  test('receive takes files into a client that serves none, as many as are asked for, or until Ctrl-C', async () => {
+    mkdirSync(join(folder, 'inbox'));
+    mkdirSync(join(folder, 'got'));
+    user.put('note.txt', 'all is well\n');
+    const ports = await serve(...PSK, '--inbox', 'inbox');
+    client(ports);
+    await up();
+    const one = user.start('receive', 'got', '--through', 'home', '--count', '1');
+    await one.says(/takes files into got through home/);
+    expect(await cli(['send', 'note.txt', 'laptop:2026/'], options)).toMatchObject({ code: 0, err: '' });
+    expect(await one.done).toMatchObject({ code: 0 });
+    expect(one.out).toMatch(/ sent 2026\/note\.txt {2}12 B\n✓ received 1 file, 12 B\n$/);
+    expect(readFileSync(join(folder, 'got', '2026', 'note.txt'), 'utf8')).toBe('all is well\n');
+    const until = user.start('receive', 'got', '--through', 'home', '--json');
+    await until.says(/"event":"listening"/);
+    until.signal('SIGINT');
+    expect((await until.done).code).toBe(130);
+    const taken = await cli(['receive', 'got', '--through', 'gateway'], options);
+    expect(taken).toMatchObject({ code: 1, err: expect.stringContaining('gateway takes files already') });
+    expect((await cli(['receive', 'nowhere', '--through', 'home'], options)).code).toBe(3);
+  });
+
   test('Ctrl-C says goodbye, and is 130 for a script', async () => {
     const ports = await serve(...PSK);
     client(ports);

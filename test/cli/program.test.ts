@@ -54,6 +54,7 @@ describe('mistakes on the command line', () => {
     [['get', 'a:file', '--limit', '8K'], '✗ --limit: 8K is less than a connection needs', 'Write 16K at the least.'],
     [['get', 'a:file', '--limit', `1${'0'.repeat(20)}`], 'is no limit', 'Leave it out.'],
     [['send', 'file', 'a:', '--parallel', '17'], '✗ --parallel: 17 is not a number from 1 to 16', 'Write digits alone.'],
+    [['receive', '--count', 'all'], '✗ --count: all is no number of files', 'Write digits alone.'],
     [['up', 'corp'], 'there is no connection corp', '--psk-file FILE'],
     [['up', 'vpn.example.com'], 'how to authenticate is not said', '--psk-file FILE'],
     [['serve'], 'there is no configuration', '--psk-file FILE'],

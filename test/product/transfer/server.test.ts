@@ -3,7 +3,7 @@ import { existsSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { describe, expect, test, vi } from 'vitest';
-import { FileServer, receive, send } from '../../../src/product/transfer/index.ts';
+import { FileServer, receive, send, sendTree } from '../../../src/product/transfer/index.ts';
 import { PeerHttp } from '../../../src/product/transfer/peer-http.ts';
 import { folder, PATIENCE, QUICK, Scene, sha256, TestTiming } from './scene.ts';
 import { base64, tus } from './tus.ts';
@@ -288,32 +288,61 @@ describe('serve and receive', () => {
     await server.close(0);
   });
 
+  /** A listener for `receive`, and how to reach it. */
+  function doors() {
+    let take: ((stream: Duplex, peer: string) => void) | undefined;
+    const listen = (given: typeof take) => {
+      take = given;
+      return Promise.resolve(() => {
+        take = undefined;
+      });
+    };
+    const wire = new Wire({ accept: (stream) => take!(stream, 'alice'), elapse: () => {} });
+    return { listen, wire, isOpen: () => take !== undefined };
+  }
+
   test('receive ends after so many files, and each sender hears that all is well', async () => {
     const scene = await Scene.open();
-    const source = listener();
-    const inbox = folder();
-    const names: string[] = [];
-    const received = receive({ listener: source, inbox, count: 2, onStored: (_peer, file) => names.push(file.path.join('/')) });
-    await vi.waitFor(() => expect(source.listenerCount('connection')).toBe(1), PATIENCE);
-    const wire = new Wire({ accept: (stream) => void source.emit('connection', stream), elapse: () => {} });
-    const files = [scene.file('one.txt', 1000), scene.file('two.txt', 100_000)];
-    for (const { path } of files) expect((await send({ connect: wire.connect, file: path, ...QUICK })).retries).toBe(0);
-    expect((await received).map((file) => [file.path.join('/'), file.sha256])).toEqual([
-      ['one.txt', sha256(files[0]!.data)],
-      ['two.txt', sha256(files[1]!.data)],
-    ]);
-    expect(names).toEqual(['one.txt', 'two.txt']);
-    expect(source.listenerCount('connection')).toBe(0);
+    const { listen, wire, isOpen } = doors();
+    const stored: string[] = [];
+    const received = receive({
+      listen,
+      inbox: folder(),
+      count: 2,
+      onEvent: (event) => void (event.kind === 'stored' && stored.push(`${event.peer} ${event.file.path.join('/')}`)),
+    });
+    await vi.waitFor(() => expect(isOpen()).toBe(true), PATIENCE);
+    for (const [name, size] of [
+      ['one.txt', 1000],
+      ['two.txt', 100_000],
+    ] as const) {
+      expect((await send({ connect: wire.connect, file: scene.file(name, size).path, ...QUICK })).retries).toBe(0);
+    }
+    expect(await received).toEqual({ files: 2, bytes: 101_000 });
+    expect(stored).toEqual(['alice one.txt', 'alice two.txt']);
+    expect(isOpen()).toBe(false);
+  });
+
+  test('a tree that has more than it was to wait for comes whole', async () => {
+    const scene = await Scene.open();
+    const { listen, wire, isOpen } = doors();
+    const received = receive({ listen, inbox: folder(), count: 1 });
+    await vi.waitFor(() => expect(isOpen()).toBe(true), PATIENCE);
+    const files = ['a', 'b', 'c'].map((name) => scene.file(name, 100).path);
+    expect(await sendTree({ connect: wire.connect, files, parallel: 1, ...QUICK })).toMatchObject({ files: 3, retries: 0 });
+    expect(await received).toEqual({ files: 3, bytes: 300 });
   });
 
   test('or when the signal says so', async () => {
     const stop = new AbortController();
-    const received = receive({ listener: listener(), inbox: folder(), signal: stop.signal });
+    const received = receive({ listen: doors().listen, inbox: folder(), signal: stop.signal });
     setTimeout(() => stop.abort(), 10);
-    expect(await received).toEqual([]);
+    expect(await received).toEqual({ files: 0, bytes: 0 });
   });
 
-  test('a folder that is missing is said at once', async () => {
-    await expect(receive({ listener: listener(), inbox: '/nowhere/at/all' })).rejects.toMatchObject({ code: 'TRANSFER_NOT_FOUND' });
+  test('a folder that is missing, or nobody who could connect, is said at once', async () => {
+    await expect(receive({ listen: doors().listen, inbox: '/nowhere/at/all' })).rejects.toMatchObject({ code: 'TRANSFER_NOT_FOUND' });
+    const refused = receive({ listen: () => Promise.reject(new Error('no way')), inbox: folder() });
+    await expect(refused).rejects.toThrow('no way');
   });
 });
