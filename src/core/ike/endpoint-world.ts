@@ -1,12 +1,10 @@
 import { concat, EMPTY, toHex } from '../bytes/bytes.ts';
 import { ApiMisuse, TunnelwrightError } from '../bytes/errors.ts';
-import { MultiMap } from '../bytes/multi-map.ts';
 import type { RandomSource } from '../crypto/index.ts';
 import {
   describeMessage,
   type Identification,
   type IkeHeader,
-  isAddressRange,
   type Message,
   type Payload,
   parseMessage,
@@ -17,9 +15,9 @@ import { Asks } from './asks.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ChildSaState } from './child-sa-state.ts';
 import { COLLISIONS, type Collisions } from './collisions.ts';
+import { EffectQueue } from './effect-queue.ts';
 import type { ChildSaChange, Datagram, Effect, Millis, Notice } from './effects.ts';
 import { HalfOpen } from './half-open.ts';
-import { canonicalOctets } from './identity.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
 import type { IkeSaState } from './ike-sa-state.ts';
 import { drop, receiveForSa, refuseVersion, suspect } from './inbound.ts';
@@ -33,6 +31,7 @@ import type { Connection, EndpointLimits } from './policy.ts';
 import { Reconnects, scheduleReconnect } from './reconnect.ts';
 import type { Routine } from './routine.ts';
 import { runRoutine } from './routine-runner.ts';
+import { SaRegistry } from './sa-registry.ts';
 import { Strangers } from './strangers.ts';
 import { retireChild } from './tasks/child-delete.ts';
 import { settleReplaced } from './tasks/child-rekey.ts';
@@ -55,7 +54,8 @@ export class EndpointWorld implements World {
   connections: readonly Connection[];
   readonly options: EndpointOptions;
   readonly collisions: Collisions = COLLISIONS;
-  readonly ikeSas = new Map<number, IkeSa>();
+  readonly #sas = new SaRegistry();
+  readonly ikeSas: ReadonlyMap<number, IkeSa> = this.#sas.ikeSas;
   readonly timers = new TimerQueue();
   readonly effects = new EffectQueue();
   readonly asks: Asks;
@@ -70,11 +70,6 @@ export class EndpointWorld implements World {
   readonly complaints = new TokenBucket(10, 5);
   readonly strangers: Strangers;
   pressed = false;
-  readonly #bySpi = new Map<string, IkeSa>();
-  readonly #byPeer = new MultiMap<string, IkeSa>();
-  readonly #children = new Map<number, ChildSa>();
-  readonly #childSpis = new Set<number>();
-  readonly #childrenByPlace = new MultiMap<string, ChildSa>();
   #lastIkeSaId = 0;
   #lastChildId = 0;
 
@@ -123,7 +118,7 @@ export class EndpointWorld implements World {
         : drop(this, datagram, 'implausible-init', 'flags, Message ID or SPIs do not fit a first request');
     }
     const own = header.flags.initiator ? header.spiR : header.spiI;
-    const sa = this.#bySpi.get(toHex(own));
+    const sa = this.bySpi(own);
     if (sa === undefined) return this.#receiveStray(message, datagram, own);
     receiveForSa(this, sa, message, datagram);
   }
@@ -138,7 +133,7 @@ export class EndpointWorld implements World {
   }
 
   bySpi(own: Uint8Array): IkeSa | undefined {
-    return this.#bySpi.get(toHex(own));
+    return this.#sas.bySpi(toHex(own));
   }
 
   wall(): number {
@@ -226,30 +221,29 @@ export class EndpointWorld implements World {
     return spi;
   }
 
-  #isTaken = (spi: string): boolean => this.#bySpi.has(spi) || this.chosenSpis.has(spi);
+  #isTaken = (spi: string): boolean => this.#sas.bySpi(spi) !== undefined || this.chosenSpis.has(spi);
 
   allocateChildSpi(): number {
     for (let attempt = 0; attempt < MOST_DRAWS; attempt++) {
       const spi = this.random.childSpi();
-      if (spi > RESERVED_SPIS && !this.#childSpis.has(spi)) return spi;
+      if (spi > RESERVED_SPIS && !this.#sas.hasInboundSpi(spi)) return spi;
     }
     throw new ApiMisuse('the random source keeps drawing SPIs that are reserved or in use', { code: 'NO_SPI' });
   }
 
   add(sa: IkeSa): void {
-    this.ikeSas.set(sa.id, sa);
-    this.#bySpi.set(toHex(sa.ownSpi), sa);
+    this.#sas.add(sa);
     if (this.options.logKeys && sa.hasKeys) this.logKeys(sa);
   }
 
   provenAs(id: Identification): Iterable<IkeSa> {
-    return this.#byPeer.of(peerKey(id));
+    return this.#sas.provenAs(id);
   }
 
   noteProven(sa: IkeSa): void {
     const waiting = sa.connection && this.reconnects.stands(sa.connection.name);
     if (waiting) this.clear(waiting);
-    if (sa.remoteId !== undefined) this.#byPeer.add(peerKey(sa.remoteId), sa);
+    this.#sas.noteProven(sa);
   }
 
   /** The one place where keys leave, and only when the operator asked for it. */
@@ -267,11 +261,9 @@ export class EndpointWorld implements World {
     if (sa.state === 'dead') return;
     const announced = sa.state === 'lingering';
     this.#end(sa, 'dead', reason);
-    this.ikeSas.delete(sa.id);
-    this.#bySpi.delete(toHex(sa.ownSpi));
+    this.#sas.remove(sa);
     endStreams(this, sa);
     this.clear(sa.timers.linger);
-    this.#forgetPeer(sa);
     if (sa.successor?.predecessor === sa) sa.successor.predecessor = undefined;
     sa.destroyKeys();
     if (!announced) this.#announceEnd(sa, reason, error);
@@ -283,10 +275,6 @@ export class EndpointWorld implements World {
     this.#end(sa, 'lingering', reason);
     this.arm(sa.timers.linger, this.now + (stranger ? Math.min(LINGER, this.limits.halfOpenLife) : LINGER));
     this.#announceEnd(sa, reason, error);
-  }
-
-  #forgetPeer(sa: IkeSa): void {
-    if (sa.remoteId !== undefined) this.#byPeer.delete(peerKey(sa.remoteId), sa);
   }
 
   #end(sa: IkeSa, to: 'dead' | 'lingering', reason: string): void {
@@ -328,18 +316,15 @@ export class EndpointWorld implements World {
   }
 
   addChild(sa: IkeSa, child: ChildSa): void {
-    sa.children.set(child.id, child);
-    this.#children.set(child.id, child);
-    this.#childSpis.add(child.inboundSpi);
-    this.#childrenByPlace.add(placeOf(child.remoteTs), child);
+    this.#sas.addChild(sa, child);
   }
 
   childrenTowards(remoteTs: readonly TrafficSelector[]): Iterable<ChildSa> {
-    return this.#childrenByPlace.of(placeOf(remoteTs));
+    return this.#sas.childrenTowards(remoteTs);
   }
 
   child(id: number): ChildSa | undefined {
-    return this.#children.get(id);
+    return this.#sas.child(id);
   }
 
   removeChild(child: ChildSa, reason: string): void {
@@ -347,10 +332,7 @@ export class EndpointWorld implements World {
     const wasInstalling = child.state === 'installing';
     this.childTransition(child, 'dead');
     for (const timer of child.timers.made) this.clear(timer);
-    this.ikeSas.get(child.ikeSa)?.children.delete(child.id);
-    this.#children.delete(child.id);
-    this.#childSpis.delete(child.inboundSpi);
-    this.#childrenByPlace.delete(placeOf(child.remoteTs), child);
+    this.#sas.removeChild(child);
     // an open Ask still points at them: `notInstalled` overwrites them when it is over
     if (!wasInstalling) child.forgetKeys();
     settleTakeOver(this, child);
@@ -415,34 +397,8 @@ export class EndpointWorld implements World {
   }
 }
 
-/** First in, first out, without moving what waits. */
-class EffectQueue {
-  #items: Effect[] = [];
-  #at = 0;
-
-  put(effect: Effect): void {
-    this.#items.push(effect);
-  }
-
-  take(): Effect | undefined {
-    const effect = this.#items[this.#at];
-    if (effect === undefined) return undefined;
-    this.#at++;
-    if (this.#at === this.#items.length) {
-      this.#items = [];
-      this.#at = 0;
-    }
-    return effect;
-  }
-}
-
 /** A platform may hand over a subclass whose `slice` is a view; here it copies. */
 const plainView = (data: Uint8Array): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-
-/** Where the traffic of a child goes, well enough told to find one among thousands. */
-const placeOf = ([first]: readonly TrafficSelector[]): string => (first !== undefined && isAddressRange(first) ? toHex(first.start) : '');
-
-const peerKey = (id: Identification): string => `${id.idType}:${toHex(canonicalOctets(id))}`;
 
 /** Jobs that are of no use on the IKE SA that replaced theirs. */
 const OF_THE_OLD: ReadonlySet<string> = new Set(['rekey-ike', 'liveness', 'restored']);
