@@ -86,7 +86,7 @@ describe('two ends with a pre-shared key', () => {
     const socket = join(folder, 'run', 'tunnelwright', 'home.sock');
     expect(statSync(socket).mode & 0o777).toBe(0o600);
 
-    const sent = await cli(['send', 'big.bin', 'home:2026/'], options);
+    const sent = await cli(['send', 'big.bin', 'home:2026/', '--parallel', '2'], options);
     expect(sent).toMatchObject({ code: 0, out: expect.stringMatching(/^✓ big\.bin → home:2026\/big\.bin {2}2\.9 MiB in /) });
     expect(sent.out).toMatch(/\n {4}SPI (?:[0-9a-f]{8} in .*? · )?[0-9a-f]{8} out (?:2\.9|3\.\d) MiB.*; nothing left outside of them\n$/);
     expect(readFileSync(join(folder, 'inbox', '2026', 'big.bin')).equals(big)).toBe(true);

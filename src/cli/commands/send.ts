@@ -16,7 +16,8 @@ export function registerSend(shell: Shell): void {
       summary: 'send files and folders to a peer',
       description: DESCRIPTION,
     },
-    (command) => command.option('--parallel <connections>', 'at once, 1 to 16; 4 for several files', connectionsFlag).option(...LIMIT),
+    (command) =>
+      command.option('--parallel <connections>', 'at once, 1 to 16; 4 for several files, else 1', connectionsFlag).option(...LIMIT),
     async (invocation, ...operands) => {
       if (operands.length < 2)
         throw new CliError('what is to be sent where?', { code: 'USAGE', hint: 'Write: tunnelwright send FILE... PEER:PATH' });

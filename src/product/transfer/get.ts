@@ -9,7 +9,7 @@ import { type IfExists, writeAt } from './part-file.ts';
 import { parsePath } from './paths.ts';
 import { ConnectionLost, PeerHttp, type PeerResponse } from './peer-http.ts';
 import { formatBytes, ProgressMeter } from './progress.ts';
-import { inRanges, isForRanges } from './ranges.ts';
+import { inRanges, isForRanges, MOST_PARALLEL } from './ranges.ts';
 import { type Attempts, DEFAULT_RETRY, retrying } from './retry.ts';
 import type { TransferOptions } from './send.ts';
 import { SYSTEM_TIMING, sleep, type Timing } from './timing.ts';
@@ -367,4 +367,3 @@ const strongTag = (tag: string | undefined): string | undefined => (tag?.startsW
 
 const WANTS_DIGEST = { 'Want-Repr-Digest': 'sha-256=1' };
 const MOST_VERSIONS = 3;
-const MOST_PARALLEL = 16;

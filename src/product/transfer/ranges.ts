@@ -51,3 +51,5 @@ export async function* inRanges({ from, to, connections, bring }: RangesOptions)
 export const isForRanges = (octets: number): boolean => octets >= 2 * BLOCK;
 
 const AHEAD = 16;
+/** Connections at once. */
+export const MOST_PARALLEL = 16;

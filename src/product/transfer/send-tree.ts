@@ -88,7 +88,8 @@ class TreeSending implements TreeWork<Found> {
 
   async moveLarge({ entry, below, source }: Found, onProgress: (progress: TransferProgress) => void): Promise<void> {
     const file = await SourceFile.of(await source.openFile(below), below.join('/'));
-    await sendSource({ ...this.#options, onProgress }, file, entry.path.join('/'));
+    // Others are on their way beside it.
+    await sendSource({ ...this.#options, parallel: 1, onProgress }, file, entry.path.join('/'));
   }
 
   async finish(peer: PeerHttp): Promise<void> {

@@ -1,16 +1,18 @@
 import { basename } from 'node:path';
-import { utf8 } from '../../core/bytes/index.ts';
 import { joinedRanges, octetsOf } from './blocks.ts';
 import { parseReprDigest } from './digest.ts';
 import { codeOf, statusOf, TransferError } from './errors.ts';
 import type { ByteRange } from './http-conditions.ts';
+import { inParallel } from './parallel.ts';
 import { parsePath } from './paths.ts';
 import { ConnectionLost, PeerHttp, type PeerHttpOptions, type PeerResponse } from './peer-http.ts';
 import { ProgressMeter, type TransferProgress } from './progress.ts';
+import { isForRanges, MOST_PARALLEL } from './ranges.ts';
 import { type Attempts, DEFAULT_RETRY, type RetryPolicy, retrying } from './retry.ts';
+import { partsOf, sendPart } from './send-parts.ts';
 import { SourceFile } from './source-file.ts';
 import { SYSTEM_TIMING, sleep, type Timing } from './timing.ts';
-import { TUS_VERSION } from './tus-fields.ts';
+import { formatMetadata, OCTETS, TUS_VERSION } from './tus-fields.ts';
 
 export interface TransferOptions extends PeerHttpOptions {
   readonly onProgress?: (progress: TransferProgress) => void;
@@ -23,6 +25,8 @@ export interface SendOptions extends TransferOptions {
   readonly file: string;
   /** Path below the peer's inbox. Empty or ending in `/`: the file keeps its name. `inbox/` in front may be left out. */
   readonly to?: string;
+  /** Connections at once, for what is large enough and whose other end puts partial uploads together. One unless given. */
+  readonly parallel?: number | undefined;
 }
 
 export interface SendResult {
@@ -50,7 +54,7 @@ export async function send(options: SendOptions): Promise<SendResult> {
 }
 
 /** The same for a file that is open; it is closed. @param target its path below the inbox */
-export async function sendSource(options: TransferOptions, source: SourceFile, target: string): Promise<SendResult> {
+export async function sendSource(options: SendSourceOptions, source: SourceFile, target: string): Promise<SendResult> {
   try {
     return await new Sending(options, source, target).run();
   } finally {
@@ -58,8 +62,10 @@ export async function sendSource(options: TransferOptions, source: SourceFile, t
   }
 }
 
+type SendSourceOptions = TransferOptions & Pick<SendOptions, 'parallel'>;
+
 class Sending {
-  readonly #options: TransferOptions;
+  readonly #options: SendSourceOptions;
   readonly #source: SourceFile;
   readonly #target: string;
   readonly #timing: Timing;
@@ -70,10 +76,11 @@ class Sending {
   /** Octets the other end has confirmed; undefined before it was asked. */
   #confirmed: number | undefined;
   #mismatches = 0;
+  #wasInParts = false;
   /** By where they begin. */
   readonly #mended = new Map<number, ByteRange>();
 
-  constructor(options: TransferOptions, source: SourceFile, target: string) {
+  constructor(options: SendSourceOptions, source: SourceFile, target: string) {
     this.#options = options;
     this.#source = source;
     this.#target = target;
@@ -117,6 +124,7 @@ class Sending {
     this.#meter.phase('connecting');
     let upload = this.#location === undefined ? await this.#create() : await this.#ask();
     this.#confirm(upload.offset, attempts);
+    if (upload.state === 'receiving' && upload.offset === 0) upload = (await this.#inParts(attempts)) ?? upload;
     if (upload.state === 'receiving') {
       this.#meter.phase('sending', upload.offset);
       upload = await this.#append(upload.offset);
@@ -132,6 +140,35 @@ class Sending {
       throw new TransferError('the other end stored something else than was sent', { code: 'TRANSFER_PROTOCOL', side: 'there' });
     }
     return upload.storedAs;
+  }
+
+  /** Over several connections at once. @returns undefined where one is enough, or all that the other end knows */
+  async #inParts(attempts: Attempts): Promise<RemoteUpload | undefined> {
+    const { parallel = 1, pace } = this.#options;
+    const connections = Math.min(pace?.connections(parallel) ?? parallel, MOST_PARALLEL);
+    if (connections < 2 || !isForRanges(this.#source.size) || !(await this.#concatenates())) return undefined;
+    // The whole goes by the name of what was announced alone.
+    await (await this.#request('DELETE', this.#location!, {})).discard();
+    this.#location = undefined;
+    const parts = partsOf(this.#source.size, connections);
+    const resumedFrom = this.#wasInParts ? this.#meter.resumedFrom : undefined;
+    this.#wasInParts = true;
+    const locations: string[] = [];
+    this.#meter.phase('sending', 0);
+    await inParallel(parts, parts.length, async (range, index) => {
+      const [options, source, target, sha256, meter] = [this.#options, this.#source, this.#target, this.#sha256, this.#meter];
+      locations[index] = await sendPart({ options, source, range, target, sha256, meter });
+    });
+    // What this run brought before the connection was lost is no news.
+    if (resumedFrom !== undefined) this.#meter.resumedFrom = resumedFrom;
+    attempts.progressed(this.#source.size);
+    return await this.#announce({ 'Upload-Concat': `final;${locations.join(' ')}` });
+  }
+
+  async #concatenates(): Promise<boolean> {
+    const response = await this.#request('OPTIONS', '/inbox/', {});
+    await response.discard();
+    return response.header('tus-extension')?.split(',').includes('concatenation') ?? false;
   }
 
   async #verified(attempts: Attempts): Promise<RemoteUpload> {
@@ -184,20 +221,18 @@ class Sending {
     this.#confirmed = offset;
   }
 
-  async #create(): Promise<RemoteUpload> {
+  #create(): Promise<RemoteUpload> {
+    return this.#announce({ 'Upload-Length': String(this.#source.size), 'Upload-Mend': '?1' });
+  }
+
+  async #announce(fields: Readonly<Record<string, string>>): Promise<RemoteUpload> {
     const metadata = {
       filename: this.#target,
       sha256: this.#sha256,
       modified: String(this.#source.modified),
       mode: this.#source.mode.toString(8),
     };
-    const response = await this.#request('POST', '/inbox/', {
-      'Upload-Length': String(this.#source.size),
-      'Upload-Mend': '?1',
-      'Upload-Metadata': Object.entries(metadata)
-        .map(([key, value]) => `${key} ${base64(value)}`)
-        .join(','),
-    });
+    const response = await this.#request('POST', '/inbox/', { ...fields, 'Upload-Metadata': formatMetadata(metadata) });
     if (response.status !== 201) throw await response.error(this.#target);
     await response.discard();
     const location = response.header('location');
@@ -237,7 +272,7 @@ class Sending {
 
   #patch({ start, end }: ByteRange): Promise<PeerResponse> {
     const body = this.#source.read({ start, end }, (count) => this.#meter.add(count));
-    const fields = { 'Upload-Offset': String(start), 'Content-Type': 'application/offset+octet-stream' };
+    const fields = { 'Upload-Offset': String(start), 'Content-Type': OCTETS };
     return this.#request('PATCH', this.#location!, fields, body, end - start);
   }
 
@@ -261,9 +296,11 @@ class Sending {
 
   /** Undefined when the answer says nothing about the upload, as a foreign tus server's to POST. */
   #parse(response: PeerResponse): RemoteUpload | undefined {
-    const offset = response.number('upload-offset');
+    const told = response.header('upload-state');
+    // What is being put together from parts has no offset.
+    const offset = response.number('upload-offset') ?? (told === 'verifying' ? this.#source.size : undefined);
     if (offset === undefined || offset > this.#source.size) return undefined;
-    const state = response.header('upload-state') ?? (offset === this.#source.size ? 'stored' : 'receiving');
+    const state = told ?? (offset === this.#source.size ? 'stored' : 'receiving');
     if (state.startsWith('failed')) {
       const status = Number(state.match(/status=(\d{3})/)?.[1] ?? 500);
       if (status === MISMATCH) return this.#damaged();
@@ -296,8 +333,6 @@ export const belowInbox = (to: string): string => to.replace(/^\/?inbox(?:\/|$)/
 
 export const notUnderstood = (what: string): TransferError =>
   new TransferError(`the other end does not speak as expected: ${what}`, { code: 'TRANSFER_PROTOCOL', side: 'there' });
-
-const base64 = (text: string): string => btoa(String.fromCharCode(...utf8(text)));
 
 /** Milliseconds between two questions whether the other end has verified. */
 const VERIFY_POLL = 500;

@@ -7,6 +7,7 @@ import { sleep, type Timing } from './timing.ts';
 import {
   CHECKSUM_ALGORITHMS,
   malformed,
+  OCTETS,
   parseChecksum,
   parseConcat,
   parseMetadata,
@@ -203,7 +204,7 @@ export class Inbox {
 /** tus 1.0: clients that cannot send PATCH or DELETE say so in a field. */
 const methodOf = (request: IncomingMessage): string => String(request.headers['x-http-method-override'] ?? request.method).toUpperCase();
 
-const bringsOctets = (request: IncomingMessage): boolean => request.headers['content-type'] === 'application/offset+octet-stream';
+const bringsOctets = (request: IncomingMessage): boolean => request.headers['content-type'] === OCTETS;
 
 /** Milliseconds that a request waits for verification to end. */
 const VERIFY_PATIENCE = 2000;

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { utf8 } from '../../core/bytes/index.ts';
 import { TransferError } from './errors.ts';
 
 /** Fields of tus 1.0 as they stand in requests. All of these throw TransferError `TRANSFER_BAD_REQUEST` for what is malformed. */
@@ -22,6 +23,12 @@ export function parseMetadata(field: string): Map<string, string> {
   }
   return found;
 }
+
+/** As `parseMetadata` reads it. */
+export const formatMetadata = (metadata: Readonly<Record<string, string>>): string =>
+  Object.entries(metadata)
+    .map(([key, value]) => `${key} ${btoa(String.fromCharCode(...utf8(value)))}`)
+    .join(',');
 
 /** Digest that the octets of one request must have. */
 export interface Checksum {
@@ -58,5 +65,7 @@ export const malformed = (what: string, cause?: unknown): TransferError => new T
 const fromBase64 = (text: string): Uint8Array => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
 export const TUS_VERSION = '1.0.0';
+/** Type of the octets of an upload. */
+export const OCTETS = 'application/offset+octet-stream';
 export const TUS_EXTENSIONS = 'creation,creation-with-upload,expiration,checksum,termination,concatenation';
 export const CHECKSUM_ALGORITHMS = ['sha1', 'sha256'] as const;
