@@ -34,6 +34,7 @@ export class BatchSockets implements ManyAtATime<NativeBuffer> {
   adopt(socket: UdpSocket): void {
     if (!(socket instanceof DescriptorSocket)) return;
     const { local } = socket;
+    socket.fast.enlargeReceiveBuffer(RECEIVE_BUFFER);
     const batch = this.#batch;
     socket.readDirectly({
       batch,
@@ -87,6 +88,8 @@ class BatchingPath implements BatchPath<NativeBuffer>, BatchTarget<NativeBuffer>
   }
 }
 
+/** Octets: what a window of TCP holds may come while this process is at something else, and each packet takes the kernel more than it carries. */
+const RECEIVE_BUFFER = 16 * 1024 * 1024;
 /** That one call receives. */
 const MESSAGES = 64;
 /** Octets: single datagrams, each at the beginning of its 64 KiB, would all want the same few lines of the processor's cache. */

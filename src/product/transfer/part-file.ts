@@ -15,6 +15,24 @@ export async function writeAt(file: FileHandle, data: Uint8Array, position: numb
   }
 }
 
+/** The same for pieces that are to stand one behind the other. @param onWritten called with each once the system has it, whatever becomes of the others */
+export async function writeAllAt(
+  file: FileHandle,
+  pieces: readonly Uint8Array[],
+  position: number,
+  onWritten: (piece: Uint8Array) => void,
+): Promise<void> {
+  let { bytesWritten } = await file.writev(pieces, position);
+  let at = position;
+  for (const piece of pieces) {
+    // a system that takes a part, for a full disk say, tells why when it is given the rest
+    if (bytesWritten < piece.length) await writeAt(file, piece.subarray(bytesWritten), at + bytesWritten);
+    bytesWritten = Math.max(0, bytesWritten - piece.length);
+    at += piece.length;
+    onWritten(piece);
+  }
+}
+
 /** Opens an unfinished file for reading and writing, made if need be, for its owner alone. */
 export const openPart = (path: string): Promise<FileHandle> =>
   open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);

@@ -56,15 +56,31 @@ export class SourceFile {
   }
 
   async *read({ start, end }: ByteRange, onBytes: (count: number) => void): AsyncGenerator<Uint8Array> {
+    const ahead: Promise<Uint8Array>[] = [];
+    let asked = start;
     for (let at = start; at < end; ) {
-      // A buffer of its own each time: the connection may still hold the one before.
-      const buffer = new Uint8Array(Math.min(PIECE, end - at));
-      const { bytesRead } = await this.#guard(() => this.#handle.read(buffer, 0, buffer.length, at));
-      if (bytesRead === 0) throw fileChanged(this.#name);
-      yield buffer.subarray(0, bytesRead);
-      at += bytesRead;
-      onBytes(bytesRead);
+      for (; ahead.length < READ_AHEAD && asked < end; asked += PIECE) ahead.push(this.#piece(asked, Math.min(end, asked + PIECE)));
+      const piece = await ahead.shift()!;
+      yield piece;
+      at += piece.length;
+      onBytes(piece.length);
     }
+  }
+
+  #piece(start: number, end: number): Promise<Uint8Array> {
+    // A buffer of its own each time: the connection may still hold the one before.
+    const buffer = new Uint8Array(end - start);
+    const reading = this.#guard(async () => {
+      for (let done = 0; done < buffer.length; ) {
+        const { bytesRead } = await this.#handle.read(buffer, done, buffer.length - done, start + done);
+        if (bytesRead === 0) throw fileChanged(this.#name);
+        done += bytesRead;
+      }
+      return buffer;
+    });
+    // whoever takes the pieces may be gone before this one comes
+    reading.catch(() => undefined);
+    return reading;
   }
 
   /** The blocks in which it is not what the other end tells. */
@@ -95,3 +111,5 @@ const stampOf = (stat: BigIntStats): string => `${stat.size} ${stat.mtimeNs}`;
 
 /** Octets that are read and written at once: small enough that progress is fine-grained on slow paths. */
 export const PIECE = 64 * 1024;
+/** Pieces that are read while those before them leave. */
+const READ_AHEAD = 4;

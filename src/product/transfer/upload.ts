@@ -5,7 +5,8 @@ import type { ServerResponse } from 'node:http';
 import { answerBlocks, BLOCK } from './blocks.ts';
 import { READ_SIZE, RunningDigest } from './digest.ts';
 import { fileError, TransferError } from './errors.ts';
-import { type IfExists, openPart, place, writeAt } from './part-file.ts';
+import { gathered } from './gathered.ts';
+import { type IfExists, openPart, place, writeAllAt, writeAt } from './part-file.ts';
 import type { Jail } from './paths.ts';
 import { PERMISSIONS } from './tree-entry.ts';
 import type { Checksum } from './tus-fields.ts';
@@ -221,12 +222,14 @@ export class Upload {
     const file = await openPart(this.#parts.part);
     const hash = checksum && createHash(checksum.algorithm);
     try {
-      for await (const chunk of octets) {
-        hash?.update(chunk);
-        if (at + chunk.length > end) throw new TransferError('more octets than were announced', { code: 'TRANSFER_BAD_REQUEST' });
-        await writeAt(file, chunk, at);
-        at += chunk.length;
-        written?.(chunk);
+      for await (const chunks of gathered(octets)) {
+        const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+        if (at + length > end) throw new TransferError('more octets than were announced', { code: 'TRANSFER_BAD_REQUEST' });
+        await writeAllAt(file, chunks, at, (chunk) => {
+          hash?.update(chunk);
+          written?.(chunk);
+        });
+        at += length;
       }
       if (hash !== undefined && !hash.digest().equals(checksum!.digest))
         throw new TransferError(`${this.#name}: the octets do not have their checksum`, { code: 'TRANSFER_DIGEST_MISMATCH' });

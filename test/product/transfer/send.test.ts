@@ -317,15 +317,27 @@ describe('what goes wrong', () => {
     const { path, data } = scene.file('big.bin', 400_000);
     const handles = await fileHandles();
     const write = handles.write as (...args: unknown[]) => Promise<unknown>;
-    const full = vi.spyOn(handles, 'write').mockImplementation(function (this: FileHandle, ...args: unknown[]) {
-      if ((args[3] as number) > 200_000)
-        return Promise.reject(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', errno: -28 }));
-      return write.apply(this, args);
+    const noSpace = (): Promise<never> =>
+      Promise.reject(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', errno: -28 }));
+    // as a system does it: what still fits is taken, and what comes then is refused
+    const full = vi.spyOn(handles, 'writev').mockImplementation(async function (
+      this: FileHandle,
+      pieces: readonly Uint8Array[],
+      at: number,
+    ) {
+      const fits = Buffer.concat(pieces).subarray(0, Math.max(0, 200_000 - at));
+      if (fits.length === 0) return noSpace();
+      await write.call(this, fits, 0, fits.length, at);
+      return { bytesWritten: fits.length };
+    } as never);
+    const refused = vi.spyOn(handles, 'write').mockImplementation(function (this: FileHandle, ...args: unknown[]) {
+      return (args[3] as number) >= 200_000 ? noSpace() : write.apply(this, args);
     } as never);
     const error = await failure(send({ connect: scene.wire().connect, file: path, ...QUICK }));
     expect(error).toMatchObject({ code: 'TRANSFER_DISK_FULL', side: 'there', resumable: true });
     expect(error.message).toBe('big.bin: the disk is full (says the other end)');
     full.mockRestore();
+    refused.mockRestore();
     const result = await send({ connect: scene.wire().connect, file: path, ...QUICK });
     expect(result.resumedFrom).toBeGreaterThan(100_000);
     expect(sha256(scene.stored('big.bin'))).toBe(sha256(data));

@@ -65,7 +65,8 @@ function measure(tcb: Tcb, segment: TcpView): void {
   if (rtt === undefined) return;
   news.rtt = rtt;
   tcb.tlpMeasured = true;
-  tcb.rtt.sample(rtt, tcb.host.now, Math.max(1, Math.ceil(news.flight / (2 * tcb.smss))));
+  // RFC 7323 appendix G has two segments for each acknowledgment; one that speaks for more is one of fewer
+  tcb.rtt.sample(rtt, tcb.host.now, Math.max(1, Math.ceil(news.flight / Math.max(2 * tcb.smss, news.acked))));
 }
 
 function sampleRtt(tcb: Tcb, segment: TcpView): Millis | undefined {

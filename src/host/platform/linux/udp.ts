@@ -84,6 +84,11 @@ export class FastUdp {
     return getOption(this.#native, this.fd, SOL_SOCKET, SO_RCVBUF) ?? 0;
   }
 
+  /** Asks for so many octets; what is granted may be less. */
+  enlargeReceiveBuffer(octets: number): void {
+    if (octets > this.receiveBuffer) askForBuffer(this.#native, this.fd, SO_RCVBUFFORCE, SO_RCVBUF, octets);
+  }
+
   /** Whether many datagrams to one peer pass the kernel as one. False from the moment an interface refused it. */
   get segmentation(): boolean {
     return this.#segments.usable;

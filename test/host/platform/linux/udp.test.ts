@@ -52,6 +52,15 @@ describeWithNative('UDP by descriptor', (native) => {
     return messages;
   };
 
+  test('a receive buffer grows as far as the machine lets it, and never shrinks', () => {
+    const socket = bound();
+    const before = socket.receiveBuffer;
+    socket.enlargeReceiveBuffer(1000);
+    expect(socket.receiveBuffer).toBe(before);
+    socket.enlargeReceiveBuffer(2 * before);
+    expect(socket.receiveBuffer).toBeGreaterThanOrEqual(before);
+  });
+
   test.each(['127.0.0.1', '::1'])('a datagram goes, and names its sender (%s)', (ip) => {
     const a = bound(ip);
     const b = bound(ip);
