@@ -97,6 +97,29 @@ describe('an interface that puts together', () => {
     expect(pair.now - began).toBeLessThan(DEFAULT_TCP_CONFIG.delayedAck);
   });
 
+  // RFC 7323 appendix G
+  test('has a longer round trip found out as soon, though fewer acknowledgments tell of it', () => {
+    let delay = 5;
+    const pair = new Pair({
+      joins: true,
+      a: { tcp: { congestion: CONGESTION_CONTROLS.newreno, pacing: false, maxSendBuffer: 256 * 1024 } },
+      fate: () => [delay],
+    });
+    const listener = pair.b.listen({ port: 80 });
+    const client = pair.a.connect({ ip: B4, port: 80 }, 0);
+    const block = new Uint8Array(65_536);
+    let server: TcpConnection | undefined;
+    pair.onStep = () => {
+      while (client.write(block) === block.length);
+      server ??= listener.accept();
+      while ((server?.read(block) ?? 0) > 0);
+    };
+    pair.run(200);
+    delay = 60;
+    pair.run(pair.now + 1000);
+    expect(client.info.srtt).toBeGreaterThan(50);
+  });
+
   test('says nothing of a packet that came alone: a wrong checksum is found', () => {
     const pair = new Pair({ joins: true, fate: (packet) => (packet.length > 1000 ? [] : [1]) });
     const listener = pair.b.listen({ port: 80 });
