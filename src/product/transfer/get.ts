@@ -115,7 +115,8 @@ class Getting {
     this.#meter.phase('verifying', length);
     const expected = await this.#remoteDigest(part, attempts);
     if (expected !== undefined && expected !== part.digest.hex()) {
-      await this.#mend(part, length, attempts, (block) => this.#mended.push(block));
+      const damaged = await this.#mend(part, length, attempts, (block) => this.#mended.push(block));
+      this.#meter.resumedFrom = Math.max(0, this.#meter.resumedFrom - octetsOf(damaged));
       if (expected !== part.digest.hex()) await this.#startAnew();
     }
     const path = await this.#local(() => part.place(this.#folder, this.#name, this.#options.ifExists ?? 'replace', this.#options.stamp));

@@ -15,6 +15,8 @@ export const DEFAULT_RETRY: RetryPolicy = { initial: 250, longest: 10_000, giveU
 export interface Attempts {
   /** Something new reached the other end (or us): `kept` octets are safe now. The time to give up counts from here. */
   progressed(kept: number): void;
+  /** Octets are on their way. That counts until the connection is lost; then the other end has to confirm some first. */
+  moved(): void;
 }
 
 export interface RetryOptions {
@@ -30,11 +32,16 @@ export async function retrying<T>(options: RetryOptions, attempt: (attempts: Att
   let lastProgress = timing.now();
   let fruitless = 0;
   let kept: number | undefined;
+  let isTrusted = true;
   const attempts: Attempts = {
     progressed: (bytes) => {
       lastProgress = timing.now();
       fruitless = 0;
       kept = bytes;
+      isTrusted = true;
+    },
+    moved: () => {
+      if (isTrusted) lastProgress = timing.now();
     },
   };
   for (;;) {
@@ -43,6 +50,7 @@ export async function retrying<T>(options: RetryOptions, attempt: (attempts: Att
     } catch (cause) {
       if (signal?.aborted) throw stopped(kept, cause);
       if (!worthAnother(cause)) throw cause;
+      isTrusted = false;
       const delay = Math.min(policy.longest, policy.initial * 2 ** fruitless++);
       const idle = timing.now() - lastProgress;
       if (idle + delay > policy.giveUp) throw gaveUp(policy.giveUp, kept, cause);

@@ -64,7 +64,10 @@ class PartSending {
     attempts.progressed(offset);
     if (offset === this.#length) return location;
     meter.phase('sending');
-    const octets = source.read({ start: range.start + offset, end: range.end }, (count) => this.#count(this.#counted! + count));
+    const octets = source.read({ start: range.start + offset, end: range.end }, (count) => {
+      this.#count(this.#counted! + count);
+      attempts.moved();
+    });
     const fields = { 'Upload-Offset': String(offset), 'Content-Type': OCTETS };
     const response = await this.#request('PATCH', location, fields, octets, this.#length - offset);
     if (response.status !== 204 && response.status !== 409) throw await response.error(this.#part.target);

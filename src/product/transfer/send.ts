@@ -127,7 +127,7 @@ class Sending {
     if (upload.state === 'receiving' && upload.offset === 0) upload = (await this.#inParts(attempts)) ?? upload;
     if (upload.state === 'receiving') {
       this.#meter.phase('sending', upload.offset);
-      upload = await this.#append(upload.offset);
+      upload = await this.#append(upload.offset, attempts);
       this.#confirm(upload.offset, attempts);
     }
     while (upload.state === 'verifying' || upload.state === 'damaged') {
@@ -206,7 +206,7 @@ class Sending {
     this.#meter.phase('sending', this.#source.size - octets);
     for (const block of differing) {
       this.#mended.set(block.start, block);
-      const response = await this.#patch(block);
+      const response = await this.#patch(block, attempts);
       if (response.status !== 204) throw await response.error(this.#target);
       await response.discard();
       attempts.progressed(this.#source.size);
@@ -255,8 +255,8 @@ class Sending {
     return upload;
   }
 
-  async #append(offset: number): Promise<RemoteUpload> {
-    const response = await this.#patch({ start: offset, end: this.#source.size });
+  async #append(offset: number, attempts: Attempts): Promise<RemoteUpload> {
+    const response = await this.#patch({ start: offset, end: this.#source.size }, attempts);
     if (response.status === 409) {
       await response.discard();
       throw new ConnectionLost('the other end counts otherwise');
@@ -270,8 +270,11 @@ class Sending {
     return this.#parse(response) ?? (await this.#ask());
   }
 
-  #patch({ start, end }: ByteRange): Promise<PeerResponse> {
-    const body = this.#source.read({ start, end }, (count) => this.#meter.add(count));
+  #patch({ start, end }: ByteRange, attempts: Attempts): Promise<PeerResponse> {
+    const body = this.#source.read({ start, end }, (count) => {
+      this.#meter.add(count);
+      attempts.moved();
+    });
     const fields = { 'Upload-Offset': String(start), 'Content-Type': OCTETS };
     return this.#request('PATCH', this.#location!, fields, body, end - start);
   }

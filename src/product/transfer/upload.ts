@@ -128,6 +128,8 @@ export class Upload {
     if (state.kind === 'stored') return await this.#stillStored(state.file);
     if (state.kind !== 'failed') return true;
     if (this.damaged && !this.#mended) return mends;
+    // A connection that nobody noticed to be gone may still be mending.
+    await this.quiesce();
     this.#mended = false;
     // Whatever was in the way (a full disk, a missing permission) may be gone.
     this.#state = { kind: 'receiving' };

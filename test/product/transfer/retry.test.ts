@@ -56,6 +56,26 @@ describe('retrying', () => {
     expect(outcome).toMatchObject({ error: { kept: 3_250_585, message: 'tunnel lost (no answer for 60 s). Kept 3.1 MiB.' } });
   });
 
+  test('octets that were on their way until the connection was lost count as progress; afterwards they have to arrive', async () => {
+    const { outcome, attempts, took } = await run(({ moved }, _n, clock) => {
+      for (let i = 0; i < 30; i++) {
+        clock.run(clock.now + 10_000);
+        moved();
+      }
+      return lost();
+    });
+    expect(outcome).toMatchObject({ error: { code: 'TRANSFER_INTERRUPTED', resumable: true } });
+    expect(attempts).toBe(2);
+    expect(took).toBeGreaterThan(600_000);
+    const arriving = await run(({ moved, progressed }, n, clock) => {
+      progressed(n);
+      clock.run(clock.now + 120_000);
+      moved();
+      return n < 5 ? lost() : 'whole';
+    });
+    expect(arriving).toMatchObject({ outcome: { value: 'whole' }, attempts: 6 });
+  });
+
   test('what trying again does not mend is thrown at once', async () => {
     for (const code of [
       'TRANSFER_FORBIDDEN',
