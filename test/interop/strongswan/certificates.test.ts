@@ -68,6 +68,32 @@ describeWith(STRONGSWAN, 'strongSwan: certificates with RSASSA-PSS (RFC 7427) an
       );
     },
   );
+
+  // the peer is the subject of its certificate, in UTF8String, and is asked for in PrintableString: the same (RFC 5280 §7.1)
+  test.each(ROLES)('known by distinguished names, which the initiator asks for in IDr: we are %s', async (role) => {
+    const { left, right } = identities.get('ed25519')!;
+    const [us, them] = [LEFT_ID, RIGHT_ID].map((name) => `O=Interop, CN=${name}`) as [string, string];
+    await inPair(
+      {
+        role,
+        identities: async () => ({ left, right }),
+        theirs: {
+          connection: { local: { auth: 'pubkey', certs: `${RIGHT_ID}.crt` }, remote: { auth: 'pubkey', id: us } },
+        },
+        ours: {
+          connection: {
+            local: { auth: 'pubkey', id: us, certs: certificateOf(left), key: keyOf(left) },
+            remote: { auth: 'pubkey', id: them },
+          },
+        },
+      },
+      async ({ we, peer, network, initiator }) => {
+        await initiator.initiate();
+        await agreedSa(we, peer);
+        await expectPing(we, network.right.inside);
+      },
+    );
+  });
 });
 
 const certificateOf = (identity: Identity): string => (identity.auth === 'pubkey' ? identity.certificate : '');
