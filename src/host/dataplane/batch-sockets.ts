@@ -1,5 +1,6 @@
 import type { Address } from '../../core/bytes/index.ts';
 import { classifyEncapsulated } from '../../core/esp/index.ts';
+import { MOST_AT_ONCE } from '../platform/linux/burst.ts';
 import type { Native, NativeBuffer } from '../platform/linux/ffi.ts';
 import { SocketAddress } from '../platform/linux/socket-address.ts';
 import { UdpBatch } from '../platform/linux/udp-batch.ts';
@@ -17,14 +18,14 @@ export class BatchSockets implements ManyAtATime<NativeBuffer> {
 
   /** How many octets of memory it takes. */
   static octets(): number {
-    return UdpBatch.octets(MESSAGES, APART);
+    return UdpBatch.octets(MOST_AT_ONCE, APART);
   }
 
   /** @param buffer of `BatchSockets.octets`, best part of the memory that packets are put together in */
   constructor(native: Native, buffer: NativeBuffer, sinks: BatchSinks<NativeBuffer>) {
     this.#native = native;
     this.#sinks = sinks;
-    this.#batch = new UdpBatch(native, MESSAGES, APART, buffer);
+    this.#batch = new UdpBatch(native, MOST_AT_ONCE, APART, buffer);
   }
 
   path(path: EspPath, remote: Address): BatchPath<NativeBuffer> {
@@ -90,7 +91,5 @@ class BatchingPath implements BatchPath<NativeBuffer>, BatchTarget<NativeBuffer>
 
 /** Octets: what a window of TCP holds may come while this process is at something else, and each packet takes the kernel more than it carries. */
 const RECEIVE_BUFFER = 16 * 1024 * 1024;
-/** That one call receives. */
-const MESSAGES = 64;
 /** Octets: single datagrams, each at the beginning of its 64 KiB, would all want the same few lines of the processor's cache. */
 const APART = 1472;

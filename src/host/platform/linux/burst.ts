@@ -22,7 +22,7 @@ export class Burst {
   readonly #triage: Triage | undefined;
   readonly #mostWaiting: number;
   /** Places in the batch of those that wait. */
-  readonly #waiting = new Int32Array(AT_ONCE);
+  readonly #waiting = new Int32Array(MOST_AT_ONCE);
 
   /** @param mostWaiting so many of those that wait are worked on in one turn, and the others dropped: some fifteen milliseconds of answers */
   constructor(native: Native, udp: FastUdp, triage: Triage | undefined, mostWaiting = 2048) {
@@ -88,15 +88,16 @@ export class Burst {
 function batchOf(native: Native): UdpBatch {
   let batch = BATCHES.get(native);
   if (batch === undefined) {
-    batch = new UdpBatch(native, AT_ONCE);
+    batch = new UdpBatch(native, MOST_AT_ONCE);
     BATCHES.set(native, batch);
   }
   return batch;
 }
 
 const BATCHES = new WeakMap<Native, UdpBatch>();
-const AT_ONCE = 64;
+/** Messages of one call, at most: what a `DirectReader` reads into has no more. */
+export const MOST_AT_ONCE = 64;
 /** In one turn: a few milliseconds of reading. */
-const MOST_DATAGRAMS = 64 * AT_ONCE;
+const MOST_DATAGRAMS = 64 * MOST_AT_ONCE;
 /** The same, with ESP and TCP for each; acknowledgments wait for its end. */
 const MOST_DIRECT = 512;
