@@ -10,6 +10,7 @@ import { NATIVE_CALLS, STRONGSWAN } from '../support/requirements.ts';
 import { Scope } from '../support/scope.ts';
 import { Strongswan } from '../support/strongswan.ts';
 import { configuration } from '../support/tunnelwright.ts';
+import { movedUnder } from '../tun/moved-under.ts';
 import { REKEYINGS, rekeyedUnder } from '../tun/rekeyed-under.ts';
 import { describeForUser, User } from './user.ts';
 
@@ -24,6 +25,7 @@ describeForUser(NATIVE_CALLS, 'the netns plane of an ordinary user, and a gatewa
   let user: User;
   let gateway: Daemon;
   let identities: { readonly left: Identity; readonly right: Identity };
+  const lender = () => ({ control: new ControlClient(join(folder, 'gateway.sock')), log: () => gateway.output });
   const settings = (): object => ({
     ...configuration({
       host: network.left,
@@ -31,7 +33,7 @@ describeForUser(NATIVE_CALLS, 'the netns plane of an ordinary user, and a gatewa
       identity: identities.left,
       ike: IKE,
       esp: ESP,
-      connection: { vips: '0.0.0.0' },
+      connection: { vips: '0.0.0.0', local_addrs: '%any' },
       child: { local_ts: 'dynamic' },
     }),
     addresses: [],
@@ -52,7 +54,7 @@ describeForUser(NATIVE_CALLS, 'the netns plane of an ordinary user, and a gatewa
       identity: identities.right,
       ike: IKE,
       esp: ESP,
-      connection: { pools: ['clients'] },
+      connection: { pools: ['clients'], remote_addrs: '%any' },
       child: { remote_ts: 'dynamic' },
       sections: { pools: { clients: { addrs: '10.66.0.0/24', dns: network.right.inside } }, plane: 'tun' },
     });
@@ -105,10 +107,14 @@ describeForUser(NATIVE_CALLS, 'the netns plane of an ordinary user, and a gatewa
     const [own] = (await user.control.sas()).ikeSas[0]!.assigned;
     const command = [user.network, process.execPath, compiled('echoes'), own!, network.right.inside];
     const load = new Daemon(scope, 'echoes', 'nsenter', command, { stdin: true });
-    const lender = { control: new ControlClient(join(folder, 'gateway.sock')), log: () => gateway.output };
-    const { spis, sent, ...counts } = await rekeyedUnder(load, [user, lender], REKEYINGS);
+    const { spis, sent, ...counts } = await rekeyedUnder(load, [user, lender()], REKEYINGS);
     expect(counts).toEqual({ received: sent, repeated: 0, lost: 0 });
     expect([spis, sent > 10 * REKEYINGS]).toEqual([REKEYINGS, true]);
+  });
+
+  test('MOBIKE under packets that never cease: what is lost over two moves was under way on the path that died', async () => {
+    const ping = ['nsenter', user.network, 'ping', '-n', '-i', '0.01', network.right.inside] as const;
+    await movedUnder(scope, { client: user, gateway: lender(), host: network.left, moves: 2, ping });
   });
 
   test('killed, it lets nothing out: a program inside has no network left', async () => {

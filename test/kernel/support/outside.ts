@@ -3,8 +3,9 @@ import { createSocket } from 'node:dgram';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createPacketCipher, systemRandom } from '../../../src/core/crypto/index.ts';
 import { InboundSa, OpenedPacket, OutboundSa } from '../../../src/core/esp/index.ts';
-import { ICMP_HEADER, IcmpType, IcmpView, IPV4_HEADER, IpProtocol, IpView, writeIcmp, writeIpv4 } from '../../../src/core/packet/index.ts';
+import { IcmpType, IcmpView, IpProtocol, IpView } from '../../../src/core/packet/index.ts';
 import { answering } from '../../interop/support/dialogue.ts';
+import { IDENTIFIER, icmpPacket, pattern } from './echo.ts';
 
 export interface Settings {
   /** Outer and inner addresses of both ends. */
@@ -42,8 +43,6 @@ export interface Answer {
 }
 
 const PORT = 4500;
-/** Of our echo requests. */
-const IDENTIFIER = 0x4242;
 const settings = JSON.parse(process.argv[2]!) as Settings;
 const cipher = () =>
   createPacketCipher({
@@ -53,10 +52,6 @@ const cipher = () =>
   });
 const outbound = new OutboundSa({ spi: settings.spiOut, cipher: cipher(), esn: settings.esn, random: systemRandom() });
 const inbound = new InboundSa({ spi: settings.spiIn, cipher: cipher(), esn: settings.esn });
-const [inside, remoteInside] = [settings.inside, settings.remoteInside].map((ip) => Uint8Array.from(ip.split('.'), Number)) as [
-  Uint8Array,
-  Uint8Array,
-];
 const answered = new Set<number>();
 let [expected, late, newest, served] = [0, 0, 0, 0];
 
@@ -99,16 +94,8 @@ function onDatagram(datagram: Uint8Array): void {
 }
 
 function sealed(type: number, rest: number, data: Uint8Array): Uint8Array {
-  const packet = new Uint8Array(IPV4_HEADER + ICMP_HEADER + data.length);
-  packet.set(data, IPV4_HEADER + ICMP_HEADER);
-  writeIcmp(packet, IPV4_HEADER, type, 0, rest, data.length, inside, remoteInside);
-  const rarely = { identification: 0, dontFragment: true, moreFragments: false, fragmentOffset: 0, trafficClass: 0, hopLimit: 64 };
-  writeIpv4(packet, 0, { ...rarely, length: packet.length, protocol: IpProtocol.ICMP, source: inside, destination: remoteInside });
+  const packet = icmpPacket(settings.inside, settings.remoteInside, type, rest, data);
   const out = new Uint8Array(outbound.sealedLength(packet.length));
   outbound.seal(packet, IpProtocol.IPV4, out, 0);
   return out;
-}
-
-function pattern(octets: number): Uint8Array {
-  return Uint8Array.from({ length: octets }, (_, i) => i);
 }

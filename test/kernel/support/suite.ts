@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, test } from 'vitest';
 import type { Initramfs } from '../../interop/support/initramfs.ts';
-import { describeWith, GUEST } from '../../interop/support/requirements.ts';
+import { describeWith, EVERYTHING, GUEST } from '../../interop/support/requirements.ts';
 import { Scope } from '../../interop/support/scope.ts';
 import type { Cases } from './cases.ts';
 import { inGuest, type Machine, NODE, startMachine } from './machine.ts';
@@ -50,7 +50,8 @@ export function withMachine(title: string, body: (machine: () => Machine) => voi
 /** @returns all that the runner printed, also when it was cut short; of a guest that ended, what its console said */
 async function runCases({ guest }: Machine, name: string, seconds: number): Promise<string> {
   try {
-    const { stdout } = await guest.run(`exec ${NODE} ${inGuest('support/runner')} ${inGuest(`cases/${name}`)}`, seconds);
+    const full = EVERYTHING ? 'export TUNNELWRIGHT_FULL=1; ' : '';
+    const { stdout } = await guest.run(`${full}exec ${NODE} ${inGuest('support/runner')} ${inGuest(`cases/${name}`)}`, seconds);
     return stdout;
   } catch (error) {
     return (error as Error).message;

@@ -171,10 +171,13 @@ export const theirs = ({ ike = IKE, esp = ESP, theirConnection = {}, theirChild 
 const identity = (id: string, peerId: string): Identity => ({ auth: 'psk', id, peerId, secret: 'between two namespaces' });
 
 /** @returns the sequence numbers that were answered */
-export async function echoes(
+export const echoes = async (host: Host, pings: Pings): Promise<readonly number[]> => (await pinged(host, pings)).answered;
+
+/** And what ping(8) complained of: one that cannot send a packet gives up. */
+export async function pinged(
   { namespace }: Host,
   { count = 3, every = 0.2, octets = 56, from, to = '' }: Pings,
-): Promise<readonly number[]> {
+): Promise<{ readonly answered: readonly number[]; readonly complaint: string }> {
   const words = [
     'netns',
     'exec',
@@ -193,8 +196,8 @@ export async function echoes(
     ...(from ? ['-I', from] : []),
     to,
   ];
-  const { stdout } = await run('ip', words, { timeout: 300_000 });
-  return [...stdout.matchAll(/seq=(\d+)/g)].map((match) => Number(match[1]));
+  const { stdout, stderr } = await run('ip', words, { timeout: 300_000 });
+  return { answered: [...stdout.matchAll(/bytes from .*seq=(\d+)/g)].map((match) => Number(match[1])), complaint: stderr };
 }
 
 /** Until a packet is answered. */
