@@ -39,6 +39,8 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
       goOn(world, sa, saved, connection);
       restored.push([sa, saved]);
     }
+    // streams end with a process
+    openAgain(world, sa);
   }
   for (const [sa, { rival, of }] of restored) {
     const [theirs, old] = [rival, of].map((spi) => spi && world.bySpi(spi));
@@ -66,8 +68,6 @@ function goOn(world: EndpointWorld, sa: IkeSa, saved: IkeSaSnapshot, connection:
   const owed = [...saved.unfinished, ...lost.map(({ spec }) => ({ protocol: spec.protocol, spi: spec.inbound.spi }))];
   if (owed.length > 0) finishWith(world, sa, owed);
   resumeMobike(world, sa);
-  // streams end with a process
-  openAgain(world, sa);
 }
 
 /** No policy says any more what it may carry. The peer, which goes on sending, is told (RFC 7296 §1.4.1). */
