@@ -161,7 +161,7 @@ export class ChildSa {
       suite: childSuiteText(this.suite),
       localTs: this.localTs,
       remoteTs: this.remoteTs,
-      ...(packets.length > 0 && { packets }),
+      packets: packets.length > 0 ? packets : undefined,
       establishedAt: this.establishedAt,
       rekeyAt: this.rekeyAt,
     };

@@ -42,11 +42,11 @@ export interface IkeSaInfo {
   /** Undefined where addresses cannot change (RFC 4555). */
   readonly mobike?: MobikeInfo | undefined;
   /** Requests that may be under way at once, ours and the peer's (RFC 7296 §2.3); absent while both are 1. */
-  readonly window?: { readonly ours: number; readonly theirs: number };
+  readonly window?: { readonly ours: number; readonly theirs: number } | undefined;
   readonly establishedAt: Millis | undefined;
   readonly rekeyAt: Millis | undefined;
   /** When the initiator authenticates anew; for a responder, when it ends the IKE SA unless that has happened. */
-  readonly reauthAt?: Millis;
+  readonly reauthAt?: Millis | undefined;
   readonly lastInbound: Millis | undefined;
   /** Inner addresses that were assigned, by the peer to us or by us to the peer; who began the IKE SA does not tell, since either end rekeys. */
   readonly assigned: readonly string[];
@@ -79,7 +79,7 @@ export interface ChildSaInfo {
   readonly localTs: readonly TrafficSelector[];
   readonly remoteTs: readonly TrafficSelector[];
   /** What besides was agreed on or is done with its packets, in a few words each; absent where there is nothing. */
-  readonly packets?: readonly string[];
+  readonly packets?: readonly string[] | undefined;
   readonly establishedAt: Millis;
   readonly rekeyAt: Millis | undefined;
 }

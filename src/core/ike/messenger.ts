@@ -15,7 +15,7 @@ import {
 } from '../wire/index.ts';
 import { datagramSize, headersOf, learnDatagramSize, messageOctets, Reassembly } from './fragments.ts';
 import type { IkeSa } from './ike-sa.ts';
-import { isOverTcp, type Path, pathOf } from './path.ts';
+import { isOverTcp, type Path } from './path.ts';
 import type { World } from './world.ts';
 
 /**
@@ -117,7 +117,8 @@ export const authenticatedOfOurs = (sa: IkeSa, messageId: number, response: bool
 const isIntermediate = ({ header }: Message): boolean => header.exchange === ExchangeType.IKE_INTERMEDIATE;
 
 export function transmit(world: World, messages: readonly Uint8Array[], path: Path): void {
-  for (const data of messages) world.emit({ kind: 'transmit', datagram: { ...pathOf(path), data } });
+  const { local, remote, encap, transport } = path;
+  for (const data of messages) world.emit({ kind: 'transmit', datagram: { local, remote, data, encap, transport } });
 }
 
 function headerOf(sa: IkeSa, exchange: number, messageId: number, response: boolean): IkeHeader {

@@ -13,7 +13,8 @@ export interface Path {
   readonly transport?: Transport | undefined;
 }
 
-export const pathOf = ({ local, remote, encap, transport }: Path): Path => ({ local, remote, encap, ...overTransport(transport) });
+/** The way alone, of whatever else goes it. */
+export const pathOf = ({ local, remote, encap, transport }: Path): Path => ({ local, remote, encap, transport });
 
 export const samePath = (a: Path, b: Path): boolean =>
   a.encap === b.encap && isOverTcp(a) === isOverTcp(b) && sameAddress(a.local, b.local) && sameAddress(a.remote, b.remote);

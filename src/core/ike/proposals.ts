@@ -183,18 +183,16 @@ function intersect(own: Proposal, theirs: Proposal, types: readonly number[]): T
   const chosen: Transform[] = [];
   for (const type of types) {
     if (isKe(type)) continue;
-    const mine = own.transforms.filter((t) => t.type === type);
-    const offered = theirs.transforms.filter((t) => t.type === type);
-    if (mine.length === 0 && offered.length === 0) continue;
     const aead = chosen.some((t) => t.type === TransformType.ENCR && encryption(t.id)?.aead === true);
     if (type === TransformType.INTEG && aead) {
       // RFC 5282 §8: with a combined-mode cipher integrity is absent or NONE
-      if (offered.length > 0 && !offered.some((t) => t.id === 0)) return undefined;
+      if (!allowsNone(theirs.transforms, type)) return undefined;
       continue;
     }
-    const match = mine.find((m) => offered.some((o) => sameTransform(m, o))) ?? implied(type, mine, offered);
-    if (match === undefined) return undefined;
-    if (match !== 'absent') chosen.push(match);
+    const match = own.transforms.find((m) => m.type === type && theirs.transforms.some((o) => sameTransform(m, o)));
+    if (match !== undefined) chosen.push(match);
+    else if (!impliesNone(type, own.transforms, theirs.transforms) && [own, theirs].some((p) => hasType(p.transforms, type)))
+      return undefined;
   }
   const keyExchanges = types.some(isKe) ? intersectKe(own.transforms, theirs.transforms) : [];
   return keyExchanges && [...chosen, ...keyExchanges];
@@ -202,12 +200,10 @@ function intersect(own: Proposal, theirs: Proposal, types: readonly number[]): T
 
 /** Key exchanges are chosen together, because no method may be chosen twice (RFC 9370 §2.2.1). */
 function intersectKe(own: readonly Transform[], theirs: readonly Transform[]): Transform[] | undefined {
-  const types = KE_TYPES.filter((type) => own.some((t) => t.type === type) || theirs.some((t) => t.type === type));
+  const types = KE_TYPES.filter((type) => hasType(own, type) || hasType(theirs, type));
   const lists = types.map((type) => {
-    const mine = own.filter((t) => t.type === type);
-    const offered = theirs.filter((t) => t.type === type);
-    const common = mine.filter((m) => offered.some((o) => sameTransform(m, o))).map((t) => t.id);
-    return common.includes(0) || implied(type, mine, offered) === undefined ? common : [...common, 0];
+    const common = own.filter((m) => m.type === type && theirs.some((o) => sameTransform(m, o))).map((t) => t.id);
+    return common.includes(0) || !impliesNone(type, own, theirs) ? common : [...common, 0];
   });
   const chosen = chooseDistinct(lists);
   // RFC 7296 §3.3.6: what was chosen is said, NONE as well where it was offered by name; else the type is left out
@@ -215,11 +211,15 @@ function intersectKe(own: readonly Transform[], theirs: readonly Transform[]): T
 }
 
 /** RFC 7296 §3.3.3: types that may be left out stand for NONE (KE, INTEG) or for no ESN. */
-function implied(type: number, mine: readonly Transform[], offered: readonly Transform[]): 'absent' | undefined {
+function impliesNone(type: number, mine: readonly Transform[], offered: readonly Transform[]): boolean {
   const optional = isKe(type) || type === TransformType.INTEG || type === TransformType.ESN;
-  const allowsNone = (list: readonly Transform[]) => list.length === 0 || list.some((t) => t.id === 0);
-  return optional && allowsNone(mine) && allowsNone(offered) ? 'absent' : undefined;
+  return optional && allowsNone(mine, type) && allowsNone(offered, type);
 }
+
+const hasType = (transforms: readonly Transform[], type: number): boolean => transforms.some((t) => t.type === type);
+
+const allowsNone = (transforms: readonly Transform[], type: number): boolean =>
+  !hasType(transforms, type) || transforms.some((t) => t.type === type && t.id === 0);
 
 /** RFC 4303 §2.1: zero never goes on the wire, 1–255 are reserved. */
 const isChildSpi = (spi: Uint8Array): boolean => spi.length === 4 && (spi[0] !== 0 || spi[1] !== 0 || spi[2] !== 0);

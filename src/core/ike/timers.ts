@@ -73,8 +73,7 @@ export function timerSet<K extends string>(kinds: Readonly<Record<K, TimerKind>>
   }
   for (const [name, kind] of Object.entries<TimerKind>(kinds)) {
     const get = function (this: Owned): Timer {
-      const known = this.made.find((timer) => timer.kind === kind);
-      if (known !== undefined) return known;
+      for (const timer of this.made) if (timer.kind === kind) return timer;
       const timer = newTimer(kind, this.owner);
       // concat makes it as long as it has to be, and no longer
       this.made = this.made.concat(timer);

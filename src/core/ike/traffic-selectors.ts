@@ -42,15 +42,12 @@ export const sameSelectors = (a: readonly TrafficSelector[], b: readonly Traffic
 
 export function containsSelector(outer: AddressRangeSelector, inner: AddressRangeSelector): boolean {
   const both = intersectSelectors(outer, inner);
-  return (
-    both !== undefined &&
-    both.protocol === inner.protocol &&
-    both.startPort === inner.startPort &&
-    both.endPort === inner.endPort &&
-    equalBytes(both.start, inner.start) &&
-    equalBytes(both.end, inner.end)
-  );
+  return both !== undefined && sameTraffic(both, inner) && equalBytes(both.start, inner.start) && equalBytes(both.end, inner.end);
 }
+
+/** Whatever the addresses. */
+const sameTraffic = (a: AddressRangeSelector, b: AddressRangeSelector): boolean =>
+  a.protocol === b.protocol && a.startPort === b.startPort && a.endPort === b.endPort;
 
 /** Whether everything in `inner` is in `outer`, if need be in several ranges of it that lie side by side. */
 export function covers(outer: readonly TrafficSelector[], inner: readonly TrafficSelector[]): boolean {
@@ -60,9 +57,7 @@ export function covers(outer: readonly TrafficSelector[], inner: readonly Traffi
 function isCovered(inner: AddressRangeSelector, outer: readonly AddressRangeSelector[]): boolean {
   const holding = outer.filter((ts) => {
     const both = intersectSelectors(ts, inner);
-    return (
-      both !== undefined && containsSelector({ ...ts, start: both.start, end: both.end }, { ...inner, start: both.start, end: both.end })
-    );
+    return both !== undefined && sameTraffic(both, inner);
   });
   let missing: Uint8Array | undefined = inner.start;
   for (const ts of holding.sort((a, b) => compareBytes(a.start, b.start))) {

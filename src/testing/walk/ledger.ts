@@ -21,7 +21,8 @@ export class Ledger extends PacketCapture {
   readonly espDelivered = new Map<string, number>();
   readonly #keep: boolean;
   #hash = 0x811c_9dc5 | 0;
-  readonly #keys = new Map<string, string>();
+  /** Where each key serves, by its print. */
+  readonly #keys = new Map<number, string>();
   readonly #spis = new Set<string>();
   /** SPIs of the IKE SA that each chosen IKE SPI is one half of. */
   readonly #chosen = new Map<string, string>();
@@ -30,7 +31,7 @@ export class Ledger extends PacketCapture {
   /** Of ESP, by sender and SPI: the newest sequence number in its halves, and every IV. */
   readonly #sealed = new Map<string, { high: number; low: number; readonly ivs: Set<bigint> }>();
   /** Under which key. */
-  readonly #sealing = new Map<string, string>();
+  readonly #sealing = new Map<string, number>();
 
   /** @param keep every packet stays, for the chart */
   constructor(keep: boolean) {
@@ -68,8 +69,8 @@ export class Ledger extends PacketCapture {
   /** RFC 7296 §2.14, §2.18: every IKE SA has keys of its own. @param initiator whether the peer is, so that it chose SPIi */
   ikeKeys(peer: string, { spiI, spiR, SK_ei, SK_er }: IkeKeyLog, initiator: boolean): void {
     const spis = `${toHex(spiI)} ${toHex(spiR)}`;
-    this.#key(nameOf(SK_ei), `IKE ${spis} SK_ei`);
-    this.#key(nameOf(SK_er), `IKE ${spis} SK_er`);
+    this.#key(SK_ei, `IKE ${spis} SK_ei`);
+    this.#key(SK_er, `IKE ${spis} SK_er`);
     const chosen = `${peer} ${toHex(initiator ? spiI : spiR)}`;
     const known = this.#chosen.get(chosen);
     // an IKE SA that was restored is the same
@@ -79,11 +80,12 @@ export class Ledger extends PacketCapture {
 
   /** RFC 4303 §2.1, RFC 7296 §2.17: a CHILD_SA has SPIs and keys of its own. */
   installing(peer: string, { inbound, outbound, resumed }: ChildSaSpec): void {
-    for (const half of [inbound, outbound]) this.#key(keyOf(half), `ESP ${half.spi.toString(16)}`);
+    for (const { encryptionKey, spi } of [inbound, outbound]) this.#key(encryptionKey, `ESP ${spi.toString(16)}`);
     // §2.1: who came back with an old memory gets the answer to an old request once more, and its SPI with it; the keys are others
     const place = `${peer} ${outbound.spi}`;
-    if (this.#sealing.get(place) !== keyOf(outbound)) this.#sealed.delete(place);
-    this.#sealing.set(place, keyOf(outbound));
+    const print = printOf(outbound.encryptionKey);
+    if (this.#sealing.get(place) !== print) this.#sealed.delete(place);
+    this.#sealing.set(place, print);
     if (!resumed) this.#spi(`${peer} ${inbound.spi}`);
   }
 
@@ -119,9 +121,10 @@ export class Ledger extends PacketCapture {
     used.set(iv, print);
   }
 
-  #key(key: string, place: string): void {
-    const known = this.#keys.get(key);
-    if (known === undefined) this.#keys.set(key, place);
+  #key(key: Uint8Array, place: string): void {
+    const print = printOf(key);
+    const known = this.#keys.get(print);
+    if (known === undefined) this.#keys.set(print, place);
     else if (known !== place) this.break('fresh', `one key serves ${known} and ${place}`);
   }
 
@@ -166,13 +169,17 @@ class Crossing {
   }
 }
 
-/** Of a key: a letter for each octet. */
-const nameOf = (key: Uint8Array): string => String.fromCharCode(...key);
+/** Of the octets that a key begins with: no two of them begin alike that are not the same. */
+function printOf(key: Uint8Array): number {
+  const view = new DataView(key.buffer, key.byteOffset, key.length);
+  return asManyAsFit(view.getUint32(0), view.getUint32(4));
+}
 
-const keyOf = ({ encryptionKey, integrityKey }: ChildSaSpec['outbound']): string => `${nameOf(encryptionKey)}/${nameOf(integrityKey)}`;
+/** Of the random octets of both IKE SPIs. */
+const spisOf = (message: DataView): number => asManyAsFit(message.getUint32(0), message.getUint32(8));
 
-/** Of the random octets of both IKE SPIs as many as a number holds. */
-const spisOf = (message: DataView): number => message.getUint32(0) * 2 ** 21 + (message.getUint32(8) >>> 11);
+/** As many of 64 bits as a number holds. */
+const asManyAsFit = (high: number, low: number): number => high * 2 ** 21 + (low >>> 11);
 
 /** FNV-1a, signed. */
 function mix(start: number, data: Uint8Array): number {

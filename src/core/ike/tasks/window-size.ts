@@ -33,6 +33,6 @@ export function widen({ window, connection }: IkeSa, size: number): void {
   window.sendSize = Math.max(window.sendSize, Math.min(size, connection?.windowSize ?? 1));
 }
 
-export function windowInfo({ sendSize, receiveSize }: MessageWindow): Pick<IkeSaInfo, 'window'> {
-  return sendSize > 1 || receiveSize > 1 ? { window: { ours: sendSize, theirs: receiveSize } } : {};
+export function windowInfo({ sendSize, receiveSize }: MessageWindow): IkeSaInfo['window'] {
+  return sendSize > 1 || receiveSize > 1 ? { ours: sendSize, theirs: receiveSize } : undefined;
 }
