@@ -97,6 +97,8 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
   #streams: Streams;
   #connections: readonly Connection[];
   #timer: VirtualTimer | undefined;
+  /** Its IKE SAs as they were in the turn in which somebody last looked. */
+  #shown: { readonly turn: number; readonly ikeSas: readonly IkeSaInfo[] } | undefined;
   /** How far its monotonic clock is ahead of the world's. */
   #ahead = 0;
 
@@ -132,7 +134,8 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
   }
 
   get ikeSas(): readonly IkeSaInfo[] {
-    return this.endpoint.info();
+    if (this.#shown?.turn !== this.turns) this.#shown = { turn: this.turns, ikeSas: this.endpoint.info() };
+    return this.#shown.ikeSas;
   }
 
   get established(): readonly IkeSaInfo[] {

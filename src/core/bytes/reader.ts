@@ -7,12 +7,19 @@ import { MalformedMessage } from './errors.ts';
 export class Reader {
   readonly #data: Uint8Array;
   readonly #base: number;
-  #at = 0;
+  readonly #end: number;
+  #at: number;
 
-  /** @param base what offset 0 of `data` is called in errors, so that a nested reader reports offsets of the whole message. */
-  constructor(data: Uint8Array, base = 0) {
+  /**
+   * @param base what offset 0 of `data` is called in errors
+   * @param from offset of the first octet that is read
+   * @param to offset behind the last one
+   */
+  constructor(data: Uint8Array, base = 0, from = 0, to = data.length) {
     this.#data = data;
     this.#base = base;
+    this.#at = from;
+    this.#end = to;
   }
 
   /** Offset of the next octet, absolute. */
@@ -21,7 +28,7 @@ export class Reader {
   }
 
   get remaining(): number {
-    return this.#data.length - this.#at;
+    return this.#end - this.#at;
   }
 
   u8(field: string): number {
@@ -55,8 +62,8 @@ export class Reader {
   }
 
   rest(): Uint8Array {
-    const view = this.#data.subarray(this.#at);
-    this.#at = this.#data.length;
+    const view = this.#data.subarray(this.#at, this.#end);
+    this.#at = this.#end;
     return view;
   }
 
@@ -66,8 +73,8 @@ export class Reader {
 
   /** A reader over the next `length` octets alone, whose errors keep the absolute offset. */
   sub(length: number, field: string): Reader {
-    const base = this.offset;
-    return new Reader(this.bytes(length, field), base);
+    const at = this.#need(length, field);
+    return new Reader(this.#data, this.#base, at, at + length);
   }
 
   /** Asserts that nothing is left. */
@@ -81,7 +88,7 @@ export class Reader {
 
   #need(length: number, field: string): number {
     const at = this.#at;
-    if (!(length >= 0) || at + length > this.#data.length) {
+    if (!(length >= 0) || at + length > this.#end) {
       throw this.malformed(`${field} needs ${length} octets, ${this.remaining} are left`, field);
     }
     this.#at = at + length;

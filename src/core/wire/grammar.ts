@@ -25,15 +25,14 @@ export function checkMessage(header: IkeHeader, payloads: readonly Payload[], fo
   if (sealed !== undefined && UNPROTECTED.includes(header.exchange)) throw violation(form, `${sealed.kind} has no place in it`);
   // What is still sealed can neither be missed nor judged.
   if (sealed !== undefined) return;
-  const counts = countKinds(payloads);
   const allowed = TABLE.get(form)!;
-  for (const kind of counts.keys()) if (!allowed.has(kind)) throw violation(form, `${kind} has no place in it`);
+  for (const { kind } of payloads) if (kind !== 'unknown' && !allowed.has(kind)) throw violation(form, `${kind} has no place in it`);
   for (const [kind, times] of allowed) {
-    const count = counts.get(kind) ?? 0;
+    const count = countOf(payloads, kind);
     if (count === 0 && times === 'one') throw violation(form, `${kind} is missing`);
     if (count > 1 && times !== 'many') throw violation(form, `${kind} stands in it ${count} times`);
   }
-  checkRules(form, payloads, counts);
+  checkRules(form, payloads);
 }
 
 /** Which form a message has, told by what is in it; undefined for an exchange without grammar. */
@@ -104,16 +103,16 @@ function isRefusal(payloads: readonly Payload[]): boolean {
 const hasNotify = (payloads: readonly Payload[], notify: number): boolean =>
   payloads.some((payload) => payload.kind === 'N' && payload.notify === notify);
 
-function countKinds(payloads: readonly Payload[]): Map<PayloadKind, number> {
-  const counts = new Map<PayloadKind, number>();
-  for (const { kind } of payloads) if (kind !== 'unknown') counts.set(kind, (counts.get(kind) ?? 0) + 1);
-  return counts;
+function countOf(payloads: readonly Payload[], kind: PayloadKind): number {
+  let count = 0;
+  for (const payload of payloads) if (payload.kind === kind) count++;
+  return count;
 }
 
-function checkRules(form: MessageForm, payloads: readonly Payload[], counts: ReadonlyMap<PayloadKind, number>): void {
+function checkRules(form: MessageForm, payloads: readonly Payload[]): void {
   const { notifies, together } = RULES[form];
   for (const notify of notifies ?? []) if (!hasNotify(payloads, notify)) throw violation(form, `N(${notifyName(notify)}) is missing`);
-  const missing = (together ?? []).filter((kind) => !counts.has(kind));
+  const missing = (together ?? []).filter((kind) => countOf(payloads, kind) === 0);
   if (missing.length > 0 && missing.length < together!.length)
     throw violation(form, `${missing.join(' and ')} is missing beside the rest of ${together!.join(', ')}`);
   for (const payload of payloads) {

@@ -205,20 +205,21 @@ function faultOf(due: Due, payloads: readonly Payload[]): string | undefined {
 }
 
 function wishOf(exchange: number, payloads: readonly Payload[]): Wish {
-  const rekey = payloads.find((one) => one.kind === 'N' && one.notify === NotifyType.REKEY_SA);
-  const proposed = payloads.find((one) => one.kind === 'SA');
-  return {
-    exchange,
-    rekeys: rekey?.kind === 'N' ? numberOf(rekey.spi) : undefined,
-    deletes: deletedBy(payloads),
-    ofIke:
-      payloads.some((one) => one.kind === 'D' && one.protocol === ProtocolId.IKE) ||
-      (proposed?.kind === 'SA' && proposed.proposals[0]?.protocol === ProtocolId.IKE),
-  };
+  let rekeys: number | undefined;
+  let ofIke = false;
+  for (const one of payloads) {
+    if (one.kind === 'N' && one.notify === NotifyType.REKEY_SA) rekeys ??= numberOf(one.spi);
+    else if (one.kind === 'D') ofIke ||= one.protocol === ProtocolId.IKE;
+    else if (one.kind === 'SA') ofIke ||= one.proposals[0]?.protocol === ProtocolId.IKE;
+  }
+  return { exchange, rekeys, deletes: deletedBy(payloads), ofIke };
 }
 
-const deletedBy = (payloads: readonly Payload[]): readonly number[] =>
-  payloads.flatMap((one) => (one.kind === 'D' && one.protocol !== ProtocolId.IKE ? one.spis.map(numberOf) : []));
+function deletedBy(payloads: readonly Payload[]): readonly number[] {
+  const spis: number[] = [];
+  for (const one of payloads) if (one.kind === 'D' && one.protocol !== ProtocolId.IKE) spis.push(...one.spis.map(numberOf));
+  return spis;
+}
 
 const isIdle = (sa: IkeSa, ours: readonly Wish[]): boolean =>
   ours.length === 0 &&
