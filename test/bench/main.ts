@@ -10,7 +10,7 @@ import { measureChildren, measureMemory } from './memory.ts';
 import { benchNetstack } from './netstack.ts';
 import { measureOffload } from './offload.ts';
 import { benchPlanes } from './planes/index.ts';
-import { measureRelay } from './relay/index.ts';
+import { measureRelay, measureSmallFiles } from './relay/index.ts';
 import { measureStack } from './stack/index.ts';
 import { STRONGSWAN, SUITE, strongswan, TUNNELWRIGHT, tunnelwright } from './subjects.ts';
 import { printTable } from './table.ts';
@@ -126,6 +126,13 @@ const SECTIONS: readonly Section[] = [
     peer: true,
     async *rows({ rounds, quick }) {
       yield* measureRelay(rounds, quick);
+    },
+  },
+  {
+    name: 'transfer-small',
+    peer: true,
+    async *rows({ rounds, quick }) {
+      yield* measureSmallFiles(rounds, quick);
     },
   },
   {

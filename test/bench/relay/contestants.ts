@@ -15,7 +15,7 @@ import {
   writeSettings,
 } from '../../interop/transfer/ends.ts';
 
-/** Three hosts in a row, of which the middle one has the relay, and what is to be sent. */
+/** Three hosts in a row, of which the middle one has the relay, and what is to be sent: a file or a folder. */
 export interface Lab {
   readonly folder: string;
   readonly file: string;
@@ -97,7 +97,7 @@ export async function rsyncOverStrongswan({ left }: Lab): Promise<Contestant> {
       await initiator.initiate();
       await startRsync(scope, right.namespace, folder, right.inside);
       const target = `rsync://${right.inside}:${RSYNC_PORT}/inbox/`;
-      const command = ['rsync', '--partial', `--address=${lab.left.inside}`, file, target];
+      const command = ['rsync', '-rpt', '--partial', `--address=${lab.left.inside}`, file, target];
       return { sends: commandWithin(lab.left.namespace, folder, command), inbox: join(folder, 'inbox') };
     },
   };

@@ -1,7 +1,8 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { SeededRandom } from '../../../src/testing/seeded.ts';
 import { Dialogue } from '../../interop/support/dialogue.ts';
 import { addInside, addNamespace, type Host, networkName } from '../../interop/support/network.ts';
 import { Daemon, eventually, must, PATIENCE } from '../../interop/support/process.ts';
@@ -20,7 +21,7 @@ export async function* measureRelay(rounds: number, quick: boolean): AsyncGenera
   const scope = new Scope();
   try {
     const mebibytes = quick ? 32 : 1024;
-    const lab = await openLab(scope, mebibytes);
+    const lab = await openLab(scope, (file) => must('dd', ['if=/dev/urandom', `of=${file}`, 'bs=1M', `count=${mebibytes}`, 'status=none']));
     const relay = await startRelay(scope, lab);
     yield await ceiling(scope, lab, relay, quick);
     const contestants = [sendOfOurs, await rsyncOverStrongswan(lab)];
@@ -28,7 +29,7 @@ export async function* measureRelay(rounds: number, quick: boolean): AsyncGenera
     const lossy = new Map<Contestant, number[]>(contestants.map((each) => [each, []]));
     for (let round = 0; round < rounds; round++) {
       for (const contestant of contestants) {
-        clean.get(contestant)!.push(await whole(lab, relay, contestant, mebibytes));
+        clean.get(contestant)!.push((mebibytes * 2 ** 20) / 1e3 / (await whole(lab, relay, contestant)));
         lossy.get(contestant)!.push(await rate(lab, relay, contestant, quick ? 5 : 60));
       }
     }
@@ -40,8 +41,34 @@ export async function* measureRelay(rounds: number, quick: boolean): AsyncGenera
   }
 }
 
+/** A folder with many files in it, by the same relay: what a file costs besides its octets. */
+export async function* measureSmallFiles(rounds: number, quick: boolean): AsyncGenerator<Row> {
+  const scope = new Scope();
+  try {
+    const files = quick ? 5000 : 100_000;
+    const lab = await openLab(scope, (folder) => smallFiles(folder, files));
+    const relay = await startRelay(scope, lab);
+    for (const contestant of [sendOfOurs, await rsyncOverStrongswan(lab)]) {
+      const runs: number[] = [];
+      for (let round = 0; round < rounds; round++) runs.push(files / ((await whole(lab, relay, contestant)) / 1000));
+      yield row(`${files} files of 1 KiB in folders of ${FILES_IN_FOLDER} by the relay`, contestant.name, 'files/s', runs);
+    }
+  } finally {
+    await scope.close();
+  }
+}
+
+async function smallFiles(folder: string, count: number): Promise<void> {
+  const random = new SeededRandom('files');
+  for (let i = 0; i < count; i++) {
+    const below = join(folder, String(Math.floor(i / FILES_IN_FOLDER)));
+    if (i % FILES_IN_FOLDER === 0) await mkdir(below, { recursive: true });
+    await writeFile(join(below, String(i)), random.bytes(1024));
+  }
+}
+
 /** Three namespaces in a row; the one in the middle forwards nothing but what the relay does. */
-async function openLab(scope: Scope, mebibytes: number): Promise<Lab> {
+async function openLab(scope: Scope, make: (path: string) => Promise<unknown>): Promise<Lab> {
   const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-relay-'));
   scope.defer(folder, () => rm(folder, { recursive: true, force: true }));
   const name = networkName();
@@ -65,7 +92,7 @@ async function openLab(scope: Scope, mebibytes: number): Promise<Lab> {
   }
   for (const end of [left, right]) await addInside(end);
   const file = join(folder, 'data.bin');
-  await must('dd', ['if=/dev/urandom', `of=${file}`, 'bs=1M', `count=${mebibytes}`, 'status=none']);
+  await make(file);
   return { folder, file, left, middle, right };
 }
 
@@ -85,14 +112,14 @@ async function ceiling(scope: Scope, { left, right }: Lab, relay: Relay, quick: 
   return row(`what the relay carries one way, datagrams of ${OCTETS} octets`, 'relay', 'MB/s', [(packets * OCTETS) / seconds / 1e6]);
 }
 
-/** @returns millions of octets per second, from the start of the command to its end */
-async function whole(lab: Lab, relay: Relay, contestant: Contestant, mebibytes: number): Promise<number> {
+/** @returns milliseconds from the start of the command to its end */
+async function whole(lab: Lab, relay: Relay, contestant: Contestant): Promise<number> {
   return withTunnel(lab, relay, contestant, CLEAN, async ({ sends: [command, args, options], inbox }) => {
     const began = performance.now();
     await must(command, args, { ...options, timeout: LONGEST });
     const took = performance.now() - began;
-    await must('cmp', [lab.file, join(inbox, 'data.bin')]);
-    return (mebibytes * 2 ** 20) / 1e3 / took;
+    await must('diff', ['-rq', lab.file, join(inbox, 'data.bin')]);
+    return took;
   });
 }
 
@@ -139,6 +166,7 @@ async function withTunnel<T>(
   }
 }
 
+const FILES_IN_FOLDER = 500;
 const CLEAN: PathConditions = { loss: 0, delay: 0 };
 const LOSSY: PathConditions = { loss: 0.005, delay: 50 };
 /** `udp-relay.ts`, compiled. */
