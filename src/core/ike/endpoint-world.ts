@@ -30,7 +30,7 @@ import { isOverTcp, type Path, pathOf } from './path.ts';
 import type { Connection, EndpointLimits } from './policy.ts';
 import { Reconnects, scheduleReconnect } from './reconnect.ts';
 import type { Routine } from './routine.ts';
-import { runRoutine } from './routine-runner.ts';
+import { type Granter, runRoutine } from './routine-runner.ts';
 import { SaRegistry } from './sa-registry.ts';
 import { Strangers } from './strangers.ts';
 import { retireChild } from './tasks/child-delete.ts';
@@ -70,6 +70,11 @@ export class EndpointWorld implements World {
   readonly complaints = new TokenBucket(10, 5);
   readonly strangers: Strangers;
   pressed = false;
+  /** Grants every routine its wishes. */
+  readonly #granter: Granter = {
+    ask: (sa, ask, within, answered) => this.asks.put(sa.id, sa.rank, ask, this.now + within, answered),
+    request: (sa, request, answered, refused) => sendRequest(this, sa, request, answered, refused),
+  };
   #lastIkeSaId = 0;
   #lastChildId = 0;
 
@@ -168,20 +173,12 @@ export class EndpointWorld implements World {
   }
 
   run<T>(sa: IkeSa, routine: Routine<T>, done: (value: T) => void, failed: (error: unknown) => void): void {
-    runRoutine(
-      {
-        ask: (owner, ask, within, answered) => this.asks.put(owner.id, owner.rank, ask, this.now + within, answered),
-        request: (owner, request, answered, refused) => sendRequest(this, owner, request, answered, refused),
-      },
-      sa,
-      routine,
-      done,
-      failed,
-    );
+    runRoutine(this.#granter, sa, routine, done, failed);
   }
 
   enqueue(sa: IkeSa, job: Job): void {
-    if (sa.state === 'dead' || [...sa.jobs, ...sa.deferred].some((j) => j.key === job.key)) return;
+    const same = ({ key }: Job): boolean => key === job.key;
+    if (sa.state === 'dead' || sa.jobs.some(same) || sa.deferred.some(same)) return;
     sa.jobs.push(job);
     pumpJobs(this, sa);
   }
