@@ -43,7 +43,7 @@ export type { Address } from './core/bytes/ip-address.ts';
 export type { ChildSaInfo, IkeSaInfo, Millis, Notice } from './core/ike/effects.ts';
 export type { ChildCounters, DirectionCounters } from './host/dataplane/index.ts';
 export type { AddressChoice, Authorise, ChooseAddress } from './host/engine/asks.ts';
-export { CredentialStore } from './host/engine/credentials.ts';
+export { CredentialStore } from './host/engine/credentials/credentials.ts';
 export type { IkeSaStatus } from './host/engine/engine.ts';
 export type { Destination } from './host/engine/inside.ts';
 export type { AddressRequest } from './host/engine/leases.ts';

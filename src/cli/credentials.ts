@@ -1,5 +1,5 @@
-import { CredentialStore } from '../host/engine/credentials.ts';
-import { loadCredentials } from '../host/engine/load-credentials.ts';
+import { CredentialStore } from '../host/engine/credentials/credentials.ts';
+import { loadCredentials } from '../host/engine/credentials/load.ts';
 import { type CompiledConfig, machineFiles, readCredentials } from '../product/config/index.ts';
 import type { Output } from './output.ts';
 

@@ -4,7 +4,7 @@ import { chooseScheme, OUR_HASHES, prf, pskAuth, signAuth } from '../../src/core
 import type { Ask, AskResult, LocalAuth, RemoteAuth } from '../../src/core/ike/index.ts';
 import { CLIENT_USAGES, formatPem, GATEWAY_USAGES, parseIdentity, parseIdentityPattern } from '../../src/core/pki/index.ts';
 import { ExchangeType, NotifyType, type Payload } from '../../src/core/wire/index.ts';
-import { CredentialStore } from '../../src/host/engine/credentials.ts';
+import { CredentialStore } from '../../src/host/engine/credentials/credentials.ts';
 import type { End } from '../core/ike/two-ends.ts';
 import { DAY, type Holder, intermediate, NOW, peer, root } from '../core/pki/lab.ts';
 import { expectAtOnce } from '../support/at-once.ts';

@@ -74,7 +74,7 @@ describe('rules that the source itself shows', () => {
   test('AUTH, ICVs and cookies are compared in constant time', () => {
     for (const path of [
       'src/core/ike/tasks/cookie.ts',
-      'src/host/engine/credentials-secrets.ts',
+      'src/host/engine/credentials/secrets.ts',
       'src/core/crypto/packet-ciphers/encrypt-then-mac.ts',
     ]) {
       expect(where(/equalSecrets|timingSafeEqual/), path).toContain(path);
@@ -97,7 +97,7 @@ const DRAWN_BY: ReadonlySet<string> = new Set([
   // the one secret that outlives this process, and the name of the file that it is written to
   'src/host/platform/lasting-secret.ts',
   // names of uploads, which nobody may guess
-  'src/product/transfer/server.ts',
+  'src/product/transfer/server/server.ts',
   // the salt of a hashed name in known_hosts
   'src/product/sftp/known-hosts.ts',
 ]);

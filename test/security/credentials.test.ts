@@ -5,7 +5,7 @@ import { type KeyObject, verifyAuth, writeAlgorithmIdentifier } from '../../src/
 import { sameIdentity as sameInCore } from '../../src/core/ike/index.ts';
 import { type Certificate, matchStrength, parseIdentityPattern, sameIdentity } from '../../src/core/pki/index.ts';
 import { type Identification, IdType } from '../../src/core/wire/index.ts';
-import { CertificateCache } from '../../src/host/engine/credentials-cache.ts';
+import { CertificateCache } from '../../src/host/engine/credentials/cache.ts';
 import { forSeeds } from '../support/gen.ts';
 
 /**

@@ -10,7 +10,7 @@ import type { Answer, Ask, AskAnswers, AskResult, Millis } from '../../core/ike/
 import { NotifyType } from '../../core/wire/iana.ts';
 import type { ChildCounters, DataPlane } from '../dataplane/data-plane.ts';
 import type { Clock } from '../platform/clock.ts';
-import { unknownPpk } from './credentials-ppk.ts';
+import { unknownPpk } from './credentials/ppk.ts';
 import { type AddressRequest, addressRequestOf, type LeaseTable } from './leases.ts';
 import { type Computer, compute } from './workers/work.ts';
 

@@ -1,8 +1,8 @@
 import type { PlaneUse } from '../../host/dataplane/backends/choice.ts';
 import { chooseBackend } from '../../host/dataplane/index.ts';
-import { CredentialStore } from '../../host/engine/credentials.ts';
+import { CredentialStore } from '../../host/engine/credentials/credentials.ts';
+import { loadCredentials } from '../../host/engine/credentials/load.ts';
 import type { InstanceOptions } from '../../host/engine/instance.ts';
-import { loadCredentials } from '../../host/engine/load-credentials.ts';
 import { lastingSecret } from '../../host/platform/lasting-secret.ts';
 import type { Platform } from '../../host/platform/platform.ts';
 import { servingPlatform, systemLookup, systemPlatform } from '../../host/platform/system.ts';

@@ -5,7 +5,7 @@ import { BLOCK } from './blocks.ts';
 import { RunningDigest } from './digest.ts';
 import { TransferError } from './errors.ts';
 import { type IfExists, openPart, place } from './part-file.ts';
-import { PERMISSIONS } from './tree-entry.ts';
+import { PERMISSIONS } from './tree/entry.ts';
 
 /** What the other end says of a file. */
 export interface RemoteFile {

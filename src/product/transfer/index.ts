@@ -1,6 +1,5 @@
 export { TransferError } from './errors.ts';
 export { get } from './get.ts';
-export { getTree } from './get-tree.ts';
 export { getUrl } from './get-url.ts';
 export { list } from './list.ts';
 export { Pace } from './pace.ts';
@@ -8,7 +7,8 @@ export type { Connect } from './peer-http.ts';
 export type { TransferProgress } from './progress.ts';
 export { receive } from './receive.ts';
 export { send } from './send.ts';
-export { sendTree } from './send-tree.ts';
-export { FileServer, type FileServerEvent, type FileServerOptions } from './server.ts';
+export { FileServer, type FileServerEvent, type FileServerOptions } from './server/server.ts';
 export { SYSTEM_TIMING, type Timing } from './timing.ts';
-export type { TreeResult } from './tree-transfer.ts';
+export { getTree } from './tree/get-tree.ts';
+export { sendTree } from './tree/send-tree.ts';
+export type { TreeResult } from './tree/transfer.ts';

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { FileServer, type FileServerEvent, type FileServerOptions } from './server.ts';
+import { FileServer, type FileServerEvent, type FileServerOptions } from './server/server.ts';
 import { SYSTEM_TIMING } from './timing.ts';
 
 export interface ReceiveOptions extends Omit<FileServerOptions, 'folder' | 'inbox'> {

@@ -5,9 +5,9 @@ import { ConnectionLost, PeerHttp, type PeerResponse } from './peer-http.ts';
 import type { ProgressMeter } from './progress.ts';
 import { type Attempts, DEFAULT_RETRY, retrying } from './retry.ts';
 import type { TransferOptions } from './send.ts';
+import { formatMetadata, OCTETS, TUS_VERSION } from './server/tus-fields.ts';
 import type { SourceFile } from './source-file.ts';
 import { SYSTEM_TIMING } from './timing.ts';
-import { formatMetadata, OCTETS, TUS_VERSION } from './tus-fields.ts';
 
 /** So many parts of about the same size, of whole blocks. */
 export function partsOf(size: number, count: number): ByteRange[] {

@@ -10,9 +10,9 @@ import { ProgressMeter, type TransferProgress } from './progress.ts';
 import { isForRanges, MOST_PARALLEL } from './ranges.ts';
 import { type Attempts, DEFAULT_RETRY, type RetryPolicy, retrying } from './retry.ts';
 import { partsOf, sendPart } from './send-parts.ts';
+import { formatMetadata, OCTETS, TUS_VERSION } from './server/tus-fields.ts';
 import { SourceFile } from './source-file.ts';
 import { SYSTEM_TIMING, sleep, type Timing } from './timing.ts';
-import { formatMetadata, OCTETS, TUS_VERSION } from './tus-fields.ts';
 
 export interface TransferOptions extends PeerHttpOptions {
   readonly onProgress?: (progress: TransferProgress) => void;

@@ -5,7 +5,7 @@ import { RunningDigest } from './digest.ts';
 import { fileChanged, fileError, TransferError } from './errors.ts';
 import type { ByteRange } from './http-conditions.ts';
 import type { PeerResponse } from './peer-http.ts';
-import { modifiedOf, PERMISSIONS } from './tree-entry.ts';
+import { modifiedOf, PERMISSIONS } from './tree/entry.ts';
 
 /** A file that is read while it must not change. */
 export class SourceFile {

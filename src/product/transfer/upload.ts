@@ -8,9 +8,9 @@ import { fileError, TransferError } from './errors.ts';
 import { gathered } from './gathered.ts';
 import { type IfExists, openPart, place, writeAllAt, writeAt } from './part-file.ts';
 import type { Jail } from './paths.ts';
-import { PERMISSIONS } from './tree-entry.ts';
-import type { Checksum } from './tus-fields.ts';
-import type { StoredFile, UploadRequest } from './upload-store.ts';
+import type { Checksum } from './server/tus-fields.ts';
+import type { StoredFile, UploadRequest } from './server/upload-store.ts';
+import { PERMISSIONS } from './tree/entry.ts';
 
 export interface UploadParts {
   readonly id: string;

@@ -3,8 +3,8 @@ import { concat, utf8 } from '../../../src/core/bytes/index.ts';
 import type { Ask } from '../../../src/core/ike/effects.ts';
 import { parseIdentityPattern } from '../../../src/core/pki/index.ts';
 import { answerAsk } from '../../../src/host/engine/asks.ts';
-import { CredentialStore } from '../../../src/host/engine/credentials.ts';
-import { loadCredentials } from '../../../src/host/engine/load-credentials.ts';
+import { CredentialStore } from '../../../src/host/engine/credentials/credentials.ts';
+import { loadCredentials } from '../../../src/host/engine/credentials/load.ts';
 
 const SECRET = new Uint8Array(32).fill(7);
 

@@ -5,7 +5,7 @@ import type { Ask } from '../../../src/core/ike/effects.ts';
 import type { Connection, LocalAuth, RemoteAuth } from '../../../src/core/ike/index.ts';
 import { formatIdentity, formatPem, generateKey, type KeyKind, keyFingerprint, parseIdentityPattern } from '../../../src/core/pki/index.ts';
 import type { Identification } from '../../../src/core/wire/payloads/types.ts';
-import { CredentialStore } from '../../../src/host/engine/credentials.ts';
+import { CredentialStore } from '../../../src/host/engine/credentials/credentials.ts';
 import { fqdn } from '../../../src/testing/policies.ts';
 import { connection, End, settle } from '../../core/ike/two-ends.ts';
 import { NOW, peer, root } from '../../core/pki/lab.ts';

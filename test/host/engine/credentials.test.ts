@@ -14,7 +14,7 @@ import {
   parseIdentityPattern,
 } from '../../../src/core/pki/index.ts';
 import type { CertPayload } from '../../../src/core/wire/payloads/types.ts';
-import { CredentialStore } from '../../../src/host/engine/credentials.ts';
+import { CredentialStore } from '../../../src/host/engine/credentials/credentials.ts';
 import { DAY, type Holder, intermediate, NOW, peer, root } from '../../core/pki/lab.ts';
 
 type AuthenticateAsk = Extract<Ask, { kind: 'authenticate' }>;

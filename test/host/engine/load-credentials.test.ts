@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { ConfigError, utf8 } from '../../../src/core/bytes/index.ts';
 import { CLIENT_USAGES, certificateSigner, createCa, formatPem, generateKey, issueCertificate } from '../../../src/core/pki/index.ts';
-import { CredentialStore } from '../../../src/host/engine/credentials.ts';
-import { type CredentialMaterial, loadCredentials } from '../../../src/host/engine/load-credentials.ts';
+import { CredentialStore } from '../../../src/host/engine/credentials/credentials.ts';
+import { type CredentialMaterial, loadCredentials } from '../../../src/host/engine/credentials/load.ts';
 
 const HOUR = 3_600_000;
 const common = () => ({ serial: new Uint8Array(randomBytes(16)), notBefore: Date.now() - HOUR, notAfter: Date.now() + 24 * HOUR });

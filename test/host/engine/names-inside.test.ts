@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { fromUtf8 } from '../../../src/core/bytes/index.ts';
 import { generateKey, keyFingerprint } from '../../../src/core/pki/index.ts';
 import netstack, { type NetstackPlane } from '../../../src/host/dataplane/backends/netstack.ts';
-import { CredentialStore } from '../../../src/host/engine/credentials.ts';
+import { CredentialStore } from '../../../src/host/engine/credentials/credentials.ts';
 import { clientConfig, gatewayConfig, instancePair } from '../support/instances.ts';
 
 /** A client of a gateway that resolves corp.example; names are asked of both resolvers, and what each was asked is told. */

@@ -1,9 +1,9 @@
 import type { Notice } from '../../../src/core/ike/effects.ts';
 import memory, { type MemoryPlane } from '../../../src/host/dataplane/backends/memory.ts';
 import type { Backend, DataPlane, DataPlaneOptions } from '../../../src/host/dataplane/data-plane.ts';
-import { CredentialStore } from '../../../src/host/engine/credentials.ts';
+import { CredentialStore } from '../../../src/host/engine/credentials/credentials.ts';
+import { loadCredentials } from '../../../src/host/engine/credentials/load.ts';
 import { Instance, type InstanceOptions } from '../../../src/host/engine/instance.ts';
-import { loadCredentials } from '../../../src/host/engine/load-credentials.ts';
 import type { Threads } from '../../../src/host/platform/worker-threads.ts';
 import { type CompiledConfig, compile, configFrom, machineFiles, readCredentials } from '../../../src/product/config/index.ts';
 import type { Host } from '../../../src/testing/host.ts';

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { utf8 } from '../../../src/core/bytes/index.ts';
 import { formatPem, generateKey, keyFingerprint } from '../../../src/core/pki/index.ts';
-import { CredentialStore } from '../../../src/host/engine/credentials.ts';
-import { loadCredentials } from '../../../src/host/engine/load-credentials.ts';
+import { CredentialStore } from '../../../src/host/engine/credentials/credentials.ts';
+import { loadCredentials } from '../../../src/host/engine/credentials/load.ts';
 import { compile, loadConfig, readCredentials } from '../../../src/product/config/index.ts';
 
 const own = generateKey('ed25519');

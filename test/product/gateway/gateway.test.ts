@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { CredentialStore } from '../../../src/host/engine/credentials.ts';
+import { CredentialStore } from '../../../src/host/engine/credentials/credentials.ts';
 import { systemUdp } from '../../../src/host/platform/udp.ts';
 import { type CompiledConfig, compile, configFrom } from '../../../src/product/config/index.ts';
 import { createGateway, type Gateway, type GatewayOptions } from '../../../src/product/gateway/index.ts';

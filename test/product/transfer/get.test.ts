@@ -3,15 +3,9 @@ import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync,
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { get, list, type TransferError } from '../../../src/product/transfer/index.ts';
-import { folder, ONCE, QUICK, Scene, sha256, TestTiming, tree } from './scene.ts';
+import { get, list } from '../../../src/product/transfer/index.ts';
+import { failure, folder, ONCE, QUICK, Scene, sha256, TestTiming, tree } from './scene.ts';
 import { Wire } from './wire.ts';
-
-const failure = async (work: Promise<unknown>): Promise<TransferError> =>
-  await work.then(
-    () => expect.fail('it did not fail'),
-    (cause: TransferError) => cause,
-  );
 
 describe('get', () => {
   test('brings the file into a folder, under its name or another, for its owner alone', async () => {

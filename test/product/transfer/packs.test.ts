@@ -3,9 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../../src/core/bytes/index.ts';
-import { LARGEST_PACKED, MOST_PACKED } from '../../../src/product/transfer/pack.ts';
 import { PeerHttp } from '../../../src/product/transfer/peer-http.ts';
-import { PinnedFolders } from '../../../src/product/transfer/pinned-folders.ts';
+import { LARGEST_PACKED, MOST_PACKED } from '../../../src/product/transfer/tree/pack.ts';
+import { PinnedFolders } from '../../../src/product/transfer/tree/pinned-folders.ts';
 import { folder, Scene, sha256, TestTiming, tree } from './scene.ts';
 
 /** Speaks as nobody of us would. */

@@ -2,8 +2,14 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach } from 'vitest';
-import { FileServer, type FileServerEvent, type FileServerOptions, type Timing } from '../../../src/product/transfer/index.ts';
+import { afterEach, expect } from 'vitest';
+import {
+  FileServer,
+  type FileServerEvent,
+  type FileServerOptions,
+  type Timing,
+  type TransferError,
+} from '../../../src/product/transfer/index.ts';
 import { SeededRandom } from '../../../src/testing/seeded.ts';
 import { Wire, type WirePlan } from './wire.ts';
 
@@ -116,3 +122,10 @@ export class Scene {
     return new Uint8Array(readFileSync(join(this.inbox, name)));
   }
 }
+
+/** What a transfer that has to fail fails with. */
+export const failure = async (work: Promise<unknown>): Promise<TransferError> =>
+  await work.then(
+    () => expect.fail('it did not fail'),
+    (cause: TransferError) => cause,
+  );

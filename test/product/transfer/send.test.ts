@@ -14,18 +14,12 @@ import {
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { send, type TransferError, type TransferProgress } from '../../../src/product/transfer/index.ts';
-import { ONCE, PATIENCE, QUICK, Scene, sha256, tree } from './scene.ts';
+import { send, type TransferProgress } from '../../../src/product/transfer/index.ts';
+import { failure, ONCE, PATIENCE, QUICK, Scene, sha256, tree } from './scene.ts';
 
 afterEach(() => {
   vi.restoreAllMocks();
 });
-
-const failure = async (work: Promise<unknown>): Promise<TransferError> =>
-  await work.then(
-    () => expect.fail('it did not fail'),
-    (cause: TransferError) => cause,
-  );
 
 /** The class of open files, to make the disk misbehave. */
 async function fileHandles(): Promise<FileHandle> {

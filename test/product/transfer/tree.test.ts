@@ -14,20 +14,14 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { getTree, sendTree, type TransferError, type TransferProgress } from '../../../src/product/transfer/index.ts';
+import { getTree, sendTree, type TransferProgress } from '../../../src/product/transfer/index.ts';
 import { SeededRandom } from '../../../src/testing/seeded.ts';
-import { folder, ONCE, PATIENCE, QUICK, Scene, sha256 } from './scene.ts';
+import { failure, folder, ONCE, PATIENCE, QUICK, Scene, sha256 } from './scene.ts';
 import { cutBetween, Wire } from './wire.ts';
 
 afterEach(() => {
   vi.restoreAllMocks();
 });
-
-const failure = async (work: Promise<unknown>): Promise<TransferError> =>
-  await work.then(
-    () => expect.fail('it did not fail'),
-    (cause: TransferError) => cause,
-  );
 
 const LARGE = 300 * 1024;
 

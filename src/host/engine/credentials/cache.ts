@@ -1,5 +1,5 @@
-import { equalBytes, toHex } from '../../core/bytes/index.ts';
-import { type Certificate, parseCertificate } from '../../core/pki/index.ts';
+import { equalBytes, toHex } from '../../../core/bytes/index.ts';
+import { type Certificate, parseCertificate } from '../../../core/pki/index.ts';
 
 /** A path that was found good, and until when it stays so if nothing is loaded or removed. */
 export interface KnownPath {

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { isSha256, reprDigest } from './digest.ts';
-import { statusOf, TransferError } from './errors.ts';
-import { parsePath } from './paths.ts';
-import { ProgressMeter, type TransferProgress } from './progress.ts';
-import { sleep, type Timing } from './timing.ts';
+import { isSha256, reprDigest } from '../digest.ts';
+import { statusOf, TransferError } from '../errors.ts';
+import { parsePath } from '../paths.ts';
+import { ProgressMeter, type TransferProgress } from '../progress.ts';
+import { sleep, type Timing } from '../timing.ts';
+import { OffsetConflict, type Upload } from '../upload.ts';
 import {
   CHECKSUM_ALGORITHMS,
   malformed,
@@ -15,7 +16,6 @@ import {
   TUS_VERSION,
   wholeNumber,
 } from './tus-fields.ts';
-import { OffsetConflict, type Upload } from './upload.ts';
 import type { StoredFile, UploadRequest, UploadStore } from './upload-store.ts';
 
 export interface InboxOptions {

@@ -1,12 +1,12 @@
 import { constants, type Stats } from 'node:fs';
 import { lstat, open, readlink, rename, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileError } from './errors.ts';
+import { fileError } from '../errors.ts';
+import { inParallel } from '../parallel.ts';
+import { type IfExists, MAX_NAMES, moveToNew, nameTaken, numbered, writeAt } from '../part-file.ts';
+import { modifiedOf, type TreeEntry, type TreeFile, type TreeFolder, type TreeLink } from './entry.ts';
 import { AT_ONCE, type Packed } from './pack.ts';
-import { inParallel } from './parallel.ts';
-import { type IfExists, MAX_NAMES, moveToNew, nameTaken, numbered, writeAt } from './part-file.ts';
 import { PinnedFolders } from './pinned-folders.ts';
-import { modifiedOf, type TreeEntry, type TreeFile, type TreeFolder, type TreeLink } from './tree-entry.ts';
 
 export interface TreeSinkOptions {
   /** Absolute, links resolved: nothing is written outside of it. */

@@ -1,8 +1,8 @@
-import type { KeyObject, PrfTransform } from '../../core/crypto/index.ts';
-import type { AlgorithmPolicy, Certificate, PinnedKey, RevocationSource } from '../../core/pki/index.ts';
-import type { CertificateCache } from './credentials-cache.ts';
-import type { PostQuantumKeys } from './credentials-ppk.ts';
-import type { SharedSecrets } from './credentials-secrets.ts';
+import type { KeyObject, PrfTransform } from '../../../core/crypto/index.ts';
+import type { AlgorithmPolicy, Certificate, PinnedKey, RevocationSource } from '../../../core/pki/index.ts';
+import type { CertificateCache } from './cache.ts';
+import type { PostQuantumKeys } from './ppk.ts';
+import type { SharedSecrets } from './secrets.ts';
 
 export interface CredentialOptions {
   /** Keys and hashes that certificates may use: RSA from 2048 bits, curves from 256 bits, SHA-2 unless said otherwise. */

@@ -1,6 +1,6 @@
-import { AuthenticationFailure, TunnelwrightError } from '../../core/bytes/index.ts';
-import { type AuthVerdict, importPublicKey, type KeyObject } from '../../core/crypto/index.ts';
-import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
+import { AuthenticationFailure, TunnelwrightError } from '../../../core/bytes/index.ts';
+import { type AuthVerdict, importPublicKey, type KeyObject } from '../../../core/crypto/index.ts';
+import type { Ask, AskAnswers } from '../../../core/ike/effects.ts';
 import {
   DEFAULT_ALGORITHMS,
   describeRawKey,
@@ -11,10 +11,10 @@ import {
   matchStrength,
   type PinnedKey,
   parsePublicKeyInfo,
-} from '../../core/pki/index.ts';
-import { CertEncoding } from '../../core/wire/iana.ts';
-import type { Keyring } from './credentials-keyring.ts';
-import type { SignatureSteps } from './workers/work.ts';
+} from '../../../core/pki/index.ts';
+import { CertEncoding } from '../../../core/wire/iana.ts';
+import type { SignatureSteps } from '../workers/work.ts';
+import type { Keyring } from './keyring.ts';
 
 type VerifyAsk = Extract<Ask, { kind: 'verify' }>;
 type Candidate = VerifyAsk['candidates'][number];

@@ -7,9 +7,9 @@ import {
   keyFingerprint,
   parsePublicKeyInfo,
   serialText,
-} from '../../core/pki/index.ts';
-import type { Keyring } from './credentials-keyring.ts';
-import { formatOwners } from './credentials-secrets.ts';
+} from '../../../core/pki/index.ts';
+import type { Keyring } from './keyring.ts';
+import { formatOwners } from './secrets.ts';
 
 /** One thing that is loaded, for `status`; never a secret. */
 export type LoadedCredential =

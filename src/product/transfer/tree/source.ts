@@ -1,10 +1,10 @@
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, readlink, realpath } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { errnoOf, fileChanged, fileError, TransferError } from './errors.ts';
-import { parsePath } from './paths.ts';
+import { errnoOf, fileChanged, fileError, TransferError } from '../errors.ts';
+import { parsePath } from '../paths.ts';
+import { leavesTree, modifiedOf, PERMISSIONS, staysInside, type TreeEntry, type TreeFile } from './entry.ts';
 import { PinnedFolders } from './pinned-folders.ts';
-import { leavesTree, modifiedOf, PERMISSIONS, staysInside, type TreeEntry, type TreeFile } from './tree-entry.ts';
 
 /** Something of a tree that is here. */
 export interface Found<E extends TreeEntry = TreeEntry> {

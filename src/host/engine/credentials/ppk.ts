@@ -1,9 +1,9 @@
-import { AuthenticationFailure, concat, equalBytes, fromUtf8, printable } from '../../core/bytes/index.ts';
-import { zeroise } from '../../core/crypto/index.ts';
-import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
-import { formatIdentityPattern, type IdentityPattern, matchIdentity } from '../../core/pki/index.ts';
-import { PpkIdType } from '../../core/wire/iana.ts';
-import type { Identification } from '../../core/wire/payloads/types.ts';
+import { AuthenticationFailure, concat, equalBytes, fromUtf8, printable } from '../../../core/bytes/index.ts';
+import { zeroise } from '../../../core/crypto/index.ts';
+import type { Ask, AskAnswers } from '../../../core/ike/effects.ts';
+import { formatIdentityPattern, type IdentityPattern, matchIdentity } from '../../../core/pki/index.ts';
+import { PpkIdType } from '../../../core/wire/iana.ts';
+import type { Identification } from '../../../core/wire/payloads/types.ts';
 
 type PpkAsk = Extract<Ask, { kind: 'ppk' }>;
 type Found = Extract<AskAnswers['ppk'], { ok: true }>;

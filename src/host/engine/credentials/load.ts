@@ -1,5 +1,5 @@
-import { ConfigError, fromUtf8, TunnelwrightError } from '../../core/bytes/index.ts';
-import { type PinnedKey, parsePinnedKey, readPublicKey } from '../../core/pki/index.ts';
+import { ConfigError, fromUtf8, TunnelwrightError } from '../../../core/bytes/index.ts';
+import { type PinnedKey, parsePinnedKey, readPublicKey } from '../../../core/pki/index.ts';
 import type { CredentialStore } from './credentials.ts';
 
 /** Credentials as octets, however they were read (`readCredentials` of product/config makes this of a configuration). */

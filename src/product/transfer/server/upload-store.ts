@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import { chmod, lstat, mkdir, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isSha256 } from './digest.ts';
-import { errnoOf, fileError, TransferError } from './errors.ts';
-import type { IfExists } from './part-file.ts';
-import { Jail, PARTIAL_FOLDER, parsePath } from './paths.ts';
-import { formatBytes } from './progress.ts';
-import { TreeSink } from './tree-sink.ts';
-import { Upload, type UploadPiece } from './upload.ts';
+import { isSha256 } from '../digest.ts';
+import { errnoOf, fileError, TransferError } from '../errors.ts';
+import type { IfExists } from '../part-file.ts';
+import { Jail, PARTIAL_FOLDER, parsePath } from '../paths.ts';
+import { formatBytes } from '../progress.ts';
+import { TreeSink } from '../tree/sink.ts';
+import { Upload, type UploadPiece } from '../upload.ts';
 
 /** What a peer announces before it sends. */
 export interface UploadRequest {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { utf8 } from '../../core/bytes/index.ts';
-import { TransferError } from './errors.ts';
+import { utf8 } from '../../../core/bytes/index.ts';
+import { TransferError } from '../errors.ts';
 
 /** Fields of tus 1.0 as they stand in requests. All of these throw TransferError `TRANSFER_BAD_REQUEST` for what is malformed. */
 export function wholeNumber(request: IncomingMessage, field: string): number {

@@ -1,7 +1,7 @@
-import { AuthenticationFailure, type CertificateFailure, printable, TunnelwrightError } from '../../core/bytes/index.ts';
-import type { AuthVerdict, KeyObject } from '../../core/crypto/index.ts';
-import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
-import type { RemoteAuth } from '../../core/ike/policy.ts';
+import { AuthenticationFailure, type CertificateFailure, printable, TunnelwrightError } from '../../../core/bytes/index.ts';
+import type { AuthVerdict, KeyObject } from '../../../core/crypto/index.ts';
+import type { Ask, AskAnswers } from '../../../core/ike/effects.ts';
+import type { RemoteAuth } from '../../../core/ike/policy.ts';
 import {
   attributeTexts,
   type Certificate,
@@ -19,15 +19,15 @@ import {
   matchStrength,
   Oid,
   sameCertificate,
-} from '../../core/pki/index.ts';
-import { AuthMethod, CertEncoding, nameOf } from '../../core/wire/iana.ts';
-import type { Identification } from '../../core/wire/payloads/types.ts';
-import type { Keyring, TrustedCertificate } from './credentials-keyring.ts';
-import { daysLeft } from './credentials-list.ts';
-import { isPinned, trustsPaths, verifyPinned } from './credentials-raw.ts';
-import { formatOwners, verifyShared } from './credentials-secrets.ts';
-import { missingSecret, prfOf } from './credentials-sign.ts';
-import type { SignatureSteps } from './workers/work.ts';
+} from '../../../core/pki/index.ts';
+import { AuthMethod, CertEncoding, nameOf } from '../../../core/wire/iana.ts';
+import type { Identification } from '../../../core/wire/payloads/types.ts';
+import type { SignatureSteps } from '../workers/work.ts';
+import type { Keyring, TrustedCertificate } from './keyring.ts';
+import { daysLeft } from './list.ts';
+import { isPinned, trustsPaths, verifyPinned } from './raw.ts';
+import { formatOwners, verifyShared } from './secrets.ts';
+import { missingSecret, prfOf } from './sign.ts';
 
 type VerifyAsk = Extract<Ask, { kind: 'verify' }>;
 type Candidate = VerifyAsk['candidates'][number];

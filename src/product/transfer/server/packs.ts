@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { utf8 } from '../../core/bytes/index.ts';
-import { fileError, TransferError } from './errors.ts';
-import { AT_ONCE, LARGEST_PACKED, PACK_TYPE, packed, packedRefusal, readLines, unpack } from './pack.ts';
-import { inParallel } from './parallel.ts';
-import { parsePath } from './paths.ts';
-import { parseEntry, type TreeEntry } from './tree-entry.ts';
-import { TreeSource } from './tree-source.ts';
+import { utf8 } from '../../../core/bytes/index.ts';
+import { fileError, TransferError } from '../errors.ts';
+import { inParallel } from '../parallel.ts';
+import { parsePath } from '../paths.ts';
+import { parseEntry, type TreeEntry } from '../tree/entry.ts';
+import { AT_ONCE, LARGEST_PACKED, PACK_TYPE, packed, packedRefusal, readLines, unpack } from '../tree/pack.ts';
+import { TreeSource } from '../tree/source.ts';
 import type { UploadStore } from './upload-store.ts';
 
 export interface FilesUnpacked {

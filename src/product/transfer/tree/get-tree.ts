@@ -1,18 +1,18 @@
 import { lstat, mkdir, mkdtemp, readdir, realpath, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { printable } from '../../core/bytes/index.ts';
-import type { Listed } from '../control/target.ts';
-import { fileError, TransferError } from './errors.ts';
-import { type GetOptions, get } from './get.ts';
-import { listFolder } from './list.ts';
+import { printable } from '../../../core/bytes/index.ts';
+import type { Listed } from '../../control/target.ts';
+import { fileError, TransferError } from '../errors.ts';
+import { type GetOptions, get } from '../get.ts';
+import { listFolder } from '../list.ts';
+import { acceptable, PARTIAL_FOLDER, parsePath } from '../paths.ts';
+import { ConnectionLost, type PeerHttp } from '../peer-http.ts';
+import type { TransferProgress } from '../progress.ts';
+import { parseEntry, type TreeEntry, type TreeFolder } from './entry.ts';
 import { PACK_TYPE, type Packed, toLines, unpack } from './pack.ts';
-import { acceptable, PARTIAL_FOLDER, parsePath } from './paths.ts';
-import { ConnectionLost, type PeerHttp } from './peer-http.ts';
-import type { TransferProgress } from './progress.ts';
-import { parseEntry, type TreeEntry, type TreeFolder } from './tree-entry.ts';
-import { TreeSink } from './tree-sink.ts';
-import { reasonOf } from './tree-source.ts';
-import { type TreeContext, type TreeOptions, type TreeResult, TreeTransfer, type TreeWork } from './tree-transfer.ts';
+import { TreeSink } from './sink.ts';
+import { reasonOf } from './source.ts';
+import { type TreeContext, type TreeOptions, type TreeResult, TreeTransfer, type TreeWork } from './transfer.ts';
 
 export interface GetTreeOptions extends TreeOptions, Pick<GetOptions, 'ifExists'> {
   /** Folder below what the peer shares; empty for all of that. */

@@ -1,17 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { toHex, utf8 } from '../../core/bytes/index.ts';
-import { ERROR_FIELD, statusOf, TransferError } from './errors.ts';
-import type { IfExists } from './part-file.ts';
-import { Jail } from './paths.ts';
-import type { TransferProgress } from './progress.ts';
-import { SentRanges } from './sent-ranges.ts';
-import { type FileSent, ServedFolder } from './server-files.ts';
-import { type FilesUnpacked, Packs } from './server-packs.ts';
-import { Inbox } from './server-uploads.ts';
-import { SYSTEM_TIMING, type Timing, Watchdog } from './timing.ts';
+import { toHex, utf8 } from '../../../core/bytes/index.ts';
+import { ERROR_FIELD, statusOf, TransferError } from '../errors.ts';
+import type { IfExists } from '../part-file.ts';
+import { Jail } from '../paths.ts';
+import type { TransferProgress } from '../progress.ts';
+import { SentRanges } from '../sent-ranges.ts';
+import { SYSTEM_TIMING, type Timing, Watchdog } from '../timing.ts';
+import { type FileSent, ServedFolder } from './files.ts';
+import { type FilesUnpacked, Packs } from './packs.ts';
 import { type StoredFile, UploadStore } from './upload-store.ts';
+import { Inbox } from './uploads.ts';
 
 export interface FileServerOptions {
   /** Folder whose files peers may get; absent: none. */

@@ -1,13 +1,13 @@
-import { fileError, TransferError } from './errors.ts';
+import { fileError, TransferError } from '../errors.ts';
+import { ahead, inParallel } from '../parallel.ts';
+import { ConnectionLost, PeerHttp } from '../peer-http.ts';
+import { ProgressMeter, type TransferProgress } from '../progress.ts';
+import { type Attempts, DEFAULT_RETRY, retrying } from '../retry.ts';
+import type { TransferOptions } from '../send.ts';
+import { SYSTEM_TIMING, type Timing } from '../timing.ts';
+import type { TreeEntry } from './entry.ts';
 import { LARGEST_PACK, LARGEST_PACKED, MOST_PACKED } from './pack.ts';
-import { ahead, inParallel } from './parallel.ts';
-import { ConnectionLost, PeerHttp } from './peer-http.ts';
-import { ProgressMeter, type TransferProgress } from './progress.ts';
-import { type Attempts, DEFAULT_RETRY, retrying } from './retry.ts';
-import type { TransferOptions } from './send.ts';
-import { SYSTEM_TIMING, type Timing } from './timing.ts';
-import type { TreeEntry } from './tree-entry.ts';
-import type { OnSkipped } from './tree-source.ts';
+import type { OnSkipped } from './source.ts';
 
 export interface TreeOptions extends TransferOptions {
   /** Connections at one time. */

@@ -1,6 +1,6 @@
-import { isSha256 } from './digest.ts';
-import { TransferError } from './errors.ts';
-import { acceptable, parsePath } from './paths.ts';
+import { isSha256 } from '../digest.ts';
+import { TransferError } from '../errors.ts';
+import { acceptable, parsePath } from '../paths.ts';
 
 interface Placed {
   /** Segments below the folder that is sent into, or got from. */

@@ -1,14 +1,14 @@
-import { printable } from '../../core/bytes/index.ts';
+import { printable } from '../../../core/bytes/index.ts';
+import { inParallel } from '../parallel.ts';
+import { parsePath } from '../paths.ts';
+import type { PeerHttp, PeerResponse } from '../peer-http.ts';
+import type { TransferProgress } from '../progress.ts';
+import { belowInbox, notUnderstood, sendSource } from '../send.ts';
+import { PIECE, SourceFile } from '../source-file.ts';
+import { entryToJson } from './entry.ts';
 import { AT_ONCE, LARGEST_PACKED, MOST_PACKED, PACK_TYPE, packed, toLines } from './pack.ts';
-import { inParallel } from './parallel.ts';
-import { parsePath } from './paths.ts';
-import type { PeerHttp, PeerResponse } from './peer-http.ts';
-import type { TransferProgress } from './progress.ts';
-import { belowInbox, notUnderstood, sendSource } from './send.ts';
-import { PIECE, SourceFile } from './source-file.ts';
-import { entryToJson } from './tree-entry.ts';
-import { type Found, reasonOf, TreeSource } from './tree-source.ts';
-import { type TreeContext, type TreeOptions, type TreeResult, TreeTransfer, type TreeWork } from './tree-transfer.ts';
+import { type Found, reasonOf, TreeSource } from './source.ts';
+import { type TreeContext, type TreeOptions, type TreeResult, TreeTransfer, type TreeWork } from './transfer.ts';
 
 export interface SendTreeOptions extends TreeOptions {
   /** Files and folders. */

@@ -1,6 +1,6 @@
-import { ConfigError, equalBytes, fromUtf8, InternalError, TunnelwrightError } from '../../core/bytes/index.ts';
-import { exportSpki, importPrivateKey, type KeyObject, sha1 } from '../../core/crypto/index.ts';
-import type { Answer, Ask, AskAnswers } from '../../core/ike/effects.ts';
+import { ConfigError, equalBytes, fromUtf8, InternalError, TunnelwrightError } from '../../../core/bytes/index.ts';
+import { exportSpki, importPrivateKey, type KeyObject, sha1 } from '../../../core/crypto/index.ts';
+import type { Answer, Ask, AskAnswers } from '../../../core/ike/effects.ts';
 import {
   type Certificate,
   certificateTitle,
@@ -15,20 +15,20 @@ import {
   parsePinnedKey,
   readPublicKey,
   sameCertificate,
-} from '../../core/pki/index.ts';
-import type { Identification } from '../../core/wire/payloads/types.ts';
-import type { Credentials } from './asks.ts';
-import { CertificateCache } from './credentials-cache.ts';
-import type { CredentialOptions, OwnCertificate, OwnRawKey, TrustedCertificate } from './credentials-keyring.ts';
-import { type LoadedCredential, listLoaded } from './credentials-list.ts';
-import { PostQuantumKeys } from './credentials-ppk.ts';
-import { SharedSecrets } from './credentials-secrets.ts';
-import { authenticate } from './credentials-sign.ts';
-import { verify } from './credentials-verify.ts';
-import { type Computer, compute, follow } from './workers/work.ts';
+} from '../../../core/pki/index.ts';
+import type { Identification } from '../../../core/wire/payloads/types.ts';
+import type { Credentials } from '../asks.ts';
+import { type Computer, compute, follow } from '../workers/work.ts';
+import { CertificateCache } from './cache.ts';
+import type { CredentialOptions, OwnCertificate, OwnRawKey, TrustedCertificate } from './keyring.ts';
+import { type LoadedCredential, listLoaded } from './list.ts';
+import { PostQuantumKeys } from './ppk.ts';
+import { SharedSecrets } from './secrets.ts';
+import { authenticate } from './sign.ts';
+import { verify } from './verify.ts';
 
-export type { CredentialOptions } from './credentials-keyring.ts';
-export type { LoadedCredential } from './credentials-list.ts';
+export type { CredentialOptions } from './keyring.ts';
+export type { LoadedCredential } from './list.ts';
 
 /** PEM text, or the octets of a PEM or DER file. */
 export type CredentialSource = string | Uint8Array;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { fromUtf8, utf8 } from '../../core/bytes/index.ts';
-import { TransferError } from './errors.ts';
-import { entryToJson, parseEntry, type TreeEntry, type TreeFile } from './tree-entry.ts';
+import { fromUtf8, utf8 } from '../../../core/bytes/index.ts';
+import { TransferError } from '../errors.ts';
+import { entryToJson, parseEntry, type TreeEntry, type TreeFile } from './entry.ts';
 
 /*
  * A pack is many small files in one body: of each a line of JSON that says what it is, then its octets. Folders and links have none.

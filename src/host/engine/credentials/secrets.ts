@@ -1,8 +1,8 @@
-import { fromUtf8 } from '../../core/bytes/index.ts';
-import { equalSecrets, type PrfTransform, padPsk, zeroise } from '../../core/crypto/index.ts';
-import { formatIdentityPattern, type IdentityPattern, matchStrength } from '../../core/pki/index.ts';
-import { IdType } from '../../core/wire/iana.ts';
-import type { Identification } from '../../core/wire/payloads/types.ts';
+import { fromUtf8 } from '../../../core/bytes/index.ts';
+import { equalSecrets, type PrfTransform, padPsk, zeroise } from '../../../core/crypto/index.ts';
+import { formatIdentityPattern, type IdentityPattern, matchStrength } from '../../../core/pki/index.ts';
+import { IdType } from '../../../core/wire/iana.ts';
+import type { Identification } from '../../../core/wire/payloads/types.ts';
 
 export interface SharedSecret {
   readonly handle: string;

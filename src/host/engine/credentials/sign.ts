@@ -1,6 +1,6 @@
-import { AuthenticationFailure, InternalError, toHex } from '../../core/bytes/index.ts';
-import { chooseScheme, HashAlgorithm, keyInfo, prf, type SignatureScheme, sha1 } from '../../core/crypto/index.ts';
-import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
+import { AuthenticationFailure, InternalError, toHex } from '../../../core/bytes/index.ts';
+import { chooseScheme, HashAlgorithm, keyInfo, prf, type SignatureScheme, sha1 } from '../../../core/crypto/index.ts';
+import type { Ask, AskAnswers } from '../../../core/ike/effects.ts';
 import {
   type Certificate,
   certificateFailure,
@@ -12,12 +12,12 @@ import {
   isSelfIssued,
   keyIdentity,
   sameName,
-} from '../../core/pki/index.ts';
-import { AuthMethod, CertEncoding, IdType } from '../../core/wire/iana.ts';
-import type { Identification } from '../../core/wire/payloads/types.ts';
-import type { Keyring, OwnCertificate, OwnRawKey } from './credentials-keyring.ts';
-import { authWithSecret } from './credentials-secrets.ts';
-import type { SignatureSteps } from './workers/work.ts';
+} from '../../../core/pki/index.ts';
+import { AuthMethod, CertEncoding, IdType } from '../../../core/wire/iana.ts';
+import type { Identification } from '../../../core/wire/payloads/types.ts';
+import type { SignatureSteps } from '../workers/work.ts';
+import type { Keyring, OwnCertificate, OwnRawKey } from './keyring.ts';
+import { authWithSecret } from './secrets.ts';
 
 type AuthenticateAsk = Extract<Ask, { kind: 'authenticate' }>;
 type Made = Extract<AskAnswers['authenticate'], { ok: true }>;

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoOf, fileError, TransferError } from './errors.ts';
+import { errnoOf, fileError, TransferError } from '../errors.ts';
 
 /**
  * Folders below a root, each opened from within the one above and never through a link: what is done in a folder is done in that one,

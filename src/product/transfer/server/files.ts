@@ -2,15 +2,15 @@ import type { FileHandle } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { utf8 } from '../../core/bytes/index.ts';
-import type { Listed } from '../control/target.ts';
-import { answerBlocks } from './blocks.ts';
-import { READ_SIZE, RunningDigest, reprDigest } from './digest.ts';
-import { TransferError } from './errors.ts';
-import { type ByteRange, matches, parseRange } from './http-conditions.ts';
-import { type Jail, parseRequestPath } from './paths.ts';
-import type { Timing } from './timing.ts';
-import { TreeSource } from './tree-source.ts';
+import { utf8 } from '../../../core/bytes/index.ts';
+import type { Listed } from '../../control/target.ts';
+import { answerBlocks } from '../blocks.ts';
+import { READ_SIZE, RunningDigest, reprDigest } from '../digest.ts';
+import { TransferError } from '../errors.ts';
+import { type ByteRange, matches, parseRange } from '../http-conditions.ts';
+import { type Jail, parseRequestPath } from '../paths.ts';
+import type { Timing } from '../timing.ts';
+import { TreeSource } from '../tree/source.ts';
 
 export interface FileSent {
   readonly name: string;
