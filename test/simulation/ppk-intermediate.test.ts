@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import { concat, utf8 } from '../../src/core/bytes/index.ts';
-import type { PpkExchange, PpkPolicy } from '../../src/core/ike/index.ts';
 import { NotifyType, type Payload } from '../../src/core/wire/index.ts';
 import {
   connectionPolicy,
@@ -9,56 +8,19 @@ import {
   expectNothingLeft,
   expectOneChild,
   expectTrafficBothWays,
-  fqdn,
   ikeProposal,
   Net,
   type Pair,
-  type PairOptions,
   pair,
-  SeededRandom,
-  type SideOptions,
 } from '../../src/testing/index.ts';
 import { RawInitiator } from './insider.ts';
+import { bothWith, type Choice, errorsOf, OTHER, ppkPolicy, SECRET, side, up } from './ppk-pairs.ts';
 
-const SECRET = new SeededRandom('ppk').bytes(32);
-const OTHER = new SeededRandom('another ppk').bytes(32);
-
-interface Choice {
-  readonly required?: boolean;
-  readonly exchange?: PpkExchange;
-}
-
-const policy = (id: string, { required = false, exchange }: Choice = {}): PpkPolicy => ({
-  id: { kind: 'exact', id: fqdn(id) },
-  required,
-  exchange,
-});
-const side = (ppk: PpkPolicy | undefined, ppks: Record<string, Uint8Array> = { 'ppk.lab': SECRET }): SideOptions => ({
-  connection: { ...(ppk && { ppk }) },
-  identity: { ppks },
-});
-const both = (choice: Choice, more: PairOptions = {}): PairOptions => ({
-  ...more,
-  a: side(policy('ppk.lab', choice)),
-  b: side(policy('ppk.lab', choice)),
-});
-
-function up(options: PairOptions): Pair {
-  const made = pair(options);
-  made.a.initiate();
-  made.net.settle();
-  return made;
-}
-
-const codesOf = ({ a, b }: Pair) =>
-  [a, b].map((peer) =>
-    [...peer.heard('failed'), ...peer.heard('ike-down')].map(({ error }) => error?.code).filter((code) => code !== undefined),
-  );
 const said = ({ net }: Pair, what: string): boolean => net.transcript.messages.some((m) => m.summary.includes(what));
 
 describe('post-quantum pre-shared keys in IKE_INTERMEDIATE (RFC 9867)', () => {
   test.each([true, false])('mixed in before anybody says who he is, required: %s', (required) => {
-    const made = pair(both({ required }));
+    const made = pair(bothWith({ required }));
     const { net, a, b } = made;
     a.initiate();
     net.chart(`
@@ -74,13 +36,13 @@ describe('post-quantum pre-shared keys in IKE_INTERMEDIATE (RFC 9867)', () => {
     expectTrafficBothWays(net, a, b);
     for (const peer of [a, b]) expect(peer.ikeSas[0]!.ppk).toBe('ppk.lab');
     expect(said(made, 'NO_PPK_AUTH')).toBe(false);
-    expect(codesOf(made)).toEqual([[], []]);
+    expect(errorsOf(made)).toEqual([[], []]);
     expectInvariants(net);
   });
 
   test('the last of several key exchanges has it with it', () => {
     const made = pair({
-      ...both({ required: true }),
+      ...bothWith({ required: true }),
       connection: { proposals: [ikeProposal('aes256gcm16-prfsha512-x25519-ke1_mlkem768-ke2_ecp384')], fragmentSize: 576 },
     });
     made.a.initiate();
@@ -104,7 +66,7 @@ describe('post-quantum pre-shared keys in IKE_INTERMEDIATE (RFC 9867)', () => {
     ['both only here', { exchange: 'IKE_INTERMEDIATE' }, { exchange: 'IKE_INTERMEDIATE' }, 'IKE_INTERMEDIATE'],
     ['nowhere in common, and optional', { exchange: 'IKE_INTERMEDIATE' }, { exchange: 'IKE_AUTH' }, undefined],
   ])('%s', (_what, ours, theirs, exchange) => {
-    const made = up({ a: side(policy('ppk.lab', ours)), b: side(policy('ppk.lab', theirs)) });
+    const made = up({ a: side(ppkPolicy('ppk.lab', ours)), b: side(ppkPolicy('ppk.lab', theirs)) });
     expectOneChild(made.a, made.b);
     for (const peer of [made.a, made.b]) expect(peer.ikeSas[0]!.ppk).toBe(exchange && 'ppk.lab');
     expect(said(made, 'N(PPK_IDENTITY_KEY)')).toBe(exchange === 'IKE_INTERMEDIATE');
@@ -113,18 +75,18 @@ describe('post-quantum pre-shared keys in IKE_INTERMEDIATE (RFC 9867)', () => {
 
   test('nowhere in common, and the initiator insists', () => {
     const made = up({
-      a: side(policy('ppk.lab', { required: true, exchange: 'IKE_INTERMEDIATE' })),
-      b: side(policy('ppk.lab', { exchange: 'IKE_AUTH' })),
+      a: side(ppkPolicy('ppk.lab', { required: true, exchange: 'IKE_INTERMEDIATE' })),
+      b: side(ppkPolicy('ppk.lab', { exchange: 'IKE_AUTH' })),
     });
     expectNothingLeft(made.a);
-    expect(codesOf(made)[0]).toContain('PPK_NOT_SUPPORTED');
+    expect(errorsOf(made)[0]).toContain('PPK_NOT_SUPPORTED');
   });
 
   test.each<[string, Record<string, Uint8Array>]>([
     ['that is not known there', { 'ppk.other': OTHER }],
     ['with another secret there', { 'ppk.lab': OTHER }],
   ])('one %s, optional: both go on without, and the responder says so', (_what, ppks) => {
-    const made = up({ a: side(policy('ppk.lab')), b: side({ id: { kind: 'any' }, required: false }, ppks) });
+    const made = up({ a: side(ppkPolicy('ppk.lab')), b: side({ id: { kind: 'any' }, required: false }, ppks) });
     expectOneChild(made.a, made.b);
     expectTrafficBothWays(made.net, made.a, made.b);
     for (const peer of [made.a, made.b]) expect(peer.ikeSas[0]!.ppk).toBeUndefined();
@@ -136,16 +98,16 @@ describe('post-quantum pre-shared keys in IKE_INTERMEDIATE (RFC 9867)', () => {
     ['at the responder', {}, { required: true }],
     ['at both', { required: true }, { required: true }],
   ])('another secret under the same id, mandatory %s: nobody comes in', (_where, ours, theirs) => {
-    const made = up({ a: side(policy('ppk.lab', ours)), b: side(policy('ppk.lab', theirs), { 'ppk.lab': OTHER }) });
+    const made = up({ a: side(ppkPolicy('ppk.lab', ours)), b: side(ppkPolicy('ppk.lab', theirs), { 'ppk.lab': OTHER }) });
     made.net.run(60_000);
     expectNothingLeft(made.a, made.b);
-    expect(codesOf(made).flat()).toContain(theirs.required ? 'PPK_MISMATCH' : 'PPK_REFUSED');
+    expect(errorsOf(made).flat()).toContain(theirs.required ? 'PPK_MISMATCH' : 'PPK_REFUSED');
     expect(said(made, 'N(AUTHENTICATION_FAILED)')).toBe(theirs.required === true);
     expect(said(made, 'IKE_AUTH request')).toBe(false);
   });
 
   test('rekeyed IKE SAs and a restart keep it', () => {
-    const { net, a, b } = establishedPair(both({ required: true }));
+    const { net, a, b } = establishedPair(bothWith({ required: true }));
     a.rekeyIke();
     net.settle();
     net.run(60_000);
@@ -159,7 +121,7 @@ describe('post-quantum pre-shared keys in IKE_INTERMEDIATE (RFC 9867)', () => {
 
   test('under loss', () => {
     for (let seed = 1; seed <= 20; seed++) {
-      const made = pair({ ...both({ required: true }), seed, link: { loss: 0.2, delay: 20, jitter: 40 } });
+      const made = pair({ ...bothWith({ required: true }), seed, link: { loss: 0.2, delay: 20, jitter: 40 } });
       made.a.initiate();
       made.net.until('both have a child', () => made.a.children.length === 1 && made.b.children.length === 1);
       expect(made.a.ikeSas[0]!.ppk).toBe('ppk.lab');
@@ -179,7 +141,7 @@ describe('an initiator made by hand (RFC 9867 §3.1)', () => {
   function begun(required: boolean, proposal = 'aes128gcm16-prfsha256-x25519'): RawInitiator {
     const net = new Net(9);
     const b = net.peer('b', '198.51.100.2', {
-      connections: [connectionPolicy({ ppk: policy('ppk.lab', { required }), proposals: [ikeProposal(proposal)] })],
+      connections: [connectionPolicy({ ppk: ppkPolicy('ppk.lab', { required }), proposals: [ikeProposal(proposal)] })],
       identity: { ppks: { 'ppk.lab': SECRET } },
     });
     const raw = new RawInitiator(net, b, {

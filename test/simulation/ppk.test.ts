@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { concat, utf8 } from '../../src/core/bytes/index.ts';
 import { prf } from '../../src/core/crypto/index.ts';
-import type { PpkPolicy } from '../../src/core/ike/index.ts';
 import { mixPpk } from '../../src/core/ike/tasks/ppk.ts';
 import { NotifyType, type Payload } from '../../src/core/wire/index.ts';
 import {
@@ -12,44 +11,19 @@ import {
   expectNothingLeft,
   expectOneChild,
   expectTrafficBothWays,
-  fqdn,
   ikeProposal,
   Net,
-  type Pair,
   type PairOptions,
   pair,
   SeededRandom,
-  type SideOptions,
   seededEd25519,
   subnet,
 } from '../../src/testing/index.ts';
 import { RawInitiator, type RawOptions } from './insider.ts';
+import { bothWith, errorsOf, OTHER, ppkPolicy, SECRET, side, up } from './ppk-pairs.ts';
 
-const SECRET = new SeededRandom('ppk').bytes(32);
-const OTHER = new SeededRandom('another ppk').bytes(32);
-
-const exact = (id: string, required = false): PpkPolicy => ({ id: { kind: 'exact', id: fqdn(id) }, required, exchange: 'IKE_AUTH' });
-const side = (ppk: PpkPolicy | undefined, ppks: Record<string, Uint8Array>): SideOptions => ({
-  connection: { ...(ppk && { ppk }) },
-  identity: { ppks },
-});
-const both = (required: boolean, more: PairOptions = {}): PairOptions => ({
-  ...more,
-  a: side(exact('ppk.lab', required), { 'ppk.lab': SECRET }),
-  b: side(exact('ppk.lab', required), { 'ppk.lab': SECRET }),
-});
-
-function up(options: PairOptions): Pair {
-  const made = pair(options);
-  made.a.initiate();
-  made.net.settle();
-  return made;
-}
-
-const errorsOf = ({ a, b }: Pair) =>
-  [a, b].map((peer) =>
-    [...peer.heard('failed'), ...peer.heard('ike-down')].map(({ error }) => error?.code).filter((code) => code !== undefined),
-  );
+const exact = (id: string, required = false) => ppkPolicy(id, { required, exchange: 'IKE_AUTH' });
+const both = (required: boolean): PairOptions => bothWith({ required, exchange: 'IKE_AUTH' });
 
 describe('post-quantum pre-shared keys (RFC 8784)', () => {
   test.each([true, false])('D09 a known id is mixed in, required: %s', (required) => {
@@ -173,7 +147,7 @@ describe('post-quantum pre-shared keys (RFC 8784)', () => {
     ['never answered', 'never'],
     ['refused', 'fail'],
   ] as const)('whoever holds the PPK of the responder: %s. Mandatory, nobody comes in', (_what, outcome) => {
-    const made = pair(both(true, {}));
+    const made = pair(both(true));
     made.b.fault({ ask: 'ppk', outcome });
     made.a.initiate();
     made.net.settle();

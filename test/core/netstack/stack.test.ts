@@ -3,7 +3,7 @@ import { ApiMisuse } from '../../../src/core/bytes/index.ts';
 import { Ready, Stack, type StackOptions } from '../../../src/core/netstack/index.ts';
 import { SeededRandom } from '../../../src/testing/seeded.ts';
 import { describePacket, echoRequest, udpPacket } from './support/packets.ts';
-import { A4, A6, B4, Pair } from './support/pair.ts';
+import { A4, A6, B4, Pair, steady } from './support/pair.ts';
 
 function stack(options: Partial<StackOptions> = {}): Stack {
   const random = new SeededRandom('stack');
@@ -106,7 +106,7 @@ describe('packets', () => {
   });
 
   test('connections take turns too', () => {
-    const pair = new Pair({ a: { tcp: { congestion: () => wide() } } });
+    const pair = new Pair({ a: { tcp: { congestion: steady(Number.POSITIVE_INFINITY) } } });
     pair.b.listen({ port: 80 });
     const connections = [1, 2].map(() => pair.a.connect({ ip: B4, port: 80 }, 0));
     pair.run(10);
@@ -115,20 +115,6 @@ describe('packets', () => {
     for (let packet = pair.a.poll(10); packet !== undefined; packet = pair.a.poll(10)) ports.push(packet[21]!);
     expect(new Set(ports.slice(0, 64)).size).toBe(2);
   });
-});
-
-const wide = () => ({
-  name: 'wide',
-  window: 1e9,
-  threshold: 1e9,
-  pacingRate: () => Number.POSITIVE_INFINITY,
-  acknowledged: () => {},
-  lost: () => {},
-  recovered: () => {},
-  timedOut: () => {},
-  undo: () => {},
-  idle: () => {},
-  resized: () => {},
 });
 
 describe('changes while running', () => {

@@ -1,23 +1,5 @@
 import { expect, test } from 'vitest';
-import type { CongestionControlFactory } from '../../../../src/core/netstack/index.ts';
-import { B4, Pair } from '../support/pair.ts';
-
-/** So many octets a millisecond, however much the window allows. */
-const steady =
-  (rate: number): CongestionControlFactory =>
-  () => ({
-    name: 'steady',
-    window: 1e9,
-    threshold: 1e9,
-    pacingRate: () => rate,
-    acknowledged: () => {},
-    lost: () => {},
-    recovered: () => {},
-    timedOut: () => {},
-    undo: () => {},
-    idle: () => {},
-    resized: () => {},
-  });
+import { B4, Pair, steady } from '../support/pair.ts';
 
 /** When each octet of 100 kB left, in milliseconds since it was written. */
 function departures(pacing: boolean): number[] {

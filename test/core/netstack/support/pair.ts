@@ -1,4 +1,4 @@
-import { Stack, type StackOptions } from '../../../../src/core/netstack/index.ts';
+import { type CongestionControlFactory, Stack, type StackOptions } from '../../../../src/core/netstack/index.ts';
 import { coalescePlain, segmentPlain, VnetHeader } from '../../../../src/core/packet/offload/index.ts';
 import { SeededRandom } from '../../../../src/testing/seeded.ts';
 import { VirtualClock } from '../../../../src/testing/virtual-clock.ts';
@@ -135,3 +135,20 @@ export class Pair {
     return times.length === 0 ? undefined : Math.min(...times);
   }
 }
+
+/** So many octets a millisecond, however much the window allows. */
+export const steady =
+  (rate: number): CongestionControlFactory =>
+  () => ({
+    name: 'steady',
+    window: 1e9,
+    threshold: 1e9,
+    pacingRate: () => rate,
+    acknowledged: () => {},
+    lost: () => {},
+    recovered: () => {},
+    timedOut: () => {},
+    undo: () => {},
+    idle: () => {},
+    resized: () => {},
+  });
