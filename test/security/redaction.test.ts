@@ -41,6 +41,19 @@ vi.mock('../../src/core/crypto/packet-ciphers.ts', async (original) => {
   return { ...actual, createPacketCipher };
 });
 
+vi.mock('../../src/host/platform/linux/evp.ts', async (original) => {
+  const actual = await original<typeof import('../../src/host/platform/linux/evp.ts')>();
+  const packetCiphers: typeof actual.packetCiphers = (native) => {
+    const make = actual.packetCiphers(native);
+    return (keys) => {
+      derived.secrets.push({ name: 'a key of a cipher in place', octets: keys.encryptionKey.slice() });
+      if (keys.integrityKey) derived.secrets.push({ name: 'a key of a MAC in place', octets: keys.integrityKey.slice() });
+      return make(keys);
+    };
+  };
+  return { ...actual, packetCiphers };
+});
+
 vi.mock('../../src/core/crypto/key-exchange.ts', async (original) => {
   const actual = await original<typeof import('../../src/core/crypto/key-exchange.ts')>();
   const keyExchange: typeof actual.keyExchange = (id) => {

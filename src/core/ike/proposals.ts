@@ -190,9 +190,8 @@ function intersect(own: Proposal, theirs: Proposal, types: readonly number[]): T
       continue;
     }
     const match = own.transforms.find((m) => m.type === type && theirs.transforms.some((o) => sameTransform(m, o)));
+    if (match === undefined && isMissed(type, own.transforms, theirs.transforms)) return undefined;
     if (match !== undefined) chosen.push(match);
-    else if (!impliesNone(type, own.transforms, theirs.transforms) && [own, theirs].some((p) => hasType(p.transforms, type)))
-      return undefined;
   }
   const keyExchanges = types.some(isKe) ? intersectKe(own.transforms, theirs.transforms) : [];
   return keyExchanges && [...chosen, ...keyExchanges];
@@ -209,6 +208,10 @@ function intersectKe(own: readonly Transform[], theirs: readonly Transform[]): T
   // RFC 7296 §3.3.6: what was chosen is said, NONE as well where it was offered by name; else the type is left out
   return chosen?.flatMap((id, i) => (id !== 0 || theirs.some((t) => t.type === types[i] && t.id === 0) ? [{ type: types[i]!, id }] : []));
 }
+
+/** One of both has a transform of this type, and there is none in common. */
+const isMissed = (type: number, mine: readonly Transform[], offered: readonly Transform[]): boolean =>
+  (hasType(mine, type) || hasType(offered, type)) && !impliesNone(type, mine, offered);
 
 /** RFC 7296 §3.3.3: types that may be left out stand for NONE (KE, INTEG) or for no ESN. */
 function impliesNone(type: number, mine: readonly Transform[], offered: readonly Transform[]): boolean {
