@@ -15,14 +15,19 @@ export class BatchSockets implements ManyAtATime<NativeBuffer> {
   readonly #native: Native;
   readonly #sinks: BatchSinks<NativeBuffer>;
   readonly #batch: UdpBatch;
+  readonly #singly: boolean;
 
   /** How many octets of memory it takes. */
   static octets(): number {
     return UdpBatch.octets(MOST_AT_ONCE, APART);
   }
 
-  /** @param buffer of `BatchSockets.octets`, best part of the memory that packets are put together in */
-  constructor(native: Native, buffer: NativeBuffer, sinks: BatchSinks<NativeBuffer>) {
+  /**
+   * @param buffer of `BatchSockets.octets`, best part of the memory that packets are put together in
+   * @param singly as `DataPlaneOptions` has it
+   */
+  constructor(native: Native, buffer: NativeBuffer, sinks: BatchSinks<NativeBuffer>, singly: boolean) {
+    this.#singly = singly;
     this.#native = native;
     this.#sinks = sinks;
     this.#batch = new UdpBatch(native, MOST_AT_ONCE, APART, buffer);
@@ -36,6 +41,7 @@ export class BatchSockets implements ManyAtATime<NativeBuffer> {
     if (!(socket instanceof DescriptorSocket)) return;
     const { local } = socket;
     socket.fast.enlargeReceiveBuffer(RECEIVE_BUFFER);
+    if (this.#singly) socket.fast.sendSingly();
     const batch = this.#batch;
     socket.readDirectly({
       batch,

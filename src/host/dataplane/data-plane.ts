@@ -77,6 +77,8 @@ export interface DataPlaneOptions {
   readonly forward?: boolean;
   /** Hand packets to networks that no CHILD_SA reaches to a host of its own (`NetstackPlane.behind`). Off unless given. */
   readonly behind?: boolean;
+  /** Never leave datagrams to the kernel to cut: a capture on this machine would show many as one. Off unless given. */
+  readonly singly?: boolean;
   /** Take packets to every address, not only to our own: listeners answer in the name of the network behind us. Off unless given. */
   readonly promiscuous?: boolean;
 }

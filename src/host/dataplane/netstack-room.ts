@@ -39,14 +39,14 @@ export interface ManyAtATime<B extends PacketBuffer> {
 /** Every machine has as much. */
 export const PLAIN_ROOM: NetstackRoom<PacketBuffer> = { allocate: (length) => packetBuffer(new Uint8Array(length)) };
 
-/** With native calls. @param stacks how many hosts the plane has */
-export function nativeRoom(native: Native, stacks: number): NetstackRoom<NativeBuffer> {
+/** With native calls. @param stacks how many hosts the plane has @param singly as `DataPlaneOptions` has it */
+export function nativeRoom(native: Native, stacks: number, singly: boolean): NetstackRoom<NativeBuffer> {
   const each = [...OUTBOUND_BUFFERS, FLOWS * RUN_BUFFER];
   const memory = new NativeMemory(NativeMemory.octets(BatchSockets.octets(), ...Array.from({ length: stacks }, () => each).flat()));
   const allocate = (length: number): NativeBuffer => memory.take(length);
   return {
     allocate,
     createPacketCipher: packetCiphers(native),
-    openSockets: (sinks) => new BatchSockets(native, allocate(BatchSockets.octets()), sinks),
+    openSockets: (sinks) => new BatchSockets(native, allocate(BatchSockets.octets()), sinks, singly),
   };
 }

@@ -15,7 +15,7 @@ export interface EngineOptions<Plane extends DataPlane = DataPlane> extends Hook
   readonly core: (hints: CoreHints) => IkeCore;
   readonly credentials: Credentials;
   readonly backend: Backend<Plane>;
-  readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'congestion' | 'bareEsp' | 'forward' | 'promiscuous' | 'behind'>;
+  readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'congestion' | 'bareEsp' | 'forward' | 'promiscuous' | 'behind' | 'singly'>;
   /** The same that the core was made with. */
   readonly connections: readonly Connection[];
   readonly pools?: readonly PoolPolicy[];

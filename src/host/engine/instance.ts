@@ -109,7 +109,8 @@ export class Instance<Plane extends DataPlane = DataPlane> {
           logKeys: logKeys ?? false,
           logMessages: logMessages ?? false,
         }),
-      ...(options.plane === undefined ? {} : { plane: options.plane }),
+      // who logs keys looks at a capture
+      plane: { ...options.plane, singly: logKeys ?? false },
       ...(options.pools === undefined ? {} : { pools: options.pools }),
       authorise: options.authorise,
       chooseAddress: options.chooseAddress,

@@ -227,7 +227,7 @@ export default defineBackend<NetstackPlane>({
     const native = await loadNative();
     return native === undefined
       ? new NetstackPlane(options, PLAIN_ROOM)
-      : new NetstackPlane(options, nativeRoom(native, options.behind === true ? 2 : 1));
+      : new NetstackPlane(options, nativeRoom(native, options.behind === true ? 2 : 1, options.singly === true));
   },
 });
 

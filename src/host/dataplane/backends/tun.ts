@@ -82,6 +82,7 @@ export class TunPlane implements DataPlane {
       threads: systemThreads,
       tun: tun.state,
       wake: this.#wakeup.fd,
+      singly: options.singly === true,
       ring: () => this.#wakeup.wake(),
       onObservation: options.onObservation,
       openPath: options.openPath,

@@ -14,6 +14,8 @@ export type ToLoop =
       readonly counters: SharedArrayBuffer;
       /** One 32-bit number: datagrams that were handed over and are not worked on yet. */
       readonly waiting: SharedArrayBuffer;
+      /** As `DataPlaneOptions` has it. */
+      readonly singly: boolean;
     }
   /** A UDP socket that is read here from now on. */
   | { readonly kind: 'socket'; readonly fd: number; readonly local: Address }

@@ -14,6 +14,8 @@ export interface ThreadPortOptions {
   readonly tun: TunState;
   /** Descriptor of the eventfd that the thread waits on. */
   readonly wake: number;
+  /** As `DataPlaneOptions` has it. */
+  readonly singly: boolean;
   /** Makes the thread look for messages: it does not see them while it waits. */
   readonly ring: () => void;
   readonly onObservation: (observation: Observation) => void;
@@ -44,7 +46,7 @@ export class ThreadPort {
       onMessage: (message) => this.#heard(message as FromLoop),
       onExit: (why) => this.#onExit(why),
     });
-    const { tun, wake } = options;
+    const { tun, wake, singly } = options;
     const { memory: counters } = this.#slots;
     this.#thread.post({
       kind: 'start',
@@ -53,6 +55,7 @@ export class ThreadPort {
       wake,
       counters,
       waiting: this.#underWay.buffer,
+      singly,
     } satisfies ToLoop);
   }
 

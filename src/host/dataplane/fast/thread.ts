@@ -26,7 +26,7 @@ parentPort?.once('message', (message: Start) => {
   });
 });
 
-function run(native: Native, { origin, tun, wake, counters, waiting }: Start): void {
+function run(native: Native, { origin, tun, wake, counters, waiting, singly }: Start): void {
   const port = parentPort!;
   const underWay = new Int32Array(waiting);
   const ahead = performance.timeOrigin - origin;
@@ -53,7 +53,11 @@ function run(native: Native, { origin, tun, wake, counters, waiting }: Start): v
     counters: new CounterSlots(counters),
     allocate: (length) => memory.take(length),
     openRaw: (fd, ip, protocol) => polled.watchedRaw(new RawDevice(native, fd, ip, protocol), fd),
-    openSocket: (fd) => polled.watched(new UdpDevice(native, FastUdp.adopt(native, fd), arrivals), fd),
+    openSocket: (fd) => {
+      const udp = FastUdp.adopt(native, fd);
+      if (singly) udp.sendSingly();
+      return polled.watched(new UdpDevice(native, udp, arrivals), fd);
+    },
     post: (message) => {
       if (message.kind === 'ike' || message.kind === 'send') {
         // dropped as a full socket would: IKE is sent again

@@ -89,6 +89,11 @@ export class FastUdp {
     if (octets > this.receiveBuffer) askForBuffer(this.#native, this.fd, SO_RCVBUFFORCE, SO_RCVBUF, octets);
   }
 
+  /** From here on none are cut by the kernel: whoever captures on this machine sees each as it goes over the wire. */
+  sendSingly(): void {
+    this.#segments.usable = false;
+  }
+
   /** Whether many datagrams to one peer pass the kernel as one. False from the moment an interface refused it. */
   get segmentation(): boolean {
     return this.#segments.usable;

@@ -20,6 +20,7 @@ function open() {
   const port = new ThreadPort({
     threads,
     tun,
+    singly: false,
     wake: 4,
     ring: () => undefined,
     onObservation: () => undefined,
