@@ -12,26 +12,33 @@ import { type Jail, parseRequestPath } from '../paths.ts';
 import type { Timing } from '../timing.ts';
 import { TreeSource } from '../tree/source.ts';
 
-export interface FileSent {
+/** A file, or what comes behind `from` of it. */
+export interface FileSending {
   readonly name: string;
   readonly from: number;
-  /** Octets that left; fewer than asked for when the connection broke. */
-  readonly bytes: number;
   readonly total: number;
 }
+
+export interface FileSent extends FileSending {
+  /** Octets that left; fewer than asked for when the connection broke. */
+  readonly bytes: number;
+}
+
+/** Told of what begins to leave; gives what is to be called with the octets that left. */
+export type OnSending = (request: IncomingMessage, file: FileSending) => (bytes: number) => void;
 
 /** Answers GET and HEAD for the files of one folder: byte ranges, validators, and the SHA-256 of the whole on request (RFC 9530). */
 export class ServedFolder {
   readonly #jail: Jail;
   readonly #timing: Timing;
-  readonly #onSent: (request: IncomingMessage, sent: FileSent) => void;
+  readonly #onSending: OnSending;
   /** By entity tag: a changed file has another. */
   readonly #digests = new Map<string, GrowingDigest>();
 
-  constructor(jail: Jail, timing: Timing, onSent: (request: IncomingMessage, sent: FileSent) => void) {
+  constructor(jail: Jail, timing: Timing, onSending: OnSending) {
     this.#jail = jail;
     this.#timing = timing;
-    this.#onSent = onSent;
+    this.#onSending = onSending;
   }
 
   /** @param raw path as it stood in the request, behind `/files/`, percent signs and all. */
@@ -138,6 +145,7 @@ export class ServedFolder {
       return;
     }
     let sent = 0;
+    const onSent = this.#onSending(request, { name: file.name, from: start, total: size });
     const passing = wantsDigest && start === 0 && end === size ? new RunningDigest() : undefined;
     const count = new Transform({
       transform(chunk: Uint8Array, _encoding, done) {
@@ -152,7 +160,7 @@ export class ServedFolder {
       if (sent < end - start) response.destroy();
       else if (passing !== undefined && (await identify(handle)).tag === file.tag) this.#remember(file.tag, new GrowingDigest(passing));
     } finally {
-      this.#onSent(request, { name: file.name, from: start, bytes: sent, total: size });
+      onSent(sent);
     }
   }
 

@@ -76,10 +76,13 @@ export class FileServer {
     const ranges = new SentRanges();
     this.#files =
       folder &&
-      new ServedFolder(folder, this.#timing, (request, sent) => {
+      new ServedFolder(folder, this.#timing, (request, sending) => {
         const peer = this.#peerOf(request);
-        const file = ranges.add(peer, sent, request.headers.range);
-        if (file !== undefined) onEvent?.({ kind: 'sent', peer, file });
+        const left = ranges.begin(peer, sending, request.headers.range);
+        return (bytes) => {
+          const file = left(bytes);
+          if (file !== undefined) onEvent?.({ kind: 'sent', peer, file });
+        };
       });
     this.#inbox =
       store &&
