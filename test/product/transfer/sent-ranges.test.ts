@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { SentRanges } from '../../../src/product/transfer/sent-ranges.ts';
+import { SentRanges } from '../../../src/product/transfer/server/sent-ranges.ts';
 
 /** Begins a range of a file of 100 octets. */
 const beginning =

@@ -6,10 +6,10 @@ import { ERROR_FIELD, statusOf, TransferError } from '../errors.ts';
 import type { IfExists } from '../part-file.ts';
 import { Jail } from '../paths.ts';
 import type { TransferProgress } from '../progress.ts';
-import { SentRanges } from '../sent-ranges.ts';
 import { SYSTEM_TIMING, type Timing, Watchdog } from '../timing.ts';
 import { type FileSent, ServedFolder } from './files.ts';
 import { type FilesUnpacked, Packs } from './packs.ts';
+import { SentRanges } from './sent-ranges.ts';
 import { type StoredFile, UploadStore } from './upload-store.ts';
 import { Inbox } from './uploads.ts';
 

@@ -1,4 +1,4 @@
-import type { FileSending, FileSent } from './server/files.ts';
+import type { FileSending, FileSent } from './files.ts';
 
 /** What one peer gets of a file in ranges, over several connections, is one thing to tell: once all has left from the first of them on. */
 export class SentRanges {
