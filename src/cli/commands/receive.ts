@@ -59,6 +59,7 @@ async function listen(instance: Running, out: Output, folder: string, take: (str
   const { Lasting } = await import('../../product/reach/lasting.ts');
   const way = await wayThrough(instance);
   const onConnection = async (stream: Duplex, ip: string): Promise<void> => {
+    // it may break while we ask who it is; what takes it sees that it has ended
     stream.on('error', () => undefined);
     take(stream, await peerAt(instance, ip));
   };
