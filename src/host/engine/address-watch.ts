@@ -3,7 +3,7 @@ import type { UdpNetwork } from '../platform/udp.ts';
 
 /**
  * Looks at this machine's addresses now and then: it roams, and interfaces come and go. It looks often after a change, as those come in
- * bursts, and while whoever uses it is busy.
+ * bursts, while whoever uses it is busy, and at once where the machine says that something changed.
  */
 export class AddressWatch {
   readonly #udp: Pick<UdpNetwork, 'addresses'>;
@@ -28,12 +28,13 @@ export class AddressWatch {
 
   /** Something depends on the addresses just now. @returns whether it looks sooner than it would have */
   alert(now: Millis): boolean {
-    if (this.#next === undefined) return false;
     this.#alertUntil = now + ALERT;
-    const soon = Math.max(now, this.#looked + OFTEN);
-    if (soon >= this.#next) return false;
-    this.#next = soon;
-    return true;
+    return this.#lookAt(Math.max(now, this.#looked + OFTEN));
+  }
+
+  /** The machine says that something changed. @returns whether it looks sooner than it would have */
+  heard(now: Millis): boolean {
+    return this.#lookAt(Math.max(now, this.#looked + AT_ONCE));
   }
 
   nextDeadline(): Millis | undefined {
@@ -51,9 +52,17 @@ export class AddressWatch {
     this.#next = now + (now < this.#alertUntil ? OFTEN : INTERVAL);
     this.#onLook(addresses, changed);
   }
+
+  #lookAt(soon: Millis): boolean {
+    if (this.#next === undefined || soon >= this.#next) return false;
+    this.#next = soon;
+    return true;
+  }
 }
 
 /** Interfaces come and go at human pace, and asking is cheap. */
 const INTERVAL: Millis = 3000;
 const OFTEN: Millis = 200;
+/** Between two looks, where a table of routes changes without an end. */
+const AT_ONCE: Millis = 50;
 const ALERT: Millis = 1000;

@@ -286,7 +286,7 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     await this.#untilEmpty(grace);
     this.#loop.close();
     await this.#plane?.close();
-    await this.#local.sockets.close();
+    await this.#local.close();
     await this.#desk.close();
   }
 

@@ -51,6 +51,8 @@ export class LocalSide {
   /** Addresses that are gone, and since when. */
   #lost: ReadonlyMap<string, Millis> = new Map();
   #told = '';
+  /** Ends the machine's own word of changes, where it gives any. */
+  #unwatch: Promise<() => Promise<void>> | undefined;
 
   constructor(platform: Platform, counters: Counters, sinks: Omit<SocketSinks, 'onStir'>, events: LocalSideEvents) {
     this.#platform = platform;
@@ -78,7 +80,7 @@ export class LocalSide {
       throw error;
     }
     // an interface may have come up while sockets were opened
-    if (this.#anyAddress) this.#watch.start(this.#platform.clock.now(), own);
+    if (this.#anyAddress) this.#startWatch(own);
     await this.#tell();
   }
 
@@ -120,7 +122,7 @@ export class LocalSide {
       });
     }
     const { ike, nat } = await this.#open(localIp);
-    this.#watch.start(this.#platform.clock.now());
+    this.#startWatch();
     const learned = this.#sources.get(key)?.localIp !== localIp;
     this.#sources.set(key, { remoteIp, localIp, roams: connection.mobike && this.#named.length === 0 });
     await this.#openAll(this.#platform.udp.addresses());
@@ -152,6 +154,21 @@ export class LocalSide {
 
   expire(now: Millis): void {
     this.#watch.expire(now);
+  }
+
+  async close(): Promise<void> {
+    const unwatch = await this.#unwatch;
+    await unwatch?.();
+    await this.sockets.close();
+  }
+
+  #startWatch(known?: readonly string[]): void {
+    this.#watch.start(this.#platform.clock.now(), known);
+    this.#unwatch ??= this.#platform.udp.watch?.(() => this.#onChange()).catch(() => async () => undefined);
+  }
+
+  #onChange(): void {
+    if (this.#watch.heard(this.#platform.clock.now())) this.#events.onSooner();
   }
 
   async #open(ip: string): Promise<LocalSockets> {

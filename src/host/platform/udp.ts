@@ -69,6 +69,11 @@ export interface UdpNetwork {
   sourceFor(remote: string): Promise<string | undefined>;
   /** All unicast addresses of this machine's interfaces except link-local ones, loopback last. */
   addresses(): readonly string[];
+  /**
+   * Says that addresses, interfaces or routes are others, as soon as they are, until what it resolves to is called. Absent, or rejected: whoever
+   * wants to know looks now and then.
+   */
+  readonly watch?: (onChange: () => void) => Promise<() => Promise<void>>;
 }
 
 export const systemUdp: UdpNetwork = { bind, sourceFor, addresses };

@@ -1,14 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import { AddressWatch } from '../../../src/host/engine/address-watch.ts';
 
-/** A watch from 0 on, and when it looked; `busy` says whether it is alerted after each look. */
-function watch(milliseconds: number, { busy = () => false, addresses = () => ['192.0.2.1'] } = {} as Setting): number[] {
+/** A watch from 0 on, and when it looked; `busy` says whether it is alerted before each look, `told` whether the machine says something. */
+function watch(
+  milliseconds: number,
+  { busy = () => false, told = () => false, addresses = () => ['192.0.2.1'] } = {} as Setting,
+): number[] {
   let now = 0;
   const looks: number[] = [];
   const made = new AddressWatch({ addresses: () => addresses(now) }, () => looks.push(now));
   made.start(now);
   for (; now <= milliseconds; now += 10) {
     if (busy(now)) made.alert(now);
+    if (told(now)) made.heard(now);
     made.expire(now);
   }
   return looks;
@@ -16,6 +20,7 @@ function watch(milliseconds: number, { busy = () => false, addresses = () => ['1
 
 interface Setting {
   readonly busy?: (now: number) => boolean;
+  readonly told?: (now: number) => boolean;
   readonly addresses?: (now: number) => readonly string[];
 }
 
@@ -44,9 +49,15 @@ describe('how often this machine’s addresses are looked at', () => {
     expect(looks.filter((at) => at > 4200).length).toBeLessThanOrEqual(2);
   });
 
-  test('an alert before it began changes nothing', () => {
+  test('at once when the machine says that something changed, and never twice within 50 ms', () => {
+    expect(watch(1500, { told: (now) => now === 1000 })).toEqual([1000]);
+    expect(watch(1200, { told: (now) => now >= 1000 })).toEqual([1000, 1050, 1100, 1150, 1200]);
+  });
+
+  test('neither word makes it look before it began', () => {
     const made = new AddressWatch({ addresses: () => [] }, () => expect.fail('it did not begin'));
     expect(made.alert(0)).toBe(false);
+    expect(made.heard(0)).toBe(false);
     expect(made.nextDeadline()).toBeUndefined();
   });
 });

@@ -640,6 +640,28 @@ describe('roaming', () => {
     expect(engine.sockets.map(({ nat }) => nat.ip)).toEqual([US, '192.0.2.50']);
   });
 
+  test('a move that the machine tells of is known at once, and nothing is heard of it once the engine is closed', async () => {
+    let change: (() => void) | undefined;
+    const watch = async (onChange: () => void) => {
+      change = onChange;
+      return async () => {
+        change = undefined;
+      };
+    };
+    const internet = new Internet(1);
+    const us = internet.host('us', { addresses: [US] });
+    const machine = virtualPlatform(internet, us);
+    const { core, engine } = await world({ platform: { ...machine, udp: { ...machine.udp, watch } } });
+    await pass(internet.clock, 1000);
+    us.addAddress('192.0.2.50');
+    us.removeAddress(US);
+    change?.();
+    await pass(internet.clock, 1);
+    expect(core.observed).toMatchObject([{ kind: 'local-addresses', addresses: ['192.0.2.50'] }]);
+    await engine.close(0);
+    expect(change).toBeUndefined();
+  });
+
   test('what is listened on is told, and from where the machine would send to whom it dials', async () => {
     const { core, engine } = await world({}, false);
     await engine.initiate('road');

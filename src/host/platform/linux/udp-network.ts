@@ -3,6 +3,7 @@ import type { Address } from '../../../core/bytes/index.ts';
 import { systemUdp, type Triage, type UdpNetwork, type UdpSocket } from '../udp.ts';
 import { Burst, type DirectReader } from './burst.ts';
 import { type Native, type NativeBuffer, systemError } from './ffi.ts';
+import { watchNetwork } from './netlink/changes.ts';
 import { SocketAddress } from './socket-address.ts';
 import { FastUdp } from './udp.ts';
 
@@ -21,6 +22,10 @@ export function descriptorUdp(native: Native, { mark }: { readonly mark?: number
         ...(sendBuffer === undefined ? {} : { sendBuffer }),
       };
       return DescriptorSocket.over(native, FastUdp.open(native, options), onDatagram, triage);
+    },
+    watch: async (onChange) => {
+      const monitor = await watchNetwork(['link', 'address', 'route'], { onChange, onLost: onChange });
+      return () => monitor.close();
     },
   };
 }
