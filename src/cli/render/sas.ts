@@ -44,6 +44,7 @@ function ikeSaLines(sa: IkeSaDocument, now: number, paint: Paint, columns: numbe
       : `dns ${sa.splitDns.domains.map(({ name, trustAnchors }) => (trustAnchors.length === 0 ? name : `${name} (DNSSEC)`)).join(' ')} by ${sa.splitDns.servers.join(' ')}`,
     sa.fragmentation ? 'fragmentation' : '',
     sa.ppk === null ? '' : `ppk ${sa.ppk}`,
+    sa.authMethods === null ? '' : `peer takes ${sa.authMethods.join(', ')}`,
     sa.keepalive === null ? '' : `keepalive ${formatDuration(sa.keepalive.seconds * 1000)}${sa.keepalive.measured ? ' (measured)' : ''}`,
     sa.mobike === null ? '' : `mobike${sa.mobike.peerAddresses.length === 0 ? '' : ` (also at ${sa.mobike.peerAddresses.join(' ')})`}`,
     sa.window === null ? '' : `window ${sa.window.ours}${sa.window.ours === sa.window.theirs ? '' : ` (peer ${sa.window.theirs})`}`,

@@ -24,8 +24,10 @@ export {
   publicKeyOf,
 } from './signatures/keys.ts';
 export {
+  acceptableSchemes,
   chooseScheme,
   HashAlgorithm,
+  meansScheme,
   OUR_HASHES,
   type SignatureScheme,
   schemeByName,

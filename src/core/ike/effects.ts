@@ -1,5 +1,6 @@
 import type { TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
+import type { AuthAnnouncement } from '../wire/auth-announcements.ts';
 import type { CertPayload, ConfigurationAttribute, Identification, TrafficSelector } from '../wire/payloads/types.ts';
 import type { ChildSaChange, ChildSaSpec } from './child-spec.ts';
 import type { Notice } from './notice.ts';
@@ -79,6 +80,8 @@ export type Ask =
       readonly prf: number;
       /** RFC 7427 hash ids the peer announced; undefined when it sent no SIGNATURE_HASH_ALGORITHMS. */
       readonly peerHashes: readonly number[] | undefined;
+      /** What it announced that it takes (RFC 9593); undefined where it did not. */
+      readonly peerMethods?: readonly AuthAnnouncement[] | undefined;
       /** CERTREQ authorities of the peer (20-octet hashes), to choose among several certificates. */
       readonly certificateAuthorities: readonly Uint8Array[];
       readonly sendCertificates: boolean;

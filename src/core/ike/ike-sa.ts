@@ -17,6 +17,7 @@ import type { Routine } from './routine.ts';
 import type { AuthMaterial } from './signed-octets.ts';
 import type { Family } from './tasks/address-families.ts';
 import type { AddressPairs } from './tasks/address-pairs.ts';
+import { type AuthMethodsState, methodsShown } from './tasks/auth-methods.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
 import { type Mobike, mobikeInfo } from './tasks/mobike-state.ts';
 import type { PendingEcho } from './tasks/nat-echo.ts';
@@ -157,6 +158,8 @@ export class IkeSa {
   /** The child that is being made along with this IKE SA. */
   firstChild: string | undefined;
   readonly cancels: (() => void)[] = [];
+  /** RFC 9593; undefined where the peer announced nothing. */
+  authMethods: AuthMethodsState | undefined;
   /** RFC 8784; undefined where nobody speaks of one. */
   ppk: PpkState | undefined;
   /** RFC 9370 §2.2.4: what the peer has begun by CREATE_CHILD_SA and follows up. */
@@ -367,6 +370,7 @@ export class IkeSa {
       resumed: this.resumption?.session !== undefined,
       resumable: this.resumption?.given !== undefined || this.resumption?.holds === true,
       ppk: this.ppk?.used,
+      authMethods: methodsShown(this),
       redirectable: this.redirect?.peerFollows ?? false,
       redirectedFrom: this.redirect?.from,
       mobike: this.mobike && mobikeInfo(this.mobike),

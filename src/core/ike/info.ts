@@ -35,6 +35,8 @@ export interface IkeSaInfo {
   readonly resumable: boolean;
   /** The id of the post-quantum pre-shared key that is in its keys (RFC 8784). */
   readonly ppk?: string | undefined;
+  /** How we may authenticate, as the peer announced (RFC 9593). */
+  readonly authMethods?: readonly string[] | undefined;
   /** The peer follows redirects (RFC 5685). */
   readonly redirectable: boolean;
   /** The gateway that sent the initiator here. */

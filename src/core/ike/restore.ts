@@ -143,6 +143,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: Co
   sa.floated = saved.floated ?? false;
   sa.tcp = saved.tcp && newTcpLine(saved.tcp.originator, saved.tcp.why);
   sa.ppk = saved.ppk === undefined ? undefined : { agreed: undefined, used: saved.ppk, offer: undefined };
+  sa.authMethods = saved.authMethods;
   sa.mobike = saved.mobike && restoreMobike(saved.mobike, world.now);
   sa.localId = saved.localId;
   sa.remoteId = saved.remoteId;

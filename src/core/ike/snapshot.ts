@@ -5,6 +5,7 @@ import type { ChildSaSpec, Millis } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import type { IkeSa, PeerAbilities } from './ike-sa.ts';
 import type { ChildSuite, IkeKeys } from './keys.ts';
+import type { AuthMethodsState } from './tasks/auth-methods.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
 import { type MobikeSnapshot, snapshotMobike } from './tasks/mobike-state.ts';
 import type { RedirectState } from './tasks/redirect.ts';
@@ -46,6 +47,7 @@ export interface IkeSaSnapshot {
   readonly mobike?: MobikeSnapshot | undefined;
   /** The id of the post-quantum pre-shared key that is in the keys. */
   readonly ppk?: string | undefined;
+  readonly authMethods?: AuthMethodsState | undefined;
   readonly nat: { readonly ours: boolean; readonly theirs: boolean; readonly forced: boolean };
   readonly crash?: Pick<CrashState, 'made' | 'held'> | undefined;
   readonly resumption?: ResumptionState | undefined;
@@ -112,6 +114,7 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     floated: sa.floated,
     mobike: sa.mobike && snapshotMobike(sa.mobike),
     ppk: sa.ppk?.used,
+    authMethods: sa.authMethods,
     nat: { ...sa.nat },
     crash: sa.crash && { made: sa.crash.made, held: sa.crash.held },
     resumption: sa.resumption && { ...sa.resumption },

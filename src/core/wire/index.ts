@@ -1,4 +1,10 @@
 /** The wire format of IKEv2: RFC 7296 chapter 3, RFC 7383, and the registries of IANA. No IO, no state, no cryptography. */
+export {
+  type AuthAnnouncement,
+  describeAuthAnnouncement,
+  parseAuthAnnouncements,
+  writeAuthAnnouncements,
+} from './auth-announcements.ts';
 export * from './describe.ts';
 export * from './first-request.ts';
 export * from './forms.ts';

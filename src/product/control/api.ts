@@ -73,6 +73,8 @@ const ikeSa = z.object({
   fragmentation: z.boolean(),
   /** The id of the post-quantum pre-shared key in its keys (RFC 8784). */
   ppk: z.string().nullable(),
+  /** How we may authenticate, as the peer announced (RFC 9593); null where it did not. */
+  authMethods: z.array(z.string()).nullable(),
   /** Of the NAT in front of us: seconds between keepalives, and whether they were measured; null without one. */
   keepalive: z.object({ seconds: number, measured: z.boolean() }).nullable(),
   /** Addresses may change (RFC 4555); null where one end does not speak it. */

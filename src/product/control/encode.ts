@@ -49,6 +49,7 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     suite: sa.suite,
     fragmentation: sa.fragmentation,
     ppk: sa.ppk ?? null,
+    authMethods: sa.authMethods ? [...sa.authMethods] : null,
     keepalive:
       'keepalive' in sa && sa.keepalive ? { seconds: Math.round(sa.keepalive.interval / 1000), measured: sa.keepalive.measured } : null,
     mobike: sa.mobike ? { decides: sa.mobike.decides, peerAddresses: [...sa.mobike.peerAddresses] } : null,

@@ -2,11 +2,13 @@ import { constants, createHash, generateKeyPairSync, sign } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { concat, fromHex, toHex, utf8 } from '../../../src/core/bytes/index.ts';
 import {
+  acceptableSchemes,
   chooseScheme,
   exportSpki,
   importPrivateKey,
   importPublicKey,
   keyInfo,
+  meansScheme,
   OUR_HASHES,
   parseAlgorithmIdentifier,
   prf,
@@ -83,6 +85,30 @@ describe('which scheme is chosen', () => {
 
   test('public facts about a key are enough', () => {
     expect(chooseScheme({ key: { kind: 'ecdsa', curve: 'secp384r1', bits: 384 }, peerHashes: OUR_HASHES })?.name).toBe('ecdsa-sha384');
+  });
+
+  test('what may be announced (RFC 9593) goes by words and hashes, SHA-1 by its name alone', () => {
+    const names = (words: readonly string[] | undefined, hashes = OUR_HASHES) => acceptableSchemes(words, hashes).map(({ name }) => name);
+    expect(names(undefined)).toHaveLength(14);
+    expect(names(['rsa', 'sha256'])).toEqual(['rsa-pss-sha256', 'rsa-pkcs1-sha256']);
+    expect(names(['rsa-pkcs1', 'sha1'])).toEqual(['rsa-sha1']);
+    expect(names(undefined, [5])).toEqual(['ed25519', 'ed448']);
+  });
+
+  test.each([
+    [1, undefined, 'rsa-sha1', true],
+    [9, undefined, 'ecdsa-256', true],
+    [9, undefined, 'ecdsa-384', false],
+    [14, undefined, 'ed25519', true],
+    [14, '300506032b6570', 'ed25519', true],
+    [14, '300506032b6571', 'ed25519', false],
+    // RFC 4055 §5: parameters that are absent stand for NULL
+    [14, '300b06092a864886f70d01010b', 'rsa-pkcs1-sha256', true],
+    [14, '300b06092a864886f70d01010c', 'rsa-pkcs1-sha256', false],
+    [14, '3005', 'ed25519', false],
+    [2, undefined, 'ed25519', false],
+  ] as const)('method %s with algorithm %s means %s: %s', (method, algorithm, name, means) => {
+    expect(meansScheme(method, algorithm && fromHex(algorithm), schemeByName(name)!)).toBe(means);
   });
 
   test('every word of a restriction is known', () => {

@@ -71,6 +71,7 @@ describe('defaults', () => {
       natsAllowed: true,
       childless: 'allow',
       testRekey: false,
+      authMethods: true,
       redirect: { follow: true, most: 5, within: 300_000 },
       resumption: false,
       crashDetection: true,
@@ -232,6 +233,10 @@ describe('what is set is what holds', () => {
     const asked = MINIMAL.replace('children:', 'crash_detection: yes, children:');
     expect(compiled(asked).warnings.map(({ message }) => message)).toEqual([expect.stringContaining('no secret that outlives a restart')]);
     expect(compiled(`${asked}state: kept`)).toMatchObject({ state: '/etc/tunnelwright/kept', warnings: [] });
+  });
+
+  test('authentication methods are announced unless they are not to be', () => {
+    expect(connection('    announce_auth_methods: no').authMethods).toBe(false);
   });
 
   test('whether traffic may be narrowed, and comes in pairs', () => {

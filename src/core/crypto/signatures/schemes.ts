@@ -1,4 +1,5 @@
-import { algorithmName, type SignatureAlgorithm, writeAlgorithmIdentifier } from './algorithms.ts';
+import { equalBytes } from '../../bytes/bytes.ts';
+import { algorithmName, parseAlgorithmIdentifier, type SignatureAlgorithm, writeAlgorithmIdentifier } from './algorithms.ts';
 import { type KeyObject, keyInfo, type PublicKeyInfo } from './keys.ts';
 
 /** One way to fill an AUTH payload with a signature. */
@@ -34,6 +35,7 @@ export const OUR_HASHES: readonly number[] = [
  * older method.
  * @param peerHashes ids of SIGNATURE_HASH_ALGORITHMS; undefined when the peer sent none
  * @param allowSha1 false leaves out method 1 of RSA, which is over SHA-1; it is allowed unless said otherwise
+ * @param accepts what the peer takes besides, where it said so (RFC 9593)
  * @param restrict scheme names, families (`rsa`, `rsa-pss`, `rsa-pkcs1`, `ecdsa`, `ed25519`, `ed448`) or hashes (`sha256` …); see `schemeAllowed`
  */
 export function chooseScheme(input: {
@@ -41,12 +43,13 @@ export function chooseScheme(input: {
   readonly peerHashes: readonly number[] | undefined;
   readonly restrict?: readonly string[] | undefined;
   readonly allowSha1?: boolean | undefined;
+  readonly accepts?: ((scheme: SignatureScheme) => boolean) | undefined;
 }): SignatureScheme | undefined {
   const info = 'kind' in input.key ? input.key : keyInfo(input.key);
   if (info === undefined) return undefined;
+  const { peerHashes = [], accepts = () => true } = input;
   const allowed = (scheme: SignatureScheme) =>
-    schemeAllowed(scheme, input.restrict) && (scheme.hash !== HashAlgorithm.SHA1 || input.allowSha1 !== false);
-  const { peerHashes = [] } = input;
+    schemeAllowed(scheme, input.restrict) && (scheme.hash !== HashAlgorithm.SHA1 || input.allowSha1 !== false) && accepts(scheme);
   return digitalSignatures(info).find((scheme) => peerHashes.includes(scheme.hash) && allowed(scheme)) ?? olderSchemes(info).find(allowed);
 }
 
@@ -73,6 +76,21 @@ export function schemeAllowed(scheme: SignatureScheme, restrict: readonly string
     families.length === 0 || families.some((word) => algorithm.kind === word || (word === 'rsa' && algorithm.kind.startsWith('rsa-')));
   const ofHash = hashes.length === 0 || !('hash' in algorithm) || hashes.includes(algorithm.hash);
   return ofFamily && ofHash;
+}
+
+/** What a peer may sign with: what `restrict` allows and its hashes, SHA-1 only where that names it. */
+export const acceptableSchemes = (restrict: readonly string[] | undefined, hashes: readonly number[]): readonly SignatureScheme[] =>
+  ALL.filter(
+    (scheme) =>
+      schemeAllowed(scheme, restrict) && (hashes.includes(scheme.hash) || (scheme === RSA_SHA1 && restrict?.includes('sha1') === true)),
+  );
+
+/** Whether an announcement (RFC 9593 §3.2) means this scheme. Without an algorithm it means whatever goes by the method. */
+export function meansScheme(method: number, algorithm: Uint8Array | undefined, scheme: SignatureScheme): boolean {
+  if (method !== scheme.authMethod) return false;
+  if (algorithm === undefined || method !== AuthMethod.DIGITAL_SIGNATURE) return true;
+  const named = parseAlgorithmIdentifier(algorithm);
+  return typeof named !== 'string' && equalBytes(writeAlgorithmIdentifier(named), scheme.algorithmIdentifier);
 }
 
 /** Every word that `restrict` understands, for configuration to check against. */

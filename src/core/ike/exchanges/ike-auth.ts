@@ -8,6 +8,7 @@ import type { ChildPolicy, Connection } from '../policy.ts';
 import { ask, exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
 import type { AuthMaterial } from '../signed-octets.ts';
 import { explainFamilies, familyNotifies } from '../tasks/address-families.ts';
+import { announceInAuth, heedInAuth } from '../tasks/auth-methods.ts';
 import { askedId, authenticateSelf, candidatesFor, verifyPeer } from '../tasks/authenticate.ts';
 import { certificateRequests, noteCertificateRequests } from '../tasks/certificates.ts';
 import { type ChildOffer, childAnswer, offerChild, offeredTraffic, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
@@ -62,6 +63,7 @@ export function* initiateIkeAuth(
     ...(child?.payloads ?? []),
     ...ticketRequest(connection),
     ...ppk.notifies,
+    ...announceInAuth(world, sa, connection),
   ]);
   const refused = errorNotify(payloads);
   // without AUTH nobody is proven: whatever the notify says, there is no IKE SA
@@ -163,6 +165,7 @@ export function* respondIkeAuth(
   });
   if (!allowed.ok) throw allowed.error;
   const mobike = answerMobikeOffer(world, sa, connection, request);
+  heedInAuth(world, sa, connection, payloads);
   const self = [...(yield* authenticateSelf(sa, connection, material)), ...mixed];
   heedInitialContact(world, sa, findNotify(payloads, NotifyType.INITIAL_CONTACT) !== undefined);
   // before anybody is counted: the IKE SA that this one goes on from is over

@@ -7,6 +7,7 @@ import { errorNotify, find, invalidSyntax, need, notify, refusedBy } from '../no
 import type { Connection } from '../policy.ts';
 import { exchange, type Inbound, type Reply, type Routine } from '../routine.ts';
 import type { AuthMaterial } from '../signed-octets.ts';
+import { announceInIntermediate, awaitsAuthMethods, heedInIntermediate } from '../tasks/auth-methods.ts';
 import { acceptKe, finishKe, methodName, offerKe } from '../tasks/ke.ts';
 import { adoptFound, findPpk, offerPpk, offersPpk, takePpk } from '../tasks/ppk-intermediate.ts';
 import type { World } from '../world.ts';
@@ -15,13 +16,13 @@ import type { World } from '../world.ts';
  * IKE_INTERMEDIATE (RFC 9242) between IKE_SA_INIT and IKE_AUTH, one for each additional key exchange (RFC 9370 §2.2.2), the last of which
  * has the PPK with it (RFC 9867 §3.1):
  *
- *     HDR, SK {[KEi(n)] [N(PPK_IDENTITY_KEY)]}  -->  <--  HDR, SK {[KEr(n)] [N(PPK_IDENTITY)]}
+ *     HDR, SK {[KEi(n)] [N(PPK_IDENTITY_KEY)]}  -->  <--  HDR, SK {[KEr(n)] [N(PPK_IDENTITY)] [N(SUPPORTED_AUTH_METHODS)]}
  *
  * Each runs under the keys that were there before it and leaves new ones behind.
  */
 export function* initiateIntermediates(world: World, sa: IkeSa, connection: Connection, material: AuthMaterial): Routine<void> {
   const due: (AdditionalKe | undefined)[] = [...pendingKes(sa, material)];
-  if (due.length === 0 && offersPpk(sa)) due.push(undefined);
+  if (due.length === 0 && (offersPpk(sa) || awaitsAuthMethods(sa))) due.push(undefined);
   for (const [i, wanted] of due.entries()) {
     const withPpk = offersPpk(sa) && i === due.length - 1;
     const ke = wanted && offerKe(world, wanted.method);
@@ -29,6 +30,7 @@ export function* initiateIntermediates(world: World, sa: IkeSa, connection: Conn
       const payloads = [...(ke ? [ke.payload] : []), ...(withPpk ? offerPpk(sa, material.nonces) : [])];
       const response = yield* askIntermediate(sa, material, payloads);
       const sharedSecret = ke && finishKe(ke.offer, wanted.method, need(response.payloads, 'KE'));
+      heedInIntermediate(world, sa, response.payloads);
       const ppk = withPpk ? takePpk(sa, connection, response.payloads) : undefined;
       mixIn(world, sa, { sharedSecret, ppk }, material.nonces, response.messageId);
     } finally {
@@ -66,7 +68,11 @@ export function* respondIntermediate(world: World, sa: IkeSa, { candidates, mate
   // RFC 9867 §3.1: in the last of them
   const isLast = ke === undefined ? wanted === undefined : owed.length === 0;
   const found = isLast && sa.ppk?.agreed === 'IKE_INTERMEDIATE' ? yield* findPpk(world, sa, candidates, nonces, payloads) : undefined;
-  const answer: Payload[] = [...(accepted ? [accepted.payload] : []), ...(found ? [notify(NotifyType.PPK_IDENTITY, found.id)] : [])];
+  const answer: Payload[] = [
+    ...(accepted ? [accepted.payload] : []),
+    ...(found ? [notify(NotifyType.PPK_IDENTITY, found.id)] : []),
+    ...announceInIntermediate(world, sa, candidates),
+  ];
   intAuth.add(sa.keys, request.authenticated!, authenticatedOfOurs(sa, messageId, true, answer), accepted !== undefined);
   return {
     payloads: answer,

@@ -12,6 +12,7 @@ import { acceptIke, firstKeMethod, offer, type SelectedIke } from '../proposals.
 import { exchange, type Inbound, type Routine } from '../routine.ts';
 import type { AuthMaterial } from '../signed-octets.ts';
 import { initPatience } from '../tasks/address-pairs.ts';
+import { announceInInit, heedInInit } from '../tasks/auth-methods.ts';
 import { certificateRequests, hashNotify, noteCertificateRequests, noteHashes } from '../tasks/certificates.ts';
 import { acceptKe, finishKe, methodWanted, offerKe } from '../tasks/ke.ts';
 import { floatsForMobike } from '../tasks/mobike.ts';
@@ -104,6 +105,7 @@ function finish(
   }
   noteAbilities(sa, connection, payloads);
   notePpk(sa, connection, payloads);
+  heedInInit(world, sa, connection, payloads);
   if (selected.suite.additional !== undefined && !sa.peer.intermediate) throw noIntermediate();
   const nonces = { Ni: own.Ni, Nr: nonceOf(payloads) };
   const sharedSecret = finishKe(own.offer, own.method, need(payloads, 'KE'));
@@ -138,18 +140,16 @@ export function* respondIkeSaInit(
   if (connection) noteAbilities(sa, connection, payloads);
   noteRedirectSupport(sa, payloads);
   detectNat(world, sa, payloads);
-  return {
-    nonces,
-    payloads: [
-      { kind: 'SA', proposals: [{ ...selected.proposal, spi: EMPTY }] },
-      ke,
-      { kind: 'Nonce', data: nonces.Nr },
-      ...natNotifies(world, sa),
-      ...certificateRequests(world, candidates),
-      ...(connection ? abilities(world, connection, payloads) : []),
-      ...agreeOnPpk(sa, candidates, payloads),
-    ],
-  };
+  const answer: Payload[] = [
+    { kind: 'SA', proposals: [{ ...selected.proposal, spi: EMPTY }] },
+    ke,
+    { kind: 'Nonce', data: nonces.Nr },
+    ...natNotifies(world, sa),
+    ...certificateRequests(world, candidates),
+    ...(connection ? abilities(world, connection, payloads) : []),
+    ...agreeOnPpk(sa, candidates, payloads),
+  ];
+  return { nonces, payloads: [...answer, ...announceInInit(world, sa, candidates, request, answer)] };
 }
 
 /** What we say of ourselves; a responder announces only what the initiator brought up (D33). */

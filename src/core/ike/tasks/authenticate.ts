@@ -9,6 +9,7 @@ import type { Connection } from '../policy.ts';
 import { ask, type Routine } from '../routine.ts';
 import { type AuthMaterial, signedOctets } from '../signed-octets.ts';
 import type { World } from '../world.ts';
+import { methodsTaken, requireTaken } from './auth-methods.ts';
 import { DEFAULT_HASHES } from './certificates.ts';
 import { proveNull, verifyNull } from './null-authentication.ts';
 import { proveResumed, resumedPeer, verifyResumed } from './resumption.ts';
@@ -19,6 +20,8 @@ export function* authenticateSelf(sa: IkeSa, connection: Connection, material: A
   if (session) return proveResumed(sa, session, material);
   const auth = connection.local[0];
   if (auth === undefined) throw noAuthentication(connection, 'local');
+  if (auth.auth === 'null') requireTaken(sa, connection, AuthMethod.NULL_AUTHENTICATION);
+  if (auth.auth === 'psk') requireTaken(sa, connection, AuthMethod.SHARED_KEY_MIC);
   if (auth.auth === 'null') return proveNull(sa, auth.id, material, keys);
   const { peer, originalRole } = sa;
   const answer = yield* ask({
@@ -30,6 +33,7 @@ export function* authenticateSelf(sa: IkeSa, connection: Connection, material: A
     octets: (id) => signedOctets(originalRole, keys, material, id),
     prf: keys.suite.prf,
     peerHashes: peer.hashes,
+    peerMethods: methodsTaken(sa),
     certificateAuthorities: peer.authorities,
     sendCertificates: sends(connection, peer.certificatesWanted),
     sendRawKey: sends(connection, peer.rawKeysWanted),

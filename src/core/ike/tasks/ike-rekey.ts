@@ -211,6 +211,7 @@ function successorOf(
   successor.remoteId = sa.remoteId;
   successor.localAuth = sa.localAuth;
   successor.ppk = sa.ppk;
+  successor.authMethods = sa.authMethods;
   successor.remoteAuth = sa.remoteAuth;
   successor.reauth = sa.reauth;
   successor.leasedAs = sa.leasedAs;

@@ -2,8 +2,8 @@ import { fromUtf8, printable } from '../../bytes/bytes.ts';
 import { TunnelwrightError } from '../../bytes/errors.ts';
 import { formatIp } from '../../bytes/ip-address.ts';
 import { Reader } from '../../bytes/reader.ts';
+import { describeAuthAnnouncement, readAuthAnnouncement } from '../auth-announcements.ts';
 import {
-  AuthMethod,
   GatewayIdType,
   HashId,
   IpcompTransformId,
@@ -17,7 +17,6 @@ import {
 } from '../iana.ts';
 import type { Description } from '../payload.ts';
 import type { NotifyPayload } from '../payloads/types.ts';
-import { describeAlgorithm } from './authentication.ts';
 import { shortHex } from './octets.ts';
 
 /** What the Notification Data says, where its type is known and the data fits it; else its hex. Undefined where there is none. */
@@ -65,19 +64,9 @@ function formatGateway(type: number, identity: Uint8Array): string {
   return ip ? formatIp(identity) : `${nameOf(GatewayIdType, type)} ${shortHex(identity)}`;
 }
 
-/** RFC 9593 §3.2. */
 const authMethods: Decoder = (r) => {
   const lines: string[] = [];
-  while (r.remaining > 0) {
-    const length = r.u8('Length');
-    // RFC 9593 §3.2.1: two octets are the method alone, three add a link to a CERTREQ, more add an AlgorithmIdentifier.
-    if (length < 2) throw r.malformed(`an announcement of ${length} octets`, 'Length', 'RFC 9593 §3.2');
-    const body = r.sub(length - 1, 'announcement');
-    const method = nameOf(AuthMethod, body.u8('Auth Method'));
-    const link = body.remaining > 0 ? body.u8('Cert Link') : 0;
-    const algorithm = body.remaining > 0 ? ` ${describeAlgorithm(body.rest())}` : '';
-    lines.push(`${method}${algorithm}${link === 0 ? '' : ` for CERTREQ ${link}`}`);
-  }
+  while (r.remaining > 0) lines.push(describeAuthAnnouncement(readAuthAnnouncement(r)));
   return { text: '', lines };
 };
 

@@ -1,5 +1,14 @@
 import { AuthenticationFailure, InternalError, toHex } from '../../../core/bytes/index.ts';
-import { chooseScheme, HashAlgorithm, keyInfo, prf, type SignatureScheme, sha1 } from '../../../core/crypto/index.ts';
+import {
+  chooseScheme,
+  HashAlgorithm,
+  type KeyObject,
+  keyInfo,
+  meansScheme,
+  prf,
+  type SignatureScheme,
+  sha1,
+} from '../../../core/crypto/index.ts';
 import type { Ask, AskAnswers } from '../../../core/ike/effects.ts';
 import {
   type Certificate,
@@ -13,6 +22,7 @@ import {
   keyIdentity,
   sameName,
 } from '../../../core/pki/index.ts';
+import { describeAuthAnnouncement } from '../../../core/wire/auth-announcements.ts';
 import { AuthMethod, CertEncoding, IdType } from '../../../core/wire/iana.ts';
 import type { Identification } from '../../../core/wire/payloads/types.ts';
 import type { SignatureSteps } from '../workers/work.ts';
@@ -30,7 +40,7 @@ export function* authenticate(keyring: Keyring, ask: AuthenticateAsk, at: number
     case 'pubkey':
       return yield* withKey(keyring, ask, at);
     case 'any':
-      return ownCandidates(keyring, ask).length > 0 || rawKeyFor(keyring, ask) !== undefined
+      return takesSignatures(ask) && (ownCandidates(keyring, ask).length > 0 || rawKeyFor(keyring, ask) !== undefined)
         ? yield* withKey(keyring, ask, at)
         : withSecret(keyring, ask);
     default:
@@ -43,6 +53,10 @@ export function* authenticate(keyring: Keyring, ask: AuthenticateAsk, at: number
       );
   }
 }
+
+const takesSignatures = ({ peerMethods }: AuthenticateAsk): boolean =>
+  peerMethods === undefined ||
+  peerMethods.some(({ method }) => method !== AuthMethod.SHARED_KEY_MIC && method !== AuthMethod.NULL_AUTHENTICATION);
 
 function withSecret(keyring: Keyring, ask: AuthenticateAsk): Made {
   const id = ask.auth.id ?? ask.localId;
@@ -91,8 +105,8 @@ function rawKeyFor(keyring: Keyring, ask: AuthenticateAsk): OwnRawKey | undefine
 
 /** RFC 7670: without an identity that was set, we are our key. */
 function* withRawKey({ key, spki }: OwnRawKey, keyring: Keyring, ask: AuthenticateAsk): SignatureSteps<Made> {
-  const scheme = chooseScheme({ key, peerHashes: ask.peerHashes, restrict: ask.auth.schemes });
-  if (scheme === undefined || isUnwantedSha1(scheme, keyring, ask)) throw noScheme(ask, { key });
+  const scheme = schemeFor(key, keyring, ask, []);
+  if (scheme === undefined) throw noScheme(ask, { key });
   const id = ask.auth.id ?? ask.localId ?? keyIdentity(spki);
   return {
     ok: true,
@@ -137,8 +151,8 @@ function chooseOwn(keyring: Keyring, ask: AuthenticateAsk, at: number): Choice {
   const candidates = ownCandidates(keyring, ask);
   if (candidates.length === 0) throw noCertificate(keyring, ask);
   const signing = candidates.flatMap((own) => {
-    const scheme = chooseScheme({ key: own.key, peerHashes: ask.peerHashes, restrict: ask.auth.schemes });
-    return scheme === undefined || isUnwantedSha1(scheme, keyring, ask) ? [] : [{ own, scheme }];
+    const scheme = schemeFor(own.key, keyring, ask, issuersOf(keyring, own.certificate));
+    return scheme === undefined ? [] : [{ own, scheme }];
   });
   if (signing.length === 0) throw noScheme(ask, candidates[0]!);
   const valid = signing.filter(({ own: { certificate } }) => at >= certificate.notBefore && at <= certificate.notAfter);
@@ -155,6 +169,21 @@ function keyHash(authority: Certificate): string {
   const hash = toHex(sha1(authority.spki));
   KEY_HASHES.set(authority, hash);
   return hash;
+}
+
+/** @param issuers of the certificate that goes with the key: a peer may take a scheme for some of its authorities alone (RFC 9593 §3.2.2) */
+function schemeFor(key: KeyObject, keyring: Keyring, ask: AuthenticateAsk, issuers: readonly Certificate[]): SignatureScheme | undefined {
+  const { peerMethods, certificateAuthorities } = ask;
+  const isLinked = (link: number): boolean => {
+    if (link === 0 || certificateAuthorities.length === 0) return true;
+    const authority = certificateAuthorities[link - 1];
+    return authority !== undefined && issuers.some((issuer) => keyHash(issuer) === toHex(authority));
+  };
+  const accepts = (scheme: SignatureScheme): boolean =>
+    peerMethods === undefined ||
+    peerMethods.some(({ method, certLink = 0, algorithm }) => meansScheme(method, algorithm, scheme) && isLinked(certLink));
+  const scheme = chooseScheme({ key, peerHashes: ask.peerHashes, restrict: ask.auth.schemes, accepts });
+  return scheme === undefined || isUnwantedSha1(scheme, keyring, ask) ? undefined : scheme;
 }
 
 /** RFC 8247 §3.2; a connection that names SHA-1 among its schemes has asked for it. */
@@ -215,7 +244,12 @@ function noCertificate(keyring: Keyring, ask: AuthenticateAsk): AuthenticationFa
 
 function noScheme(ask: AuthenticateAsk, own: Pick<Choice['own'], 'key'>): AuthenticationFailure {
   const kind = keyInfo(own.key)?.kind ?? 'unknown';
-  const peer = ask.peerHashes === undefined ? 'announced no hash algorithms (RFC 7427)' : 'announced none of its hash algorithms';
+  const peer =
+    ask.peerMethods !== undefined
+      ? `takes ${ask.peerMethods.map(describeAuthAnnouncement).join(', ')} alone (RFC 9593)`
+      : ask.peerHashes === undefined
+        ? 'announced no hash algorithms (RFC 7427)'
+        : 'announced none of its hash algorithms';
   return new AuthenticationFailure(
     `our ${kind} key cannot sign for this peer: it ${peer}${ask.auth.schemes?.length ? `, and this connection allows ${ask.auth.schemes.join(', ')} only` : ''}`,
     {

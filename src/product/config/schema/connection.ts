@@ -234,6 +234,11 @@ export const connection = section({
     1,
   ),
   send_cert: key(z.enum(['always', 'ifasked', 'never']), 'When to send our certificates. Apple devices want them unasked.', 'always'),
+  announce_auth_methods: key(
+    flag,
+    'Tell the peer how it may authenticate, and choose our own method by what it tells (SUPPORTED_AUTH_METHODS, RFC 9593).',
+    'yes',
+  ),
   send_certreq: key(flag, 'Tell the peer which authorities we trust.', 'yes'),
   unique: key(
     quantity('Unique', 'replace, keep, never, no, or a number of IKE SAs from 1 to 1000.', ['replace', 'keep', 3], parseUnique),

@@ -1,0 +1,154 @@
+import { EMPTY } from '../../bytes/bytes.ts';
+import { AuthenticationFailure, MalformedMessage } from '../../bytes/errors.ts';
+import { acceptableSchemes, type SignatureScheme } from '../../crypto/index.ts';
+import {
+  type AuthAnnouncement,
+  AuthMethod,
+  describeAuthAnnouncement,
+  NotifyType,
+  nameOf,
+  type Payload,
+  parseAuthAnnouncements,
+  writeAuthAnnouncements,
+} from '../../wire/index.ts';
+import type { IkeSa } from '../ike-sa.ts';
+import { findNotify, notify } from '../notifies.ts';
+import type { Connection } from '../policy.ts';
+import type { Inbound } from '../routine.ts';
+import type { World } from '../world.ts';
+import { DEFAULT_HASHES } from './certificates.ts';
+
+/**
+ * RFC 9593: how each end lets itself be convinced, so that the other one need not guess which of its credentials to use.
+ *
+ *     HDR, SAi1, KEi, Ni  -->  <--  HDR, SAr1, KEr, Nr, [N(SUPPORTED_AUTH_METHODS)]
+ *     HDR, SK {IDi, AUTH, [N(SUPPORTED_AUTH_METHODS)], ...}  -->
+ */
+export interface AuthMethodsState {
+  /** Notification Data of the peer that could be read. */
+  readonly announced: Uint8Array | undefined;
+  /** The notify in IKE_SA_INIT was empty: the responder's methods are to come in IKE_INTERMEDIATE (RFC 9593 §3.1). */
+  readonly deferred: boolean;
+}
+
+/**
+ * The responder's, in IKE_SA_INIT; what would not fit into one datagram waits for IKE_INTERMEDIATE where that is to be (RFC 9593 §3.1).
+ * A request whose address may be forged draws no more octets than it has itself.
+ * @param others what the response holds besides
+ */
+export function announceInInit(
+  world: World,
+  sa: IkeSa,
+  candidates: readonly Connection[],
+  request: Inbound,
+  others: readonly Payload[],
+): Payload[] {
+  const data = announcement(world, candidates);
+  const [connection] = candidates;
+  if (data === undefined || connection === undefined) return [];
+  const fits = octetsOf(others) + data.length + OVERHEAD <= connection.fragmentSize;
+  if (fits && (sa.reachable || data.length <= request.raw.length)) return [notify(NotifyType.SUPPORTED_AUTH_METHODS, data)];
+  if (!sa.peer.intermediate) return [];
+  sa.authMethods = { announced: undefined, deferred: true };
+  return [notify(NotifyType.SUPPORTED_AUTH_METHODS)];
+}
+
+/** The responder's, in the first IKE_INTERMEDIATE, where it was put off until then. */
+export function announceInIntermediate(world: World, sa: IkeSa, candidates: readonly Connection[]): Payload[] {
+  if (!awaitsAuthMethods(sa)) return [];
+  sa.authMethods = undefined;
+  return [notify(NotifyType.SUPPORTED_AUTH_METHODS, announcement(world, candidates) ?? EMPTY)];
+}
+
+/** The initiator's, in IKE_AUTH, whether or not the responder announced anything (RFC 9593 §3.1). */
+export function announceInAuth(world: World, sa: IkeSa, connection: Connection): Payload[] {
+  const data = sa.resumption?.session ? undefined : announcement(world, [connection]);
+  return data === undefined ? [] : [notify(NotifyType.SUPPORTED_AUTH_METHODS, data)];
+}
+
+/** The initiator, of the response to IKE_SA_INIT. */
+export function heedInInit(world: World, sa: IkeSa, connection: Connection, payloads: readonly Payload[]): void {
+  const data = announcedIn(payloads);
+  if (data === undefined || connection.authMethods !== true) return;
+  if (data.length > 0) note(world, sa, data);
+  else sa.authMethods = { announced: undefined, deferred: sa.peer.intermediate };
+}
+
+/** The initiator has something to ask for in IKE_INTERMEDIATE, the responder something to say. */
+export const awaitsAuthMethods = ({ authMethods }: IkeSa): boolean => authMethods?.deferred === true;
+
+/** The initiator, of a response to IKE_INTERMEDIATE. */
+export function heedInIntermediate(world: World, sa: IkeSa, payloads: readonly Payload[]): void {
+  const data = awaitsAuthMethods(sa) ? announcedIn(payloads) : undefined;
+  if (data !== undefined && data.length > 0) note(world, sa, data);
+}
+
+/** The responder, once it knows who is calling. */
+export function heedInAuth(world: World, sa: IkeSa, { authMethods }: Connection, payloads: readonly Payload[]): void {
+  const data = announcedIn(payloads);
+  if (data !== undefined && data.length > 0 && authMethods === true) note(world, sa, data);
+}
+
+/** What the peer takes; undefined where it did not say. */
+export const methodsTaken = ({ authMethods }: IkeSa): readonly AuthAnnouncement[] | undefined =>
+  authMethods?.announced && parseAuthAnnouncements(authMethods.announced);
+
+/** Throws AuthenticationFailure where the peer said what it takes, and this is not among it. */
+export function requireTaken(sa: IkeSa, { name }: Connection, method: number): void {
+  const taken = methodsTaken(sa);
+  if (taken === undefined || taken.some((each) => each.method === method)) return;
+  throw new AuthenticationFailure(
+    `${name} authenticates us by ${nameOf(AuthMethod, method)}, and the peer takes ${taken.map(describeAuthAnnouncement).join(', ')} alone`,
+    {
+      code: 'AUTH_METHOD_NOT_TAKEN',
+      section: 'RFC 9593 §3',
+      hint: 'Set auth of the local section, here, or of the remote section, at the peer, so that both mean the same.',
+    },
+  );
+}
+
+/** By `status`. */
+export const methodsShown = (sa: IkeSa): readonly string[] | undefined => methodsTaken(sa)?.map(describeAuthAnnouncement);
+
+const announcedIn = (payloads: readonly Payload[]): Uint8Array | undefined => findNotify(payloads, NotifyType.SUPPORTED_AUTH_METHODS)?.data;
+
+function note(world: World, sa: IkeSa, data: Uint8Array): void {
+  try {
+    parseAuthAnnouncements(data);
+  } catch (error) {
+    if (!(error instanceof MalformedMessage)) throw error;
+    world.notice({ kind: 'drop', cause: 'auth-methods-malformed', remote: sa.remote, detail: error.message });
+    return;
+  }
+  sa.authMethods = { announced: data.slice(), deferred: false };
+}
+
+/** What any of these connections takes; undefined where one of them is to say nothing, or there is nothing to say. */
+function announcement(world: World, connections: readonly Connection[]): Uint8Array | undefined {
+  if (connections.length === 0 || !connections.every(({ authMethods }) => authMethods === true)) return undefined;
+  const remotes = connections.flatMap(({ remote }) => remote.slice(0, 1));
+  const hashes = world.options.hashes ?? DEFAULT_HASHES;
+  const keys = remotes.filter(({ auth }) => auth === 'pubkey' || auth === 'any');
+  const schemes = new Set(keys.flatMap((remote) => acceptableSchemes(remote.schemes, hashes)));
+  const announcements: AuthAnnouncement[] = [
+    ...(remotes.some(({ auth }) => auth === 'psk' || auth === 'any') ? [{ method: AuthMethod.SHARED_KEY_MIC }] : []),
+    ...(remotes.some(({ auth }) => auth === 'null') ? [{ method: AuthMethod.NULL_AUTHENTICATION }] : []),
+    ...Array.from(schemes, announceScheme),
+  ];
+  return announcements.length === 0 ? undefined : writeAuthAnnouncements(announcements);
+}
+
+/** For any of our authorities: which of them a key has to come from, the path of certificates decides. */
+const announceScheme = ({ authMethod, algorithmIdentifier }: SignatureScheme): AuthAnnouncement => ({
+  method: authMethod,
+  certLink: 0,
+  ...(algorithmIdentifier.length === 0 ? {} : { algorithm: algorithmIdentifier }),
+});
+
+/** RFC 9593 §3.1 leaves it at a suspicion: key exchange data and requests for certificates are what grows. */
+const octetsOf = (payloads: readonly Payload[]): number =>
+  payloads.reduce((sum, p) => sum + GENERIC + ('data' in p ? p.data.length : p.kind === 'CERTREQ' ? p.authorities.length : GENERIC), 0);
+
+/** Octets of the headers of IP, UDP and IKE, and of one proposal. */
+const OVERHEAD = 160;
+const GENERIC = 8;
