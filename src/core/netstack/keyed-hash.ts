@@ -45,44 +45,38 @@ function absorb(v: Int32Array, low: number, high: number): void {
   v[1] = v[1]! ^ high;
 }
 
+/** SipRound of the paper. */
 function round(v: Int32Array): void {
-  add(v, 0, 2);
-  rotate(v, 2, 13);
-  xor(v, 2, 0);
-  rotate(v, 0, 32);
-  add(v, 4, 6);
-  rotate(v, 6, 16);
-  xor(v, 6, 4);
-  add(v, 0, 6);
-  rotate(v, 6, 21);
-  xor(v, 6, 0);
-  add(v, 4, 2);
-  rotate(v, 2, 17);
-  xor(v, 2, 4);
-  rotate(v, 4, 32);
+  const [p0l, p0h, p1l, p1h] = [v[0]!, v[1]!, v[2]!, v[3]!];
+  const [p2l, p2h, p3l, p3h] = [v[4]!, v[5]!, v[6]!, v[7]!];
+  const q0l = (p0l + p1l) | 0;
+  const q0h = p0h + p1h + carry(p0l, p1l);
+  const q2l = (p2l + p3l) | 0;
+  const q2h = p2h + p3h + carry(p2l, p3l);
+  const q1l = rotated(p1l, p1h, 13) ^ q0l;
+  const q1h = rotated(p1h, p1l, 13) ^ q0h;
+  const q3l = rotated(p3l, p3h, 16) ^ q2l;
+  const q3h = rotated(p3h, p3l, 16) ^ q2h;
+  // v0 was turned by 32: its halves have changed places
+  const r0l = (q0h + q3l) | 0;
+  const r0h = q0l + q3h + carry(q0h, q3l);
+  const r2l = (q2l + q1l) | 0;
+  const r2h = q2h + q1h + carry(q2l, q1l);
+  v[0] = r0l;
+  v[1] = r0h;
+  v[2] = rotated(q1l, q1h, 17) ^ r2l;
+  v[3] = rotated(q1h, q1l, 17) ^ r2h;
+  v[4] = r2h;
+  v[5] = r2l;
+  v[6] = rotated(q3l, q3h, 21) ^ r0l;
+  v[7] = rotated(q3h, q3l, 21) ^ r0h;
 }
 
-function add(v: Int32Array, a: number, b: number): void {
-  const low = (v[a]! >>> 0) + (v[b]! >>> 0);
-  v[a] = low;
-  v[a + 1] = v[a + 1]! + v[b + 1]! + (low > 0xffffffff ? 1 : 0);
-}
+/** What the addition of two low halves leaves for the high ones. */
+const carry = (a: number, b: number): number => ((a >>> 0) + (b >>> 0) > 0xffffffff ? 1 : 0);
 
-function xor(v: Int32Array, a: number, b: number): void {
-  v[a] = v[a]! ^ v[b]!;
-  v[a + 1] = v[a + 1]! ^ v[b + 1]!;
-}
-
-function rotate(v: Int32Array, a: number, bits: number): void {
-  const [low, high] = [v[a]!, v[a + 1]!];
-  if (bits === 32) {
-    v[a] = high;
-    v[a + 1] = low;
-    return;
-  }
-  v[a] = (low << bits) | (high >>> (32 - bits));
-  v[a + 1] = (high << bits) | (low >>> (32 - bits));
-}
+/** The half `a` of a number whose other half is `b`, turned left by so many bits. */
+const rotated = (a: number, b: number, bits: number): number => (a << bits) | (b >>> (32 - bits));
 
 /** Little-endian, of at most `available` octets. */
 function word(data: Uint8Array, at: number, available: number): number {

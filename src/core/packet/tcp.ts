@@ -156,24 +156,40 @@ export function sealTcp(data: Uint8Array, at: number, end: number, source: Uint8
  * @returns true when the packet was changed.
  */
 export function clampTcpMss(ip: IpView, mss: number): boolean {
-  const { data, payload, end } = ip;
-  if (ip.protocol !== IpProtocol.TCP || ip.fragmentOffset > 0 || end - payload < TCP_HEADER) return false;
-  if ((data[payload + 13]! & TcpFlag.SYN) === 0) return false;
-  const optionsEnd = Math.min(payload + (data[payload + 12]! >>> 4) * 4, end);
   let changed = false;
+  eachMss(ip, (at) => {
+    if (lowerMss(ip.data, ip.payload, at, mss)) changed = true;
+  });
+  return changed;
+}
+
+/** Whether `clampTcpMss` would change the packet. */
+export function offersMssAbove(ip: IpView, mss: number): boolean {
+  let above = false;
+  eachMss(ip, (at) => {
+    if (getU16(ip.data, at) > mss) above = true;
+  });
+  return above;
+}
+
+/** Where the value of each MSS option of a SYN stands. */
+function eachMss(ip: IpView, visit: (at: number) => void): void {
+  const { data, payload, end } = ip;
+  if (ip.protocol !== IpProtocol.TCP || ip.fragmentOffset > 0 || end - payload < TCP_HEADER) return;
+  if ((data[payload + 13]! & TcpFlag.SYN) === 0) return;
+  const optionsEnd = Math.min(payload + (data[payload + 12]! >>> 4) * 4, end);
   for (let at = payload + TCP_HEADER; at < optionsEnd; ) {
     const kind = data[at]!;
-    if (kind === TcpOption.END) break;
+    if (kind === TcpOption.END) return;
     if (kind === TcpOption.NOP) {
       at++;
       continue;
     }
     const length = at + 1 < optionsEnd ? data[at + 1]! : 0;
-    if (length < 2 || at + length > optionsEnd) break;
-    if (kind === TcpOption.MSS && length === 4 && lowerMss(data, payload, at + 2, mss)) changed = true;
+    if (length < 2 || at + length > optionsEnd) return;
+    if (kind === TcpOption.MSS && length === 4) visit(at + 2);
     at += length;
   }
-  return changed;
 }
 
 function lowerMss(data: Uint8Array, segment: number, at: number, mss: number): boolean {

@@ -6,6 +6,7 @@ import {
   IPV6_HEADER,
   IpProtocol,
   type IpView,
+  offersMssAbove,
   TCP_HEADER,
   TcpFlag,
 } from '../../core/packet/index.ts';
@@ -22,8 +23,16 @@ export function isSyn({ data, protocol, payload, end, fragmentOffset }: IpView):
 
 /** Lowers the MSS of a SYN to what the tunnel takes (RFC 4459 §3.2), in place. */
 export function clampSyn(entry: ChildEntry, packet: IpView): void {
-  const headers = (packet.version === 4 ? IPV4_HEADER : IPV6_HEADER) + TCP_HEADER;
-  clampTcpMss(packet, Math.min(entry.largestMss, mtuOf(entry, packet.version) - headers));
+  clampTcpMss(packet, largestMssOf(entry, packet));
+}
+
+/** Whether `clampSyn` has something to lower: a host behind an interface with the MTU of the tunnel offers what fits. */
+export const mustClamp = (entry: ChildEntry, packet: IpView): boolean =>
+  entry.largestMss > 0 && isSyn(packet) && offersMssAbove(packet, largestMssOf(entry, packet));
+
+function largestMssOf(entry: ChildEntry, { version }: IpView): number {
+  const headers = (version === 4 ? IPV4_HEADER : IPV6_HEADER) + TCP_HEADER;
+  return Math.min(entry.largestMss, mtuOf(entry, version) - headers);
 }
 
 /**

@@ -311,8 +311,15 @@ export class StreamSocketError extends DataPlaneError {
   }
 }
 
+/** Without a stack trace: what packets brought about has no place in the code, and finding it would cost more than all else of a socket. */
 export function socketError(code: FailureCode, syscall: string, remote: Address): StreamSocketError {
-  return new StreamSocketError(code, syscall, remote);
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return new StreamSocketError(code, syscall, remote);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 const READ_CHUNK = 65536;

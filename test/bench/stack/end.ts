@@ -1,13 +1,13 @@
 // node end.js
-// One host of the in-process stack behind a UDP socket on loopback, with ESP or without, that does what it is asked for.
+// One host of the in-process stack behind ESP and a UDP socket on loopback, that does what it is asked for.
 import { isIpv6 } from '../../../src/core/bytes/index.ts';
 import { systemRandom } from '../../../src/core/crypto/system-random.ts';
-import { CONGESTION_CONTROLS, type CongestionName, Ready, Stack, type TcpConnection } from '../../../src/core/netstack/index.ts';
+import { type CongestionName, Ready, type TcpConnection } from '../../../src/core/netstack/index.ts';
 import backend from '../../../src/host/dataplane/backends/netstack.ts';
 import { PATH_MTU, UDP_ENCAPSULATION } from '../../../src/host/dataplane/path-mtu.ts';
 import { systemClock } from '../../../src/host/platform/clock.ts';
-import { StackDriver } from '../../../src/host/platform/stack-driver.ts';
-import { systemUdp, type UdpSocket } from '../../../src/host/platform/udp.ts';
+import type { StackDriver } from '../../../src/host/platform/stack-driver.ts';
+import type { UdpSocket } from '../../../src/host/platform/udp.ts';
 import { childPair } from '../../host/support/esp-pair.ts';
 import { answering } from '../../interop/support/dialogue.ts';
 import type { Answers, Question } from './questions.ts';
@@ -29,8 +29,8 @@ let onPacket: (packet: Uint8Array, ip: string, port: number) => void = () => {};
 answering((question: Question): Promise<unknown> => answers[question.ask](question as never));
 
 const answers: { readonly [Ask in Question['ask']]: (question: Extract<Question, { ask: Ask }>) => Promise<Answers[Ask]> } = {
-  open: async ({ end, esp, congestion }) => {
-    const udp = esp ? await backend.udp!() : systemUdp;
+  open: async ({ end, congestion }) => {
+    const udp = await backend.udp!();
     const socket = await udp.bind({
       ip: '127.0.0.1',
       port: 0,
@@ -40,10 +40,8 @@ const answers: { readonly [Ask in Question['ask']]: (question: Extract<Question,
         onPacket(data, ip, port);
       },
     });
-    const send = (packet: Uint8Array): boolean => socket.send(packet, remote.ip, remote.port);
     opposite = INNER[end === 'a' ? 'b' : 'a'];
-    if (esp) await openTunnel(end, socket, congestion);
-    else openPlain(end, send, congestion);
+    await openTunnel(end, socket, congestion);
     driver.listen({ port: PORT, backlog: 4096 }, (socket) => {
       socket.on('error', () => {});
       socket.on('data', (chunk: Uint8Array) => {
@@ -79,13 +77,6 @@ const answers: { readonly [Ask in Question['ask']]: (question: Extract<Question,
 function follow(address: typeof remote): void {
   remote = address;
   onMove();
-}
-
-function openPlain(end: 'a' | 'b', send: (packet: Uint8Array) => boolean, congestion: CongestionName): void {
-  const random = systemRandom();
-  const stack = new Stack({ addresses: [INNER[end]], mtu: MTU, random, tcp: { congestion: CONGESTION_CONTROLS[congestion] } });
-  driver = new StackDriver({ stack, transmit: (packet) => void send(packet), defer: systemClock.soon });
-  onPacket = (packet) => driver.receive(packet);
 }
 
 async function openTunnel(end: 'a' | 'b', socket: UdpSocket, congestion: CongestionName): Promise<void> {

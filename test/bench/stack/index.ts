@@ -7,7 +7,6 @@ import type { Answers, Question } from './questions.ts';
 
 interface Path {
   readonly what: string;
-  readonly esp: boolean;
   readonly congestion: CongestionName;
   /** Through a relay in a process of its own; directly unless given. */
   readonly relay?: { readonly loss: number; readonly delay: number };
@@ -15,35 +14,18 @@ interface Path {
   readonly octets: number;
 }
 
-/** The in-process stack in a process at each end of a path over UDP on loopback. */
+/** The in-process stack in a process at each end of a tunnel over UDP on loopback. */
 export async function* measureStack(rounds: number, quick: boolean): AsyncGenerator<Row> {
   const octets = quick ? 64 * MEBI : 1024 * MEBI;
   const forever = Number.MAX_SAFE_INTEGER;
   const long = quick ? 10 : 60;
-  const paths: readonly Path[] = [
-    { what: 'in UDP, no loss', esp: false, congestion: 'bbr', seconds: 300, octets },
-    ...(['bbr', 'cubic'] as const).flatMap((congestion) => [
-      { what: `in ESP, no loss, ${congestion}`, esp: true, congestion, seconds: 300, octets },
-      {
-        what: `in ESP, 0.5 % loss, ${congestion}`,
-        esp: true,
-        congestion,
-        relay: { loss: 0.005, delay: 0 },
-        seconds: long / 4,
-        octets: forever,
-      },
-      {
-        what: `in ESP, 0.5 % loss, 100 ms, ${congestion}`,
-        esp: true,
-        congestion,
-        relay: { loss: 0.005, delay: 50 },
-        seconds: long,
-        octets: forever,
-      },
-    ]),
-  ];
+  const paths: readonly Path[] = (['bbr', 'cubic'] as const).flatMap((congestion) => [
+    { what: `no loss, ${congestion}`, congestion, seconds: 300, octets },
+    { what: `0.5 % loss, ${congestion}`, congestion, relay: { loss: 0.005, delay: 0 }, seconds: long / 4, octets: forever },
+    { what: `0.5 % loss, 100 ms, ${congestion}`, congestion, relay: { loss: 0.005, delay: 50 }, seconds: long, octets: forever },
+  ]);
   for (const path of paths) yield* measurePath(path, rounds);
-  yield await measureSetUps(rounds, quick ? 2000 : 20_000);
+  yield* measureSetUps(rounds, quick ? 2000 : 20_000);
   yield await measureIdle(quick ? 1000 : 10_000);
 }
 
@@ -54,33 +36,41 @@ async function* measurePath(path: Path, rounds: number): AsyncGenerator<Row> {
     await withHosts(path, async (a, b) => {
       // The first octets compile.
       await ask(a, { ask: 'send', seconds: 2, octets: 32 * MEBI });
-      const before = [await ask(a, { ask: 'state' }), await ask(b, { ask: 'state' })];
+      const before = await processorSeconds(a, b);
       const { octets, seconds } = await ask(a, { ask: 'send', seconds: path.seconds, octets: path.octets });
-      const after = [await ask(a, { ask: 'state' }), await ask(b, { ask: 'state' })];
-      const busy = after.reduce((sum, { processorSeconds }, end) => sum + processorSeconds - before[end]!.processorSeconds, 0);
       rates.push(octets / 1e6 / seconds);
-      costs.push((busy * 1e9) / octets);
+      costs.push((((await processorSeconds(a, b)) - before) * 1e9) / octets);
     });
   }
-  yield row(`TCP between processes ${path.what}`, OURS, 'MB/s', rates);
-  yield row(`processor of both ends ${path.what}`, OURS, 'ns/octet', costs);
+  yield row(`TCP between processes in ESP, ${path.what}`, OURS, 'MB/s', rates);
+  yield row(`processor of both ends in ESP, ${path.what}`, OURS, 'ns/octet', costs);
 }
 
-async function measureSetUps(rounds: number, count: number): Promise<Row> {
+async function* measureSetUps(rounds: number, count: number): AsyncGenerator<Row> {
   const rates: number[] = [];
+  const costs: number[] = [];
   for (let i = 0; i < rounds; i++) {
-    await withHosts({ esp: false, congestion: 'bbr' }, async (a) => {
+    await withHosts({ congestion: 'bbr' }, async (a, b) => {
       await ask(a, { ask: 'setUp', count: count / 4 });
+      const before = await processorSeconds(a, b);
       const { seconds } = await ask(a, { ask: 'setUp', count });
       rates.push(count / seconds);
+      costs.push((((await processorSeconds(a, b)) - before) * 1e6) / count);
     });
   }
-  return row('TCP connections set up', OURS, '1/s', rates);
+  yield row('TCP connections set up in ESP', OURS, '1/s', rates);
+  yield row('processor of both ends, a connection set up', OURS, 'µs', costs);
+}
+
+async function processorSeconds(...hosts: readonly Dialogue[]): Promise<number> {
+  let sum = 0;
+  for (const host of hosts) sum += (await ask(host, { ask: 'state' })).processorSeconds;
+  return sum;
 }
 
 async function measureIdle(count: number): Promise<Row> {
   let octets = 0;
-  await withHosts({ esp: false, congestion: 'bbr' }, async (a) => {
+  await withHosts({ congestion: 'bbr' }, async (a) => {
     await ask(a, { ask: 'setUp', count: 100 });
     const before = await ask(a, { ask: 'state' });
     await ask(a, { ask: 'hold', count });
@@ -92,15 +82,15 @@ async function measureIdle(count: number): Promise<Row> {
 }
 
 async function withHosts(
-  { esp, congestion, relay }: Pick<Path, 'esp' | 'congestion' | 'relay'>,
+  { congestion, relay }: Pick<Path, 'congestion' | 'relay'>,
   use: (a: Dialogue, b: Dialogue) => Promise<void>,
 ): Promise<void> {
   const scope = new Scope();
   try {
     const a = await Dialogue.start(scope, 'host a', process.execPath, ['--expose-gc', END]);
     const b = await Dialogue.start(scope, 'host b', process.execPath, ['--expose-gc', END]);
-    await ask(a, { ask: 'open', end: 'a', esp, congestion });
-    const { port } = await ask(b, { ask: 'open', end: 'b', esp, congestion });
+    await ask(a, { ask: 'open', end: 'a', congestion });
+    const { port } = await ask(b, { ask: 'open', end: 'b', congestion });
     await ask(a, { ask: 'peer', port: relay === undefined ? port : await relayTo(scope, port, relay) });
     await use(a, b);
   } finally {

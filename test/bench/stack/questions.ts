@@ -2,7 +2,7 @@ import type { CongestionName } from '../../../src/core/netstack/index.ts';
 
 /** What the bench asks a host of. */
 export type Question =
-  | { readonly ask: 'open'; readonly end: 'a' | 'b'; readonly esp: boolean; readonly congestion: CongestionName }
+  | { readonly ask: 'open'; readonly end: 'a' | 'b'; readonly congestion: CongestionName }
   /** Where its packets go, on loopback. */
   | { readonly ask: 'peer'; readonly port: number }
   | { readonly ask: 'send'; readonly seconds: number; readonly octets: number }

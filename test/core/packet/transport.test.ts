@@ -9,6 +9,7 @@ import {
   IpProtocol,
   IpView,
   isIcmpError,
+  offersMssAbove,
   QuotedPacket,
   sealTcp,
   TcpFlag,
@@ -164,7 +165,9 @@ describe.each([4, 6] as const)('TCP over IPv%i (RFC 9293 §3.1)', (version) => {
   ])('every MSS option of a SYN is lowered: %s', (_what, before, after) => {
     const packet = tcp(version, fromHex(before), new Uint8Array(0), TcpFlag.SYN);
     ip.parse(packet);
+    expect(offersMssAbove(ip, 1300)).toBe(true);
     expect(clampTcpMss(ip, 1300)).toBe(true);
+    expect(offersMssAbove(ip, 1300)).toBe(false);
     expect(view.parse(ip), 'the checksum holds').toBe(true);
     expect(packet.subarray(ip.payload + 20, view.start)).toEqual(fromHex(after));
     expect(clampTcpMss(ip, 1300)).toBe(false);
@@ -182,6 +185,7 @@ describe.each([4, 6] as const)('TCP over IPv%i (RFC 9293 §3.1)', (version) => {
 
   test('only SYNs are clamped', () => {
     ip.parse(tcp(version, fromHex('02 04 05 b4'), new Uint8Array(0), TcpFlag.ACK));
+    expect(offersMssAbove(ip, 1000)).toBe(false);
     expect(clampTcpMss(ip, 1000)).toBe(false);
   });
 });

@@ -1,5 +1,5 @@
-import { type Address, ApiMisuse, concat, formatAddress, formatIp } from '../../bytes/index.ts';
-import { type IpView, TcpFlag, TcpView } from '../../packet/index.ts';
+import { type Address, ApiMisuse, formatAddress, formatIp } from '../../bytes/index.ts';
+import { type IpView, putU16, TcpFlag, TcpView } from '../../packet/index.ts';
 import type { VnetHeader } from '../../packet/offload/index.ts';
 import type { Addresses } from '../addresses.ts';
 import { Bindings } from '../bindings.ts';
@@ -365,9 +365,14 @@ export class TcpLayer implements TcpHost {
   }
 
   #find(localIp: Uint8Array, localPort: number, remoteIp: Uint8Array, remotePort: number): Tcb | undefined {
-    const length = localIp.length === 4 ? 4 : 16;
-    const data = concat(localIp, remoteIp);
-    return this.#flows.find({ data, length, localAt: 0, localPort, remoteAt: length, remotePort });
+    const key = this.#key;
+    key.length = localIp.length === 4 ? 4 : 16;
+    key.data = endsKey(localIp, localPort, remoteIp, remotePort);
+    key.localAt = 0;
+    key.localPort = localPort;
+    key.remoteAt = key.length;
+    key.remotePort = remotePort;
+    return this.#flows.find(key);
   }
 
   #unlisten(listener: TcpListener): void {
@@ -385,9 +390,19 @@ export class TcpLayer implements TcpHost {
 /** A port in TIME-WAIT may be opened again by the side that closed, if timestamps keep old segments out (RFC 6191, RFC 7323 §5). */
 const canReopen = (tcb: Tcb): boolean => tcb.state === 'TIME-WAIT' && tcb.timestamps;
 
+/** Both ends in a row. @returns octets that the next call writes anew */
 function endsKey(localIp: Uint8Array, localPort: number, remoteIp: Uint8Array, remotePort: number): Uint8Array {
-  return concat(localIp, remoteIp, Uint8Array.of(localPort >>> 8, localPort & 0xff, remotePort >>> 8, remotePort & 0xff));
+  const { length } = localIp;
+  const key = length === 4 ? ENDS_IPV4 : ENDS_IPV6;
+  key.set(localIp);
+  key.set(remoteIp, length);
+  putU16(key, 2 * length, localPort);
+  putU16(key, 2 * length + 2, remotePort);
+  return key;
 }
+
+const ENDS_IPV4 = new Uint8Array(12);
+const ENDS_IPV6 = new Uint8Array(36);
 
 /** Segments in a row before another connection has its turn. */
 const TURN = 32;

@@ -7,17 +7,17 @@ import { seqLe } from './seq.ts';
  */
 export class SentSegments {
   /** Sequence numbers of the first octet and behind the last. */
-  start = new Int32Array(0);
-  end = new Int32Array(0);
+  start = NO_INTEGERS;
+  end = NO_INTEGERS;
   /** When it was sent last, and as the how manieth transmission of all: time may stand still between two, this does not. */
-  sentAt = new Float64Array(0);
-  order = new Float64Array(0);
-  flags = new Uint8Array(0);
+  sentAt = NO_NUMBERS;
+  order = NO_NUMBERS;
+  flags = NO_OCTETS;
   /** What `DeliveryRate` wants to know of the moment at which it was sent last. */
-  delivered = new Float64Array(0);
-  deliveredAt = new Float64Array(0);
-  firstSentAt = new Float64Array(0);
-  limited = new Uint8Array(0);
+  delivered = NO_NUMBERS;
+  deliveredAt = NO_NUMBERS;
+  firstSentAt = NO_NUMBERS;
+  limited = NO_OCTETS;
   count = 0;
   #head = 0;
   #mask = 0;
@@ -68,31 +68,39 @@ export class SentSegments {
   }
 
   clear(): void {
-    this.start = new Int32Array(0);
-    this.end = new Int32Array(0);
-    this.sentAt = new Float64Array(0);
-    this.order = new Float64Array(0);
-    this.flags = new Uint8Array(0);
-    this.delivered = new Float64Array(0);
-    this.deliveredAt = new Float64Array(0);
-    this.firstSentAt = new Float64Array(0);
-    this.limited = new Uint8Array(0);
+    this.start = NO_INTEGERS;
+    this.end = NO_INTEGERS;
+    this.sentAt = NO_NUMBERS;
+    this.order = NO_NUMBERS;
+    this.flags = NO_OCTETS;
+    this.delivered = NO_NUMBERS;
+    this.deliveredAt = NO_NUMBERS;
+    this.firstSentAt = NO_NUMBERS;
+    this.limited = NO_OCTETS;
     this.count = 0;
     this.#head = 0;
     this.#mask = 0;
   }
 
+  /** One piece of memory for all columns, the widest first. */
   #grow(): void {
     const size = Math.max(FIRST_SEGMENTS, 2 * this.start.length);
-    this.start = this.#moved(this.start, new Int32Array(size));
-    this.end = this.#moved(this.end, new Int32Array(size));
-    this.sentAt = this.#moved(this.sentAt, new Float64Array(size));
-    this.order = this.#moved(this.order, new Float64Array(size));
-    this.flags = this.#moved(this.flags, new Uint8Array(size));
-    this.delivered = this.#moved(this.delivered, new Float64Array(size));
-    this.deliveredAt = this.#moved(this.deliveredAt, new Float64Array(size));
-    this.firstSentAt = this.#moved(this.firstSentAt, new Float64Array(size));
-    this.limited = this.#moved(this.limited, new Uint8Array(size));
+    const memory = new ArrayBuffer(ROW * size);
+    let at = 0;
+    const take = <Column>(make: ColumnOf<Column>): Column => {
+      const column = new make(memory, at, size);
+      at += make.BYTES_PER_ELEMENT * size;
+      return column;
+    };
+    this.sentAt = this.#moved(this.sentAt, take(Float64Array));
+    this.order = this.#moved(this.order, take(Float64Array));
+    this.delivered = this.#moved(this.delivered, take(Float64Array));
+    this.deliveredAt = this.#moved(this.deliveredAt, take(Float64Array));
+    this.firstSentAt = this.#moved(this.firstSentAt, take(Float64Array));
+    this.start = this.#moved(this.start, take(Int32Array));
+    this.end = this.#moved(this.end, take(Int32Array));
+    this.flags = this.#moved(this.flags, take(Uint8Array));
+    this.limited = this.#moved(this.limited, take(Uint8Array));
     this.#head = 0;
     this.#mask = size - 1;
   }
@@ -105,6 +113,17 @@ export class SentSegments {
   }
 }
 
+interface ColumnOf<Column> {
+  readonly BYTES_PER_ELEMENT: number;
+  new (memory: ArrayBuffer, at: number, length: number): Column;
+}
+
+/** Most connections that come and go never have a segment under way for long: they share these. */
+const NO_INTEGERS = new Int32Array(0);
+const NO_NUMBERS = new Float64Array(0);
+const NO_OCTETS = new Uint8Array(0);
+/** Octets of one segment in all columns. */
+const ROW = 5 * Float64Array.BYTES_PER_ELEMENT + 2 * Int32Array.BYTES_PER_ELEMENT + 2;
 /** Powers of two. 32768 full segments fill a window of 40 MiB. */
 const FIRST_SEGMENTS = 32;
 const MAX_SEGMENTS = 32768;

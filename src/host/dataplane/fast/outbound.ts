@@ -4,7 +4,7 @@ import { type PacketBuffer, Segmenter, VNET_HEADER, VnetHeader } from '../../../
 import type { ChildEntry } from '../child-entry.ts';
 import type { EspPlane } from '../esp-plane.ts';
 import { protocolOf } from '../esp-sender.ts';
-import { isSyn } from '../oversize.ts';
+import { mustClamp } from '../oversize.ts';
 import { type BatchPath, type BatchTarget, MOST_OCTETS, MOST_SEGMENTS, type TunPort } from './ports.ts';
 
 export interface OutboundPumpOptions<B extends PacketBuffer> {
@@ -78,7 +78,7 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
   /** More than to be sealed: a look at each packet by itself. */
   #needsMore(entry: ChildEntry): boolean {
     if (entry.transport !== undefined || entry.ipcomp !== undefined) return true;
-    return this.#segmenter.packetLength > entry.mtu || (entry.largestMss > 0 && isSyn(this.#view));
+    return this.#segmenter.packetLength > entry.mtu || mustClamp(entry, this.#view);
   }
 
   /** All packets of the segmenter, into batches. */

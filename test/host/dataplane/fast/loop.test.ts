@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { type Address, toHex } from '../../../../src/core/bytes/index.ts';
 import { createPacketCipher } from '../../../../src/core/crypto/index.ts';
 import type { ChildSaSpec, Observation } from '../../../../src/core/ike/effects.ts';
+import { getU16 } from '../../../../src/core/packet/index.ts';
 import { packetBuffer, segmentPlain, VNET_HEADER, VnetHeader } from '../../../../src/core/packet/offload/index.ts';
 import { FastLoop } from '../../../../src/host/dataplane/fast/loop.ts';
 import type { FromLoop } from '../../../../src/host/dataplane/fast/messages.ts';
@@ -228,6 +229,20 @@ test('packets go out together only under one traffic class, which comes in with 
   turn(ends);
   expect(ends.a.batches.map(({ trafficClass }) => trafficClass)).toEqual([0, 0xb8, 0xba]);
   expect(hexes(ends.b.written)).toEqual(hexes(packets));
+});
+
+test('a SYN goes with the others unless the MSS that it offers has to be lowered', () => {
+  const ends = pair();
+  const syns = [1000, 9000, 1000, 1000].map((mss) => {
+    const syn = packet('10.0.0.1', '10.0.1.1', { protocol: 6, size: 44 });
+    syn.set([0x60, 0x02], 32);
+    syn.set([2, 4, mss >>> 8, mss & 0xff], 40);
+    return syn;
+  });
+  for (const syn of syns) ends.a.read.push(handed(syn));
+  turn(ends);
+  expect(ends.a.batches.map(({ octets, segment }) => octets.length / segment)).toEqual([1, 1, 2]);
+  expect(ends.b.written.map((octets) => getU16(octets, 42) < 9000)).toEqual([true, true, true, true]);
 });
 
 test('padded, all packets of a batch are alike, and come out as they were', () => {
