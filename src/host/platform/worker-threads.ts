@@ -3,8 +3,11 @@ import { Worker } from 'node:worker_threads';
 
 /** Another thread of this process that runs a module of ours. What it is told goes through memory alone, never through argv or the environment. */
 export interface Thread {
-  /** Structured clone: octets are copied, a `KeyObject` is shared without its octets being seen. Nothing is thrown for a thread that has ended. */
-  post(message: unknown): void;
+  /**
+   * Structured clone: octets are copied, a `KeyObject` is shared without its octets being seen. Nothing is thrown for a thread that has ended.
+   * @param handedOver buffers in the message that are moved there, and are empty here afterwards
+   */
+  post(message: unknown, handedOver?: readonly ArrayBuffer[]): void;
   /** Ends it at once, whatever it is doing. */
   end(): Promise<void>;
 }
@@ -43,8 +46,8 @@ function start(module: URL, { onMessage, onExit }: ThreadEvents): Thread {
   // sockets keep a gateway alive, not those who work for it
   worker.unref();
   return {
-    post: (message) => {
-      if (!ended) worker.postMessage(message);
+    post: (message, handedOver = []) => {
+      if (!ended) worker.postMessage(message, handedOver);
     },
     end: async () => {
       ended = true;

@@ -75,6 +75,11 @@ export function fileError(cause: unknown, what: string, side: Side = 'here'): Tr
   });
 }
 
+/** Of a message about something whose name stands beside it. */
+export const withoutName = (message: string): string => message.replace(/^.*?: /s, '');
+
+export const reasonOf = (cause: unknown): string => withoutName(fileError(cause, '').message);
+
 export const fileChanged = (what: string): TransferError =>
   new TransferError(`${what}: changed while it was being sent`, {
     code: 'TRANSFER_FILE_CHANGED',

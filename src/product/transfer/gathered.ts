@@ -47,4 +47,17 @@ export async function* gathered(source: AsyncIterable<Uint8Array>, most = MOST_W
   }
 }
 
+/** One behind the other, in a buffer of their own. */
+export function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(octetsIn(pieces));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
+
+export const octetsIn = (pieces: readonly Uint8Array[]): number => pieces.reduce((sum, { length }) => sum + length, 0);
+
 const MOST_WAITING = 1024 * 1024;

@@ -28,9 +28,9 @@ export async function inParallel<T>(
   if (broken !== undefined) throw broken.reason;
 }
 
-/** Takes items before they are asked for, up to so many. @param found is told each of them when it is there */
-export async function* ahead<T>(items: AsyncIterable<T>, most: number, found: (item: T) => void): AsyncGenerator<T> {
-  const waiting: T[] = [];
+/** Takes items before they are asked for, up to so many, but for those that come with the last. @param found is told each of them when it is there */
+export async function* ahead<T>(items: AsyncIterable<readonly T[]>, most: number, found: (item: T) => void): AsyncGenerator<readonly T[]> {
+  let waiting: T[] = [];
   let [over, failed] = [false, false];
   let cause: unknown;
   let wake = (): void => undefined;
@@ -41,10 +41,12 @@ export async function* ahead<T>(items: AsyncIterable<T>, most: number, found: (i
   let roomAgain = (): void => undefined;
   const fill = async (): Promise<void> => {
     try {
-      for await (const item of items) {
+      for await (const some of items) {
         if (over) return;
-        found(item);
-        waiting.push(item);
+        for (const item of some) {
+          found(item);
+          waiting.push(item);
+        }
         wake();
         if (waiting.length >= most) {
           await new Promise<void>((resolve) => {
@@ -61,16 +63,13 @@ export async function* ahead<T>(items: AsyncIterable<T>, most: number, found: (i
   };
   const filling = fill();
   try {
-    for (let taken = 0; ; ) {
-      if (taken < waiting.length) {
-        yield waiting[taken++]!;
-        continue;
-      }
-      waiting.length = 0;
-      taken = 0;
+    for (;;) {
+      const some = waiting;
+      waiting = [];
       roomAgain();
-      if (over) break;
-      await changed();
+      if (some.length > 0) yield some;
+      else if (over) break;
+      else await changed();
     }
     if (failed) throw cause;
   } finally {

@@ -76,7 +76,7 @@ export const nameTaken = (name: string): TransferError =>
   new TransferError(`${name}: exists already`, { code: 'TRANSFER_EXISTS', hint: 'Choose another name, or allow replacing.' });
 
 /** A hard link fails where the name exists, where `rename` would replace. @returns false when the name is taken. */
-export async function moveToNew(part: string, path: string): Promise<boolean> {
+async function moveToNew(part: string, path: string): Promise<boolean> {
   try {
     await link(part, path);
     await unlink(part);
@@ -112,5 +112,5 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-const NO_HARD_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+export const NO_HARD_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 export const MAX_NAMES = 1000;

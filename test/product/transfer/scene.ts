@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect } from 'vitest';
+import type { Threads } from '../../../src/host/platform/worker-threads.ts';
 import {
   FileServer,
   type FileServerEvent,
@@ -10,6 +11,7 @@ import {
   type Timing,
   type TransferError,
 } from '../../../src/product/transfer/index.ts';
+import { type Asked, FileWork } from '../../../src/product/transfer/tree/file-work.ts';
 import { SeededRandom } from '../../../src/testing/seeded.ts';
 import { Wire, type WirePlan } from './wire.ts';
 
@@ -41,12 +43,29 @@ export class TestTiming implements Timing {
   };
 }
 
+/** Work with small files in the thread of the test: what it replaces is replaced there, too. */
+export const HERE: Threads = {
+  cores: 1,
+  start: (_module, { onMessage }) => {
+    const work = new FileWork();
+    let ended = false;
+    const post = (asked: unknown): void => {
+      setImmediate(() => {
+        if (!ended) onMessage(work.answer(asked as Asked));
+      });
+    };
+    const end = async (): Promise<void> => {
+      ended = true;
+    };
+    return { post, end };
+  },
+};
 /** Waits so short that hundreds of broken connections take seconds; no giving up. */
-export const QUICK = { retry: { initial: 1, longest: 4, giveUp: Number.POSITIVE_INFINITY } } as const;
+export const QUICK = { threads: HERE, retry: { initial: 1, longest: 4, giveUp: Number.POSITIVE_INFINITY } } as const;
 /** For what only has to happen. */
 export const PATIENCE = { timeout: 20_000, interval: 5 } as const;
 /** One attempt. */
-export const ONCE = { retry: { initial: 1, longest: 4, giveUp: 0 } } as const;
+export const ONCE = { threads: HERE, retry: { initial: 1, longest: 4, giveUp: 0 } } as const;
 
 const cleanups: (() => void | Promise<void>)[] = [];
 
@@ -95,6 +114,7 @@ export class Scene {
       inbox: this.inbox,
       onEvent: (event) => this.events.push(event),
       timing: this.timing,
+      threads: HERE,
       ...options,
     });
   }

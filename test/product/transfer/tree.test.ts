@@ -1,4 +1,4 @@
-import {
+import fs, {
   chmodSync,
   existsSync,
   lstatSync,
@@ -10,8 +10,8 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { getTree, sendTree, type TransferProgress } from '../../../src/product/transfer/index.ts';
@@ -21,6 +21,7 @@ import { cutBetween, Wire } from './wire.ts';
 
 afterEach(() => {
   vi.restoreAllMocks();
+  syncBuiltinESMExports();
 });
 
 const LARGE = 300 * 1024;
@@ -221,18 +222,17 @@ describe('sendTree', () => {
     const root = join(scene.here, 'd');
     mkdirSync(root);
     for (let i = 0; i < 50; i++) writeFileSync(join(root, `f${i}`), `${i}`);
-    const handle = await open('/dev/null');
-    await handle.close();
-    const handles = Object.getPrototypeOf(handle) as FileHandle;
-    const original = handles.write;
+    const { writeSync } = fs;
     let writes = 0;
-    vi.spyOn(handles, 'write').mockImplementation(function (this: FileHandle, ...args: unknown[]) {
-      if (++writes > 20) return Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' })) as never;
-      return Reflect.apply(original, this, args) as never;
-    } as never);
+    vi.spyOn(fs, 'writeSync').mockImplementation(((...args: Parameters<typeof writeSync>) => {
+      if (++writes > 20) throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+      return writeSync(...args);
+    }) as typeof writeSync);
+    syncBuiltinESMExports();
     const full = await failure(sendTree({ connect: scene.wire().connect, files: [root], ...ONCE }));
     expect([full.code, full.resumable, full.side]).toEqual(['TRANSFER_DISK_FULL', true, 'there']);
     vi.restoreAllMocks();
+    syncBuiltinESMExports();
     const result = await sendTree({ connect: scene.wire().connect, files: [root], ...QUICK });
     expect([result.files, result.known.files]).toEqual([50, 20]);
     expect(readdirSync(join(scene.inbox, '.tunnelwright-partial')), 'nothing is left behind').toEqual([]);

@@ -10,7 +10,7 @@ import { TransferError } from '../errors.ts';
 import { type ByteRange, matches, parseRange } from '../http-conditions.ts';
 import { type Jail, parseRequestPath } from '../paths.ts';
 import type { Timing } from '../timing.ts';
-import { TreeSource } from '../tree/source.ts';
+import type { FileThread } from '../tree/file-thread.ts';
 
 /** A file, or what comes behind `from` of it. */
 export interface FileSending {
@@ -30,13 +30,15 @@ export type OnSending = (request: IncomingMessage, file: FileSending) => (bytes:
 /** Answers GET and HEAD for the files of one folder: byte ranges, validators, and the SHA-256 of the whole on request (RFC 9530). */
 export class ServedFolder {
   readonly #jail: Jail;
+  readonly #thread: FileThread;
   readonly #timing: Timing;
   readonly #onSending: OnSending;
   /** By entity tag: a changed file has another. */
   readonly #digests = new Map<string, GrowingDigest>();
 
-  constructor(jail: Jail, timing: Timing, onSending: OnSending) {
+  constructor(jail: Jail, thread: FileThread, timing: Timing, onSending: OnSending) {
     this.#jail = jail;
+    this.#thread = thread;
     this.#timing = timing;
     this.#onSending = onSending;
   }
@@ -80,14 +82,10 @@ export class ServedFolder {
     const name = segments.join('/') || 'the folder';
     if (!(await this.#jail.stat(segments)).isDirectory())
       throw new TransferError(`${name}: is not a folder`, { code: 'TRANSFER_NOT_FOUND' });
-    const source = TreeSource.below(this.#jail.root);
+    const source = await this.#thread.open('below', this.#jail.root);
     try {
-      const entries: Listed[] = [];
-      for await (const { entry } of source.folder(segments)) {
-        const { path, ...facts } = entry;
-        entries.push({ name: path.at(-1)!, size: 0, modified: 0, mode: 0, ...facts });
-      }
-      return entries;
+      const entries = await source.call('list', segments);
+      return entries.map(({ path, ...facts }) => ({ name: path.at(-1)!, size: 0, modified: 0, mode: 0, ...facts }));
     } finally {
       await source.close();
     }

@@ -1,12 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { utf8 } from '../../../core/bytes/index.ts';
-import { fileError, TransferError } from '../errors.ts';
-import { inParallel } from '../parallel.ts';
+import { TransferError } from '../errors.ts';
+import { gathered, joined } from '../gathered.ts';
 import { parsePath } from '../paths.ts';
-import { parseEntry, type TreeEntry } from '../tree/entry.ts';
-import { AT_ONCE, LARGEST_PACKED, PACK_TYPE, packed, packedRefusal, readLines, unpack } from '../tree/pack.ts';
-import { TreeSource } from '../tree/source.ts';
-import type { UploadStore } from './upload-store.ts';
+import { parseEntry } from '../tree/entry.ts';
+import type { FileThread } from '../tree/file-thread.ts';
+import { PACK_TYPE, packedRefusal, readLines } from '../tree/pack.ts';
+import type { TreeSinkOptions } from '../tree/sink.ts';
+import type { UnpackedAll } from '../tree/unpacking.ts';
 
 export interface FilesUnpacked {
   readonly files: number;
@@ -14,7 +15,9 @@ export interface FilesUnpacked {
 }
 
 export interface PacksOptions {
-  readonly store: UploadStore | undefined;
+  /** Where files are packed and unpacked. */
+  readonly thread: FileThread;
+  readonly inbox: TreeSinkOptions | undefined;
   /** The shared folder: absolute, links resolved. */
   readonly shared: string | undefined;
   readonly onUnpacked: (peer: string, files: FilesUnpacked) => void;
@@ -30,73 +33,60 @@ export class Packs {
 
   /** @param rest what stood behind `/packs/` */
   async handle(request: IncomingMessage, response: ServerResponse, rest: string, peer: string): Promise<void> {
-    const { store, shared } = this.#options;
+    const { inbox, shared } = this.#options;
     if (request.method !== 'POST') {
       response.writeHead(405, { Allow: 'POST', 'Content-Length': '0' }).end();
       return;
     }
     // Leaving the loop early must not tear down the connection: the answer still has to go out on it.
     const body = request.iterator({ destroyOnReturn: false });
-    if (rest === 'missing' && store !== undefined) await this.#missing(store, body, response);
-    else if (rest === 'in' && store !== undefined) await this.#in(store, body, response, peer);
+    if (rest === 'missing' && inbox !== undefined) await this.#missing(inbox, body, response);
+    else if (rest === 'in' && inbox !== undefined) await this.#in(inbox, body, response, peer);
     else if (rest === 'out' && shared !== undefined) await this.#out(shared, body, response);
     else throw new TransferError('nothing is shared here under this name', { code: 'TRANSFER_NOT_FOUND' });
   }
 
   /** Which of the entries that are told are not here yet. */
-  async #missing(store: UploadStore, body: AsyncIterable<Uint8Array>, response: ServerResponse): Promise<void> {
-    const entries: TreeEntry[] = [];
-    for await (const json of readLines(body)) entries.push(parseEntry(json).entry);
-    const sink = store.openTree();
+  async #missing(inbox: TreeSinkOptions, body: AsyncIterable<Uint8Array>, response: ServerResponse): Promise<void> {
+    const entries = (await readLines(body)).map((json) => parseEntry(json).entry);
+    const sink = await this.#options.thread.open('sink', inbox);
     try {
-      answer(response, { schema: 1, missing: await sink.missing(entries) });
+      answer(response, { schema: 1, missing: await sink.call('missing', entries) });
     } finally {
       await sink.close();
     }
   }
 
-  async #in(store: UploadStore, body: AsyncIterable<Uint8Array>, response: ServerResponse, peer: string): Promise<void> {
-    // Entries are meant by their number in the pack.
-    const renamed: { readonly index: number; readonly path: string }[] = [];
-    const refused: { readonly index: number; readonly code: string; readonly message: string }[] = [];
-    let [files, bytes] = [0, 0];
-    const sink = store.openTree();
+  async #in(inbox: TreeSinkOptions, body: AsyncIterable<Uint8Array>, response: ServerResponse, peer: string): Promise<void> {
+    const { thread, onUnpacked } = this.#options;
+    const unpacking = await thread.open('unpacking', inbox);
+    let unpacked: UnpackedAll;
     try {
-      await inParallel(unpack(body), AT_ONCE, async (item, index) => {
-        if ('refused' in item) throw new TransferError('a refusal in a pack that was sent', { code: 'TRANSFER_BAD_REQUEST' });
-        try {
-          const path = await sink.put(item);
-          if (path.at(-1) !== item.entry.path.at(-1)) renamed.push({ index, path: path.join('/') });
-          if (item.entry.kind === 'folder') return;
-          files++;
-          bytes += item.content?.length ?? 0;
-        } catch (cause) {
-          refused.push({ index, ...refusalFor(item.entry, cause) });
-        }
-      });
+      for await (const pieces of gathered(body)) await unpacking.call('push', joined(pieces));
+      unpacked = await unpacking.call('end');
     } finally {
-      await sink.close();
-      if (files > 0) this.#options.onUnpacked(peer, { files, bytes });
+      const stored = await unpacking.close();
+      if (stored.files > 0) onUnpacked(peer, stored);
     }
-    answer(response, { schema: 1, renamed, refused });
+    const refused = unpacked.refused.map(({ index, code, message }) => ({ index, code, message }));
+    answer(response, { schema: 1, renamed: unpacked.renamed, refused });
   }
 
   /** The small files that are asked for, in any order; a refusal for each that cannot be had. */
   async #out(shared: string, body: AsyncIterable<Uint8Array>, response: ServerResponse): Promise<void> {
-    const source = TreeSource.below(shared);
-    const wanted: (readonly string[])[] = [];
-    // One for all who wait.
-    let room: Promise<void> | undefined;
+    const wanted = (await readLines(body)).map((line) => {
+      const path = parsePath(String((line as { path?: unknown } | null)?.path ?? ''));
+      return { kind: 'file', path } as const;
+    });
+    const source = await this.#options.thread.open('below', shared);
     try {
-      for await (const path of readLines(body)) wanted.push(parsePath(String((path as { path?: unknown } | null)?.path ?? '')));
       response.writeHead(200, { 'Content-Type': PACK_TYPE });
-      await inParallel(wanted, AT_ONCE, async (path) => {
-        const piece = await pieceOf(source, path);
-        if (response.destroyed) throw new TransferError('the connection went away', { code: 'TRANSFER_INTERRUPTED' });
-        if (!response.write(piece)) room ??= roomIn(response);
-        await room;
-        room = undefined;
-      });
+      for (let at = 0; at < wanted.length; ) {
+        const block = await source.call('pack', wanted, at);
+        const refusals = block.refused.map((refused) => packedRefusal(wanted[refused.index]!.path.join('/'), refused));
+        await written(response, joined([block.body, ...refusals]));
+        at = block.next;
+      }
       response.end();
     } finally {
       await source.close();
@@ -104,24 +94,11 @@ export class Packs {
   }
 }
 
-async function pieceOf(source: TreeSource, path: readonly string[]): Promise<Uint8Array> {
-  try {
-    const { file, content } = await source.read(path, LARGEST_PACKED);
-    return packed({ ...file, path }, content);
-  } catch (cause) {
-    return packedRefusal(path.join('/'), fileError(cause, path.join('/')));
-  }
-}
-
-/** What concerns one entry is told of it; what concerns all ends the request. */
-function refusalFor({ path }: TreeEntry, cause: unknown): { code: string; message: string } {
-  const { code, message } = fileError(cause, path.join('/'));
-  if (CONCERNS_ALL.has(code)) throw cause;
-  return { code, message };
-}
-
-function roomIn(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
+/** Waits for room where there is none. @throws TransferError */
+async function written(response: ServerResponse, octets: Uint8Array): Promise<void> {
+  if (response.destroyed) throw new TransferError('the connection went away', { code: 'TRANSFER_INTERRUPTED' });
+  if (response.write(octets)) return;
+  await new Promise<void>((resolve) => {
     const done = (): void => {
       response.off('drain', done).off('close', done);
       resolve();
@@ -134,5 +111,3 @@ function answer(response: ServerResponse, document: object): void {
   const text = JSON.stringify(document);
   response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': utf8(text).length }).end(text);
 }
-
-const CONCERNS_ALL: ReadonlySet<string> = new Set(['TRANSFER_DISK_FULL', 'TRANSFER_BUSY', 'TRANSFER_IO']);

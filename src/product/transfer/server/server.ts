@@ -7,13 +7,14 @@ import type { IfExists } from '../part-file.ts';
 import { Jail } from '../paths.ts';
 import type { TransferProgress } from '../progress.ts';
 import { SYSTEM_TIMING, type Timing, Watchdog } from '../timing.ts';
+import { FileThread, type FileThreadOptions } from '../tree/file-thread.ts';
 import { type FileSent, ServedFolder } from './files.ts';
 import { type FilesUnpacked, Packs } from './packs.ts';
 import { SentRanges } from './sent-ranges.ts';
 import { type StoredFile, UploadStore } from './upload-store.ts';
 import { Inbox } from './uploads.ts';
 
-export interface FileServerOptions {
+export interface FileServerOptions extends FileThreadOptions {
   /** Folder whose files peers may get; absent: none. */
   readonly folder?: string | undefined;
   /** Folder into which peers may send; absent: none. */
@@ -64,6 +65,7 @@ export class FileServer {
   readonly #files: ServedFolder | undefined;
   readonly #inbox: Inbox | undefined;
   readonly #packs: Packs;
+  readonly #thread: FileThread;
   readonly #store: UploadStore | undefined;
   readonly #streams = new Map<Duplex, string>();
   readonly #sources = new Set<() => void>();
@@ -72,11 +74,12 @@ export class FileServer {
     this.#options = options;
     this.#timing = options.timing ?? SYSTEM_TIMING;
     this.#store = store;
+    this.#thread = new FileThread(options);
     const { onEvent } = options;
     const ranges = new SentRanges();
     this.#files =
       folder &&
-      new ServedFolder(folder, this.#timing, (request, sending) => {
+      new ServedFolder(folder, this.#thread, this.#timing, (request, sending) => {
         const peer = this.#peerOf(request);
         const left = ranges.begin(peer, sending, request.headers.range);
         return (bytes) => {
@@ -93,7 +96,8 @@ export class FileServer {
         onAcknowledged: (peer, file) => onEvent?.({ kind: 'acknowledged', peer, file }),
       });
     this.#packs = new Packs({
-      store,
+      thread: this.#thread,
+      inbox: store?.tree,
       shared: folder?.root,
       onUnpacked: (peer, files) => onEvent?.({ kind: 'unpacked', peer, files }),
     });
@@ -171,6 +175,7 @@ export class FileServer {
     cancel();
     this.#http.close();
     await this.#store?.close();
+    await this.#thread.close();
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

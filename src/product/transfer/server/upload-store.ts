@@ -6,7 +6,7 @@ import { errnoOf, fileError, TransferError } from '../errors.ts';
 import type { IfExists } from '../part-file.ts';
 import { Jail, PARTIAL_FOLDER, parsePath } from '../paths.ts';
 import { formatBytes } from '../progress.ts';
-import { TreeSink } from '../tree/sink.ts';
+import type { TreeSinkOptions } from '../tree/sink.ts';
 import { Upload, type UploadPiece } from '../upload.ts';
 
 /** What a peer announces before it sends. */
@@ -133,10 +133,9 @@ export class UploadStore {
     return join(this.#folder, `${id}.${ending}`);
   }
 
-  /** For files that come packed; the caller closes it. */
-  openTree(): TreeSink {
-    const { ifExists, randomId } = this.#options;
-    return new TreeSink({ root: this.#jail.root, scratch: this.#folder, ifExists, scratchName: () => `${randomId()}.packed` });
+  /** Where files go that come packed. */
+  get tree(): TreeSinkOptions {
+    return { root: this.#jail.root, scratch: this.#folder, ifExists: this.#options.ifExists };
   }
 
   /** Throws away what is older than its life. */

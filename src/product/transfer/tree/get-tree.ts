@@ -2,17 +2,19 @@ import { lstat, mkdir, mkdtemp, readdir, realpath, rm, rmdir, stat } from 'node:
 import { basename, dirname, join, resolve } from 'node:path';
 import { printable } from '../../../core/bytes/index.ts';
 import type { Listed } from '../../control/target.ts';
-import { fileError, TransferError } from '../errors.ts';
+import { fileError, reasonOf, TransferError, withoutName } from '../errors.ts';
+import { gathered, joined } from '../gathered.ts';
 import { type GetOptions, get } from '../get.ts';
 import { listFolder } from '../list.ts';
 import { acceptable, PARTIAL_FOLDER, parsePath } from '../paths.ts';
-import { ConnectionLost, type PeerHttp } from '../peer-http.ts';
+import { ConnectionLost, type PeerHttp, type PeerResponse } from '../peer-http.ts';
 import type { TransferProgress } from '../progress.ts';
 import { parseEntry, type TreeEntry, type TreeFolder } from './entry.ts';
-import { PACK_TYPE, type Packed, toLines, unpack } from './pack.ts';
-import { TreeSink } from './sink.ts';
-import { reasonOf } from './source.ts';
+import { FileThread, type Remote } from './file-thread.ts';
+import { PACK_TYPE, type Refused, toLines } from './pack.ts';
+import type { TreeSink, TreeSinkOptions } from './sink.ts';
 import { type TreeContext, type TreeOptions, type TreeResult, TreeTransfer, type TreeWork } from './transfer.ts';
+import type { UnpackedAll } from './unpacking.ts';
 
 export interface GetTreeOptions extends TreeOptions, Pick<GetOptions, 'ifExists'> {
   /** Folder below what the peer shares; empty for all of that. */
@@ -35,13 +37,15 @@ export async function getTree(options: GetTreeOptions): Promise<GotTree> {
   const from = parsePath(options.from.replace(/^\//, '').replace(/\/$/, ''));
   const root = await openRoot(options.to, from.at(-1));
   const scratch = await openScratch(root);
-  let files = 0;
-  const sink = new TreeSink({ root, scratch, ifExists: options.ifExists ?? 'replace', scratchName: () => `${files++}.packed` });
+  const thread = new FileThread(options);
   try {
-    const result = await new TreeTransfer(options, new TreeGetting(options, from, root, sink)).run();
+    const into = { root, scratch, ifExists: options.ifExists ?? 'replace' };
+    const sink = await thread.open('sink', into);
+    const result = await new TreeTransfer(options, new TreeGetting(options, from, into, thread, sink)).run();
+    await sink.close();
     return { ...result, path: root };
   } finally {
-    await sink.close();
+    await thread.close();
     await rm(scratch, { recursive: true, force: true });
     // Another call may be at work beside it.
     await rmdir(dirname(scratch)).catch(() => undefined);
@@ -80,79 +84,86 @@ async function openRoot(to: string, name: string | undefined): Promise<string> {
 }
 
 /** Something of the tree that is there. */
-interface Remote {
+interface There {
   /** As it is to be here. */
   readonly entry: TreeEntry;
   /** As the other end calls it. */
   readonly path: string;
 }
 
-class TreeGetting implements TreeWork<Remote> {
+class TreeGetting implements TreeWork<There> {
   readonly name: string;
   readonly phase = 'receiving';
   readonly #options: GetTreeOptions;
   readonly #from: readonly string[];
-  readonly #root: string;
-  readonly #sink: TreeSink;
+  readonly #into: TreeSinkOptions;
+  readonly #thread: FileThread;
+  readonly #sink: Remote<TreeSink>;
   /** Their times are set last. */
   readonly #folders: TreeFolder[] = [];
 
-  constructor(options: GetTreeOptions, from: readonly string[], root: string, sink: TreeSink) {
+  constructor(options: GetTreeOptions, from: readonly string[], into: TreeSinkOptions, thread: FileThread, sink: Remote<TreeSink>) {
     this.#options = options;
     this.#from = from;
-    this.#root = root;
+    this.#into = into;
+    this.#thread = thread;
     this.#sink = sink;
-    this.name = from.at(-1) ?? basename(root);
+    this.name = from.at(-1) ?? basename(into.root);
   }
 
-  async *entries(context: TreeContext): AsyncGenerator<Remote> {
+  async *entries(context: TreeContext): AsyncGenerator<readonly There[]> {
     yield* this.#below([], context);
   }
 
-  async missing(_peer: PeerHttp, items: readonly Remote[]): Promise<readonly Remote[]> {
-    const missing = await this.#sink.missing(items.map(({ entry }) => entry));
+  async missing(_peer: PeerHttp, items: readonly There[]): Promise<readonly There[]> {
+    const missing = await this.#sink.call(
+      'missing',
+      items.map(({ entry }) => entry),
+    );
     return missing.map((index) => items[index]!);
   }
 
-  async movePacked(peer: PeerHttp, items: readonly Remote[], onBytes: (count: number) => void): Promise<ReadonlyMap<Remote, string>> {
-    const skipped = new Map<Remote, string>();
-    const wanted = new Map<string, Remote>();
-    for (const item of items) {
-      if (item.entry.kind === 'file') wanted.set(item.path, item);
-      else await this.#put(item, { entry: item.entry, content: undefined }, skipped);
-    }
+  async movePacked(peer: PeerHttp, items: readonly There[], onBytes: (count: number) => void): Promise<ReadonlyMap<There, string>> {
+    const skipped = new Map<There, string>();
+    const empty = items.filter(({ entry }) => entry.kind !== 'file');
+    for (const { index, message } of await this.#put(empty.map(({ entry }) => entry))) skipped.set(empty[index]!, withoutName(message));
+    const wanted = new Map(items.filter(({ entry }) => entry.kind === 'file').map((item) => [item.path, item]));
     if (wanted.size === 0) return skipped;
-    const body = toLines([...wanted.keys()].map((path) => ({ path })));
+    const asked = [...wanted.keys()];
+    const body = toLines(asked.map((path) => ({ path })));
     const headers = { 'Content-Type': 'application/x-ndjson' };
     const response = await peer.request('POST', '/packs/out', { headers, body, signal: this.#options.signal });
     if (response.status !== 200 || response.header('content-type') !== PACK_TYPE) throw await response.error(this.name);
-    for await (const piece of unpack(response.chunks())) {
-      const path = 'refused' in piece ? piece.refused.path : piece.entry.path.join('/');
-      const item = wanted.get(path);
-      if (item === undefined || !wanted.delete(path)) throw unasked();
-      if ('refused' in piece) {
-        skipped.set(item, `${printable(piece.refused.message.replace(/^.*?: /s, ''))} (says the other end)`);
-        continue;
-      }
-      if (piece.entry.kind !== 'file') throw unasked();
-      await this.#put(item, { ...piece, entry: { ...piece.entry, path: item.entry.path } }, skipped);
-      onBytes(piece.entry.size);
+    for (const { path, message, side } of await this.#unpack(response, asked, onBytes)) {
+      const why = withoutName(message);
+      skipped.set(wanted.get(path)!, side === 'here' ? why : `${printable(why)} (says the other end)`);
     }
-    if (wanted.size > 0) throw new ConnectionLost('it ended before the last file did');
     return skipped;
   }
 
-  async moveLarge({ entry, path }: Remote, onProgress: (progress: TransferProgress) => void): Promise<void> {
+  async #unpack(response: PeerResponse, asked: readonly string[], onBytes: (count: number) => void): Promise<UnpackedAll['refused']> {
+    const unpacking = await this.#thread.open('unpacking', { ...this.#into, asked, without: this.#from.length });
+    try {
+      for await (const pieces of gathered(response.chunks())) onBytes(await unpacking.call('push', joined(pieces)));
+      const { refused, lacking } = await unpacking.call('end');
+      if (lacking > 0) throw new ConnectionLost('it ended before the last file did');
+      return refused;
+    } finally {
+      await unpacking.close();
+    }
+  }
+
+  async moveLarge({ entry, path }: There, onProgress: (progress: TransferProgress) => void): Promise<void> {
     if (entry.kind !== 'file') return;
-    const to = join(this.#root, ...entry.path);
+    const to = join(this.#into.root, ...entry.path);
     await get({ ...this.#options, from: { path }, to, stamp: entry, ifExists: this.#options.ifExists ?? 'replace', onProgress });
   }
 
   async finish(): Promise<void> {
-    for (const entry of this.#folders.reverse()) await this.#sink.put({ entry, content: undefined });
+    await this.#put(this.#folders.reverse());
   }
 
-  async *#below(folder: readonly string[], context: TreeContext): AsyncGenerator<Remote> {
+  async *#below(folder: readonly string[], context: TreeContext): AsyncGenerator<readonly There[]> {
     const there = [...this.#from, ...folder].join('/');
     let found: readonly Listed[];
     try {
@@ -162,18 +173,19 @@ class TreeGetting implements TreeWork<Remote> {
       context.skip(folder.join('/'), reasonOf(cause));
       return;
     }
-    for (const one of found) {
-      const remote = await this.#remote(folder, one, context);
-      if (remote === undefined) continue;
-      yield remote;
-      if (remote.entry.kind !== 'folder') continue;
-      if (this.#folders.length < MOST_FOLDERS) this.#folders.push(remote.entry);
-      yield* this.#below(remote.entry.path, context);
+    const all = found.flatMap((one) => this.#there(folder, one, context) ?? []);
+    const files = all.filter(({ entry }) => entry.kind !== 'folder');
+    if (files.length > 0) yield files;
+    for (const there of all) {
+      if (there.entry.kind !== 'folder') continue;
+      if (this.#folders.length < MOST_FOLDERS) this.#folders.push(there.entry);
+      yield [there];
+      yield* this.#below(there.entry.path, context);
     }
   }
 
   /** Undefined for what nobody may name; that is said. */
-  async #remote(folder: readonly string[], one: Listed, { skip }: TreeContext): Promise<Remote | undefined> {
+  #there(folder: readonly string[], one: Listed, { skip }: TreeContext): There | undefined {
     const name = printable([...folder, one.name].join('/'));
     try {
       if (!acceptable(one.name)) throw new TransferError('this name is not accepted', { code: 'TRANSFER_BAD_PATH' });
@@ -185,19 +197,13 @@ class TreeGetting implements TreeWork<Remote> {
     }
   }
 
-  async #put(item: Remote, packed: Packed, skipped: Map<Remote, string>): Promise<void> {
-    try {
-      await this.#sink.put(packed);
-    } catch (cause) {
-      const error = fileError(cause, item.entry.path.join('/'));
-      if (error.resumable) throw error;
-      skipped.set(item, reasonOf(error));
-    }
+  #put(entries: readonly TreeEntry[]): Promise<Refused[]> {
+    return this.#sink.call(
+      'putAll',
+      entries.filter((entry) => entry.kind !== 'file'),
+    );
   }
 }
-
-const unasked = (): TransferError =>
-  new TransferError('the other end sent something that was not asked for', { code: 'TRANSFER_PROTOCOL', side: 'there' });
 
 /** Milliseconds after which files without a name are nobody's. */
 const LEFT_BEHIND = 24 * 3600_000;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { fromUtf8, utf8 } from '../../../core/bytes/index.ts';
 import { TransferError } from '../errors.ts';
 import { entryToJson, parseEntry, type TreeEntry, type TreeFile } from './entry.ts';
@@ -14,75 +14,123 @@ export const LARGEST_PACKED = 256 * 1024;
 /** Entries and octets of one pack: so little that it is no loss to send it again. */
 export const MOST_PACKED = 1024;
 export const LARGEST_PACK = 4 * 1024 * 1024;
-/** Files of a pack that are read or written at one time. */
-export const AT_ONCE = 16;
+
+/** Why an entry stayed where it is. */
+export interface Refused {
+  /** Its number among those that were to travel. */
+  readonly index: number;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Puts entries one behind the other. */
+export class PackWriter {
+  #octets = new Uint8Array(FIRST_ROOM);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** @param content of a file; it is copied */
+  add(entry: TreeEntry, content: Uint8Array = NOTHING): void {
+    this.#append(lineOf(entry.kind === 'file' ? entryToJson(entry, sha256(content)) : entryToJson(entry)));
+    this.#append(content);
+  }
+
+  /** All of it; the writer is not used any more. */
+  written(): Uint8Array {
+    return this.#octets.subarray(0, this.#length);
+  }
+
+  #append(octets: Uint8Array): void {
+    const end = this.#length + octets.length;
+    if (end > this.#octets.length) {
+      const larger = new Uint8Array(2 * end);
+      larger.set(this.written());
+      this.#octets = larger;
+    }
+    this.#octets.set(octets, this.#length);
+    this.#length = end;
+  }
+}
+
+/** Why a file that was asked for is not in the pack. */
+export const packedRefusal = (path: string, { code, message }: Refused): Uint8Array => lineOf({ kind: 'refusal', path, code, message });
 
 export interface Packed {
   readonly entry: TreeEntry;
-  /** Of a file; its SHA-256 was right. */
+  /** Of a file; its SHA-256 was right. Valid until more of the pack comes. */
   readonly content: Uint8Array | undefined;
 }
 
-/** One entry, ready to be sent. */
-export function packed(entry: TreeEntry, content: Uint8Array = NOTHING): Uint8Array {
-  const line = utf8(`${JSON.stringify(entry.kind === 'file' ? entryToJson(entry, sha256(content)) : entryToJson(entry))}\n`);
-  if (content.length === 0) return line;
-  const whole = new Uint8Array(line.length + content.length);
-  whole.set(line);
-  whole.set(content, line.length);
-  return whole;
-}
-
-/** Why an entry that was asked for is not in the pack. */
-export const packedRefusal = (path: string, error: TransferError): Uint8Array =>
-  utf8(`${JSON.stringify({ kind: 'refusal', path, code: error.code, message: error.message })}\n`);
-
 export type Unpacked = Packed | { readonly refused: { readonly path: string; readonly code: string; readonly message: string } };
 
-/**
- * Takes a pack apart while it comes in; holds one file at a time.
- * @throws TransferError for what is no pack, is larger than one may be, or carries a file whose digest is wrong
- */
-export async function* unpack(body: AsyncIterable<Uint8Array>): AsyncGenerator<Unpacked> {
-  const input = new Input(body);
-  for await (const json of linesOf(input)) {
-    const refused = refusalOf(json);
-    if (refused !== undefined) {
-      yield { refused };
-      continue;
-    }
-    const { entry, sha256: expected } = parseEntry(json);
-    if (entry.kind !== 'file') yield { entry, content: undefined };
-    else yield { entry, content: await contentOf(input, entry, expected) };
-  }
-}
+/** Takes a pack apart while it comes in; holds what came of one file at a time. */
+export class PackReader {
+  readonly #input = new Input();
+  #entries = 0;
+  /** A file whose octets have not all come. */
+  #begun: { readonly entry: TreeFile; readonly sha256: string | undefined } | undefined;
 
-async function contentOf(input: Input, { size, path }: TreeFile, expected: string | undefined): Promise<Uint8Array> {
-  if (size > LARGEST_PACKED) throw tooMuch(`a file of ${size} octets`);
-  const content = await input.take(size);
-  if (sha256(content) !== expected) {
-    throw new TransferError(`${path.join('/')}: what arrived is not what was announced (SHA-256 differs)`, {
-      code: 'TRANSFER_DIGEST_MISMATCH',
-    });
+  /**
+   * What is whole with these octets.
+   * @throws TransferError for what is no pack, is larger than one may be, or carries a file whose digest is wrong
+   */
+  *read(octets: Uint8Array): Generator<Unpacked> {
+    this.#input.push(octets);
+    for (;;) {
+      const begun = this.#begun;
+      if (begun === undefined) {
+        const unpacked = this.#next();
+        if (unpacked === undefined) return;
+        if (unpacked !== 'begun') yield unpacked;
+        continue;
+      }
+      const content = this.#input.take(begun.entry.size);
+      if (content === undefined) return;
+      this.#begun = undefined;
+      if (sha256(content) !== begun.sha256) throw mismatch(begun.entry);
+      yield { entry: begun.entry, content };
+    }
   }
-  return content;
+
+  /** No more comes. @throws TransferError where it ends in the middle of a file */
+  end(): void {
+    if (this.#begun !== undefined || !this.#input.empty) throw cutOff();
+  }
+
+  #next(): Unpacked | 'begun' | undefined {
+    const line = this.#input.line();
+    if (line === undefined) return undefined;
+    if (this.#entries++ >= MOST_PACKED) throw tooMany();
+    const json = parseLine(line);
+    const refused = refusalOf(json);
+    if (refused !== undefined) return { refused };
+    const { entry, sha256 } = parseEntry(json);
+    if (entry.kind !== 'file') return { entry, content: undefined };
+    if (entry.size > LARGEST_PACKED) throw tooMuch(`a file of ${entry.size} octets`);
+    this.#begun = { entry, sha256 };
+    return 'begun';
+  }
 }
 
 /**
  * What is asked for: a line of JSON for each.
  * @throws TransferError
  */
-export async function* readLines(body: AsyncIterable<Uint8Array>): AsyncGenerator<unknown> {
-  yield* linesOf(new Input(body));
-}
-
-async function* linesOf(input: Input): AsyncGenerator<unknown> {
-  for (let count = 0; ; count++) {
-    const line = await input.line();
-    if (line === undefined) return;
-    if (count >= MOST_PACKED) throw tooMuch(`more than ${MOST_PACKED} entries`);
-    yield parseLine(line);
+export async function readLines(body: AsyncIterable<Uint8Array>): Promise<unknown[]> {
+  const input = new Input();
+  const lines: unknown[] = [];
+  for await (const octets of body) {
+    input.push(octets);
+    for (let line = input.line(); line !== undefined; line = input.line()) {
+      if (lines.length >= MOST_PACKED) throw tooMany();
+      lines.push(parseLine(line));
+    }
   }
+  if (!input.empty) throw cutOff();
+  return lines;
 }
 
 /** The body that `readLines` reads. */
@@ -90,57 +138,46 @@ export const toLines = (values: readonly object[]): Uint8Array => utf8(values.ma
 
 /** Lines and counted octets out of a body. */
 class Input {
-  readonly #body: AsyncIterator<Uint8Array>;
-  #have: Uint8Array = NOTHING;
+  #octets = new Uint8Array(FIRST_ROOM);
   #at = 0;
+  #end = 0;
+  /** Octets that were looked at for the end of a line. */
+  #seen = 0;
 
-  constructor(body: AsyncIterable<Uint8Array>) {
-    this.#body = body[Symbol.asyncIterator]();
+  get empty(): boolean {
+    return this.#at === this.#end;
   }
 
-  /** Undefined at the end. */
-  async line(): Promise<string | undefined> {
-    for (let seen = 0; ; ) {
-      const end = this.#have.indexOf(NEWLINE, this.#at + seen);
-      if (end >= 0) {
-        const line = fromUtf8(this.#have.subarray(this.#at, end));
-        this.#at = end + 1;
-        return line;
-      }
-      seen = this.#have.length - this.#at;
-      if (seen > LONGEST_LINE) throw tooMuch(`a line of more than ${LONGEST_LINE} octets`);
-      if (await this.#more()) continue;
-      if (seen > 0) throw cutOff();
-      return undefined;
+  /** However small the pieces are that it comes in, few octets are moved more than twice. */
+  push(octets: Uint8Array): void {
+    const rest = this.#end - this.#at;
+    const needed = rest + octets.length;
+    if (this.#end + octets.length > this.#octets.length) {
+      const room = 2 * needed > this.#octets.length ? new Uint8Array(2 * needed) : this.#octets;
+      room.set(this.#octets.subarray(this.#at, this.#end));
+      this.#octets = room;
+      this.#at = 0;
     }
+    this.#octets.set(octets, this.#at + rest);
+    this.#end = this.#at + needed;
   }
 
-  /** A copy; however small the pieces are that it comes in, each is moved once. */
-  async take(count: number): Promise<Uint8Array> {
-    const taken = new Uint8Array(count);
-    for (let have = 0; ; ) {
-      const piece = this.#have.subarray(this.#at, this.#at + count - have);
-      taken.set(piece, have);
-      have += piece.length;
-      this.#at += piece.length;
-      if (have === count) return taken;
-      if (!(await this.#more())) throw cutOff();
-    }
+  /** Undefined where its end has not come. */
+  line(): string | undefined {
+    const end = this.#octets.subarray(0, this.#end).indexOf(NEWLINE, this.#at + this.#seen);
+    this.#seen = end < 0 ? this.#end - this.#at : 0;
+    if ((end < 0 ? this.#seen : end - this.#at) > LONGEST_LINE) throw tooMuch(`a line of more than ${LONGEST_LINE} octets`);
+    if (end < 0) return undefined;
+    const line = fromUtf8(this.#octets.subarray(this.#at, end));
+    this.#at = end + 1;
+    return line;
   }
 
-  async #more(): Promise<boolean> {
-    const { done, value } = await this.#body.next();
-    if (done === true) return false;
-    const rest = this.#have.length - this.#at;
-    if (rest === 0) this.#have = value;
-    else {
-      const joined = new Uint8Array(rest + value.length);
-      joined.set(this.#have.subarray(this.#at));
-      joined.set(value, rest);
-      this.#have = joined;
-    }
-    this.#at = 0;
-    return true;
+  /** Undefined where they have not all come; else valid until the next push. */
+  take(count: number): Uint8Array | undefined {
+    if (this.#end - this.#at < count) return undefined;
+    this.#at += count;
+    return this.#octets.subarray(this.#at - count, this.#at);
   }
 }
 
@@ -158,11 +195,17 @@ function refusalOf(json: unknown): { path: string; code: string; message: string
   return { path, code, message };
 }
 
-const sha256 = (content: Uint8Array): string => createHash('sha256').update(content).digest('hex');
+const lineOf = (json: object): Uint8Array => utf8(`${JSON.stringify(json)}\n`);
+const sha256 = (content: Uint8Array): string => hash('sha256', content, 'hex');
+const mismatch = ({ path }: TreeFile): TransferError =>
+  new TransferError(`${path.join('/')}: what arrived is not what was announced (SHA-256 differs)`, { code: 'TRANSFER_DIGEST_MISMATCH' });
+const tooMany = (): TransferError => tooMuch(`more than ${MOST_PACKED} entries`);
 const tooMuch = (what: string): TransferError => new TransferError(`${what} in one pack`, { code: 'TRANSFER_TOO_LARGE' });
 const cutOff = (): TransferError => new TransferError('the pack ends in the middle of a file', { code: 'TRANSFER_BAD_REQUEST' });
 
 const NOTHING = new Uint8Array(0);
 const NEWLINE = 0x0a;
+/** Octets. */
+const FIRST_ROOM = 64 * 1024;
 /** A path of 4096 characters, each escaped, and what stands around it. */
 const LONGEST_LINE = 32 * 1024;

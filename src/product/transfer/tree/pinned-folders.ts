@@ -1,5 +1,4 @@
-import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, realpath } from 'node:fs/promises';
+import { closeSync, constants, mkdirSync, openSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, fileError, TransferError } from '../errors.ts';
 
@@ -8,104 +7,97 @@ import { errnoOf, fileError, TransferError } from '../errors.ts';
  * though somebody exchanges its path for a link meanwhile. Holds some of them open; `close` lets go.
  */
 export class PinnedFolders {
-  readonly #root: string;
+  readonly root: string;
   readonly #open = new Map<string, Pinned>();
 
   /** @param root absolute, links resolved */
   constructor(root: string) {
-    this.#root = root;
+    this.root = root;
   }
 
   /**
    * Works inside a folder.
    * @param mode permissions with which folders that are missing are made; absent: none is made
-   * @param work is told a path of the folder that holds as long as it runs
+   * @param work is told a path of the folder that holds as long as it runs, and its descriptor
    * @throws TransferError where there is no such folder, or a link on the way
    */
-  async within<T>(
-    segments: readonly string[],
-    mode: number | undefined,
-    work: (path: string, handle: FileHandle) => Promise<T>,
-  ): Promise<T> {
-    const pinned = await this.#pin(segments, mode);
+  within<T>(segments: readonly string[], mode: number | undefined, work: (path: string, descriptor: number) => T): T {
+    const pinned = this.#pin(segments, mode);
+    pinned.users++;
     try {
-      const handle = await pinned.handle;
-      return await work(pathOf(handle, this.#root, segments), handle);
+      return work(this.#pathOf(pinned, segments), pinned.descriptor);
     } finally {
       pinned.users--;
-      await this.#letGo();
+      this.#letGo();
     }
   }
 
-  async close(): Promise<void> {
-    const all = [...this.#open.values()];
+  close(): void {
+    for (const { descriptor } of this.#open.values()) closeSync(descriptor);
     this.#open.clear();
-    await Promise.all(all.map(({ handle }) => closed(handle)));
   }
 
-  async #pin(segments: readonly string[], mode: number | undefined): Promise<Pinned> {
+  #pin(segments: readonly string[], mode: number | undefined): Pinned {
     const key = segments.join('/');
-    let pinned = this.#open.get(key);
-    if (pinned === undefined) pinned = { users: 0, handle: this.#enter(segments, mode) };
-    // the newest stands last
-    this.#open.delete(key);
-    this.#open.set(key, pinned);
-    pinned.users++;
     try {
-      await pinned.handle;
+      const pinned = this.#open.get(key) ?? { users: 0, descriptor: this.#enter(segments, mode) };
+      // the newest stands last
+      this.#open.delete(key);
+      this.#open.set(key, pinned);
       return pinned;
     } catch (cause) {
-      pinned.users--;
-      if (this.#open.get(key) === pinned) this.#open.delete(key);
       throw fileError(cause, key);
     }
   }
 
-  async #enter(segments: readonly string[], mode: number | undefined): Promise<FileHandle> {
-    if (segments.length === 0) return open(this.#root, FOLDER);
-    return this.within(segments.slice(0, -1), mode, async (above) => {
+  #enter(segments: readonly string[], mode: number | undefined): number {
+    if (segments.length === 0) return openSync(this.root, FOLDER);
+    return this.within(segments.slice(0, -1), mode, (above) => {
       const path = join(above, segments.at(-1)!);
-      if (mode !== undefined) {
-        await mkdir(path, { mode: mode | OWNER_MAY }).catch((cause: unknown) => {
-          if (errnoOf(cause) !== 'EEXIST') throw cause;
-        });
-      }
-      const handle = await open(path, FOLDER).catch((cause: unknown) => {
-        // what Linux and others say of a link that must not be followed
-        throw errnoOf(cause) === 'ENOTDIR' || errnoOf(cause) === 'ELOOP' ? notFolder(segments) : cause;
-      });
-      if (above.startsWith(DESCRIPTORS)) return handle;
-      const real = await realpath(path);
-      if (real === path) return handle;
-      await handle.close();
+      if (mode !== undefined) makeFolder(path, mode);
+      const descriptor = openFolder(path, segments);
+      if (above.startsWith(DESCRIPTORS) || realpathSync(path) === path) return descriptor;
+      closeSync(descriptor);
       throw notFolder(segments);
     });
   }
 
-  async #letGo(): Promise<void> {
-    for (const [key, { users, handle }] of this.#open) {
+  /** Linux has a path for what is open; elsewhere the path has been checked as well as it can be. */
+  #pathOf({ descriptor }: Pinned, segments: readonly string[]): string {
+    return process.platform === 'linux' ? `${DESCRIPTORS}${descriptor}` : join(this.root, ...segments);
+  }
+
+  #letGo(): void {
+    for (const [key, { users, descriptor }] of this.#open) {
       if (this.#open.size <= MOST_OPEN) return;
       if (users > 0) continue;
       this.#open.delete(key);
-      await closed(handle);
+      closeSync(descriptor);
     }
   }
 }
 
 interface Pinned {
   users: number;
-  readonly handle: Promise<FileHandle>;
+  readonly descriptor: number;
 }
 
-/** Linux has a path for what is open; elsewhere the path has been checked as well as it can be. */
-const pathOf = (handle: FileHandle, root: string, segments: readonly string[]): string =>
-  process.platform === 'linux' ? `${DESCRIPTORS}${handle.fd}` : join(root, ...segments);
+function makeFolder(path: string, mode: number): void {
+  try {
+    mkdirSync(path, { mode: mode | OWNER_MAY });
+  } catch (cause) {
+    if (errnoOf(cause) !== 'EEXIST') throw cause;
+  }
+}
 
-const closed = (handle: Promise<FileHandle>): Promise<void> =>
-  handle.then(
-    (open) => open.close(),
-    () => undefined,
-  );
+function openFolder(path: string, segments: readonly string[]): number {
+  try {
+    return openSync(path, FOLDER);
+  } catch (cause) {
+    // what Linux and others say of a link that must not be followed
+    throw errnoOf(cause) === 'ENOTDIR' || errnoOf(cause) === 'ELOOP' ? notFolder(segments) : cause;
+  }
+}
 
 const notFolder = (segments: readonly string[]): TransferError =>
   new TransferError(`${segments.join('/')}: is a file or a symbolic link, not a folder; links are not followed here`, {

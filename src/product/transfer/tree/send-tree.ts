@@ -1,13 +1,15 @@
 import { printable } from '../../../core/bytes/index.ts';
-import { inParallel } from '../parallel.ts';
-import { parsePath } from '../paths.ts';
+import { withoutName } from '../errors.ts';
+import { octetsIn } from '../gathered.ts';
+import { Jail, parsePath } from '../paths.ts';
 import type { PeerHttp, PeerResponse } from '../peer-http.ts';
 import type { TransferProgress } from '../progress.ts';
 import { belowInbox, notUnderstood, sendSource } from '../send.ts';
 import { PIECE, SourceFile } from '../source-file.ts';
-import { entryToJson } from './entry.ts';
-import { AT_ONCE, LARGEST_PACKED, MOST_PACKED, PACK_TYPE, packed, toLines } from './pack.ts';
-import { type Found, reasonOf, TreeSource } from './source.ts';
+import { entryToJson, type TreeEntry } from './entry.ts';
+import { FileThread, type Remote } from './file-thread.ts';
+import { PACK_TYPE, toLines } from './pack.ts';
+import type { TreeSource } from './source.ts';
 import { type TreeContext, type TreeOptions, type TreeResult, TreeTransfer, type TreeWork } from './transfer.ts';
 
 export interface SendTreeOptions extends TreeOptions {
@@ -27,37 +29,51 @@ export async function sendTree(options: SendTreeOptions): Promise<TreeResult> {
   const below = belowInbox(to);
   const renamed = files.length === 1 && below !== '' && !below.endsWith('/');
   const into = parsePath(below.replace(/\/$/, ''));
-  const sources: TreeSource[] = [];
+  const thread = new FileThread(options);
+  const sources: Remote<TreeSource>[] = [];
   try {
-    for (const file of files) sources.push(await TreeSource.named(file, into, renamed));
+    for (const path of files) sources.push(await thread.open('named', { path, into, renamed }));
     const name = files.length === 1 ? files[0]!.replace(/\/+$/, '').split('/').at(-1)! : `${files.length} files and folders`;
     return await new TreeTransfer(options, new TreeSending(options, sources, name)).run();
   } finally {
     await Promise.all(sources.map((source) => source.close()));
+    await thread.close();
   }
+}
+
+interface Found {
+  readonly entry: TreeEntry;
+  readonly source: Remote<TreeSource>;
 }
 
 class TreeSending implements TreeWork<Found> {
   readonly name: string;
   readonly phase = 'sending';
   readonly #options: SendTreeOptions;
-  readonly #sources: readonly TreeSource[];
+  readonly #sources: readonly Remote<TreeSource>[];
   /** Whether the other end is one of us; any tus server takes files one by one. */
   #takesPacks = true;
 
-  constructor(options: SendTreeOptions, sources: readonly TreeSource[], name: string) {
+  constructor(options: SendTreeOptions, sources: readonly Remote<TreeSource>[], name: string) {
     this.#options = options;
     this.#sources = sources;
     this.name = name;
   }
 
-  async *entries({ skip }: TreeContext): AsyncGenerator<Found> {
-    for (const source of this.#sources) yield* source.entries(skip);
+  async *entries({ skip }: TreeContext): AsyncGenerator<readonly Found[]> {
+    for (const source of this.#sources) {
+      for (let ended = false; !ended; ) {
+        const walked = await source.call('next', 'everything');
+        for (const { name, why } of walked.skipped) skip(name, why);
+        yield walked.entries.map((entry) => ({ entry, source }));
+        ended = walked.ended;
+      }
+    }
   }
 
   async missing(peer: PeerHttp, items: readonly Found[]): Promise<readonly Found[]> {
     if (!this.#takesPacks) return items;
-    const response = await this.#post(peer, 'missing', 'application/x-ndjson', toLines(items.map(({ entry }) => entryToJson(entry))));
+    const response = await this.#post(peer, 'missing', 'application/x-ndjson', [toLines(items.map(({ entry }) => entryToJson(entry)))]);
     if (response.status === 404) {
       await response.discard();
       this.#takesPacks = false;
@@ -70,42 +86,52 @@ class TreeSending implements TreeWork<Found> {
   async movePacked(peer: PeerHttp, items: readonly Found[], onBytes: (count: number) => void): Promise<ReadonlyMap<Found, string>> {
     if (!this.#takesPacks) return this.#moveSingly(items, onBytes);
     const skipped = new Map<Found, string>();
-    const pieces: { readonly found: Found; readonly piece: Uint8Array }[] = [];
-    await inParallel(items, AT_ONCE, async (found) => {
-      try {
-        pieces.push({ found, piece: await pieceOf(found) });
-      } catch (cause) {
-        skipped.set(found, reasonOf(cause));
+    const sent: Found[] = [];
+    const blocks: Uint8Array[] = [];
+    for (const some of bySource(items)) {
+      const { source } = some[0]!;
+      const entries = some.map(({ entry }) => entry);
+      const refused = new Map<number, string>();
+      for (let at = 0; at < some.length; ) {
+        const block = await source.call('pack', entries, at);
+        blocks.push(block.body);
+        for (const { index, message } of block.refused) refused.set(index, message);
+        at = block.next;
       }
-    });
-    const response = await this.#post(peer, 'in', PACK_TYPE, joined(pieces.map(({ piece }) => piece)), onBytes);
+      for (const [index, found] of some.entries()) {
+        const why = refused.get(index);
+        if (why === undefined) sent.push(found);
+        else skipped.set(found, withoutName(why));
+      }
+    }
+    const response = await this.#post(peer, 'in', PACK_TYPE, blocks, onBytes);
     for (const { index, message } of await listOf(response, 'refused', this.name)) {
-      const found = pieces[Number(index)]?.found;
-      if (found !== undefined) skipped.set(found, `${printable(String(message).replace(/^.*?: /s, ''))} (says the other end)`);
+      const found = sent[Number(index)];
+      if (found !== undefined) skipped.set(found, `${printable(withoutName(String(message)))} (says the other end)`);
     }
     return skipped;
   }
 
-  async moveLarge({ entry, below, source }: Found, onProgress: (progress: TransferProgress) => void): Promise<void> {
-    const file = await SourceFile.of(await source.openFile(below), below.join('/'));
+  async moveLarge(found: Found, onProgress: (progress: TransferProgress) => void): Promise<void> {
+    const name = found.entry.path.join('/');
+    const file = await found.source.call('locate', found.entry.path);
+    const jail = await Jail.open(file.root);
+    const source = await SourceFile.of(await jail.openFile(file.below), name);
     // Others are on their way beside it.
-    await sendSource({ ...this.#options, parallel: 1, onProgress }, file, entry.path.join('/'));
+    await sendSource({ ...this.#options, parallel: 1, onProgress }, source, name);
   }
 
   async finish(peer: PeerHttp): Promise<void> {
     if (!this.#takesPacks) return;
-    let lines: Uint8Array[] = [];
-    const flush = async (): Promise<void> => {
-      if (lines.length > 0) await listOf(await this.#post(peer, 'in', PACK_TYPE, joined(lines)), 'refused', this.name);
-      lines = [];
-    };
     for (const source of this.#sources) {
-      for await (const { entry } of source.folders()) {
-        lines.push(packed(entry));
-        if (lines.length === MOST_PACKED) await flush();
+      for (let ended = false; !ended; ) {
+        const folders = await source.call('next', 'folders');
+        ended = folders.ended;
+        if (folders.entries.length === 0) continue;
+        const { body } = await source.call('pack', folders.entries, 0);
+        await listOf(await this.#post(peer, 'in', PACK_TYPE, [body]), 'refused', this.name);
       }
     }
-    await flush();
   }
 
   async #moveSingly(items: readonly Found[], onBytes: (count: number) => void): Promise<ReadonlyMap<Found, string>> {
@@ -119,20 +145,31 @@ class TreeSending implements TreeWork<Found> {
     return skipped;
   }
 
-  #post(peer: PeerHttp, what: string, type: string, body: Uint8Array, onBytes?: (count: number) => void): Promise<PeerResponse> {
+  #post(
+    peer: PeerHttp,
+    what: string,
+    type: string,
+    blocks: readonly Uint8Array[],
+    onBytes: (count: number) => void = () => undefined,
+  ): Promise<PeerResponse> {
     return peer.request('POST', `/packs/${what}`, {
       headers: { 'Content-Type': type },
-      body: onBytes === undefined ? body : inPieces(body, onBytes),
-      length: body.length,
+      body: inPieces(blocks, onBytes),
+      length: octetsIn(blocks),
       signal: this.#options.signal,
     });
   }
 }
 
-async function pieceOf({ entry, below, source }: Found): Promise<Uint8Array> {
-  if (entry.kind !== 'file') return packed(entry);
-  const { file, content } = await source.read(below, LARGEST_PACKED);
-  return packed({ ...file, path: entry.path }, content);
+/** Those that stand together and are of one source. */
+function bySource(items: readonly Found[]): Found[][] {
+  const groups: Found[][] = [];
+  for (const found of items) {
+    const last = groups.at(-1);
+    if (last?.[0]?.source === found.source) last.push(found);
+    else groups.push([found]);
+  }
+  return groups;
 }
 
 /** The list of an answer. What is in it the other end may have made up. */
@@ -148,22 +185,14 @@ async function listOf(response: PeerResponse, field: string, what: string): Prom
   throw notUnderstood('it did not say what it took');
 }
 
-async function* inPieces(whole: Uint8Array, onBytes: (count: number) => void): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < whole.length; at += PIECE) {
-    const piece = whole.subarray(at, at + PIECE);
-    yield piece;
-    onBytes(piece.length);
+async function* inPieces(blocks: readonly Uint8Array[], onBytes: (count: number) => void): AsyncGenerator<Uint8Array> {
+  for (const block of blocks) {
+    for (let at = 0; at < block.length; at += PIECE) {
+      const piece = block.subarray(at, at + PIECE);
+      yield piece;
+      onBytes(piece.length);
+    }
   }
-}
-
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
 }
 
 const LARGEST_ANSWER = 1024 * 1024;

@@ -1,4 +1,4 @@
-import { fileError, TransferError } from '../errors.ts';
+import { fileError, TransferError, withoutName } from '../errors.ts';
 import { ahead, inParallel } from '../parallel.ts';
 import { ConnectionLost, PeerHttp } from '../peer-http.ts';
 import { ProgressMeter, type TransferProgress } from '../progress.ts';
@@ -6,10 +6,10 @@ import { type Attempts, DEFAULT_RETRY, retrying } from '../retry.ts';
 import type { TransferOptions } from '../send.ts';
 import { SYSTEM_TIMING, type Timing } from '../timing.ts';
 import type { TreeEntry } from './entry.ts';
+import type { FileThreadOptions } from './file-thread.ts';
 import { LARGEST_PACK, LARGEST_PACKED, MOST_PACKED } from './pack.ts';
-import type { OnSkipped } from './source.ts';
 
-export interface TreeOptions extends TransferOptions {
+export interface TreeOptions extends TransferOptions, FileThreadOptions {
   /** Connections at one time. */
   readonly parallel?: number | undefined;
 }
@@ -36,7 +36,7 @@ export interface Skipped {
 
 export interface TreeContext {
   /** Says that something stays where it is. */
-  readonly skip: OnSkipped;
+  readonly skip: (name: string, why: string) => void;
   /** Works with a connection that is made again when it was lost. */
   attempting<R>(work: (peer: PeerHttp) => Promise<R>): Promise<R>;
 }
@@ -47,7 +47,7 @@ export interface TreeWork<T extends { readonly entry: TreeEntry }> {
   readonly name: string;
   readonly phase: 'sending' | 'receiving';
   /** Everything in the tree, folders before what is in them; what of it cannot travel is said. */
-  entries(context: TreeContext): AsyncIterable<T>;
+  entries(context: TreeContext): AsyncIterable<readonly T[]>;
   /** Those that the receiving end does not have. */
   missing(peer: PeerHttp, items: readonly T[]): Promise<readonly T[]>;
   /** Moves what goes into one pack. @returns what of it did not get across */
@@ -176,7 +176,7 @@ export class TreeTransfer<T extends { readonly entry: TreeEntry }> {
       this.#add(-shown);
       const error = fileError(cause, item.entry.path.join('/'));
       if (error.resumable || error.code === 'TRANSFER_ABORTED' || this.#options.signal?.aborted) throw cause;
-      this.#skip(item.entry.path.join('/'), error.message.replace(/^.*?: /s, ''));
+      this.#skip(item.entry.path.join('/'), withoutName(error.message));
     }
   }
 
@@ -234,16 +234,18 @@ export class TreeTransfer<T extends { readonly entry: TreeEntry }> {
 }
 
 /** What is asked about at once: so little that it is no loss to do it again. */
-async function* batches<T extends { readonly entry: TreeEntry }>(items: AsyncIterable<T>): AsyncGenerator<readonly T[]> {
+async function* batches<T extends { readonly entry: TreeEntry }>(items: AsyncIterable<readonly T[]>): AsyncGenerator<readonly T[]> {
   let batch: T[] = [];
   let bytes = 0;
-  for await (const item of items) {
-    batch.push(item);
-    bytes += isLarge(item.entry) ? 0 : sizeOf(item.entry);
-    if (batch.length < MOST_PACKED && bytes < LARGEST_PACK) continue;
-    yield batch;
-    batch = [];
-    bytes = 0;
+  for await (const some of items) {
+    for (const item of some) {
+      batch.push(item);
+      bytes += isLarge(item.entry) ? 0 : sizeOf(item.entry);
+      if (batch.length < MOST_PACKED && bytes < LARGEST_PACK) continue;
+      yield batch;
+      batch = [];
+      bytes = 0;
+    }
   }
   if (batch.length > 0) yield batch;
 }
