@@ -191,7 +191,7 @@ describe('IPCOMP_SUPPORTED (RFC 7296 §2.22)', () => {
 });
 
 describe('HTTP_CERT_LOOKUP_SUPPORTED (RFC 7296 §3.6)', () => {
-  test('is named in the log, and not said back: nothing here fetches certificates', () => {
+  test('is named in the log, and not said back where nothing is looked up', () => {
     const { net, b } = pair({ child: CHILD });
     const peer = new RawInitiator(net, b, {
       authPayloads: (payloads) => [...payloads, status(NotifyType.HTTP_CERT_LOOKUP_SUPPORTED)],

@@ -85,6 +85,8 @@ export type Ask =
       /** CERTREQ authorities of the peer (20-octet hashes), to choose among several certificates. */
       readonly certificateAuthorities: readonly Uint8Array[];
       readonly sendCertificates: boolean;
+      /** Hash and URL may stand for each of them (RFC 7296 §3.6). */
+      readonly looksUp?: boolean | undefined;
       /** Likewise the public key, where it goes without certificate (RFC 7670). */
       readonly sendRawKey?: boolean | undefined;
     }

@@ -68,6 +68,8 @@ export interface PeerAbilities {
   /** CERTREQ: SHA-1 of the SubjectPublicKeyInfo of authorities it trusts (RFC 7296 §3.7). */
   authorities: readonly Uint8Array[];
   certificatesWanted: boolean;
+  /** HTTP_CERT_LOOKUP_SUPPORTED: it takes hash and URL for a certificate (RFC 7296 §3.6). */
+  looksUp: boolean;
   /** Known products and extensions among its Vendor IDs. */
   vendors?: readonly string[];
   /** CERTREQ for raw public keys (RFC 7670 §3). */
@@ -110,6 +112,7 @@ export class IkeSa {
     hashes: undefined,
     authorities: [],
     certificatesWanted: false,
+    looksUp: false,
     rawKeysWanted: false,
   };
   readonly nat = { ours: false, theirs: false, forced: false };

@@ -28,6 +28,8 @@ export interface EndpointOptions {
   readonly ports?: { readonly ike: number; readonly nat: number };
   /** SHA-1 of the SubjectPublicKeyInfo of every authority we trust, for CERTREQ (RFC 7296 §3.7). */
   readonly certificateAuthorities?: readonly Uint8Array[];
+  /** Certificates that peers name by hash and URL are fetched (RFC 7296 §3.6). */
+  readonly looksUpCertificates?: boolean | undefined;
   /** RFC 7427 hash ids we can verify. */
   readonly hashes?: readonly number[];
   /** The data plane can carry ESP only inside UDP: pretend a NAT to every peer (RFC 7296 §2.23). */

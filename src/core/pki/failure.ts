@@ -4,6 +4,8 @@ import { CertificateFailure } from '../bytes/errors.ts';
 export type CertificateCode =
   | 'CERTIFICATE_UNREADABLE'
   | 'CERTIFICATE_MISSING'
+  | 'CERTIFICATE_NOT_FETCHED'
+  | 'CERTIFICATE_URL_REFUSED'
   | 'CERTIFICATE_EXPIRED'
   | 'NOT_YET_VALID'
   | 'CERTIFICATE_REVOKED'

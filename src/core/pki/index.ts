@@ -5,6 +5,7 @@
 export { type CertificateSigner, certificateSigner, generateKey, type KeyKind, type NewKey } from '../crypto/certificate-signing.ts';
 export { type AlgorithmPolicy, DEFAULT_ALGORITHMS, keyWeakness } from './algorithm-policy.ts';
 export { type Certificate, certificateTitle, isSelfIssued, parseCertificate, sameCertificate, serialText } from './certificate.ts';
+export { parseCertificateBundle } from './certificate-bundle.ts';
 export { certificateIdentities, type IdentityMatchOptions, identityMatchesCertificate, identityMismatch } from './certificate-identity.ts';
 export {
   type AccessDescription,

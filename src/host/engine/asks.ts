@@ -8,6 +8,7 @@ import {
 } from '../../core/bytes/index.ts';
 import type { Answer, Ask, AskAnswers, AskResult, Millis } from '../../core/ike/effects.ts';
 import { NotifyType } from '../../core/wire/iana.ts';
+import type { CertPayload } from '../../core/wire/payloads/types.ts';
 import type { ChildCounters, DataPlane } from '../dataplane/data-plane.ts';
 import type { Clock } from '../platform/clock.ts';
 import { unknownPpk } from './credentials/ppk.ts';
@@ -25,6 +26,8 @@ export interface Credentials {
    */
   authenticate(ask: AskOf<'authenticate'>, wallClockMs: number, computer?: Computer): Awaitable<AskAnswers['authenticate']>;
   verify(ask: AskOf<'verify'>, wallClockMs: number, computer?: Computer): Awaitable<AskAnswers['verify']>;
+  /** The certificates themselves, where some are named by hash and URL (RFC 7296 §3.6). Absent: such are passed over. */
+  lookUp?(certificates: readonly CertPayload[]): Awaitable<readonly CertPayload[]>;
   /** A post-quantum pre-shared key (RFC 8784), a copy of it: the core overwrites what it is given. Absent: there are none. */
   ppk?(ask: AskOf<'ppk'>): Awaitable<AskAnswers['ppk']>;
 }
@@ -77,7 +80,9 @@ function dispatch(ask: Ask, ikeSa: number, context: AskContext): Awaitable<AskRe
     case 'authenticate':
       return credentials.authenticate(ask, clock.wall(), computer);
     case 'verify':
-      return credentials.verify(ask, clock.wall(), computer);
+      return then(credentials.lookUp?.(ask.certificates) ?? ask.certificates, (certificates) =>
+        credentials.verify(certificates === ask.certificates ? ask : { ...ask, certificates }, clock.wall(), computer),
+      );
     case 'key-exchange':
       return then((computer ?? compute)<'key-exchange'>(ask), (made) => ({ ok: true, ...made }));
     case 'approach':
@@ -145,7 +150,7 @@ function admitted(objection: string | { readonly redirect: string } | undefined)
   return { ok: false, error: new AuthenticationFailure(`the peer is not let in: ${objection}`, { code: 'NOT_AUTHORISED', hint }) };
 }
 
-function then<T, R>(value: Awaitable<T>, next: (value: T) => R): Awaitable<R> {
+function then<T, R>(value: Awaitable<T>, next: (value: T) => Awaitable<R>): Awaitable<R> {
   return value instanceof Promise ? value.then(next) : next(value);
 }
 

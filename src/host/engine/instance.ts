@@ -53,6 +53,8 @@ export interface InstanceOptions<Plane extends DataPlane = DataPlane> extends Ho
 interface InstanceCredentials extends Credentials {
   /** SHA-1 of the SubjectPublicKeyInfo of every trusted authority, for CERTREQ. */
   authorityHashes(): readonly Uint8Array[];
+  /** Hash and URL of a certificate do as well as the certificate. */
+  readonly looksUpCertificates?: boolean | undefined;
 }
 
 /** Which SAs are meant: exactly one of the first four. */
@@ -101,6 +103,7 @@ export class Instance<Plane extends DataPlane = DataPlane> {
           forceEncap,
           asksKeyExchange,
           certificateAuthorities: credentials.authorityHashes(),
+          looksUpCertificates: credentials.looksUpCertificates,
           redirect: options.redirect,
           secret: options.secret,
           credentialsDigest: options.credentialsDigest,

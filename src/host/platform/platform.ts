@@ -2,6 +2,7 @@ import type { KeyExchangeMethod } from '../../core/crypto/key-exchange.ts';
 import type { Primitives } from '../../core/crypto/primitives.ts';
 import type { RandomSource } from '../../core/crypto/random.ts';
 import type { Clock } from './clock.ts';
+import type { HttpGet } from './http.ts';
 import type { TcpNetwork } from './tcp.ts';
 import type { UdpNetwork } from './udp.ts';
 import type { Threads } from './worker-threads.ts';
@@ -12,6 +13,8 @@ export interface Platform {
   readonly udp: UdpNetwork;
   /** Absent: IKE and ESP go over UDP alone. */
   readonly tcp?: TcpNetwork | undefined;
+  /** Absent: nothing is fetched. */
+  readonly httpGet?: HttpGet | undefined;
   readonly random: RandomSource;
   /** Absent: everything is computed in this thread. */
   readonly threads?: Threads | undefined;

@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { systemRandom } from '../../core/crypto/system-random.ts';
 import { systemClock } from './clock.ts';
+import { httpGet } from './http.ts';
 import { evpPrimitives } from './linux/evp-primitives.ts';
 import { loadNative } from './linux/ffi.ts';
 import { descriptorUdp } from './linux/udp-network.ts';
@@ -14,6 +15,7 @@ export const systemPlatform = (): Platform => ({
   clock: systemClock,
   udp: systemUdp,
   tcp: systemTcp,
+  httpGet,
   random: systemRandom(),
   threads: systemThreads,
 });

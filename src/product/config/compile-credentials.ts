@@ -8,6 +8,7 @@ export function compileAuthorities(settings: Settings, context: CompileContext):
   return Object.entries(settings.authorities ?? {}).map(([name, authority]) => ({
     handle: name,
     certificate: context.file(['authorities', name, 'cacert'], authority.cacert),
+    certificateUrls: authority.cert_uri_base,
     crlUris: authority.crl_uris ?? [],
     ocspUris: authority.ocsp_uris ?? [],
   }));

@@ -127,6 +127,8 @@ export interface TrustedSource {
 }
 
 export interface AuthoritySource extends TrustedSource {
+  /** What the URLs of the certificates that it issued begin with (RFC 7296 §3.6). */
+  readonly certificateUrls?: string | undefined;
   readonly crlUris: readonly string[];
   readonly ocspUris: readonly string[];
 }

@@ -54,7 +54,7 @@ export async function prepareInstance(
   if (credentials === undefined) {
     const raw = await readCredentials(config.credentials, machineFiles);
     warnings.push(...raw.warnings);
-    credentials = new CredentialStore({ prf: platform.computing?.primitives.prf });
+    credentials = new CredentialStore({ prf: platform.computing?.primitives.prf, httpGet: platform.httpGet });
     credentialsDigest = digestOf(raw);
     loadCredentials(credentials, raw);
   }

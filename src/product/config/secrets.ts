@@ -24,6 +24,7 @@ export interface RawCredentials {
   readonly authorities: readonly {
     readonly handle: string;
     readonly certificate: RawFile;
+    readonly certificateUrls?: string | undefined;
     readonly crlUris: readonly string[];
     readonly ocspUris: readonly string[];
   }[];

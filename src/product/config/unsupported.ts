@@ -61,5 +61,4 @@ export const UNSUPPORTED: readonly Unsupported[] = [
   setting('pools.*.attributes', 'warn', 'clients are not told'),
   setting('authorities.*.crl_uris', 'warn', 'revocation lists are not fetched'),
   setting('authorities.*.ocsp_uris', 'warn', 'OCSP responders are not asked'),
-  setting('authorities.*.cert_uri_base', 'warn', 'certificates are sent whole, never as hash and URL'),
 ];

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { concat } from '../../../src/core/bytes/index.ts';
 import { Writer } from '../../../src/core/bytes/writer.ts';
 import type { RemoteAuth } from '../../../src/core/ike/index.ts';
-import { notify } from '../../../src/core/ike/notifies.ts';
+import { findNotify, notify } from '../../../src/core/ike/notifies.ts';
 import { deleteHalves } from '../../../src/core/ike/tasks/child-delete.ts';
 import { type CertreqPayload, NotifyType, type Payload, ProtocolId, parseMessage, writePayloads } from '../../../src/core/wire/index.ts';
 import { connection, End, settle } from './two-ends.ts';
@@ -27,6 +27,47 @@ function meet(remote: Omit<RemoteAuth, 'id'>, authorities: readonly Uint8Array[]
   const requests = parseMessage(right.sent[0]!.data).payloads.filter((p): p is CertreqPayload => p.kind === 'CERTREQ');
   return { requests, sendsCertificates: flags[0] };
 }
+
+describe('hash and URL (RFC 7296 §3.6)', () => {
+  const announces = (end: End) => {
+    const { payloads } = parseMessage(end.sent[0]!.data);
+    return findNotify(payloads, NotifyType.HTTP_CERT_LOOKUP_SUPPORTED) !== undefined;
+  };
+
+  /** Two ends, and whether each is to put URLs in place of certificates. */
+  function lookUp(looksUpCertificates: boolean, auth: 'pubkey' | 'psk') {
+    const ends = (['left', 'right'] as const).map(
+      (name) => new End({ connections: [connection(name, { remote: [{ auth, id: ANYBODY }] })], looksUpCertificates }),
+    ) as [End, End];
+    const told = ends.map((end) => {
+      const asked: (boolean | undefined)[] = [];
+      end.answers = (ask) => {
+        if (ask.kind === 'authenticate') asked.push(ask.looksUp);
+        return end.answer(ask);
+      };
+      return asked;
+    });
+    const [left, right] = ends;
+    left.endpoint.command({ kind: 'initiate', connection: 'net' }, 0);
+    settle(left, right);
+    return { left, right, told: told.flat() };
+  }
+
+  test('is announced by the responder in IKE_SA_INIT, by the initiator in IKE_AUTH, and each tells its signer of the other', () => {
+    const { left, right, told } = lookUp(true, 'pubkey');
+    expect([announces(left), announces(right)]).toEqual([false, true]);
+    expect(told).toEqual([true, true]);
+  });
+
+  test.each([
+    [false, 'pubkey'],
+    [true, 'psk'],
+  ] as const)('is not announced where nothing is looked up, or nobody has a certificate (%s, %s)', (looksUp, auth) => {
+    const { right, told } = lookUp(looksUp, auth);
+    expect(announces(right)).toBe(false);
+    expect(told).toEqual([false, false]);
+  });
+});
 
 describe('Certificate Request (RFC 7296 §3.7)', () => {
   test('authorities stand under X.509 alone; who pins keys names nobody', () => {

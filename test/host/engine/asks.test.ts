@@ -41,3 +41,18 @@ test.each(['authorise', 'chooseAddress'] as const)('a hook %s that answers is wa
   expect(await answerAsk(ASKS[hook] as never, 1, surroundings)).toMatchObject({ ok: true });
   expect(armed()).toBeUndefined();
 });
+
+test('a certificate that is named by hash and URL is verified in place of its name (RFC 7296 §3.6)', async () => {
+  const [named, whole] = [{ encoding: 12 }, { encoding: 4 }].map((each) => [{ kind: 'CERT', ...each, data: new Uint8Array(1) }]);
+  const verified: unknown[] = [];
+  const credentials = {
+    lookUp: async (certificates: unknown) => (certificates === named ? whole : []),
+    verify: (ask: { readonly certificates: unknown }) => {
+      verified.push(ask.certificates);
+      return { ok: true };
+    },
+  };
+  const surroundings = { ...context({}).context, credentials } as never;
+  expect(await answerAsk({ kind: 'verify', certificates: named } as never, 1, surroundings)).toEqual({ ok: true });
+  expect(verified).toEqual([whole]);
+});

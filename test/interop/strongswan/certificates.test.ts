@@ -1,12 +1,16 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { createHash, X509Certificate } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { inPair } from '../support/pair.ts';
 import { createAuthority, type KeyType } from '../support/pki.ts';
-import { type Identity, LEFT_ID, RIGHT_ID } from '../support/profile.ts';
+import { createIdentities, type Identity, LEFT_ID, RIGHT_ID } from '../support/profile.ts';
 import { describeWith, STRONGSWAN } from '../support/requirements.ts';
 import { agreedSa, expectPing } from '../support/scenario.ts';
+import { Scope } from '../support/scope.ts';
+import { PLUGINS } from '../support/strongswan.ts';
+import { serveFiles } from '../support/web.ts';
 
 const ROLES = ['initiator', 'responder'] as const;
 
@@ -95,6 +99,53 @@ describeWith(STRONGSWAN, 'strongSwan: certificates with RSASSA-PSS (RFC 7427) an
     );
   });
 });
+
+// strongSwan fetches ours and we fetch its, each from where the other's message says: both are named by hash and URL
+describeWith(STRONGSWAN, 'strongSwan: certificates by hash and URL (RFC 7296 §3.6)', () => {
+  test.each(ROLES)('both ways, we are %s', async (role) => {
+    const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-'));
+    try {
+      const { left, right } = await createIdentities(folder, 'ecdsa');
+      const names = await Promise.all([left, right].map((identity) => publish(identity, folder)));
+      await inPair(
+        {
+          role,
+          identities: async () => ({ left, right }),
+          theirs: { sections: { authorities: { net: { cacert: 'ca.crt', cert_uri_base: PLACE } } } },
+          charon: { hash_and_url: 'yes', load: `${PLUGINS} curl` },
+          ours: { sections: { authorities: { net: { cacert: join(folder, 'pki', 'ca.crt'), cert_uri_base: PLACE } } } },
+        },
+        async ({ we, peer, network, initiator }) => {
+          const scope = new Scope();
+          try {
+            const server = await serveFiles(scope, network.right, PORT, folder);
+            await initiator.initiate();
+            await agreedSa(we, peer);
+            await expectPing(we, network.right.inside);
+            for (const name of names) expect(server.output).toContain(`/certs/${name}\n`);
+            expect(peer.wholeLog()).toContain('N(HTTP_CERT_LOOK)');
+          } finally {
+            await scope.close();
+          }
+        },
+      );
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});
+
+const PORT = 8080;
+/** In the namespace of the peer, on the right. */
+const PLACE = `http://10.9.0.2:${PORT}/certs/`;
+
+/** Puts a certificate, in DER, where its hash names it. @returns the name */
+async function publish(identity: Identity, folder: string): Promise<string> {
+  const { raw } = new X509Certificate(await readFile(certificateOf(identity)));
+  const name = createHash('sha1').update(raw).digest('hex');
+  await writeFile(join(folder, name), raw);
+  return name;
+}
 
 const certificateOf = (identity: Identity): string => (identity.auth === 'pubkey' ? identity.certificate : '');
 const keyOf = (identity: Identity): string => (identity.auth === 'pubkey' ? identity.key : '');

@@ -263,6 +263,6 @@ const SWANCTL_FOLDERS = [
   'bliss',
 ];
 /** kernel-libipsec has to come before kernel-netlink, or the kernel's own ESP is taken; openssl first is the fastest. */
-const PLUGINS =
+export const PLUGINS =
   'random nonce openssl aes sha1 sha2 hmac kdf curve25519 chapoly gcm ctr ccm cmac gmp pem pkcs1 pkcs8 pubkey x509 revocation constraints kernel-libipsec kernel-netlink socket-default updown vici counters';
 const SWANCTL_PLUGINS = 'pem pkcs1 pkcs8 x509 pubkey openssl random';

@@ -10,7 +10,7 @@ import type { AuthMaterial } from '../signed-octets.ts';
 import { explainFamilies, familyNotifies } from '../tasks/address-families.ts';
 import { announceInAuth, heedInAuth } from '../tasks/auth-methods.ts';
 import { askedId, authenticateSelf, candidatesFor, verifyPeer } from '../tasks/authenticate.ts';
-import { certificateRequests, noteCertificateRequests } from '../tasks/certificates.ts';
+import { certificateRequests, lookupNotify, noteCertificateRequests } from '../tasks/certificates.ts';
 import { type ChildOffer, childAnswer, offerChild, offeredTraffic, takeChildAnswer, takeChildRequest } from '../tasks/child-create.ts';
 import { installChild } from '../tasks/child-install.ts';
 import { singlePairOf } from '../tasks/child-selectors.ts';
@@ -53,7 +53,7 @@ export function* initiateIkeAuth(
     id,
     ...proof.filter((p) => p.kind === 'CERT'),
     ...initialContact(world, sa, connection),
-    ...(sa.resumption?.session ? [] : certificateRequests(world, [connection])),
+    ...(sa.resumption?.session ? [] : [...certificateRequests(world, [connection]), ...lookupNotify(world, [connection])]),
     ...(peer ? [{ kind: 'IDr', ...peer } as const] : []),
     ...proof.filter((p) => p.kind === 'AUTH'),
     ...offerToken(world, sa, connection),

@@ -13,7 +13,7 @@ import { exchange, type Inbound, type Routine } from '../routine.ts';
 import type { AuthMaterial } from '../signed-octets.ts';
 import { initPatience } from '../tasks/address-pairs.ts';
 import { announceInInit, heedInInit } from '../tasks/auth-methods.ts';
-import { certificateRequests, hashNotify, noteCertificateRequests, noteHashes } from '../tasks/certificates.ts';
+import { certificateRequests, hashNotify, lookupNotify, noteCertificateRequests, noteHashes } from '../tasks/certificates.ts';
 import { acceptKe, finishKe, methodWanted, offerKe } from '../tasks/ke.ts';
 import { floatsForMobike } from '../tasks/mobike.ts';
 import { detectNat, natFound, natNotifies } from '../tasks/nat-detection.ts';
@@ -146,6 +146,7 @@ export function* respondIkeSaInit(
     { kind: 'Nonce', data: nonces.Nr },
     ...natNotifies(world, sa),
     ...certificateRequests(world, candidates),
+    ...lookupNotify(world, candidates),
     ...(connection ? abilities(world, connection, payloads) : []),
     ...agreeOnPpk(sa, candidates, payloads),
   ];

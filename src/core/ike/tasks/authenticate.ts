@@ -36,6 +36,7 @@ export function* authenticateSelf(sa: IkeSa, connection: Connection, material: A
     peerMethods: methodsTaken(sa),
     certificateAuthorities: peer.authorities,
     sendCertificates: sends(connection, peer.certificatesWanted),
+    looksUp: peer.looksUp,
     sendRawKey: sends(connection, peer.rawKeysWanted),
   });
   if (!answer.ok) throw answer.error;

@@ -18,11 +18,18 @@ export function certificateRequests(world: World, connections: readonly Connecti
   ];
 }
 
+/** RFC 7296 §3.6: said with the requests for certificates, where hash and URL would do as well. */
+export const lookupNotify = ({ options }: World, connections: readonly Connection[]): Payload[] =>
+  options.looksUpCertificates && connections.some((c) => c.remote.some(({ auth }) => auth === 'pubkey' || auth === 'any'))
+    ? [notify(NotifyType.HTTP_CERT_LOOKUP_SUPPORTED)]
+    : [];
+
 const request = (encoding: number, authorities: Uint8Array): CertreqPayload => ({ kind: 'CERTREQ', encoding, authorities });
 const hasPinnedKeys = ({ publicKeys = [] }: RemoteAuth): boolean => publicKeys.length > 0;
 const takesCertificates = (remote: RemoteAuth): boolean => !hasPinnedKeys(remote) || (remote.authorities?.length ?? 0) > 0;
 
 export function noteCertificateRequests(sa: IkeSa, payloads: readonly Payload[]): void {
+  if (findNotify(payloads, NotifyType.HTTP_CERT_LOOKUP_SUPPORTED)) sa.peer.looksUp = true;
   const all = findAll(payloads, 'CERTREQ');
   if (all.some((p) => p.encoding === CertEncoding.RAW_PUBLIC_KEY)) sa.peer.rawKeysWanted = true;
   const requests = all.filter((p) => p.encoding === CertEncoding.X509_SIGNATURE);

@@ -16,12 +16,14 @@ import {
   readPublicKey,
   sameCertificate,
 } from '../../../core/pki/index.ts';
-import type { Identification } from '../../../core/wire/payloads/types.ts';
+import { isHashAndUrl } from '../../../core/wire/index.ts';
+import type { CertPayload, Identification } from '../../../core/wire/payloads/types.ts';
 import type { Credentials } from '../asks.ts';
 import { type Computer, compute, follow } from '../workers/work.ts';
 import { CertificateCache } from './cache.ts';
 import type { CredentialOptions, OwnCertificate, OwnRawKey, TrustedCertificate } from './keyring.ts';
 import { type LoadedCredential, listLoaded } from './list.ts';
+import { CertificateLookup } from './lookup.ts';
 import { PostQuantumKeys } from './ppk.ts';
 import { SharedSecrets } from './secrets.ts';
 import { authenticate } from './sign.ts';
@@ -32,6 +34,11 @@ export type { LoadedCredential } from './list.ts';
 
 /** PEM text, or the octets of a PEM or DER file. */
 export type CredentialSource = string | Uint8Array;
+
+export interface AuthorityOptions extends HandleOption {
+  /** What the URLs of the certificates that it issued begin with: `http://…/` (RFC 7296 §3.6). Their SHA-1 follows, in hex. */
+  readonly certificateUrls?: string | undefined;
+}
 
 export interface HandleOption {
   /** The name by which connections refer to it; several things may share one. The subject where it is left out. */
@@ -47,6 +54,7 @@ export class CredentialStore implements Credentials {
   readonly #secrets = new SharedSecrets();
   readonly #postQuantum = new PostQuantumKeys();
   readonly #cache = new CertificateCache();
+  readonly #lookup: CertificateLookup | undefined;
   #own: OwnCertificate[] = [];
   #keys: { readonly spki: Uint8Array; readonly key: KeyObject }[] = [];
   #authorities: TrustedCertificate[] = [];
@@ -58,14 +66,17 @@ export class CredentialStore implements Credentials {
 
   constructor(options: CredentialOptions = {}) {
     this.#options = options;
+    this.#lookup = options.httpGet && new CertificateLookup(options.httpGet);
   }
 
   /** Trusts every authority in a PEM bundle or DER file. `NOT_A_CA` for a certificate that is none. Returns the handle. */
-  addAuthority(source: CredentialSource, options: HandleOption = {}): string {
+  addAuthority(source: CredentialSource, options: AuthorityOptions = {}): string {
     const certificates = readCertificates(source);
     for (const certificate of certificates) if (certificate.basicConstraints?.ca !== true) throw notAnAuthority(certificate);
     const handle = options.handle ?? formatName(certificates[0]!.subject);
-    for (const certificate of certificates) this.#authorities = withCertificate(this.#authorities, handle, certificate);
+    const { certificateUrls } = options;
+    for (const certificate of certificates)
+      this.#authorities = withCertificate(this.#authorities, { handle, certificate, certificateUrls });
     this.#cache.forgetPaths();
     return handle;
   }
@@ -119,7 +130,7 @@ export class CredentialStore implements Credentials {
   addPeerCertificate(source: CredentialSource, options: HandleOption = {}): string {
     const [certificate] = readCertificates(source) as [Certificate];
     const handle = options.handle ?? formatName(certificate.subject);
-    this.#peers = withCertificate(this.#peers, handle, certificate);
+    this.#peers = withCertificate(this.#peers, { handle, certificate });
     this.#cache.forgetPaths();
     return handle;
   }
@@ -209,6 +220,20 @@ export class CredentialStore implements Credentials {
     return answer(() => follow(verify(this.#keyring(), ask, wallClockMs), computer));
   }
 
+  /** Whether certificates that are named by hash and URL can be had: somebody fetches, and an authority says where they lie. */
+  get looksUpCertificates(): boolean {
+    return this.#lookup !== undefined && this.#places.length > 0;
+  }
+
+  lookUp(certificates: readonly CertPayload[]): Awaitable<readonly CertPayload[]> {
+    if (!this.looksUpCertificates || !certificates.some(({ encoding }) => isHashAndUrl(encoding))) return certificates;
+    return this.#lookup!.resolve(certificates, this.#places);
+  }
+
+  get #places(): string[] {
+    return this.#authorities.flatMap(({ certificateUrls }) => certificateUrls ?? []);
+  }
+
   ppk(ask: Extract<Ask, { kind: 'ppk' }>): AskAnswers['ppk'] {
     return answer(() => this.#postQuantum.find(ask));
   }
@@ -275,8 +300,8 @@ function readCertificates(source: CredentialSource): Certificate[] {
 const holdsKey = (own: readonly OwnCertificate[], spki: Uint8Array): boolean =>
   own.some(({ certificate }) => equalBytes(certificate.spki, spki));
 
-function withCertificate(list: readonly TrustedCertificate[], handle: string, certificate: Certificate): TrustedCertificate[] {
-  return [...list.filter((each) => !(each.handle === handle && sameCertificate(each.certificate, certificate))), { handle, certificate }];
+function withCertificate(list: readonly TrustedCertificate[], one: TrustedCertificate): TrustedCertificate[] {
+  return [...list.filter((each) => !(each.handle === one.handle && sameCertificate(each.certificate, one.certificate))), one];
 }
 
 function toPattern(owner: string | Identification | IdentityPattern): IdentityPattern {

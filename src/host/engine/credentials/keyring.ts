@@ -1,5 +1,6 @@
 import type { KeyObject, PrfTransform } from '../../../core/crypto/index.ts';
 import type { AlgorithmPolicy, Certificate, PinnedKey, RevocationSource } from '../../../core/pki/index.ts';
+import type { HttpGet } from '../../platform/http.ts';
 import type { CertificateCache } from './cache.ts';
 import type { PostQuantumKeys } from './ppk.ts';
 import type { SharedSecrets } from './secrets.ts';
@@ -14,6 +15,8 @@ export interface CredentialOptions {
   readonly revocation?: RevocationSource;
   /** Who computes PRFs in place of `core/crypto`, with the same results. Undefined for an id leaves it there. */
   readonly prf?: ((id: number) => PrfTransform | undefined) | undefined;
+  /** Who fetches certificates that peers name by hash and URL. Absent: nobody does. */
+  readonly httpGet?: HttpGet | undefined;
 }
 
 export interface OwnCertificate {
@@ -32,6 +35,8 @@ export interface OwnRawKey {
 export interface TrustedCertificate {
   readonly handle: string;
   readonly certificate: Certificate;
+  /** Of an authority: what the URLs of the certificates that it issued begin with (RFC 7296 §3.6); their SHA-1 follows, in hex. */
+  readonly certificateUrls?: string | undefined;
 }
 
 /** Everything loaded, as those see it who answer with it. */

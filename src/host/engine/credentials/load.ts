@@ -11,7 +11,11 @@ export interface CredentialMaterial {
     /** Without certificates: of which one has to be the public half of the key (RFC 7670). */
     readonly publicKeys?: readonly (string | NamedOctets)[] | undefined;
   }[];
-  readonly authorities: readonly { readonly handle: string; readonly certificate: NamedOctets }[];
+  readonly authorities: readonly {
+    readonly handle: string;
+    readonly certificate: NamedOctets;
+    readonly certificateUrls?: string | undefined;
+  }[];
   /** Certificates of peers that are trusted as they are. */
   readonly peers?: readonly { readonly handle: string; readonly certificate: NamedOctets }[];
   /** Public keys of peers that are trusted as they are (RFC 7670): text as `parsePinnedKey` reads it, or what a file holds. */
@@ -35,7 +39,7 @@ interface NamedOctets {
  */
 export function loadCredentials(store: CredentialStore, material: CredentialMaterial): void {
   try {
-    for (const { handle, certificate } of material.authorities) about(certificate, () => store.addAuthority(certificate.data, { handle }));
+    for (const { certificate, ...options } of material.authorities) about(certificate, () => store.addAuthority(certificate.data, options));
     for (const { handle, certificate } of material.peers ?? [])
       about(certificate, () => store.addPeerCertificate(certificate.data, { handle }));
     for (const { handle, key } of material.peerKeys ?? []) {

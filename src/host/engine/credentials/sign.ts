@@ -1,4 +1,4 @@
-import { AuthenticationFailure, InternalError, toHex } from '../../../core/bytes/index.ts';
+import { AuthenticationFailure, concat, InternalError, toHex, utf8 } from '../../../core/bytes/index.ts';
 import {
   chooseScheme,
   HashAlgorithm,
@@ -31,6 +31,7 @@ import { authWithSecret } from './secrets.ts';
 
 type AuthenticateAsk = Extract<Ask, { kind: 'authenticate' }>;
 type Made = Extract<AskAnswers['authenticate'], { ok: true }>;
+type Sent = Made['certificates'][number];
 
 /** Makes our AUTH payload (RFC 7296 §2.15, RFC 7427 §3) and picks the certificates that go with it. Throws `AuthenticationFailure`. */
 export function* authenticate(keyring: Keyring, ask: AuthenticateAsk, at: number): SignatureSteps<Made> {
@@ -127,9 +128,19 @@ function* withCertificate(keyring: Keyring, ask: AuthenticateAsk, at: number): S
     method: scheme.authMethod,
     data,
     certificates: ask.sendCertificates
-      ? chainOf(keyring, own.certificate).map(({ der }) => ({ encoding: CertEncoding.X509_SIGNATURE, data: der }))
+      ? chainOf(keyring, own.certificate).map((each) => (ask.looksUp && hashAndUrl(keyring, each)) || whole(each))
       : [],
   };
+}
+
+const whole = ({ der }: Certificate): Sent => ({ encoding: CertEncoding.X509_SIGNATURE, data: der });
+
+/** RFC 7296 §3.6: the SHA-1 of the certificate and where it lies, if its authority is said to keep it. */
+function hashAndUrl({ authorities }: Keyring, { issuer, der }: Certificate): Sent | undefined {
+  const authority = authorities.find((each) => each.certificateUrls !== undefined && sameName(each.certificate.subject, issuer));
+  if (authority === undefined) return undefined;
+  const hash = sha1(der);
+  return { encoding: CertEncoding.HASH_AND_URL_X509, data: concat(hash, utf8(`${authority.certificateUrls}${toHex(hash)}`)) };
 }
 
 interface Choice {

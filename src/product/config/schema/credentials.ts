@@ -41,11 +41,29 @@ export const pool = section({
   ),
 });
 
+const urlBase = text('HttpBase', 'The beginning of an http URL, up to a slash.', ['http://pki.example.com/certs/'], (input) => {
+  const url = URL.canParse(input) ? new URL(input) : undefined;
+  if (
+    url?.protocol !== 'http:' ||
+    url.href !== input ||
+    url.username !== '' ||
+    url.search !== '' ||
+    url.hash !== '' ||
+    !input.endsWith('/')
+  )
+    return invalid(`${quoted(input)} is not the beginning of an http URL, up to a slash`);
+  return valid(input);
+});
+
 export const authority = section({
   cacert: required(path, 'Its certificate, PEM or DER.'),
   crl_uris: key(listOf(z.string()), 'Where its revocation lists are, besides what certificates say.'),
   ocsp_uris: key(listOf(z.string()), 'Its OCSP responders, besides what certificates say.'),
-  cert_uri_base: key(z.string(), 'Where certificates can be fetched by hash (hash and URL, RFC 7296 §3.6).'),
+  cert_uri_base: key(
+    urlBase,
+    'Where the certificates that it issued lie, each in DER under its SHA-1 in hex. Ours go as such URLs to peers that look them up; those of peers are fetched from there alone.',
+    'certificates are sent and taken whole',
+  ),
 });
 
 export const secret = section({
