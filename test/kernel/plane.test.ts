@@ -2,11 +2,13 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ControlClient } from '../../src/product/control/index.ts';
 import { addInside } from '../interop/support/network.ts';
 import { Daemon, eventually, run } from '../interop/support/process.ts';
 import { createIdentities } from '../interop/support/profile.ts';
 import { Scope } from '../interop/support/scope.ts';
 import { configuration } from '../interop/support/tunnelwright.ts';
+import { movedUnder } from '../interop/tun/moved-under.ts';
 import { GUEST_ROOT, type Machine, NODE } from './support/machine.ts';
 import { withMachine } from './support/suite.ts';
 
@@ -24,7 +26,7 @@ withMachine('the xfrm plane inside, the tun plane outside', (machine) => {
     const { guest, outside, inside } = machine();
     expect((await outsideRun(outside.namespace, 'ping', '-q', '-c', '3', '-W', '5', '-I', outside.inside, inside.inside)).status).toBe(0);
     const states = await guest.must(`${IP} xfrm state`);
-    expect(states.match(/encap type espinudp/g)).toHaveLength(2);
+    expect(states.match(/encap type espinudp/g), states).toHaveLength(2);
     expect((await guest.must(`${IP} xfrm policy`)).match(/^\s+dir (in|out|fwd)/gm)?.length).toBeGreaterThanOrEqual(3);
   });
 
@@ -44,6 +46,16 @@ withMachine('the xfrm plane inside, the tun plane outside', (machine) => {
     expect((await pinging).stdout).toMatch(/500 received, 0% packet loss/);
     for (const spi of await ends.spis()) expect(spis).not.toContain(spi);
     expect(await guest.must(`${IP} xfrm policy`)).toBe(before);
+  });
+
+  test('MOBIKE under packets that never cease: what is lost over four moves was under way on the path that died', async () => {
+    const { guest, inside, outside } = machine();
+    const ping = ['ip', 'netns', 'exec', outside.namespace, 'ping', '-n', '-i', '0.02', '-I', outside.inside, inside.inside] as const;
+    const there = (script: string): Promise<string> => guest.must(script);
+    await movedUnder({ gateway: ends.outside, host: { ...inside, device: 'eth0' }, moves: 4, ping, there, log: () => guest.log() });
+    // the kernel's own, of a packet that came between two SAs, has no SPI
+    const states = (await guest.must(`${IP} xfrm state`)).split(/^(?=src)/m).filter((state) => !state.includes('spi 0x00000000'));
+    expect(states.map((state) => state.split('\n')[0]!.includes(inside.address))).toEqual([true, true]);
   });
 
   test('killed, it lets nothing out in clear; the next one sweeps and goes on', async () => {
@@ -77,6 +89,8 @@ withMachine('the xfrm plane inside, the tun plane outside', (machine) => {
 interface Ends {
   /** What the kernel inside had in its tables. */
   readonly before: string;
+  /** The one outside. */
+  readonly outside: { readonly control: ControlClient; log(): string };
   /** What the command line inside says. */
   tell(...words: readonly string[]): Promise<string>;
   again(): Promise<void>;
@@ -90,9 +104,15 @@ async function start(scope: Scope, { guest, outside, inside }: Machine): Promise
   scope.defer('folder', () => rm(folder, { recursive: true, force: true }));
   await addInside(outside);
   const identities = await createIdentities(folder, 'psk');
-  const options = { ike: IKE, esp: ESP, connection: PATIENT };
-  const ours = configuration({ host: outside, peer: inside, identity: identities.left, ...options });
-  const theirs = configuration({ host: inside, peer: outside, identity: identities.right, ...options });
+  const suites = { ike: IKE, esp: ESP };
+  const ours = configuration({
+    ...{ host: outside, peer: inside, identity: identities.left, ...suites },
+    connection: { ...PATIENT, remote_addrs: '%any' },
+  });
+  const theirs = configuration({
+    ...{ host: inside, peer: outside, identity: identities.right, ...suites },
+    connection: { ...PATIENT, local_addrs: '%any' },
+  });
   const file = join(folder, 'outside.yaml');
   await mkdir(folder, { recursive: true });
   await writeFile(file, JSON.stringify({ ...ours, plane: 'tun', control: { socket: join(folder, 'control') } }), { mode: 0o600 });
@@ -114,6 +134,7 @@ async function start(scope: Scope, { guest, outside, inside }: Machine): Promise
   await again();
   return {
     before,
+    outside: { control: new ControlClient(join(folder, 'control')), log: () => daemon.output },
     again,
     tell: (...words) => guest.must(`NO_COLOR=1 ${NODE} ${GUEST_ROOT}/${MAIN} ${words.join(' ')} --control ${SOCKET} --json`, 300),
     pings: async () => {

@@ -114,7 +114,7 @@ describeForUser(NATIVE_CALLS, 'the netns plane of an ordinary user, and a gatewa
 
   test('MOBIKE under packets that never cease: what is lost over two moves was under way on the path that died', async () => {
     const ping = ['nsenter', user.network, 'ping', '-n', '-i', '0.01', network.right.inside] as const;
-    await movedUnder(scope, { client: user, gateway: lender(), host: network.left, moves: 2, ping });
+    await movedUnder({ gateway: lender(), host: network.left, moves: 2, ping, log: () => user.log() });
   });
 
   test('killed, it lets nothing out: a program inside has no network left', async () => {

@@ -3,7 +3,7 @@ import { expect } from 'vitest';
 import type { ControlClient } from '../../../src/product/control/index.ts';
 import type { Host } from '../support/network.ts';
 import { Daemon, eventually, must, PATIENCE } from '../support/process.ts';
-import type { Scope } from '../support/scope.ts';
+import { Scope } from '../support/scope.ts';
 
 /** One end of a tunnel whose only connection is `net`. */
 interface End {
@@ -12,36 +12,46 @@ interface End {
 }
 
 interface Moving {
-  readonly client: End;
   readonly gateway: End;
   /** The client's. */
   readonly host: Host;
   readonly moves: number;
-  /** A ping(8) that never ends, to the gateway. */
+  /** A ping(8) between the two that never ends. */
   readonly ping: readonly [command: string, ...words: readonly string[]];
+  /** Runs something where the client is; in the namespace of `host` unless given. */
+  readonly there?: (script: string) => Promise<unknown>;
+  /** What the client said, for a test that fails. */
+  log(): string;
 }
 
 /**
  * The client gets another address and loses the one that it had, so many times there and back, under echo requests. What is lost is what
  * was under way: the numbers that were not answered stand together, once for each move.
  */
-export async function movedUnder(scope: Scope, { client, gateway, host, moves, ping }: Moving): Promise<void> {
+export async function movedUnder({ ping, ...moving }: Moving): Promise<void> {
+  const scope = new Scope();
+  try {
+    await move(new Echoes(scope, ping), moving);
+  } finally {
+    await scope.close();
+  }
+}
+
+async function move(echoes: Echoes, { gateway, host, moves, log, there = inNamespaceOf(host) }: Omit<Moving, 'ping'>): Promise<void> {
   // the other address of the network stays: without that the kernel takes it along
-  await must('ip', ['netns', 'exec', host.namespace, 'sysctl', '-qw', 'net.ipv4.conf.all.promote_secondaries=1']);
-  const echoes = new Echoes(scope, ping);
-  let [here, there] = [host.address, host.address.replace(/\d+$/, '77')];
+  await there('echo 1 > /proc/sys/net/ipv4/conf/all/promote_secondaries');
+  let [address, next] = [host.address, host.address.replace(/\d+$/, '77')];
   await echoes.goOn();
   for (let i = 0; i < moves; i++) {
-    await must('ip', ['-n', host.namespace, 'addr', 'add', `${there}/24`, 'dev', host.device]);
-    await must('ip', ['-n', host.namespace, 'addr', 'del', `${here}/24`, 'dev', host.device]);
+    await there(`ip addr add ${next}/24 dev ${host.device} && ip addr del ${address}/24 dev ${host.device}`);
     await eventually(
-      'both ends know the new address',
-      async () => (await ipOf(client, 'local')) === there && (await ipOf(gateway, 'remote')) === there,
+      'the gateway follows',
+      async () => (await clientOf(gateway)) === next,
       PATIENCE,
-      () => `${client.log()}\n${gateway.log()}`,
+      () => `${log()}\n${gateway.log()}`,
     );
     await echoes.goOn();
-    [here, there] = [there, here];
+    [address, next] = [next, address];
   }
   const { answered, gaps } = echoes;
   const lost = gaps.reduce((sum, gap) => sum + gap, 0);
@@ -80,9 +90,15 @@ class Echoes {
   }
 }
 
-async function ipOf({ control }: End, end: 'local' | 'remote'): Promise<string | undefined> {
+const inNamespaceOf =
+  ({ namespace }: Host) =>
+  (script: string): Promise<unknown> =>
+    must('ip', ['netns', 'exec', namespace, 'sh', '-c', script]);
+
+/** Where a gateway sees its only client. */
+async function clientOf({ control }: End): Promise<string | undefined> {
   const { ikeSas } = await control.sas();
-  return ikeSas[0]?.[end].replace(/:\d+$/, '');
+  return ikeSas[0]?.remote.replace(/:\d+$/, '');
 }
 
 const SOME = 20;

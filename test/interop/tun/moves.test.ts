@@ -27,7 +27,13 @@ describeWith(NAMESPACES, 'MOBIKE under packets that never cease', () => {
       await left.start(scope, ['up', 'net'], settings(network.left, network.right, identities.left, { local_addrs: '%any' }));
       await left.pings(network.right.inside);
       const ping = ['ip', 'netns', 'exec', network.left.namespace, 'ping', '-n', '-i', '0.01', '-I', network.left.inside] as const;
-      await movedUnder(scope, { client: left, gateway: right, host: network.left, moves: 3, ping: [...ping, network.right.inside] });
+      await movedUnder({
+        gateway: right,
+        host: network.left,
+        moves: 3,
+        ping: [...ping, network.right.inside],
+        log: () => left.log(),
+      });
     } finally {
       await scope.close();
     }
