@@ -35,8 +35,8 @@ export interface KernelPolicy {
   /** Packets have this mark afterwards: opened ones, and sealed ones. */
   readonly setMarkIn?: PacketMark | undefined;
   readonly setMarkOut?: PacketMark | undefined;
-  /** The network card encrypts: where it can, or it must. */
-  readonly offload?: 'auto' | 'crypto' | undefined;
+  /** The network card encrypts, or takes packets whole: as much as it can, or it must. */
+  readonly offload?: 'auto' | 'crypto' | 'packet' | undefined;
 }
 
 /** 32 bits, of which those in the mask count; all unless given. */

@@ -417,7 +417,7 @@ export class EspPlane {
     const { backend } = this.#options;
     const fail = (message: string, code: string, hint: string): DataPlaneError => new DataPlaneError(message, { code, backend, hint });
     const { offload, ...kernel } = spec.packets?.kernel ?? {};
-    if (offload === 'crypto' || Object.keys(kernel).length > 0)
+    if ((offload ?? 'auto') !== 'auto' || Object.keys(kernel).length > 0)
       throw fail(
         'marks, XFRM interfaces and network cards are of the kernel’s IPsec',
         'KERNEL_NEEDED',

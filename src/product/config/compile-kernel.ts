@@ -48,13 +48,10 @@ export function compileKernel(
 }
 
 function offloadOf({ hw_offload: wish = 'no' }: ChildSettings, path: Path, context: CompileContext): KernelPolicy['offload'] {
-  const at = [...path, 'hw_offload'];
   if (wish === 'no') return undefined;
-  if (wish === 'packet')
-    throw context.error(at, 'packet: policies are not left to the network card', 'Use crypto, or auto.', 'CONFIG_UNSUPPORTED');
   if (wish === 'auto') return 'auto';
-  context.demand(at, 'kernel', 'a network card encrypts for the kernel’s IPsec alone');
-  return 'crypto';
+  context.demand([...path, 'hw_offload'], 'kernel', 'a network card encrypts for the kernel’s IPsec alone');
+  return wish === 'yes' ? 'crypto' : wish;
 }
 
 function number(text: string, path: Path, context: CompileContext): number {

@@ -40,7 +40,7 @@ describe('what no SA carries', () => {
 test('what is for a kernel alone is refused, but for a card that may encrypt', () => {
   const { plane } = espPair().a;
   const asking = (kernel: KernelPolicy) => childPair({ more: { packets: { kernel } } }).a;
-  for (const kernel of [{ ifIdOut: 7 }, { markOut: { value: 1 } }, { offload: 'crypto' }] as const)
+  for (const kernel of [{ ifIdOut: 7 }, { markOut: { value: 1 } }, { offload: 'crypto' }, { offload: 'packet' }] as const)
     expect(() => plane.install(asking(kernel))).toThrow(expect.objectContaining({ code: 'KERNEL_NEEDED' }));
   plane.install(asking({ offload: 'auto' }));
 });

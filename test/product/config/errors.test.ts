@@ -357,7 +357,6 @@ describe('what nothing carries out is refused or said aloud, never dropped', () 
     [child('mode: beet'), 'connections.road.children.net.mode: mode: beet is not carried out'],
     [child('updown: /bin/true'), 'connections.road.children.net.updown: this setting is not carried out: no programs are run'],
     [child('mark_in: "%unique"'), 'connections.road.children.net.mark_in: %unique is not carried out'],
-    [child('hw_offload: packet'), 'connections.road.children.net.hw_offload: packet: policies are not left to the network card'],
   ])('%#', (text, message) => {
     const error = errorOf(text);
     expect(error.message).toContain(message);

@@ -32,6 +32,7 @@ describe('what not every data plane can is refused where it is written', () => {
   test.each([
     ['mark_out: 7/0xff', 'f.yaml:10:19 connections.road.children.more.mark_out: the data plane tun does not do this: marks'],
     ['if_id_out: 0x2a', 'f.yaml:10:20 connections.road.children.more.if_id_out: the data plane tun does not do this: XFRM interfaces'],
+    ['hw_offload: packet', 'f.yaml:10:21 connections.road.children.more.hw_offload: the data plane tun does not do this: a network card'],
     ['hw_offload: crypto', 'f.yaml:10:21 connections.road.children.more.hw_offload: the data plane tun does not do this: a network card'],
   ])('%s', (line, message) => {
     const { demands } = children(line);

@@ -6,7 +6,7 @@ import type { NewState, XfrmState, XfrmStateFlags } from '../../platform/linux/n
 import type { XfrmLifetime } from '../../platform/linux/netlink/xfrm/structs.ts';
 import type { SequenceNumbers } from '../data-plane.ts';
 import type { StateKernel } from './kernel.ts';
-import { addOffloaded } from './offload.ts';
+import { addOffloaded, type OffloadWish, wishOf, withoutPolicies } from './offload.ts';
 import { shareOfReqid } from './policy-table.ts';
 
 /** Where a CHILD_SA's packets go outside. */
@@ -31,6 +31,9 @@ export class ChildStates {
   readonly #start: Record<Way, bigint>;
   readonly #last: Partial<Record<Way, XfrmState>> = {};
   readonly #standing = new Set<Way>();
+  /** What is left to ask a card for that has refused more. */
+  readonly #wishes: Partial<Record<Way, OffloadWish>> = {};
+  readonly #cards: Record<Way, number | undefined> = { inbound: undefined, outbound: undefined };
   #ends: Ends;
 
   /** @throws DataPlaneError */
@@ -72,19 +75,35 @@ export class ChildStates {
     }
     const leave: (() => void)[] = [];
     for (const way of this.#standing) {
-      const former = this.#read(way);
-      // what was sent meanwhile must not be sent again under the same number (RFC 4303 §3.3.3)
-      const sequence = way === 'inbound' ? former.sequence.inbound : within(former.sequence.outbound + SKIPPED_BY_MOVE, this.#spec.esn);
-      const state = this.#state(way, to, sequence, former);
+      const state = this.#continued(way, to);
       // the kernel tells SAs apart by destination and SPI: with another destination the old one goes on until the new one stands
-      if (state.destination !== former.destination) leave.push(() => this.#unmake(way, from));
+      if (state.destination !== this.#id(way).destination) leave.push(() => this.#unmake(way, from));
       else this.#unmake(way, from);
       this.#make(way, to, state);
-      this.#start[way] = sequence;
     }
     this.#ends = to;
     between();
     for (const take of leave) take();
+    return true;
+  }
+
+  /** Index of the interface whose card takes the packets of this direction whole. */
+  card(way: Way): number | undefined {
+    return this.#cards[way];
+  }
+
+  /**
+   * The card has refused the policies that an SA needs there: where nobody insists on it, the SA is made anew without.
+   * @returns whether it was; false where the card has not taken it whole
+   * @throws DataPlaneError, among them `OFFLOAD_UNSUPPORTED`
+   */
+  leaveCard(way: Way, refusal: DataPlaneError): boolean {
+    const wish = this.#wish(way);
+    if (wish === undefined || this.#cards[way] === undefined) return false;
+    this.#wishes[way] = withoutPolicies(wish, refusal.message);
+    const state = this.#continued(way, this.#ends);
+    this.#unmake(way, this.#ends);
+    this.#make(way, this.#ends, state);
     return true;
   }
 
@@ -126,15 +145,19 @@ export class ChildStates {
 
   #make(way: Way, ends: Ends, state: NewState): void {
     const compression = this.#compression(way, ends);
-    const { offload } = this.#spec.packets?.kernel ?? {};
+    const wish = this.#wish(way);
     if (compression !== undefined) this.#kernel.addState(compression);
     try {
-      if (offload === undefined) this.#kernel.addState(state);
-      else addOffloaded(this.#kernel, state, offload, ends.local.ip, way === 'inbound');
+      if (wish === undefined) this.#kernel.addState(state);
+      else this.#cards[way] = addOffloaded(this.#kernel, state, wish, ends.local.ip, way === 'inbound');
     } catch (error) {
       if (compression !== undefined) unlessMissing(() => this.#kernel.deleteState(compression));
       throw error;
     }
+  }
+
+  #wish(way: Way): OffloadWish | undefined {
+    return this.#wishes[way] ?? wishOf(this.#spec);
   }
 
   #unmake(way: Way, ends: Ends): void {
@@ -165,6 +188,14 @@ export class ChildStates {
 
   get #protocol(): 'esp' | 'ah' {
     return this.#spec.protocol === 'AH' ? 'ah' : 'esp';
+  }
+
+  /** As it goes on when it is made anew: what was sent meanwhile must not be sent again under the same number (RFC 4303 §3.3.3). */
+  #continued(way: Way, to: Ends): NewState {
+    const former = this.#read(way);
+    const { inbound, outbound } = former.sequence;
+    this.#start[way] = way === 'inbound' ? inbound : within(outbound + SKIPPED_BY_MOVE, this.#spec.esn);
+    return this.#state(way, to, this.#start[way], former);
   }
 
   #state(way: Way, { local, remote, encap }: Ends, start: bigint, former?: XfrmState): NewState {

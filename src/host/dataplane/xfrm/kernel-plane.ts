@@ -1,6 +1,7 @@
 import { DataPlaneError } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaSpec, KernelPolicy, Millis, Observation } from '../../../core/ike/effects.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
+import { isThere } from '../../platform/linux/netlink/errors.ts';
 import type { XfrmEvent } from '../../platform/linux/netlink/xfrm/events.ts';
 import type { NewPolicy, XfrmTemplate } from '../../platform/linux/netlink/xfrm/policies.ts';
 import type { XfrmState } from '../../platform/linux/netlink/xfrm/states.ts';
@@ -75,9 +76,9 @@ export class KernelPlane {
     this.#children.set(spec.id, child);
     try {
       states.add('inbound');
-      this.#policies.claim(into(child), Rank.SENDING, this.#inward(child));
+      this.#claimInward(child);
       if (spec.outboundActive) this.#startSending(child);
-      else this.#policies.claim(out(child), Rank.WAITING, this.#outward(child));
+      else this.#claimOutward(child, Rank.WAITING);
       this.#closeBehind(child);
     } catch (error) {
       this.remove(spec.id);
@@ -257,11 +258,11 @@ export class KernelPlane {
   #startSending(child: Child): void {
     child.states.add('outbound');
     child.sends = true;
-    this.#policies.claim(out(child), Rank.SENDING, this.#outward(child));
+    this.#claimOutward(child, Rank.SENDING);
     const former = child.spec.replaces === undefined ? undefined : this.#children.get(child.spec.replaces);
     if (former === undefined) return;
     former.sends = false;
-    this.#policies.claim(out(former), Rank.WAITING, this.#outward(former));
+    this.#claimOutward(former, Rank.WAITING);
   }
 
   #gaveWay({ spec }: Child): boolean {
@@ -273,18 +274,40 @@ export class KernelPlane {
     this.#unindex(child);
     for (const way of ['inbound', 'outbound'] as const) this.#look(child, way);
     const anew = child.states.move(to, () => {
-      this.#policies.claim(out(child), child.sends ? Rank.SENDING : Rank.WAITING, this.#outward(child));
-      this.#policies.claim(into(child), Rank.SENDING, this.#inward(child));
+      this.#claimOutward(child, child.sends ? Rank.SENDING : Rank.WAITING);
+      this.#claimInward(child);
     });
     // an SA that was made anew counts from the beginning
     if (anew) for (const usage of [child.inbound, child.outbound]) usage.seen = NOTHING;
     this.#index(child);
   }
 
+  #claimInward(child: Child): void {
+    this.#withCard(child, 'inbound', () => this.#policies.claim(into(child), Rank.SENDING, this.#inward(child)));
+  }
+
+  #claimOutward(child: Child, rank: Rank): void {
+    this.#withCard(child, 'outbound', () => this.#policies.claim(out(child), rank, this.#outward(child)));
+  }
+
+  /** A card that takes packets whole may refuse their policies: the SA may go on without it then, and so do they. */
+  #withCard({ states }: Child, way: Way, claim: () => void): void {
+    try {
+      claim();
+    } catch (error) {
+      if (!(error instanceof DataPlaneError) || isThere(error) || !states.leaveCard(way, error)) throw error;
+      claim();
+    }
+  }
+
   #outward(child: Child): readonly NewPolicy[] {
     const { local, remote } = child.states.ends;
     const { kernel } = child.spec.packets ?? {};
-    return child.matches.map((match) => this.#policy(match, 'out', templates(child, local.ip, remote.ip), kernel));
+    const offload = child.states.card('outbound');
+    return child.matches.map((match) => ({
+      ...this.#policy(match, 'out', templates(child, local.ip, remote.ip), kernel),
+      ...(offload === undefined ? {} : { offload }),
+    }));
   }
 
   /** Whence a packet comes outside is its SA's business: the reqid is of one peer alone. */
@@ -292,11 +315,12 @@ export class KernelPlane {
     const { local } = child.states.ends;
     const through = templates(child, undefined, local.ip);
     const { kernel } = child.spec.packets ?? {};
-    return child.matches.flatMap((match) =>
-      child.spec.mode === 'transport'
-        ? [this.#policy(match, 'in', through, kernel)]
-        : [this.#policy(match, 'in', through, kernel), this.#policy(match, 'fwd', through, kernel)],
-    );
+    const offload = child.states.card('inbound');
+    return child.matches.flatMap((match) => {
+      const policy = { ...this.#policy(match, 'in', through, kernel), ...(offload === undefined ? {} : { offload }) };
+      // no card has policies for what is passed on
+      return child.spec.mode === 'transport' ? [policy] : [policy, this.#policy(match, 'fwd', through, kernel)];
+    });
   }
 
   /** What was to be protected once does not leave in clear afterwards; who was lent an address by us takes it along. */

@@ -127,7 +127,7 @@ export const child = section({
   per_cpu_sas: key(z.enum(['no', 'yes', 'encap']), 'One child for each processor (RFC 9611).', 'no'),
   hw_offload: key(
     z.enum(['no', 'crypto', 'packet', 'yes', 'auto']),
-    'Leave encryption to the network card: crypto (or yes) insists, auto leaves it to the processor where the card cannot. xfrm alone.',
+    'Leave encryption to the network card: crypto (or yes) insists, packet insists on headers and policies as well (Linux 6.2), auto has the card do as much as it can. xfrm alone.',
     'no',
   ),
   copy_df: key(

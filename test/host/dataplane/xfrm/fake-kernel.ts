@@ -18,7 +18,9 @@ export class FakeKernel implements XfrmKernel {
     if (this.states.has(keyOf(state))) throw refusal('KERNEL_ENTRY_EXISTS');
     const keys = state.keys && { ...state.keys, encryptionKey: state.keys.encryptionKey?.slice() };
     const { offload, ...others } = state;
-    const card = offload !== undefined && this.offloads ? { offload } : {};
+    if (offload?.packet && this.card === 'no') throw refusal('KERNEL_REFUSED');
+    const card =
+      offload === undefined || this.card === 'no' ? {} : { offload: this.card === 'ciphers' ? { ...offload, packet: false } : offload };
     this.states.set(keyOf(state), { ...others, ...card, ...(keys ? { keys } : {}), packets: 0n, bytes: 0n });
   }
 
@@ -52,8 +54,11 @@ export class FakeKernel implements XfrmKernel {
 
   /** Of the card; there is none unless given. */
   link: number | undefined;
-  /** false: the driver knows nothing of it, and the kernel says nothing. */
-  offloads = true;
+  /**
+   * What its driver can: policies, whole packets without them, ciphers alone, where the kernel is so old that it does not know of more, or
+   * nothing, of which the kernel says nothing when it is asked for ciphers.
+   */
+  card: 'policies' | 'packets' | 'ciphers' | 'no' = 'policies';
 
   linkWith(): number | undefined {
     return this.link;
@@ -61,6 +66,7 @@ export class FakeKernel implements XfrmKernel {
 
   addPolicy(policy: NewPolicy, replace: boolean): void {
     this.#enter('addPolicy', `${replace ? '=' : '+'}${name(policy)} ${policy.action}`);
+    if (policy.offload !== undefined && (this.card !== 'policies' || policy.direction === 'fwd')) throw refusal('KERNEL_REFUSED');
     if (!replace && this.policies.has(name(policy))) throw refusal('KERNEL_ENTRY_EXISTS');
     this.policies.set(name(policy), policy);
   }

@@ -568,24 +568,110 @@ describe('marks, interfaces and the card', () => {
     made.remove(1);
     expect(policies('out').map((policy) => [policy.action, ...tags(policy)])).toEqual([['block', 43, { value: 2 }]]);
   });
+});
 
-  test('the card encrypts where it can; insisted on, there is no SA without it', () => {
-    const offloaded = (offload: 'auto' | 'crypto') => child(1, { packets: { kernel: { offload } } });
-    const kernel = new FakeKernel();
-    kernel.link = 5;
-    const { plane: made } = plane(kernel);
-    made.install(offloaded('crypto'));
-    expect([state(kernel, 0xa001).offload, state(kernel, 0xb001).offload]).toEqual([
-      { link: 5, inbound: true },
-      { link: 5, inbound: false },
-    ]);
+describe('a network card', () => {
+  const asking = (offload: 'auto' | 'crypto' | 'packet', id = 1, more: Partial<ChildSaSpec> = {}) =>
+    child(id, { packets: { kernel: { offload } }, ...more });
+
+  test.each([
+    ['crypto', 'policies', [false, false], []],
+    ['packet', 'policies', [true, true], ['in', 'out']],
+    ['auto', 'policies', [true, true], ['in', 'out']],
+    ['auto', 'packets', [false, false], []],
+    ['auto', 'ciphers', [false, false], []],
+    ['auto', 'no', [undefined, undefined], []],
+  ] as const)('asked for %s, where it can do %s', (offload, card, states, policies) => {
+    const { kernel, plane: made } = plane(withCard(card));
+    made.install(asking(offload));
+    expect([whole(kernel, 0xa001), whole(kernel, 0xb001)]).toEqual(states);
+    expect(policiesOf(kernel)).toEqual(policies);
+    expect([state(kernel, 0xa001).offload?.inbound ?? true, state(kernel, 0xb001).offload?.inbound ?? false]).toEqual([true, false]);
     made.remove(1);
-    kernel.offloads = false;
-    expect(() => made.install(offloaded('crypto'))).toThrow(expect.objectContaining({ code: 'OFFLOAD_UNSUPPORTED' }));
-    expect(kernel.spis()).toEqual([]);
-    made.install(offloaded('auto'));
-    expect(state(kernel, 0xa001).offload).toBeUndefined();
+    expect([kernel.spis(), policiesOf(kernel)]).toEqual([[], []]);
   });
+
+  test.each([
+    ['crypto', 'no'],
+    ['packet', 'packets'],
+    ['packet', 'ciphers'],
+    ['packet', 'no'],
+  ] as const)('that is to do %s and can do %s: there is no SA without it, and no policy', (offload, card) => {
+    const { kernel, plane: made } = plane(withCard(card));
+    expect(() => made.install(asking(offload))).toThrow(expect.objectContaining({ code: 'OFFLOAD_UNSUPPORTED' }));
+    expect([kernel.spis(), kernel.shown()]).toEqual([[], []]);
+  });
+
+  test('what is not for the card is not said to be', () => {
+    const { kernel, plane: made } = plane(withCard('policies'));
+    made.install(child(1));
+    expect([whole(kernel, 0xa001), whole(kernel, 0xb001), policiesOf(kernel)]).toEqual([undefined, undefined, []]);
+  });
+
+  test('that is none: an address that no interface has', () => {
+    const { kernel, plane: made } = plane();
+    for (const offload of ['crypto', 'packet'] as const)
+      expect(() => made.install(asking(offload))).toThrow(/no interface has the address/);
+    made.install(asking('auto'));
+    expect([whole(kernel, 0xa001), policiesOf(kernel)]).toEqual([undefined, []]);
+  });
+
+  test('has policies only for SAs that it takes whole, and a rekeying leaves them as they are', () => {
+    const { kernel, plane: made } = plane(withCard('policies'));
+    made.install(asking('packet'));
+    kernel.log.length = 0;
+    made.install(asking('packet', 2, { replaces: 1, outboundActive: false }));
+    made.update(2, { kind: 'activate-outbound' });
+    made.remove(1);
+    expect(kernel.log.filter((line) => / (allow|block)$/.test(line))).toEqual([]);
+    expect([whole(kernel, 0xb002), policiesOf(kernel)]).toEqual([true, ['in', 'out']]);
+  });
+
+  test('that is left in a move: SAs and policies go to that of the other interface, or to none', () => {
+    const { kernel, plane: made } = plane(withCard('policies'));
+    made.install(asking('auto', 1, { encap: false }));
+    const move = (ip: string): void =>
+      made.update(1, { kind: 'addresses', local: { ip, port: 500 }, remote: { ip: REMOTE, port: 500 }, encap: false });
+    kernel.link = 6;
+    move('198.51.100.3');
+    expect(links(kernel)).toEqual([6, 6, 6, 6]);
+    kernel.card = 'packets';
+    move('198.51.100.4');
+    expect([links(kernel), policiesOf(kernel)]).toEqual([[6, 6], []]);
+    kernel.link = undefined;
+    move('198.51.100.5');
+    expect(links(kernel)).toEqual([]);
+  });
+
+  test('is not given whole packets that the kernel compresses', () => {
+    const { kernel, plane: made } = plane(withCard('policies'));
+    const ipcomp = { inboundCpi: 0x100, outboundCpi: 0x200 };
+    expect(() => made.install(asking('packet', 1, { ipcomp }))).toThrow(expect.objectContaining({ code: 'OFFLOAD_UNSUPPORTED' }));
+    made.install(asking('auto', 1, { ipcomp }));
+    expect([whole(kernel, 0xa001), whole(kernel, 0xb001), policiesOf(kernel)]).toEqual([false, false, []]);
+  });
+
+  test('that gives an SA back: no number of a packet that it may have sent is sent again', () => {
+    const kernel = withCard('packets');
+    const addPolicy = kernel.addPolicy.bind(kernel);
+    kernel.addPolicy = (policy, replace) => {
+      if (policy.offload !== undefined) kernel.pass(policy.direction === 'out' ? 0xb001 : 0xa001, 7n);
+      addPolicy(policy, replace);
+    };
+    const { plane: made } = plane(kernel);
+    made.install(asking('auto'));
+    expect(state(kernel, 0xa001).sequence).toEqual({ inbound: 7n, outbound: 0n });
+    expect(state(kernel, 0xb001).sequence!.outbound).toBeGreaterThan(7n);
+  });
+
+  const withCard = (card: FakeKernel['card']): FakeKernel => Object.assign(new FakeKernel(), { card, link: 5 });
+  const whole = (kernel: FakeKernel, spi: number): boolean | undefined => state(kernel, spi).offload?.packet;
+  const policiesOf = (kernel: FakeKernel): string[] =>
+    [...kernel.policies.values()].flatMap(({ direction, offload }) => (offload === undefined ? [] : [direction])).sort();
+  const links = (kernel: FakeKernel): number[] => [
+    ...[...kernel.states.values()].flatMap(({ offload }) => offload?.link ?? []),
+    ...[...kernel.policies.values()].flatMap(({ offload }) => offload ?? []),
+  ];
 });
 
 describe('what passes in clear', () => {

@@ -276,6 +276,12 @@ describeLittleEndian('a policy as it is asked for', () => {
     });
   });
 
+  test('for a network card says which, and that it is to do everything', () => {
+    const { attributes, whole } = asked(SIZES.policy, (socket) => addPolicy(socket, { ...POLICY, offload: 3 }));
+    expect(toHex(attributes.bytes(XFRMA.OFFLOAD_DEV)!)).toBe(packed('03000000', '04', '000000'));
+    expect(parsePolicy(whole)?.offload).toBe(3);
+  });
+
   test('is named by selector and direction', () => {
     const { body, attributes } = asked(SIZES.policyId, (socket) => deletePolicy(socket, { ...POLICY, ifId: 7 }));
     expect(at(body, 56, 8)).toBe(packed('00000000', '02', '000000'));

@@ -2,7 +2,7 @@ import { Attributes, MessageWriter, NLM_F } from '../codec.ts';
 import { HostReader, type HostWriter } from '../host-order.ts';
 import { addressFamily, familyOf, type IpFamily, ipFamily } from '../ip.ts';
 import type { NetlinkSocket } from '../socket.ts';
-import { writeTags } from './states.ts';
+import { writeOffload, writeTags } from './states.ts';
 import {
   DIRECTIONS,
   directionOf,
@@ -50,6 +50,8 @@ export interface NewPolicy extends PolicyId {
   readonly localOk?: boolean;
   /** ICMP errors about what the selector takes pass, too. */
   readonly icmp?: boolean;
+  /** Index of the interface whose card has the policy as well, for SAs that it takes whole. Linux 6.2. */
+  readonly offload?: number | undefined;
 }
 
 /** What an SA has to be for a policy. */
@@ -67,11 +69,12 @@ export interface XfrmTemplate {
   readonly optional?: boolean;
 }
 
-export interface XfrmPolicy extends Omit<Required<NewPolicy>, 'mark' | 'ifId' | 'lifetime'> {
+export interface XfrmPolicy extends Omit<Required<NewPolicy>, 'mark' | 'ifId' | 'lifetime' | 'offload'> {
   /** The kernel's number of it. */
   readonly index: number;
   readonly mark: XfrmMark | undefined;
   readonly ifId: number | undefined;
+  readonly offload: number | undefined;
   readonly lifetime: Required<XfrmLifetime>;
   readonly use: XfrmUse;
 }
@@ -83,6 +86,7 @@ export function addPolicy(socket: NetlinkSocket, policy: NewPolicy, replace = fa
   writePolicy(request, policy);
   writeTemplates(request, policy);
   writeTags(request, policy);
+  if (policy.offload !== undefined) writeOffload(request, { link: policy.offload, inbound: false, packet: true });
   socket.request(request, { attempt: `add ${described(policy)}` });
 }
 
@@ -145,6 +149,7 @@ export function withTemplates(fixed: FixedPolicy, attributes: Attributes): XfrmP
     templates: readTemplates(attributes),
     mark: readMark(attributes.reader(XFRMA.MARK)),
     ifId: attributes.u32(XFRMA.IF_ID),
+    offload: attributes.reader(XFRMA.OFFLOAD_DEV)?.u32(),
   };
 }
 

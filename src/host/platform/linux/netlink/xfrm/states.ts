@@ -72,8 +72,8 @@ export interface XfrmEncap {
 export interface XfrmOffload {
   readonly link: number;
   readonly inbound: boolean;
-  /** The device does policies and headers as well, not the cipher alone. */
-  readonly packet?: boolean;
+  /** The device does policies and headers as well, not the cipher alone. Linux 6.2. */
+  readonly packet: boolean;
 }
 
 export interface XfrmStateFlags {
@@ -275,6 +275,12 @@ export function writeEncap(request: MessageWriter, { kind = 'udp', sourcePort, d
   request.attribute(XFRMA.ENCAP, (writer) => writer.u16(ENCAP[kind]).network16(sourcePort).network16(destinationPort).zero(18));
 }
 
+/** `struct xfrm_user_offload`. */
+export function writeOffload(request: MessageWriter, { link, inbound, packet }: XfrmOffload): void {
+  const bits = (inbound ? OFFLOAD.INBOUND : 0) | (packet ? OFFLOAD.PACKET : 0);
+  request.attribute(XFRMA.OFFLOAD_DEV, (writer) => writer.u32(link).u8(bits).zero(3));
+}
+
 function stateRequest(type: number, mode: number, state: NewState): MessageWriter {
   if ((state.protocol === 'comp') === (state.keys !== undefined))
     throw new ApiMisuse(state.keys ? 'IPComp takes no keys' : `an SA of ${state.protocol} needs keys`);
@@ -295,11 +301,7 @@ function writeExtras(request: MessageWriter, { tfcPad, setMark, offload, mapping
   if (tfcPad) request.attributeU32(XFRMA.TFCPAD, tfcPad);
   if (setMark) request.attributeU32(XFRMA.SET_MARK, setMark.value).attributeU32(XFRMA.SET_MARK_MASK, setMark.mask ?? 0xffff_ffff);
   if (mappingSeconds) request.attributeU32(XFRMA.MTIMER_THRESH, mappingSeconds);
-  if (offload) {
-    const bits = (offload.inbound ? OFFLOAD.INBOUND : 0) | (offload.packet ? OFFLOAD.PACKET : 0);
-    // struct xfrm_user_offload
-    request.attribute(XFRMA.OFFLOAD_DEV, (writer) => writer.u32(offload.link).u8(bits).zero(3));
-  }
+  if (offload) writeOffload(request, offload);
 }
 
 /** `struct xfrm_usersa_info`. */
