@@ -123,7 +123,8 @@ export class SimulatedPlane implements PeerPlane {
       child.sending = true;
       child.told = ++this.#told;
       this.#stopSending(child.spec.replaces);
-    } else if (change.kind === 'owner') child.ikeSa = change.ikeSa;
+    } else if (change.kind === 'stop-outbound') this.#stopSending(id);
+    else if (change.kind === 'owner') child.ikeSa = change.ikeSa;
     else Object.assign(child, { local: change.local, remote: change.remote, encap: change.encap, transport: change.transport });
   }
 

@@ -54,6 +54,7 @@ export function dataPlaneContract(backend: Backend): void {
     test('does not mind a child that is gone', async () => {
       const it = await open();
       it.update(7, { kind: 'activate-outbound' });
+      it.update(7, { kind: 'stop-outbound' });
       it.update(7, { kind: 'addresses', local: { ip: '192.0.2.1', port: 1 }, remote: { ip: '192.0.2.2', port: 2 }, encap: true });
       it.remove(7);
       await it.install(spec(7));
@@ -89,6 +90,16 @@ export function dataPlaneContract(backend: Backend): void {
       expect([it.counters(1), it.counters(2)]).not.toContain(undefined);
       it.remove(1);
       expect([it.counters(1) === undefined, it.counters(2) === undefined]).toEqual([true, false]);
+    });
+
+    test('keeps a child of which the peer has closed its half, until it is removed', async () => {
+      const it = await open();
+      await it.install(spec(1));
+      it.update(1, { kind: 'stop-outbound' });
+      it.update(1, { kind: 'stop-outbound' });
+      expect(it.counters(1)).toBeDefined();
+      it.remove(1);
+      expect([it.counters(1), observed]).toEqual([undefined, []]);
     });
 
     test('follows a peer to another address', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { fromUtf8, utf8 } from '../../src/core/bytes/index.ts';
 import { establishedPair, expectInvariants, expectNothingLeft, expectOneChild, expectTrafficBothWays } from '../../src/testing/index.ts';
 
 describe('deletion (RFC 7296 §1.4.1)', () => {
@@ -44,6 +45,25 @@ describe('deletion (RFC 7296 §1.4.1)', () => {
     net.settle({ quiet: 60_000 });
     expect([a.plane.children, b.plane.children]).toEqual([[], []]);
     expect(net.transcript.messages.filter((m) => /^INFORMATIONAL response \d+ {2}\{ \}$/.test(m.summary))).toHaveLength(2);
+  });
+
+  test('of two Deletes that cross the outgoing half goes with the request and the incoming half with the response (§1.4.1)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    a.deleteChild();
+    b.deleteChild();
+    net.run(10);
+    for (const peer of [a, b]) expect(peer.sendTraffic(utf8('under way'))).toBe(true);
+    net.run(20);
+    for (const peer of [a, b]) {
+      expect(peer.plane.children.map(({ sending }) => sending)).toEqual([false]);
+      expect(peer.sendTraffic(utf8('too late'))).toBe(false);
+    }
+    net.settle({ quiet: 60_000 });
+    for (const peer of [a, b]) {
+      expect(peer.plane.received.map(({ payload }) => fromUtf8(payload))).toEqual(['under way']);
+      expect([peer.plane.drops, peer.plane.children]).toEqual([{}, []]);
+    }
+    expectInvariants(net);
   });
 
   test('both ends delete the IKE SA at once', () => {

@@ -57,6 +57,8 @@ export interface ChildSaKeys {
 export type ChildSaChange =
   /** Start sending on this SA; what it replaces only receives from now on. */
   | { readonly kind: 'activate-outbound' }
+  /** The peer receives on it no longer; we still do (RFC 7296 §1.4.1). */
+  | { readonly kind: 'stop-outbound' }
   | {
       readonly kind: 'addresses';
       readonly local: Address;

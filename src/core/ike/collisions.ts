@@ -62,7 +62,7 @@ export const RIVALS_MET = ['ours is lowest', 'theirs is lowest', 'theirs is used
 export type RivalsMet = (typeof RIVALS_MET)[number];
 
 export type ChildRekeyDecision = 'proceed' | 'TEMPORARY_FAILURE' | 'CHILD_SA_NOT_FOUND';
-export type ChildDeleteDecision = 'delete-and-answer' | 'answer-without-delete' | 'remember';
+export type ChildDeleteDecision = 'delete-and-answer' | 'close-outbound' | 'answer-without-delete' | 'remember';
 export type IkeRequestDecision = 'proceed' | 'TEMPORARY_FAILURE';
 
 export const COLLISIONS: Collisions = {
@@ -86,7 +86,7 @@ export const COLLISIONS: Collisions = {
     crossed: 'delete-and-answer',
     undecided: 'delete-and-answer',
     rekeyed: 'delete-and-answer',
-    deleting: 'answer-without-delete',
+    deleting: 'close-outbound', // §1.4.1: and the answer names nothing
     awaited: 'remember',
     unknown: 'answer-without-delete',
   },

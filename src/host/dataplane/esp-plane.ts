@@ -110,6 +110,7 @@ export class EspPlane {
     const entry = this.#children.get(child);
     if (entry === undefined) return;
     if (change.kind === 'activate-outbound') this.#startSending(entry);
+    else if (change.kind === 'stop-outbound') this.#stopSending(entry);
     else if (change.kind === 'addresses') {
       this.#countMtu(entry.mtu, -1);
       entry.path = this.#options.openPath(change.local, change.remote, change.encap, change.transport);
@@ -126,15 +127,20 @@ export class EspPlane {
     if (entry === undefined) return;
     this.#children.delete(child);
     this.#bySpi.delete(entry.inbound.spi);
-    this.#outbound.remove(entry);
     this.#countMtu(entry.mtu, -1);
     if (entry.laterFragments) this.#laterFragments.carriers--;
     this.#dummies.remove(entry);
+    this.#stopSending(entry);
     entry.destroy();
+  }
+
+  #stopSending(entry: ChildEntry): void {
+    this.#outbound.remove(entry);
     if (!entry.sends) return;
+    entry.sends = false;
     // Whatever was to take over from it does so now: an SA that only receives would leave us mute.
     for (const successor of this.#children.values())
-      if (successor.replaces === child && !successor.sends && !this.#gaveWay(successor)) this.#startSending(successor);
+      if (successor.replaces === entry.id && !successor.sends && !this.#gaveWay(successor)) this.#startSending(successor);
   }
 
   #gaveWay({ id }: ChildEntry): boolean {

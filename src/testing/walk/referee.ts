@@ -73,6 +73,7 @@ export class RefereedWorld extends EndpointWorld {
   override childTransition(...args: Parameters<EndpointWorld['childTransition']>): void {
     const [child, to] = args;
     if (child.is('installing') && to === 'dead') this.#uninstalled++;
+    if (child.is('deleting') && to === 'dead') this.#checkClosed(child);
     super.childTransition(...args);
   }
 
@@ -115,6 +116,13 @@ export class RefereedWorld extends EndpointWorld {
     if (due === undefined || (due.kind === 'accept' && uninstalled !== this.#uninstalled)) return;
     const wrong = faultOf(due, payloads);
     if (wrong !== undefined) this.#judge(wrong);
+  }
+
+  /** §1.4.1: what we receive on goes with the response to our Delete, whatever the peer has asked for meanwhile. */
+  #checkClosed({ ikeSa, inboundSpi }: { readonly ikeSa: number; readonly inboundSpi: number }): void {
+    const sa = this.ikeSas.get(ikeSa);
+    if (!sa?.isEstablished || ![...this.#bookOf(sa).wishes.values()].some(({ deletes }) => deletes.includes(inboundSpi))) return;
+    this.#judge(`the inbound half ${inboundSpi.toString(16)} is closed before the Delete of it is answered (§1.4.1)`);
   }
 
   /** §1.4.1: a half is deleted once, be it by a request or by an answer. */

@@ -224,7 +224,7 @@ describe('tables', () => {
     expect(COLLISIONS.deleteChild).toMatchObject({
       installed: 'delete-and-answer',
       rekeying: 'delete-and-answer',
-      deleting: 'answer-without-delete',
+      deleting: 'close-outbound',
       unknown: 'answer-without-delete',
     });
     expect(COLLISIONS.rekeyIke.busy).toBe('TEMPORARY_FAILURE');

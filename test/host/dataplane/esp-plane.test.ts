@@ -223,6 +223,21 @@ describe('rekeying', () => {
     expect([a.wire.length - late, a.delivered.length, b.delivered.length]).toEqual([1, 2, 2]);
   });
 
+  test('one that the peer has closed receives until it goes, and what was to take over from it sends at once', () => {
+    const { pair, next } = rekeyed();
+    const { a, b } = pair;
+    a.plane.install({ ...next.a, outboundActive: false });
+    b.plane.send(packet(B4, A4));
+    a.plane.update(1, { kind: 'stop-outbound' });
+    a.plane.send(packet(A4, B4));
+    expect([a.wire.at(-1)![3], a.delivered.length]).toEqual([2, 1]);
+    a.plane.update(2, { kind: 'stop-outbound' });
+    const sent = a.wire.length;
+    expect(a.plane.send(packet(A4, B4))).toBe(false);
+    b.plane.send(packet(B4, A4));
+    expect([a.wire.length - sent, a.delivered.length]).toEqual([0, 2]);
+  });
+
   test('of two that send for the same traffic the one sends that was told last', () => {
     const { pair, next } = rekeyed();
     const { a } = pair;

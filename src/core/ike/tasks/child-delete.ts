@@ -63,6 +63,10 @@ export function answerChildDeletes(world: World, sa: IkeSa, payloads: readonly P
       if (decision === 'remember' && sa.deletedEarly.length < MOST_EARLY) sa.deletedEarly.push(spiNumber(spi));
       if (child === undefined) continue;
       if (child.is('installed') && !hasStandIn(world, sa, child)) closed.push(child);
+      if (decision === 'close-outbound') {
+        closeOutbound(world, child);
+        continue;
+      }
       if (decision === 'delete-and-answer') ours.push(spiOctets(child.inboundSpi));
       const abandoned = child.usable ? replacedBy(world, sa, child) : undefined;
       finishByPeer(world, child);
@@ -71,6 +75,12 @@ export function answerChildDeletes(world: World, sa: IkeSa, payloads: readonly P
     if (ours.length > 0) answers.push({ kind: 'D', protocol, spis: ours });
   }
   return { answers, closed };
+}
+
+/** §1.4.1: two Deletes have crossed; the outgoing half goes with the peer's request, the incoming one with the response to ours. */
+function closeOutbound(world: World, child: ChildSa): void {
+  if (child.rival !== undefined) activateSuccessors(world, child);
+  world.emit({ kind: 'child-update', child: child.id, change: { kind: 'stop-outbound' } });
 }
 
 /** Of two successors the redundant one, which serves until the peer has this one (§2.8.1). */

@@ -55,7 +55,8 @@ export class MemoryPlane implements DataPlane {
     if (change.kind === 'activate-outbound') {
       this.#children.set(child, { ...spec, outboundActive: true });
       this.#stopSending(spec.replaces);
-    } else if (change.kind === 'owner') this.#children.set(child, { ...spec, ikeSa: change.ikeSa });
+    } else if (change.kind === 'stop-outbound') this.#stopSending(child);
+    else if (change.kind === 'owner') this.#children.set(child, { ...spec, ikeSa: change.ikeSa });
     else
       this.#children.set(child, { ...spec, local: change.local, remote: change.remote, encap: change.encap, transport: change.transport });
   }

@@ -134,6 +134,11 @@ export class ChildStates {
     return idOf(this.#id(way));
   }
 
+  /** The other direction goes on. */
+  remove(way: Way): void {
+    if (this.#standing.delete(way)) this.#unmake(way, this.#ends);
+  }
+
   destroy(): void {
     for (const way of this.#standing) this.#unmake(way, this.#ends);
     this.#standing.clear();

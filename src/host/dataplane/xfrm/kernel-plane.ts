@@ -93,6 +93,7 @@ export class KernelPlane {
     if (child === undefined || change.kind === 'owner') return;
     try {
       if (change.kind === 'activate-outbound') this.#startSending(child);
+      else if (change.kind === 'stop-outbound') this.#stopSending(child);
       else this.#move(child, change);
     } catch (error) {
       if (!(error instanceof DataPlaneError)) throw error;
@@ -106,10 +107,7 @@ export class KernelPlane {
     if (child === undefined) return;
     this.#children.delete(id);
     this.#unindex(child);
-    // Whatever was to take over from it does so now: an SA that only receives would leave us mute.
-    if (child.sends)
-      for (const successor of [...this.#children.values()])
-        if (successor.spec.replaces === id && !successor.sends && !this.#gaveWay(successor)) this.update(successor.spec.id, ACTIVATE);
+    this.#handOver(child);
     this.#policies.release(out(child));
     this.#policies.release(into(child));
     child.states.destroy();
@@ -263,6 +261,22 @@ export class KernelPlane {
     if (former === undefined) return;
     former.sends = false;
     this.#claimOutward(former, Rank.WAITING);
+  }
+
+  #stopSending(child: Child): void {
+    this.#look(child, 'outbound');
+    this.#handOver(child);
+    this.#policies.release(out(child));
+    child.states.remove('outbound');
+  }
+
+  /** Whatever was to take over from it does so now: an SA that only receives would leave us mute. */
+  #handOver(child: Child): void {
+    if (!child.sends) return;
+    child.sends = false;
+    for (const successor of [...this.#children.values()])
+      if (successor.spec.replaces === child.spec.id && !successor.sends && !this.#gaveWay(successor))
+        this.update(successor.spec.id, ACTIVATE);
   }
 
   #gaveWay({ spec }: Child): boolean {

@@ -128,6 +128,18 @@ describe('a rekeying', () => {
     expect(state(kernel, 0xa002).reqid).toBe([...kernel.policies.values()][0]?.templates?.[0]?.reqid);
   });
 
+  test('of which the peer has closed its half receives on the other one, and nothing leaves', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1));
+    made.update(1, { kind: 'stop-outbound' });
+    expect(kernel.spis()).toEqual(['a001']);
+    expect([...kernel.policies.values()].filter(({ direction, action }) => direction === 'out' && action !== 'block')).toEqual([]);
+    expect(made.counters(1)).toMatchObject({ outbound: { packets: 0 } });
+    made.update(1, { kind: 'stop-outbound' });
+    made.remove(1);
+    expect(kernel.spis()).toEqual([]);
+  });
+
   test('whose successor was not told to send does so when the first goes', () => {
     const { kernel, plane: made } = plane();
     made.install(child(1));
