@@ -6,7 +6,14 @@ import { defineConfig } from 'vitest/config';
  * again, and names it.) Times are generous, since they are for
  * what never ends; a machine that is busy with something else is no failure.
  */
-const NODE = { environment: 'node' as const, globals: false, retry: 0, testTimeout: 180_000, hookTimeout: 180_000 };
+const NODE = {
+  environment: 'node' as const,
+  globals: false,
+  retry: 0,
+  testTimeout: 180_000,
+  hookTimeout: 180_000,
+  setupFiles: ['test/support/octets-equal.ts'],
+};
 
 /** These watch the whole process, its memory or what any module writes: each gets one of its own. The others share what they import. */
 const ALONE = ['test/security/redaction.test.ts', 'test/security/soak.test.ts', 'test/security/fragments.test.ts'];
