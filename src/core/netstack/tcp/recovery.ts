@@ -1,7 +1,8 @@
 import type { Millis } from '../ready.ts';
-import type { Acknowledgment } from './congestion/control.ts';
+import { type Acknowledgment, NO_THRESHOLD } from './congestion/control.ts';
 import type { RateSample } from './delivery-rate.ts';
 import { judgePathProbe } from './path-mtu-search.ts';
+import { ProportionalRateReduction } from './prr.ts';
 import { seqAdd, seqGe, seqGt, seqMax } from './seq.ts';
 import { watchFirstRetransmission } from './spurious.ts';
 import { forgetProbe } from './tail-loss.ts';
@@ -36,15 +37,16 @@ export function recover(tcb: Tcb, news: AckNews): void {
   }
   const recovered = tcb.recovery !== 'open' && seqGe(tcb.sndUna, tcb.recoveryPoint);
   if (recovered) leaveRecovery(tcb);
+  const goesOn = tcb.recovery === 'fast';
+  const lostBefore = tcb.board.rate.lost;
+  if (goesOn) continueFastRecovery(tcb, news);
   if (news.delivered > 0) {
     news.pipe = tcb.board.pipe;
-    news.recovering = recovered || tcb.recovery === 'fast';
+    news.recovering = recovered || goesOn;
     tcb.congestion!.acknowledged(news, tcb.host.now);
+    if (goesOn) tcb.reduction?.acknowledged(news, news.acked > 0 && tcb.board.rate.lost === lostBefore);
   }
-  if (tcb.recovery === 'fast') {
-    continueFastRecovery(tcb, news);
-    return;
-  }
+  if (goesOn) return;
   if (tcb.sack) watchSacks(tcb, news);
   else watchDuplicates(tcb, news);
 }
@@ -69,7 +71,7 @@ export function recoverFromTimeout(tcb: Tcb): void {
 /** The reordering timer (RFC 8985 §6.2 step 5): what could have been overtaken was not. */
 export function judgeOverdue(tcb: Tcb): void {
   judge(tcb);
-  if (tcb.recovery === 'open' && tcb.board.sacked > 0 && tcb.board.hasWaiting) enterFastRecovery(tcb);
+  if (tcb.recovery === 'open' && tcb.board.sacked > 0 && tcb.board.hasWaiting) enterFastRecovery(tcb, 0);
   judgePathProbe(tcb);
   if (tcb.board.hasWaiting) tcb.host.wantOutput(tcb);
 }
@@ -80,7 +82,7 @@ function watchSacks(tcb: Tcb, news: AckNews): void {
   if (news.sacked > 0) tcb.duplicateAcks++;
   judge(tcb);
   if (tcb.recovery !== 'open' || board.sacked === 0) return;
-  if ((tcb.duplicateAcks >= DUP_THRESH && !board.reorderingSeen) || board.hasWaiting) enterFastRecovery(tcb);
+  if ((tcb.duplicateAcks >= DUP_THRESH && !board.reorderingSeen) || board.hasWaiting) enterFastRecovery(tcb, news.delivered);
 }
 
 /** Marks what is lost by number (RFC 6675 §4, where packets keep their order) and by time (RFC 8985 §6.2). */
@@ -99,12 +101,13 @@ function watchDuplicates(tcb: Tcb, news: AckNews): void {
   if (tcb.duplicateAcks < DUP_THRESH) tcb.inflation = tcb.duplicateAcks * tcb.smss;
   // The acknowledgment must go beyond the last recovery: else these may be the echoes of what was sent twice.
   else if (seqGt(tcb.sndUna, tcb.recoveryPoint)) {
-    enterFastRecovery(tcb);
+    enterFastRecovery(tcb, news.delivered);
     tcb.inflation = DUP_THRESH * tcb.smss;
   }
 }
 
-function enterFastRecovery(tcb: Tcb): void {
+/** @param delivered octets that the acknowledgment at hand says have arrived; 0 where a timer told */
+function enterFastRecovery(tcb: Tcb, delivered: number): void {
   const { board, host } = tcb;
   host.counters.tcpFastRecoveries++;
   // RFC 5681 §3.2 (2): what limited transmit added does not count.
@@ -117,6 +120,10 @@ function enterFastRecovery(tcb: Tcb): void {
   tcb.rescued = false;
   tcb.rescueFrom = board.endOf(0);
   forgetProbe(tcb);
+  const { threshold } = tcb.congestion!;
+  // Without SACK nobody knows what was delivered: duplicates inflate the window (RFC 6582 §3.2).
+  tcb.reduction = tcb.sack && threshold !== NO_THRESHOLD ? new ProportionalRateReduction(board.flight, threshold, tcb.smss) : undefined;
+  tcb.reduction?.acknowledged({ delivered, pipe: board.pipe }, false);
 }
 
 function continueFastRecovery(tcb: Tcb, news: AckNews): void {

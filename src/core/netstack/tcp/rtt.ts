@@ -9,14 +9,15 @@ export class RttEstimator {
   #least: Millis = Number.POSITIVE_INFINITY;
   #leastBefore: Millis = Number.POSITIVE_INFINITY;
   #windowEnds: Millis = Number.NEGATIVE_INFINITY;
-  readonly #minRto: Millis;
+  readonly #patience: Millis;
   readonly #maxRto: Millis;
   #base: Millis;
   #backoff = 1;
 
-  constructor(initialRto: Millis, minRto: Millis, maxRto: Millis) {
+  /** @param patience what RTO is beyond SRTT at the least: see `TcpConfig.rtoPatience` */
+  constructor(initialRto: Millis, patience: Millis, maxRto: Millis) {
     this.#base = initialRto;
-    this.#minRto = minRto;
+    this.#patience = patience;
     this.#maxRto = maxRto;
   }
 
@@ -45,7 +46,7 @@ export class RttEstimator {
       this.rttvar += (Math.abs(this.srtt - rtt) - this.rttvar) / (BETA * samples);
       this.srtt += (rtt - this.srtt) / (ALPHA * samples);
     }
-    this.#base = Math.max(this.srtt + Math.max(GRANULARITY, K * this.rttvar), this.#minRto);
+    this.#base = this.srtt + Math.max(GRANULARITY, K * this.rttvar, this.#patience);
     // RFC 6298 §5: a new measurement ends the backing off.
     this.#backoff = 1;
   }

@@ -201,6 +201,7 @@ function startRetransmitTimer(tcb: Tcb): void {
 
 /** cwnd; without SACK duplicate acknowledgments inflate it (RFC 6582 §3.2, RFC 3042). */
 function window(tcb: Tcb): number {
+  if (tcb.recovery === 'fast' && tcb.reduction !== undefined) return tcb.reduction.window;
   return tcb.congestion!.window + tcb.inflation;
 }
 
@@ -222,6 +223,7 @@ function emitText(tcb: Tcb, out: Uint8Array, at: number, start: number, end: num
   let optionsEnd = optionsAt;
   if (tcb.timestamps) optionsEnd = writeTimestamps(out, optionsEnd, tcb.tsNow, tcb.tsRecent);
   spend(tcb, text);
+  tcb.reduction?.sent(text);
   const spare = segmentRoom(tcb) - (optionsEnd - optionsAt) - Math.min(text, unit);
   if (tcb.sack) optionsEnd = writeSack(tcb, out, optionsEnd, Math.min(3, Math.max(0, Math.floor((spare - 4) / 8))));
   tcb.sendBuffer.copy(offset, text, out, optionsEnd);

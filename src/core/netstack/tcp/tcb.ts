@@ -10,6 +10,7 @@ import { TcpConnection } from './connection.ts';
 import type { TcpListener } from './listener.ts';
 import { OutOfOrder } from './out-of-order.ts';
 import type { PathMtuSearch } from './path-mtu-search.ts';
+import type { ProportionalRateReduction } from './prr.ts';
 import { ReceiveBuffer } from './receive-buffer.ts';
 import { RttEstimator } from './rtt.ts';
 import { SackScoreboard } from './sack-scoreboard.ts';
@@ -162,6 +163,8 @@ export class Tcb implements Timed {
   /** Timestamp of the first retransmission of this recovery, as long as nothing was acknowledged since; see `spurious.ts`. */
   firstRetransmitTs: number | undefined = undefined;
   spuriousPossible = false;
+  /** What the window of fast recovery is, where losses reduce it and SACK tells what arrives. */
+  reduction: ProportionalRateReduction | undefined = undefined;
   duplicateAcks = 0;
   /** Without SACK: octets that duplicate acknowledgments say have left the network (RFC 6582 §3.2). */
   inflation = 0;
@@ -222,7 +225,7 @@ export class Tcb implements Timed {
     this.sendBuffer = new SendBuffer(host.pool);
     this.receiveBuffer = new ReceiveBuffer(host.pool);
     this.receiveLimit = Math.min(config.receiveBuffer, config.maxReceiveBuffer);
-    this.rtt = new RttEstimator(config.initialRto, config.minRto, config.maxRto);
+    this.rtt = new RttEstimator(config.initialRto, config.rtoPatience, config.maxRto);
     this.keepAliveIdle = config.keepAliveIdle;
     this.connection = new TcpConnection(this);
   }

@@ -1,6 +1,6 @@
 import type { Millis } from '../../ready.ts';
 import type { RateSample } from '../delivery-rate.ts';
-import type { Acknowledgment, CongestionControl } from './control.ts';
+import { type Acknowledgment, type CongestionControl, NO_THRESHOLD } from './control.ts';
 import { WindowedMax } from './windowed-max.ts';
 
 /**
@@ -12,7 +12,7 @@ import { WindowedMax } from './windowed-max.ts';
 export class Bbr implements CongestionControl {
   readonly name = 'bbr';
   window: number;
-  readonly threshold = Number.MAX_SAFE_INTEGER;
+  readonly threshold = NO_THRESHOLD;
   readonly #initial: number;
   #smss: number;
   #state: 'startup' | 'drain' | 'probe-bw' | 'probe-rtt' = 'startup';

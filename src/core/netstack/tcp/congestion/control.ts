@@ -25,7 +25,7 @@ export interface CongestionControl {
   readonly name: string;
   /** cwnd; not always a whole number. */
   readonly window: number;
-  /** ssthresh */
+  /** ssthresh; `NO_THRESHOLD` before the first loss, and for a control that losses do not make reduce its window. */
   readonly threshold: number;
   /** Octets a millisecond at which segments leave. @param srtt undefined before the first sample. */
   pacingRate(srtt: Millis | undefined): number;
@@ -44,6 +44,8 @@ export interface CongestionControl {
   /** The maximum segment size changed. */
   resized(smss: number): void;
 }
+
+export const NO_THRESHOLD = Number.MAX_SAFE_INTEGER;
 
 /** Makes the congestion control of a new connection. @param initial octets of the initial window. */
 export type CongestionControlFactory = (smss: number, initial: number) => CongestionControl;

@@ -1,12 +1,12 @@
 import type { Millis } from '../../ready.ts';
-import { type Acknowledgment, type CongestionControl, windowRate } from './control.ts';
+import { type Acknowledgment, type CongestionControl, NO_THRESHOLD, windowRate } from './control.ts';
 import { CSS_GROWTH_DIVISOR, HyStart } from './hystart.ts';
 
 /** RFC 9438, with HyStart++ (RFC 9406) in slow start. The names are those of RFC 9438 §4.1.2; windows are octets, times milliseconds. */
 export class Cubic implements CongestionControl {
   readonly name = 'cubic';
   window: number;
-  threshold = Number.MAX_SAFE_INTEGER;
+  threshold = NO_THRESHOLD;
   readonly #initial: number;
   #smss: number;
   #hyStart: HyStart | undefined = new HyStart();

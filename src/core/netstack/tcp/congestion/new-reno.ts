@@ -1,11 +1,11 @@
 import type { Millis } from '../../ready.ts';
-import { type Acknowledgment, type CongestionControl, windowRate } from './control.ts';
+import { type Acknowledgment, type CongestionControl, NO_THRESHOLD, windowRate } from './control.ts';
 
 /** RFC 5681, with byte counting (RFC 3465) and recovery after RFC 6582 and RFC 6675 around it. */
 export class NewReno implements CongestionControl {
   readonly name = 'newreno';
   window: number;
-  threshold = Number.MAX_SAFE_INTEGER;
+  threshold = NO_THRESHOLD;
   readonly #initial: number;
   #smss: number;
   /** Octets acknowledged since the window last grew, in congestion avoidance. */
