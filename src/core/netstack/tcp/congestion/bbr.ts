@@ -6,8 +6,8 @@ import { WindowedMax } from './windowed-max.ts';
 /**
  * A model of the path in place of a window that losses shrink: how fast it delivers, and how long it is at least. After
  * draft-cardwell-iccrg-bbr-congestion-control-00, whose names these are. Different here: what is lost counts by its share of a round, not
- * one by one; little of it is chance and means nothing, much of it ends start-up and makes the bandwidth doubtful until the next
- * probing. Rates are octets a millisecond.
+ * one by one; little of it is chance and means nothing, much of it ends start-up and makes the bandwidth doubtful until probings
+ * lose little again. Rates are octets a millisecond.
  */
 export class Bbr implements CongestionControl {
   readonly name = 'bbr';
@@ -198,12 +198,13 @@ export class Bbr implements CongestionControl {
         ? past && (this.#lossy || before >= this.#inflight(this.#pacingGain))
         : past || (this.#pacingGain < 1 && before <= this.#inflight(1));
     if (!done) return;
+    // what was tried and lost little may be sent again
+    if (this.#pacingGain > 1 && !this.#lossy) this.#bwBound *= this.#pacingGain;
     // while more is delivered for more that is sent, the path has not been filled
     const grows = this.#pacingGain > 1 && !this.#lossy && this.#bw >= GROWTH * this.#cycleBw;
     if (!grows) this.#cycle = (this.#cycle + 1) % CYCLE.length;
     this.#pacingGain = CYCLE[this.#cycle]!;
     this.#cycleAt = now;
-    if (this.#pacingGain > 1) this.#bwBound = Number.POSITIVE_INFINITY;
     this.#cycleBw = this.#bw;
   }
 
