@@ -42,6 +42,9 @@ function ikeSaLines(sa: IkeSaDocument, now: number, paint: Paint, columns: numbe
     sa.splitDns === null || sa.splitDns.domains.length === 0
       ? ''
       : `dns ${sa.splitDns.domains.map(({ name, trustAnchors }) => (trustAnchors.length === 0 ? name : `${name} (DNSSEC)`)).join(' ')} by ${sa.splitDns.servers.join(' ')}`,
+    ...(sa.encryptedDns?.resolvers ?? []).map(
+      ({ name, addresses, alpn }) => `dns over ${alpn.join(', ')} by ${name} at ${addresses.join(' ')}`,
+    ),
     sa.fragmentation ? 'fragmentation' : '',
     sa.ppk === null ? '' : `ppk ${sa.ppk}`,
     sa.authMethods === null ? '' : `peer takes ${sa.authMethods.join(', ')}`,

@@ -19,6 +19,7 @@ import type { Family } from './tasks/address-families.ts';
 import type { AddressPairs } from './tasks/address-pairs.ts';
 import { type AuthMethodsState, methodsShown } from './tasks/auth-methods.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
+import type { EncryptedDns } from './tasks/encrypted-dns.ts';
 import { type Mobike, mobikeInfo } from './tasks/mobike-state.ts';
 import type { PendingEcho } from './tasks/nat-echo.ts';
 import type { PpkState } from './tasks/ppk.ts';
@@ -127,6 +128,8 @@ export class IkeSa {
   servedFamilies: readonly Family[] | undefined;
   /** RFC 8598; undefined where the gateway said nothing of names. */
   splitDns: SplitDns | undefined;
+  /** RFC 9464; undefined where the gateway named no such resolver, or was not asked. */
+  encryptedDns: EncryptedDns | undefined;
   /** We asked for a lease on the peer's behalf: it is released once, by the last IKE SA of the line. */
   leased = false;
   readonly bornAt: Millis;
@@ -385,6 +388,7 @@ export class IkeSa {
       assigned: this.assigned,
       assignedToUs: this.assignedToUs,
       splitDns: this.splitDns,
+      encryptedDns: this.encryptedDns,
       vendors: this.peer.vendors ?? [],
       children: Array.from(this.children.values(), (child) => child.info()),
     };

@@ -2,6 +2,7 @@ import type { Address } from '../bytes/ip-address.ts';
 import type { Identification, TrafficSelector } from '../wire/payloads/types.ts';
 import type { Millis } from './effects.ts';
 import type { Transport } from './path.ts';
+import type { EncryptedDns } from './tasks/encrypted-dns.ts';
 import type { SplitDns } from './tasks/split-dns.ts';
 
 /** What `status` and `sas` show of an IKE SA. */
@@ -55,6 +56,8 @@ export interface IkeSaInfo {
   readonly assignedToUs: boolean;
   /** RFC 8598: names that are resolved behind the tunnel, as the gateway told. */
   readonly splitDns?: SplitDns | undefined;
+  /** RFC 9464: resolvers that speak encrypted DNS, as the gateway told. */
+  readonly encryptedDns?: EncryptedDns | undefined;
   /** Products and extensions that the peer announced by Vendor IDs, as far as they are known. */
   readonly vendors?: readonly string[];
   readonly children: readonly ChildSaInfo[];

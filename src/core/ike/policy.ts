@@ -63,6 +63,8 @@ export interface Connection {
   readonly natsAllowed?: boolean;
   /** RFC 8598, of a client: what a gateway may say of names. Absent: nothing. */
   readonly splitDns?: SplitDnsPolicy | undefined;
+  /** Of a client: ask for resolvers that speak encrypted DNS (RFC 9464). Absent: no. */
+  readonly encryptedDns?: boolean | undefined;
   /** Announce how the peer may authenticate, and heed what it announces (RFC 9593). Absent: neither. */
   readonly authMethods?: boolean | undefined;
   /** Absent: none. */

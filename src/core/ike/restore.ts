@@ -153,6 +153,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: Co
   sa.assignedToUs = saved.assignedToUs;
   sa.servedFamilies = saved.servedFamilies;
   sa.splitDns = saved.splitDns;
+  sa.encryptedDns = saved.encryptedDns;
   sa.leased = !saved.assignedToUs && saved.assigned.length > 0;
   sa.establishedAt = world.now - saved.age;
   const { age, byUs, endsIn } = saved.authentication ?? { age: saved.age, byUs: originalRole === 'initiator', endsIn: undefined };

@@ -7,6 +7,7 @@ import type { IkeSa, PeerAbilities } from './ike-sa.ts';
 import type { ChildSuite, IkeKeys } from './keys.ts';
 import type { AuthMethodsState } from './tasks/auth-methods.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
+import type { EncryptedDns } from './tasks/encrypted-dns.ts';
 import { type MobikeSnapshot, snapshotMobike } from './tasks/mobike-state.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import { type ResumptionState, snapshotWallet, type WalletSnapshot } from './tasks/resumption.ts';
@@ -60,6 +61,7 @@ export interface IkeSaSnapshot {
   readonly assignedToUs: boolean;
   readonly servedFamilies?: readonly (4 | 6)[] | undefined;
   readonly splitDns?: SplitDns | undefined;
+  readonly encryptedDns?: EncryptedDns | undefined;
   /** Milliseconds since the SA was established: clocks differ between two lives of a process. */
   readonly age: Millis;
   /** The last authentication, which is older than an SA that was rekeyed. */
@@ -127,6 +129,7 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     assignedToUs: sa.assignedToUs,
     servedFamilies: sa.servedFamilies,
     splitDns: sa.splitDns,
+    encryptedDns: sa.encryptedDns,
     age: world.now - (sa.establishedAt ?? world.now),
     authentication: {
       age: world.now - (sa.reauth.at ?? world.now),

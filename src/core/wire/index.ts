@@ -6,6 +6,7 @@ export {
   writeAuthAnnouncements,
 } from './auth-announcements.ts';
 export * from './describe.ts';
+export * from './encrypted-dns.ts';
 export * from './first-request.ts';
 export * from './forms.ts';
 export * from './grammar.ts';

@@ -1,7 +1,8 @@
 import { formatIp, NegotiationFailure, parseIp, toHex, tryParseIp, utf8 } from '../../core/bytes/index.ts';
 import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
 import { formatIdentity } from '../../core/pki/identity.ts';
-import { ConfigAttributeType, NotifyType } from '../../core/wire/iana.ts';
+import { type EncryptedResolver, parseDigestRequest, writeEncryptedResolver, writeResolverDigest } from '../../core/wire/encrypted-dns.ts';
+import { ConfigAttributeType, HashId, NotifyType } from '../../core/wire/iana.ts';
 import type { ConfigurationAttribute, Identification } from '../../core/wire/payloads/types.ts';
 import { type TrustAnchor, writeTrustAnchor } from '../../core/wire/split-dns.ts';
 import { AddressPool } from './address-pool.ts';
@@ -18,10 +19,18 @@ export interface PoolPolicy {
   readonly dns?: readonly string[];
   /** Names that are to be resolved by `dns`, when not everything is (RFC 8598). */
   readonly domains?: readonly string[];
+  /** For clients that ask for some (RFC 9464). */
+  readonly encryptedDns?: readonly ResolverPolicy[];
   /** DS records of these domains, for clients that ask for some. */
   readonly trustAnchors?: Readonly<Record<string, readonly TrustAnchor[]>>;
   /** Prefixes reachable behind us; informs clients that honour INTERNAL_IP4_SUBNET and INTERNAL_IP6_SUBNET. */
   readonly subnets?: readonly string[];
+}
+
+/** A resolver that speaks encrypted DNS, with addresses of both families. */
+export interface ResolverPolicy extends EncryptedResolver {
+  /** SHA2-256 of the SubjectPublicKeyInfo of its certificate. */
+  readonly key?: Uint8Array | undefined;
 }
 
 export interface Lease {
@@ -328,6 +337,7 @@ function replyAttributes(
   // RFC 8598 §3.2: domains go with the servers that know them
   if (attributes.some(({ type }) => type === INTERNAL_IP4_DNS || type === INTERNAL_IP6_DNS))
     attributes.push(...splitDnsAttributes(pools, requested));
+  attributes.push(...encryptedDnsAttributes(pools, families, requested));
   for (const subnet of unique(pools.flatMap((p) => p.policy.subnets ?? []))) {
     const attribute = subnetAttribute(subnet);
     if (attribute !== undefined && families.has(attribute.type === ConfigAttributeType.INTERNAL_IP4_SUBNET ? 4 : 6))
@@ -345,6 +355,33 @@ function splitDnsAttributes(pools: readonly Pool[], requested: readonly Configur
       .flatMap((p) => (wanted ? (p.policy.trustAnchors?.[domain] ?? []) : []))
       .map((anchor) => ({ type: ConfigAttributeType.INTERNAL_DNSSEC_TA, value: writeTrustAnchor(anchor) })),
   ]);
+}
+
+/** RFC 9464 §3.1, §3.2: resolvers by the family that was asked for and given, digests to whom can compare them. */
+function encryptedDnsAttributes(
+  pools: readonly Pool[],
+  families: ReadonlySet<4 | 6>,
+  requested: readonly ConfigurationAttribute[],
+): ConfigurationAttribute[] {
+  const { ENCDNS_IP4, ENCDNS_IP6, ENCDNS_DIGEST_INFO } = ConfigAttributeType;
+  const resolvers = pools.flatMap((p) => p.policy.encryptedDns ?? []);
+  const named = ([4, 6] as const).flatMap((family) => {
+    const type = family === 4 ? ENCDNS_IP4 : ENCDNS_IP6;
+    if (!families.has(family) || !requested.some((each) => each.type === type)) return [];
+    return resolvers.flatMap((resolver) => {
+      const addresses = resolver.addresses.filter((ip) => ip.includes(':') === (family === 6));
+      return addresses.length === 0 ? [] : [{ resolver, type, value: writeEncryptedResolver({ ...resolver, addresses }) }];
+    });
+  });
+  const told = new Set(named.map(({ resolver }) => resolver));
+  const several = new Set(Array.from(told, ({ name }) => name)).size > 1;
+  const compares = requested.some(({ type, value }) => type === ENCDNS_DIGEST_INFO && parseDigestRequest(value).includes(HashId.SHA2_256));
+  const digests = Array.from(told).flatMap(({ name, key }) =>
+    compares && key !== undefined
+      ? [{ type: ENCDNS_DIGEST_INFO, value: writeResolverDigest({ name: several ? name : '', hash: HashId.SHA2_256, digest: key }) }]
+      : [],
+  );
+  return [...named.map(({ type, value }) => ({ type, value })), ...digests];
 }
 
 /** RFC 7296 §3.15.1: IPv4 with a mask, IPv6 with a prefix length. */

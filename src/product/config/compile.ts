@@ -2,7 +2,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { formatIp } from '../../core/bytes/ip-address.ts';
 import type { EndpointLimits, RedirectPolicy } from '../../core/ike/policy.ts';
-import type { PoolPolicy } from '../../host/engine/leases.ts';
+import type { PoolPolicy, ResolverPolicy } from '../../host/engine/leases.ts';
 import { compileConnection } from './compile-connection.ts';
 import { CompileContext } from './compile-context.ts';
 import { compileAuthorities, compilePassphrases, compilePsks } from './compile-credentials.ts';
@@ -10,7 +10,7 @@ import { compileSftp } from './compile-sftp.ts';
 import type { BehindNetworks, CompiledConfig, CompiledConnection, ListenSettings, TransferSettings } from './compiled.ts';
 import { DEFAULT_LIMITS, DEFAULTS } from './defaults.ts';
 import type { LoadedConfig } from './load.ts';
-import type { Settings } from './schema.ts';
+import type { PoolSettings, Settings } from './schema.ts';
 import { type AddressRange, formatRange } from './values.ts';
 
 /** Settings to policy. Throws `ConfigError` with the place for what fits the schema but not itself, and for what nothing carries out. */
@@ -124,11 +124,29 @@ function compilePools(settings: Settings, addresses: readonly string[], context:
       servers: reserved,
       dns: pool.dns ?? [],
       domains: pool.domains ?? [],
+      ...(pool.encrypted_dns === undefined ? {} : { encryptedDns: pool.encrypted_dns.map(resolver) }),
       ...(pool.trust_anchors === undefined ? {} : { trustAnchors: pool.trust_anchors }),
       subnets: subnets.map(poolRange),
     };
   });
 }
+
+/** The order of the configuration is that of preference. */
+const resolver = (
+  { name, addrs, protocols = ['dot'], port, path, key_digest: key }: NonNullable<PoolSettings['encrypted_dns']>[number],
+  at: number,
+): ResolverPolicy => {
+  const overHttps = protocols.some((protocol) => protocol === 'h2' || protocol === 'h3');
+  return {
+    priority: at + 1,
+    name,
+    addresses: addrs,
+    alpn: protocols,
+    port,
+    path: overHttps ? (path ?? '/dns-query{?dns}') : undefined,
+    key,
+  };
+};
 
 /** A prefix stays one, so that network and broadcast address are known. */
 const poolRange = (range: AddressRange): string =>

@@ -11,6 +11,8 @@ function domain(input: string): Parsed<string> {
     : valid(name);
 }
 
+export const domainName = text('DomainName', 'A DNS name.', ['dns.example.com'], domain);
+
 export const domainList = words('DomainList', 'DNS names; each stands for the names in it as well.', ['corp.example.com'], domain);
 
 export type AcceptedDomain = { readonly kind: 'any' | 'none' } | { readonly kind: 'domain'; readonly name: string };

@@ -71,6 +71,7 @@ export const configuration = section({
 
 /** What the schema makes of a configuration: every format parsed, nothing defaulted yet. */
 export type Settings = z.output<typeof configuration>;
+export type PoolSettings = NonNullable<Settings['pools']>[string];
 export type ConnectionSettings = NonNullable<Settings['connections']>[string];
 export type LocalRoundSettings = ConnectionSettings['local'][number];
 export type RemoteRoundSettings = ConnectionSettings['remote'][number];

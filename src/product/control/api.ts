@@ -117,6 +117,26 @@ const ikeSa = z.object({
       ignored: z.array(z.object({ what: z.string(), why: z.string() })),
     })
     .nullable(),
+  /** RFC 9464: resolvers that speak encrypted DNS, as the gateway told; null where it named none, or was not asked. */
+  encryptedDns: z
+    .object({
+      resolvers: z.array(
+        z.object({
+          name: z.string(),
+          addresses: z.array(z.string()),
+          /** `dot`, `doq`, `h2`, `h3`. */
+          alpn: z.array(z.string()),
+          /** Null: that of the protocol. */
+          port: number.nullable(),
+          path: z.string().nullable(),
+          /** `sha256:…` of the public keys that its certificate may have. */
+          keys: z.array(z.string()),
+        }),
+      ),
+      /** What it said besides, and why nothing is done about it. */
+      ignored: z.array(z.string()),
+    })
+    .nullable(),
   /** Products and extensions that the peer announced by Vendor IDs, as far as they are known. */
   vendors: z.array(z.string()),
   children: z.array(childSa),

@@ -67,6 +67,7 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
     assigned: [...sa.assigned],
     assignedToUs: sa.assignedToUs,
     splitDns: splitDnsDocument(sa.splitDns),
+    encryptedDns: encryptedDnsDocument(sa.encryptedDns),
     vendors: [...(sa.vendors ?? [])],
     children: sa.children.map((child) => childDocument(child, toIso)),
   };
@@ -225,6 +226,21 @@ function splitDnsDocument(splitDns: IkeSaInfo['splitDns']): IkeSaDocument['split
     servers: [...servers],
     domains: domains.map(({ name, trustAnchors }) => ({ name, trustAnchors: [...trustAnchors] })),
     ignored: ignored.map(({ what, why }) => ({ what: printable(what), why: printable(why) })),
+  };
+}
+
+function encryptedDnsDocument(encryptedDns: IkeSaInfo['encryptedDns']): IkeSaDocument['encryptedDns'] {
+  if (encryptedDns === undefined) return null;
+  return {
+    resolvers: encryptedDns.resolvers.map(({ name, addresses, alpn, port = null, path, keys }) => ({
+      name,
+      addresses: [...addresses],
+      alpn: [...alpn],
+      port,
+      path: path === undefined ? null : printable(path),
+      keys: [...keys],
+    })),
+    ignored: encryptedDns.ignored.map(printable),
   };
 }
 

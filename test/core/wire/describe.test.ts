@@ -340,6 +340,9 @@ describe('other payloads', () => {
         type: ConfigAttributeType.ENCDNS_IP4,
         value: concat(fromHex('0001 02 06 0a000001 0a000002'), utf8('dns.ex'), fromHex('00010003 02 6832')),
       },
+      { type: ConfigAttributeType.ENCDNS_DIGEST_INFO, value: fromHex('02 00 0002 0003') },
+      { type: ConfigAttributeType.ENCDNS_DIGEST_INFO, value: concat(fromHex('01 06'), utf8('dns.ex'), fromHex('0002 abcd')) },
+      { type: ConfigAttributeType.ENCDNS_DIGEST_INFO, value: fromHex('03 00') },
       { type: ConfigAttributeType.ENCDNS_IP4, value: fromHex('0001 02 06 0a000001') },
       { type: 16_000, value: fromHex('01') },
     ];
@@ -353,7 +356,10 @@ describe('other payloads', () => {
       'SUPPORTED_ATTRIBUTES INTERNAL_IP4_ADDRESS, INTERNAL_IP6_ADDRESS, 999',
       'INTERNAL_IP4_DNS 0x0a00',
       'INTERNAL_DNSSEC_TA key tag 20326, algorithm 8, digest type 2, 0xabcd',
-      'ENCDNS_IP4 priority 1, dns.ex, 10.0.0.1, 10.0.0.2, 7 octets of service parameters',
+      'ENCDNS_IP4 priority 1, h2 by dns.ex at 10.0.0.1 10.0.0.2',
+      'ENCDNS_DIGEST_INFO SHA2_256, SHA2_384',
+      'ENCDNS_DIGEST_INFO SHA2_256 0xabcd of dns.ex',
+      'ENCDNS_DIGEST_INFO 0x0300',
       'ENCDNS_IP4 0x000102060a000001',
       '16000 0x01',
     ]);

@@ -50,6 +50,7 @@ describe('defaults', () => {
       pools: [],
       virtualIps: [],
       splitDns: { accept: 'any', trustAnchors: [] },
+      encryptedDns: false,
       fragmentation: 'yes',
       fragmentSize: 1280,
       windowSize: 1,

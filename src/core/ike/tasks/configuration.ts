@@ -9,6 +9,7 @@ import { ask, type Routine } from '../routine.ts';
 import { isDynamic } from '../traffic-selectors.ts';
 import type { World } from '../world.ts';
 import { explainFamilies, familyNotifies, servedFamilies, worthAsking } from './address-families.ts';
+import { encryptedDnsRequest, takeEncryptedDns } from './encrypted-dns.ts';
 import { isSomebody } from './null-authentication.ts';
 import { begunAlike } from './reauthentication.ts';
 import { splitDnsRequest, takeSplitDns } from './split-dns.ts';
@@ -30,12 +31,12 @@ export function configurationRequest(connection: Connection, before?: Pick<IkeSa
     if (isIpv6(ip)) want(ConfigAttributeType.INTERNAL_IP6_ADDRESS, any ? EMPTY : concat(octets, new Uint8Array([128])));
     else want(ConfigAttributeType.INTERNAL_IP4_ADDRESS, any ? EMPTY : octets);
   }
-  const families = new Set(virtualIps.map((ip) => (isIpv6(ip) ? 6 : 4)));
+  const families = new Set(virtualIps.map(familyOf));
   if (families.has(4)) want(ConfigAttributeType.INTERNAL_IP4_DNS);
   if (families.has(4)) want(ConfigAttributeType.INTERNAL_IP4_SUBNET);
   if (families.has(6)) want(ConfigAttributeType.INTERNAL_IP6_DNS);
   if (families.has(6)) want(ConfigAttributeType.INTERNAL_IP6_SUBNET);
-  attributes.push(...splitDnsRequest(connection));
+  attributes.push(...splitDnsRequest(connection), ...encryptedDnsRequest(connection, families));
   return [{ kind: 'CP', cfgType: ConfigType.CFG_REQUEST, attributes }];
 }
 
@@ -58,6 +59,7 @@ export function takeConfiguration(world: World, sa: IkeSa, connection: Connectio
   sa.assignedToUs = true;
   sa.servedFamilies = servedFamilies(payloads);
   sa.splitDns = takeSplitDns(world, sa, connection, attributes, payloads);
+  sa.encryptedDns = takeEncryptedDns(sa, connection, attributes);
   const missing = without(asked, addresses);
   world.notice({ kind: 'addresses', ikeSa: sa.id, attributes, addresses, missing, served: sa.servedFamilies, splitDns: sa.splitDns });
 }

@@ -220,6 +220,7 @@ function successorOf(
   successor.assignedToUs = sa.assignedToUs;
   successor.servedFamilies = sa.servedFamilies;
   successor.splitDns = sa.splitDns;
+  successor.encryptedDns = sa.encryptedDns;
   successor.establishedAt = world.now;
   successor.lastInbound = world.now;
   successor.lowestNonce = lowestOf(nonces);

@@ -1,6 +1,7 @@
 import { fromUtf8, printable } from '../../bytes/bytes.ts';
 import { formatIp } from '../../bytes/ip-address.ts';
-import { ConfigAttributeType as A, nameOf } from '../iana.ts';
+import { formatEncryptedResolver, parseDigestRequest, parseEncryptedResolver, parseResolverDigest, readOrWhy } from '../encrypted-dns.ts';
+import { ConfigAttributeType as A, HashId, nameOf } from '../iana.ts';
 import type { ConfigurationAttribute } from '../payloads/types.ts';
 import { parseTrustAnchor } from '../split-dns.ts';
 import { shortHex } from './octets.ts';
@@ -41,20 +42,21 @@ const trustAnchor: Format = (v) => {
   const digest = parseTrustAnchor(v)?.digest ?? v.subarray(4);
   return `key tag ${u16(v, 0)}, algorithm ${v[2]}, digest type ${v[3]}, ${shortHex(digest)}`;
 };
-/** RFC 9464 §3.1: priority, addresses, the name to authenticate, service parameters. */
 const encryptedDns =
-  (octets: number): Format =>
+  (octets: 4 | 16): Format =>
   (v) => {
-    const [count, nameLength] = [v[2], v[3]];
-    if (count === undefined || nameLength === undefined || 4 + count * octets + nameLength > v.length) return undefined;
-    const addresses = Array.from({ length: count }, (_, i) => formatIp(v.subarray(4 + i * octets, 4 + (i + 1) * octets)));
-    const nameAt = 4 + count * octets;
-    const name = printable(fromUtf8(v.subarray(nameAt, nameAt + nameLength)));
-    const parameters = v.length - nameAt - nameLength;
-    return [`priority ${u16(v, 0)}`, name, ...addresses, ...(parameters === 0 ? [] : [`${parameters} octets of service parameters`])].join(
-      ', ',
-    );
+    const read = readOrWhy(() => parseEncryptedResolver(v, octets));
+    return 'why' in read ? undefined : `priority ${read.value.priority}, ${printable(formatEncryptedResolver(read.value))}`;
   };
+/** RFC 9464 §3.2: hashes that are known, or the digest that one of them made. */
+const digestInfo: Format = (v) => {
+  const hashes = parseDigestRequest(v);
+  if (hashes.length > 0) return hashes.map((hash) => nameOf(HashId, hash)).join(', ');
+  const read = readOrWhy(() => parseResolverDigest(v));
+  if ('why' in read) return undefined;
+  const { name, hash, digest } = read.value;
+  return printable(`${nameOf(HashId, hash)} ${shortHex(digest)}${name === '' ? '' : ` of ${name}`}`);
+};
 const u16 = (v: Uint8Array, at: number): number => (v[at]! << 8) | v[at + 1]!;
 const seconds: Format = (v) => (v.length === 4 ? `${new DataView(v.buffer, v.byteOffset, 4).getUint32(0)} s` : undefined);
 
@@ -80,6 +82,7 @@ const FORMATS: Readonly<Record<number, Format>> = {
   [A.INTERNAL_DNSSEC_TA]: trustAnchor,
   [A.ENCDNS_IP4]: encryptedDns(4),
   [A.ENCDNS_IP6]: encryptedDns(16),
+  [A.ENCDNS_DIGEST_INFO]: digestInfo,
   [A.INTERNAL_IP4_SERVER]: ip4,
   [A.INTERNAL_IP6_SERVER]: ip6,
 };

@@ -186,6 +186,11 @@ export const connection = section({
   local: required(listOf(localRound), 'Rounds in which we authenticate; one is usual, more are RFC 4739.'),
   remote: required(listOf(remoteRound), 'Rounds in which the peer authenticates.'),
   children: key(named(orEmpty(child)), 'The CHILD_SAs of the connection, by name.'),
+  encrypted_dns: key(
+    flag,
+    'With vips: ask the gateway for resolvers that speak encrypted DNS (RFC 9464). They are told by `sas` and the control API; names are still resolved by the servers of dns.',
+    'no',
+  ),
   pools: key(listOf(z.string()), 'Pools from which the peer gets its addresses.'),
   vips: key(virtualIps, 'Addresses to ask the peer for.', 'none'),
   dns_domains: key(

@@ -1,7 +1,8 @@
 import { z } from 'zod';
+import { fromHex } from '../../../core/bytes/bytes.ts';
 import { formatIp, tryParseIp } from '../../../core/bytes/ip-address.ts';
-import { domainList, trustAnchors } from '../domains.ts';
-import { integer, listOf, path, text, words } from '../formats.ts';
+import { domainList, domainName, trustAnchors } from '../domains.ts';
+import { integer, listOf, path, port, text, words } from '../formats.ts';
 import { identityPattern } from '../identities.ts';
 import { invalid, parseAddressRange, quoted, valid } from '../values.ts';
 import { key, required, section } from './section.ts';
@@ -12,6 +13,30 @@ const address = (input: string) => {
 };
 
 const addressList = words('AddressList', 'IP addresses.', ['10.66.0.1', '10.66.0.1, fd00::1'], address);
+/** The key of a resolver's certificate. */
+const keyDigest = text(
+  'KeyDigest',
+  'sha256: and the SHA-256 of a SubjectPublicKeyInfo, in hex.',
+  [`sha256:${'9f86d081'.repeat(8)}`],
+  (input) =>
+    /^sha256:[0-9a-fA-F]{64}$/.test(input) ? valid(fromHex(input.slice(7))) : invalid(`${quoted(input)} is not sha256: and 64 hex digits`),
+);
+const encryptedResolver = section({
+  name: required(domainName, 'Whom its certificate names.'),
+  addrs: required(addressList, 'Where it is, within the tunnel or outside of it.'),
+  protocols: key(
+    listOf(z.enum(['dot', 'doq', 'h2', 'h3'])),
+    'What it speaks: dot is DNS over TLS, doq over QUIC, h2 and h3 over HTTPS.',
+    'dot',
+  ),
+  port: key(port, 'Its port.', 'that of the protocol'),
+  path: key(
+    z.string().regex(/^\/[!-~]{0,254}$/, { error: 'is not the path of a URI template' }),
+    'For h2 and h3: the path, a URI template.',
+    '/dns-query{?dns}',
+  ),
+  key_digest: key(keyDigest, 'The key that its certificate has; without one, names and authorities decide.'),
+});
 export const rangeList = words(
   'AddressRangeList',
   'Prefixes, ranges FIRST-LAST or single addresses.',
@@ -29,6 +54,10 @@ export const pool = section({
   trust_anchors: key(
     z.record(z.string(), trustAnchors),
     'DS records of these domains, by domain, for clients that ask for some (RFC 8598, INTERNAL_DNSSEC_TA).',
+  ),
+  encrypted_dns: key(
+    listOf(encryptedResolver),
+    'Resolvers that speak encrypted DNS, the first one preferred, for clients that ask for some (RFC 9464, ENCDNS_IP4 and ENCDNS_IP6).',
   ),
   nbns: key(addressList, 'WINS servers.'),
   dhcp: key(addressList, 'DHCP servers.'),
