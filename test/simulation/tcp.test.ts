@@ -63,6 +63,34 @@ describe('TCP encapsulation (RFC 9329): establishment', () => {
     expectTraffic(world);
   });
 
+  // some firewalls know IKE by port 500 alone
+  test('§5.1: UDP 500 passes and 4500 does not: IKE_SA_INIT is answered, IKE_AUTH is not, and all begins anew over TCP', () => {
+    const world = dialled({}, (net) =>
+      net.internet.core.intercept(({ protocol, destination }) => (protocol === 'udp' && destination.port === 4500 ? [] : undefined)),
+    );
+    const { net, a, b } = world;
+    expect(transports(a, b)).toEqual(['tcp', 'tcp']);
+    expect(a.heard('trying-tcp')).toHaveLength(1);
+    expect(a.heard('transport-chosen')).toMatchObject([{ transport: 'tcp', failure: expect.stringContaining('did not answer IKE_AUTH') }]);
+    expect(a.heard('failed')).toEqual([]);
+    net.run(100_000);
+    expect([a.ikeSas.length, b.ikeSas.length]).toEqual([1, 1]);
+    expectTraffic(world);
+  });
+
+  test('UDP 500 passes, and neither 4500 nor TCP: the error names both', () => {
+    const { net, a, b } = pair({ connection: { ...AUTO, mobike: true } });
+    b.tcp.unlisten(4500);
+    net.internet.core.intercept(({ protocol, destination }) => (protocol === 'udp' && destination.port === 4500 ? [] : undefined));
+    a.initiate();
+    net.run(400_000);
+    expect(a.heard('failed')).toHaveLength(1);
+    expect(a.heard('failed')[0]!.error.message).toMatch(
+      /did not answer IKE_AUTH for \d+ s; over TCP: .*4500 does not take TCP connections/,
+    );
+    expect(a.ikeSas).toEqual([]);
+  });
+
   test('transport: tcp begins over TCP at once, and never asks over UDP', () => {
     const world = dialled({ connection: { transport: 'tcp' } });
     expect(transports(world.a, world.b)).toEqual(['tcp', 'tcp']);

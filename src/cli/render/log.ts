@@ -64,7 +64,7 @@ function describe(event: EventLine, paint: Paint, verbose: number, name: string 
     case 'trying-address':
       return `next  ${text(event.connection)}  ${sa}  ${nextAddress(event)}`;
     case 'trying-tcp':
-      return `tcp   ${text(event.connection)}  ${sa}  UDP gets no answer; TCP ${text(event.remote)} is tried beside it`;
+      return `tcp   ${text(event.connection)}  ${sa}  UDP gets no answer; TCP ${text(event.remote)} is tried`;
     case 'transport-chosen':
       return `${text(event.transport)}   ${text(event.connection)}  #${text(event.to)}  ${transportChosen(event)}`;
     case 'stream':

@@ -35,7 +35,7 @@ export class Steps {
       case 'trying-address':
         return this.#remark(nextAddress(event));
       case 'trying-tcp':
-        return this.#remark(`UDP gets no answer; TCP ${text(event.remote)} is tried beside it`);
+        return this.#remark(`UDP gets no answer; TCP ${text(event.remote)} is tried`);
       case 'transport-chosen':
         return this.#remark(transportChosen(event));
       case 'rekey-tested':

@@ -16,7 +16,7 @@ import { choosePpk, forgetPpk } from './tasks/ppk.ts';
 import { nextAuthentication, takePlace } from './tasks/reauthentication.ts';
 import { approachGateway, Redirected } from './tasks/redirect.ts';
 import { ticketFor } from './tasks/resumption.ts';
-import { afresh, decideTransport, firstPath, watchForAnswer, withOtherTransport, yieldsTo } from './tasks/tcp-fallback.ts';
+import { afresh, decideTransport, firstPath, turnsToTcp, watchForAnswer, withOtherTransport, yieldsTo } from './tasks/tcp-fallback.ts';
 import { openFirstStream } from './tasks/tcp-streams.ts';
 
 interface Beginning {
@@ -85,7 +85,7 @@ export function begin(
       world.pump(sa);
     },
     (failure) => {
-      if (yieldsTo(world, sa, failure)) return;
+      if (yieldsTo(world, sa, failure) || turnsToTcp(world, sa, failure)) return;
       const error = withOtherPairs(sa, withOtherTransport(sa, failure));
       if (notResumed(sa, error) && !isLost(world, sa)) return startWhole(world, sa, error, policies, detour);
       const next = nextPair(sa, error);

@@ -36,9 +36,14 @@ export function transportDue(world: World, sa: IkeSa): void {
   if (tcp?.startOver === undefined || connection === undefined || !sa.is('connecting')) return;
   // where the gateway is may still be looked up
   if (sa.window.size === 0) return world.arm(sa.timers.stream, world.now + tcpAfter(connection));
-  const other = tcp.startOver();
-  tcp.startOver = undefined;
-  world.notice({ kind: 'trying-tcp', ikeSa: sa.id, connection: connection.name, remote: other.remote, to: other.id });
+  tryTcp(world, sa, connection, tcp.startOver);
+}
+
+function tryTcp(world: World, sa: IkeSa, { name }: Connection, startOver: () => IkeSa): IkeSa {
+  const other = startOver();
+  if (sa.tcp) sa.tcp.startOver = undefined;
+  world.notice({ kind: 'trying-tcp', ikeSa: sa.id, connection: name, remote: other.remote, to: other.id });
+  return other;
 }
 
 /** The first answer is here: this IKE SA goes on, the other one ends. */
@@ -62,6 +67,23 @@ export function yieldsTo(world: World, sa: IkeSa, error: unknown): boolean {
   if (rival.tcp) rival.tcp.failure = error;
   sa.running--;
   replace(world, sa, rival, error.message);
+  return true;
+}
+
+/**
+ * UDP answered IKE_SA_INIT and nothing behind it: a firewall lets port 500 through and not 4500 (RFC 7296 §2.23), or nothing that is long. Not
+ * before all the time is over: who asks the operator, or a second factor, before it answers IKE_AUTH would be asked twice.
+ * @returns whether the same goes on over TCP
+ */
+export function turnsToTcp(world: World, sa: IkeSa, error: unknown): boolean {
+  const { tcp, connection } = sa;
+  if (tcp?.startOver === undefined || connection === undefined || isOverTcp(sa) || !sa.is('authenticating')) return false;
+  if (!(error instanceof TunnelwrightError) || !isSilence(error)) return false;
+  const other = tryTcp(world, sa, connection, tcp.startOver);
+  takeRival(sa);
+  if (other.tcp) other.tcp.failure = error;
+  sa.running--;
+  replace(world, sa, other, error.message);
   return true;
 }
 
