@@ -1,14 +1,15 @@
-// npm run simulate -- --seeds FROM..TO [--steps N] [--temper brisk|full]: random walks on every core. With anything else: the tests of test/simulation.
+// npm run simulate -- --seeds FROM..TO [--steps N] [--temper light|brisk|full]: random walks on every core. With anything else: the tests of test/simulation.
 import { fork, spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
-const USAGE = `npm run simulate -- --seeds FROM..TO [--steps N] [--temper brisk|full]
+const USAGE = `npm run simulate -- --seeds FROM..TO [--steps N] [--temper light|brisk|full]
                                     walks with these seeds on every core; 200 steps each unless told, and the temper that each seed draws
 npm run simulate -- --seeds SEED …  one walk: if it fails, the few steps that are enough, and every message
 npm run simulate [-- TEST …]        the tests of test/simulation, or some of them`;
 const OPTIONS = ['--seeds', '--steps', '--temper'];
+const TEMPERS = ['light', 'brisk', 'full'];
 /** Walks that a worker takes at once. */
 const PORTION = 5;
 /** Every core has a worker: their collectors need no helpers, and little outlives a walk. */
@@ -45,7 +46,7 @@ function parse(argv) {
   const steps = options['--steps'];
   const temper = options['--temper'];
   if (steps !== undefined && !/^[1-9]\d{0,6}$/.test(steps)) refuse('--steps is a whole number from 1 on');
-  if (temper !== undefined && temper !== 'brisk' && temper !== 'full') refuse('--temper is brisk or full');
+  if (temper !== undefined && !TEMPERS.includes(temper)) refuse(`--temper is one of ${TEMPERS.join(', ')}`);
   return { from, to, how: { steps: steps === undefined ? undefined : Number(steps), temper } };
 }
 

@@ -203,6 +203,35 @@ describe('rekeyings that cross, with a slow data plane', () => {
     },
   );
 
+  test('both data planes are, and ours is redundant before the peer has its own: what both replace sends on (RFC 7296 §2.8)', () => {
+    const { net, a, b } = establishedPair({ nonces: lowestIs('a.Ni'), link: { delay: 20 } });
+    a.fault({ ask: 'install', outcome: 'late', delay: 300, times: 2 });
+    a.rekeyChild();
+    b.rekeyChild();
+    net.until('b has the one that a asked for', () => b.heard('child-rekeyed').length === 1);
+    b.fault({ ask: 'install', outcome: 'late', delay: 5000 });
+    net.until('a has both', () => a.heard('child-rekeyed').length === 2);
+    expectTrafficBothWays(net, a, b, { packets: 1 });
+    expect(b.heard('child-rekeyed')).toHaveLength(1);
+    net.settle({ quiet: 120_000 });
+    expectOneChild(a, b).bornIn('b');
+    expectTrafficBothWays(net, a, b);
+  });
+
+  test('the one that ours gives way to is rekeyed by both in its turn, before it carries anything: ours does not come back (§2.8.1)', () => {
+    const { net, a, b } = establishedPair({ nonces: lowestIs('a.Ni'), link: { delay: 20 }, a: { child: START } });
+    a.fault({ ask: 'install', outcome: 'late', delay: 900 });
+    a.rekeyChild();
+    b.rekeyChild();
+    net.until('b has both', () => b.heard('child-rekeyed').length === 2);
+    b.fault({ ask: 'install', outcome: 'late', delay: 900 });
+    for (const peer of [a, b]) peer.rekeyChild(peer.children.find(({ state }) => state === 'installed')!.id);
+    net.settle({ quiet: 120_000 });
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+    expectAgreement({ net, a, b });
+  });
+
   test('the peer has forgotten that it rekeys, and asks again on the next IKE SA: TEMPORARY_FAILURE; what we want waits as long (RFC 7296 §2.25)', () => {
     const { net, a, b } = establishedPair({ link: { delay: 20 } });
     const old = a.children[0]!.id;

@@ -15,9 +15,9 @@ test('a walk is what its seed says, to the last octet and the last instant, with
   expect(runWalk({ seed: 4 }).hash).not.toBe(runWalk({ seed: 5 }).hash);
 });
 
-test('brisk walks do less of what there is to do, and all of it', () => {
+test.each(['light', 'brisk'] as const)('%s walks do less of what there is to do, and all of it', (temper) => {
   const known = ACTIONS.map(({ name }) => name);
-  for (const [name, share] of Object.entries(PACES.brisk.shares)) {
+  for (const [name, share] of Object.entries(PACES[temper].shares)) {
     expect(known).toContain(name);
     expect(share).toBeGreaterThan(0);
   }

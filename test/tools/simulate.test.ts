@@ -65,7 +65,7 @@ describe('npm run simulate', () => {
     [['--seeds'], 'needs a value'],
     [['--seeds', '1..2', '--steps', '0'], 'from 1 on'],
     [['--seeds', '1..2', '--speed', '3'], '--speed is no option'],
-    [['--seeds', '1..2', '--temper', 'mild'], '--temper is brisk or full'],
+    [['--seeds', '1..2', '--temper', 'mild'], '--temper is one of light, brisk, full'],
     [['--steps', '3'], 'a number, or a range'],
   ])('refuses %j', (argv, why) => {
     const { status, err } = simulate(...argv);

@@ -2,15 +2,19 @@ import { SeededRandom } from '../seeded.ts';
 
 /**
  * How much a walk takes on. A `full` one has all there is, again and again; a `brisk` one does as many steps with less behind each: fewer
- * machines and extensions, fewer steps that lead to hundreds of messages, less time in between. For the messages of one full walk there are
- * more than three brisk ones, and many walks meet more than long ones do; what takes a lot at once to come about is left to the full ones.
+ * machines and extensions, fewer steps that lead to hundreds of messages, less time in between. A `light` one has a single client with a
+ * single child, and of its steps fewer packets and messages come than of a brisk one’s, while as many rekeyings cross. What one full walk
+ * costs pays for three brisk ones or six light ones, and many walks meet more than long ones do; what takes a lot at once to come about is
+ * left to the others.
  */
 export type Temper = (typeof TEMPERS)[number];
-export const TEMPERS = ['brisk', 'full'] as const;
+export const TEMPERS = ['light', 'brisk', 'full'] as const;
 
-/** Drawn by a stream of its own: a full walk is what its seed would have been without any brisk ones. */
+/** Drawn by a stream of its own: a full walk is what its seed would have been without any others. */
 export function drawTemper(seed: number | string): Temper {
-  return new SeededRandom(seed, 'temper').chance(FULL_SHARE) ? 'full' : 'brisk';
+  const point = new SeededRandom(seed, 'temper').fraction();
+  if (point < FULL_SHARE) return 'full';
+  return point < FULL_SHARE + BRISK_SHARE ? 'brisk' : 'light';
 }
 
 /** What a temper decides. Probabilities where nothing else is said. */
@@ -43,6 +47,48 @@ export interface Pace {
 }
 
 export const PACES: Readonly<Record<Temper, Pace>> = {
+  light: {
+    secondClient: 0,
+    secondChild: 0,
+    gentle: 0.55,
+    rekeyIke: 0.05,
+    rekeyChild: 0.05,
+    rekeyPackets: 0.05,
+    extended: 0.25,
+    extension: 0.2,
+    harsh: 0.4,
+    shares: {
+      'both rekey child': 0.25,
+      'both rekey IKE': 0.25,
+      'both rekey IKE twice': 0.25,
+      'dies while rekeying': 0.4,
+      'create child': 0.15,
+      up: 0.1,
+      'restart with what it knows': 0.08,
+      'clock leaps': 0.4,
+      'link gets worse': 0.4,
+      'link gets better': 0.6,
+      'NAT rebinds': 0.6,
+      'install fails': 0.6,
+      'time passes': 0.04,
+      quiet: 0.07,
+      'rekey child': 0.1,
+      'rekey IKE': 0.1,
+      'rekey limit of child': 0.3,
+      'check liveness': 0.1,
+      replay: 0.25,
+      'mutated copies': 0.3,
+      'unprotected message': 0.3,
+      'random octets': 0.3,
+      traffic: 0.5,
+    },
+    packets: 1,
+    time: 20,
+    quietAfterHarm: 0.006,
+    steady: 0.05,
+    steadyEnd: 0.05,
+    pauses: [0.7, 0.96, 0.998],
+  },
   brisk: {
     secondClient: 0.05,
     secondChild: 0.15,
@@ -97,4 +143,5 @@ export const PACES: Readonly<Record<Temper, Pace>> = {
   },
 };
 
-const FULL_SHARE = 1 / 32;
+const FULL_SHARE = 1 / 64;
+const BRISK_SHARE = 1 / 10;

@@ -207,7 +207,7 @@ export function* rekeyChild(world: World, sa: IkeSa, old: ChildSa): Routine<void
   // §2.8.1: with two successors the one with the lowest nonce is redundant; its creator deletes it, the other deletes the old SA
   if (peerSuccessor && rival && world.collisions.redundant[rivalsMet(successor, peerSuccessor)] === 'ours') {
     // ours may have been sending already
-    if (successor.spec.outboundActive) activate(world, rival);
+    if (successor.spec.outboundActive) activate(world, old.is('rekeyed') ? old : rival);
     world.childTransition(successor, 'rekeyed');
     yield* deleteChild(world, successor, 'made redundant by a crossing rekey');
     return;

@@ -68,7 +68,8 @@ export function answerChildDeletes(world: World, sa: IkeSa, payloads: readonly P
         continue;
       }
       if (decision === 'delete-and-answer') ours.push(spiOctets(child.inboundSpi));
-      const abandoned = child.usable ? replacedBy(world, sa, child) : undefined;
+      // what its rival stands in for was not abandoned
+      const abandoned = child.usable && child.rival === undefined ? replacedBy(world, sa, child) : undefined;
       finishByPeer(world, child);
       if (abandoned) reinstate(world, abandoned);
     }
