@@ -6,8 +6,8 @@ import { WindowedMax } from './windowed-max.ts';
 /**
  * A model of the path in place of a window that losses shrink: how fast it delivers, and how long it is at least. After
  * draft-cardwell-iccrg-bbr-congestion-control-00, whose names these are. Different here: what is lost counts by its share of a round, not
- * one by one; little of it is chance and means nothing, much of it ends start-up and makes the bandwidth doubtful until probings
- * lose little again. Rates are octets a millisecond.
+ * one by one; little of it is chance and means nothing, much of it ends start-up and makes the bandwidth doubtful until the next
+ * probing, or the one after it. Rates are octets a millisecond.
  */
 export class Bbr implements CongestionControl {
   readonly name = 'bbr';
@@ -22,6 +22,8 @@ export class Bbr implements CongestionControl {
   readonly #btlBw = new WindowedMax(FILTER_ROUNDS);
   /** What losses leave of it; Infinity while they are few. */
   #bwBound = Number.POSITIVE_INFINITY;
+  /** Much was lost long after the last probing: the bound outlasts the next one. */
+  #doubtful = false;
   #rtProp: Millis = Number.POSITIVE_INFINITY;
   #rtPropAt: Millis = 0;
   #rtPropExpired = false;
@@ -138,7 +140,10 @@ export class Bbr implements CongestionControl {
     // Of a few segments one is a large share.
     if (delivered - this.#deliveredBefore < SEGMENTS_JUDGED * this.#smss) return;
     this.#lossy = share > LOSS_THRESHOLD;
-    if (this.#lossy && this.#filledPipe) this.#bwBound = Math.max(this.#bestRate, BETA * this.#bw);
+    if (this.#lossy && this.#filledPipe) {
+      this.#bwBound = Math.max(this.#bestRate, BETA * this.#bw);
+      if (this.#cycle >= SETTLED) this.#doubtful = true;
+    }
     this.#lostBefore = lost;
     this.#deliveredBefore = delivered;
     this.#bestRate = 0;
@@ -198,13 +203,15 @@ export class Bbr implements CongestionControl {
         ? past && (this.#lossy || before >= this.#inflight(this.#pacingGain))
         : past || (this.#pacingGain < 1 && before <= this.#inflight(1));
     if (!done) return;
-    // what was tried and lost little may be sent again
-    if (this.#pacingGain > 1 && !this.#lossy) this.#bwBound *= this.#pacingGain;
     // while more is delivered for more that is sent, the path has not been filled
     const grows = this.#pacingGain > 1 && !this.#lossy && this.#bw >= GROWTH * this.#cycleBw;
     if (!grows) this.#cycle = (this.#cycle + 1) % CYCLE.length;
     this.#pacingGain = CYCLE[this.#cycle]!;
     this.#cycleAt = now;
+    if (this.#pacingGain > 1) {
+      if (!this.#doubtful) this.#bwBound = Number.POSITIVE_INFINITY;
+      this.#doubtful = false;
+    }
     this.#cycleBw = this.#bw;
   }
 
@@ -259,6 +266,8 @@ const CWND_GAIN = 2;
 /** ProbeBW: more, as much less, and then what the path is thought to carry. */
 const CYCLE = [1.25, 0.75, 1, 1, 1, 1, 1, 1] as const;
 const FIRST_CRUISE = 2;
+/** From here on what is lost is no echo of the probing. */
+const SETTLED = 5;
 const FILTER_ROUNDS = 10;
 const FULL_BW_GROWTH = 1.25;
 const FULL_BW_ROUNDS = 3;
