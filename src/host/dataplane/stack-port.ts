@@ -68,8 +68,10 @@ export class StackPort<B extends PacketBuffer> implements InnerSink<B> {
     this.#coalescer.push(from, start, end);
   }
 
+  /** What was put together is the stack's now, and what it has to say to that leaves. */
   flush(): void {
     this.#coalescer?.flush();
+    this.driver.flush();
   }
 
   #makeCoalescer(): Coalescer<B> {

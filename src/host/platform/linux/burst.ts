@@ -9,7 +9,7 @@ export interface DirectReader {
   readonly batch: UdpBatch;
   /** Message `i` of the batch, to be worked on in place. @returns false when it is for somebody else */
   take(i: number): boolean;
-  /** Nothing more comes for now. */
+  /** Nothing more comes for now, or much has come. */
   done(): void;
 }
 
@@ -21,12 +21,17 @@ export class Burst {
   readonly #ownBatch: UdpBatch;
   readonly #triage: Triage | undefined;
   readonly #mostWaiting: number;
+  readonly #betweenPauses: number;
   /** Places in the batch of those that wait. */
   readonly #waiting = new Int32Array(MOST_AT_ONCE);
 
-  /** @param mostWaiting so many of those that wait are worked on in one turn, and the others dropped: some fifteen milliseconds of answers */
-  constructor(native: Native, udp: FastUdp, triage: Triage | undefined, mostWaiting = 2048) {
+  /**
+   * @param mostWaiting so many of those that wait are worked on in one turn, and the others dropped: some fifteen milliseconds of answers
+   * @param betweenPauses after so many a direct reader hears of a pause: acknowledgments wait for it
+   */
+  constructor(native: Native, udp: FastUdp, triage: Triage | undefined, mostWaiting = 2048, betweenPauses = 8 * MOST_AT_ONCE) {
     this.#mostWaiting = mostWaiting;
+    this.#betweenPauses = betweenPauses;
     this.#udp = udp;
     this.#ownBatch = batchOf(native);
     this.#triage = triage;
@@ -41,10 +46,11 @@ export class Burst {
     let received = 0;
     let shed = 0;
     let budget = this.#mostWaiting;
+    let pause = this.#betweenPauses;
     const { direct } = this;
     const batch = direct?.batch ?? this.#ownBatch;
     const most = direct === undefined ? MOST_DATAGRAMS : MOST_DIRECT;
-    while (received < most && goesOn()) {
+    while (received < most && goesOn() && this.direct === direct) {
       const count = this.#udp.receive(batch);
       received += count;
       const waiting = this.#work(batch, count, direct, deliver);
@@ -53,6 +59,9 @@ export class Burst {
       budget -= taken;
       shed += waiting - taken;
       if (count < batch.capacity) break;
+      if (received < pause) continue;
+      pause += this.#betweenPauses;
+      direct?.done();
     }
     direct?.done();
     if (shed > 0) this.#triage?.onShed(shed);
@@ -99,5 +108,5 @@ const BATCHES = new WeakMap<Native, UdpBatch>();
 export const MOST_AT_ONCE = 64;
 /** In one turn: a few milliseconds of reading. */
 const MOST_DATAGRAMS = 64 * MOST_AT_ONCE;
-/** The same, with ESP and TCP for each; acknowledgments wait for its end. */
-const MOST_DIRECT = 512;
+/** The same, with ESP and TCP for each: some ten milliseconds. What Node reads singly behind that costs twice as much. */
+const MOST_DIRECT = 32 * MOST_AT_ONCE;

@@ -401,6 +401,31 @@ describeWithNative('UDP by descriptor', (native) => {
       expect(heard.at(-1)).toBe('7');
     });
 
+    test('tells a direct reader of pauses while more waits, and ends with it', () => {
+      const [a, b, heard] = [bound(), bound(), [] as string[]];
+      const own = new UdpBatch(native, 2, 8);
+      const burst = new Burst(native, b, undefined, 100, 4);
+      burst.direct = {
+        batch: own,
+        take: (i) => heard.push(`${own.buffer.octets[own.offset(i)]}`) > 0,
+        done: () => {
+          heard.push('done');
+          if (heard.includes('8')) burst.direct = undefined;
+        },
+      };
+      const read = (): number =>
+        burst.take(
+          () => true,
+          () => heard.push('not taken'),
+        );
+      say(a, b, [1, 2, 3, 4, 5]);
+      expect(read()).toBe(5);
+      expect(heard.splice(0)).toEqual(['1', '2', '3', '4', 'done', '5', 'done']);
+      say(a, b, [6, 7, 8, 9, 10]);
+      expect(read()).toBe(4);
+      expect(heard).toEqual(['6', '7', '8', '9', 'done', 'done']);
+    });
+
     test('a socket takes all that came while nobody looked, in one turn', async () => {
       const heard: string[] = [];
       let wake = (): void => undefined;
