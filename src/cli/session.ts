@@ -1,10 +1,13 @@
 import { isAbsolute, resolve } from 'node:path';
 import { DataPlaneError } from '../core/bytes/errors.ts';
 import { formatIdentity } from '../core/pki/identity.ts';
+import type { InstanceFacts } from '../host/engine/engine-types.ts';
 import type { Instance } from '../host/engine/instance.ts';
+import type { MachineSockets } from '../host/platform/machine-sockets.ts';
 import type { Way } from '../host/platform/way.ts';
 import type { CompiledConfig } from '../product/config/index.ts';
-import { ControlServer, type ControlTarget, defaultSocketPath, type SaSelection } from '../product/control/index.ts';
+import { ControlServer, type ControlTarget, defaultSocketPath, noWay, type SaSelection } from '../product/control/index.ts';
+import type { MachineWay } from '../product/reach/machine-way.ts';
 import type { SftpServerEvent } from '../product/sftp/index.ts';
 import { FileServer, type FileServerEvent } from '../product/transfer/index.ts';
 import type { CliContext } from './context.ts';
@@ -29,6 +32,7 @@ export class Session {
   readonly path: string;
   /** Where peers come by SFTP. */
   readonly sftp: InstanceSftp | undefined;
+  readonly #machine: MachineWay | undefined;
   readonly #control: ControlServer;
   readonly #files: FileServer | undefined;
   readonly #fate: Fate;
@@ -36,14 +40,20 @@ export class Session {
   /** On failure the instance is left to the caller. */
   static async open(instance: Instance, options: SessionOptions): Promise<Session> {
     const { config, context, control } = options;
-    const files = await openFiles(instance, options);
+    const machine = hasSockets(instance) ? undefined : await openMachineWay(instance, config);
+    const way = machine === undefined ? instance.inside.way : undefined;
+    const files = await openFiles(instance, machine ?? instance.inside.way, options).catch((error: unknown) => {
+      machine?.close();
+      throw error;
+    });
     const sftp = await openSftp(instance, options).catch(async (error: unknown) => {
       await files?.close(0);
+      machine?.close();
       throw error;
     });
     const fate = new Fate();
-    const way = hasSockets(instance) ? instance.inside.way : undefined;
-    const target = controlled(instance, way, hasSockets(instance) ? new InstanceTransfer(instance, config.transfer.port) : undefined, fate);
+    const transfer = new InstanceTransfer(instance, machine ?? instance.inside, config.transfer.port);
+    const target = controlled(instance, machine === undefined ? way : forFilesAlone(machine, instance), transfer, fate);
     const surroundings = { env: context.env, uid: context.uid, home: context.home };
     const path = control ?? config.control.socket ?? defaultSocketPath(instance.name, surroundings);
     try {
@@ -52,10 +62,11 @@ export class Session {
         path: isAbsolute(path) ? path : resolve(context.cwd, path),
         version: context.version,
       });
-      return new Session(instance, way, server, files, sftp, fate);
+      return new Session(instance, way, machine, server, files, sftp, fate);
     } catch (error) {
       await sftp?.close();
       await files?.close(0);
+      machine?.close();
       throw error;
     }
   }
@@ -63,6 +74,7 @@ export class Session {
   private constructor(
     instance: Instance,
     way: Way | undefined,
+    machine: MachineWay | undefined,
     control: ControlServer,
     files: FileServer | undefined,
     sftp: InstanceSftp | undefined,
@@ -70,6 +82,7 @@ export class Session {
   ) {
     this.instance = instance;
     this.way = way;
+    this.#machine = machine;
     this.path = control.path;
     this.#fate = fate;
     this.#control = control;
@@ -91,6 +104,7 @@ export class Session {
   async close(grace?: number): Promise<void> {
     await this.#files?.close();
     await this.sftp?.close();
+    this.#machine?.close();
     await this.instance.close(grace);
     await this.#control.close();
   }
@@ -123,12 +137,45 @@ function controlled(instance: Instance, way: Way | undefined, transfer: Instance
   };
 }
 
-async function openFiles(instance: Instance, { config, onFile }: SessionOptions): Promise<FileServer | undefined> {
+async function openFiles(
+  instance: Instance,
+  way: Pick<Way, 'listenTcp'>,
+  { config, onFile }: SessionOptions,
+): Promise<FileServer | undefined> {
   const { share, inbox, port } = config.transfer;
-  if ((share === undefined && inbox === undefined) || !hasSockets(instance)) return undefined;
+  if (share === undefined && inbox === undefined) return undefined;
   const files = await FileServer.open({ folder: share, inbox, ...(onFile === undefined ? {} : { onEvent: onFile }) });
-  instance.inside.listen({ port }, (socket) => files.accept(socket, identityAt(instance, socket.remoteAddress)));
-  return files;
+  try {
+    await way.listenTcp(port, (stream, { ip }) => files.accept(stream, identityAt(instance, ip)));
+    return files;
+  } catch (error) {
+    await files.close(0);
+    throw error;
+  }
+}
+
+/** Where the tunnels belong to the machine or to a namespace, files use its sockets. */
+async function openMachineWay(instance: Instance, { addresses }: CompiledConfig): Promise<MachineWay> {
+  const { MachineWay } = await import('../product/reach/machine-way.ts');
+  return new MachineWay({ instance, sockets: await socketsOf(instance.facts()), addresses });
+}
+
+async function socketsOf({ entry }: InstanceFacts): Promise<MachineSockets> {
+  if (entry === undefined) return (await import('../host/platform/machine-sockets.ts')).machineSockets;
+  const { NamespaceSockets } = await import('../host/platform/linux/namespace-sockets.ts');
+  return new NamespaceSockets(entry);
+}
+
+/** What `receive` of another process needs; other programs use such a tunnel by themselves. */
+function forFilesAlone(machine: MachineWay, instance: Instance): Way {
+  const refuse = (): Promise<never> => Promise.reject(noWay(instance.facts().plane));
+  return {
+    connect: refuse,
+    openUdp: refuse,
+    resolve: refuse,
+    ping: refuse,
+    listenTcp: (port, onConnection) => machine.listenTcp(port, onConnection),
+  };
 }
 
 /** Loaded where it is wanted: it brings SSH. */
@@ -144,7 +191,7 @@ function identityAt(instance: Instance, ip: string): string {
   return sa?.remoteId === undefined ? ip : formatIdentity(sa.remoteId);
 }
 
-/** Only a plane with a TCP/IP host of its own can serve files inside the tunnel. */
+/** Whether the plane has a TCP/IP host of its own. */
 function hasSockets(instance: Instance): boolean {
   try {
     return instance.inside !== undefined;

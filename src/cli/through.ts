@@ -23,9 +23,15 @@ export async function instanceThrough({ context, flags }: Invocation<ThroughFlag
 }
 
 /** Loaded when it is needed, as the control client is. @throws ApiMisuse `NO_WAY` where programs use the tunnel by themselves */
-export async function wayThrough({ client, status }: Running): Promise<Way> {
-  const [{ ControlWay }, { noWay }] = await Promise.all([import('../product/control/way.ts'), import('../product/control/way-server.ts')]);
-  if (status.plane !== 'netstack') throw noWay(status.plane);
+export async function wayThrough(instance: Running): Promise<Way> {
+  const { noWay } = await import('../product/control/way-server.ts');
+  if (instance.status.plane !== 'netstack') throw noWay(instance.status.plane);
+  return filesThrough(instance);
+}
+
+/** Where files come in: also on the planes on which programs use the tunnel by themselves. */
+export async function filesThrough({ client }: Running): Promise<Way> {
+  const { ControlWay } = await import('../product/control/way.ts');
   return new ControlWay(client);
 }
 

@@ -6,6 +6,7 @@ import { ConfigAttributeType } from '../core/wire/iana.ts';
 import type { TrafficSelector } from '../core/wire/payloads/types.ts';
 import type { IkeSaStatus } from '../host/engine/engine.ts';
 import type { Instance } from '../host/engine/instance.ts';
+import type { Way } from '../host/platform/way.ts';
 import type {
   GetRequest,
   Listed,
@@ -36,13 +37,18 @@ import { SpiLedger } from './spi-ledger.ts';
 /** Moves files with the peers of an instance, through its own sockets inside the tunnels. */
 export class InstanceTransfer implements TransferTarget {
   readonly #instance: Instance;
+  readonly #inside: Pick<Way, 'connect'>;
   readonly #port: number;
   /** Where peers said that they are found, by IKE SA. */
   readonly #servers = new Map<number, readonly string[]>();
 
-  /** @param port of the file service at the other end */
-  constructor(instance: Instance, port: number) {
+  /**
+   * @param inside through the tunnels of the instance
+   * @param port of the file service at the other end
+   */
+  constructor(instance: Instance, inside: Pick<Way, 'connect'>, port: number) {
     this.#instance = instance;
+    this.#inside = inside;
     this.#port = port;
     instance.onNotice(({ notice }) => {
       if (notice.kind === 'addresses') this.#servers.set(notice.ikeSa, serversOf(notice.attributes));
@@ -107,7 +113,7 @@ export class InstanceTransfer implements TransferTarget {
     const common = { onProgress: progress, signal, to: request.destination, parallel, pace: paceOf(request) };
     if ('url' in request) {
       const { url, ca } = request;
-      return [fileResult(url, await getUrl({ ...common, way: this.#instance.inside, url, ca }))];
+      return [fileResult(url, await getUrl({ ...common, way: this.#inside, url, ca }))];
     }
     const options = { ...common, ...(await this.#way(request.peer)) };
     const tree = async (): Promise<TransferResult[]> => {
@@ -130,7 +136,7 @@ export class InstanceTransfer implements TransferTarget {
    */
   async #way(peer: string): Promise<{ readonly connect: Connect; readonly host: string }> {
     const host = this.#address(peer);
-    const dial: Connect = () => this.#instance.inside.connect({ host: this.#address(peer), port: this.#port, timeout: DIAL_TIMEOUT });
+    const dial: Connect = () => this.#inside.connect({ host: this.#address(peer), port: this.#port, timeout: DIAL_TIMEOUT });
     let first: ReturnType<Connect> | undefined = dial();
     await first.catch((error: unknown) => {
       first = undefined;

@@ -14,8 +14,8 @@ function instance(code: string, ...sas: Parameters<typeof ikeSa>[0][]): { readon
       return Promise.reject(new DataPlaneError(`${host}: no answer`, { code }));
     },
   };
-  const fake = { name: 'gateway', inside, ikeSas: () => sas.map((changes) => ikeSa(changes)), onNotice: () => () => undefined };
-  return { transfer: new InstanceTransfer(fake as unknown as Instance, 9467), called };
+  const fake = { name: 'gateway', ikeSas: () => sas.map((changes) => ikeSa(changes)), onNotice: () => () => undefined };
+  return { transfer: new InstanceTransfer(fake as unknown as Instance, inside, 9467), called };
 }
 
 const ask = (transfer: InstanceTransfer, peer: string, signal = new AbortController().signal) =>

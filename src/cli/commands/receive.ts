@@ -14,7 +14,7 @@ import type { Output } from '../output.ts';
 import { fileLine } from '../render/files.ts';
 import { ProgressBar } from '../render/progress.ts';
 import { formatBytes, formatCount } from '../render/units.ts';
-import { instanceThrough, THROUGH, type ThroughFlags, wayThrough } from '../through.ts';
+import { filesThrough, instanceThrough, THROUGH, type ThroughFlags } from '../through.ts';
 
 interface ReceiveFlags extends ThroughFlags {
   readonly count?: number;
@@ -57,7 +57,7 @@ async function receiveFiles(invocation: Invocation<ReceiveFlags>, folder = '.'):
 /** A port of ours in the tunnel, which is opened again when the instance comes back. */
 async function listen(instance: Running, out: Output, folder: string, take: (stream: Duplex, peer: string) => void): Promise<() => void> {
   const { Lasting } = await import('../../product/reach/lasting.ts');
-  const way = await wayThrough(instance);
+  const way = await filesThrough(instance);
   const onConnection = async (stream: Duplex, ip: string): Promise<void> => {
     // it may break while we ask who it is; what takes it sees that it has ended
     stream.on('error', () => undefined);

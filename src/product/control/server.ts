@@ -214,9 +214,9 @@ export class ControlServer {
   #files(): TransferTarget {
     const { transfer } = this.#target;
     if (transfer !== undefined) return transfer;
-    throw new ApiMisuse(`no files can be moved on the ${this.#target.facts().plane} data plane`, {
+    throw new ApiMisuse(`${this.#target.name} is not made to move files`, {
       code: 'NO_TRANSFER',
-      hint: 'Use scp or rsync through the tunnel, or the netstack plane: --plane netstack.',
+      hint: 'Use scp or rsync through the tunnel, or an instance of the command line: tunnelwright up.',
     });
   }
 

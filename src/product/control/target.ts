@@ -37,7 +37,7 @@ export interface ControlTarget {
   ): Promise<{ readonly ikeSas: number; readonly children: number }>;
   /** What other processes of this user reach through the tunnels. */
   readonly way?: Way | undefined;
-  /** Absent where no files can be moved: the data plane gives us no sockets. */
+  /** Absent where no files can be moved. */
   readonly transfer?: TransferTarget | undefined;
 }
 

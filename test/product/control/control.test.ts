@@ -574,7 +574,7 @@ describe('streams', () => {
   test('where no files can be moved, that is said', async () => {
     await expect(all(client.send({ files: ['/tmp/a'], peer: 'alice', path: '' }))).rejects.toMatchObject({
       code: 'NO_TRANSFER',
-      hint: expect.stringContaining('--plane netstack'),
+      hint: expect.stringContaining('rsync'),
     });
   });
 });
