@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../../src/core/bytes/index.ts';
 import { PeerHttp } from '../../../src/product/transfer/peer-http.ts';
-import { LARGEST_PACKED, MOST_PACKED } from '../../../src/product/transfer/tree/pack.ts';
+import { LARGEST_PACKED, MOST_PACKED, PackReader, PackWriter } from '../../../src/product/transfer/tree/pack.ts';
 import { PinnedFolders } from '../../../src/product/transfer/tree/pinned-folders.ts';
+import { SeededRandom } from '../../../src/testing/seeded.ts';
 import { folder, Scene, sha256, TestTiming, tree } from './scene.ts';
 
 /** Speaks as nobody of us would. */
@@ -85,6 +86,28 @@ describe('a pack from a hostile peer', () => {
   test.each(['in', 'missing', 'out'])('/packs/%s is for those who may', async (what) => {
     const scene = await Scene.open({ folder: undefined, inbox: undefined });
     expect((await ask(scene, what, '')).status).toBe(404);
+  });
+});
+
+describe('PackReader', () => {
+  test.each([1, 7, 1000, 65_536, 1_000_000])('in pieces of %d octets a pack is the same', (size) => {
+    const random = new SeededRandom('pack');
+    const writer = new PackWriter();
+    writer.add({ kind: 'folder', path: ['d'], modified: 1, mode: 0o755 });
+    writer.add({ kind: 'link', path: ['d', 'l'], target: 'f0' });
+    const contents = [0, 1, 300, 70_000, 2].map((length) => random.bytes(length));
+    for (const [i, content] of contents.entries())
+      writer.add({ kind: 'file', path: ['d', `f${i}`], size: content.length, modified: i, mode: 0o644 }, content);
+    const pack = writer.written();
+    const reader = new PackReader();
+    const read: string[] = [];
+    for (let at = 0; at < pack.length; at += size) {
+      for (const item of reader.read(pack.subarray(at, at + size)))
+        if ('entry' in item) read.push(`${item.entry.kind} ${item.entry.path.join('/')} ${item.content && sha256(item.content)}`);
+    }
+    reader.end();
+    const files = contents.map((content, i) => `file d/f${i} ${sha256(content)}`);
+    expect(read).toEqual(['folder d undefined', 'link d/l undefined', ...files]);
   });
 });
 

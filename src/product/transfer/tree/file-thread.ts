@@ -1,5 +1,4 @@
-import type { Thread, Threads } from '../../../host/platform/worker-threads.ts';
-import { systemThreads } from '../../../host/platform/worker-threads.ts';
+import { systemThreads, type Thread, type Threads } from '../../../host/platform/worker-threads.ts';
 import { TransferError } from '../errors.ts';
 import { type Answered, type Asked, buffersOf, errorOf, FileWork, type Openers } from './file-work.ts';
 

@@ -7,6 +7,7 @@ import { errnoOf, fileError, TransferError } from '../errors.ts';
  * though somebody exchanges its path for a link meanwhile. Holds some of them open; `close` lets go.
  */
 export class PinnedFolders {
+  /** Absolute, links resolved. */
   readonly root: string;
   readonly #open = new Map<string, Pinned>();
 

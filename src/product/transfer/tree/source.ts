@@ -133,7 +133,7 @@ export class TreeSource {
 
   /** Where a file of it is. */
   locate(path: readonly string[]): { readonly root: string; readonly below: readonly string[] } {
-    return { root: this.#folders.root, below: this.#within(path) };
+    return { root: this.#folders.root, below: this.#belowRoot(path) };
   }
 
   close(): void {
@@ -176,7 +176,7 @@ export class TreeSource {
     try {
       for (const entry of this.#folder(folder)) {
         yield entry;
-        if (entry.kind === 'folder') yield* this.#below(this.#within(entry.path));
+        if (entry.kind === 'folder') yield* this.#below(this.#belowRoot(entry.path));
       }
     } catch (cause) {
       this.#skip(folder, reasonOf(cause));
@@ -216,7 +216,7 @@ export class TreeSource {
 
   /** @throws TransferError `TRANSFER_FILE_CHANGED` when it does not hold still */
   #packFile({ path }: Pick<TreeFile, 'path'>, writer: PackWriter): void {
-    const below = this.#within(path);
+    const below = this.#belowRoot(path);
     const name = path.join('/');
     const descriptor = this.#folders.within(below.slice(0, -1), undefined, (folder) => openSync(join(folder, below.at(-1)!), READ));
     try {
@@ -244,7 +244,7 @@ export class TreeSource {
     return this.#buffer.subarray(0, readSync(descriptor, this.#buffer, 0, Number(stat.size) + 1, 0));
   }
 
-  #within(path: readonly string[]): readonly string[] {
+  #belowRoot(path: readonly string[]): readonly string[] {
     return path.slice(this.#prefix.length);
   }
 
