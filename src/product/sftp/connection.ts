@@ -67,7 +67,10 @@ async function authenticate(client: Client, stream: Duplex, login: Login, option
   await new Promise<void>((resolve, reject) => {
     const fail = (cause: unknown): void => reject(refused ?? loginError(cause, login, `${user}@${hostKey.host}`));
     client.once('ready', resolve);
-    client.once('error', fail);
+    client.on('error', (cause) => {
+      // an agent that is gone or does not sign is no way in; the next credential may be
+      if (cause.level !== 'agent') fail(cause);
+    });
     client.once('close', () => fail(new Error('the server closed the connection')));
     client.connect({
       sock: stream,
