@@ -84,6 +84,25 @@ describe('IKE_SA_INIT over several pairs of addresses (RFC 4555 §3.1)', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test('our address goes while IKE_AUTH waits for its answer: it begins anew from the next one at once, and the peer keeps one IKE SA', () => {
+    const made = pair({ connection: { mobike: true }, a: { connection: { localAddresses: [A1, '%any'] } } });
+    const { net, a, b } = made;
+    a.initiate();
+    net.until('IKE_SA_INIT is answered', () => a.ikeSas.some(({ state }) => state === 'authenticating'));
+    const undo = block(net, [A1]);
+    net.run(3000);
+    a.host.addAddress(A2);
+    a.host.removeAddress(A1);
+    net.until('the tunnel stands', () => a.plane.children.length > 0 && b.plane.children.length > 0, 500);
+    undo();
+    net.settle({ quiet: 60_000 });
+    expect(a.heard('trying-address')).toMatchObject([{ lost: { ip: A1 }, local: { ip: A2 }, remote: { ip: B1 } }]);
+    expect(a.heard('failed')).toEqual([]);
+    expectPath(made, A2, B1);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
+
   test('our address goes while a new authentication waits for its first answer: the old IKE SA moves, and the new one comes from there', () => {
     const made = roamers({ link: { delay: 20 } });
     const { net, a, b } = made;

@@ -42,7 +42,9 @@ export const initPatience = ({ pairs }: IkeSa): Millis | undefined => (pairs !==
 /** Where to go on after this failure; undefined: nowhere. */
 export function nextPair(sa: IkeSa, error: unknown): { readonly path: Path; readonly pairs: AddressPairs } | undefined {
   const [path, ...left] = sa.pairs?.left ?? [];
-  if (path === undefined || !sa.is('connecting') || !(error instanceof TunnelwrightError) || !isSilence(error)) return undefined;
+  if (path === undefined || !(error instanceof TunnelwrightError) || !isSilence(error)) return undefined;
+  // silence behind IKE_SA_INIT has another cause than the address; that ours is gone is told at any time
+  if (!sa.is('connecting') && !(sa.is('authenticating') && error.code === GONE)) return undefined;
   return { path, pairs: { left, silent: tried(sa) } };
 }
 
@@ -51,7 +53,7 @@ export const isLost = (world: World, sa: IkeSa): boolean => !isOurs(world, sa.lo
 
 /** This machine's addresses are others. What is not answered yet goes on over another pair at once, as soon as there is one. */
 export function leaveLostPair(world: World, sa: IkeSa): void {
-  if (!sa.is('connecting') || !isLost(world, sa)) return;
+  if (sa.originalRole !== 'initiator' || !sa.is('connecting', 'authenticating') || !isLost(world, sa)) return;
   const left = namedPaths(world, sa);
   const [first] = left;
   if (first === undefined) return;
@@ -78,9 +80,10 @@ export function withOtherPairs(sa: IkeSa, error: unknown): unknown {
   });
 }
 
-const lost = ({ local }: IkeSa) => new TimedOut(`our address ${local.ip} is gone`, { code: 'ADDRESS_NOT_OURS', section: 'RFC 4555 §3.1' });
+const lost = ({ local }: IkeSa) => new TimedOut(`our address ${local.ip} is gone`, { code: GONE, section: 'RFC 4555 §3.1' });
 
 const tried = (sa: IkeSa): readonly string[] => [...new Set([...(sa.pairs?.silent ?? []), sa.remote.ip])];
 
+const GONE = 'ADDRESS_NOT_OURS';
 /** Four copies, and the TCP attempt beside them has begun. */
 const PATIENCE: Millis = 8000;

@@ -3,6 +3,7 @@ import type { IkeSa } from '../ike-sa.ts';
 import { isOverTcp, type Path, pathOf } from '../path.ts';
 import type { Connection } from '../policy.ts';
 import type { World } from '../world.ts';
+import { isOurs } from './mobike-paths.ts';
 import { newTcpLine, tcpPathTo } from './tcp-state.ts';
 import { openAgain, tcpAfter } from './tcp-streams.ts';
 
@@ -78,7 +79,7 @@ export function yieldsTo(world: World, sa: IkeSa, error: unknown): boolean {
 export function turnsToTcp(world: World, sa: IkeSa, error: unknown): boolean {
   const { tcp, connection } = sa;
   if (tcp?.startOver === undefined || connection === undefined || isOverTcp(sa) || !sa.is('authenticating')) return false;
-  if (!(error instanceof TunnelwrightError) || !isSilence(error)) return false;
+  if (!(error instanceof TunnelwrightError) || !isSilence(error) || !isOurs(world, sa.local.ip)) return false;
   const other = tryTcp(world, sa, connection, tcp.startOver);
   takeRival(sa);
   if (other.tcp) other.tcp.failure = error;
