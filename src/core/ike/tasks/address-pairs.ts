@@ -44,7 +44,7 @@ export function nextPair(sa: IkeSa, error: unknown): { readonly path: Path; read
   const [path, ...left] = sa.pairs?.left ?? [];
   if (path === undefined || !(error instanceof TunnelwrightError) || !isSilence(error)) return undefined;
   // silence behind IKE_SA_INIT has another cause than the address; that ours is gone is told at any time
-  if (!sa.is('connecting') && !(sa.is('authenticating') && error.code === GONE)) return undefined;
+  if (!sa.is('connecting') && !(sa.is('authenticating') && error.code === 'ADDRESS_NOT_OURS')) return undefined;
   return { path, pairs: { left, silent: tried(sa) } };
 }
 
@@ -80,10 +80,9 @@ export function withOtherPairs(sa: IkeSa, error: unknown): unknown {
   });
 }
 
-const lost = ({ local }: IkeSa) => new TimedOut(`our address ${local.ip} is gone`, { code: GONE, section: 'RFC 4555 §3.1' });
+const lost = ({ local }: IkeSa) => new TimedOut(`our address ${local.ip} is gone`, { code: 'ADDRESS_NOT_OURS', section: 'RFC 4555 §3.1' });
 
 const tried = (sa: IkeSa): readonly string[] => [...new Set([...(sa.pairs?.silent ?? []), sa.remote.ip])];
 
-const GONE = 'ADDRESS_NOT_OURS';
 /** Four copies, and the TCP attempt beside them has begun. */
 const PATIENCE: Millis = 8000;
