@@ -117,11 +117,11 @@ export class Bbr implements CongestionControl {
   }
 
   /**
-   * What event loops at both ends add to a round trip while they are busy. A window made for the shortest round trip alone would keep a short
-   * path at a few segments: it delivers no more than that, and so looks no faster.
+   * What event loops at both ends add to the round trip of a short path while they are busy. A window made for the shortest alone would keep it at
+   * a few segments: it delivers no more than that, and so looks no faster. On a long path the same would be a queue that we have made.
    */
   get #slack(): Millis {
-    return this.#roundRtt === Number.POSITIVE_INFINITY ? 0 : Math.min(MOST_SLACK, Math.max(0, this.#roundRtt - this.#rtProp));
+    return this.#roundRtt === Number.POSITIVE_INFINITY ? 0 : Math.max(0, Math.min(SHORT_PATH, this.#roundRtt) - this.#rtProp);
   }
 
   #countRound({ sample }: Acknowledgment): void {
@@ -277,7 +277,7 @@ const PROBE_RTT_TIME: Millis = 200;
 const PROBE_RTT_GAIN = 0.5;
 /** Of a probing for more bandwidth that found some: most of the quarter that was tried. */
 const GROWTH = 1.15;
-const MOST_SLACK: Millis = 20;
+const SHORT_PATH: Millis = 20;
 const LEAST_SEGMENTS = 4;
 const LARGEST_QUANTUM = 65_536;
 const LONGEST_BUNCH: Millis = 100;
