@@ -7,6 +7,7 @@ import {
   keyExchange,
   PRIMITIVES,
   type Primitives,
+  PuzzleSearch,
   pskAuth,
   publicKeyOf,
   signAuth,
@@ -134,6 +135,10 @@ export class SimulatedAnswers {
         return { ok: true };
       case 'key-exchange':
         return { ok: true, ...keyExchange(ask.method)!.accept(ask.peerPublic, ask.seed) };
+      case 'solve-puzzle': {
+        const solution = new PuzzleSearch(this.#prf(ask.prf)!, ask.difficulty, ask.octets).run(MOST_TRIED);
+        return solution ? { ok: true, solution } : refuse('the puzzle is too hard');
+      }
       case 'approach':
         return this.#approach(ask.gateway);
       case 'connect':
@@ -226,6 +231,9 @@ export class SimulatedAnswers {
     return addresses.length > 0 ? { ok: true, attributes, addresses } : refuse('no address is free');
   }
 }
+
+/** Keys for a puzzle: enough for 14 zero bits. */
+const MOST_TRIED = 500_000;
 
 function keyOf(id: Identification): string {
   return `${id.idType}:${toHex(id.data)}`;

@@ -212,7 +212,7 @@ describe('status', () => {
     enter: null,
     listen: ['203.0.113.7:500', '203.0.113.7:4500'],
     peers,
-    load: { ikeSas: 1, halfOpen: 3, strangers: { cookies: 0, refusals: 7, silenced: 0, unknown: 0 }, workers: null },
+    load: { ikeSas: 1, halfOpen: 3, strangers: { cookies: 0, puzzles: 0, refusals: 7, silenced: 0, unknown: 0 }, workers: null },
   });
 
   test('under load: what strangers get, and how the workers do', () => {
@@ -221,7 +221,7 @@ describe('status', () => {
       load: {
         ikeSas: 40,
         halfOpen: 32,
-        strangers: { cookies: 1_250_431, refusals: 7, silenced: 0, unknown: 12 },
+        strangers: { cookies: 1_250_431, puzzles: 0, refusals: 7, silenced: 0, unknown: 12 },
         workers: {
           workers: 2,
           waiting: { trusted: 1, reachable: 4, stranger: 9 },

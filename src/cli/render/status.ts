@@ -27,11 +27,12 @@ function planeLines({ plane, planeChoice }: StatusDocument): string[] {
 
 /** Quiet as long as nobody floods us. */
 function loadLines({ halfOpen, strangers, workers }: StatusDocument['load']): string[] {
-  const { cookies, refusals, silenced, unknown } = strangers;
+  const { cookies, puzzles, refusals, silenced, unknown } = strangers;
   const lines: string[] = [];
   if (cookies + silenced + unknown > 0) {
     const parts = counted([
       [cookies, 'asked for a cookie'],
+      [puzzles, 'given a puzzle'],
       [refusals, 'refused'],
       [silenced, 'left unanswered'],
       [unknown, 'not among the known peers'],

@@ -9,6 +9,7 @@ export type { CipherKeys, PacketCipher } from './packet-cipher.ts';
 export { createPacketCipher } from './packet-ciphers.ts';
 export { prfPlus } from './prf.ts';
 export { PRIMITIVES, type Primitives } from './primitives.ts';
+export * from './puzzle.ts';
 export type { RandomSource } from './random.ts';
 export * from './signatures.ts';
 export { systemRandom } from './system-random.ts';

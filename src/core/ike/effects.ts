@@ -127,6 +127,8 @@ export type Ask =
       /** Nothing has been promised yet: refused with code `OVERLOADED`, it costs the peer another try. */
       readonly refusable: boolean;
     }
+  /** The puzzle that a busy responder has set us (RFC 8019 §7.1.3): keys for this PRF under which `octets` become so many zero bits at the end. */
+  | { readonly kind: 'solve-puzzle'; readonly prf: number; readonly difficulty: number; readonly octets: Uint8Array }
   /** May this authenticated peer come in? The operator's hook. */
   | {
       readonly kind: 'authorise';
@@ -170,6 +172,7 @@ export interface AskAnswers {
     readonly description: string;
   }>;
   readonly 'key-exchange': Answer<{ readonly publicValue: Uint8Array; readonly sharedSecret: Uint8Array }>;
+  readonly 'solve-puzzle': Answer<{ readonly solution: Uint8Array }>;
   readonly approach: Answer<{ readonly local: Address; readonly remote: Address }>;
   readonly connect: Answer<{ readonly local: Address }>;
   readonly ppk: Answer<{

@@ -29,9 +29,10 @@ import { isOverTcp, pathOf } from './path.ts';
 import { type Connection, takesTransport } from './policy.ts';
 import type { Inbound } from './routine.ts';
 import { certificateRequests } from './tasks/certificates.ts';
-import { CookieJar } from './tasks/cookie.ts';
+import { CookieJar, puzzleOf } from './tasks/cookie.ts';
 import { isNotComputed } from './tasks/ke.ts';
 import { nonceOf } from './tasks/nonce.ts';
+import { judgeRequest, puzzleNotify } from './tasks/puzzle.ts';
 import { redirectInit } from './tasks/redirect.ts';
 import { openTicket } from './tasks/resumption.ts';
 import { selectForInit } from './tasks/select-ike.ts';
@@ -163,6 +164,7 @@ export class HalfOpen {
       return true;
     };
     if (demandsCookie(this.#demandsCookies(world))) return;
+    if (returned && this.#demandsWork(world, message, datagram, Ni)) return;
     const source = sourceOf(datagram.remote.ip);
     const perSource = this.#perSource.get(source) ?? 0;
     if (this.size >= limits.halfOpen || perSource >= limits.halfOpenPerAddress || world.ikeSas.size >= limits.ikeSas) {
@@ -235,6 +237,20 @@ export class HalfOpen {
 
   #returnsCookie(world: World, { header, payloads }: Message, { ip }: Address, Ni: Uint8Array): boolean {
     return hasCookie(payloads) && this.#cookies.check(payloads[0].data, ip, header.spiI, Ni, world.now);
+  }
+
+  /** RFC 8019 §7.1: of those that a cookie has shown to be at their address. @returns true when the request is done with */
+  #demandsWork(world: World, message: Message, datagram: Datagram, Ni: Uint8Array): boolean {
+    const { header, payloads } = message;
+    if (header.exchange !== ExchangeType.IKE_SA_INIT || !hasCookie(payloads)) return false;
+    const verdict = judgeRequest(world.limits, this.size, payloads, puzzleOf(payloads[0].data), world.random.jitter());
+    if (verdict === 'accept') return false;
+    if (verdict === 'reject') drop(world, datagram, 'puzzle-unsolved', summarise(header, payloads));
+    else if (world.strangers.mayDemandPuzzle(datagram.remote.ip, world.now)) {
+      const cookie = this.#cookies.bake(datagram.remote.ip, header.spiI, Ni, world.now, verdict.demand);
+      this.#answer(world, message, datagram, [notify(NotifyType.COOKIE, cookie), puzzleNotify(verdict.demand)]);
+    }
+    return true;
   }
 
   /** Whoever has not shown a cookie may come back with one; the others come back anyway, since they hear nothing. */

@@ -202,6 +202,9 @@ function receiveInitResponse(world: World, sa: IkeSa, message: Message, datagram
     rejectUnknownCritical(payloads);
     checkMessage(header, payloads);
     if (cookie && !isCookie(cookie.data)) throw invalidSyntax(`a cookie of ${cookie.data.length} octets`, 'RFC 7296 §2.6');
+    // RFC 8019 §7.1.2: without the cookie there is nothing to solve it for
+    if (!decisive && cookie === undefined && findNotify(payloads, NotifyType.PUZZLE))
+      throw invalidSyntax('a puzzle without a cookie', 'RFC 8019 §7.1.2');
     checkInitRedirect(sa, payloads);
     if (decisive && isZero(header.spiR)) throw invalidSyntax('the responder named no SPI', 'RFC 7296 §3.1');
   } catch (error) {

@@ -19,6 +19,8 @@ export interface EndpointLoad {
 export interface StrangerCounts {
   /** Cookies that were demanded. */
   readonly cookies: number;
+  /** Puzzles that were set (RFC 8019). */
+  readonly puzzles: number;
   /** Other answers that leave nothing behind. */
   readonly refusals: number;
   /** Answers that were not sent, because there were too many. */

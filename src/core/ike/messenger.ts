@@ -51,13 +51,16 @@ export function reseal(
 function protect(world: World, sa: IkeSa, header: IkeHeader, payloads: readonly Payload[], datagram: number): Uint8Array[] {
   const cipher = sa.sendCipher;
   const protection = { cipher, iv: (length: number) => (cipher.ivKind === 'counter' ? sa.counterIv(length) : world.random.cbcIv(length)) };
-  const whole = sealMessage(header, payloads, protection);
+  // RFC 8019 §7.2.2: what is to be looked at before anything is opened
+  const clear = payloads.filter(({ kind }) => kind === 'PS');
+  const inner = clear.length === 0 ? payloads : payloads.filter(({ kind }) => kind !== 'PS');
+  const whole = sealMessage(header, inner, protection, clear);
   // RFC 9329 §7.5: a stream needs no fragments; those of others are taken all the same
   if (isOverTcp(sa)) return [whole];
   const room = messageOctets(datagram, isIpv6(sa.remote.ip), sa.encap);
   const mayFragment = sa.peer.fragmentation && sa.connection?.fragmentation !== 'accept';
   const mustFragment = whole.length > room || sa.connection?.fragmentation === 'force';
-  return mayFragment && mustFragment ? sealFragments(header, payloads, protection, room) : [whole];
+  return mayFragment && mustFragment ? sealFragments(header, inner, protection, room, clear) : [whole];
 }
 
 /** The exchanges that make the keys, and so are not protected: IKE_SA_INIT and what may take its place (RFC 5723 §4.3.2). */

@@ -4,7 +4,8 @@ import { errorNotify, find, findNotify } from './notifies.ts';
 
 /** What a response brought about, in a few words for one line of a log: the suite, a demand, a refusal; empty where there is nothing to say. */
 export function outcomeOf(exchange: number, payloads: readonly Payload[]): string {
-  if (findNotify(payloads, NotifyType.COOKIE)) return 'wants a cookie first';
+  if (findNotify(payloads, NotifyType.COOKIE))
+    return findNotify(payloads, NotifyType.PUZZLE) ? 'wants a puzzle solved first' : 'wants a cookie first';
   const refused = errorNotify(payloads);
   if (refused?.notify === NotifyType.INVALID_KE_PAYLOAD && refused.data.length === 2) {
     return `wants ${nameOf(KeyExchangeId, (refused.data[0]! << 8) | refused.data[1]!)} as key exchange`;

@@ -65,6 +65,8 @@ export interface Connection {
   readonly splitDns?: SplitDnsPolicy | undefined;
   /** Of a client: ask for resolvers that speak encrypted DNS (RFC 9464). Absent: no. */
   readonly encryptedDns?: boolean | undefined;
+  /** As initiator: the hardest puzzle that is solved, in zero bits (RFC 8019). Absent: none is. */
+  readonly puzzles?: number | undefined;
   /** Announce how the peer may authenticate, and heed what it announces (RFC 9593). Absent: neither. */
   readonly authMethods?: boolean | undefined;
   /** Absent: none. */
@@ -226,6 +228,8 @@ export interface Retransmission {
 export interface EndpointLimits {
   /** Half-open IKE SAs from which on a COOKIE is demanded (RFC 7296 §2.6). */
   readonly cookieThreshold: number;
+  /** From how many on a puzzle has to be solved as well, and how hard it is: zero bits (RFC 8019). Absent: none is. */
+  readonly puzzles?: { readonly threshold: number; readonly difficulty: number } | undefined;
   readonly halfOpenPerAddress: number;
   readonly halfOpen: number;
   /** How long an IKE SA may stay unauthenticated. */

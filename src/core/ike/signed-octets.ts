@@ -2,6 +2,7 @@ import { concat } from '../bytes/bytes.ts';
 import type { Identification } from '../wire/index.ts';
 import type { IntAuth } from './int-auth.ts';
 import { type IkeKeys, type Nonces, prfOf } from './keys.ts';
+import type { Puzzle } from './tasks/puzzle.ts';
 
 /** What both ends remember of the exchanges before IKE_AUTH until AUTH is made and checked. */
 export interface AuthMaterial {
@@ -10,6 +11,8 @@ export interface AuthMaterial {
   readonly initResponse: Uint8Array;
   readonly nonces: Nonces;
   readonly intAuth: IntAuth;
+  /** What IKE_AUTH has to bring along (RFC 8019 §7.2.1). */
+  readonly puzzle?: Puzzle | undefined;
 }
 
 /**

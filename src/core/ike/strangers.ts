@@ -12,7 +12,7 @@ export class Strangers {
   readonly #limits: EndpointLimits;
   readonly #refusals: Allowance;
   readonly #cookies: Allowance;
-  readonly #counts = { cookies: 0, refusals: 0, silenced: 0, unknown: 0 };
+  readonly #counts = { cookies: 0, puzzles: 0, refusals: 0, silenced: 0, unknown: 0 };
   #known: KnownSources | undefined;
   #knownOf: readonly Connection[] | undefined;
 
@@ -49,7 +49,11 @@ export class Strangers {
     return this.#count(this.#cookies.take(ip, now), 'cookies');
   }
 
-  #count(may: boolean, what: 'refusals' | 'cookies'): boolean {
+  mayDemandPuzzle(ip: string, now: Millis): boolean {
+    return this.#count(this.#cookies.take(ip, now), 'puzzles');
+  }
+
+  #count(may: boolean, what: 'refusals' | 'cookies' | 'puzzles'): boolean {
     this.#counts[may ? what : 'silenced']++;
     return may;
   }

@@ -6,6 +6,7 @@ import {
   TimedOut,
   TunnelwrightError,
 } from '../../core/bytes/index.ts';
+import { PuzzleSearch, prf } from '../../core/crypto/index.ts';
 import type { Answer, Ask, AskAnswers, AskResult, Millis } from '../../core/ike/effects.ts';
 import { NotifyType } from '../../core/wire/iana.ts';
 import type { CertPayload } from '../../core/wire/payloads/types.ts';
@@ -85,6 +86,8 @@ function dispatch(ask: Ask, ikeSa: number, context: AskContext): Awaitable<AskRe
       );
     case 'key-exchange':
       return then((computer ?? compute)<'key-exchange'>(ask), (made) => ({ ok: true, ...made }));
+    case 'solve-puzzle':
+      return solvePuzzle(ask, clock);
     case 'approach':
       return then(approach(ask.connection, ask.gateway), ({ local, remote }) => ({ ok: true, local, remote }));
     case 'connect':
@@ -101,6 +104,29 @@ function dispatch(ask: Ask, ikeSa: number, context: AskContext): Awaitable<AskRe
       return { ok: true, at: lastUse(context.counters(ask.child)) };
   }
 }
+
+/** In portions between which everything else goes on; it ends with the Ask at the latest. */
+function solvePuzzle({ prf: id, difficulty, octets }: AskOf<'solve-puzzle'>, clock: Clock): Promise<AskAnswers['solve-puzzle']> {
+  const transform = prf(id);
+  if (transform === undefined) throw new InternalError(`PRF ${id} was taken for a puzzle and is not known`);
+  const search = new PuzzleSearch(transform, difficulty, octets);
+  const until = clock.now() + PUZZLE_WITHIN;
+  return new Promise((resolve) => {
+    const go = (): void => {
+      const solution = search.run(PUZZLE_PORTION);
+      if (solution !== undefined) resolve({ ok: true, solution });
+      else if (search.exhausted || clock.now() > until) resolve({ ok: false, error: unsolved(difficulty) });
+      else clock.soon(go);
+    };
+    clock.soon(go);
+  });
+}
+
+const unsolved = (difficulty: number): TimedOut =>
+  new TimedOut(`a puzzle of ${difficulty} zero bits was not solved within ${PUZZLE_WITHIN / 1000} s`, {
+    code: 'PUZZLE_UNSOLVED',
+    hint: 'Try again later: the gateway sets puzzles while it is under attack.',
+  });
 
 function lease(ikeSa: number, ask: AskOf<'lease'>, { clock, leases, hooks }: AskContext): Awaitable<AskAnswers['lease']> {
   const { chooseAddress } = hooks;
@@ -164,6 +190,10 @@ export function defectOf(what: string, error: unknown): InternalError {
   if (error instanceof InternalError) return error;
   return new InternalError(`${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
 }
+
+/** Tries at once: a few milliseconds. */
+const PUZZLE_PORTION = 2000;
+const PUZZLE_WITHIN: Millis = 20_000;
 
 /** Milliseconds; below the 30 s after which a first exchange is given up. */
 const HOOK_WITHIN: Millis = 20_000;

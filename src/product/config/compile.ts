@@ -157,9 +157,19 @@ function overlap(a: AddressRange, b: AddressRange): boolean {
   return a.family === b.family && text(a.start) <= text(b.end) && text(b.start) <= text(a.end);
 }
 
+/** A puzzle goes with a cookie, so none is set before cookies are demanded. */
+function puzzleThreshold({
+  puzzle_threshold: wanted,
+  cookie_threshold = DEFAULT_LIMITS.cookieThreshold,
+}: NonNullable<Settings['limits']>): number {
+  return Math.max(wanted ?? 4 * cookie_threshold, cookie_threshold);
+}
+
 function compileLimits({ limits = {} }: Settings): EndpointLimits {
   return {
     cookieThreshold: limits.cookie_threshold ?? DEFAULT_LIMITS.cookieThreshold,
+    puzzles:
+      limits.puzzle_difficulty === undefined ? undefined : { difficulty: limits.puzzle_difficulty, threshold: puzzleThreshold(limits) },
     halfOpenPerAddress: limits.half_open_per_address ?? DEFAULT_LIMITS.halfOpenPerAddress,
     halfOpen: limits.half_open ?? DEFAULT_LIMITS.halfOpen,
     halfOpenLife: limits.half_open_life ?? DEFAULT_LIMITS.halfOpenLife,

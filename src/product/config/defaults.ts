@@ -23,6 +23,7 @@ export const DEFAULTS = {
   transferPort: 9467,
   sftpPort: 22,
   /** RFC 5685 §7. */
+  maxPuzzle: 18,
   maxRedirects: 5,
   redirectPeriod: 300_000,
   redirectGrace: 30_000,

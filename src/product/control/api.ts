@@ -175,6 +175,8 @@ const load = z.object({
     cookies: number,
     /** Other answers that leave nothing behind. */
     refusals: number,
+    /** Puzzles that were set (RFC 8019). */
+    puzzles: number,
     /** Answers that were not sent, because there were too many. */
     silenced: number,
     /** From sources that are not among `known_peers`. */

@@ -250,9 +250,9 @@ test('every payload type of IKEv1 and of tomorrow may stand in every form withou
 test('the grammar prints as a table, one line per form', () => {
   const lines = printGrammar().trimEnd().split('\n');
   expect(lines.length).toBe(2 + MESSAGE_FORMS.length);
-  expect(lines).toContain('| IKE_SA_INIT request | SA, KE, Nonce, [N+], [V+] | RFC 7296 appendix C.1 |');
+  expect(lines).toContain('| IKE_SA_INIT request | SA, KE, Nonce, [N+], [V+], [PS] | RFC 7296 appendix C.1 |');
   expect(lines).toContain(
-    '| IKE_AUTH request | [SA, TSi, TSr], IDi, [IDr], [CERT+], [CERTREQ+], [AUTH], [N+], [V+], [CP] | RFC 7296 appendix C.2, C.3 |',
+    '| IKE_AUTH request | [SA, TSi, TSr], IDi, [IDr], [CERT+], [CERTREQ+], [AUTH], [N+], [V+], [CP], [PS] | RFC 7296 appendix C.2, C.3 |',
   );
   expect(lines).toContain('| IKE_FOLLOWUP_KE request | N(ADDITIONAL_KEY_EXCHANGE), KE, [N+], [V+] | RFC 9370 §2.2.4 |');
 });

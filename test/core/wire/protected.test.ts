@@ -151,7 +151,7 @@ describe('sealing', () => {
   const cbc = protect(suites[3]![1]);
 
   test('payloads in clear stand before the SK payload, authenticated', () => {
-    const puzzle: Payload = { kind: 'unknown', type: PayloadType.PS, data: fromHex('0102030405060708') };
+    const puzzle: Payload = { kind: 'PS', data: fromHex('0102030405060708') };
     const nonce: Payload = { kind: 'Nonce', data: new Uint8Array(16) };
     const octets = sealMessage(HEADER, [nonce], protection, [puzzle]);
     const message = parseMessage(octets);
@@ -163,11 +163,11 @@ describe('sealing', () => {
   });
 
   test('payloads in clear stand in the first fragment alone (RFC 8019 §7.2.2)', () => {
-    const puzzle: Payload = { kind: 'unknown', type: PayloadType.PS, data: new Uint8Array(60) };
+    const puzzle: Payload = { kind: 'PS', data: new Uint8Array(60) };
     const pieces = sealFragments(HEADER, [{ kind: 'V', data: gen(5).bytes(500) }], protection, 256, [puzzle]);
     expect(pieces.every((octets) => octets.length <= 256)).toBe(true);
     expect(pieces.map((octets) => parseMessage(octets).payloads.map(({ kind }) => kind))).toEqual([
-      ['unknown', 'SKF'],
+      ['PS', 'SKF'],
       ...pieces.slice(1).map(() => ['SKF']),
     ]);
     const parts = pieces.map((octets) => openFragment(parseMessage(octets), protection.cipher)!.plaintext);

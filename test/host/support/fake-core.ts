@@ -88,7 +88,7 @@ export class FakeCore implements IkeCore {
   }
 
   load(): EndpointLoad {
-    const strangers = { cookies: 0, refusals: 0, silenced: 0, unknown: 0 };
+    const strangers = { cookies: 0, puzzles: 0, refusals: 0, silenced: 0, unknown: 0 };
     return { ikeSas: this.sas.length, halfOpen: 0, children: 0, timers: 0, asks: 0, requests: 0, jobs: 0, fragmentOctets: 0, strangers };
   }
 

@@ -73,6 +73,7 @@ describe('defaults', () => {
       childless: 'allow',
       testRekey: false,
       authMethods: true,
+      puzzles: 18,
       redirect: { follow: true, most: 5, within: 300_000 },
       resumption: false,
       crashDetection: true,
@@ -234,6 +235,15 @@ describe('what is set is what holds', () => {
     const asked = MINIMAL.replace('children:', 'crash_detection: yes, children:');
     expect(compiled(asked).warnings.map(({ message }) => message)).toEqual([expect.stringContaining('no secret that outlives a restart')]);
     expect(compiled(`${asked}state: kept`)).toMatchObject({ state: '/etc/tunnelwright/kept', warnings: [] });
+  });
+
+  test('puzzles are set where a difficulty is named, never before cookies are demanded', () => {
+    const limits = (text: string) => compiled(`${MINIMAL}limits: {${text}}`).limits.puzzles;
+    expect(limits('cookie_threshold: 50')).toBeUndefined();
+    expect(limits('puzzle_difficulty: 16')).toEqual({ difficulty: 16, threshold: 128 });
+    expect(limits('puzzle_difficulty: 16, cookie_threshold: 50, puzzle_threshold: 20')).toEqual({ difficulty: 16, threshold: 50 });
+    expect(() => limits('puzzle_difficulty: 8')).toThrow('from 9 to 32');
+    expect(connection('    max_puzzle: 0').puzzles).toBe(0);
   });
 
   test('authentication methods are announced unless they are not to be', () => {

@@ -242,7 +242,7 @@ describe('questions', () => {
       load: {
         ikeSas: target.sas.length,
         halfOpen: 3,
-        strangers: { cookies: 1200, refusals: 7, silenced: 2, unknown: 40 },
+        strangers: { cookies: 1200, puzzles: 0, refusals: 7, silenced: 2, unknown: 40 },
         workers: expect.objectContaining({ workers: 2, refused: 6, waiting: { trusted: 1, reachable: 4, stranger: 9 } }),
       },
     });

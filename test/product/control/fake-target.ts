@@ -107,7 +107,7 @@ export class FakeTarget implements ControlTarget {
       requests: 0,
       jobs: 0,
       fragmentOctets: 0,
-      strangers: { cookies: 1200, refusals: 7, silenced: 2, unknown: 40 },
+      strangers: { cookies: 1200, puzzles: 0, refusals: 7, silenced: 2, unknown: 40 },
       workers: {
         workers: 2,
         waiting: { trusted: 1, reachable: 4, stranger: 9 },

@@ -20,6 +20,7 @@ import { methodName } from '../tasks/ke.ts';
 import { answerMobikeOffer, offerMobike, takeMobike } from '../tasks/mobike.ts';
 import { isSomebody } from '../tasks/null-authentication.ts';
 import { adoptPpk, blamePpk, judgePpk, type PpkJudgement, type PpkProof, provePpk, settlePpk } from '../tasks/ppk.ts';
+import { solveAuthPuzzle } from '../tasks/puzzle.ts';
 import { authLifetime, heedAuthLifetime, inPlaceOf, patienceOf } from '../tasks/reauthentication.ts';
 import { heedAuthRedirect, redirectAuthenticated } from '../tasks/redirect.ts';
 import { acceptTicket, grantTicket, settleResumption, ticketRequest } from '../tasks/resumption.ts';
@@ -50,6 +51,7 @@ export function* initiateIkeAuth(
   const peer = askedId(sa, connection);
   const child = policy && offerChild(world, sa, policy, false);
   const payloads = yield* askPeer(patienceOf(sa), [
+    ...(yield* solveAuthPuzzle(sa, connection, material)),
     id,
     ...proof.filter((p) => p.kind === 'CERT'),
     ...initialContact(world, sa, connection),

@@ -19,6 +19,7 @@ import { floatsForMobike } from '../tasks/mobike.ts';
 import { detectNat, natFound, natNotifies } from '../tasks/nat-detection.ts';
 import { newNonce, nonceOf } from '../tasks/nonce.ts';
 import { agreeOnPpk, announcePpk, mixesIn, notePpk } from '../tasks/ppk.ts';
+import { puzzleIn, solvePuzzle } from '../tasks/puzzle.ts';
 import { announceRedirect, heedInitRedirect, noteRedirectSupport } from '../tasks/redirect.ts';
 import { noteVendorIds } from '../tasks/vendor-ids.ts';
 import type { World } from '../world.ts';
@@ -28,7 +29,7 @@ import type { World } from '../world.ts';
  *
  *     HDR, SAi1, KEi, Ni  -->  <--  HDR, SAr1, KEr, Nr, [CERTREQ]
  *
- * A responder may first demand a cookie (§2.6) or another key exchange method (§1.3): the request is then sent anew with the same SPI,
+ * A responder may first demand a cookie (§2.6), with or without a puzzle to solve (RFC 8019), or another key exchange method (§1.3): the request is then sent anew with the same SPI,
  * nonce and proposals.
  */
 export function* initiateIkeSaInit(world: World, sa: IkeSa, connection: Connection): Routine<AuthMaterial> {
@@ -48,7 +49,7 @@ export function* initiateIkeSaInit(world: World, sa: IkeSa, connection: Connecti
       tried.add(method);
       ke ??= offerKe(world, method);
       const request: Payload[] = [
-        ...cookie, // §2.6: the first payload
+        ...cookie, // §2.6: the first payload; the solution of a puzzle behind it (RFC 8019 §7.1.2)
         { kind: 'SA', proposals },
         ke.payload,
         { kind: 'Nonce', data: Ni },
@@ -62,7 +63,7 @@ export function* initiateIkeSaInit(world: World, sa: IkeSa, connection: Connecti
       const demanded = findNotify(response.payloads, NotifyType.COOKIE);
       const refused = errorNotify(response.payloads);
       if (demanded) {
-        cookie = [notify(NotifyType.COOKIE, demanded.data)];
+        cookie = [notify(NotifyType.COOKIE, demanded.data), ...(yield* solvePuzzle(connection, response.payloads, demanded.data))];
       } else if (refused?.notify === NotifyType.INVALID_KE_PAYLOAD) {
         method = methodWanted(refused, proposals, tried);
         ke.offer.destroy();
@@ -113,7 +114,8 @@ function finish(
   zeroise(sharedSecret);
   detectNat(world, sa, payloads);
   floatToNatPort(world, sa, connection, payloads);
-  return { initRequest: sa.initRequest ?? EMPTY, initResponse: response.raw, nonces, intAuth: new IntAuth() };
+  const puzzle = puzzleIn(payloads);
+  return { initRequest: sa.initRequest ?? EMPTY, initResponse: response.raw, nonces, intAuth: new IntAuth(), puzzle };
 }
 
 /** §2.23: the initiator moves to the NAT port as soon as either end sits behind a NAT; for MOBIKE's sake also without (RFC 4555 §3.3). */

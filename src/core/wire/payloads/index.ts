@@ -9,6 +9,7 @@ import { idi, idr } from './id.ts';
 import ke from './ke.ts';
 import nonce from './nonce.ts';
 import notify from './notify.ts';
+import ps from './ps.ts';
 import sa from './sa.ts';
 import sk from './sk.ts';
 import skf from './skf.ts';
@@ -37,6 +38,7 @@ export const PAYLOADS: readonly AnyPayloadDefinition[] = [
   cp,
   eap,
   skf,
+  ps,
 ];
 
 /** Undefined for a payload type we do not know. */

@@ -148,6 +148,11 @@ export interface SkfPayload extends Common {
   /** Offset in the message of the IV, behind Fragment Number and Total Fragments. */
   readonly bodyOffset: number;
 }
+/** RFC 8019 §8.2. */
+export interface PuzzleSolutionPayload extends Common {
+  readonly kind: 'PS';
+  readonly data: Uint8Array;
+}
 export interface UnknownPayload extends Common {
   readonly kind: 'unknown';
   readonly type: number;
@@ -170,6 +175,7 @@ export type Payload =
   | EapPayload
   | SkPayload
   | SkfPayload
+  | PuzzleSolutionPayload
   | UnknownPayload;
 
 /** The payload of a kind; `IDi` and `IDr`, `TSi` and `TSr` share a shape and differ in `kind` alone. */

@@ -93,7 +93,7 @@ const DECODERS: Readonly<Record<number, Decoder>> = {
   [N.IPSEC_REPLAY_COUNTER_SYNC]: (r) => `outgoing counter ${r.remaining === 8 ? r.u64('counter') : r.u32('counter')}`,
   [N.SECURE_PASSWORD_METHODS]: (r) => list(r, () => nameOf(SecurePasswordMethod, r.u16('method'))),
   [N.SIGNATURE_HASH_ALGORITHMS]: (r) => list(r, () => nameOf(HashId, r.u16('hash'))),
-  [N.PUZZLE]: (r) => `${nameOf(PrfId, r.u16('PRF'))}, difficulty ${r.u8('difficulty')}, cookie ${shortHex(r.rest())}`,
+  [N.PUZZLE]: (r) => `${nameOf(PrfId, r.u16('PRF'))}, difficulty ${r.u8('difficulty')}`,
   [N.PPK_IDENTITY]: ppkIdentity,
   [N.PPK_IDENTITY_KEY]: ppkIdentityKey,
   [N.ADDITIONAL_KEY_EXCHANGE]: octets,

@@ -239,6 +239,11 @@ export const connection = section({
     1,
   ),
   send_cert: key(z.enum(['always', 'ifasked', 'never']), 'When to send our certificates. Apple devices want them unasked.', 'always'),
+  max_puzzle: key(
+    integer('MostDifficulty', 0, 32, 'Zero bits: each one more doubles the work. 0 is never.'),
+    'The hardest puzzle to solve for a gateway that is under attack (RFC 8019), instead of hoping to be let in without: 18 take a second or a few.',
+    18,
+  ),
   announce_auth_methods: key(
     flag,
     'Tell the peer how it may authenticate, and choose our own method by what it tells (SUPPORTED_AUTH_METHODS, RFC 9593).',
