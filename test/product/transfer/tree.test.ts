@@ -200,6 +200,23 @@ describe('sendTree', () => {
     expect(describeTree(join(scene.inbox, 'many'))).toEqual(describeTree(root));
   });
 
+  test('a connection that breaks over the last words: folders get their times all the same', async () => {
+    const scene = await Scene.open();
+    const root = join(scene.here, 'd');
+    mkdirSync(join(root, 'inner'), { recursive: true });
+    for (const path of [join(root, 'inner'), root]) utimesSync(path, 1_500_000_000, 1_500_000_000);
+    // a tree without files: what is missing, the folders, and the folders once more for their times
+    let packs = 0;
+    const spoil = (segment: Uint8Array): void => {
+      if (!new TextDecoder().decode(segment).includes('POST /packs/in') || ++packs !== 2) return;
+      segment.fill(0);
+    };
+    const result = await sendTree({ connect: scene.wire({ spoil }).connect, files: [root], parallel: 1, ...QUICK });
+    expect(packs).toBeGreaterThan(2);
+    expect(result.retries).toBe(1);
+    expect(describeTree(join(scene.inbox, 'd'))).toEqual(describeTree(root));
+  });
+
   test('what was spoiled on its way is sent once more', async () => {
     const scene = await Scene.open();
     const root = join(scene.here, 'd');

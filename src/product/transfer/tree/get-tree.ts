@@ -38,13 +38,15 @@ export async function getTree(options: GetTreeOptions): Promise<GotTree> {
   const root = await openRoot(options.to, from.at(-1));
   const scratch = await openScratch(root);
   const thread = new FileThread(options);
+  let sink: Remote<TreeSink> | undefined;
   try {
     const into = { root, scratch, ifExists: options.ifExists ?? 'replace' };
-    const sink = await thread.open('sink', into);
+    sink = await thread.open('sink', into);
     const result = await new TreeTransfer(options, new TreeGetting(options, from, into, thread, sink)).run();
-    await sink.close();
     return { ...result, path: root };
   } finally {
+    // with the thread it is gone as well
+    await sink?.close().catch(() => undefined);
     await thread.close();
     await rm(scratch, { recursive: true, force: true });
     // Another call may be at work beside it.
@@ -160,7 +162,7 @@ class TreeGetting implements TreeWork<There> {
   }
 
   async finish(): Promise<void> {
-    await this.#put(this.#folders.reverse());
+    await this.#put([...this.#folders].reverse());
   }
 
   async *#below(folder: readonly string[], context: TreeContext): AsyncGenerator<readonly There[]> {

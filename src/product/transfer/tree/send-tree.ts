@@ -36,7 +36,8 @@ export async function sendTree(options: SendTreeOptions): Promise<TreeResult> {
     const name = files.length === 1 ? files[0]!.replace(/\/+$/, '').split('/').at(-1)! : `${files.length} files and folders`;
     return await new TreeTransfer(options, new TreeSending(options, sources, name)).run();
   } finally {
-    await Promise.all(sources.map((source) => source.close()));
+    // with the thread they are gone as well
+    await Promise.allSettled(sources.map((source) => source.close()));
     await thread.close();
   }
 }
@@ -124,8 +125,10 @@ class TreeSending implements TreeWork<Found> {
   async finish(peer: PeerHttp): Promise<void> {
     if (!this.#takesPacks) return;
     for (const source of this.#sources) {
-      for (let ended = false; !ended; ) {
-        const folders = await source.call('next', 'folders');
+      // an attempt that broke may have lost what was on its way
+      let anew = true;
+      for (let ended = false; !ended; anew = false) {
+        const folders = await source.call('next', 'folders', anew);
         ended = folders.ended;
         if (folders.entries.length === 0) continue;
         const { body } = await source.call('pack', folders.entries, 0);

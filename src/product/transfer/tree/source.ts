@@ -91,10 +91,12 @@ export class TreeSource {
   /**
    * What comes next of everything, folders before what is in them; or of the folders alone, those inside before those around them. Holds the
    * names of one folder for each level.
+   * @param anew from the start
    */
-  next(walk: Walk): Walked {
+  next(walk: Walk, anew = false): Walked {
     const entries: TreeEntry[] = [];
-    const under = this.#walks.get(walk) ?? (walk === 'everything' ? this.#everything() : this.#foldersAlone());
+    const begun = anew ? undefined : this.#walks.get(walk);
+    const under = begun ?? (walk === 'everything' ? this.#everything() : this.#foldersAlone());
     this.#walks.set(walk, under);
     let ended = false;
     while (!ended && entries.length < WALKED_AT_ONCE) {
