@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { buildOfSources } from './test/support/build.ts';
 
 /**
  * No test is asked a second time: one that fails now and then is wrong, or has found something. (`.ci/run` asks a file with foreign peers
@@ -15,6 +16,9 @@ const NODE = {
   setupFiles: ['test/support/octets-equal.ts'],
 };
 
+const BUILT = { plugins: [buildOfSources()] };
+const NODE_BUILT = { ...NODE, server: { deps: { external: [/\/dist\//] } } };
+
 /** These watch the whole process, its memory or what any module writes: each gets one of its own. The others share what they import. */
 const ALONE = ['test/security/redaction.test.ts', 'test/security/soak.test.ts', 'test/security/fragments.test.ts'];
 
@@ -24,8 +28,9 @@ export default defineConfig({
     maxWorkers: Math.max(3, availableParallelism() - 1),
     projects: [
       {
+        ...BUILT,
         test: {
-          ...NODE,
+          ...NODE_BUILT,
           name: 'unit',
           isolate: false,
           include: ['test/**/*.test.ts'],
@@ -33,8 +38,8 @@ export default defineConfig({
         },
       },
       { test: { ...NODE, name: 'alone', include: ALONE } },
-      { test: { ...NODE, isolate: false, name: 'simulation', include: ['test/simulation/**/*.test.ts'] } },
-      { test: { ...NODE, name: 'e2e', include: ['test/e2e/**/*.test.ts'] } },
+      { ...BUILT, test: { ...NODE_BUILT, isolate: false, name: 'simulation', include: ['test/simulation/**/*.test.ts'] } },
+      { ...BUILT, test: { ...NODE_BUILT, isolate: false, name: 'e2e', include: ['test/e2e/**/*.test.ts'] } },
       {
         test: {
           ...NODE,

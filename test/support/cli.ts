@@ -1,8 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-
-const ROOT = join(import.meta.dirname, '..', '..');
+import { BUILD, whyNotBuilt } from './build.ts';
 
 export interface Ended {
   readonly code: number | null;
@@ -95,23 +93,7 @@ export function isRunning(pid: number): boolean {
 
 /** @throws when there is no build, or one of older sources: the test would judge what nobody wrote */
 function builtCli(): string {
-  const cli = join(ROOT, 'dist', 'cli', 'main.js');
-  const built = join(ROOT, 'dist', '.built');
-  if (!existsSync(cli) || !existsSync(built))
-    throw new Error('there is no build in dist: run npm run build, or npm test, which builds first');
-  const changed = newest(join(ROOT, 'src'));
-  if (statSync(built).mtimeMs < changed.at)
-    throw new Error(`dist is older than ${changed.path}: run npm run build, or npm test, which builds first`);
-  return cli;
-}
-
-function newest(folder: string): { readonly path: string; readonly at: number } {
-  let latest = { path: folder, at: 0 };
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const path = join(entry.parentPath, entry.name);
-    const at = statSync(path).mtimeMs;
-    if (at > latest.at) latest = { path, at };
-  }
-  return latest;
+  const reason = whyNotBuilt();
+  if (reason !== undefined) throw new Error(`${reason}: run npm run build, or npm test, which builds first`);
+  return join(BUILD, 'cli', 'main.js');
 }
