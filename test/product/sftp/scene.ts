@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type Duplex, duplexPair } from 'node:stream';
-import { afterEach } from 'vitest';
+import { onTestFinished } from 'vitest';
 import { newEd25519Key } from '../../../src/product/sftp/ed25519-key.ts';
 import { KnownHosts } from '../../../src/product/sftp/known-hosts.ts';
 import { SftpLink } from '../../../src/product/sftp/link.ts';
@@ -16,16 +16,10 @@ export const QUICK = { initial: 1, longest: 4, giveUp: 60_000 } as const;
 
 export const HOST_KEY = newEd25519Key();
 
-const cleanups: (() => void | Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
 /** A folder of this test alone, removed afterwards. */
 export function folder(): string {
   const path = mkdtempSync(join(tmpdir(), 'sftp-'));
-  cleanups.push(() => rmSync(path, { recursive: true, force: true }));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
   return path;
 }
 
@@ -56,7 +50,7 @@ export class Scene {
       onEvent: (event) => scene.events.push(event),
       ...options,
     });
-    cleanups.push(() => scene.server.close());
+    onTestFinished(() => scene.server.close());
     return scene;
   }
 
@@ -92,7 +86,7 @@ export class Scene {
       hostKey: { host: 'files.example.com', port: 22, knownHosts: this.knownHosts, acceptNew: true },
       connect: () => Promise.resolve(this.connect(peer)),
     });
-    cleanups.push(() => link.close());
+    onTestFinished(() => link.close());
     return link;
   }
 }

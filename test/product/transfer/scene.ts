@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, expect } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import type { Threads } from '../../../src/host/platform/worker-threads.ts';
 import {
   FileServer,
@@ -67,16 +67,10 @@ export const PATIENCE = { timeout: 20_000, interval: 5 } as const;
 /** One attempt. */
 export const ONCE = { threads: HERE, retry: { initial: 1, longest: 4, giveUp: 0 } } as const;
 
-const cleanups: (() => void | Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
 /** A folder of this test alone, removed afterwards. */
 export function folder(): string {
   const path = mkdtempSync(join(tmpdir(), 'transfer-'));
-  cleanups.push(() => rmSync(path, { recursive: true, force: true }));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
   return path;
 }
 
@@ -104,7 +98,7 @@ export class Scene {
     mkdirSync(scene.inbox);
     mkdirSync(scene.shared);
     await scene.restart(options);
-    cleanups.push(() => scene.server.close(0));
+    onTestFinished(() => scene.server.close(0));
     return scene;
   }
 
