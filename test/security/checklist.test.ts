@@ -56,6 +56,8 @@ describe('rules that the source itself shows', () => {
       // what the user wrote behind `exec --`, or runs in the namespace of the plane `netns`, its arguments apart
       'program.ts': ['command'],
       'linux/namespace.ts': ["'unshare'", "'unshare'"],
+      // Node with a module of ours, by the same way into the namespace
+      'linux/namespace-sockets.ts': ['program'],
       // the address is a literal that was parsed before
       'system-ping.ts': ["'ping'"],
     });
