@@ -242,7 +242,7 @@ export class HalfOpen {
   /** RFC 8019 §7.1: of those that a cookie has shown to be at their address. @returns true when the request is done with */
   #demandsWork(world: World, message: Message, datagram: Datagram, Ni: Uint8Array): boolean {
     const { header, payloads } = message;
-    if (header.exchange !== ExchangeType.IKE_SA_INIT || !hasCookie(payloads)) return false;
+    if (world.limits.puzzles === undefined || header.exchange !== ExchangeType.IKE_SA_INIT || !hasCookie(payloads)) return false;
     const verdict = judgeRequest(world.limits, this.size, payloads, puzzleOf(payloads[0].data), world.random.jitter());
     if (verdict === 'accept') return false;
     if (verdict === 'reject') drop(world, datagram, 'puzzle-unsolved', summarise(header, payloads));
