@@ -66,6 +66,29 @@ describe('deletion (RFC 7296 §1.4.1)', () => {
     expectInvariants(net);
   });
 
+  test('a half is received on until the Delete of it is answered, however long that takes and whatever replaces it (§1.4.1)', () => {
+    const { net, a, b } = establishedPair({ connection: { retransmission: { initial: 1000, base: 1.8, giveUp: 300_000 } } });
+    const [old] = a.plane.children;
+    let asked = 0;
+    const undo = net.internet.core.intercept(({ protocol, source }) =>
+      protocol === 'udp' && source.ip === '198.51.100.2' && asked++ > 0 ? [] : undefined,
+    );
+    b.rekeyChild();
+    net.until('b has both', () => b.plane.children.length === 2);
+    // which proves to a that b has the new one
+    expect(b.sendTraffic(utf8('on the new one'))).toBe(true);
+    net.run(1000);
+    expect(a.plane.received).toHaveLength(1);
+    a.deleteChild(old!.id);
+    net.run(100_000);
+    expect(a.plane.children.map(({ id }) => id)).toContain(old!.id);
+    undo();
+    net.settle({ quiet: 200_000 });
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+    expectInvariants(net);
+  });
+
   test('both ends delete the IKE SA at once', () => {
     const { net, a, b } = establishedPair({ link: { delay: 20 } });
     a.deleteIke();

@@ -44,7 +44,8 @@ export function fire(world: EndpointWorld, timer: Timer): void {
       if (child?.is('rekeyed')) {
         activateSuccessors(world, child);
         requestChildDelete(world, child, 'replaced, and the peer did not delete it');
-      } else if (child) world.removeChild(child, 'replaced');
+        // one that is being deleted meanwhile goes with the answer to that (§1.4.1)
+      } else if (child?.is('retired')) world.removeChild(child, 'replaced');
       return;
     default: {
       const sa = world.ikeSas.get(id);
