@@ -589,6 +589,22 @@ describe('extensions', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test('a new authentication that lacks its child is rekeyed meanwhile: it is waited for all the same, and takes the place (RFC 7296 §2.8.3)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' }, a: { child: START } });
+    const old = a.ikeSas[0]!.id;
+    a.fault({ ask: 'install', outcome: 'fail' });
+    a.reauthenticate();
+    net.until('it stands without a child', () => a.heard('child-down').length === 1);
+    a.rekeyIke(a.established.at(-1)!.id);
+    net.until('it is rekeyed', () => a.heard('ike-rekeyed').length === 1);
+    a.reauthenticate(old);
+    net.settle({ quiet: 120_000 });
+    expect(a.heard('ike-reauthenticated'), net.describe()).toHaveLength(1);
+    expect(a.heard('ike-up')).toHaveLength(2);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
+
   test('a new authentication does not get its child while the old one is being rekeyed: the rekeying is none of its business', () => {
     const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { childless: 'prefer' } });
     a.fault({ ask: 'install', outcome: 'fail' });

@@ -5,27 +5,47 @@ export interface Ring {
   readonly at: number;
 }
 
+/** Of one length: those given back, and where the next new one stands. */
+interface Stock {
+  readonly free: Ring[];
+  words: Uint32Array;
+  at: number;
+}
+
 /** The bitmaps of many replay windows side by side: memory of its own for each would take three times the room. */
 export class ReplayRings {
-  /** Given back, by their length. */
-  readonly #free = new Map<number, Ring[]>();
+  /** By their length. */
+  readonly #stocks = new Map<number, Stock>();
 
   /** Zeroed. */
   take(length: number): Ring {
-    const free = this.#free.get(length) ?? [];
-    this.#free.set(length, free);
-    if (free.length === 0) {
-      const words = new Uint32Array(length * Math.max(1, Math.floor(WORDS / length)));
-      for (let at = words.length - length; at >= 0; at -= length) free.push({ words, at });
+    const stock = this.#stockOf(length);
+    const again = stock.free.pop();
+    if (again !== undefined) return again;
+    if (stock.at + length > stock.words.length) {
+      stock.words = new Uint32Array(length * Math.max(1, Math.floor(WORDS / length)));
+      stock.at = 0;
     }
-    return free.pop()!;
+    const { words, at } = stock;
+    stock.at += length;
+    return { words, at };
   }
 
   giveBack(ring: Ring, length: number): void {
     ring.words.fill(0, ring.at, ring.at + length);
-    this.#free.get(length)?.push(ring);
+    this.#stockOf(length).free.push(ring);
+  }
+
+  #stockOf(length: number): Stock {
+    let stock = this.#stocks.get(length);
+    if (stock === undefined) {
+      stock = { free: [], words: NO_WORDS, at: 0 };
+      this.#stocks.set(length, stock);
+    }
+    return stock;
   }
 }
 
+const NO_WORDS = new Uint32Array(0);
 /** That are made at once. */
 const WORDS = 4096;

@@ -13,7 +13,7 @@ import { requestIkeDelete } from './requests.ts';
 import type { Routine } from './routine.ts';
 import { type AddressPairs, isLost, nextPair, pairsFor, withOtherPairs } from './tasks/address-pairs.ts';
 import { choosePpk, forgetPpk } from './tasks/ppk.ts';
-import { nextAuthentication, takePlace } from './tasks/reauthentication.ts';
+import { authenticatingAnew, nextAuthentication, takePlace } from './tasks/reauthentication.ts';
 import { approachGateway, Redirected } from './tasks/redirect.ts';
 import { ticketFor } from './tasks/resumption.ts';
 import { afresh, decideTransport, firstPath, turnsToTcp, watchForAnswer, withOtherTransport, yieldsTo } from './tasks/tcp-fallback.ts';
@@ -108,13 +108,7 @@ export function reauthenticate(world: EndpointWorld, old: IkeSa): void {
   if (connection === undefined || !old.isEstablished || old.unwanted) return;
   world.arm(old.timers.reauthenticate, nextAuthentication(world, old));
   // what is under way is waited for: an earlier attempt, its own taking over, or a rekeying that is about to put another IKE SA into this place
-  if (
-    reauth.of?.heir.isEstablished ||
-    old.is('rekeying') ||
-    old.isUndecided ||
-    (reauth.by !== undefined && !reauth.by.is('deleting', 'lingering', 'dead'))
-  )
-    return;
+  if (reauth.of?.heir.isEstablished || old.is('rekeying') || old.isUndecided || authenticatingAnew(old)) return;
   const standing = [...old.children.values()].filter((child) => child.usable).map((child) => child.policy);
   const coming = connection.children.filter(({ name }) => isBeingMade(old, name));
   const children = standing.length > 0 ? [...new Set([...standing, ...coming])] : wanted(connection);

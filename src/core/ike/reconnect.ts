@@ -65,7 +65,8 @@ export class Reconnects {
  */
 export function scheduleReconnect(world: World, sa: IkeSa, error: TunnelwrightError): void {
   const { connection } = sa;
-  const { of: old, by: next } = sa.reauth;
+  const { of: old, by } = sa.reauth;
+  const next = by?.heir;
   // another IKE SA stands in for this one: the one that was to be replaced, or the one that was to replace it
   const other = old?.heir.isEstablished || (next !== undefined && !next.is('lingering', 'dead'));
   if (connection === undefined || sa.unwanted || world.reconnects.isDown(connection.name)) return;

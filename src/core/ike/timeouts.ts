@@ -12,7 +12,7 @@ import { activateSuccessors } from './tasks/child-delete.ts';
 import { idleDue } from './tasks/inactivity.ts';
 import { isMappingDue, pathsDue } from './tasks/mobike-update.ts';
 import { echo } from './tasks/nat-echo.ts';
-import { isServedByOld, overdue, PEER_INSTALLS, takeOver } from './tasks/reauthentication.ts';
+import { authenticatingAnew, isServedByOld, overdue, PEER_INSTALLS, takeOver } from './tasks/reauthentication.ts';
 import { transportDue } from './tasks/tcp-fallback.ts';
 import { hasNewer, isKnownToPeer, stillCarrying, stillSuperseded } from './tasks/uniqueness.ts';
 import type { Timer } from './timers.ts';
@@ -81,7 +81,7 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
       if (!sa.isEstablished) return;
       world.arm(timer, nextRekey(world, sa.timers['expire-ike']));
       // another IKE SA is about to take its place
-      if (sa.reauth.by && !sa.reauth.by.is('deleting', 'lingering', 'dead')) return;
+      if (authenticatingAnew(sa)) return;
       return requestIkeRekey(world, sa);
     case 'expire-ike':
       // nobody wanted this end: where the policy brings connections back, it comes back

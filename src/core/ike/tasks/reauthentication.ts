@@ -136,6 +136,12 @@ export function replaceInstead(world: World, sa: IkeSa, { key }: Job, refusal: P
   world.arm(sa.timers.reauthenticate, world.now);
 }
 
+/** The new authentication that is under way and is to take the place of this one; where that was rekeyed meanwhile, what it was rekeyed to. */
+export function authenticatingAnew({ reauth }: IkeSa): IkeSa | undefined {
+  const next = reauth.by?.heir;
+  return next?.is('deleting', 'lingering', 'dead') ? undefined : next;
+}
+
 /** The new IKE SA carries everything: the old one only takes what is still under way, and is deleted after that. */
 export function takePlace(world: World, successor: IkeSa): void {
   const old = successor.reauth.of?.heir;
