@@ -4,7 +4,7 @@ import { SeededRandom } from '../seeded.ts';
  * How much a walk takes on. A `full` one has all there is, again and again; a `brisk` one does as many steps with less behind each: fewer
  * machines and extensions, fewer steps that lead to hundreds of messages, less time in between. A `light` one has a single client with a
  * single child, and of its steps fewer packets and messages come than of a brisk one’s, while as many rekeyings cross. What one full walk
- * costs pays for three brisk ones or six light ones, and many walks meet more than long ones do; what takes a lot at once to come about is
+ * costs pays for three brisk ones or five light ones, and many walks meet more than long ones do; what takes a lot at once to come about is
  * left to the others.
  */
 export type Temper = (typeof TEMPERS)[number];
@@ -58,36 +58,37 @@ export const PACES: Readonly<Record<Temper, Pace>> = {
     extension: 0.2,
     harsh: 0.4,
     shares: {
-      'both rekey child': 0.25,
-      'both rekey IKE': 0.25,
-      'both rekey IKE twice': 0.25,
+      'both rekey child': 0.15,
+      'both rekey IKE': 0.15,
+      'both rekey IKE twice': 0.2,
       'dies while rekeying': 0.4,
-      'create child': 0.15,
-      up: 0.1,
-      'restart with what it knows': 0.08,
+      'create child': 0.1,
+      up: 0.06,
+      'restart with what it knows': 0.05,
       'clock leaps': 0.4,
       'link gets worse': 0.4,
       'link gets better': 0.6,
-      'NAT rebinds': 0.6,
-      'install fails': 0.6,
-      'time passes': 0.04,
-      quiet: 0.07,
-      'rekey child': 0.1,
-      'rekey IKE': 0.1,
-      'rekey limit of child': 0.3,
-      'check liveness': 0.1,
-      replay: 0.25,
-      'mutated copies': 0.3,
-      'unprotected message': 0.3,
-      'random octets': 0.3,
-      traffic: 0.5,
+      'NAT rebinds': 0.5,
+      'install fails': 0.5,
+      'late answers': 0.7,
+      'time passes': 0.015,
+      quiet: 0.03,
+      'rekey child': 0.05,
+      'rekey IKE': 0.05,
+      'rekey limit of child': 0.15,
+      'check liveness': 0.05,
+      replay: 0.2,
+      'mutated copies': 0.2,
+      'unprotected message': 0.2,
+      'random octets': 0.2,
+      traffic: 0.3,
     },
     packets: 1,
     time: 20,
-    quietAfterHarm: 0.006,
-    steady: 0.05,
-    steadyEnd: 0.05,
-    pauses: [0.7, 0.96, 0.998],
+    quietAfterHarm: 0.004,
+    steady: 0.03,
+    steadyEnd: 0.02,
+    pauses: [0.75, 0.98, 0.999],
   },
   brisk: {
     secondClient: 0.05,
@@ -144,4 +145,4 @@ export const PACES: Readonly<Record<Temper, Pace>> = {
 };
 
 const FULL_SHARE = 1 / 64;
-const BRISK_SHARE = 1 / 10;
+const BRISK_SHARE = 1 / 16;
