@@ -3,9 +3,11 @@ import { writeFileSync } from 'node:fs';
 import { compile, configFrom, createClient } from '../../../src/index.ts';
 import { eventually } from '../../interop/support/process.ts';
 import { type Cases, command } from '../support/cases.ts';
+import { dropsAt, echoesAt } from '../support/counters.ts';
 import { configured, OURS, reaches, THEIRS, type Tunnel, withTunnel } from '../support/tunnel.ts';
 import { echoesIn } from '../support/wire.ts';
 import { hairpin } from './hairpin.ts';
+import { offload } from './offload.ts';
 import { policies } from './policies.ts';
 import { rekeyings } from './rekeying.ts';
 
@@ -13,6 +15,7 @@ import { rekeyings } from './rekeying.ts';
 export const cases: Cases = {
   ...rekeyings,
   ...hairpin,
+  ...offload,
   ...policies,
 
   'ESP in UDP: packets pass either way, and none of ours is lost while either end rekeys': () =>
@@ -217,7 +220,7 @@ async function passes(tunnel: Tunnel, { encap = false, esn = false, mode, protoc
 async function rekeyed(tunnel: Tunnel): Promise<void> {
   const count = 300;
   const [there, back] = onlyChild(tunnel).mode === 'transport' ? [HOSTS, HOSTS_BACK] : [{}, {}];
-  const [arrived, dropped] = [echoesAt(THEIRS.namespace), dropsAt(OURS.namespace)];
+  const [arrived, dropped] = [echoesAt(THEIRS.namespace, 'InEchos'), dropsAt(OURS.namespace)];
   const flows = [tunnel.ping({ ...there, count, every: 0.02 }), tunnel.pingBack({ ...back, count, every: 0.02 })];
   const spis = [spiOf(tunnel)];
   for (let round = 0; round < 2; round++) {
@@ -227,19 +230,10 @@ async function rekeyed(tunnel: Tunnel): Promise<void> {
     spis.push(await another(tunnel, spis.at(-1)));
   }
   for (const answered of await Promise.all(flows)) assert.ok(answered.length > 0);
-  assert.equal(echoesAt(THEIRS.namespace) - arrived, count);
+  assert.equal(echoesAt(THEIRS.namespace, 'InEchos') - arrived, count);
   assert.equal(dropsAt(OURS.namespace), dropped);
   assert.equal(new Set(spis).size, 5);
 }
-
-/** Echo requests that a namespace has received so far. */
-function echoesAt(namespace: string): number {
-  const [names = '', values = ''] = command(`ip netns exec ${namespace} cat /proc/net/snmp`).match(/^Icmp: .*$/gm) ?? [];
-  return Number(values.split(' ')[names.split(' ').indexOf('InEchos')]);
-}
-
-/** What the kernel dropped there by its policies and SAs, each cause with its number. */
-const dropsAt = (namespace: string): string => command(`ip netns exec ${namespace} cat /proc/net/xfrm_stat`);
 
 const installed = ({ ours }: Tunnel) => ours.ikeSas()[0]!.children.filter(({ state }) => state === 'installed');
 const onlyChild = (tunnel: Tunnel) => installed(tunnel)[0]!;
