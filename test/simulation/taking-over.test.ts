@@ -166,6 +166,26 @@ describe('a new authentication beside the old one', () => {
     expectOneChild(a, b);
   });
 
+  test('two later authentications end, the newer one first: what is left of the first sends again, though it was rekeyed between', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, connection: { unique: 'never' } });
+    const another = (): void => {
+      const before = b.plane.children.length;
+      a.initiate();
+      net.until('both have it', () => [a, b].every(({ plane }) => plane.children.length > before));
+      expectTrafficBothWays(net, a, b);
+    };
+    const [first] = a.children;
+    another();
+    a.rekeyChild(first!.id);
+    net.settle();
+    another();
+    for (const peer of [a, b]) {
+      const [, ...later] = peer.ikeSas.map(({ id }) => id);
+      for (const id of later.reverse()) peer.forgetIke(id);
+    }
+    expectTrafficBothWays(net, b, a);
+  });
+
   test.each(['a', 'b'] as const)('a restart of %s in the middle of a new authentication, which goes on (RFC 7296 §2.8.3)', (which) => {
     for (const wait of [115, 125, 145, 175]) {
       const made = establishedPair({ link: { delay: 20 }, connection: { childless: 'force' } });

@@ -189,6 +189,7 @@ export function inPlaceOf(
       c.usable &&
       c.policy.name === policy.name &&
       c.takenOverBy === undefined &&
+      c.standIn?.serving === undefined &&
       sameSelectors(c.localTs, localTs) &&
       sameSelectors(c.remoteTs, remoteTs) &&
       olderOfPeer(c.ikeSa),
@@ -268,8 +269,11 @@ export function settleTakeOver(world: World, gone: ChildSa): void {
   else if (next) takeOver(world, next);
   gone.takesOverFrom = undefined;
   if (gone.serving) return;
-  const old = [...world.childrenTowards(gone.remoteTs)].find((other) => other.usable && other.standIn?.heir === gone);
-  if (old) activate(world, old);
+  const freed = [...world.childrenTowards(gone.remoteTs)].filter((other) => other.usable && other.standIn?.heir === gone);
+  // yet another one may stand between
+  for (const other of freed) other.standIn = standInFor(world, other);
+  const sender = freed.find(({ standIn }) => standIn === undefined);
+  if (sender) activate(world, sender);
 }
 
 /** The child that sends for the same traffic on an IKE SA of a newer authentication, if there is one. */
