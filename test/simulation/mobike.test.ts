@@ -29,6 +29,9 @@ function traffic({ net, a, b }: Pair, milliseconds: number): { readonly toA: num
   return lost;
 }
 
+/** Flag R of the IKE header, behind the non-ESP marker. */
+const isAnswer = (data: Uint8Array): boolean => (data[23]! & 0x20) !== 0;
+
 const keysOf = (peer: Peer): string[] => peer.plane.history.map(({ key }) => key);
 
 describe('IKE_AUTH (RFC 4555 §3.1–§3.4)', () => {
@@ -316,6 +319,26 @@ describe('NATs (§2.3, §3.8, §3.9)', () => {
     expectTrafficBothWays(net, b, a);
   });
 
+  test('ESP goes on coming from where a was: once nothing of before can be under way, the traffic goes back there', () => {
+    const made = roamers({ nat: { ports: 'random' } });
+    const { net, b, nat } = made;
+    const before = b.ikeSas[0]!.remote;
+    made.insideNat(nat!, '10.0.0.6');
+    net.run(1000);
+    const moved = b.ikeSas[0]!.remote;
+    expect(moved).not.toEqual(before);
+    const { id: child } = b.plane.children[0]!;
+    const follows = (): unknown => b.plane.children[0]!.remote;
+    b.observe({ kind: 'mapping-changed', child, remote: before });
+    b.observe({ kind: 'inbound-traffic', child, elsewhere: true });
+    expect(follows()).toEqual(moved);
+    net.run(5000);
+    expect(follows()).toEqual(moved);
+    b.observe({ kind: 'inbound-traffic', child, elsewhere: true });
+    expect(follows()).toEqual(before);
+    expect(b.ikeSas[0]!.remote).toEqual(moved);
+  });
+
   test('an INFORMATIONAL without UPDATE_SA_ADDRESSES moves nothing (§3.8)', () => {
     const made = roamers({ nat: { ports: 'random' } });
     const { net, a, b, nat } = made;
@@ -400,6 +423,30 @@ describe('several addresses (§3.6, §3.10)', () => {
     expectPath(made, A1, B1);
     expectTrafficBothWays(net, a, b);
     expectInvariants(net);
+  });
+
+  test('b loses the address that its traffic waits on while a has to prove itself elsewhere: it goes on from where the IKE SA is (§3.7)', () => {
+    const made = roamers({ more: { b: [B2] } });
+    const { net, a, b } = made;
+    let deaf = B1;
+    const off = net.internet.core.intercept(({ source, destination, data }) =>
+      [source.ip, destination.ip].includes(deaf) || (destination.ip === A2 && !isAnswer(data)) ? [] : undefined,
+    );
+    a.checkLiveness();
+    net.until('the traffic is on the other address', () => b.plane.children[0]!.local.ip === B2, 60_000);
+    // b tells that it still has the first one
+    b.host.addAddress('2001:db8::2');
+    net.run(1000);
+    deaf = 'nobody';
+    a.host.move(net.internet.core, [A2]);
+    net.until('b is told', () => b.ikeSas[0]!.remote.ip === A2 && b.ikeSas[0]!.local.ip === B1, 60_000);
+    expect(b.plane.children.map(({ local, remote }) => [local.ip, remote.ip])).toEqual([[B2, A1]]);
+    b.host.removeAddress(B2);
+    expect(b.plane.children.map(({ local, remote }) => [local.ip, remote.ip])).toEqual([[B1, A1]]);
+    off();
+    net.run(60_000);
+    expectPath(made, A2, B1);
+    expectTrafficBothWays(net, a, b);
   });
 
   test('a loses its address while the other one of b has to prove itself: traffic goes on to the proven one, from where a is now (§3.7)', () => {

@@ -11,7 +11,7 @@ import { leaveLostPair } from './tasks/address-pairs.ts';
 import { activateSuccessors, givingWayTo } from './tasks/child-delete.ts';
 import { awaitDelete } from './tasks/child-rekey.ts';
 import { answerUnknownChild } from './tasks/crash-detection.ts';
-import { followTraffic } from './tasks/mobike-line.ts';
+import { followBack, followTraffic } from './tasks/mobike-line.ts';
 import { localAddressesChanged } from './tasks/mobike-roam.ts';
 import { takeOver } from './tasks/reauthentication.ts';
 import { followStream, streamClosed } from './tasks/tcp-streams.ts';
@@ -88,6 +88,7 @@ function inboundTraffic(world: EndpointWorld, id: number, elsewhere: boolean): v
   if (child === undefined || sa === undefined) return;
   // RFC 4555 §3.12: a peer that sends from or to other addresses may have missed that they changed
   if (sa.mobike === undefined || !elsewhere) sa.lastInbound = world.now;
+  else followBack(world, sa);
   const redundant = givingWayTo(child);
   takeOver(world, child);
   if (redundant) requestChildDelete(world, redundant, 'made redundant by a crossing rekey');

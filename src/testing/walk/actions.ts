@@ -360,6 +360,8 @@ const NETWORK: readonly WalkAction[] = [
       if (line.client.nat === undefined) return undefined;
       // until the client sends nobody knows where it is
       world.leak([line]);
+      // RFC 4555 §3.8 lets the hub follow ESP; it does not to where the client said just now that it is no longer, which the NAT may choose again
+      if (line.setting.extensions?.has('mobike')) line.doubtfulUntil = Math.max(line.doubtfulUntil, world.now + LEFT_BEHIND);
       line.client.nat.rebind();
       return line.client.name;
     },
@@ -488,3 +490,6 @@ function lose(world: WalkWorld, lines: readonly Line[]): void {
   for (const line of lines) line.lossy = true;
   world.leak(lines);
 }
+
+/** UNDER_WAY of `core/ike/tasks/mobike-roam.ts`, and an update that comes late. */
+const LEFT_BEHIND = 6000;

@@ -31,10 +31,19 @@ export function catchUp(world: World, sa: IkeSa, spec: ChildSaSpec): void {
 export function followTraffic(world: World, sa: IkeSa, remote: Address): void {
   const { mobike } = sa;
   const used = trafficPath(sa);
-  if (mobike === undefined || mobike.decides || sameAddress(used.remote, remote) || isUnproven(sa, { ...used, remote })) return;
+  if (mobike === undefined || mobike.decides) return;
+  const { left } = mobike;
+  if (left) left.again = sameAddress(left.remote, remote);
+  if (sameAddress(used.remote, remote) || isUnproven(sa, { ...used, remote })) return;
   // sent before it moved, and overtaken by what tells of that
-  if (mobike.left && world.now < mobike.left.until && sameAddress(mobike.left.remote, remote)) return;
+  if (left?.again && world.now < left.until) return;
   divertTraffic(world, sa, { ...used, remote });
+}
+
+/** Packets go on coming from where the traffic does not go. A source is told once: that which the peer had left is where it is again. */
+export function followBack(world: World, sa: IkeSa): void {
+  const left = sa.mobike?.left;
+  if (left?.again && world.now >= left.until) followTraffic(world, sa, left.remote);
 }
 
 /** The traffic alone takes a path, be it that of the IKE SA or not. */
@@ -54,9 +63,18 @@ export function moveTo(world: World, sa: IkeSa, path: Path): { readonly waits: b
   mobike.generation++;
   moveLine(world, sa, path);
   const waits = isUnproven(sa, path);
-  if (waits) mobike.traffic ??= before;
-  if (waits && lacksSource(world, before, path.local)) divertTraffic(world, sa, { ...before, local: path.local });
+  if (waits) {
+    mobike.traffic ??= before;
+    leaveLostSource(world, sa);
+  }
   return { waits };
+}
+
+/** Traffic that waits goes on to the address that is proven, from where the IKE SA is when its own source is lost. */
+export function leaveLostSource(world: World, sa: IkeSa): void {
+  const waiting = sa.mobike?.traffic;
+  if (waiting === undefined || waiting.transport !== undefined || isOurs(world, waiting.local.ip)) return;
+  if (isIpv6(waiting.local.ip) === isIpv6(sa.local.ip)) divertTraffic(world, sa, { ...waiting, local: sa.local });
 }
 
 /** What waits for an answer goes out over the new path at once, and whoever watches hears of it. */
@@ -113,7 +131,3 @@ export function first(world: World, owner: IkeSa, job: Job): void {
 /** RFC 9329 §7.1: over TCP the handshake has proven it. */
 const isUnproven = (sa: IkeSa, path: Path): boolean =>
   sa.connection?.mobikeReturnRoutability !== false && !isOverTcp(path) && sa.mobike?.verified.includes(path.remote.ip) === false;
-
-/** Traffic that waits goes on to the address that is proven, from another one of ours when its own is lost. */
-const lacksSource = (world: World, { local, transport }: Path, other: Address): boolean =>
-  transport === undefined && !isOurs(world, local.ip) && isIpv6(local.ip) === isIpv6(other.ip);

@@ -13,6 +13,7 @@ import {
   closeForCookie,
   divertTraffic,
   first,
+  leaveLostSource,
   lineOf,
   moveLine,
   moveTo,
@@ -32,7 +33,7 @@ export function followUpdate(world: World, owner: IkeSa, path: Path, nat: NatSee
   const { mobike } = sa;
   if (mobike === undefined) return;
   const changed = !samePath(path, sa);
-  if (changed) mobike.left = { remote: sa.remote, until: world.now + UNDER_WAY };
+  if (changed) mobike.left = { remote: sa.remote, until: world.now + UNDER_WAY, again: false };
   const { waits } = moveTo(world, sa, path);
   const natChanged = noteNat(world, sa, nat);
   if (waits) requestReachabilityCheck(world, sa);
@@ -47,6 +48,7 @@ export function localAddressesChanged(world: World, sa: IkeSa): void {
   if (mobike.decides) followOwnAddresses(world, sa);
   // a stream ends with its address, and only the peer opens another one (RFC 9329 §6.1)
   else if (!isOurs(world, sa.local.ip) && !isOverTcp(sa)) leaveLostAddress(world, sa);
+  leaveLostSource(world, sa);
   if (!mobike.updateDue && additionalAddresses(world, sa).join() !== mobike.told.join()) requestTell(world, sa);
 }
 

@@ -26,8 +26,8 @@ export interface Mobike {
   verified: readonly string[];
   /** Where the children's traffic goes while it is not where the IKE SA is; `encap` is of ESP. */
   traffic: Path | undefined;
-  /** Where the peer was before it told of another address: what it sent from there may be under way until then. */
-  left: { readonly remote: Address; readonly until: Millis } | undefined;
+  /** Where the peer was before it told of another address: what it sent from there may be under way until then. `again`: its newest packet came from there. */
+  left: { readonly remote: Address; readonly until: Millis; again: boolean } | undefined;
   /** How the peer saw our address when it was asked last: NAT_DETECTION_DESTINATION_IP (§3.8). */
   seenAs: Uint8Array | undefined;
   seenAt: Millis;
