@@ -19,6 +19,13 @@ import { hasShared, readSharedJson } from '../../support/shared.ts';
 import type { Draws } from '../draws.ts';
 import type { FuzzTarget } from '../engine.ts';
 
+/** RFC 7296 §2.5: RESERVED goes out as zero, whatever came; AUTH alone covers what came (§2.15). */
+function asSent(payload: Payload): Payload {
+  if (payload.kind !== 'IDi' && payload.kind !== 'IDr') return payload;
+  const { reserved: _, ...rest } = payload;
+  return rest;
+}
+
 export const wireTargets: readonly FuzzTarget[] = [
   {
     name: 'IKE message',
@@ -30,7 +37,7 @@ export const wireTargets: readonly FuzzTarget[] = [
       if (payloads.some(isSealed)) return;
       // RFC 7296 §2.5 and house rule: what parsed goes back out with the same meaning, unknown numbers and all.
       const again = parseMessage(writeMessage(header, payloads));
-      assert.deepEqual(again.payloads, payloads, `read, written and read again differs (${raw.length} octets)`);
+      assert.deepEqual(again.payloads, payloads.map(asSent), `read, written and read again differs (${raw.length} octets)`);
     },
   },
   {
