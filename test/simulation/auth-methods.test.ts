@@ -47,16 +47,16 @@ describe('announcing supported authentication methods (RFC 9593)', () => {
   });
 
   test.each([
-    ['the initiator', false, true],
-    ['the responder', true, false],
-  ])('%s is told to keep out of it: the other one announces all the same', (_who, ours, theirs) => {
+    ['the initiator is told to keep out of it: the responder announces all the same', false, true, ['IKE_SA_INIT response']],
+    ['the responder is told to keep out of it: the initiator has no reason to think that it is understood', true, false, []],
+  ] as const)('%s', (_, ours, theirs, announcing) => {
     const { net, a, b } = pair({ a: { connection: { authMethods: ours } }, b: { connection: { authMethods: theirs } } });
     a.initiate();
     net.settle();
     expectOneChild(a, b);
     for (const peer of [a, b]) expect(peer.ikeSas[0]!.authMethods).toBeUndefined();
     const told = net.transcript.messages.filter(({ summary }) => summary.includes('SUPPORTED_AUTH_METHODS'));
-    expect(told.map(({ summary }) => summary.includes('IKE_AUTH request'))).toEqual([ours]);
+    expect(told.map(({ summary }) => summary.split(' ').slice(0, 2).join(' '))).toEqual(announcing);
   });
 
   test('what does not fit into IKE_SA_INIT comes in the IKE_INTERMEDIATE that is made anyway', () => {
@@ -74,8 +74,22 @@ describe('announcing supported authentication methods (RFC 9593)', () => {
     `);
     net.settle();
     expectOneChild(a, b);
-    for (const peer of [a, b]) expect(peer.ikeSas[0]!.authMethods).toContain('DIGITAL_SIGNATURE Ed25519');
+    expect(a.ikeSas[0]!.authMethods).toContain('DIGITAL_SIGNATURE Ed25519');
+    // it would make fragments of IKE_AUTH, which does without them otherwise
+    expect(b.ikeSas[0]!.authMethods).toBeUndefined();
     expectInvariants(net);
+  });
+
+  test('an initiator whose IKE_AUTH is in fragments anyway announces there as well', () => {
+    const { net, a, b } = pair({
+      connection: { ...KEYS, remote: [{ ...KEYS.remote[0], schemes: ['ed25519'] }], fragmentSize: 300 },
+      a: withKeys('a.lab'),
+      b: { ...withKeys('b.lab'), connection: { fragmentSize: 1280 } },
+    });
+    a.initiate();
+    net.settle();
+    expectOneChild(a, b);
+    for (const peer of [a, b]) expect(peer.ikeSas[0]!.authMethods).toContain('DIGITAL_SIGNATURE Ed25519');
   });
 
   test('or in one of its own; where IKE_INTERMEDIATE is not spoken nothing is said', () => {

@@ -91,7 +91,11 @@ describe('which credential proves us follows what the peer announces (RFC 9593)'
   });
 
   test('the responder heeds what the initiator takes', () => {
-    const { left, right } = meet([ecdsa], {}, { left: { remote: [theirs('right', { schemes: ['rsa', 'ecdsa'] })] } });
+    const { left, right } = meet(
+      [ecdsa],
+      { schemes: ['ecdsa'] },
+      { left: { remote: [theirs('right', { schemes: ['rsa', 'ecdsa'] })], fragmentSize: 4000 } },
+    );
     expect(standing(left)).toEqual([]);
     expect(failure(right)).toMatchObject({ code: 'NO_SIGNATURE_SCHEME' });
     expect(failure(right)?.message).toContain(

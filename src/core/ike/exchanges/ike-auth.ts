@@ -50,7 +50,7 @@ export function* initiateIkeAuth(
   const [id, ...proof] = self as [Payload, ...Payload[]];
   const peer = askedId(sa, connection);
   const child = policy && offerChild(world, sa, policy, false);
-  const payloads = yield* askPeer(patienceOf(sa), [
+  const request: Payload[] = [
     ...(yield* solveAuthPuzzle(sa, connection, material)),
     id,
     ...proof.filter((p) => p.kind === 'CERT'),
@@ -65,8 +65,8 @@ export function* initiateIkeAuth(
     ...(child?.payloads ?? []),
     ...ticketRequest(connection),
     ...ppk.notifies,
-    ...announceInAuth(world, sa, connection),
-  ]);
+  ];
+  const payloads = yield* askPeer(patienceOf(sa), [...request, ...announceInAuth(world, sa, connection, request)]);
   const refused = errorNotify(payloads);
   // without AUTH nobody is proven: whatever the notify says, there is no IKE SA
   if (find(payloads, 'AUTH') === undefined && refused) throw refusedBy(refused, 'IKE_AUTH');

@@ -1,5 +1,6 @@
 import { EMPTY } from '../../bytes/bytes.ts';
 import { AuthenticationFailure, MalformedMessage } from '../../bytes/errors.ts';
+import { Writer } from '../../bytes/writer.ts';
 import { acceptableSchemes, type SignatureScheme } from '../../crypto/index.ts';
 import {
   type AuthAnnouncement,
@@ -10,6 +11,7 @@ import {
   type Payload,
   parseAuthAnnouncements,
   writeAuthAnnouncements,
+  writePayloads,
 } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { findNotify, notify } from '../notifies.ts';
@@ -60,10 +62,20 @@ export function announceInIntermediate(world: World, sa: IkeSa, candidates: read
   return [notify(NotifyType.SUPPORTED_AUTH_METHODS, announcement(world, candidates) ?? EMPTY)];
 }
 
-/** The initiator's, in IKE_AUTH, whether or not the responder announced anything (RFC 9593 §3.1). */
-export function announceInAuth(world: World, sa: IkeSa, connection: Connection): Payload[] {
-  const data = sa.resumption?.session ? undefined : announcement(world, [connection]);
-  return data === undefined ? [] : [notify(NotifyType.SUPPORTED_AUTH_METHODS, data)];
+/**
+ * The initiator's, in IKE_AUTH, to a responder that has shown that it speaks the extension (RFC 9593 §3.1 leaves it open). It is an advice, so it
+ * does not make fragments of a request that has none without it: some paths and some peers have trouble with those.
+ * @param others what the request holds besides
+ */
+export function announceInAuth(world: World, sa: IkeSa, connection: Connection, others: readonly Payload[]): Payload[] {
+  if (sa.resumption?.session || sa.authMethods === undefined) return [];
+  const data = announcement(world, [connection]);
+  if (data === undefined) return [];
+  const w = new Writer();
+  writePayloads(w, others);
+  const whole = w.length + OVERHEAD;
+  if (whole <= connection.fragmentSize && whole + data.length > connection.fragmentSize) return [];
+  return [notify(NotifyType.SUPPORTED_AUTH_METHODS, data)];
 }
 
 /** The initiator, of the response to IKE_SA_INIT. */
@@ -149,6 +161,6 @@ const announceScheme = ({ authMethod, algorithmIdentifier }: SignatureScheme): A
 const octetsOf = (payloads: readonly Payload[]): number =>
   payloads.reduce((sum, p) => sum + GENERIC + ('data' in p ? p.data.length : p.kind === 'CERTREQ' ? p.authorities.length : GENERIC), 0);
 
-/** Octets of the headers of IP, UDP and IKE, and of one proposal. */
+/** Octets of the headers of IP, UDP and IKE, and of one proposal, or of what protects an SK payload. */
 const OVERHEAD = 160;
 const GENERIC = 8;
