@@ -55,7 +55,9 @@ withMachine('the xfrm plane inside, the tun plane outside', (machine) => {
     await movedUnder({ gateway: ends.outside, host: { ...inside, device: 'eth0' }, moves: 4, ping, there, log: () => guest.log() });
     // the kernel's own, of a packet that came between two SAs, has no SPI
     const states = (await guest.must(`${IP} xfrm state`)).split(/^(?=src)/m).filter((state) => !state.includes('spi 0x00000000'));
-    expect(states.map((state) => state.split('\n')[0]!.includes(inside.address))).toEqual([true, true]);
+    // what a rekeying has replaced may still be there, and moves along
+    expect(states.length).toBeGreaterThanOrEqual(2);
+    expect(states.filter((state) => !state.split('\n')[0]!.includes(inside.address))).toEqual([]);
   });
 
   test('killed, it lets nothing out in clear; the next one sweeps and goes on', async () => {
