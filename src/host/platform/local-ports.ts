@@ -2,6 +2,7 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { type Address, DataPlaneError, formatAddress, isIpv6 } from '../../core/bytes/index.ts';
 import type { Millis } from '../../core/ike/effects.ts';
+import { connected } from './dial.ts';
 import type { UdpPort, WayTo } from './way.ts';
 
 /** A TCP connection of this machine. */
@@ -57,26 +58,7 @@ export async function listenLocally({ ip, port, onConnection, most = MOST }: Loc
 export async function connectFromHere({ host, port, timeout = CONNECT_WITHIN, signal }: WayTo): Promise<LocalSocket> {
   signal?.throwIfAborted();
   const socket = createConnection({ host, port, allowHalfOpen: true, noDelay: true });
-  let timer: NodeJS.Timeout | undefined;
-  let onAbort: (() => void) | undefined;
-  try {
-    await new Promise<void>((resolve, reject) => {
-      timer = setTimeout(() => reject(connectError('ETIMEDOUT', { host, port })), timeout);
-      onAbort = () => reject(signal?.reason);
-      signal?.addEventListener('abort', onAbort, { once: true });
-      socket.once('error', (error: NodeJS.ErrnoException) => reject(connectError(error.code ?? error.message, { host, port }, error)));
-      socket.once('connect', resolve);
-    });
-  } catch (error) {
-    socket.on('error', () => undefined);
-    socket.destroy();
-    throw error;
-  } finally {
-    clearTimeout(timer);
-    if (onAbort !== undefined) signal?.removeEventListener('abort', onAbort);
-  }
-  socket.removeAllListeners('error');
-  socket.on('error', () => undefined);
+  await connected(socket, { within: timeout, signal, failure: (errno, cause) => connectError(errno, { host, port }, cause) });
   return socket;
 }
 

@@ -1,6 +1,7 @@
 import { createConnection, createServer, type Socket } from 'node:net';
 import { type Address, DataPlaneError, formatAddress, isIpv6 } from '../../core/bytes/index.ts';
 import type { Millis } from '../../core/ike/effects.ts';
+import { connected } from './dial.ts';
 
 /** A TCP connection of the machine's. Both ends of it are known, and each direction ends by itself. */
 export type MachineStream = Socket;
@@ -34,25 +35,8 @@ export async function connectFrom({ from, to, timeout, signal }: MachineDial, un
   signal?.throwIfAborted();
   const socket = createConnection({ host: to.ip, port: to.port, localAddress: from, noDelay: true, allowHalfOpen: true });
   if (unread) socket.pause();
-  let timer: NodeJS.Timeout | undefined;
-  let aborted = (): void => undefined;
-  try {
-    await new Promise<void>((resolve, reject) => {
-      timer = setTimeout(() => reject(socketError('ETIMEDOUT', to)), timeout);
-      aborted = () => reject(signal?.reason);
-      signal?.addEventListener('abort', aborted);
-      socket.once('error', (error: NodeJS.ErrnoException) => reject(socketError(error.code ?? error.message, to)));
-      socket.once('connect', resolve);
-    });
-    return socket;
-  } catch (error) {
-    socket.on('error', () => undefined);
-    socket.destroy();
-    throw error;
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener('abort', aborted);
-  }
+  await connected(socket, { within: timeout, signal, failure: (errno) => socketError(errno, to) });
+  return socket;
 }
 
 /** @param unread as for `connectFrom` */

@@ -9,6 +9,7 @@ import {
   type TunnelwrightError,
 } from '../../core/bytes/index.ts';
 import type { Millis } from '../../core/ike/effects.ts';
+import { connected } from './dial.ts';
 
 /** Who reads a stream. */
 export interface StreamHandlers {
@@ -95,21 +96,7 @@ async function connect({ localIp, remote, within }: Parameters<TcpNetwork['conne
     keepAliveInitialDelay: KEEPALIVE_AFTER,
   });
   socket.pause();
-  let timer: NodeJS.Timeout | undefined;
-  try {
-    await new Promise<void>((resolve, reject) => {
-      timer = setTimeout(() => reject(connectError('ETIMEDOUT', remote)), within);
-      socket.once('error', (error: NodeJS.ErrnoException) => reject(connectError(error.code ?? error.message, remote, error)));
-      socket.once('connect', resolve);
-    });
-  } catch (error) {
-    socket.on('error', () => undefined);
-    socket.destroy();
-    throw error;
-  } finally {
-    clearTimeout(timer);
-  }
-  socket.removeAllListeners('error');
+  await connected(socket, { within, failure: (errno, cause) => connectError(errno, remote, cause) });
   const stream = streamOf(socket);
   if (stream === undefined) throw connectError('ECONNRESET', remote);
   return stream;
