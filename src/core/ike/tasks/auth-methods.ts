@@ -48,7 +48,7 @@ export function announceInInit(
   const data = announcement(world, candidates);
   const [connection] = candidates;
   if (data === undefined || connection === undefined) return [];
-  const fits = octetsOf(others) + data.length + OVERHEAD <= connection.fragmentSize;
+  const fits = datagramOf(others) + data.length <= connection.fragmentSize;
   if (fits && (sa.reachable || data.length <= request.raw.length)) return [notify(NotifyType.SUPPORTED_AUTH_METHODS, data)];
   if (!sa.peer.intermediate) return [];
   sa.authMethods = { announced: undefined, deferred: true };
@@ -71,9 +71,7 @@ export function announceInAuth(world: World, sa: IkeSa, connection: Connection, 
   if (sa.resumption?.session || sa.authMethods === undefined) return [];
   const data = announcement(world, [connection]);
   if (data === undefined) return [];
-  const w = new Writer();
-  writePayloads(w, others);
-  const whole = w.length + OVERHEAD;
+  const whole = datagramOf(others);
   if (whole <= connection.fragmentSize && whole + data.length > connection.fragmentSize) return [];
   return [notify(NotifyType.SUPPORTED_AUTH_METHODS, data)];
 }
@@ -157,10 +155,12 @@ const announceScheme = ({ authMethod, algorithmIdentifier }: SignatureScheme): A
   ...(algorithmIdentifier.length === 0 ? {} : { algorithm: algorithmIdentifier }),
 });
 
-/** RFC 9593 §3.1 leaves it at a suspicion: key exchange data and requests for certificates are what grows. */
-const octetsOf = (payloads: readonly Payload[]): number =>
-  payloads.reduce((sum, p) => sum + GENERIC + ('data' in p ? p.data.length : p.kind === 'CERTREQ' ? p.authorities.length : GENERIC), 0);
+/** Octets of an IP datagram with these payloads, and a notify without data. */
+function datagramOf(payloads: readonly Payload[]): number {
+  const w = new Writer();
+  writePayloads(w, payloads);
+  return w.length + OVERHEAD;
+}
 
-/** Octets of the headers of IP, UDP and IKE, and of one proposal, or of what protects an SK payload. */
+/** Octets of the headers of IPv6, UDP, IKE and that notify, the non-ESP marker, and what the longest cipher adds to an SK payload. */
 const OVERHEAD = 160;
-const GENERIC = 8;
