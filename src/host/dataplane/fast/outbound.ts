@@ -94,7 +94,7 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
     if (full > MOST_OCTETS) return this.#oneByOne();
     while (segmenter.remaining > 0) {
       const next = segmenter.remaining === 1 ? outbound.sealedLength(Math.max(segmenter.lastLength, tfcLength)) : full;
-      if (!this.#hasRoom(target, next, trafficClass)) this.#flush();
+      if (!this.#hasRoom(target, next, trafficClass, segmenter.remaining)) this.#flush();
       if (this.#count === 0) this.#begin(target, next, trafficClass);
       const room = Math.min(MOST_SEGMENTS - this.#count, Math.max(1, Math.floor((MOST_OCTETS - this.#fill) / full)));
       // only the last packet of a super-packet may be shorter: those before it go first
@@ -113,8 +113,11 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
     }
   }
 
-  #hasRoom(target: BatchTarget<B>, length: number, trafficClass: number): boolean {
+  /** @param more packets that are to follow, of this length all but the last */
+  #hasRoom(target: BatchTarget<B>, length: number, trafficClass: number, more: number): boolean {
     if (this.#count === 0) return true;
+    // a shorter packet ends a batch, so that several of them are one of their own
+    if (length < this.#segment && more > 1) return false;
     return (
       !this.#closed &&
       this.#target === target &&

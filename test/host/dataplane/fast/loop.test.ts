@@ -217,6 +217,23 @@ test('a super-packet leaves in few calls and comes out as the packets it stands 
   expect(b.counters.sequenceNumbers(5).inbound.sequenceLow).toBe(expected.length);
 });
 
+test('super-packets cut to different sizes come out as they were, whichever is first', () => {
+  for (const sizes of [
+    [1348, 500],
+    [500, 1348],
+    [700, 700, 300, 700],
+  ]) {
+    const ends = pair();
+    const wholes = sizes.map((size, i) =>
+      superPacket({ version: 4, protocol: 'tcp', payload: new Uint8Array(3 * size).fill(i), sourcePort: 1000 + i }, size),
+    );
+    for (const { octets, header } of wholes) ends.a.read.push(handed(octets, header));
+    turn(ends);
+    const expected = wholes.flatMap(({ octets, header }) => segmentPlain(octets, header) as Uint8Array[]);
+    expect(hexes(ends.b.written)).toEqual(hexes(expected));
+  }
+});
+
 test('packets go out together only under one traffic class, which comes in with them', () => {
   const ends = pair();
   const packets = [0, 0, 0xb8, 0xb8, 0xba].map((trafficClass) => {
