@@ -1,8 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../src/core/bytes/index.ts';
 import { ExchangeType } from '../../src/core/wire/index.ts';
-import { establishedPair, expectInvariants, expectOneChild, expectTrafficBothWays, lowestIs, pair } from '../../src/testing/index.ts';
+import {
+  establishedPair,
+  expectInvariants,
+  expectOneChild,
+  expectTrafficBothWays,
+  lowestIs,
+  type Peer,
+  pair,
+} from '../../src/testing/index.ts';
 import type { Packet } from '../../src/testing/network.ts';
+import { scriptedRandom } from '../../src/testing/seeded.ts';
+import { innerPacket, WalkPlane } from '../../src/testing/walk/plane.ts';
 
 const START = { startAction: 'start', dpdAction: 'start', closeAction: 'start' } as const;
 
@@ -97,6 +107,27 @@ describe('a new authentication beside the old one', () => {
       expectTrafficBothWays(net, a, b);
     },
   );
+
+  test('the responder rekeys what is taken over while that happens, and what took over is rekeyed in its turn: nothing older sends again (RFC 7296 §2.8)', () => {
+    const { net, a, b } = pair({ link: { delay: 20 }, connection: { encap: true } });
+    const planes = [a, b].map(besides);
+    a.initiate();
+    net.settle();
+    a.reauthenticate();
+    net.run(50);
+    b.rekeyChild();
+    net.until('the old one is replaced', () => a.heard('ike-reauthenticated').length === 1);
+    expect(a.heard('child-rekeyed')).toHaveLength(1);
+    expectTrafficBothWays(net, a, b, { packets: 1 });
+    a.rekeyChild(a.plane.sendingChild()!.id);
+    net.until('b has the successor', () => b.heard('child-rekeyed').length === 2);
+    for (let i = 0; i < 120; i++) {
+      net.run(100);
+      expect(planes.map((plane) => plane())).toEqual([a, b].map(({ plane }) => plane.sendingChild()!.spec.outbound.spi));
+    }
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
 
   test.each([100, 2500, 9000])(
     'the initiator takes %i ms to install its child: the responder sends on the old one until it hears from the new one (RFC 7296 §2.8)',
@@ -261,6 +292,35 @@ describe('a new authentication beside the old one', () => {
     expectTrafficBothWays(net, a, b);
   });
 });
+
+/** The product's data plane, told what that of the simulation is told. @returns the SPI that it sends a packet with */
+function besides({ plane }: Peer): () => number | undefined {
+  let spi: number | undefined;
+  const watch = {
+    clock: { now: () => 0, wall: () => 0, after: () => ({ cancel: () => undefined }), soon: () => undefined },
+    installing: () => undefined,
+    delivered: () => undefined,
+    send: (_local: unknown, _remote: unknown, packet: Uint8Array) => {
+      spi = new DataView(packet.buffer, packet.byteOffset).getUint32(0);
+      return true;
+    },
+  };
+  const other = new WalkPlane(scriptedRandom('besides'), () => undefined, watch);
+  for (const told of ['install', 'update', 'remove'] as const) {
+    const own: (...given: never[]) => void = plane[told].bind(plane);
+    const also: (...given: never[]) => void = other[told].bind(other);
+    plane[told] = (...given: unknown[]) => {
+      also(...(given as never[]));
+      own(...(given as never[]));
+    };
+  }
+  return () => {
+    spi = undefined;
+    other.send(innerPacket([10, 1, 0, 1], [10, 2, 0, 1], 0, 0));
+    other.send(innerPacket([10, 2, 0, 1], [10, 1, 0, 1], 0, 0));
+    return spi;
+  };
+}
 
 /** By the IKE header, behind the non-ESP marker or not. */
 function isRequestOf(exchange: number, data: Uint8Array): boolean {

@@ -55,7 +55,7 @@ export interface ChildSaKeys {
 }
 
 export type ChildSaChange =
-  /** Start sending on this SA; what it replaces only receives from now on. */
+  /** Start sending on this SA; what it replaces, and whatever that stood in for, only receives from now on. */
   | { readonly kind: 'activate-outbound' }
   /** The peer receives on it no longer; we still do (RFC 7296 §1.4.1). */
   | { readonly kind: 'stop-outbound' }

@@ -7,6 +7,7 @@ import type { ChildCounters, DataPlaneOptions, EspPath, SequenceNumbers, ShuntPo
 import { Dummies } from './dummies.ts';
 import { EspSender, protocolOf } from './esp-sender.ts';
 import { LaterFragments } from './later-fragments.ts';
+import { formersOf } from './line.ts';
 import { OutboundTable } from './outbound-table.ts';
 import { clampSyn, isSyn } from './oversize.ts';
 import { LEAST_PATH_MTU, PATH_MTU_LIFE } from './path-mtu.ts';
@@ -385,8 +386,7 @@ export class EspPlane {
     // of those that send for the same traffic the one that was told last
     this.#outbound.remove(entry);
     this.#outbound.add(entry);
-    const former = entry.replaces === undefined ? undefined : this.#children.get(entry.replaces);
-    if (former !== undefined) {
+    for (const former of formersOf(entry, this.#children, ({ replaces }) => replaces)) {
       former.sends = false;
       this.#outbound.remove(former);
     }

@@ -264,6 +264,25 @@ describe('rekeying', () => {
     expect(a.wire.at(-1)![3]).toBe(3);
   });
 
+  test('nor when what stood in for it has been replaced in its turn by then', () => {
+    const { pair, next } = rekeyed();
+    const { a } = pair;
+    const later = (id: number, replaces: number) => ({
+      ...next.a,
+      id,
+      replaces,
+      inbound: { ...next.a.inbound, spi: 0x2000 + id },
+      outbound: { ...next.a.outbound, spi: id },
+    });
+    a.plane.install({ ...next.a, outboundActive: false });
+    for (const id of [3, 4]) a.plane.install(later(id, id - 1));
+    for (const gone of [1, 3, 2]) {
+      a.plane.remove(gone);
+      a.plane.send(packet(A4, B4));
+      expect(a.wire.at(-1)![3]).toBe(4);
+    }
+  });
+
   test('what was under way on the old SA still comes in after the switch', () => {
     const { pair, next } = rekeyed();
     pair.connected = false;

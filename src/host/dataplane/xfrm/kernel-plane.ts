@@ -7,6 +7,7 @@ import type { NewPolicy, XfrmTemplate } from '../../platform/linux/netlink/xfrm/
 import type { XfrmState } from '../../platform/linux/netlink/xfrm/states.ts';
 import type { XfrmDirection } from '../../platform/linux/netlink/xfrm/structs.ts';
 import type { ChildCounters, DirectionCounters, SequenceNumbers, ShuntPolicy, TrapPolicy } from '../data-plane.ts';
+import { formersOf } from '../line.ts';
 import { ChildStates, type Ends, halved, idOf, refuseUnsupported, sweepStates, type Way } from './child-states.ts';
 import type { XfrmKernel } from './kernel.ts';
 import { EVERY_WAY, Passing, policyFor } from './passing.ts';
@@ -257,10 +258,11 @@ export class KernelPlane {
     child.states.add('outbound');
     child.sends = true;
     this.#claimOutward(child, Rank.SENDING);
-    const former = child.spec.replaces === undefined ? undefined : this.#children.get(child.spec.replaces);
-    if (former === undefined) return;
-    former.sends = false;
-    this.#claimOutward(former, Rank.WAITING);
+    for (const former of formersOf(child, this.#children, ({ spec }) => spec.replaces)) {
+      if (!former.sends) continue;
+      former.sends = false;
+      this.#claimOutward(former, Rank.WAITING);
+    }
   }
 
   #stopSending(child: Child): void {

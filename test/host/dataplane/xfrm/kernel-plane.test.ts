@@ -148,6 +148,18 @@ describe('a rekeying', () => {
     expect(kernel.spis()).toEqual(['a002', 'b002']);
   });
 
+  test('whose successor never sent, since another SA stood in for it that has been replaced in its turn, leaves it so when the first goes', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1));
+    made.install(child(2, { replaces: 1, outboundActive: false }));
+    for (const id of [3, 4]) made.install(child(id, { replaces: id - 1 }));
+    made.remove(1);
+    expect(kernel.spis()).toEqual(['a002', 'a003', 'a004', 'b003', 'b004']);
+    made.remove(3);
+    made.remove(2);
+    expect(kernel.spis()).toEqual(['a004', 'b004']);
+  });
+
   test('to fewer packets leaves the line its reqid', () => {
     const { kernel, plane: made } = plane();
     made.install(child(1));
