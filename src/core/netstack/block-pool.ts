@@ -17,9 +17,9 @@ export class BlockPool {
     return this.#used * BLOCK;
   }
 
-  /** A block with whatever is in it; undefined when the bound is reached. */
-  take(): Uint8Array | undefined {
-    if (this.#used >= this.#limit) return undefined;
+  /** A block with whatever is in it; undefined when the bound is reached. @param share of all memory that this use may fill, see `Share` */
+  take(share: number): Uint8Array | undefined {
+    if (this.#used >= Math.max(1, this.#limit * share)) return undefined;
     this.#used++;
     return this.#free.pop() ?? new Uint8Array(BLOCK);
   }
@@ -29,6 +29,19 @@ export class BlockPool {
     if (this.#free.length < KEPT_BLOCKS) this.#free.push(block);
   }
 }
+
+/**
+ * Ours: up to where of all memory a buffer may take more. A peer that leaves holes, or never reads what it asked for, fills what is meant for
+ * that, and text of others that is in order still finds room.
+ */
+export const Share = {
+  /** Text beyond a hole: whoever sent it keeps it until it is acknowledged (RFC 2018 §8). */
+  OUT_OF_ORDER: 1 / 2,
+  WRITTEN: 3 / 4,
+  /** The first block that a connection writes. */
+  FIRST_WRITTEN: 7 / 8,
+  IN_ORDER: 1,
+} as const;
 
 /** Blocks that stay at hand instead of going back to the collector: 16 MiB, what the largest buffer of one connection holds. */
 const KEPT_BLOCKS = 1024;

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { concat, parseIp } from '../../../src/core/bytes/index.ts';
 import { Addresses } from '../../../src/core/netstack/addresses.ts';
 import { Bindings } from '../../../src/core/netstack/bindings.ts';
-import { BLOCK, BlockPool } from '../../../src/core/netstack/block-pool.ts';
+import { BLOCK, BlockPool, Share } from '../../../src/core/netstack/block-pool.ts';
 import { KeyedHash } from '../../../src/core/netstack/keyed-hash.ts';
 import { PathMtuCache } from '../../../src/core/netstack/path-mtu.ts';
 import { EphemeralPorts } from '../../../src/core/netstack/ports.ts';
@@ -158,12 +158,12 @@ describe('buffers', () => {
         const right = Math.min(stream.length, left + 1000 + (random.chance(0.3) ? random.between(1, 700) : 0));
         const start = Math.max(left, next);
         if (start >= right) continue;
-        expect(buffer.place(start - next, stream, start, right)).toBe(true);
+        expect(buffer.place(start - next, stream, start, right, Share.IN_ORDER)).toBe(true);
         if (start === next) {
           const reached = seqDiff(ranges.advance(seqAdd(base, right)), base);
           buffer.advance(reached - next);
           next = reached;
-        } else expect(ranges.add(seqAdd(base, start), seqAdd(base, right))).toBe(true);
+        } else ranges.add(seqAdd(base, start), seqAdd(base, right));
         if (random.chance(0.4)) {
           const out = new Uint8Array(random.between(1, 9000));
           const length = buffer.read(out);
@@ -185,21 +185,45 @@ describe('buffers', () => {
     ranges.add(300, 400);
     ranges.add(200, 300);
     expect([ranges.count, ranges.left(0), ranges.right(0)]).toEqual([1, 100, 400]);
-    for (let i = 1; i < 128; i++) expect(ranges.add(1000 * i, 1000 * i + 1)).toBe(true);
-    expect(ranges.add(500_000, 500_001)).toBe(false);
-    expect(ranges.add(127_001, 127_500)).toBe(true);
+    for (let i = 1; i < 128; i++) {
+      expect(ranges.hasRoom(1000 * i, 1000 * i + 1)).toBe(true);
+      ranges.add(1000 * i, 1000 * i + 1);
+    }
+    expect(ranges.hasRoom(500_000, 500_001)).toBe(false);
+    expect(ranges.hasRoom(127_001, 127_500)).toBe(true);
+    ranges.add(127_001, 127_500);
     expect(ranges.covers(127_100, 127_200)).toBe(true);
     expect(ranges.covers(127_100, 127_501)).toBe(false);
   });
 
-  test('memory is bounded over all buffers', () => {
-    const pool = new BlockPool(3 * BLOCK);
-    const [a, b] = [new SendBuffer(pool), new ReceiveBuffer(pool)];
-    expect(a.append(new Uint8Array(5 * BLOCK), 10 * BLOCK)).toBe(3 * BLOCK);
-    expect(b.place(0, new Uint8Array(10), 0, 10)).toBe(false);
-    a.drop(BLOCK);
-    expect(b.place(0, new Uint8Array(10), 0, 10)).toBe(true);
-    expect(pool.used).toBe(3 * BLOCK);
+  test('OutOfOrder: what of a range did not arrive yet, part by part', () => {
+    const ranges = new OutOfOrder();
+    ranges.add(300, 400);
+    ranges.add(100, 200);
+    const gaps: number[][] = [];
+    for (let at = 50; ranges.nextGap(at, 450); at = ranges.gapRight) gaps.push([ranges.gapLeft, ranges.gapRight]);
+    expect(gaps).toEqual([
+      [50, 100],
+      [200, 300],
+      [400, 450],
+    ]);
+    expect(ranges.nextGap(120, 200)).toBe(false);
+  });
+
+  test('memory is bounded over all buffers, and what is in order finds room behind what others hold', () => {
+    const pool = new BlockPool(8 * BLOCK);
+    const [a, b, c] = [new SendBuffer(pool), new SendBuffer(pool), new ReceiveBuffer(pool)];
+    const data = new Uint8Array(20 * BLOCK);
+    expect(a.append(data, data.length)).toBe(6 * BLOCK);
+    expect(b.append(data, data.length)).toBe(BLOCK);
+    expect(c.place(BLOCK, data, 0, 10, Share.OUT_OF_ORDER)).toBe(false);
+    expect(c.place(0, data, 0, 10, Share.IN_ORDER)).toBe(true);
+    expect(c.place(10, data, 0, BLOCK, Share.IN_ORDER)).toBe(false);
+    a.drop(4 * BLOCK);
+    expect(c.place(BLOCK, data, 0, 10, Share.OUT_OF_ORDER)).toBe(false);
+    b.clear();
+    expect(c.place(BLOCK, data, 0, 10, Share.OUT_OF_ORDER)).toBe(true);
+    expect(pool.used).toBe(4 * BLOCK);
   });
 });
 

@@ -255,13 +255,14 @@ describe('passive open', () => {
     expect(t.stack.connectionCount).toBe(0);
   });
 
-  test('RFC 9293 §3.10.7.4, fourth: so does another SYN in the window', () => {
+  test('RFC 5961 §4.2: another SYN in the window is challenged, and the RST of a peer that has begun anew makes room for it', () => {
     const t = new Drill();
     const listener = t.listen();
     t.inject('S 0:0(0) <mss 1400>').sent();
-    t.inject('S 100:100(0)').silence();
-    expect(listener.halfOpen).toBe(0);
-    expect(listener.closed).toBe(false);
+    t.inject('S 100:100(0)').expect('. 1:1(0) ack 1');
+    expect(listener.halfOpen).toBe(1);
+    t.inject('R 1:1(0)').inject('S 100:100(0)').expect('S. 0:0(0) ack 101');
+    expect(listener.halfOpen).toBe(1);
   });
 
   test.each([0, 2, 5000])('RFC 9293 §3.10.7.4, fifth: an acknowledgment of %i in SYN-RECEIVED is reset', (ack) => {

@@ -3,7 +3,7 @@ import { type IpView, putU16, TcpFlag, TcpView } from '../../packet/index.ts';
 import type { VnetHeader } from '../../packet/offload/index.ts';
 import type { Addresses } from '../addresses.ts';
 import { Bindings } from '../bindings.ts';
-import { BlockPool } from '../block-pool.ts';
+import { BlockPool, Share } from '../block-pool.ts';
 import type { Counters } from '../counters.ts';
 import type { IcmpMeaning } from '../icmp-errors.ts';
 import type { IpOutput } from '../ip-output.ts';
@@ -248,7 +248,7 @@ export class TcpLayer implements TcpHost {
   established(tcb: Tcb): void {
     const { listener } = tcb;
     if (listener === undefined) return;
-    listener.halfOpen--;
+    listener.finish(tcb);
     this.counters.tcpPassiveOpens++;
     listener.offer(tcb);
     this.#around.ready.mark(listener, Ready.ACCEPT);
@@ -270,7 +270,7 @@ export class TcpLayer implements TcpHost {
     this.#starved.delete(tcb);
     if (tcb.listener === undefined) return;
     if (tcb.synAcknowledged) tcb.listener.withdraw(tcb);
-    else tcb.listener.halfOpen--;
+    else tcb.listener.finish(tcb);
   }
 
   starved(tcb: Tcb): void {
@@ -303,13 +303,15 @@ export class TcpLayer implements TcpHost {
     if ((segment.flags & TcpFlag.SYN) === 0) return;
     if (listener.full || this.#flows.size >= this.config.maxConnections) {
       this.counters.tcpBacklogFull++;
-      return;
+      const { stale } = listener;
+      if (stale === undefined) return;
+      fail(stale, 'ECONNABORTED');
     }
     const localIp = new Uint8Array(ip.data.subarray(ip.destinationAt, ip.destinationAt + ip.addressLength));
     const remoteIp = new Uint8Array(ip.data.subarray(ip.sourceAt, ip.sourceAt + ip.addressLength));
     const tcb = this.#create(localIp, segment.destinationPort, remoteIp, segment.sourcePort, false);
     tcb.listener = listener;
-    listener.halfOpen++;
+    listener.begin(tcb);
     const fresh = this.#initialSequence(localIp, segment.destinationPort, remoteIp, segment.sourcePort);
     tcb.held = listener.asks;
     openPassive(tcb, iss === undefined ? fresh : seqMax(fresh, iss), segment);
@@ -381,7 +383,7 @@ export class TcpLayer implements TcpHost {
   }
 
   #feedStarved(): void {
-    if (this.pool.used > this.config.memory * 0.9) return;
+    if (this.pool.used > this.config.memory * Share.WRITTEN * 0.9) return;
     for (const tcb of this.#starved) offerRoom(tcb);
     this.#starved.clear();
   }

@@ -12,8 +12,8 @@ export class TcpListener extends Endpoint {
   readonly backlog: number;
   /** Nobody is answered before `Knock.admit`. */
   readonly asks: boolean;
-  /** Handshakes under way. */
-  halfOpen = 0;
+  /** Handshakes under way, the oldest first. */
+  readonly #halfOpen = new Set<Tcb>();
   readonly #waiting: Tcb[] = [];
   readonly #knocks: Knock[] = [];
   #close: ((listener: TcpListener) => void) | undefined;
@@ -60,7 +60,30 @@ export class TcpListener extends Endpoint {
   }
 
   get full(): boolean {
-    return this.halfOpen + this.#waiting.length >= this.backlog;
+    return this.#halfOpen.size + this.#waiting.length >= this.backlog;
+  }
+
+  get halfOpen(): number {
+    return this.#halfOpen.size;
+  }
+
+  /** A handshake begins. */
+  begin(tcb: Tcb): void {
+    this.#halfOpen.add(tcb);
+  }
+
+  /** It is over, whatever came of it. */
+  finish(tcb: Tcb): void {
+    this.#halfOpen.delete(tcb);
+  }
+
+  /**
+   * RFC 4987 §3.4: the oldest handshake, if its peer has left one SYN,ACK unanswered. In a flood a place is then free again after a second, and
+   * not after all repetitions; a crowd of honest peers loses nothing to one another.
+   */
+  get stale(): Tcb | undefined {
+    for (const tcb of this.#halfOpen) if (!tcb.held) return tcb.handshakeLost ? tcb : undefined;
+    return undefined;
   }
 
   /** The layer hands over an established connection. */

@@ -10,11 +10,21 @@ export class OutOfOrder {
   #right = NONE;
   count = 0;
 
+  /** Where the gap begins and ends that `nextGap` found. */
+  gapLeft = 0;
+  gapRight = 0;
+
   /** @returns false when there are too many ranges already: the segment has to be dropped. */
-  add(left: number, right: number): boolean {
+  hasRoom(left: number, right: number): boolean {
+    if (this.count < MAX_RANGES) return true;
+    for (let i = 0; i < this.count; i++) if (seqLe(this.#left[i]!, right) && seqGe(this.#right[i]!, left)) return true;
+    return false;
+  }
+
+  /** There has to be room. */
+  add(left: number, right: number): void {
     let from = left;
     let to = right;
-    let merged = false;
     for (let i = 0; i < this.count; ) {
       if (seqGt(this.#left[i]!, to) || seqLt(this.#right[i]!, from)) {
         i++;
@@ -23,11 +33,9 @@ export class OutOfOrder {
       if (seqLt(this.#left[i]!, from)) from = this.#left[i]!;
       if (seqGt(this.#right[i]!, to)) to = this.#right[i]!;
       this.#remove(i);
-      merged = true;
       // What grew may now touch a range that was passed over.
       i = 0;
     }
-    if (!merged && this.count === MAX_RANGES) return false;
     if (this.#left === NONE) {
       this.#left = new Int32Array(MAX_RANGES);
       this.#right = new Int32Array(MAX_RANGES);
@@ -37,7 +45,17 @@ export class OutOfOrder {
     this.#left[0] = from;
     this.#right[0] = to;
     this.count++;
-    return true;
+  }
+
+  /** The first part of `[from, to)` that did not arrive yet. @returns false when there is none */
+  nextGap(from: number, to: number): boolean {
+    this.gapLeft = from;
+    // Ranges do not touch: behind the one that holds `from` there is a gap.
+    for (let i = 0; i < this.count; i++) if (seqLe(this.#left[i]!, from) && seqGt(this.#right[i]!, from)) this.gapLeft = this.#right[i]!;
+    this.gapRight = to;
+    for (let i = 0; i < this.count; i++)
+      if (seqGt(this.#left[i]!, this.gapLeft) && seqLt(this.#left[i]!, this.gapRight)) this.gapRight = this.#left[i]!;
+    return seqLt(this.gapLeft, to);
   }
 
   /** How far the stream is whole from `next` on; takes out the ranges it runs over. */

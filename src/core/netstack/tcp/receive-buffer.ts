@@ -18,9 +18,10 @@ export class ReceiveBuffer {
 
   /**
    * Copies `data[start, end)` to `offset` octets behind the end of what is in order.
+   * @param share of all memory, see `Share`
    * @returns false when memory is short: nothing was changed then that anybody can see.
    */
-  place(offset: number, data: Uint8Array, start: number, end: number): boolean {
+  place(offset: number, data: Uint8Array, start: number, end: number, share: number): boolean {
     let to = this.#head + this.readable + offset;
     let from = start;
     while (from < end) {
@@ -29,7 +30,7 @@ export class ReceiveBuffer {
       while (this.#blocks.length <= index) this.#blocks.push(undefined);
       let block = this.#blocks[index];
       if (block === undefined) {
-        block = this.#pool.take();
+        block = this.#pool.take(share);
         if (block === undefined) return false;
         this.#blocks[index] = block;
       }

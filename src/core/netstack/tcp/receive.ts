@@ -82,24 +82,24 @@ function arriveElsewhere(tcb: Tcb, segment: TcpView, data: Uint8Array): void {
     if (!rst) refuse(tcb, segment);
     return;
   }
-  // RFC 7323 §4.3 (2), §5.3 R3
-  if (segment.hasTimestamps && tcb.timestamps && seqLe(segment.seq, tcb.lastAckSent) && seqGe(segment.tsVal, tcb.tsRecent)) {
-    tcb.tsRecent = segment.tsVal;
-    tcb.tsRecentAt = host.now;
-  }
   // Second, the RST bit.
   if (rst) {
     takeReset(tcb, segment);
     return;
   }
-  // Fourth, the SYN bit: RFC 5961 §4.2.
+  // Fourth, the SYN bit: RFC 5961 §4.2. Exception: in SYN-RECEIVED too, where RFC 9293 would go back to LISTEN and anybody's guess would do. A
+  // peer that has begun anew answers with the RST that ends this handshake.
   if ((segment.flags & TcpFlag.SYN) !== 0) {
-    if (tcb.state === 'SYN-RECEIVED' && !tcb.active) fail(tcb, 'ECONNRESET');
-    else challenge(tcb);
+    challenge(tcb);
     return;
   }
   // Fifth, the ACK field.
   if ((segment.flags & TcpFlag.ACK) === 0 || !takeAck(tcb, segment, true)) return;
+  // RFC 7323 §4.3 (2), §5.3 R3. Exception: not before the ACK field was looked at. Else who guesses the number alone keeps out the peer.
+  if (segment.hasTimestamps && tcb.timestamps && seqLe(segment.seq, tcb.lastAckSent) && seqGe(segment.tsVal, tcb.tsRecent)) {
+    tcb.tsRecent = segment.tsVal;
+    tcb.tsRecentAt = host.now;
+  }
   tcb.lastHeard = host.now;
   tcb.keepAliveProbes = 0;
   // Sixth, URG: see `takeText`. Seventh, the text.

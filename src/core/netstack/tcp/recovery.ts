@@ -3,7 +3,7 @@ import { type Acknowledgment, NO_THRESHOLD } from './congestion/control.ts';
 import type { RateSample } from './delivery-rate.ts';
 import { judgePathProbe } from './path-mtu-search.ts';
 import { ProportionalRateReduction } from './prr.ts';
-import { seqAdd, seqGe, seqGt, seqMax } from './seq.ts';
+import { seqAdd, seqDiff, seqGe, seqGt, seqMax } from './seq.ts';
 import { watchFirstRetransmission } from './spurious.ts';
 import { forgetProbe } from './tail-loss.ts';
 import type { Tcb } from './tcb.ts';
@@ -137,7 +137,10 @@ function continueFastRecovery(tcb: Tcb, news: AckNews): void {
     tcb.inflation = Math.max(0, tcb.inflation - news.acked) + (news.acked >= tcb.smss ? tcb.smss : 0);
     board.markFirstLost();
     tcb.forceResend = true;
-  } else if (news.duplicate) tcb.inflation += tcb.smss;
+  } else if (news.duplicate) {
+    // RFC 5681 §3.2: no more of them than segments were under way when recovery began; a peer that sends more of them inflates nothing.
+    tcb.inflation = Math.min(tcb.inflation + tcb.smss, seqDiff(tcb.recoveryPoint, tcb.sndUna));
+  }
 }
 
 function leaveRecovery(tcb: Tcb): void {

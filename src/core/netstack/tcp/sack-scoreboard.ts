@@ -37,6 +37,7 @@ export class SackScoreboard {
   readonly #resendOrders: number[] = [];
   /** SACK blocks of the last acknowledgment, so that only what is new in the next one is walked. */
   readonly #seen = new Int32Array(2 * SEEN_BLOCKS);
+  readonly #believed = new Int32Array(2 * SEEN_BLOCKS);
   #seenCount = 0;
   /** When the newest segment acknowledged by the last `acknowledge` was sent, if that is unambiguous (Karn); else -1. */
   ackedSentAt: Millis = -1;
@@ -109,14 +110,17 @@ export class SackScoreboard {
   update(edges: Int32Array, blocks: number, una: number, nxt: number, now: Millis, minRtt: Millis): number {
     if (isDsack(edges, blocks, una)) this.#rack.sawDsack(una, nxt);
     let fresh = 0;
+    let believed = 0;
     for (let i = 0; i < blocks; i++) {
       const left = edges[2 * i]!;
       const right = edges[2 * i + 1]!;
       if (seqLe(right, left) || seqLt(left, una) || seqGt(right, nxt)) continue;
       fresh += this.#markUnseen(left, right, now, minRtt);
+      this.#believed[2 * believed] = left;
+      this.#believed[2 * believed++ + 1] = right;
     }
-    this.#seenCount = Math.min(blocks, SEEN_BLOCKS);
-    for (let i = 0; i < 2 * this.#seenCount; i++) this.#seen[i] = edges[i]!;
+    this.#seenCount = believed;
+    this.#seen.set(this.#believed);
     return fresh;
   }
 

@@ -1,4 +1,4 @@
-import { BLOCK, type BlockPool } from '../block-pool.ts';
+import { BLOCK, type BlockPool, Share } from '../block-pool.ts';
 
 /**
  * What the application wrote and the peer has not acknowledged, in blocks. Octets are copied in once, and out once per segment that
@@ -25,7 +25,7 @@ export class SendBuffer {
       const within = at - index * BLOCK;
       let block = this.#blocks[index];
       if (block === undefined) {
-        block = this.#pool.take();
+        block = this.#pool.take(index === 0 ? Share.FIRST_WRITTEN : Share.WRITTEN);
         if (block === undefined) break;
         this.#blocks.push(block);
       }

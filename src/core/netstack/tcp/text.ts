@@ -1,4 +1,5 @@
 import type { TcpView } from '../../packet/index.ts';
+import { Share } from '../block-pool.ts';
 import { Ready } from '../ready.ts';
 import { abortCall } from './calls.ts';
 import { sampleReceiverRtt } from './receive-window.ts';
@@ -78,7 +79,7 @@ export function owe(tcb: Tcb): void {
 
 function takeInOrder(tcb: Tcb, segment: TcpView, data: Uint8Array, from: number, to: number): void {
   const { receiveBuffer, outOfOrder, host } = tcb;
-  if (!receiveBuffer.place(0, data, from, to)) {
+  if (!place(tcb, data, tcb.rcvNxt, from, to)) {
     host.counters.tcpOutOfMemory++;
     return;
   }
@@ -99,7 +100,7 @@ function takeInOrder(tcb: Tcb, segment: TcpView, data: Uint8Array, from: number,
 
 /** RFC 9293 SHLD-31: held until the hole is filled. RFC 5681 §4.2: acknowledged at once. */
 function takeOutOfOrder(tcb: Tcb, data: Uint8Array, left: number, from: number, to: number): void {
-  const { receiveBuffer, outOfOrder, host } = tcb;
+  const { outOfOrder, host } = tcb;
   const right = seqAdd(left, to - from);
   host.counters.tcpOutOfOrder++;
   tcb.quickAcks = QUICK_ACKS;
@@ -107,11 +108,28 @@ function takeOutOfOrder(tcb: Tcb, data: Uint8Array, left: number, from: number, 
     noteDuplicate(tcb, left, to - from);
     // RFC 2883 §4.2: the range that holds it is the block behind.
     outOfOrder.add(left, right);
-  } else if (!outOfOrder.add(left, right) || !receiveBuffer.place(seqDiff(left, tcb.rcvNxt), data, from, to))
-    host.counters.tcpOutOfMemory++;
+  } else if (outOfOrder.hasRoom(left, right) && place(tcb, data, left, from, to)) outOfOrder.add(left, right);
+  else host.counters.tcpOutOfMemory++;
   // Without SACK only the number of duplicates tells the sender how much arrived.
   if (!tcb.sack) tcb.duplicateAcksOwed = Math.min(tcb.duplicateAcksOwed + 1, MAX_DUPLICATE_ACKS);
   owe(tcb);
+}
+
+/**
+ * Text to its place in the buffer. RFC 9293 does not say which octets count where segments overlap with different ones: here those that
+ * came first, since they may have been acknowledged selectively, and whoever guesses numbers comes late.
+ * @returns false when memory is short.
+ */
+function place({ receiveBuffer, outOfOrder, rcvNxt }: Tcb, data: Uint8Array, left: number, from: number, to: number): boolean {
+  const share = left === rcvNxt ? Share.IN_ORDER : Share.OUT_OF_ORDER;
+  if (outOfOrder.count === 0) return receiveBuffer.place(seqDiff(left, rcvNxt), data, from, to, share);
+  const right = seqAdd(left, to - from);
+  for (let at = left; outOfOrder.nextGap(at, right); at = outOfOrder.gapRight) {
+    const { gapLeft, gapRight } = outOfOrder;
+    const start = from + seqDiff(gapLeft, left);
+    if (!receiveBuffer.place(seqDiff(gapLeft, rcvNxt), data, start, start + seqDiff(gapRight, gapLeft), share)) return false;
+  }
+  return true;
 }
 
 function beyondHeld(tcb: Tcb, finAt: number): boolean {

@@ -60,6 +60,8 @@ export class Drill {
   now: number;
   /** What the next injected segment carries as timestamp; runs with time. Undefined: none. */
   peerClock: number | undefined = undefined;
+  /** What the text of injected segments is made of. */
+  fill = 0x62;
   connection!: TcpConnection;
   listener: TcpListener | undefined;
   readonly peerIss: number;
@@ -214,7 +216,7 @@ export class Drill {
       writeIpv6(packet, 0, { payloadLength, nextHeader: IpProtocol.TCP, source, destination, hopLimit: 64, trafficClass: 0, flowLabel: 0 });
     }
     packet.set(options, ipHeader + 20);
-    packet.fill(0x62, ipHeader + header);
+    packet.fill(this.fill, ipHeader + header);
     writeTcp(
       packet,
       ipHeader,
