@@ -1,6 +1,6 @@
 import type { Millis } from '../ready.ts';
 import { sizeSegments, TIMESTAMPS_LENGTH } from './options.ts';
-import { seqDiff, seqGe } from './seq.ts';
+import { seqAdd, seqDiff, seqGe } from './seq.ts';
 import type { Tcb } from './tcb.ts';
 
 /**
@@ -35,6 +35,28 @@ export function suspectBlackHole(tcb: Tcb): void {
   const smaller = (tcb.ipHeader === 20 ? BASE_V4 : BASE_V6).find((mtu) => mtu < tcb.pathMtu);
   if (smaller === undefined || oldest <= smaller - tcb.ipHeader - 20) return;
   host.counters.tcpBlackHoles++;
+  makeSmaller(tcb, smaller);
+}
+
+/** Octets of text with which a tail loss probe passes where large segments may be swallowed: then its acknowledgment tells. */
+export const tailProbeText = (tcb: Tcb): number => BASE - overhead(tcb);
+
+/**
+ * Fast recovery begins. Of a flight of large segments nothing arrived but the small one that probed for them (RFC 8985 §7): an outage that was
+ * just over, or a path that swallows what is large. To think the second costs some octets of headers until the search has ended; not to think
+ * it, two timeouts.
+ */
+export function suspectSwallowed(tcb: Tcb): void {
+  const { board, tlpEnd } = tcb;
+  const large = board.count - 1;
+  const small = tailProbeText(tcb);
+  if (tlpEnd === undefined || tcb.tlpAgain || large < SWALLOWED || board.sackedCount !== 1 || tcb.pathMtu <= BASE) return;
+  if (!board.isSacked(seqAdd(tlpEnd, -1)) || board.sacked > small || board.flight - board.sacked <= large * small) return;
+  tcb.host.counters.tcpBlackHoles++;
+  makeSmaller(tcb, BASE);
+}
+
+function makeSmaller(tcb: Tcb, smaller: number): void {
   tcb.pathMtuSearch = { low: smaller, proven: false, high: tcb.pathMtu, losses: 0, size: 0, start: 0, end: 0 };
   tcb.pathMtu = smaller;
   tcb.pathMtuExpires = Number.POSITIVE_INFINITY;
@@ -126,9 +148,12 @@ const overhead = (tcb: Tcb): number => tcb.ipHeader + 20 + (tcb.timestamps ? TIM
 
 /** Ours: timeouts in a row after which size is suspected, of segments as large as some that arrived. */
 const TIMEOUTS = 2;
+/** Ours: large segments, and none of them arrived. */
+const SWALLOWED = 3;
 /** RFC 8899 §5.1.2 BASE_PLPMTU for IPv6 is the minimum MTU; IPv4 has one step more, what every host reassembles (RFC 1122 §3.3.2). */
-const BASE_V6 = [1280] as const;
-const BASE_V4 = [1280, 576] as const;
+const BASE = 1280;
+const BASE_V6 = [BASE] as const;
+const BASE_V4 = [BASE, 576] as const;
 /** RFC 8899 §5.1.1 */
 const PMTU_RAISE_TIMER: Millis = 600_000;
 /** RFC 8899 §5.1.2 */

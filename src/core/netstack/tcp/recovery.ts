@@ -1,7 +1,7 @@
 import type { Millis } from '../ready.ts';
 import { type Acknowledgment, NO_THRESHOLD } from './congestion/control.ts';
 import type { RateSample } from './delivery-rate.ts';
-import { judgePathProbe } from './path-mtu-search.ts';
+import { judgePathProbe, suspectSwallowed } from './path-mtu-search.ts';
 import { ProportionalRateReduction } from './prr.ts';
 import { seqAdd, seqDiff, seqGe, seqGt, seqMax } from './seq.ts';
 import { watchFirstRetransmission } from './spurious.ts';
@@ -110,6 +110,7 @@ function watchDuplicates(tcb: Tcb, news: AckNews): void {
 function enterFastRecovery(tcb: Tcb, delivered: number): void {
   const { board, host } = tcb;
   host.counters.tcpFastRecoveries++;
+  suspectSwallowed(tcb);
   // RFC 5681 §3.2 (2): what limited transmit added does not count.
   tcb.congestion!.lost(Math.min(board.flight, tcb.congestion!.window), host.now);
   watchFirstRetransmission(tcb);

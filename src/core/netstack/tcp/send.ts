@@ -3,7 +3,7 @@ import { writeIpHeader } from '../ip-output.ts';
 import { leaveChecksum, leaveCutting, trainText } from './offload.ts';
 import { sackLength, segmentRoom, writeSack, writeSynOptions, writeTimestamps } from './options.ts';
 import { mayLeave, spend } from './pacing.ts';
-import { probeLeft, probeText } from './path-mtu-search.ts';
+import { probeLeft, probeText, tailProbeText } from './path-mtu-search.ts';
 import { advertiseWindow, openWindow } from './receive-window.ts';
 import { seqAdd, seqDiff, seqLt, seqMin } from './seq.ts';
 import { noteRetransmission } from './spurious.ts';
@@ -136,7 +136,7 @@ function sendTailProbe(tcb: Tcb, out: Uint8Array, at: number): number {
   const { board } = tcb;
   if (board.count === 0) return 0;
   const usable = seqDiff(seqAdd(tcb.sndUna, tcb.sndWnd), tcb.sndNxt);
-  const length = Math.min(tcb.unsent, tcb.smss - sackRoom(tcb), usable);
+  const length = Math.min(tcb.unsent, tcb.smss - sackRoom(tcb), usable, tailProbeText(tcb));
   const again = length <= 0 || board.room === 0;
   const octets = again ? resend(tcb, out, at, board.count - 1) : sendFresh(tcb, out, at, length, false);
   probeSent(tcb, again);
