@@ -142,9 +142,9 @@ async function openFiles(
   way: Pick<Way, 'listenTcp'>,
   { config, onFile }: SessionOptions,
 ): Promise<FileServer | undefined> {
-  const { share, inbox, port } = config.transfer;
+  const { share, inbox, port, ...bounds } = config.transfer;
   if (share === undefined && inbox === undefined) return undefined;
-  const files = await FileServer.open({ folder: share, inbox, ...(onFile === undefined ? {} : { onEvent: onFile }) });
+  const files = await FileServer.open({ folder: share, inbox, ...bounds, ...(onFile === undefined ? {} : { onEvent: onFile }) });
   try {
     await way.listenTcp(port, (stream, { ip }) => files.accept(stream, identityAt(instance, ip)));
     return files;

@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { printable } from '../core/bytes/index.ts';
+import { type Parsed, parseOctetRate, parseSize, quoted } from '../product/config/values.ts';
 import type { ProgressLine, TransferDone } from '../product/control/api.ts';
-import { SLOWEST } from '../product/transfer/pace.ts';
 import type { Invocation } from './command.ts';
 import { CliError } from './errors.ts';
 import { EXIT } from './exit-codes.ts';
@@ -121,14 +121,20 @@ export async function instanceOf({ context, flags }: Invocation, peer: string, s
 
 export const LIMIT = ['--limit <rate>', 'octets a second at most: 800K, 5M, 1.5G', parseRate] as const;
 
-/** `800K`, `5M`, `1.5G`: octets a second, in units of 1024. @throws InvalidArgumentError */
-function parseRate(text: string): number {
-  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)(?:([KMG])(?:iB|B)?|B)?(?:\/s)?$/i.exec(text) ?? [];
-  if (number === undefined) throw new InvalidArgumentError(`${text} is no rate. Write octets a second: 800K, 5M or 1.5G.`);
-  const rate = Math.round(Number(number) * 1024 ** ' KMG'.indexOf(unit.toUpperCase() || ' '));
-  if (rate < SLOWEST) throw new InvalidArgumentError(`${text} is less than a connection needs. Write 16K at the least.`);
-  if (!Number.isSafeInteger(rate)) throw new InvalidArgumentError(`${text} is no limit. Leave it out.`);
-  return rate;
+/** @throws InvalidArgumentError */
+function parseRate(input: string): number {
+  return takenAs(parseOctetRate(input), input);
+}
+
+/** `--largest`, `--keep-free`. @throws InvalidArgumentError */
+export function parseOctets(input: string): number {
+  return takenAs(parseSize(input), input);
+}
+
+function takenAs<T>(parsed: Parsed<T>, input: string): T {
+  if (parsed.ok) return parsed.value;
+  const { message, hint } = parsed;
+  throw new InvalidArgumentError(`${message.replace(quoted(input), input)}.${hint === undefined ? '' : ` ${hint}`}`);
 }
 
 /** `--parallel`: 1 to 16. @throws InvalidArgumentError */

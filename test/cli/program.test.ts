@@ -51,6 +51,7 @@ describe('mistakes on the command line', () => {
     [['send', 'file'], 'what is to be sent where?', 'FILE... PEER:PATH'],
     [['send', 'file', 'nowhere'], 'nowhere does not say which peer', 'alice:inbox/'],
     [['send', 'file', 'a:', '--limit', 'fast'], '✗ --limit: fast is no rate', 'Write octets a second: 800K, 5M or 1.5G.'],
+    [['receive', '--keep-free', 'much'], '✗ --keep-free: much is not a size', 'Write 64GiB, 500MB or a number of octets.'],
     [['get', 'a:file', '--limit', '8K'], '✗ --limit: 8K is less than a connection needs', 'Write 16K at the least.'],
     [['get', 'a:file', '--limit', `1${'0'.repeat(20)}`], 'is no limit', 'Leave it out.'],
     [['send', 'file', 'a:', '--parallel', '17'], '✗ --parallel: 17 is not a number from 1 to 16', 'Write digits alone.'],

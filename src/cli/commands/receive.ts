@@ -15,9 +15,13 @@ import { fileLine } from '../render/files.ts';
 import { ProgressBar } from '../render/progress.ts';
 import { formatBytes, formatCount } from '../render/units.ts';
 import { filesThrough, instanceThrough, THROUGH, type ThroughFlags } from '../through.ts';
+import { LIMIT, parseOctets } from '../transfer.ts';
 
 interface ReceiveFlags extends ThroughFlags {
   readonly count?: number;
+  readonly limit?: number;
+  readonly largest?: number;
+  readonly keepFree?: number;
 }
 
 const DESCRIPTION = `Takes files that peers send through a tunnel that stands into FOLDER, by default the current one, until Ctrl-C: what serve --inbox does, for an instance that was not started so. A name that is taken gets a number.`;
@@ -26,7 +30,13 @@ export function registerReceive(shell: Shell): void {
   addCommand<ReceiveFlags>(
     shell,
     { usage: 'receive [folder]', group: 'Files', summary: 'take files that peers send', description: DESCRIPTION },
-    (command) => command.option('--count <files>', 'end when so many have come', countFlag).option(...THROUGH),
+    (command) =>
+      command
+        .option('--count <files>', 'end when so many have come', countFlag)
+        .option(...LIMIT)
+        .option('--largest <size>', 'no larger file is taken; any', parseOctets)
+        .option('--keep-free <size>', 'leave so much of the disk; 64MiB', parseOctets)
+        .option(...THROUGH),
     receiveFiles,
   );
 }
@@ -40,6 +50,9 @@ async function receiveFiles(invocation: Invocation<ReceiveFlags>, folder = '.'):
     const { files, bytes } = await receive({
       inbox: resolve(context.cwd, folder),
       count: flags.count,
+      limit: flags.limit,
+      largest: flags.largest === 0 ? undefined : flags.largest,
+      keepFree: flags.keepFree ?? DEFAULTS.transferKeepFree,
       signal,
       onEvent: (event) => show(event, out, bar),
       listen: (take) => listen(instance, out, folder, take),

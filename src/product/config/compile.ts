@@ -217,5 +217,8 @@ function compileTransfer({ transfer = {} }: Settings, context: CompileContext): 
     share: transfer.share === undefined ? undefined : context.path(transfer.share),
     inbox: transfer.inbox === undefined ? undefined : context.path(transfer.inbox),
     port: transfer.port ?? DEFAULTS.transferPort,
+    limit: transfer.limit,
+    largest: transfer.largest === 0 ? undefined : transfer.largest,
+    keepFree: transfer.keep_free ?? DEFAULTS.transferKeepFree,
   };
 }

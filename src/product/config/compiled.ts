@@ -81,6 +81,12 @@ export interface TransferSettings {
   /** Absolute; undefined receives nothing. */
   readonly inbox: string | undefined;
   readonly port: number;
+  /** Octets a second of all connections; undefined: no limit. */
+  readonly limit: number | undefined;
+  /** Octets of the largest file that is taken; undefined: any. */
+  readonly largest: number | undefined;
+  /** Octets of the disk that stay free. */
+  readonly keepFree: number;
 }
 
 /** Files are named by absolute paths. */

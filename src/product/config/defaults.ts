@@ -21,6 +21,7 @@ export const DEFAULTS = {
   /** Three copies in most cases: a path that loses one or two is none without UDP. */
   tcpAfter: 5000,
   transferPort: 9467,
+  transferKeepFree: 64 * 1024 * 1024,
   sftpPort: 22,
   /** RFC 5685 §7. */
   maxPuzzle: 18,

@@ -28,6 +28,9 @@ export interface ClientFlags extends ConnectionFlags {
   readonly name?: string | undefined;
   readonly share?: string | undefined;
   readonly inbox?: string | undefined;
+  readonly limit?: string | undefined;
+  readonly largest?: string | undefined;
+  readonly keepFree?: string | undefined;
 }
 
 /** What the command line can say about a gateway. */
@@ -193,6 +196,9 @@ function applyServe(overlay: Overlay, flags: ServeFlags): void {
   put(['listen', 'tcp_port'], flags.tcpPort, '--tcp-port');
   put(['transfer', 'share'], flags.share, '--share');
   put(['transfer', 'inbox'], flags.inbox, '--inbox');
+  put(['transfer', 'limit'], flags.limit, '--limit');
+  put(['transfer', 'largest'], flags.largest, '--largest');
+  put(['transfer', 'keep_free'], flags.keepFree, '--keep-free');
   put(['sftp', 'folder'], flags.sftp, '--sftp');
 }
 

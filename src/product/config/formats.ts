@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { invalid, type Parsed, parseDuration, parseSize, quoted, valid } from './values.ts';
+import { invalid, type Parsed, parseDuration, parseOctetRate, parseSize, quoted, valid } from './values.ts';
 
 /**
  * The forms a single value of a configuration can have. Each takes what YAML gives (text) and what a program may pass (numbers,
@@ -46,6 +46,14 @@ export const size = quantity(
   'A number of octets, with KiB, MiB, GiB, TiB (powers of 1024) or kB, MB, GB, TB. 0 is no limit.',
   ['64GiB', '500MB', 0],
   parseSize,
+);
+
+/** Octets a second. */
+export const octetRate = text(
+  'OctetRate',
+  'Octets a second, with K, M or G (powers of 1024); 16K at the least.',
+  ['800K', '5M', '1.5G'],
+  parseOctetRate,
 );
 
 export const flag = z

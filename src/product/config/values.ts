@@ -69,6 +69,15 @@ export function parseSize(input: string): Parsed<number> {
   return Number.isSafeInteger(Math.round(octets)) ? valid(Math.round(octets)) : invalid(`${quoted(input)} is too large`);
 }
 
+/** `800K`, `5M`, `1.5G`: octets a second, in units of 1024. */
+export function parseOctetRate(input: string): Parsed<number> {
+  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)(?:([KMG])(?:iB|B)?|B)?(?:\/s)?$/i.exec(input) ?? [];
+  if (number === undefined) return invalid(`${quoted(input)} is no rate`, 'Write octets a second: 800K, 5M or 1.5G.');
+  const rate = Math.round(Number(number) * 1024 ** ' KMG'.indexOf(unit.toUpperCase() || ' '));
+  if (rate < SLOWEST_RATE) return invalid(`${quoted(input)} is less than a connection needs`, 'Write 16K at the least.');
+  return Number.isSafeInteger(rate) ? valid(rate) : invalid(`${quoted(input)} is no limit`, 'Leave it out.');
+}
+
 /** Text from the configuration inside a message: short, without control characters, in quotes. */
 export const quoted = (input: string): string => JSON.stringify(input.length > 60 ? `${input.slice(0, 57)}…` : input);
 
@@ -101,6 +110,9 @@ const SIZES: Readonly<Record<string, number>> = {
   ti: 2 ** 40,
 };
 const MAX_MILLIS = 3650 * MILLIS.d;
+
+/** `SLOWEST` of `transfer/pace.ts`. */
+const SLOWEST_RATE = 16 * 1024;
 
 /** A DNS name: letters, digits, dashes and underscores between dots, and not digits alone. */
 export const isHostName = (input: string): boolean =>

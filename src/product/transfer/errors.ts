@@ -1,4 +1,5 @@
 import { type ErrorDetails, TunnelwrightError } from '../../core/bytes/index.ts';
+import { formatBytes } from './progress.ts';
 
 /** On which machine it happened. */
 export type Side = 'here' | 'there';
@@ -74,6 +75,13 @@ export function fileError(cause: unknown, what: string, side: Side = 'here'): Tr
     resumable: code === 'TRANSFER_DISK_FULL',
   });
 }
+
+/** A file is longer than is accepted. */
+export const tooLarge = (length: number, largest: number): TransferError =>
+  new TransferError(`${formatBytes(length)} is more than is accepted here (${formatBytes(largest)})`, {
+    code: 'TRANSFER_TOO_LARGE',
+    hint: 'Who receives sets the limit: transfer.largest of the configuration, or --largest.',
+  });
 
 /** Of a message about something whose name stands beside it. */
 export const withoutName = (message: string): string => message.replace(/^.*?: /s, '');

@@ -28,6 +28,11 @@ export class Pace {
     }
   }
 
+  /** The same for all that comes from a source, which is read no faster. */
+  async *paced(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of source) yield* this.pieces(chunk);
+  }
+
   /** Connections that each move often enough at this rate to be told from lost ones. */
   connections(wanted: number): number {
     return Math.max(1, Math.min(wanted, Math.floor((this.#rate * 1000) / SLOWEST)));

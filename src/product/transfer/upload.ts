@@ -8,6 +8,7 @@ import { fileError, TransferError } from './errors.ts';
 import { gathered } from './gathered.ts';
 import { type IfExists, openPart, place, writeAllAt, writeAt } from './part-file.ts';
 import type { Jail } from './paths.ts';
+import type { Room } from './room.ts';
 import type { Checksum } from './server/tus-fields.ts';
 import type { StoredFile, UploadRequest } from './server/upload-store.ts';
 import { PERMISSIONS } from './tree/entry.ts';
@@ -20,6 +21,7 @@ export interface UploadParts {
   /** Path of the unfinished file. */
   readonly part: string;
   readonly ifExists: IfExists;
+  readonly room: Room;
   readonly onStored: (stored: StoredFile) => void;
   readonly save: (stored: StoredFile | undefined) => Promise<void>;
   /** Removes every trace. */
@@ -227,6 +229,7 @@ export class Upload {
       for await (const chunks of gathered(octets)) {
         const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
         if (at + length > end) throw new TransferError('more octets than were announced', { code: 'TRANSFER_BAD_REQUEST' });
+        this.#parts.room.take(length);
         await writeAllAt(file, chunks, at, (chunk) => {
           hash?.update(chunk);
           written?.(chunk);
@@ -296,6 +299,7 @@ export class Upload {
       while (this.#offset < end) {
         const { bytesRead } = await from.read(buffer, 0, Math.min(buffer.length, end - this.#offset), this.#offset - start);
         if (bytesRead === 0) throw new TransferError(`${this.#name}: a part of it is shorter than it was`, { code: 'TRANSFER_IO' });
+        this.#parts.room.take(bytesRead);
         await writeAt(to, buffer.subarray(0, bytesRead), this.#offset);
         this.#appended(buffer.subarray(0, bytesRead));
       }

@@ -323,6 +323,13 @@ describe('what is set is what holds', () => {
     expect(formatIdentityPattern(compiled(text).connections[0]!.remote[0]!.id)).toBe('*@example.com');
   });
 
+  test('what peers may move and fill is bounded as it says, and some of the disk stays free anyway', () => {
+    const text = 'transfer: {inbox: /in, limit: 5M, largest: 2GiB, keep_free: 1GB}\n';
+    expect(compiled(text).transfer).toMatchObject({ limit: 5 * 1024 ** 2, largest: 2 * 1024 ** 3, keepFree: 1e9 });
+    const bare = compiled('transfer: {inbox: /in, largest: 0}\n').transfer;
+    expect(bare).toMatchObject({ limit: undefined, largest: undefined, keepFree: 64 * 1024 ** 2 });
+  });
+
   test('paths start beside the file, or at home', () => {
     const text = 'transfer: {share: ./a, inbox: ~/in}\ncontrol: {socket: /run/x.sock}\n';
     expect(compiled(text)).toMatchObject({

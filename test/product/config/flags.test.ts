@@ -110,7 +110,16 @@ describe('a gateway from flags alone', () => {
   test('lets in whoever knows the secret', () => {
     const config = compile(
       gatewayFromFlags(
-        { pskFile: 'home.psk', id: 'home.example.com', share: 'files', inbox: '/srv/in', port: '0', natPort: '0' },
+        {
+          pskFile: 'home.psk',
+          id: 'home.example.com',
+          share: 'files',
+          inbox: '/srv/in',
+          port: '0',
+          natPort: '0',
+          limit: '1M',
+          keepFree: '0',
+        },
         { ...HERE, defaultPools: POOLS },
       ),
     );
@@ -119,7 +128,7 @@ describe('a gateway from flags alone', () => {
       pools: [{ name: 'clients', ranges: ['10.66.0.0/24'], reserved: ['10.66.0.1'] }],
       addresses: ['10.66.0.1/24'],
       listen: { ports: { ike: 0, nat: 0 } },
-      transfer: { share: '/home/alice/files', inbox: '/srv/in' },
+      transfer: { share: '/home/alice/files', inbox: '/srv/in', limit: 1024 ** 2, keepFree: 0 },
     });
   });
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { formatIp, tryParseIp } from '../../../core/bytes/ip-address.ts';
-import { count, duration, flag, integer, listOf, path, port, quantity, text, words } from '../formats.ts';
+import { count, duration, flag, integer, listOf, octetRate, path, port, quantity, size, text, words } from '../formats.ts';
 import { formatRange, invalid, isHostName, parseAddressRange, quoted, valid } from '../values.ts';
 import { key, required, section } from './section.ts';
 
@@ -130,4 +130,11 @@ export const transfer = section({
   share: key(path, 'A folder whose files peers may `get`.', 'nothing is shared'),
   inbox: key(path, 'A folder into which peers may `send` files.', 'nothing is received'),
   port: key(port, 'TCP port inside the tunnel on which files are served.', 9467),
+  limit: key(octetRate, 'What all connections of the peers together may move, both ways.', 'no limit'),
+  largest: key(size, 'The largest file that is taken into the inbox.', 'any'),
+  keep_free: key(
+    size,
+    'So much of the disk stays free, whatever peers send: a transfer that would use it is refused and goes on once there is room.',
+    '64MiB',
+  ),
 });

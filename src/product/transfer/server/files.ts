@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Transform } from 'node:stream';
+import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { utf8 } from '../../../core/bytes/index.ts';
 import type { Listed } from '../../control/target.ts';
@@ -8,6 +8,7 @@ import { answerBlocks } from '../blocks.ts';
 import { READ_SIZE, RunningDigest, reprDigest } from '../digest.ts';
 import { TransferError } from '../errors.ts';
 import { type ByteRange, matches, parseRange } from '../http-conditions.ts';
+import type { Pace } from '../pace.ts';
 import { type Jail, parseRequestPath } from '../paths.ts';
 import type { Timing } from '../timing.ts';
 import type { FileThread } from '../tree/file-thread.ts';
@@ -32,14 +33,16 @@ export class ServedFolder {
   readonly #jail: Jail;
   readonly #thread: FileThread;
   readonly #timing: Timing;
+  readonly #pace: Pace | undefined;
   readonly #onSending: OnSending;
   /** By entity tag: a changed file has another. */
   readonly #digests = new Map<string, GrowingDigest>();
 
-  constructor(jail: Jail, thread: FileThread, timing: Timing, onSending: OnSending) {
+  constructor(jail: Jail, thread: FileThread, timing: Timing, pace: Pace | undefined, onSending: OnSending) {
     this.#jail = jail;
     this.#thread = thread;
     this.#timing = timing;
+    this.#pace = pace;
     this.#onSending = onSending;
   }
 
@@ -153,7 +156,8 @@ export class ServedFolder {
       },
     });
     try {
-      await pipeline(handle.createReadStream({ start, end: end - 1, autoClose: false, highWaterMark: READ_SIZE }), count, response);
+      const octets = handle.createReadStream({ start, end: end - 1, autoClose: false, highWaterMark: READ_SIZE });
+      await pipeline(this.#pace === undefined ? octets : Readable.from(this.#pace.paced(octets)), count, response);
       // A file that shrank meanwhile: the announced length cannot be kept, so the connection ends.
       if (sent < end - start) response.destroy();
       else if (passing !== undefined && (await identify(handle)).tag === file.tag) this.#remember(file.tag, new GrowingDigest(passing));

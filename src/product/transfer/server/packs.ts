@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { utf8 } from '../../../core/bytes/index.ts';
 import { TransferError } from '../errors.ts';
 import { gathered, joined } from '../gathered.ts';
+import type { Pace } from '../pace.ts';
 import { parsePath } from '../paths.ts';
 import { parseEntry } from '../tree/entry.ts';
 import type { FileThread } from '../tree/file-thread.ts';
@@ -17,6 +18,7 @@ export interface FilesUnpacked {
 export interface PacksOptions {
   /** Where files are packed and unpacked. */
   readonly thread: FileThread;
+  readonly pace: Pace | undefined;
   readonly inbox: TreeSinkOptions | undefined;
   /** The shared folder: absolute, links resolved. */
   readonly shared: string | undefined;
@@ -39,7 +41,8 @@ export class Packs {
       return;
     }
     // Leaving the loop early must not tear down the connection: the answer still has to go out on it.
-    const body = request.iterator({ destroyOnReturn: false });
+    const octets: AsyncIterable<Uint8Array> = request.iterator({ destroyOnReturn: false });
+    const body = this.#options.pace?.paced(octets) ?? octets;
     if (rest === 'missing' && inbox !== undefined) await this.#missing(inbox, body, response);
     else if (rest === 'in' && inbox !== undefined) await this.#in(inbox, body, response, peer);
     else if (rest === 'out' && shared !== undefined) await this.#out(shared, body, response);
@@ -84,7 +87,8 @@ export class Packs {
       for (let at = 0; at < wanted.length; ) {
         const block = await source.call('pack', wanted, at);
         const refusals = block.refused.map((refused) => packedRefusal(wanted[refused.index]!.path.join('/'), refused));
-        await written(response, joined([block.body, ...refusals]));
+        const octets = joined([block.body, ...refusals]);
+        for await (const piece of this.#options.pace?.pieces(octets) ?? [octets]) await written(response, piece);
         at = block.next;
       }
       response.end();

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from 'node:stream';
 import { toHex, utf8 } from '../../../core/bytes/index.ts';
 import { ERROR_FIELD, statusOf, TransferError } from '../errors.ts';
+import { Pace } from '../pace.ts';
 import type { IfExists } from '../part-file.ts';
 import { Jail } from '../paths.ts';
 import type { TransferProgress } from '../progress.ts';
@@ -22,7 +23,11 @@ export interface FileServerOptions extends FileThreadOptions {
   /** When a name in the inbox is taken; `both` keeps both, the new one with a number. */
   readonly ifExists?: IfExists;
   /** Octets of the largest file that is accepted. */
-  readonly largest?: number;
+  readonly largest?: number | undefined;
+  /** Octets of the disk that stay free whatever peers send; 0. */
+  readonly keepFree?: number;
+  /** Octets a second that all connections may move together; absent: as many as there is room for. */
+  readonly limit?: number | undefined;
   /** Unfinished uploads at one time. */
   readonly uploads?: number;
   /** Milliseconds after which an abandoned upload is thrown away; a week. */
@@ -69,6 +74,7 @@ export class FileServer {
   readonly #store: UploadStore | undefined;
   readonly #streams = new Map<Duplex, string>();
   readonly #sources = new Set<() => void>();
+  readonly #connections: number;
 
   private constructor(options: FileServerOptions, folder: Jail | undefined, store: UploadStore | undefined) {
     this.#options = options;
@@ -76,10 +82,13 @@ export class FileServer {
     this.#store = store;
     this.#thread = new FileThread(options);
     const { onEvent } = options;
+    const pace = options.limit === undefined ? undefined : new Pace(options.limit, this.#timing);
+    // Each has to move often enough to be told from a lost one.
+    this.#connections = pace?.connections(options.connections ?? CONNECTIONS) ?? options.connections ?? CONNECTIONS;
     const ranges = new SentRanges();
     this.#files =
       folder &&
-      new ServedFolder(folder, this.#thread, this.#timing, (request, sending) => {
+      new ServedFolder(folder, this.#thread, this.#timing, pace, (request, sending) => {
         const peer = this.#peerOf(request);
         const left = ranges.begin(peer, sending, request.headers.range);
         return (bytes) => {
@@ -91,12 +100,14 @@ export class FileServer {
       store &&
       new Inbox(store, {
         timing: this.#timing,
+        pace,
         largest: options.largest ?? Number.MAX_SAFE_INTEGER,
         onProgress: (peer, progress) => onEvent?.({ kind: 'progress', peer, progress }),
         onAcknowledged: (peer, file) => onEvent?.({ kind: 'acknowledged', peer, file }),
       });
     this.#packs = new Packs({
       thread: this.#thread,
+      pace,
       inbox: store?.tree,
       shared: folder?.root,
       onUnpacked: (peer, files) => onEvent?.({ kind: 'unpacked', peer, files }),
@@ -119,6 +130,7 @@ export class FileServer {
             inbox: options.inbox,
             ifExists: options.ifExists ?? 'both',
             largest: options.largest ?? Number.MAX_SAFE_INTEGER,
+            keepFree: options.keepFree ?? 0,
             most: options.uploads ?? 1000,
             life: options.uploadLife ?? 7 * 24 * 3600_000,
             wallClock: options.wallClock ?? Date.now,
@@ -146,7 +158,7 @@ export class FileServer {
 
   /** Speaks HTTP on one connection. @param peer who is at the other end, as the tunnel's authentication says. */
   accept(stream: Duplex, peer = ''): void {
-    if (this.#streams.size >= (this.#options.connections ?? 256)) {
+    if (this.#streams.size >= this.#connections) {
       stream.destroy();
       return;
     }
@@ -226,3 +238,6 @@ export class FileServer {
     return this.#streams.get(request.socket) ?? '';
   }
 }
+
+/** At one time. */
+const CONNECTIONS = 256;

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { chmod, lstat, mkdir, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readdir, readFile, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSha256 } from '../digest.ts';
-import { errnoOf, fileError, TransferError } from '../errors.ts';
+import { errnoOf, fileError, TransferError, tooLarge } from '../errors.ts';
 import type { IfExists } from '../part-file.ts';
 import { Jail, PARTIAL_FOLDER, parsePath } from '../paths.ts';
-import { formatBytes } from '../progress.ts';
+import { Room } from '../room.ts';
 import type { TreeSinkOptions } from '../tree/sink.ts';
 import { Upload, type UploadPiece } from '../upload.ts';
 
@@ -49,6 +49,8 @@ export interface UploadStoreOptions {
   readonly ifExists: IfExists;
   /** Octets of the largest file. */
   readonly largest: number;
+  /** Octets of the disk that stay free. */
+  readonly keepFree: number;
   /** Unfinished uploads at one time. */
   readonly most: number;
   /** Milliseconds after which an unfinished upload that nobody continued is thrown away. */
@@ -64,12 +66,14 @@ export class UploadStore {
   readonly #options: UploadStoreOptions;
   readonly #jail: Jail;
   readonly #folder: string;
+  readonly #room: Room;
   readonly #open = new Map<string, Promise<Upload | undefined>>();
 
   private constructor(options: UploadStoreOptions, jail: Jail, folder: string) {
     this.#options = options;
     this.#jail = jail;
     this.#folder = folder;
+    this.#room = new Room(folder, options.keepFree);
   }
 
   static async open(options: UploadStoreOptions): Promise<UploadStore> {
@@ -93,11 +97,7 @@ export class UploadStore {
   /** The upload of this request: the one that was begun before, if its content is announced by digest, else a new one. @param mends what is damaged may go on, too */
   async create(request: UploadRequest, mends = false): Promise<Upload> {
     const { largest, most, randomId } = this.#options;
-    if (request.length > largest) {
-      throw new TransferError(`${formatBytes(request.length)} is more than is accepted here (${formatBytes(largest)})`, {
-        code: 'TRANSFER_TOO_LARGE',
-      });
-    }
+    if (request.length > largest) throw tooLarge(request.length, largest);
     const id = request.sha256 === undefined ? randomId() : contentId(request);
     const known = await this.#load(id);
     if (known !== undefined && Array.isArray(request.concat) && known.state.kind === 'receiving') await known.remove();
@@ -106,7 +106,7 @@ export class UploadStore {
       await this.purge();
       if ((await this.#ids()).length >= most) throw new TransferError('too many unfinished uploads', { code: 'TRANSFER_BUSY' });
     }
-    await this.#checkSpace(request.length);
+    this.#room.check(request.length);
     const made = this.#make(id, request, undefined);
     this.#remember(id, Promise.resolve(made));
     await made.begin();
@@ -135,7 +135,8 @@ export class UploadStore {
 
   /** Where files go that come packed. */
   get tree(): TreeSinkOptions {
-    return { root: this.#jail.root, scratch: this.#folder, ifExists: this.#options.ifExists };
+    const { ifExists, largest, keepFree } = this.#options;
+    return { root: this.#jail.root, scratch: this.#folder, ifExists, largest, keepFree };
   }
 
   /** Throws away what is older than its life. */
@@ -188,6 +189,7 @@ export class UploadStore {
       jail: this.#jail,
       part: this.#path(id, 'part'),
       ifExists,
+      room: this.#room,
       onStored: (file) => onStored(request.peer, file),
       save: (file) => writeRecord(this.#path(id, 'json'), { request, stored: file }),
       forget: () => this.#forget(id),
@@ -217,15 +219,6 @@ export class UploadStore {
         if (found === undefined || (found.idle && this.#open.size > MOST_IN_MEMORY)) this.#open.delete(other);
       });
     }
-  }
-
-  async #checkSpace(length: number): Promise<void> {
-    const space = await statfs(this.#folder).catch(() => undefined);
-    if (space === undefined || space.bavail * space.bsize >= length) return;
-    throw new TransferError(`the disk has ${formatBytes(space.bavail * space.bsize)} left, the file needs ${formatBytes(length)}`, {
-      code: 'TRANSFER_DISK_FULL',
-      hint: 'Make room on the receiving machine and run the same command.',
-    });
   }
 }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isSha256, reprDigest } from '../digest.ts';
 import { statusOf, TransferError } from '../errors.ts';
+import type { Pace } from '../pace.ts';
 import { parsePath } from '../paths.ts';
 import { ProgressMeter, type TransferProgress } from '../progress.ts';
 import { sleep, type Timing } from '../timing.ts';
@@ -20,6 +21,7 @@ import type { StoredFile, UploadRequest, UploadStore } from './upload-store.ts';
 
 export interface InboxOptions {
   readonly timing: Timing;
+  readonly pace: Pace | undefined;
   /** Octets of the largest file, told to tus clients. */
   readonly largest: number;
   readonly onProgress: (peer: string, progress: TransferProgress) => void;
@@ -158,9 +160,10 @@ export class Inbox {
   }
 
   async #append(request: IncomingMessage, upload: Upload, at: number, peer: string): Promise<void> {
+    // Leaving the loop early must not tear down the connection: the answer still has to go out on it.
+    const octets: AsyncIterable<Uint8Array> = request.iterator({ destroyOnReturn: false });
     const body = {
-      // Leaving the loop early must not tear down the connection: the answer still has to go out on it.
-      octets: request.iterator({ destroyOnReturn: false }),
+      octets: this.#options.pace?.paced(octets) ?? octets,
       checksum: parseChecksum(request.headers['upload-checksum']),
       cancel: () => void request.destroy(),
     };

@@ -15,8 +15,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { toHex } from '../../../core/bytes/index.ts';
-import { errnoOf, fileError } from '../errors.ts';
+import { errnoOf, fileError, tooLarge } from '../errors.ts';
 import { type IfExists, MAX_NAMES, NO_HARD_LINKS, nameTaken, numbered } from '../part-file.ts';
+import { Room } from '../room.ts';
 import { modifiedOf, type TreeEntry, type TreeFile, type TreeFolder, type TreeLink } from './entry.ts';
 import type { Refused } from './pack.ts';
 import { PinnedFolders } from './pinned-folders.ts';
@@ -27,6 +28,10 @@ export interface TreeSinkOptions {
   /** A folder of ours on the same file system, for what has no final name yet. */
   readonly scratch: string;
   readonly ifExists: IfExists;
+  /** Octets of the largest file; absent: any. */
+  readonly largest?: number;
+  /** Octets of the disk that stay free; absent: none. */
+  readonly keepFree?: number;
 }
 
 /** A folder into which a tree goes. A file gets its name when all of it is there; what a name held before is lost only where that is wished. */
@@ -35,12 +40,14 @@ export class TreeSink {
   readonly #folders: PinnedFolders;
   /** Nobody else has it in the folder of what has no name yet. */
   readonly #own: string;
+  readonly #room: Room | undefined;
   #made = 0;
 
   constructor(options: TreeSinkOptions) {
     this.#options = options;
     this.#folders = new PinnedFolders(options.root);
     this.#own = join(options.scratch, toHex(randomBytes(16)));
+    this.#room = options.keepFree === undefined ? undefined : new Room(options.scratch, options.keepFree);
   }
 
   /** The numbers of those entries that are not here already: a file is by size and time, a link by its target. */
@@ -66,6 +73,8 @@ export class TreeSink {
   /** @param content of a file @returns the name it got, below the root. @throws TransferError */
   put(entry: TreeEntry, content: Uint8Array = NOTHING): readonly string[] {
     try {
+      if (content.length > (this.#options.largest ?? Number.POSITIVE_INFINITY)) throw tooLarge(content.length, this.#options.largest!);
+      this.#room?.take(content.length + ENTRY);
       if (entry.kind === 'folder') return this.#putFolder(entry);
       const above = entry.path.slice(0, -1);
       return [...above, this.#folders.within(above, FOLDER_MODE, (folder) => this.#putNamed(entry, content, folder))];
@@ -194,3 +203,5 @@ const CONCERNS_ALL: ReadonlySet<string> = new Set(['TRANSFER_DISK_FULL', 'TRANSF
 /** Of a folder that nobody has described yet. */
 const FOLDER_MODE = 0o700;
 const NOTHING = new Uint8Array(0);
+/** Octets that a file takes on a disk besides its own, more or less. */
+const ENTRY = 4096;
