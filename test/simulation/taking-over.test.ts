@@ -129,6 +129,27 @@ describe('a new authentication beside the old one', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test('of two children of one policy the responder rekeys the one that is not taken over: what comes of that does not send in front of the new one (RFC 7296 §2.8)', () => {
+    const { net, a, b } = pair({ link: { delay: 20 }, connection: { encap: true } });
+    const planes = [a, b].map(besides);
+    a.initiate();
+    net.settle();
+    a.createChild('net');
+    net.settle();
+    a.reauthenticate();
+    net.run(50);
+    b.rekeyChild(b.children.at(-1)!.id);
+    net.until('the old one is replaced', () => a.heard('ike-reauthenticated').length === 1);
+    expect(a.heard('child-rekeyed')).toHaveLength(1);
+    expectTrafficBothWays(net, a, b, { packets: 1 });
+    for (let i = 0; i < 120; i++) {
+      net.run(100);
+      expect(planes.map((plane) => plane())).toEqual([a, b].map(({ plane }) => plane.sendingChild()!.spec.outbound.spi));
+    }
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
+
   test.each([100, 2500, 9000])(
     'the initiator takes %i ms to install its child: the responder sends on the old one until it hears from the new one (RFC 7296 §2.8)',
     (delay) => {

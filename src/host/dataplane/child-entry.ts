@@ -98,6 +98,8 @@ export class ChildEntry {
   overTcp: boolean;
   /** false: receives only. */
   sends: boolean;
+  /** Which of those that send for the same traffic does: the one with the highest number. */
+  told = 0;
   lastIn: Millis | undefined;
   lastOut: Millis | undefined;
   /** When `inbound-traffic` was last told. */

@@ -65,6 +65,7 @@ export class EspPlane {
   /** How many SAs have which MTU: few differ. */
   readonly #mtus = new Map<number, number>();
   #lastStray = Number.NEGATIVE_INFINITY;
+  #told = 0;
   readonly #packet = new IpView();
   readonly #ports = new PortView();
   readonly #sender: EspSender;
@@ -139,9 +140,9 @@ export class EspPlane {
     this.#outbound.remove(entry);
     if (!entry.sends) return;
     entry.sends = false;
-    // Whatever was to take over from it does so now: an SA that only receives would leave us mute.
+    // whatever was to take over from it does so now, in its place: an SA that only receives would leave us mute
     for (const successor of this.#children.values())
-      if (successor.replaces === entry.id && !successor.sends && !this.#gaveWay(successor)) this.#startSending(successor);
+      if (successor.replaces === entry.id && !successor.sends && !this.#gaveWay(successor)) this.#startSending(successor, entry.told);
   }
 
   #gaveWay({ id }: ChildEntry): boolean {
@@ -381,10 +382,10 @@ export class EspPlane {
     this.#options.deliver(packet, start, view.end);
   }
 
-  #startSending(entry: ChildEntry): void {
+  #startSending(entry: ChildEntry, told = ++this.#told): void {
     entry.sends = true;
-    // of those that send for the same traffic the one that was told last
     this.#outbound.remove(entry);
+    entry.told = told;
     this.#outbound.add(entry);
     for (const former of formersOf(entry, this.#children, ({ replaces }) => replaces)) {
       former.sends = false;

@@ -3,15 +3,17 @@ import { type ChildSelectors, hashAddress, type PortView } from './selectors.ts'
 
 export interface OutboundEntry {
   readonly selectors: ChildSelectors;
+  /** Of equal selectors those with the highest number come first. */
+  readonly told: number;
 }
 
 /**
- * Finds the SA for a packet that is to leave (RFC 4301 §5.1): the narrowest selectors that fit, of equal ones the newest. Thousands of
+ * Finds the SA for a packet that is to leave (RFC 4301 §5.1): the narrowest selectors that fit, of equal ones that which was told last to send. Thousands of
  * clients with one address each are found by that address; only networks are searched one by one.
  */
 export class OutboundTable<Entry extends OutboundEntry> {
   readonly #byHost = new Map<number, Entry[]>();
-  /** Narrow before broad, newer before older. */
+  /** Narrow before broad, told later before told earlier. */
   readonly #networks: Entry[] = [];
 
   /** An entry that is there already stays where it is. */
@@ -57,8 +59,9 @@ function first<Entry extends OutboundEntry>(entries: readonly Entry[], packet: I
 
 function insert<Entry extends OutboundEntry>(entries: Entry[], entry: Entry): void {
   if (entries.includes(entry)) return;
-  const { breadth } = entry.selectors;
-  const at = entries.findIndex((other) => other.selectors.breadth >= breadth);
+  const { selectors, told } = entry;
+  const { breadth } = selectors;
+  const at = entries.findIndex((other) => other.selectors.breadth > breadth || (other.selectors.breadth === breadth && other.told <= told));
   entries.splice(at < 0 ? entries.length : at, 0, entry);
 }
 

@@ -283,6 +283,22 @@ describe('rekeying', () => {
     }
   });
 
+  test('what takes over from one that goes takes its place, and not that of another one for the same traffic that was told later', () => {
+    const { pair, next } = rekeyed();
+    const { a } = pair;
+    const sentOn = () => {
+      a.plane.send(packet(A4, B4));
+      return a.wire.at(-1)![3];
+    };
+    const other = { ...next.a, id: 3, inbound: { ...next.a.inbound, spi: 0x2003 }, outbound: { ...next.a.outbound, spi: 3 } };
+    a.plane.install({ ...next.a, outboundActive: false });
+    a.plane.install({ ...other, replaces: undefined });
+    a.plane.remove(1);
+    expect(sentOn()).toBe(3);
+    a.plane.remove(3);
+    expect(sentOn()).toBe(2);
+  });
+
   test('what was under way on the old SA still comes in after the switch', () => {
     const { pair, next } = rekeyed();
     pair.connected = false;

@@ -272,17 +272,14 @@ export class KernelPlane {
     child.states.remove('outbound');
   }
 
-  /** Whatever was to take over from it does so now: an SA that only receives would leave us mute. */
+  /** Whatever was to take over from it does so now, where nothing else of its line sends: an SA that only receives would leave us mute. */
   #handOver(child: Child): void {
     if (!child.sends) return;
     child.sends = false;
-    for (const successor of [...this.#children.values()])
-      if (successor.spec.replaces === child.spec.id && !successor.sends && !this.#gaveWay(successor))
-        this.update(successor.spec.id, ACTIVATE);
-  }
-
-  #gaveWay({ spec }: Child): boolean {
-    return [...this.#children.values()].some((other) => other.spec.replaces === spec.id && other.sends);
+    const others = [...this.#children.values()];
+    // the kernel takes the newest of them
+    if (others.some(({ line, sends }) => line === child.line && sends)) return;
+    for (const successor of others) if (successor.spec.replaces === child.spec.id) this.update(successor.spec.id, ACTIVATE);
   }
 
   #move(child: Child, to: Ends & Pick<ChildSaSpec, 'transport'>): void {

@@ -160,6 +160,15 @@ describe('a rekeying', () => {
     expect(kernel.spis()).toEqual(['a004', 'b004']);
   });
 
+  test('whose successor was not told to send does not when the first goes while another SA for the same packets was told later', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1));
+    made.install(child(2, { replaces: 1, outboundActive: false }));
+    made.install(child(3));
+    made.remove(1);
+    expect(kernel.spis()).toEqual(['a002', 'a003', 'b003']);
+  });
+
   test('to fewer packets leaves the line its reqid', () => {
     const { kernel, plane: made } = plane();
     made.install(child(1));
