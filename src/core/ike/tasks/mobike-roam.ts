@@ -118,15 +118,23 @@ const requestReachabilityCheck = (world: World, sa: IkeSa): void =>
 function* tellAddresses(world: World, sa: IkeSa): Routine<void> {
   const { mobike } = sa;
   if (mobike === undefined) return;
-  for (let round = 0; round < MOST_LISTS; round++) {
-    const { generation } = mobike;
-    const told = additionalAddresses(world, sa);
-    const response = yield* exchange(ExchangeType.INFORMATIONAL, [...addressList(told), ...forbidNats(sa, sa)], { anywhere: true });
-    const refused = errorNotify(response.payloads);
-    if (refused && refused.notify !== NotifyType.UNEXPECTED_NAT_DETECTED) throw refusedBy(refused, 'our list of addresses');
-    if (refused || mobike.generation !== generation) continue;
-    mobike.told = told;
-    if (told.join() === additionalAddresses(world, sa).join()) return;
+  let through = false;
+  try {
+    for (let round = 0; round < MOST_LISTS; round++) {
+      // as with updates: on an IKE SA that was replaced nothing new is told
+      if (sa.heir !== sa) return;
+      const { generation } = mobike;
+      const told = additionalAddresses(world, sa);
+      const response = yield* exchange(ExchangeType.INFORMATIONAL, [...addressList(told), ...forbidNats(sa, sa)], { anywhere: true });
+      const refused = errorNotify(response.payloads);
+      if (refused && refused.notify !== NotifyType.UNEXPECTED_NAT_DETECTED) throw refusedBy(refused, 'our list of addresses');
+      if (refused || mobike.generation !== generation) continue;
+      mobike.told = told;
+      if (told.join() === additionalAddresses(world, sa).join()) break;
+    }
+    through = true;
+  } finally {
+    if (!through && sa.heir !== sa) requestTell(world, sa.heir);
   }
 }
 

@@ -101,6 +101,8 @@ function* updateAddresses(world: World, sa: IkeSa): Routine<void> {
   let through = false;
   try {
     while (mobike?.updateDue) {
+      // §3.5: the newest counts, and what comes on an IKE SA that was replaced is older than anything on the next one
+      if (sa.heir !== sa) return;
       mobike.updateDue = false;
       const { generation } = mobike;
       const cookie = mobike.traffic ? world.random.secret(COOKIE2_LENGTH) : undefined;
