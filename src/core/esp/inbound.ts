@@ -1,3 +1,4 @@
+import { MOST_IN_BURST, openBurst, PacketBurst } from '../crypto/packet-burst.ts';
 import type { PacketCipher } from '../crypto/packet-cipher.ts';
 import type { ReplayRings } from './replay-rings.ts';
 import { ReplayWindow } from './replay-window.ts';
@@ -47,6 +48,28 @@ export class OpenedPacket {
   sequenceLow = 0;
 }
 
+/**
+ * What `InboundSa.openAhead` has verified and decrypted before its turn comes: by the offset of a packet, in the order that they stand in. Made
+ * once and used again for every burst.
+ */
+export class OpenedAhead {
+  readonly burst = new PacketBurst();
+  #next = 0;
+
+  clear(): void {
+    this.burst.count = 0;
+    this.#next = 0;
+  }
+
+  /** @returns the place in `burst` of the packet at `start`, once, and in order; -1 where it is not there */
+  take(start: number): number {
+    const next = this.#next;
+    if (next >= this.burst.count || this.burst.starts[next] !== start) return -1;
+    this.#next = next + 1;
+    return next;
+  }
+}
+
 /** The receiving half of an ESP SA (RFC 4303 §3.4). */
 export class InboundSa {
   readonly protocol = 'ESP';
@@ -74,13 +97,34 @@ export class InboundSa {
   /**
    * Checks and decrypts an ESP packet in place.
    * @param buffer holds it from the SPI at `start` to the end of the ICV at `end`; overwritten with plaintext when authentic, untouched otherwise
+   * @param ahead where it may have been verified and decrypted already
    */
-  open(buffer: Uint8Array, opened: OpenedPacket, start = 0, end = buffer.length): InboundVerdict {
-    const verdict = this.#open(buffer, opened, start, end);
+  open(buffer: Uint8Array, opened: OpenedPacket, start = 0, end = buffer.length, ahead?: OpenedAhead): InboundVerdict {
+    const verdict = this.#open(buffer, opened, start, end, ahead);
     if (verdict === 'ok') return verdict;
     this.#drops ??= { ...NO_DROPS };
     this.#drops[verdict]++;
     return verdict;
+  }
+
+  /**
+   * Verifies and decrypts packets that stand one behind the other, before their turn: nothing is decided yet, and nothing counted. `open` then
+   * has to be called for each of them, in order and with `ahead`, before anything else is done to this SA.
+   * @param step octets of each packet but the last, which may be shorter; `MOST_IN_BURST` packets at most
+   */
+  openAhead(buffer: Uint8Array, start: number, end: number, step: number, ahead: OpenedAhead): void {
+    const { burst } = ahead;
+    ahead.clear();
+    const inFront = HEADER + this.#cipher.ivLength;
+    for (let at = start; at < end && burst.count < MOST_IN_BURST; at += step) {
+      const limit = Math.min(at + step, end);
+      if (limit - at < this.#shortest || (limit - at - inFront - this.#cipher.icvLength) % this.#alignment !== 0) continue;
+      const low = sequenceOf(buffer, at);
+      const high = this.esn ? this.#window.inferHigh(low) : 0;
+      // what is refused is left to `open`, which counts it
+      if (high >= 0 && high <= 0xffffffff && this.#window.check(high, low)) burst.add(at, limit, high);
+    }
+    openBurst(this.#cipher, buffer, burst, HEADER, this.esn);
   }
 
   get drops(): Readonly<Record<InboundDrop, number>> {
@@ -101,16 +145,20 @@ export class InboundSa {
     this.#cipher.destroy();
   }
 
-  #open(buffer: Uint8Array, opened: OpenedPacket, start: number, limit: number): InboundVerdict {
+  #open(buffer: Uint8Array, opened: OpenedPacket, start: number, limit: number, ahead: OpenedAhead | undefined): InboundVerdict {
     const bodyAt = start + HEADER + this.#cipher.ivLength;
     const bodyLength = limit - bodyAt - this.#cipher.icvLength;
     // RFC 4303 §2.4: payload, padding and trailer end on a multiple of 4 and of the cipher's block.
     if (limit - start < this.#shortest || bodyLength % this.#alignment !== 0) return 'malformed';
-    const low = ((buffer[start + 4]! << 24) | (buffer[start + 5]! << 16) | (buffer[start + 6]! << 8) | buffer[start + 7]!) >>> 0;
+    const low = sequenceOf(buffer, start);
     const high = this.esn ? this.#window.inferHigh(low) : 0;
+    const place = ahead === undefined ? -1 : ahead.take(start);
     // RFC 4303 §3.4.3: cheap check first, then the ICV, and only what is authentic moves the window.
     if (high < 0 || high > 0xffffffff || !this.#window.check(high, low)) return 'replay';
-    const end = this.#cipher.open(buffer, start, HEADER, limit, this.esn ? high : undefined);
+    const end =
+      place < 0
+        ? this.#cipher.open(buffer, start, HEADER, limit, this.esn ? high : undefined)
+        : this.#known(buffer, start, limit, high, ahead!.burst, place);
     if (end < 0) return 'icv';
     this.#window.update(high, low);
     this.packets++;
@@ -127,7 +175,18 @@ export class InboundSa {
     opened.sequenceLow = low;
     return 'ok';
   }
+
+  /** What `open` of the cipher says, of a packet that was opened ahead. Since then the window may have moved to another high half (appendix A2.2). */
+  #known(buffer: Uint8Array, start: number, limit: number, high: number, { highs, opened }: PacketBurst, place: number): number {
+    const end = opened[place]!;
+    if (high === highs[place]) return end;
+    // authentic under one, it is not under the other; else it stands there as it came
+    return end >= 0 ? -1 : this.#cipher.open(buffer, start, HEADER, limit, high);
+  }
 }
+
+const sequenceOf = (packet: Uint8Array, at: number): number =>
+  ((packet[at + 4]! << 24) | (packet[at + 5]! << 16) | (packet[at + 6]! << 8) | packet[at + 7]!) >>> 0;
 
 /** RFC 4303 §2.4: the receiver should inspect the padding. */
 function isMonotonic(packet: Uint8Array, at: number, length: number): boolean {

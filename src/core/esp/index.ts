@@ -25,6 +25,7 @@
  * ```
  */
 export { type CipherKeys, createPacketCipher, type PacketCipher } from '../crypto/index.ts';
+export { MOST_IN_BURST, PacketBurst } from '../crypto/packet-burst.ts';
 export * from './ah.ts';
 export * from './inbound.ts';
 export * from './ipcomp.ts';

@@ -1,5 +1,6 @@
 import { EMPTY, writeU32 } from '../bytes/bytes.ts';
 import { ApiMisuse } from '../bytes/errors.ts';
+import { MOST_IN_BURST, PacketBurst, sealBurst } from '../crypto/packet-burst.ts';
 import type { PacketCipher } from '../crypto/packet-cipher.ts';
 import type { RandomSource } from '../crypto/random.ts';
 import { type OutboundSnapshot, SequenceCounter } from './sequence-counter.ts';
@@ -99,13 +100,54 @@ export class OutboundSa {
     const bodyAt = outOffset + HEADER + this.#ivLength;
     const length = Math.max(tfcLength, payloadLength);
     this.#checkRoom(out, outOffset, length);
-    const sequence = this.#sequence;
-    if (!sequence.next()) return EXHAUSTED;
+    if (!this.#sequence.next()) return EXHAUSTED;
     const end = bodyAt + this.#padded(length);
+    this.#frame(out, outOffset, payloadLength, length, end, nextHeader);
+    return this.#cipher.seal(out, outOffset, HEADER, end, this.esn ? this.#sequence.high : undefined) - outOffset;
+  }
+
+  /**
+   * As `sealInPlace` for several payloads, which the cipher may seal together: `count` of them, each at `payloadOffset` of its packet, and the
+   * packets one behind the other from `outOffset`, `sealedLength` octets each.
+   * @param lastLength octets of the last payload, which may be shorter
+   * @returns octets of all packets, or `EXHAUSTED` when there are not as many sequence numbers or these are more than one burst: nothing is
+   *   written then, and some may still be sealed one by one
+   */
+  sealBurst(
+    out: Uint8Array,
+    outOffset: number,
+    count: number,
+    payloadLength: number,
+    lastLength: number,
+    nextHeader: number,
+    tfcLength = 0,
+  ): number {
+    if (count < 1 || count > MOST_IN_BURST || this.#sequence.left < count) return EXHAUSTED;
+    const step = this.sealedLength(Math.max(tfcLength, payloadLength));
+    const length = Math.max(tfcLength, lastLength);
+    this.#checkRoom(out, outOffset + (count - 1) * step, length);
+    const inFront = HEADER + this.#ivLength;
+    const padded = this.#padded(Math.max(tfcLength, payloadLength));
+    BURST.count = 0;
+    for (let i = 1, at = outOffset; i <= count; i++, at += step) {
+      this.#sequence.next();
+      const isLast = i === count;
+      const octets = isLast ? lastLength : payloadLength;
+      const end = at + inFront + (isLast ? this.#padded(length) : padded);
+      this.#frame(out, at, octets, Math.max(tfcLength, octets), end, nextHeader);
+      BURST.add(at, end, this.#sequence.high);
+    }
+    sealBurst(this.#cipher, out, BURST, HEADER, this.esn);
+    return (count - 1) * step + this.sealedLength(length);
+  }
+
+  /** All of a packet but its payload, which stands there. @param length with TFC padding; @param end behind the trailer */
+  #frame(out: Uint8Array, at: number, payloadLength: number, length: number, end: number, nextHeader: number): void {
+    const bodyAt = at + HEADER + this.#ivLength;
     if (length > payloadLength) out.fill(0, bodyAt + payloadLength, bodyAt + length);
-    writeU32(out, outOffset, this.spi);
-    writeU32(out, outOffset + 4, sequence.low);
-    this.#writeIv(out, outOffset + HEADER);
+    writeU32(out, at, this.spi);
+    writeU32(out, at + 4, this.#sequence.low);
+    this.#writeIv(out, at + HEADER);
     // RFC 4303 §2.4: 1, 2, 3 …
     const padding = end - TRAILER - (bodyAt + length);
     for (let i = 1; i <= padding; i++) out[bodyAt + length + i - 1] = i;
@@ -113,7 +155,6 @@ export class OutboundSa {
     out[end - 1] = nextHeader;
     this.packets++;
     this.bytes += payloadLength;
-    return this.#cipher.seal(out, outOffset, HEADER, end, this.esn ? sequence.high : undefined) - outOffset;
   }
 
   /** Skips sequence numbers (and with them IVs), so that what another holder of a snapshot may have sent is not sent again. */
@@ -173,6 +214,9 @@ export class OutboundSa {
     this.#ivAt = 0;
   }
 }
+
+/** Serves all SAs in turn: nothing in it outlives the call that filled it. */
+const BURST = new PacketBurst();
 
 /** What `seal` returns when the sequence numbers are used up. */
 export const EXHAUSTED = -1;

@@ -21,6 +21,11 @@ export class SequenceCounter {
     return this.low === 0xffffffff && (!this.#esn || this.high === 0xffffffff);
   }
 
+  /** How many there are still, as far as the low half says: more than that with ESN. */
+  get left(): number {
+    return 0xffffffff - this.low;
+  }
+
   /** For display and lifetimes. */
   get total(): number {
     return this.high * 2 ** 32 + this.low;

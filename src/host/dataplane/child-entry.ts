@@ -237,6 +237,17 @@ export class ChildEntry {
     return undefined;
   }
 
+  /** Whether so much more would reach a limit. */
+  nearsLimit(sa: { readonly bytes: number; readonly packets: number }, bytes: number, packets: number): boolean {
+    const limits = this.#limits;
+    const allBytes = sa.bytes + bytes;
+    const allPackets = sa.packets + packets;
+    return (
+      (this.#nextLimit === 'soft' && isReached(allBytes, allPackets, limits.softBytes, limits.softPackets)) ||
+      isReached(allBytes, allPackets, limits.hardBytes, limits.hardPackets)
+    );
+  }
+
   /** No sequence number is left. @returns false when that was known. */
   exhaust(): boolean {
     const news = this.#nextLimit !== undefined;
@@ -292,7 +303,10 @@ const largestMss = (clamp: boolean | number = true): number => (clamp === true ?
 type Limit = 'soft' | 'hard' | undefined;
 
 const reached = (sa: { readonly bytes: number; readonly packets: number }, bytes: number, packets: number): boolean =>
-  (bytes > 0 && sa.bytes >= bytes) || (packets > 0 && sa.packets >= packets);
+  isReached(sa.bytes, sa.packets, bytes, packets);
+
+const isReached = (bytes: number, packets: number, mostBytes: number, mostPackets: number): boolean =>
+  (mostBytes > 0 && bytes >= mostBytes) || (mostPackets > 0 && packets >= mostPackets);
 
 function transportOf(spec: ChildSaSpec, backend: string): TransportMode | undefined {
   if (spec.mode === 'tunnel') return undefined;

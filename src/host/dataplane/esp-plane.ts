@@ -1,19 +1,21 @@
 import { type Address, DataPlaneError, isIpv6 } from '../../core/bytes/index.ts';
-import { DROP, decapsulatedClass, type InboundVerdict, IPCOMP, OpenedPacket, ReplayRings, spiOf } from '../../core/esp/index.ts';
+import { type InboundVerdict, IPCOMP, OpenedAhead, OpenedPacket, ReplayRings, spiOf } from '../../core/esp/index.ts';
 import type { ChildSaChange, ChildSaSpec, Millis, Transport } from '../../core/ike/effects.ts';
-import { IpProtocol, IpView, sameOctets, setTrafficClass } from '../../core/packet/index.ts';
+import { IpProtocol, IpView } from '../../core/packet/index.ts';
 import { ChildEntry, type EntryOptions } from './child-entry.ts';
-import type { ChildCounters, DataPlaneOptions, EspPath, SequenceNumbers, ShuntPolicy, TrapPolicy } from './data-plane.ts';
+import type { ChildCounters, DataPlaneOptions, SequenceNumbers, ShuntPolicy, TrapPolicy } from './data-plane.ts';
 import { Dummies } from './dummies.ts';
 import { EspSender, protocolOf } from './esp-sender.ts';
 import { LaterFragments } from './later-fragments.ts';
 import { formersOf } from './line.ts';
 import { OutboundTable } from './outbound-table.ts';
+import { comesFrom, heedOuterClass, isElsewhere } from './outer-arrival.ts';
 import { clampSyn, isSyn } from './oversize.ts';
 import { LEAST_PATH_MTU, PATH_MTU_LIFE } from './path-mtu.ts';
 import { PortView } from './selectors.ts';
 import { ShuntTable } from './shunt-table.ts';
 import { TrapTable } from './trap-table.ts';
+import { refuseUnfit } from './unfit.ts';
 
 /** Packets that no CHILD_SA can be blamed for. */
 export type PlaneDrop =
@@ -73,6 +75,7 @@ export class EspPlane {
   readonly #dummies: Dummies;
   readonly #laterFragments: LaterFragments;
   readonly #opened = new OpenedPacket();
+  readonly #ahead = new OpenedAhead();
 
   constructor(options: EspPlaneOptions) {
     this.#options = { ...options, rings: new ReplayRings() };
@@ -97,7 +100,13 @@ export class EspPlane {
   /** @throws DataPlaneError */
   install(spec: ChildSaSpec, resume?: SequenceNumbers): ChildEntry {
     const path = this.#options.openPath(spec.local, spec.remote, spec.encap, spec.transport);
-    this.#refuse(spec, path);
+    refuseUnfit(spec, path, this.#options.backend);
+    if (this.#children.has(spec.id) || this.#bySpi.has(spec.inbound.spi))
+      throw new DataPlaneError(`CHILD_SA ${spec.id} has the number or the inbound SPI of one that stands`, {
+        code: 'SPI_IN_USE',
+        backend: this.#options.backend,
+        hint: 'Delete the other one first.',
+      });
     const entry = new ChildEntry(spec, path, this.#options, resume);
     this.#children.set(entry.id, entry);
     this.#bySpi.set(entry.inbound.spi, entry);
@@ -239,9 +248,9 @@ export class EspPlane {
     return view.fragment ? this.#laterFragments.find(view, this.#ports, entry) : entry;
   }
 
-  /** As `EspSender.sealInPlace`, for callers that have found the SA by `lookup`. */
-  sealInPlace(entry: ChildEntry, out: Uint8Array, at: number, payloadLength: number, nextHeader: number): number {
-    return this.#sender.sealInPlace(entry, out, at, payloadLength, nextHeader);
+  /** For callers that have found the SA by `lookup`. */
+  get sealing(): Pick<EspSender, 'sealInPlace' | 'sealBurst'> {
+    return this.#sender;
   }
 
   /** One ESP packet from the network, worked on in place. @returns false for what belongs to no SA or is not authentic */
@@ -279,6 +288,36 @@ export class EspPlane {
     this.#noteSource(entry, ip, port, overTcp ? local : undefined);
     this.#deliver(entry, packet, trafficClass, undefined);
     return true;
+  }
+
+  /**
+   * As `receiveAt` for datagrams of one sender and one SPI that stand one behind the other from `start` to `end`, each of `step` octets but the
+   * last: verified and decrypted together, judged and handed on one by one. `MOST_IN_BURST` at most.
+   */
+  receiveBurst(
+    packet: Uint8Array,
+    start: number,
+    end: number,
+    step: number,
+    ip: string,
+    port: number,
+    local: Address,
+    trafficClass: number,
+  ): void {
+    const entry = this.#bySpi.get(spiOf(packet, start));
+    if (entry === undefined || entry.inbound.protocol !== 'ESP') {
+      for (let at = start; at < end; at += step) this.receiveAt(packet, at, Math.min(at + step, end), ip, port, local, 'udp', trafficClass);
+      return;
+    }
+    const { inbound } = entry;
+    const elsewhere = isElsewhere(entry, ip, port, local, false);
+    inbound.openAhead(packet, start, end, step, this.#ahead);
+    for (let at = start; at < end; at += step) {
+      const verdict = inbound.open(packet, this.#opened, at, Math.min(at + step, end), this.#ahead);
+      if (!this.#isAccepted(entry, verdict, elsewhere)) continue;
+      this.#noteSource(entry, ip, port, undefined);
+      this.#deliver(entry, packet, trafficClass, undefined);
+    }
   }
 
   /**
@@ -420,37 +459,6 @@ export class EspPlane {
     this.#options.onObservation({ kind: 'mapping-changed', child: entry.id, remote: entry.seenAt, ...(stream ? { stream } : {}) });
   }
 
-  #refuse(spec: ChildSaSpec, path: EspPath): void {
-    const { backend } = this.#options;
-    const fail = (message: string, code: string, hint: string): DataPlaneError => new DataPlaneError(message, { code, backend, hint });
-    const { offload, ...kernel } = spec.packets?.kernel ?? {};
-    if ((offload ?? 'auto') !== 'auto' || Object.keys(kernel).length > 0)
-      throw fail(
-        'marks, XFRM interfaces and network cards are of the kernel’s IPsec',
-        'KERNEL_NEEDED',
-        'Leave them out, or choose plane: xfrm.',
-      );
-    // RFC 7296 §2.23: AH does not pass a NAT
-    if (spec.protocol === 'AH' && (spec.encap || path.sendWhole === undefined))
-      throw fail(
-        spec.encap
-          ? 'AH cannot be sent inside UDP, and there is a NAT between the peers or encapsulation was asked for'
-          : 'this data plane writes no IP headers, which AH covers',
-        'AH_UNSUPPORTED',
-        'Use esp_proposals instead of ah_proposals.',
-      );
-    if (!spec.encap && path.sendWhole === undefined) {
-      throw fail(
-        'without privileges ESP can be sent only inside UDP, which the peer did not agree to',
-        'ENCAPSULATION_NEEDED',
-        'Set encap: yes for the connection; then both ends use UDP even without a NAT.',
-      );
-    }
-    if (this.#children.has(spec.id) || this.#bySpi.has(spec.inbound.spi)) {
-      throw fail(`CHILD_SA ${spec.id} has the number or the inbound SPI of one that stands`, 'SPI_IN_USE', 'Delete the other one first.');
-    }
-  }
-
   #recountMtus(): void {
     this.#mtus.clear();
     for (const { mtu } of this.#children.values()) this.#countMtu(mtu, 1);
@@ -466,23 +474,6 @@ export class EspPlane {
     this.#drops[cause]++;
     return false;
   }
-}
-
-/** RFC 4555 §3.12: between other addresses than those that the SA should use. */
-const isElsewhere = ({ local, remote, overTcp }: ChildEntry, ip: string, port: number, at: Address | undefined, tcp: boolean): boolean =>
-  overTcp !== tcp || remote.ip !== ip || remote.port !== port || (at !== undefined && at.ip !== local.ip);
-
-const comesFrom = ({ data, sourceAt, destinationAt, addressLength }: IpView, { localOctets, remoteOctets }: ChildEntry): boolean =>
-  remoteOctets.length === addressLength &&
-  sameOctets(data, sourceAt, remoteOctets, 0, addressLength) &&
-  sameOctets(data, destinationAt, localOctets, 0, addressLength);
-
-/** @returns false for a packet that is dropped for it */
-function heedOuterClass(entry: ChildEntry, view: IpView, outer: number): boolean {
-  const trafficClass = decapsulatedClass(view.trafficClass, outer, entry.outer);
-  if (trafficClass === DROP) entry.drops.ecn++;
-  else if (trafficClass !== view.trafficClass) setTrafficClass(view, trafficClass);
-  return trafficClass !== DROP;
 }
 
 const SPI_LENGTH = 4;

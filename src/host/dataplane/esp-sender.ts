@@ -70,6 +70,28 @@ export class EspSender {
     return this.#sealed(entry, outbound.sealInPlace(out, at, payloadLength, nextHeader, nextHeader === IPCOMP ? 0 : entry.tfcLength));
   }
 
+  /**
+   * As `sealInPlace` for `count` payloads, each at its place in packets that stand one behind the other.
+   * @param lastLength octets of the last payload, which may be shorter than the others
+   * @returns octets of all packets, or `EXHAUSTED` where each has to be sealed by itself, since a limit may lie between them
+   */
+  sealBurst(
+    entry: ChildEntry,
+    out: Uint8Array,
+    at: number,
+    count: number,
+    payloadLength: number,
+    lastLength: number,
+    nextHeader: number,
+  ): number {
+    const { outbound } = entry;
+    const payloads = (count - 1) * payloadLength + lastLength;
+    if (entry.expired || outbound.protocol !== 'ESP' || entry.nearsLimit(outbound, payloads, count)) return EXHAUSTED;
+    const length = outbound.sealBurst(out, at, count, payloadLength, lastLength, nextHeader, entry.tfcLength);
+    if (length !== EXHAUSTED) entry.lastOut = this.#options.clock.now();
+    return length;
+  }
+
   /** Larger than what leaves in one outer packet. */
   #sendLarge(entry: ChildEntry, packet: Uint8Array, view: IpView): boolean {
     const now = this.#options.clock.now();

@@ -25,13 +25,13 @@ export const ESN_HEAD = 12;
 /**
  * The head of an ESP packet with its extended sequence number: SPI | high | low, though the packet holds SPI | low (RFC 4106 §5,
  * RFC 4309 §5, RFC 4543 §3.3, RFC 7634 §2).
- * @param head `ESN_HEAD` octets to write it to
+ * @param head where to write it to, `ESN_HEAD` octets from `at`
  */
-export function esnHead(head: Uint8Array, buffer: Uint8Array, start: number, esnHigh: number): Uint8Array {
+export function esnHead(head: Uint8Array, buffer: Uint8Array, start: number, esnHigh: number, at = 0): Uint8Array {
   for (let i = 0; i < 4; i++) {
-    head[i] = buffer[start + i]!;
-    head[4 + i] = esnHigh >>> (24 - 8 * i);
-    head[8 + i] = buffer[start + 4 + i]!;
+    head[at + i] = buffer[start + i]!;
+    head[at + 4 + i] = esnHigh >>> (24 - 8 * i);
+    head[at + 8 + i] = buffer[start + 4 + i]!;
   }
   return head;
 }

@@ -1,5 +1,5 @@
 import type { Address } from '../../../core/bytes/index.ts';
-import { classifyEncapsulated, type EncapsulatedKind } from '../../../core/esp/index.ts';
+import { classifyEncapsulated, type EncapsulatedKind, MOST_IN_BURST, spiOf } from '../../../core/esp/index.ts';
 import type { PacketBuffer } from '../../../core/packet/offload/index.ts';
 import type { EspPlane } from '../esp-plane.ts';
 
@@ -28,14 +28,33 @@ export class InboundPump {
    */
   take(from: PacketBuffer, start: number, end: number, segment: number, local: Address, ip: string, port: number, trafficClass = -1): void {
     const step = segment > 0 ? segment : end - start;
-    for (let at = start; at < end; at += step) this.#one(from, at, Math.min(at + step, end), local, ip, port, trafficClass);
+    for (let at = start, behind = at; at < end; at = behind) {
+      behind = burstEnd(from.octets, at, end, step);
+      if (behind === at) {
+        behind = Math.min(at + step, end);
+        this.#one(from, at, behind, local, ip, port);
+      } else {
+        this.counts.esp += Math.ceil((behind - at) / step);
+        this.#options.esp.receiveBurst(from.octets, at, behind, step, ip, port, local, trafficClass);
+      }
+    }
   }
 
-  #one(from: PacketBuffer, start: number, end: number, local: Address, ip: string, port: number, trafficClass: number): void {
-    const { octets } = from;
+  /** What is not ESP. */
+  #one({ octets }: PacketBuffer, start: number, end: number, local: Address, ip: string, port: number): void {
     const kind = classifyEncapsulated(octets, start, end);
     this.counts[kind]++;
-    if (kind === 'esp') this.#options.esp.receiveAt(octets, start, end, ip, port, local, 'udp', trafficClass);
-    else if (kind === 'ike') this.#options.onIke(octets.slice(start, end), local, ip, port);
+    if (kind === 'ike') this.#options.onIke(octets.slice(start, end), local, ip, port);
   }
+}
+
+/** Behind the packets from `start` on that are ESP of one SPI; `start` when the first is not ESP. */
+function burstEnd(octets: Uint8Array, start: number, end: number, step: number): number {
+  if (classifyEncapsulated(octets, start, Math.min(start + step, end)) !== 'esp') return start;
+  const most = Math.min(end, start + MOST_IN_BURST * step);
+  const spi = spiOf(octets, start);
+  let at = start + step;
+  // the last one may be too short to be ESP
+  while (at < most && spiOf(octets, at) === spi && classifyEncapsulated(octets, at, Math.min(at + step, end)) === 'esp') at += step;
+  return Math.min(at, most);
 }

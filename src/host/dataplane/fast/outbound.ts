@@ -103,8 +103,18 @@ export class OutboundPump<B extends PacketBuffer = PacketBuffer> {
       const { lastLength, packetLength } = segmenter;
       const before = segmenter.remaining;
       const written = segmenter.write(this.#out, this.#fill + payloadOffset, full, wanted);
+      const last = written === before ? lastLength : packetLength;
+      const { octets } = this.#out;
+      const sealed =
+        written === 0 ? EXHAUSTED : this.#esp.sealing.sealBurst(entry, octets, this.#fill, written, packetLength, last, nextHeader);
+      if (sealed !== EXHAUSTED) {
+        for (let i = 0; i < written; i++) this.#owners[this.#count++] = entry;
+        this.#fill += sealed;
+        if (sealed < written * this.#segment) this.#closed = true;
+        continue;
+      }
       for (let i = 1; i <= written; i++) {
-        const length = this.#esp.sealInPlace(entry, this.#out.octets, this.#fill, i === before ? lastLength : packetLength, nextHeader);
+        const length = this.#esp.sealing.sealInPlace(entry, octets, this.#fill, i === written ? last : packetLength, nextHeader);
         if (length === EXHAUSTED) return this.#flush();
         this.#fill += length;
         this.#owners[this.#count++] = entry;

@@ -7,6 +7,7 @@ import {
   integrity,
   type PacketCipher,
 } from '../../../core/crypto/index.ts';
+import { CallRunner } from './call-list.ts';
 import { EvpAead } from './evp-aead.ts';
 import { createEvpBody, createEvpMac, EvpEncryptThenMac } from './evp-encrypt-then-mac.ts';
 import { EvpGmac } from './evp-gmac.ts';
@@ -60,7 +61,8 @@ function evpOf(native: Native): OpenedEvp | undefined {
   if (!opened.has(native)) {
     const evp = openEvp(native);
     const keys = new KeyStore(native);
-    opened.set(native, evp && { ...evp, gcm: ProviderGcm.find(native, evp, keys), chacha: ProviderChacha.find(native, evp, keys) });
+    const runner = CallRunner.find(native);
+    opened.set(native, evp && { ...evp, gcm: ProviderGcm.find(native, evp, keys, runner), chacha: ProviderChacha.find(native, evp, keys) });
   }
   return opened.get(native);
 }

@@ -1,43 +1,49 @@
 import type { EncryptionTransform, PacketCipher } from '../../../core/crypto/index.ts';
+import { openEach, type PacketBurst, sealEach } from '../../../core/crypto/packet-burst.ts';
 import { ESN_HEAD, esnHead } from '../../../core/crypto/packet-ciphers/keyed.ts';
 import { getI32, putU32 } from '../../../core/packet/index.ts';
+import type { RunCalls } from './call-list.ts';
 import { EvpAead, writeIv } from './evp-aead.ts';
 import { destroyed, requireRoom } from './evp-context.ts';
 import { addressOf, type Native } from './ffi.ts';
+import { GcmCalls, PLACE } from './gcm-calls.ts';
 import type { KeyStore } from './key-store.ts';
 import { type Borrower, LentContexts } from './lent-contexts.ts';
 import { type Evp, opensslFailed, SCRATCH } from './openssl.ts';
-import { isDefaultProviders, sealsAs } from './provider.ts';
+import { isDefaultProviders, sealsAs, worksOnBursts } from './provider.ts';
 
 /**
  * What OpenSSL's default provider does AES-GCM with, one level below EVP: two calls for a packet, where EVP takes five to seal and four to
  * open and looks up its parameters by name in each. Node exports these functions with all others. They are called where `isDefaultProviders`
- * allows it, and after they have sealed and opened the same as EVP; everywhere else `EvpAead` does the same by EVP.
+ * allows it, and after they have sealed and opened the same as EVP; everywhere else `EvpAead` does the same by EVP. The packets of a burst are
+ * one call where a list of calls can be run, after that, too, has made of some what they are by themselves.
  */
 export class ProviderGcm {
   readonly #native: Native;
   readonly #evp: Evp;
   readonly #functions: GcmFunctions;
   readonly #keys: KeyStore;
+  readonly #calls: GcmCalls | undefined;
   /** By bits of the key; undefined where it did not pass. */
   readonly #kinds = new Map<number, Readonly<Record<GcmKind['ivKind'], GcmKind>> | undefined>();
 
   /** Undefined where there is no such provider. */
-  static find(native: Native, evp: Evp, keys: KeyStore): ProviderGcm | undefined {
+  static find(native: Native, evp: Evp, keys: KeyStore, runner?: RunCalls): ProviderGcm | undefined {
     try {
       if (!isDefaultProviders(native, evp, 'AES-128-GCM')) return undefined;
-      return new ProviderGcm(native, evp, native.functions<GcmFunctions>(GCM_PROTOTYPES), keys);
+      return new ProviderGcm(native, evp, native.functions<GcmFunctions>(GCM_PROTOTYPES), keys, runner);
     } catch {
       // A function of the list is missing: linked against a library that keeps them to itself.
       return undefined;
     }
   }
 
-  private constructor(native: Native, evp: Evp, functions: GcmFunctions, keys: KeyStore) {
+  private constructor(native: Native, evp: Evp, functions: GcmFunctions, keys: KeyStore, runner: RunCalls | undefined) {
     this.#native = native;
     this.#evp = evp;
     this.#functions = functions;
     this.#keys = keys;
+    this.#calls = runner && callsOf(native, functions, runner);
   }
 
   /** Undefined for what is left to `EvpAead`: short tags, and a key length that did not pass. @param cipher EVP's, for the comparison */
@@ -53,13 +59,14 @@ export class ProviderGcm {
     const contexts = this.#lender(bits);
     if (contexts === undefined) return undefined;
     const shared = { evp: this.#evp, functions: this.#functions, keys: this.#keys, contexts };
-    const kinds = {
-      counter: { ...shared, ivKind: 'counter', ivLength: IV },
-      implicit: { ...shared, ivKind: 'implicit', ivLength: 0 },
-    } as const;
+    const kinds = (calls: GcmCalls | undefined): Readonly<Record<GcmKind['ivKind'], GcmKind>> => ({
+      counter: { ...shared, calls, ivKind: 'counter', ivLength: IV },
+      implicit: { ...shared, calls, ivKind: 'implicit', ivLength: 0 },
+    });
     const [key, salt] = [new Uint8Array(bits / 8).fill(0x5a), new Uint8Array(4).fill(0xa5)];
-    const ours = new OneShotGcm(kinds[ivKindOf(transform)], key, salt);
-    return sealsAs(ours, new EvpAead(this.#evp, transform, cipher, key, salt)) ? kinds : undefined;
+    const ours = (calls?: GcmCalls): PacketCipher => new OneShotGcm(kinds(calls)[ivKindOf(transform)], key, salt);
+    if (!sealsAs(ours(), new EvpAead(this.#evp, transform, cipher, key, salt))) return undefined;
+    return kinds(worksOnBursts(ours(this.#calls), ours()) ? this.#calls : undefined);
   }
 
   /** Looks up what makes and frees a context, in the table by which the provider tells OpenSSL (provider-cipher(7)). */
@@ -82,6 +89,11 @@ export class ProviderGcm {
   }
 }
 
+function callsOf(native: Native, { dlsym }: GcmFunctions, runner: RunCalls): GcmCalls | undefined {
+  const [setIv, oneShot] = [dlsym(0, 'ossl_gcm_setiv'), dlsym(0, 'ossl_gcm_one_shot')];
+  return setIv === 0 || oneShot === 0 ? undefined : new GcmCalls(native, runner, { setIv, oneShot });
+}
+
 const ivKindOf = ({ ivKind }: EncryptionTransform): GcmKind['ivKind'] => (ivKind === 'implicit' ? ivKind : 'counter');
 
 /** What ciphers of one kind share. */
@@ -90,6 +102,8 @@ interface GcmKind extends Pick<PacketCipher, 'ivLength'> {
   readonly functions: GcmFunctions;
   readonly keys: KeyStore;
   readonly contexts: LentContexts;
+  /** Undefined where packets of a burst are sealed and opened one by one. */
+  readonly calls: GcmCalls | undefined;
   readonly ivKind: 'counter' | 'implicit';
 }
 
@@ -144,6 +158,33 @@ class OneShotGcm implements PacketCipher, Borrower {
     return -1;
   }
 
+  sealBurst(buffer: Uint8Array, burst: PacketBurst, headLength: number, esn: boolean): void {
+    const { calls, evp } = this.#kind;
+    const { starts, ends, count } = burst;
+    const inFront = headLength + this.ivLength;
+    for (let i = 0; i < count; i++) requireRoom(buffer, starts[i]!, headLength, starts[i]! + inFront, ends[i]!, TAG);
+    if (this.context === 0 || !this.#encrypts) this.#prepare(true);
+    if (calls === undefined || !this.#write(calls, buffer, burst, headLength, esn, 0)) sealEach(this, buffer, burst, headLength, esn);
+    else if (calls.run(0, count) < count) throw opensslFailed(evp, 'to seal a packet');
+  }
+
+  openBurst(buffer: Uint8Array, burst: PacketBurst, headLength: number, esn: boolean): void {
+    const { calls } = this.#kind;
+    const { starts, ends, opened, count } = burst;
+    const shortest = headLength + this.ivLength + TAG;
+    let fit = headLength >= 0;
+    for (let i = 0; i < count; i++) fit &&= starts[i]! >= 0 && ends[i]! - starts[i]! >= shortest && ends[i]! <= buffer.length;
+    if (this.context === 0 || this.#encrypts) this.#prepare(false);
+    if (!fit || calls === undefined || !this.#write(calls, buffer, burst, headLength, esn, TAG))
+      return openEach(this, buffer, burst, headLength, esn);
+    for (let i = 0; i < count; i++) opened[i] = ends[i]! - TAG;
+    for (let i = calls.run(0, count); i < count; i = calls.run(i + 1, count)) {
+      opened[i] = -1;
+      // decrypted in vain: see `open`
+      calls.run(i, i + 1);
+    }
+  }
+
   destroy(): void {
     this.#kind.contexts.end(this);
     if (this.#place >= 0) this.#kind.keys.wipe(this.#place);
@@ -180,6 +221,30 @@ class OneShotGcm implements PacketCipher, Borrower {
     const { context } = this;
     if (functions.ossl_gcm_setiv(context, scratchAt + SCRATCH.nonce, NONCE) !== 1) return false;
     return functions.ossl_gcm_one_shot(context, headAt, head, body, end - bodyAt, body, at + end, TAG) === 1;
+  }
+
+  /**
+   * Writes down the calls of a burst, whose packets lie within the buffer.
+   * @param behind octets behind each body that belong to its end
+   * @returns false where they have to be made one by one
+   */
+  #write(calls: GcmCalls, buffer: Uint8Array, burst: PacketBurst, headLength: number, esn: boolean, behind: number): boolean {
+    const address = addressOf(buffer);
+    if (!calls.begin(address, buffer.length)) return false;
+    const { places } = calls;
+    const { ivKind } = this;
+    const { starts, ends, highs, count } = burst;
+    const inFront = headLength + this.ivLength;
+    for (let i = 0; i < count; i++) {
+      const start = starts[i]!;
+      const high = esn ? highs[i]! : undefined;
+      const nonce = i * PLACE.size + PLACE.nonce;
+      putU32(places, nonce, this.#salt);
+      writeIv(places, nonce + SALT, ivKind, buffer, start, start + headLength, high);
+      if (high !== undefined) esnHead(places, buffer, start, high, i * PLACE.size + PLACE.esnHead);
+      calls.add(i, this.context, address, high === undefined ? start : -1, esn ? ESN_HEAD : headLength, start + inFront, ends[i]! - behind);
+    }
+    return true;
   }
 }
 

@@ -1,4 +1,5 @@
 import type { PacketCipher } from '../../../core/crypto/index.ts';
+import { openBurst, openEach, PacketBurst, sealBurst, sealEach } from '../../../core/crypto/packet-burst.ts';
 import type { Native } from './ffi.ts';
 import type { Evp } from './openssl.ts';
 
@@ -32,6 +33,35 @@ export function sealsAs(ours: PacketCipher, theirs: PacketCipher): boolean {
   }
 }
 
+/** Seals and opens in bursts what it seals and opens singly, one that was changed among them. Both are destroyed. */
+export function worksOnBursts(together: PacketCipher, singly: PacketCipher): boolean {
+  try {
+    const [a, b] = [new Uint8Array(BURST * TRIAL).map((_, i) => i * 11), new Uint8Array(BURST * TRIAL).map((_, i) => i * 11)];
+    const burst = new PacketBurst();
+    const fill = (behind: number): void => {
+      burst.count = 0;
+      for (let i = 0; i < BURST; i++) burst.add(i * TRIAL, (i + 1) * TRIAL - i - behind, i + 1);
+    };
+    const same = (): boolean => a.every((octet, i) => octet === b[i]);
+    for (const esn of [false, true]) {
+      fill(together.icvLength);
+      sealBurst(together, a, burst, HEAD, esn);
+      sealEach(singly, b, burst, HEAD, esn);
+      if (!same()) return false;
+      fill(0);
+      for (const packets of [a, b]) packets[TRIAL + 100]! ^= 1;
+      openEach(singly, b, burst, HEAD, esn);
+      const expected = burst.opened.slice(0, BURST);
+      openBurst(together, a, burst, HEAD, esn);
+      if (!same() || expected.some((end, i) => end !== burst.opened[i]) || expected[1] !== -1 || expected[2] === -1) return false;
+    }
+    return true;
+  } finally {
+    together.destroy();
+    singly.destroy();
+  }
+}
+
 interface ProviderFunctions {
   EVP_CIPHER_get0_provider(cipher: number): number;
   OSSL_PROVIDER_get0_name(provider: number): string;
@@ -47,3 +77,4 @@ const SERIES = /^3\.0\./;
 const HEAD = 8;
 /** Octets: longer than what is worked on at a time. */
 const TRIAL = 600;
+const BURST = 3;

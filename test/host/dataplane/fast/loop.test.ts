@@ -234,6 +234,25 @@ test('super-packets cut to different sizes come out as they were, whichever is f
   }
 });
 
+test('a limit is met by the same packet, whether packets are sealed together or one by one', () => {
+  const payload = new Uint8Array(20 * 900);
+  const limited = (limits: Partial<ChildSaSpec['limits']>) => {
+    const none = { softBytes: 0, hardBytes: 0, softPackets: 0, hardPackets: 0 };
+    const ends = pair({ more: { limits: { ...none, ...limits } } });
+    const { octets, header } = superPacket({ version: 4, protocol: 'tcp', payload }, 900);
+    ends.a.read.push(handed(octets, header));
+    turn(ends);
+    ends.a.loop.writeCounters();
+    const { outbound, drops } = ends.a.counters.counters(4);
+    return [outbound.packets, drops.expired, ...ends.a.observed.map(({ kind }) => kind)];
+  };
+  expect(limited({})).toEqual([20, 0]);
+  expect(limited({ softPackets: 21, hardPackets: 21 })).toEqual([20, 0]);
+  expect(limited({ softPackets: 20 })).toEqual([20, 0, 'soft-expire']);
+  expect(limited({ softPackets: 3, hardPackets: 7 })).toEqual([7, 1, 'soft-expire', 'hard-expire']);
+  expect(limited({ softBytes: 940, hardBytes: 3 * 940 })).toEqual([3, 1, 'soft-expire', 'hard-expire']);
+});
+
 test('packets go out together only under one traffic class, which comes in with them', () => {
   const ends = pair();
   const packets = [0, 0, 0xb8, 0xb8, 0xba].map((trafficClass) => {

@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { ApiMisuse } from '../../../../src/core/bytes/index.ts';
-import { effectiveKeyLength, encryption } from '../../../../src/core/crypto/index.ts';
+import { effectiveKeyLength, encryption, type PacketCipher } from '../../../../src/core/crypto/index.ts';
+import { MOST_IN_BURST, openBurst, openEach, PacketBurst, sealBurst, sealEach } from '../../../../src/core/crypto/packet-burst.ts';
+import { CallRunner, type RunCalls } from '../../../../src/host/platform/linux/call-list.ts';
 import { EvpAead } from '../../../../src/host/platform/linux/evp-aead.ts';
 import type { Native } from '../../../../src/host/platform/linux/ffi.ts';
+import { GcmCalls } from '../../../../src/host/platform/linux/gcm-calls.ts';
 import { KeyStore } from '../../../../src/host/platform/linux/key-store.ts';
 import { type Evp, openEvp } from '../../../../src/host/platform/linux/openssl.ts';
 import { ProviderGcm } from '../../../../src/host/platform/linux/provider-gcm.ts';
@@ -112,6 +115,141 @@ describeWithNative('AES-GCM below EVP', (native) => {
           }
         });
       for (const { ours, theirs } of many) for (const cipher of [ours, theirs]) cipher.destroy();
+    });
+  });
+});
+
+describeWithNative('AES-GCM below EVP, a burst in one call', (native) => {
+  const evp = openEvp(native)!;
+  const store = new KeyStore(native);
+  const runner = CallRunner.find(native);
+  const runs = { count: 0 };
+  const counting = ({ run }: RunCalls): RunCalls => ({
+    run: (from, behind) => {
+      runs.count++;
+      return run(from, behind);
+    },
+  });
+  const found = runner && ProviderGcm.find(native, evp, store, counting(runner));
+  const singly = ProviderGcm.find(native, evp, store);
+
+  /** Packets of many lengths in one buffer, the first of them at `BEFORE`. */
+  function burstOf(cipher: PacketCipher, count: number, seed: number): { buffer: Uint8Array; burst: PacketBurst; bodies: PacketBurst } {
+    const burst = new PacketBurst();
+    const bodies = new PacketBurst();
+    let at = 5;
+    for (let i = 0; i < count; i++) {
+      const end = at + HEAD + cipher.ivLength + ((i * seed) % 1500);
+      bodies.add(at, end, i * 0x01000193 + seed);
+      burst.add(at, end + 16, i * 0x01000193 + seed);
+      at = end + 16 + (i % 3);
+    }
+    return { buffer: Uint8Array.from({ length: at + 7 }, (_, i) => i * seed + (i >> 8)), burst, bodies };
+  }
+
+  describe.runIf(found !== undefined && singly !== undefined)('as found here', () => {
+    test.each([128, 192, 256])('seals and opens what it does singly with keys of %i bits, and refuses what was changed alone', (bits) => {
+      for (const number of [20, 30]) {
+        const { transform, key, salt } = keysOf(number, bits);
+        const cipher = cipherOf(evp, number, bits);
+        const [ours, theirs] = [found!.create(transform, cipher, key, salt)!, singly!.create(transform, cipher, key, salt)!];
+        for (const [count, seed, esn] of [
+          [1, 3, false],
+          [2, 7, true],
+          [45, 311, false],
+          [MOST_IN_BURST, 97, true],
+        ] as const) {
+          const { buffer, burst, bodies } = burstOf(ours, count, seed);
+          const expected = buffer.slice();
+          runs.count = 0;
+          sealBurst(ours, buffer, bodies, HEAD, esn);
+          expect(runs.count).toBe(1);
+          sealEach(theirs, expected, bodies, HEAD, esn);
+          expect(Buffer.compare(buffer, expected)).toBe(0);
+          const bent = [...new Set([0, 1, 17, count - 1])].filter((i) => i < count && count > 1);
+          for (const i of bent) for (const packets of [buffer, expected]) packets[burst.ends[i]! - 1 - (i % 20)]! ^= 0x20;
+          openEach(theirs, expected, burst, HEAD, esn);
+          const ends = burst.opened.slice(0, count);
+          burst.opened.fill(4711);
+          openBurst(ours, buffer, burst, HEAD, esn);
+          expect([...burst.opened.subarray(0, count)]).toEqual([...ends]);
+          expect([...ends.entries()].filter(([, end]) => end === -1).map(([i]) => i)).toEqual(bent);
+          expect(Buffer.compare(buffer, expected)).toBe(0);
+        }
+        ours.destroy();
+        theirs.destroy();
+      }
+    });
+
+    test('lengths that do not fit are refused as they are singly, and sealing them is misuse', () => {
+      const { transform, key, salt } = keysOf(20, 128);
+      const ours = found!.create(transform, cipherOf(evp, 20, 128), key, salt)!;
+      const { buffer, burst, bodies } = burstOf(ours, 3, 50);
+      sealBurst(ours, buffer, bodies, HEAD, false);
+      burst.ends[1] = burst.starts[1]! + HEAD + 8 + 15;
+      openBurst(ours, buffer, burst, HEAD, false);
+      expect([...burst.opened.subarray(0, 3)].map((end) => end === -1)).toEqual([false, true, false]);
+      for (const end of [buffer.length - 15, -1, Number.MAX_SAFE_INTEGER]) {
+        bodies.ends[2] = end;
+        const before = buffer.slice();
+        expect(() => sealBurst(ours, buffer, bodies, HEAD, false)).toThrow(ApiMisuse);
+        expect(Buffer.compare(buffer, before)).toBe(0);
+      }
+      ours.destroy();
+      expect(() => openBurst(ours, buffer, burst, HEAD, false)).toThrow(expect.objectContaining({ code: 'CIPHER_DESTROYED' }));
+    });
+
+    test('more ciphers than there are contexts: each burst is under the key of its own', () => {
+      const { transform, salt } = keysOf(20, 128);
+      const cipher = cipherOf(evp, 20, 128);
+      const many = Array.from({ length: 300 }, (_, i) => {
+        const key = Uint8Array.from({ length: 16 }, (_, at) => i + 3 * at);
+        return [found!.create(transform, cipher, key, salt)!, new EvpAead(evp, transform, cipher, key, salt)] as const;
+      });
+      for (const [i, [ours, theirs]] of many.entries()) {
+        const { buffer, burst, bodies } = burstOf(ours, 3, i + 1);
+        const expected = buffer.slice();
+        sealBurst(ours, buffer, bodies, HEAD, true);
+        sealEach(theirs, expected, bodies, HEAD, true);
+        expect(Buffer.compare(buffer, expected)).toBe(0);
+        openBurst(many[(i + 7) % 300]![0], buffer, burst, HEAD, true);
+        expect([...burst.opened.subarray(0, 3)]).toEqual([-1, -1, -1]);
+        openBurst(ours, buffer, burst, HEAD, true);
+        expect([...burst.opened.subarray(0, 3)]).toEqual([...bodies.ends.subarray(0, 3)]);
+      }
+      for (const ciphers of many) for (const each of ciphers) each.destroy();
+    });
+
+    test('a list that is not made as it is written is not used', () => {
+      const { transform, key, salt } = keysOf(20, 128);
+      const cipher = cipherOf(evp, 20, 128);
+      for (const run of [
+        // makes none
+        (_: number, behind: number) => behind,
+        // makes all but the last
+        (from: number, behind: number) => Math.max(behind, runner!.run(from, behind - 80)),
+        // stops nowhere
+        (from: number, behind: number) => Math.max(behind, runner!.run(from, behind)),
+      ]) {
+        const wrong = ProviderGcm.find(native, evp, store, counting({ run }))!;
+        runs.count = 0;
+        const ours = wrong.create(transform, cipher, key, salt)!;
+        expect(runs.count).toBeGreaterThan(0);
+        runs.count = 0;
+        const { buffer, bodies } = burstOf(ours, 4, 9);
+        const expected = buffer.slice();
+        sealBurst(ours, buffer, bodies, HEAD, false);
+        const theirs = singly!.create(transform, cipher, key, salt)!;
+        sealEach(theirs, expected, bodies, HEAD, false);
+        expect([runs.count, Buffer.compare(buffer, expected)]).toEqual([0, 0]);
+        ours.destroy();
+        theirs.destroy();
+      }
+    });
+
+    test('packets whose addresses carry from one half into the other are not written down', () => {
+      const calls = new GcmCalls(native, runner!, { setIv: 1, oneShot: 1 });
+      expect([calls.begin(2 ** 33 - 100, 99), calls.begin(2 ** 33 - 100, 100), calls.begin(2 ** 33, 100)]).toEqual([true, false, true]);
     });
   });
 });
