@@ -222,6 +222,7 @@ export class SocketSet {
     const message = (data: Uint8Array): Uint8Array => (marker === 0 ? data : data.subarray(marker));
     return {
       waits: (data) => (marker === 0 || classifyEncapsulated(data) === 'ike') && isBareFirstRequest(message(data)),
+      patient: (data) => marker === 0 || classifyEncapsulated(data) === 'ike',
       onWaiting: (data, ip, port) => {
         this.#counters.add('datagrams', 'ike in');
         const datagram = { local: local(), remote: { ip, port }, data: message(data), encap: marker !== 0 };

@@ -25,6 +25,8 @@ interface UdpSocketOptions {
 export interface Triage {
   /** Whether it comes behind all others, and is the first to go. */
   waits(data: Uint8Array): boolean;
+  /** Whether it may be read a moment later, together with others, where there are many. Absent: nothing may. */
+  patient?(data: Uint8Array): boolean;
   onWaiting(data: Uint8Array, ip: string, port: number): void;
   /** So many of those were dropped unread: there were more than are worked on at once. */
   onShed(count: number): void;

@@ -17,6 +17,8 @@ export interface DirectReader {
 export class Burst {
   /** Whose batch is read into, if there is such a reader. */
   direct: DirectReader | undefined;
+  /** In what was read last something was that must not wait (`Triage.patient`). */
+  pressing = false;
   readonly #udp: FastUdp;
   readonly #ownBatch: UdpBatch;
   readonly #triage: Triage | undefined;
@@ -45,6 +47,7 @@ export class Burst {
   take(goesOn: () => boolean, deliver: (data: Uint8Array, ip: string, port: number) => void): number {
     let received = 0;
     let shed = 0;
+    this.pressing = false;
     let budget = this.#mostWaiting;
     let pause = this.#betweenPauses;
     const { direct } = this;
@@ -80,9 +83,17 @@ export class Burst {
       const at = batch.offset(i);
       const end = at + batch.length(i);
       // One that did not fit its place tells nothing; an empty one is as good as none to whoever reads IKE and ESP.
-      if (end === at || direct?.take(i)) continue;
+      if (end === at) continue;
+      if (direct?.take(i)) {
+        this.pressing = true;
+        continue;
+      }
       if (this.#triage?.waits(batch.buffer.octets.subarray(at, end))) this.#waiting[waiting++] = i;
-      else deliver(batch.buffer.octets.slice(at, end), batch.ip(i), batch.port(i));
+      else {
+        const data = batch.buffer.octets.slice(at, end);
+        this.pressing ||= !isPatient(this.#triage, data);
+        deliver(data, batch.ip(i), batch.port(i));
+      }
     }
     return waiting;
   }
@@ -92,6 +103,8 @@ export class Burst {
     this.#triage!.onWaiting(batch.buffer.octets.subarray(at, at + batch.length(i)), batch.ip(i), batch.port(i));
   }
 }
+
+export const isPatient = (triage: Triage | undefined, data: Uint8Array): boolean => triage?.patient?.(data) ?? false;
 
 /** One for each thread: nobody reads in between, and what is handed out as it stands is done with when the handler returns. */
 function batchOf(native: Native): UdpBatch {

@@ -1,16 +1,34 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import type { Address } from '../../../core/bytes/index.ts';
+import { type Clock, systemClock } from '../clock.ts';
 import { systemUdp, type Triage, type UdpNetwork, type UdpSocket } from '../udp.ts';
-import { Burst, type DirectReader } from './burst.ts';
+import { Burst, type DirectReader, isPatient } from './burst.ts';
 import { type Native, type NativeBuffer, systemError } from './ffi.ts';
 import { watchNetwork } from './netlink/changes.ts';
+import { Rounds } from './pace.ts';
 import { SocketAddress } from './socket-address.ts';
 import { FastUdp } from './udp.ts';
 
 type DatagramHandler = Parameters<UdpNetwork['bind']>[0]['onDatagram'];
 
+interface Handling {
+  readonly onDatagram: DatagramHandler;
+  readonly triage: Triage | undefined;
+  readonly rounds: Rounds;
+}
+
+/** How this thread reads a socket for now. */
+interface Reading {
+  /** At once; resolves when nothing of it is left. */
+  stop(): Promise<void>;
+}
+
 /** The machine's UDP with sockets that a data plane can take over: the rest of it is as ever. */
-export function descriptorUdp(native: Native, { mark }: { readonly mark?: number } = {}): UdpNetwork {
+export function descriptorUdp(
+  native: Native,
+  { mark, clock = systemClock }: { readonly mark?: number; readonly clock?: Clock } = {},
+): UdpNetwork {
+  const rounds = new Rounds(clock);
   return {
     ...systemUdp,
     bind: async ({ ip, port, receiveBuffer, sendBuffer, onDatagram, triage }) => {
@@ -21,7 +39,7 @@ export function descriptorUdp(native: Native, { mark }: { readonly mark?: number
         ...(receiveBuffer === undefined ? {} : { receiveBuffer }),
         ...(sendBuffer === undefined ? {} : { sendBuffer }),
       };
-      return DescriptorSocket.over(native, FastUdp.open(native, options), onDatagram, triage);
+      return DescriptorSocket.over(native, FastUdp.open(native, options), { onDatagram, triage, rounds });
     },
     watch: async (onChange) => {
       const monitor = await watchNetwork(['link', 'address', 'route'], { onChange, onLost: onChange });
@@ -43,23 +61,27 @@ export class DescriptorSocket implements UdpSocket {
   readonly #peer: SocketAddress;
   readonly #outgoing: NativeBuffer;
   readonly #burst: Burst;
-  #reader: Socket | undefined;
+  readonly #triage: Triage | undefined;
+  readonly #rounds: Rounds;
+  #reading: Reading | undefined;
   #tookMore = false;
   #open = true;
 
-  static async over(native: Native, fast: FastUdp, onDatagram: DatagramHandler, triage?: Triage): Promise<DescriptorSocket> {
-    const socket = new DescriptorSocket(native, fast, onDatagram, triage);
+  static async over(native: Native, fast: FastUdp, { onDatagram, triage, rounds }: Handling): Promise<DescriptorSocket> {
+    const socket = new DescriptorSocket(native, fast, { onDatagram, triage, rounds });
     await socket.reclaim();
     return socket;
   }
 
-  private constructor(native: Native, fast: FastUdp, onDatagram: DatagramHandler, triage: Triage | undefined) {
+  private constructor(native: Native, fast: FastUdp, { onDatagram, triage, rounds }: Handling) {
     this.fast = fast;
     this.#native = native;
     this.#onDatagram = onDatagram;
     this.#peer = new SocketAddress(native);
     this.#outgoing = native.allocate(LARGEST);
     this.#burst = new Burst(native, fast, triage);
+    this.#triage = triage;
+    this.#rounds = rounds;
   }
 
   get local(): Address {
@@ -107,9 +129,9 @@ export class DescriptorSocket implements UdpSocket {
 
   /** This thread stops reading, at once. @returns the descriptor, for the one who reads from now on; it stays ours to close */
   async lend(): Promise<number> {
-    const reader = this.#reader;
-    this.#reader = undefined;
-    if (reader !== undefined) await closed(reader);
+    const reading = this.#reading;
+    this.#reading = undefined;
+    await reading?.stop();
     return this.fast.fd;
   }
 
@@ -122,16 +144,23 @@ export class DescriptorSocket implements UdpSocket {
 
   /** This thread reads again; the one who did has stopped. */
   async reclaim(): Promise<void> {
-    if (!this.#open || this.#reader !== undefined) return;
+    if (!this.#open || this.#reading !== undefined) return;
     this.fast.joinReceived(false);
+    await this.#readAsTheyCome();
+  }
+
+  async #readAsTheyCome(): Promise<void> {
     // The reader closes what it is given, and must not close what others send by.
     const fd = this.#native.libc.dup(this.fast.fd);
     if (fd < 0) throw systemError('duplicating the descriptor of a UDP socket', this.#native.errno());
     const reader = createSocket(this.fast.isV6 ? 'udp6' : 'udp4');
-    this.#reader = reader;
+    const reading: Reading = { stop: () => closed(reader) };
+    this.#reading = reading;
     reader.on('message', (data: Uint8Array, from: RemoteInfo) => {
+      // before the data is the receiver's
+      const pressing = !isPatient(this.#triage, data);
       this.deliver(data, from.address, from.port);
-      this.#takeMore(reader);
+      this.#takeMore(reading, pressing);
     });
     await new Promise<void>((resolve, reject) => {
       reader.once('error', reject);
@@ -149,18 +178,45 @@ export class DescriptorSocket implements UdpSocket {
    * What Node reads costs a call and a buffer of 64 KiB each, and where one datagram was, more may wait. Once in a turn of the event loop, since
    * Node itself goes on for some thirty: others must have theirs.
    */
-  #takeMore(reader: Socket): void {
-    if (this.#tookMore) return;
+  #takeMore(reading: Reading, pressing: boolean): void {
+    if (this.#tookMore || this.#reading !== reading) return;
     this.#tookMore = true;
     setImmediate(() => {
       this.#tookMore = false;
     });
-    this.counters.received += this.#burst.take(
-      () => this.#reader === reader,
+    const more = this.#takeWaiting(reading);
+    const waits = this.#rounds.came(1 + more, pressing || this.#burst.pressing);
+    if (waits && this.#reading === reading) this.#readInRounds();
+  }
+
+  /** With the other sockets of this thread, until datagrams are few again. */
+  #readInRounds(): void {
+    const waiting = {
+      look: (): number => {
+        const count = this.#takeWaiting(reading);
+        return this.#burst.pressing ? -1 : count;
+      },
+      // what stands in the way (no descriptor is left) may pass
+      resume: (): void =>
+        void this.#readAsTheyCome().catch(() => {
+          if (this.#reading === reading) this.#readInRounds();
+        }),
+    };
+    const reading: Reading = { stop: async () => this.#rounds.leave(waiting) };
+    this.#reading?.stop().catch(() => undefined);
+    this.#reading = reading;
+    this.#rounds.join(waiting);
+  }
+
+  #takeWaiting(reading: Reading): number {
+    const received = this.#burst.take(
+      () => this.#reading === reading,
       (data, ip, port) => {
         if (this.#open) this.#onDatagram(data, ip, port);
       },
     );
+    this.counters.received += received;
+    return received;
   }
 
   /** A reader elsewhere must have stopped. */
