@@ -12,6 +12,8 @@ import type { Plan } from './plan.ts';
 const plan = JSON.parse(process.argv[2] ?? '') as Plan;
 const PORT = 4500;
 const MARKER = new Uint8Array(4);
+/** Peers of one endpoint. */
+const OF_ONE = 100;
 /** Under way at once: enough to keep the responder busy, too few to overrun its socket. */
 const AT_ONCE = 64;
 
@@ -22,27 +24,36 @@ const { connections } = compile(
     secrets: { any: { kind: 'psk', secret: plan.secret } },
   }),
 );
-const endpoint = new Endpoint({
-  connections,
-  limits: { ...DEFAULT_LIMITS, ikeSas: 1e6 },
-  random: systemRandom(),
-  ports: { ike: PORT, nat: PORT },
-  forceEncap: true,
-});
-const waiting = connections.map(({ name }) => name);
-/** CHILD_SAs that a rekeying replaces are told of as well. */
-const children = new Set<number>();
+/** Each plays some of the peers: to an endpoint they are many IKE SAs with one and the same peer, all of which it looks at for each new one. */
+const endpoints = Array.from(
+  { length: Math.ceil(connections.length / OF_ONE) },
+  (_, i) =>
+    new Endpoint({
+      connections: connections.slice(i * OF_ONE, (i + 1) * OF_ONE),
+      limits: { ...DEFAULT_LIMITS, ikeSas: 1e6 },
+      random: systemRandom(),
+      ports: { ike: PORT, nat: PORT },
+      forceEncap: true,
+    }),
+);
+/** By the initiator's SPI. */
+const endpointOf = new Map<bigint, Endpoint>();
+/** Connections, by their number. */
+let begun = 0;
+/** CHILD_SAs that came up, those that replace others as well. */
+let made = 0;
 let done = 0;
 
 const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
 socket.on('message', (data, { address, port }) => {
   if (data.length < MARKER.length || data.readUInt32BE(0) !== 0) return;
   if (plan.what === 'cookies') return oneMore(sendFirst);
-  endpoint.receive(
+  const endpoint = data.length < 12 ? undefined : endpointOf.get(data.readBigUInt64BE(4));
+  endpoint?.receive(
     { local: { ip: plan.local, port: PORT }, remote: { ip: address, port }, data: new Uint8Array(data.subarray(4)), encap: true },
     performance.now(),
   );
-  drain();
+  if (endpoint) drain(endpoint);
 });
 socket.bind(PORT, plan.local, () => {
   for (let i = 0; i < AT_ONCE; i++) begin();
@@ -50,49 +61,55 @@ socket.bind(PORT, plan.local, () => {
     // a datagram that got lost is not waited for
     if (plan.what === 'cookies' && done === seen) for (let i = 0; i < AT_ONCE; i++) sendFirst();
     seen = done;
-    if (plan.what !== 'cookies') endpoint.expire(performance.now());
-    drain();
+    if (plan.what === 'cookies') return;
+    for (const endpoint of endpoints) {
+      endpoint.expire(performance.now());
+      drain(endpoint);
+    }
   }, 100);
 });
 process.stdin.resume().once('end', () => process.exit(0));
 
 function begin(): void {
-  const name = waiting.shift();
-  if (name !== undefined) endpoint.command({ kind: 'initiate', connection: name }, performance.now());
-  drain();
+  if (begun === connections.length) return;
+  const endpoint = endpoints[Math.floor(begun / OF_ONE)]!;
+  const { name } = connections[begun++]!;
+  endpoint.command({ kind: 'initiate', connection: name }, performance.now());
+  drain(endpoint);
 }
 
-function drain(): void {
-  for (let effect: Effect | undefined = endpoint.poll(); effect; effect = endpoint.poll()) perform(effect);
+function drain(endpoint: Endpoint): void {
+  for (let effect: Effect | undefined = endpoint.poll(); effect; effect = endpoint.poll()) perform(endpoint, effect);
 }
 
-function perform(effect: Effect): void {
-  if (effect.kind === 'transmit') transmit(effect.datagram.data, effect.datagram.remote);
+function perform(endpoint: Endpoint, effect: Effect): void {
+  if (effect.kind === 'transmit') transmit(endpoint, effect.datagram.data, effect.datagram.remote);
   else if (effect.kind === 'ask') endpoint.answer(effect.id, answer(effect.ask), performance.now());
-  else if (effect.kind === 'notice') heed(effect.notice);
+  else if (effect.kind === 'notice') heed(endpoint, effect.notice);
 }
 
-function heed(notice: Notice): void {
+function heed(endpoint: Endpoint, notice: Notice): void {
   if (notice.kind === 'ike-down' || notice.kind === 'failed') {
     process.stderr.write(`${notice.error?.message ?? 'ended'}\n`);
     process.exit(1);
   } else if (notice.kind === 'child-up') {
-    children.add(notice.child);
+    made++;
     if (plan.what === 'rekeyings') {
       // the first of each peer is made, not rekeyed
-      if (children.size > plan.peers) oneMore();
-      if (waiting.length > 0) queueMicrotask(begin);
-      else if (done < plan.count) queueMicrotask(() => rekey(notice.child));
+      if (made > plan.peers) oneMore();
+      if (begun < connections.length) queueMicrotask(begin);
+      else if (done < plan.count) queueMicrotask(() => rekey(endpoint, notice.child));
     } else oneMore(begin);
   }
 }
 
-function rekey(child: number): void {
+function rekey(endpoint: Endpoint, child: number): void {
   endpoint.command({ kind: 'rekey-child', child }, performance.now());
-  drain();
+  drain(endpoint);
 }
 
-function transmit(data: Uint8Array, { ip, port }: { readonly ip: string; readonly port: number }): void {
+function transmit(endpoint: Endpoint, data: Uint8Array, { ip, port }: { readonly ip: string; readonly port: number }): void {
+  endpointOf.set(new DataView(data.buffer, data.byteOffset).getBigUint64(0), endpoint);
   const auth = data[18] === ExchangeType.IKE_AUTH;
   // nobody goes on from there, so it stays half open
   if (plan.what === 'half-open' && auth) return oneMore(begin);
