@@ -1,19 +1,19 @@
 import { DataPlaneError } from '../../../core/bytes/index.ts';
-import type { ChildSaChange, ChildSaSpec, KernelPolicy, Millis, Observation } from '../../../core/ike/effects.ts';
+import type { ChildSaChange, ChildSaSpec, Millis, Observation } from '../../../core/ike/effects.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
-import { isThere } from '../../platform/linux/netlink/errors.ts';
 import type { XfrmEvent } from '../../platform/linux/netlink/xfrm/events.ts';
-import type { NewPolicy, XfrmTemplate } from '../../platform/linux/netlink/xfrm/policies.ts';
+import type { NewPolicy } from '../../platform/linux/netlink/xfrm/policies.ts';
 import type { XfrmState } from '../../platform/linux/netlink/xfrm/states.ts';
-import type { XfrmDirection } from '../../platform/linux/netlink/xfrm/structs.ts';
-import type { ChildCounters, DirectionCounters, SequenceNumbers, ShuntPolicy, TrapPolicy } from '../data-plane.ts';
+import type { ChildCounters, SequenceNumbers, ShuntPolicy, TrapPolicy } from '../data-plane.ts';
 import { formersOf } from '../line.ts';
 import { ChildStates, type Ends, halved, idOf, refuseUnsupported, sweepStates, type Way } from './child-states.ts';
 import type { XfrmKernel } from './kernel.ts';
-import { EVERY_WAY, Passing, policyFor } from './passing.ts';
-import { PolicyTable, Rank, Reqids, shareOfPolicy } from './policy-table.ts';
+import { Passing } from './passing.ts';
+import { type Claimant, PolicyClaims } from './policy-claims.ts';
+import { PolicyTable, Reqids, shareOfPolicy } from './policy-table.ts';
 import { matchesOf, type PolicyMatch, packetOf } from './selectors.ts';
 import type { Share } from './share.ts';
+import { Usage } from './usage.ts';
 
 export interface KernelPlaneOptions {
   readonly kernel: XfrmKernel;
@@ -39,6 +39,7 @@ export class KernelPlane {
   readonly #share: Pick<Share, 'number' | 'abandoned'>;
   readonly #passing: Passing;
   readonly #policies: PolicyTable;
+  readonly #claims: PolicyClaims;
   readonly #reqids: Reqids;
   readonly #children = new Map<number, Child>();
   readonly #byInbound = new Map<string, Child>();
@@ -61,6 +62,7 @@ export class KernelPlane {
     const leftBehind = this.#isLeftBehind();
     sweepStates(kernel, leftBehind);
     this.#policies = new PolicyTable(kernel, (policy) => leftBehind(shareOfPolicy(policy)));
+    this.#claims = new PolicyClaims(this.#policies, share.number);
     this.#passing = new Passing(this.#policies, share.number, neighbours);
   }
 
@@ -72,15 +74,15 @@ export class KernelPlane {
     this.#passing.beside(matches);
     const line = this.#lineOf(spec, matches);
     const states = new ChildStates(this.#kernel, spec, line.reqid, resume);
-    const child: Child = { spec, states, matches, line, sends: false, told: new Set(), inbound: unused(), outbound: unused() };
+    const child: Child = { spec, states, matches, line, sends: false, told: new Set(), inbound: new Usage(), outbound: new Usage() };
     line.children++;
     this.#children.set(spec.id, child);
     try {
       states.add('inbound');
-      this.#claimInward(child);
+      this.#claims.inward(child);
       if (spec.outboundActive) this.#startSending(child);
-      else this.#claimOutward(child, Rank.WAITING);
-      this.#closeBehind(child);
+      else this.#claims.outward(child, false);
+      this.#claims.closeBehind(child);
     } catch (error) {
       this.remove(spec.id);
       throw error;
@@ -109,8 +111,7 @@ export class KernelPlane {
     this.#children.delete(id);
     this.#unindex(child);
     this.#handOver(child);
-    this.#policies.release(out(child));
-    this.#policies.release(into(child));
+    this.#claims.release(child);
     child.states.destroy();
     if (--child.line.children === 0) this.#reqids.give(child.line.reqid);
   }
@@ -121,8 +122,8 @@ export class KernelPlane {
     const inbound = this.#look(child, 'inbound');
     this.#look(child, 'outbound');
     return {
-      inbound: counted(child.inbound),
-      outbound: counted(child.outbound),
+      inbound: child.inbound.told(),
+      outbound: child.outbound.told(),
       drops: { replay: inbound?.replayed ?? 0, integrity: inbound?.notAuthentic ?? 0 },
     };
   }
@@ -145,7 +146,8 @@ export class KernelPlane {
         const reqid = this.#reqids.take();
         this.#traps.set(reqid, trap);
         made.push(reqid);
-        this.#trap(reqid, trap);
+        this.#passing.beside(matchesOf(trap.localTs, trap.remoteTs));
+        this.#claims.trap(reqid, trap);
       }
     } catch (error) {
       for (const reqid of made) this.#untrap(reqid);
@@ -156,14 +158,7 @@ export class KernelPlane {
 
   /** @throws DataPlaneError; the former ones stand then */
   setShunts(shunts: readonly ShuntPolicy[]): void {
-    const policies = shunts.flatMap(({ action, localTs, remoteTs }) =>
-      matchesOf(localTs, remoteTs).flatMap((match) =>
-        EVERY_WAY.map(
-          (way): NewPolicy => ({ ...policyFor(match, way, this.#share.number, [], true), action: action === 'bypass' ? 'allow' : 'block' }),
-        ),
-      ),
-    );
-    this.#policies.claim(SHUNTS, Rank.CONFIGURED, policies);
+    this.#claims.shunts(shunts);
   }
 
   onEvent(event: XfrmEvent): void {
@@ -221,29 +216,6 @@ export class KernelPlane {
     return (share) => share !== undefined && (share === this.#share.number || abandoned.has(share));
   }
 
-  #trap(reqid: number, { action, localTs, remoteTs, kernel }: TrapPolicy): void {
-    const matches = matchesOf(localTs, remoteTs);
-    this.#passing.beside(matches);
-    if (action === 'drop') {
-      const policies = matches.flatMap((match) => EVERY_WAY.map((way) => this.#dropping(match, way, kernel)));
-      this.#policies.claim(trapped(reqid), Rank.SHUNT, policies);
-      return;
-    }
-    // where the peer is, is known only to IKE: a template of transport mode needs no ends, and no SA ever fits it
-    const template: XfrmTemplate = { protocol: 'esp', mode: 'transport', reqid };
-    this.#policies.claim(
-      trapped(reqid),
-      Rank.TRAP,
-      matches.map((match) => this.#policy(match, 'out', [template], kernel)),
-    );
-  }
-
-  #untrap(reqid: number): void {
-    this.#policies.release(trapped(reqid));
-    this.#traps.delete(reqid);
-    this.#reqids.give(reqid);
-  }
-
   /** Of the CHILD_SA that it takes over from, or of one that is for the same packets of the same child. */
   #lineOf(spec: ChildSaSpec, matches: readonly PolicyMatch[]): Line {
     const former = spec.replaces === undefined ? undefined : this.#children.get(spec.replaces)?.line;
@@ -254,21 +226,27 @@ export class KernelPlane {
     return { key, reqid: this.#reqids.take(), children: 0 };
   }
 
+  #untrap(reqid: number): void {
+    this.#claims.untrap(reqid);
+    this.#traps.delete(reqid);
+    this.#reqids.give(reqid);
+  }
+
   #startSending(child: Child): void {
     child.states.add('outbound');
     child.sends = true;
-    this.#claimOutward(child, Rank.SENDING);
+    this.#claims.outward(child, true);
     for (const former of formersOf(child, this.#children, ({ spec }) => spec.replaces)) {
       if (!former.sends) continue;
       former.sends = false;
-      this.#claimOutward(former, Rank.WAITING);
+      this.#claims.outward(former, false);
     }
   }
 
   #stopSending(child: Child): void {
     this.#look(child, 'outbound');
     this.#handOver(child);
-    this.#policies.release(out(child));
+    this.#claims.releaseOutward(child);
     child.states.remove('outbound');
   }
 
@@ -287,77 +265,11 @@ export class KernelPlane {
     this.#unindex(child);
     for (const way of ['inbound', 'outbound'] as const) this.#look(child, way);
     const anew = child.states.move(to, () => {
-      this.#claimOutward(child, child.sends ? Rank.SENDING : Rank.WAITING);
-      this.#claimInward(child);
+      this.#claims.outward(child, child.sends);
+      this.#claims.inward(child);
     });
-    // an SA that was made anew counts from the beginning
-    if (anew) for (const usage of [child.inbound, child.outbound]) usage.seen = NOTHING;
+    if (anew) for (const usage of [child.inbound, child.outbound]) usage.anew();
     this.#index(child);
-  }
-
-  #claimInward(child: Child): void {
-    this.#withCard(child, 'inbound', () => this.#policies.claim(into(child), Rank.SENDING, this.#inward(child)));
-  }
-
-  #claimOutward(child: Child, rank: Rank): void {
-    this.#withCard(child, 'outbound', () => this.#policies.claim(out(child), rank, this.#outward(child)));
-  }
-
-  /** A card that takes packets whole may refuse their policies: the SA may go on without it then, and so do they. */
-  #withCard({ states }: Child, way: Way, claim: () => void): void {
-    try {
-      claim();
-    } catch (error) {
-      if (!(error instanceof DataPlaneError) || isThere(error) || !states.leaveCard(way, error)) throw error;
-      claim();
-    }
-  }
-
-  #outward(child: Child): readonly NewPolicy[] {
-    const { local, remote } = child.states.ends;
-    const { kernel } = child.spec.packets ?? {};
-    const offload = child.states.card('outbound');
-    return child.matches.map((match) => ({
-      ...this.#policy(match, 'out', templates(child, local.ip, remote.ip), kernel),
-      ...(offload === undefined ? {} : { offload }),
-    }));
-  }
-
-  /** Whence a packet comes outside is its SA's business: the reqid is of one peer alone. */
-  #inward(child: Child): readonly NewPolicy[] {
-    const { local } = child.states.ends;
-    const through = templates(child, undefined, local.ip);
-    const { kernel } = child.spec.packets ?? {};
-    const offload = child.states.card('inbound');
-    return child.matches.flatMap((match) => {
-      const policy = { ...this.#policy(match, 'in', through, kernel), ...(offload === undefined ? {} : { offload }) };
-      // no card has policies for what is passed on
-      return child.spec.mode === 'transport' ? [policy] : [policy, this.#policy(match, 'fwd', through, kernel)];
-    });
-  }
-
-  /** What was to be protected once does not leave in clear afterwards; who was lent an address by us takes it along. */
-  #closeBehind({ spec, matches }: Child): void {
-    const lent = matches.every(({ remote }) => spec.assigned.includes(remote.split('/')[0]!));
-    if (!lent)
-      this.#policies.claim(
-        shunt(spec, matches),
-        Rank.SHUNT,
-        matches.map((match) => this.#dropping(match, 'out', spec.packets?.kernel)),
-      );
-  }
-
-  #policy(match: PolicyMatch, direction: XfrmDirection, through: readonly XfrmTemplate[], kernel: KernelPolicy = {}): NewPolicy {
-    const [ifId, mark] = direction === 'out' ? [kernel.ifIdOut, kernel.markOut] : [kernel.ifIdIn, kernel.markIn];
-    return {
-      ...policyFor(match, direction, this.#share.number, through),
-      ...(ifId === undefined ? {} : { ifId }),
-      ...(mark && { mark }),
-    };
-  }
-
-  #dropping(match: PolicyMatch, direction: XfrmDirection, kernel?: KernelPolicy): NewPolicy {
-    return { ...this.#policy(match, direction, [], kernel), action: 'block' };
   }
 
   #expire({ spec, told }: Child, hard: boolean): void {
@@ -390,13 +302,7 @@ export class KernelPlane {
   /** Counters as the kernel has them now; when they last grew is known as exactly as one looks. */
   #look(child: Child, way: Way): XfrmState | undefined {
     const state = child.states.read(way);
-    const { [way]: usage } = child;
-    if (state === undefined) return undefined;
-    const packets = Number(state.use.packets - usage.seen.packets);
-    if (packets > 0) usage.lastUse = this.#clock.now();
-    usage.packets += packets;
-    usage.bytes += Number(state.use.bytes - usage.seen.bytes);
-    usage.seen = state.use;
+    if (state !== undefined) child[way].read(state.use, this.#clock.now());
     return state;
   }
 
@@ -429,46 +335,13 @@ interface Line {
   children: number;
 }
 
-interface Child {
-  readonly spec: ChildSaSpec;
-  readonly states: ChildStates;
-  readonly matches: readonly PolicyMatch[];
+interface Child extends Claimant {
   readonly line: Line;
   /** false: receives only. */
   sends: boolean;
   readonly told: Set<'soft-expire' | 'hard-expire'>;
   readonly inbound: Usage;
   readonly outbound: Usage;
-}
-
-interface Usage {
-  packets: number;
-  bytes: number;
-  lastUse: Millis | undefined;
-  /** What the kernel said when it was last asked. */
-  seen: { readonly packets: bigint; readonly bytes: bigint };
-}
-
-const unused = (): Usage => ({ packets: 0, bytes: 0, lastUse: undefined, seen: NOTHING });
-const counted = ({ packets, bytes, lastUse }: Usage): DirectionCounters => ({ packets, bytes, lastUse });
-
-const out = ({ spec }: Child): string => `out ${spec.id}`;
-const into = ({ spec }: Child): string => `in ${spec.id}`;
-const trapped = (reqid: number): string => `trap ${reqid}`;
-const shunt = ({ connection, name }: ChildSaSpec, matches: readonly PolicyMatch[]): string =>
-  `shunt ${JSON.stringify([connection, name, matches])}`;
-
-function templates({ spec, line }: Child, source: string | undefined, destination: string): readonly XfrmTemplate[] {
-  const { protocol, mode, ipcomp } = spec;
-  const ends = mode === 'transport' ? {} : { source, destination };
-  const secured = { protocol: protocol === 'AH' ? 'ah' : 'esp', reqid: line.reqid } as const;
-  if (ipcomp === undefined) return [{ ...secured, mode, ...ends }];
-  // RFC 3173 §2.2: what would not become smaller comes without
-  const optional = source === undefined ? { optional: true } : {};
-  return [
-    { protocol: 'comp', mode, reqid: line.reqid, ...ends, ...optional },
-    { ...secured, mode: 'transport' },
-  ];
 }
 
 const removedByOthers = (count: number): DataPlaneError =>
@@ -481,10 +354,7 @@ const removedByOthers = (count: number): DataPlaneError =>
     },
   );
 
-const NOTHING = { packets: 0n, bytes: 0n } as const;
 const ACTIVATE: ChildSaChange = { kind: 'activate-outbound' };
-/** Owner of what the configuration says of packets that no SA carries. */
-const SHUNTS = 'shunts';
 const POLL: Millis = 1000;
 const POLLED_AT_ONCE = 128;
 const ONLY = { number: 0, abandoned: (): ReadonlySet<number> => new Set() };
