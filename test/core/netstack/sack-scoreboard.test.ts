@@ -197,6 +197,30 @@ describe('RACK (RFC 8985 §6.2)', () => {
   });
 });
 
+test('RFC 4015: what was held for lost and was not may be found lost later', () => {
+  const board = boardOf(8);
+  sack(board, 1, 4, 24);
+  board.detectLoss(SMSS);
+  expect(board.nextLost()).toBe(0);
+  board.markNothingLost();
+  expect(board.hasWaiting).toBe(false);
+  sack(board, 1, 5, 25);
+  board.detectLoss(SMSS);
+  expect(board.nextLost()).toBe(0);
+});
+
+test('whether the oldest segment was sent again', () => {
+  const board = boardOf(8);
+  sack(board, 1, 4, 24);
+  board.detectLoss(SMSS);
+  expect(board.oldestWasResent).toBe(false);
+  board.resent(board.nextLost(), 25);
+  expect(board.oldestWasResent).toBe(true);
+  board.acknowledgmentBegins();
+  board.acknowledge(4000, 45, 10);
+  expect(board.oldestWasResent).toBe(false);
+});
+
 describe('resegment', () => {
   test('cuts what is too long, keeps what is known, counts the cut as lost', () => {
     const board = boardOf(4);

@@ -66,6 +66,11 @@ export class SackScoreboard {
     return this.#rack.reorderingSeen;
   }
 
+  /** Whether the oldest segment was ever sent more than once. */
+  get oldestWasResent(): boolean {
+    return this.count > 0 && (this.#sent.flags[this.#sent.slot(0)]! & EVER_RESENT) !== 0;
+  }
+
   startOf(index: number): number {
     return this.#sent.start[this.#sent.slot(index)]!;
   }
@@ -189,9 +194,10 @@ export class SackScoreboard {
     }
   }
 
-  /** What was held for lost was not. What was sent again stays so. */
+  /** What was held for lost was not, and may be found so anew. What was sent again stays so. */
   markNothingLost(): void {
     const { flags, start, end } = this.#sent;
+    if (this.count > 0) this.#judgedTo = this.startOf(0);
     for (let i = 0; i < this.count; i++) {
       const at = this.#sent.slot(i);
       const state = flags[at]!;

@@ -189,6 +189,8 @@ function resend(tcb: Tcb, out: Uint8Array, at: number, index: number): number {
   board.resent(index, host.now);
   noteRetransmission(tcb);
   host.counters.tcpRetransmits++;
+  // RFC 6675 §6: else the timer expires over every segment that is lost twice, while acknowledgments go on telling what arrives.
+  if (index === 0 && tcb.recovery === 'fast') tcb.timers.clear(Timer.RETRANSMIT);
   startRetransmitTimer(tcb);
   return emitText(tcb, out, at, board.startOf(index), board.endOf(index));
 }

@@ -8,10 +8,13 @@ import type { Tcb } from './tcb.ts';
  * that nothing was lost but patience; the path is as good as before.
  */
 
-/** RFC 3522 §3.2 step 1: recovery begins. */
+/**
+ * RFC 3522 §3.2 step 1: recovery begins. Where the oldest segment was sent again in the one before already, the acknowledgment of that copy would be
+ * older than any retransmission of this one, and be taken for that of the first copy.
+ */
 export function watchFirstRetransmission(tcb: Tcb): void {
   tcb.firstRetransmitTs = undefined;
-  tcb.spuriousPossible = tcb.timestamps;
+  tcb.spuriousPossible = tcb.timestamps && !tcb.board.oldestWasResent;
 }
 
 /** Step 2: a segment is sent again. */
