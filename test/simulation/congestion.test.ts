@@ -11,37 +11,45 @@ interface Bottleneck {
   /** Round trip when nothing waits, milliseconds. */
   readonly rtt: number;
   readonly loss: number;
+  /** What either end sends arrives with what else came in as many milliseconds: nobody looks more often. */
+  readonly bunches?: number;
   /** The rate where it changes. */
   readonly rateAt?: (now: number) => number;
 }
 
 interface Flow {
-  /** Octets a millisecond that reached the application in the second half. */
+  /** Octets a millisecond that reached the application, in the second half unless told otherwise. */
   readonly rate: number;
   readonly retransmits: number;
+  readonly timeouts: number;
   readonly segments: number;
   /** Mean wait in the queue, milliseconds. */
   readonly wait: number;
 }
 
-/** One connection that is never idle, through a bottleneck with a queue that drops what does not fit, for so many milliseconds. */
-function flow(path: Bottleneck, congestion: CongestionControlFactory, duration: number): Flow {
+/**
+ * One connection that is never idle, through a bottleneck with a queue that drops what does not fit, for so many milliseconds.
+ * @param from when counting begins
+ */
+function flow(path: Bottleneck, congestion: CongestionControlFactory, duration: number, from = duration / 2): Flow {
   const random = new SeededRandom('path');
+  const bunched = (at: number): number => (path.bunches === undefined ? at : Math.ceil(at / path.bunches) * path.bunches);
   let free = 0;
   let waited = 0;
   let packets = 0;
   const pair = new Pair({
     a: { tcp: { congestion } },
+    joins: path.bunches !== undefined,
     fate: (packet, from, now) => {
       if (random.chance(path.loss)) return [];
-      if (from === 'b') return [path.rtt / 2];
+      if (from === 'b') return [bunched(now + path.rtt / 2) - now];
       const rate = path.rateAt?.(now) ?? path.rate;
       const start = Math.max(now, free);
       if ((start - now) * rate > path.queue) return [];
       free = start + packet.length / rate;
       waited += start - now;
       packets++;
-      return [free - now + path.rtt / 2];
+      return [bunched(free + path.rtt / 2) - now];
     },
   });
   const listener = pair.b.listen({ port: 80 });
@@ -54,13 +62,14 @@ function flow(path: Bottleneck, congestion: CongestionControlFactory, duration: 
     server ??= listener.accept();
     for (let octets = server?.read(block) ?? 0; octets > 0; octets = server!.read(block)) received += octets;
   };
-  pair.run(duration / 2);
-  const half = received;
+  pair.run(from);
+  const before = received;
   pair.run(duration);
-  const { tcpRetransmits, tcpSegmentsOut } = pair.a.counters;
+  const { tcpRetransmits, tcpTimeouts, tcpSegmentsOut } = pair.a.counters;
   return {
-    rate: (received - half) / (duration / 2),
+    rate: (received - before) / (duration - from),
     retransmits: tcpRetransmits,
+    timeouts: tcpTimeouts,
     segments: tcpSegmentsOut,
     wait: waited / packets,
   };
@@ -93,9 +102,27 @@ describe('one connection through a bottleneck', () => {
     expect(flow(path, newreno, 6000).rate).toBeLessThan(0.6 * LONG.rate);
   });
 
+  test('BBR on a long path that loses a little, between ends that look every few milliseconds: each hole is found, and filled once', () => {
+    const path = { rate: 20_000, queue: 4_000_000, rtt: 100, loss: 0.005, bunches: 4 };
+    const { rate, retransmits, segments, timeouts } = flow(path, bbr, 4000, 2000);
+    expect(rate).toBeGreaterThan(0.9 * path.rate * TEXT);
+    expect(retransmits / segments).toBeLessThan(1.5 * path.loss);
+    expect(timeouts).toBe(0);
+  });
+
   test('BBR keeps the queue short', () => {
     const path = { ...LONG, rtt: 40, queue: 200_000 };
     expect(flow(path, bbr, 4000).wait).toBeLessThan(flow(path, cubic, 4000).wait / 2);
+  });
+
+  test('BBR: a queue that start-up has left goes with the probings', () => {
+    const path = { rate: 10_000, queue: 400_000, rtt: 40, loss: 0 };
+    expect(flow(path, bbr, 4000).wait).toBeLessThan(0.25 * path.rtt);
+  });
+
+  test('BBR: a bound that losses have set ends with the probing after the next', () => {
+    const path = { rate: 10_000, queue: 40_000, rtt: 40, loss: 0 };
+    expect(flow(path, bbr, 4000).rate).toBeGreaterThan(0.9 * path.rate * TEXT);
   });
 
   test('BBR, where the queue holds a tenth of what is under way: little is lost', () => {

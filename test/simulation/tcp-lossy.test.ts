@@ -249,6 +249,7 @@ describe('congestion control behind its interface', () => {
       recovered: () => heard.add('recovered'),
       timedOut: () => heard.add('timed out'),
       undo: () => {},
+      repaired: () => {},
       idle: () => {},
       resized: () => {},
     });

@@ -341,6 +341,15 @@ describe('receiving', () => {
     expect(t.connection.info.receiveBuffer).toBe(1 << 20);
   });
 
+  test('what is read in a round trip makes room for four times as much: a sender that starts doubles, and holes wait to be filled', () => {
+    const t = new Drill({ tcp: { receiveBuffer: 65536, maxReceiveBuffer: 1 << 20 } });
+    t.established({ options: 'wscale 7' });
+    t.elapse(200);
+    for (let at = 1; at < 29_200; at += 1460) t.inject(`. ${at}:${at + 1460}(1460) ack 1`);
+    expect(t.read()).toBe(29_200);
+    expect(t.connection.info.receiveBuffer).toBe(4 * 29_200);
+  });
+
   test('RFC 6093 §6: urgent data stays in the stream', () => {
     const t = new Drill();
     t.established();

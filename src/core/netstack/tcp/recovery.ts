@@ -147,6 +147,7 @@ function continueFastRecovery(tcb: Tcb, news: AckNews): void {
 function leaveRecovery(tcb: Tcb): void {
   tcb.board.recovered();
   if (tcb.recovery === 'fast') tcb.congestion!.recovered(tcb.board.flight, tcb.host.now);
+  else tcb.congestion!.repaired();
   tcb.recovery = 'open';
   tcb.inflation = 0;
   tcb.duplicateAcks = 0;

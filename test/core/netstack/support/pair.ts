@@ -149,6 +149,7 @@ export const steady =
     recovered: () => {},
     timedOut: () => {},
     undo: () => {},
+    repaired: () => {},
     idle: () => {},
     resized: () => {},
   });

@@ -17,7 +17,6 @@ export class Bbr implements CongestionControl {
   #smss: number;
   #state: 'startup' | 'drain' | 'probe-bw' | 'probe-rtt' = 'startup';
   #pacingGain = HIGH_GAIN;
-  #cwndGain = HIGH_GAIN;
 
   readonly #btlBw = new WindowedMax(FILTER_ROUNDS);
   /** What losses leave of it; Infinity while they are few. */
@@ -90,6 +89,14 @@ export class Bbr implements CongestionControl {
   timedOut(_flight: number, again: boolean): void {
     if (!again) this.#priorWindow = this.window;
     this.window = this.#smss;
+    // that the bandwidth does not grow now says nothing of the path
+    this.#fullBw = 0;
+    this.#fullBwRounds = 0;
+  }
+
+  /** BBRRestoreCwnd: the model holds. To grow anew would take so many rounds that the filter forgets what the path carries. */
+  repaired(): void {
+    this.undo();
   }
 
   undo(): void {
@@ -189,7 +196,6 @@ export class Bbr implements CongestionControl {
 
   #enterProbeBw(now: Millis): void {
     this.#state = 'probe-bw';
-    this.#cwndGain = CWND_GAIN;
     this.#cycle = FIRST_CRUISE;
     this.#pacingGain = CYCLE[FIRST_CRUISE]!;
     this.#cycleAt = now;
@@ -198,10 +204,14 @@ export class Bbr implements CongestionControl {
   #advanceCycle({ pipe, delivered }: Acknowledgment, now: Millis): void {
     const past = now - this.#cycleAt > this.#rtProp;
     const before = pipe + delivered;
+    // what is under way cannot grow to that where a bound keeps the bandwidth down that is measured meanwhile
+    const bounded = this.#bwBound < this.#btlBw.value;
     const done =
       this.#pacingGain > 1
-        ? past && (this.#lossy || before >= this.#inflight(this.#pacingGain))
-        : past || (this.#pacingGain < 1 && before <= this.#inflight(1));
+        ? past && (this.#lossy || bounded || before >= this.#inflight(this.#pacingGain))
+        : this.#pacingGain < 1
+          ? before <= this.#inflight(1) || now - this.#cycleAt > LONGEST_DRAIN * this.#rtProp
+          : past;
     if (!done) return;
     // while more is delivered for more that is sent, the path has not been filled
     const grows = this.#pacingGain > 1 && !this.#lossy && this.#bw >= GROWTH * this.#cycleBw;
@@ -251,7 +261,7 @@ export class Bbr implements CongestionControl {
   }
 
   #setWindow({ delivered, sample }: Acknowledgment): void {
-    const target = this.#inflight(this.#cwndGain) + this.#extraAcked.value;
+    const target = this.#inflight(CWND_GAIN) + this.#extraAcked.value;
     const grown = this.window + delivered;
     if (this.#filledPipe) this.window = Math.min(grown, target);
     else if (this.window < target || sample.delivered < this.#initial) this.window = grown;
@@ -262,10 +272,13 @@ export class Bbr implements CongestionControl {
 
 /** The least that doubles the sending rate in a round: 2/ln 2. */
 const HIGH_GAIN = 2.885;
+/** In start-up as well (draft-ietf-ccwg-bbr, StartupCwndGain): more would overflow a queue by as much before anybody hears of it. */
 const CWND_GAIN = 2;
 /** ProbeBW: more, as much less, and then what the path is thought to carry. */
 const CYCLE = [1.25, 0.75, 1, 1, 1, 1, 1, 1] as const;
 const FIRST_CRUISE = 2;
+/** Round trips, for a queue that is older than the probing. */
+const LONGEST_DRAIN = 3;
 /** From here on what is lost is no echo of the probing. */
 const SETTLED = 5;
 const FILTER_ROUNDS = 10;

@@ -39,6 +39,8 @@ export interface CongestionControl {
   timedOut(flight: number, again: boolean, now: Millis): void;
   /** What the last `lost` or `timedOut` was told of was no loss (RFC 4015 §3.2, RFC 9438 §4.9). */
   undo(): void;
+  /** What the timeout held for lost has been sent again, and has arrived. */
+  repaired(): void;
   /** Nothing was sent for longer than a retransmission timeout. */
   idle(): void;
   /** The maximum segment size changed. */

@@ -65,6 +65,10 @@ export class Cubic implements CongestionControl {
     this.#epoch = undefined;
   }
 
+  repaired(): void {
+    // the window has grown meanwhile, in slow start
+  }
+
   idle(): void {
     // RFC 5681 §4.1
     this.window = Math.min(this.#initial, this.window);

@@ -67,6 +67,10 @@ export class NewReno implements CongestionControl {
     this.threshold = Math.max(this.threshold, this.#before.threshold);
   }
 
+  repaired(): void {
+    // the window has grown meanwhile, in slow start
+  }
+
   idle(): void {
     // RFC 5681 §4.1
     this.window = Math.min(this.#initial, this.window);
