@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { equalBytes } from '../../core/bytes/index.ts';
 import { TransferError } from '../transfer/errors.ts';
+import type { DataPacket } from './packets.ts';
 import type { Handle, SftpSession } from './session.ts';
 
 /** A file of the server's that is open, and what it is called in messages. */
@@ -54,13 +55,20 @@ export async function writeRange(
     await answer;
     on.written(length);
   };
-  for (let next = from; next < to; ) {
-    const { packet, id } = session.writePacket(handle, next, Math.min(size, to - next));
-    const { bytesRead } = await file.read(packet.data, 0, packet.data.length, next);
+  const fill = async (offset: number): Promise<{ readonly packet: DataPacket; readonly id: number; readonly bytesRead: number }> => {
+    const { packet, id } = session.writePacket(handle, offset, Math.min(size, to - offset));
+    const { bytesRead } = await file.read(packet.data, 0, packet.data.length, offset);
     if (bytesRead === 0) throw endsEarly(path);
+    return { packet, id, bytesRead };
+  };
+  // The disk is asked for what comes next while this is hashed and sealed.
+  let filling = from < to ? watched(fill(from)) : undefined;
+  for (let next = from; filling !== undefined; ) {
+    const { packet, id, bytesRead } = await filling;
+    next += bytesRead;
+    filling = next < to ? watched(fill(next)) : undefined;
     on.read(packet.data.subarray(0, bytesRead));
     underWay.push({ length: bytesRead, answer: watched(session.write(path, id, packet.finish(bytesRead))) });
-    next += bytesRead;
     if (underWay.length >= depth) await settle();
   }
   while (underWay.length > 0) await settle();

@@ -37,7 +37,8 @@ export class JailedFiles {
         throw cause;
       }
       const readable = (flags & OpenFlag.READ) !== 0 || !writable;
-      return { kind: 'file', file, path: place.path, readable, writable, read: 0, written: 0 };
+      const appends = (flags & OpenFlag.APPEND) !== 0;
+      return { kind: 'file', file, path: place.path, readable, writable, appends, read: 0, written: 0 };
     });
   }
 

@@ -8,6 +8,8 @@ export interface OpenFile {
   readonly path: string;
   readonly readable: boolean;
   readonly writable: boolean;
+  /** Whatever is written goes to its end. */
+  readonly appends: boolean;
   /** Octets. */
   read: number;
   written: number;
@@ -54,6 +56,11 @@ export class Handles {
     const found = this.get(handle);
     if (found.kind !== 'file') throw new TransferError('this handle is one of a folder', { code: 'TRANSFER_BAD_REQUEST' });
     return found;
+  }
+
+  appends(handle: Uint8Array): boolean {
+    const found = this.#open.get(idOf(handle));
+    return found?.kind === 'file' && found.appends;
   }
 
   folder(handle: Uint8Array): OpenListing {

@@ -5,6 +5,7 @@ import { type Attributes, readAttributes, readOffset } from './attributes.ts';
 import { longname } from './longname.ts';
 import { DataPacket, PacketBuilder, PacketCutter, readString, tryText } from './packets.ts';
 import { Extension, LARGEST_PACKET, PacketType, StatusCode, VERSION } from './protocol.ts';
+import { Run } from './run.ts';
 import { digestsOf, type JailedFiles, nextNames } from './server-files.ts';
 import { Handles, type OpenFile, type OpenListing } from './server-handles.ts';
 
@@ -27,8 +28,9 @@ export type SftpFileEvent =
   | { readonly kind: 'refused'; readonly what: string; readonly why: string };
 
 /**
- * The server's end of SFTP version 3 on a channel. Requests are done one after the other, in the order they came: what is under way stays in
- * the channel's window, and so bounded, and a WRITE is there when the CLOSE behind it is answered.
+ * The server's end of SFTP version 3 on a channel. Requests are done one after the other, in the order they came, but for runs of READs, and of
+ * WRITEs one behind the other in a file: of those a few are with the disk while the next is opened. What is under way stays in the channel's
+ * window, and so bounded, and a WRITE is there when the CLOSE behind it is answered.
  */
 export class ServerSession {
   readonly #channel: Duplex;
@@ -46,21 +48,38 @@ export class ServerSession {
   /** Until the client ends it, or breaks the protocol. Never throws. */
   async run(): Promise<void> {
     const { signal } = this.#options;
+    const told: Promise<void>[] = [];
+    const run = new Run();
     try {
       // who opened the channel ends it, and says how
       for await (const chunk of this.#channel.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
         for (const packet of this.#cutter.cut(chunk)) {
           if (signal.aborted) return;
-          const answer = await this.#answer(new Reader(packet));
-          if (!this.#channel.write(answer)) await this.#drained();
+          const beside = run.continues(packet, (handle) => this.#handles.appends(handle));
+          while (told.length > (beside ? AT_ONCE - 1 : 0)) await told.shift();
+          const last = this.#tell(this.#answer(new Reader(packet)), told.at(-1));
+          if (run.begun) told.push(last);
+          else await last;
         }
       }
+      await told.at(-1);
     } catch (cause) {
       // what cannot be read as SFTP has no answer either
       this.#options.onFile({ kind: 'refused', what: 'the session', why: cause instanceof Error ? cause.message : String(cause) });
     } finally {
+      await Promise.allSettled(told);
       for (const left of await this.#handles.closeAll()) this.#tellClosed(left);
     }
+  }
+
+  /** Sends an answer once it is there, and those before it have gone. */
+  #tell(answer: Promise<Uint8Array>, before: Promise<void> | undefined): Promise<void> {
+    const told = Promise.all([answer, before]).then(async ([octets]) => {
+      if (!this.#channel.write(octets)) await this.#drained();
+    });
+    // whoever waits for it next hears of it
+    told.catch(() => {});
+    return told;
   }
 
   #drained(): Promise<void> {
@@ -336,3 +355,5 @@ const DIGESTS: readonly string[] = ['sha256', 'sha384', 'sha512'];
 /** Of one READ or WRITE; what is around it has room in the largest packet. */
 const LARGEST_DATA = LARGEST_PACKET - 1024;
 const NAMES_AT_ONCE = 100;
+/** Requests of a run that the disk has at a time. */
+const AT_ONCE = 8;
