@@ -62,7 +62,7 @@ export class PortView {
     this.source = -1;
     this.destination = -1;
     if (packet.fragmentOffset > 0) return;
-    if (HAS_PORTS.has(protocol)) {
+    if (hasPorts(protocol)) {
       if (end - payload < 4) return;
       this.source = getU16(data, payload);
       this.destination = getU16(data, payload + 2);
@@ -158,6 +158,7 @@ const isRange = (ts: TrafficSelector): ts is AddressRangeSelector =>
 const ICMP = 1;
 const IPV6_ICMP = 58;
 const MOBILITY = 135;
-/** TCP, UDP, DCCP, SCTP, UDP-Lite. */
-const HAS_PORTS: ReadonlySet<number> = new Set([6, 17, 33, 132, 136]);
+/** TCP, UDP, DCCP, SCTP, UDP-Lite: asked for every packet. */
+const hasPorts = (protocol: number): boolean =>
+  protocol === 6 || protocol === 17 || protocol === 33 || protocol === 132 || protocol === 136;
 const MOST_HOSTS = 16;

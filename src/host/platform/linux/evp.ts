@@ -62,7 +62,10 @@ function evpOf(native: Native): OpenedEvp | undefined {
     const evp = openEvp(native);
     const keys = new KeyStore(native);
     const runner = CallRunner.find(native);
-    opened.set(native, evp && { ...evp, gcm: ProviderGcm.find(native, evp, keys, runner), chacha: ProviderChacha.find(native, evp, keys) });
+    opened.set(
+      native,
+      evp && { ...evp, gcm: ProviderGcm.find(native, evp, keys, runner), chacha: ProviderChacha.find(native, evp, keys, runner) },
+    );
   }
   return opened.get(native);
 }

@@ -1,33 +1,37 @@
 import { ApiMisuse } from '../../../core/bytes/index.ts';
 import type { EncryptionTransform, PacketCipher } from '../../../core/crypto/index.ts';
+import { openEach, type PacketBurst, sealEach } from '../../../core/crypto/packet-burst.ts';
 import { ESN_HEAD, esnHead } from '../../../core/crypto/packet-ciphers/keyed.ts';
 import { getI32, putU32 } from '../../../core/packet/index.ts';
+import type { RunCalls } from './call-list.ts';
+import { CHACHA_AT_ONCE, CHACHA_NAMES, CHACHA_PLACE, type ChachaAddresses, ChachaCalls } from './chacha-calls.ts';
 import { EvpAead, writeIv } from './evp-aead.ts';
 import { destroyed, requireRoom } from './evp-context.ts';
 import { addressOf, type Native, type NativeBuffer } from './ffi.ts';
 import type { KeyStore } from './key-store.ts';
 import type { Evp } from './openssl.ts';
-import { isDefaultProviders, sealsAs } from './provider.ts';
+import { isDefaultProviders, sealsAs, worksOnBursts } from './provider.ts';
 
 /**
  * ChaCha20-Poly1305 (RFC 8439 §2.8, RFC 7634) by the two functions that OpenSSL's default provider makes it of: no context, no look-up of
  * parameters, and a packet that is not authentic is never decrypted. As with AES-GCM they are called where `isDefaultProviders` allows it,
- * and after they have sealed and opened the same as EVP.
+ * and after they have sealed and opened the same as EVP. Those of a burst are called from a list, as with AES-GCM.
  */
 export class ProviderChacha {
-  readonly #shared: Shared;
+  #shared: Shared;
   readonly #evp: Evp;
   /** Undefined until the first cipher is asked for. */
   #proven: boolean | undefined;
 
   /** Undefined where there is no such provider. */
-  static find(native: Native, evp: Evp, keys: KeyStore): ProviderChacha | undefined {
+  static find(native: Native, evp: Evp, keys: KeyStore, runner?: RunCalls): ProviderChacha | undefined {
     try {
       if (!isDefaultProviders(native, evp, 'ChaCha20-Poly1305')) return undefined;
       const functions = native.functions<ChachaFunctions>(PROTOTYPES);
       if (functions.Poly1305_ctx_size() > SCRATCH.block - SCRATCH.poly1305) return undefined;
       const scratch = native.allocate(SCRATCH.length);
-      return new ProviderChacha(evp, { functions, keys, scratch, head: scratch.octets.subarray(SCRATCH.head, SCRATCH.body) });
+      const calls = runner && callsOf(native, runner, scratch);
+      return new ProviderChacha(evp, { functions, keys, scratch, head: scratch.octets.subarray(SCRATCH.head, SCRATCH.body), calls });
     } catch {
       // A function of the list is missing: linked against a library that keeps them to itself.
       return undefined;
@@ -42,12 +46,27 @@ export class ProviderChacha {
   /** Undefined for other modes, and where it did not pass. @param cipher EVP's, for the comparison */
   create(transform: EncryptionTransform, cipher: number, key: Uint8Array, salt: Uint8Array): PacketCipher | undefined {
     if (transform.mode !== 'chacha20-poly1305') return undefined;
-    this.#proven ??= sealsAs(
-      new BareChacha(this.#shared, transform, TRIAL_KEY, TRIAL_SALT),
-      new EvpAead(this.#evp, transform, cipher, TRIAL_KEY, TRIAL_SALT),
-    );
+    this.#proven ??= this.#prove(transform, cipher);
     return this.#proven ? new BareChacha(this.#shared, transform, key, salt) : undefined;
   }
+
+  #prove(transform: EncryptionTransform, cipher: number): boolean {
+    const ours = (shared: Shared): PacketCipher => new BareChacha(shared, transform, TRIAL_KEY, TRIAL_SALT);
+    const singly = { ...this.#shared, calls: undefined };
+    if (!sealsAs(ours(singly), new EvpAead(this.#evp, transform, cipher, TRIAL_KEY, TRIAL_SALT))) return false;
+    if (!worksOnBursts(ours(this.#shared), ours(singly))) this.#shared = singly;
+    return true;
+  }
+}
+
+function callsOf(native: Native, runner: RunCalls, { address }: NativeBuffer): ChachaCalls | undefined {
+  const { dlsym } = native.functions<{ dlsym(everywhere: 0, name: string): number }>({
+    dlsym: 'uintptr_t dlsym(uintptr_t everywhere, const char *name)',
+  });
+  const addresses = Object.fromEntries(CHACHA_NAMES.map((name) => [name, dlsym(0, name)])) as ChachaAddresses;
+  if (CHACHA_NAMES.some((name) => addresses[name] === 0)) return undefined;
+  const [poly1305, block, body, tag] = [SCRATCH.poly1305, SCRATCH.block, SCRATCH.body, SCRATCH.tag].map((at) => address + at);
+  return new ChachaCalls(native, runner, addresses, { poly1305: poly1305!, block: block!, body: body!, tag: tag! });
 }
 
 interface Shared {
@@ -57,6 +76,8 @@ interface Shared {
   readonly scratch: NativeBuffer;
   /** `SCRATCH.head` of it. */
   readonly head: Uint8Array;
+  /** Undefined where packets of a burst are sealed and opened one by one. */
+  readonly calls: ChachaCalls | undefined;
 }
 
 /** What is authenticated is put together in the scratch, and gone through at once: in pieces it would take half as long again. */
@@ -127,6 +148,52 @@ class BareChacha implements PacketCipher {
     return bodyEnd;
   }
 
+  sealBurst(buffer: Uint8Array, burst: PacketBurst, headLength: number, esn: boolean): void {
+    const { calls, scratch } = this.#shared;
+    const { starts, ends, count } = burst;
+    const inFront = headLength + this.ivLength;
+    let fit = isOneChunk(headLength, esn);
+    for (let i = 0; i < count; i++) {
+      requireRoom(buffer, starts[i]!, headLength, starts[i]! + inFront, ends[i]!, TAG);
+      fit &&= ends[i]! - starts[i]! <= LARGEST_BODY;
+    }
+    if (calls === undefined || !fit) return sealEach(this, buffer, burst, headLength, esn);
+    for (let from = 0; from < count; from += CHACHA_AT_ONCE) {
+      const some = Math.min(CHACHA_AT_ONCE, count - from);
+      for (let i = 0; i < some; i++) {
+        const length = ends[from + i]! - starts[from + i]! - inFront;
+        const key = this.#write(calls, i, buffer, burst, from + i, headLength, length, esn);
+        calls.addToSeal(i, key, addressOf(buffer) + starts[from + i]! + inFront, length);
+      }
+      calls.seal(some);
+    }
+    // the last one-time key
+    scratch.octets.fill(0, SCRATCH.block, SCRATCH.body);
+  }
+
+  openBurst(buffer: Uint8Array, burst: PacketBurst, headLength: number, esn: boolean): void {
+    const { calls, scratch } = this.#shared;
+    const { starts, ends, opened, count } = burst;
+    const inFront = headLength + this.ivLength;
+    let fit = isOneChunk(headLength, esn);
+    for (let i = 0; i < count; i++) {
+      const length = ends[i]! - starts[i]!;
+      fit &&= starts[i]! >= 0 && length >= inFront + TAG && length <= LARGEST_BODY && ends[i]! <= buffer.length;
+    }
+    if (calls === undefined || !fit) return openEach(this, buffer, burst, headLength, esn);
+    for (let from = 0; from < count; from += CHACHA_AT_ONCE) {
+      const some = Math.min(CHACHA_AT_ONCE, count - from);
+      for (let i = 0; i < some; i++) {
+        const length = ends[from + i]! - starts[from + i]! - inFront - TAG;
+        const key = this.#write(calls, i, buffer, burst, from + i, headLength, length, esn);
+        calls.addToOpen(i, key, addressOf(buffer) + starts[from + i]! + inFront, length);
+        opened[from + i] = ends[from + i]! - TAG;
+      }
+      for (let i = calls.open(0, some); i < some; i = calls.open(i + 1, some)) opened[from + i] = -1;
+    }
+    scratch.octets.fill(0, SCRATCH.block, SCRATCH.body);
+  }
+
   destroy(): void {
     if (this.#place >= 0) this.#shared.keys.wipe(this.#place);
     this.#place = -1;
@@ -140,6 +207,37 @@ class BareChacha implements PacketCipher {
     putU32(scratch.octets, SCRATCH.salt, this.#salt);
     writeIv(scratch.octets, SCRATCH.iv, this.ivKind, buffer, start, ivAt, esnHigh);
     return keys.address(this.#place);
+  }
+
+  /** Counters, head and lengths (RFC 8439 §2.8) of a packet of a burst, to place `i`. @returns the address of the key */
+  #write(
+    { places }: ChachaCalls,
+    i: number,
+    buffer: Uint8Array,
+    { starts, highs }: PacketBurst,
+    packet: number,
+    headLength: number,
+    length: number,
+    esn: boolean,
+  ): number {
+    if (this.#place < 0) throw destroyed();
+    const { octets, u32 } = places;
+    const start = starts[packet]!;
+    const high = esn ? highs[packet]! : undefined;
+    const at = i * CHACHA_PLACE.size;
+    const word = at >> 2;
+    u32[word] = 0;
+    putU32(octets, at + CHACHA_PLACE.counter + 4, this.#salt);
+    writeIv(octets, at + CHACHA_PLACE.counter + 8, this.ivKind, buffer, start, start + headLength, high);
+    u32[word + (CHACHA_PLACE.counterOfBody >> 2)] = 1;
+    for (let k = 1; k < 4; k++) u32[word + (CHACHA_PLACE.counterOfBody >> 2) + k] = u32[word + k]!;
+    const head = at + CHACHA_PLACE.head;
+    octets.fill(0, head, head + CHUNK);
+    if (high !== undefined) esnHead(octets, buffer, start, high, head);
+    else for (let k = 0; k < headLength; k++) octets[head + k] = buffer[start + k]!;
+    u32[word + (CHACHA_PLACE.lengths >> 2)] = esn ? ESN_HEAD : headLength;
+    u32[word + (CHACHA_PLACE.lengths >> 2) + 2] = length;
+    return this.#shared.keys.address(this.#place);
   }
 
   /**
@@ -179,6 +277,9 @@ class BareChacha implements PacketCipher {
     functions.Poly1305_Final(poly1305, tagAt);
   }
 }
+
+/** What is authenticated only, as lists have it. */
+const isOneChunk = (headLength: number, esn: boolean): boolean => headLength > 0 && (esn || headLength <= CHUNK);
 
 interface ChachaFunctions {
   memcpy(to: number, from: number, length: number): number;
