@@ -275,6 +275,20 @@ describe('a new authentication beside the old one', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test('the responder rekeys the IKE SA, restarts, and hears of a new authentication: it did not begin what it rekeyed, so nothing has crossed (RFC 7296 §2.8.3)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    b.rekeyIke();
+    net.until('the old one is gone', () => b.ikeSas.length === 1 && b.heard('ike-rekeyed').length === 1);
+    b.restart('snapshot');
+    net.run(50);
+    a.reauthenticate(a.established.find(({ state }) => state === 'established')!.id);
+    net.settle({ quiet: 60_000 });
+    expect(a.heard('ike-reauthenticated'), net.describe()).toHaveLength(1);
+    expect(b.heard('ike-down').map(({ reason }) => reason)).toEqual(['rekeyed', 'deleted by the peer']);
+    expectOneChild(a, b);
+    expectTrafficBothWays(net, a, b);
+  });
+
   test('a child of the old IKE SA is refused for a time when the new authentication has made its own: it is not asked for again', () => {
     const { net, a, b } = pair({ link: { delay: 20 }, connection: { childless: 'force' } });
     b.fault({ ask: 'install', outcome: 'never' });

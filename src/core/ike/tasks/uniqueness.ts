@@ -175,10 +175,11 @@ function* askWhetherAlive(): Routine<void> {
 
 /** Each end called the other before it was called itself: neither SA is what is left of a former life. */
 function crossing(a: IkeSa, b: IkeSa): boolean {
-  // one that was rekeyed is older than it looks, and its roles are those of the rekeying
+  // one that was rekeyed is older than it looks
   if (a.lowestNonce !== undefined || b.lowestNonce !== undefined) return false;
   const [first, second] = a.bornAt <= b.bornAt ? [a, b] : [b, a];
-  return a.originalRole !== b.originalRole && second.bornAt <= (first.establishedAt ?? Number.POSITIVE_INFINITY) + ON_THE_WAY;
+  // who asked for a rekeying began nothing, and after a restart nobody sees that it was one
+  return a.reauth.byUs !== b.reauth.byUs && second.bornAt <= (first.establishedAt ?? Number.POSITIVE_INFINITY) + ON_THE_WAY;
 }
 
 const REPLACED = 'replaced by a newer IKE SA of the same peer';
