@@ -1,5 +1,5 @@
 import { utf8 } from '../../core/bytes/index.ts';
-import type { ChildPolicy, Connection } from '../../core/ike/index.ts';
+import type { ChildPolicy, Connection, IkeSaInfo } from '../../core/ike/index.ts';
 import { espProposal, fqdn, ikeProposal } from '../policies.ts';
 import { SeededRandom } from '../seeded.ts';
 import type { WalkAction } from './actions.ts';
@@ -25,7 +25,7 @@ export function extend(setting: Setting, seed: number | string): Setting {
 }
 
 /** Steps that only lines with an extension have. */
-export const EXTENDED: readonly (WalkAction & { readonly of: Extension })[] = [
+export const EXTENDED: readonly (WalkAction & { readonly of: Extension; readonly rare?: boolean })[] = [
   {
     of: 'reauth',
     name: 'authenticate anew',
@@ -80,6 +80,8 @@ export const EXTENDED: readonly (WalkAction & { readonly of: Extension })[] = [
     run(world, random) {
       const line = pick(world, random, 'mobike');
       const { host } = line.hub.peer;
+      // all that it has
+      if (host.addresses.join() === HUB_ALSO) return undefined;
       if (!host.addresses.includes(HUB_ALSO)) {
         world.gains(line.hub, HUB_ALSO);
         return `${HUB_ALSO} comes`;
@@ -93,7 +95,28 @@ export const EXTENDED: readonly (WalkAction & { readonly of: Extension })[] = [
       return `${HUB_ALSO} goes`;
     },
   },
+  {
+    of: 'mobike',
+    name: 'hub loses the address that is dialled',
+    weight: 1,
+    rare: true,
+    run(world) {
+      const { host } = world.hub.peer;
+      if (!host.addresses.includes(HUB_ALSO) || host.addresses.length === 1) return undefined;
+      // who has not heard of the other one has no way to it
+      const prepared = world.lines.every(
+        ({ client, setting }) => setting.extensions?.has('mobike') && client.peer.ikeSas.every(knowsOther),
+      );
+      if (!prepared) return undefined;
+      world.leak(world.lines, world.now + MOVED + NOTICED);
+      world.hubMoved(HUB_ALSO);
+      return `${HUB_ALSO} stays`;
+    },
+  },
 ];
+
+const knowsOther = ({ state, remote, mobike }: IkeSaInfo): boolean =>
+  state === 'established' && (remote.ip === HUB_ALSO || mobike?.peerAddresses.includes(HUB_ALSO) === true);
 
 function pick(world: WalkWorld, random: SeededRandom, extension: Extension): Line {
   return random.pick(world.lines.filter(({ setting }) => setting.extensions?.has(extension)));
@@ -171,3 +194,5 @@ const CHILD_KES = espProposal('aes128gcm16-x25519-ke1_ecp256-esn-noesn');
 const HUB_ALSO = '198.51.100.3';
 /** Milliseconds in which an end has told the other where it is now. */
 const MOVED = 30_000;
+/** In which a client asks whether a hub lives that has not reached it: the longest delay of `setting.ts`. */
+const NOTICED = 40_000;

@@ -118,17 +118,26 @@ function draw(world: WalkWorld, random: SeededRandom): WalkAction {
 
 /** A step of an extension, in place of what was to come: a stream of its own keeps the other steps what they were. */
 function drawExtended(world: WalkWorld, number: number): WalkAction | undefined {
-  const actions = EXTENDED_OF.get(world) ?? extendedOf(world);
-  if (actions.actions.length === 0) return undefined;
+  const { usual, rare } = EXTENDED_OF.get(world) ?? extendedOf(world);
+  if (usual.actions.length === 0) return undefined;
   const random = new SeededRandom(world.seed, `extended step ${number}`);
-  return random.chance(EXTENDED_SHARE) ? pickByWeight(actions, random.fraction()) : undefined;
+  if (!random.chance(EXTENDED_SHARE)) return undefined;
+  const action = pickByWeight(usual, random.fraction());
+  return rare.actions.length > 0 && random.chance(RARE_SHARE) ? pickByWeight(rare, random.fraction()) : action;
 }
 
-function extendedOf(world: WalkWorld): Weighted {
+interface Extended {
+  readonly usual: Weighted;
+  /** Now and then in the place of the others: what cannot be undone. */
+  readonly rare: Weighted;
+}
+
+function extendedOf(world: WalkWorld): Extended {
   const extensions = new Set(world.lines.flatMap(({ setting }) => [...(setting.extensions ?? [])]));
-  const actions = weighted(EXTENDED.filter(({ of }) => extensions.has(of)));
-  EXTENDED_OF.set(world, actions);
-  return actions;
+  const actions = EXTENDED.filter(({ of }) => extensions.has(of));
+  const extended = { usual: weighted(actions.filter(({ rare }) => !rare)), rare: weighted(actions.filter(({ rare }) => rare)) };
+  EXTENDED_OF.set(world, extended);
+  return extended;
 }
 
 interface Weighted {
@@ -167,6 +176,7 @@ const CHOICES = Object.fromEntries(TEMPERS.map((temper) => [temper, choices(temp
   Record<Temper, ReturnType<typeof choices>>
 >;
 const QUIET = ACTIONS.find(({ name }) => name === 'quiet')!;
-const EXTENDED_OF = new WeakMap<WalkWorld, Weighted>();
+const EXTENDED_OF = new WeakMap<WalkWorld, Extended>();
 const EXTENDED_SHARE = 0.06;
+const RARE_SHARE = 0.1;
 const DEFAULT_STEPS = 200;

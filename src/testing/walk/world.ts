@@ -106,6 +106,8 @@ export class WalkWorld {
   readonly #addresses = new Map<Peer<WalkPlane>, Set<string>>();
   readonly #options: WorldOptions;
   readonly #linesOf: ReadonlyMap<Side, readonly Line[]>;
+  /** Where clients dial. */
+  #dialled: string;
   readonly #directory = new KeyDirectory();
 
   constructor(options: WorldOptions) {
@@ -116,6 +118,7 @@ export class WalkWorld {
     this.internet = new Internet(options.seed, { capture: this.ledger });
     this.transcript = options.record === true ? new Transcript() : undefined;
     const { hub, clients } = this.setting;
+    this.#dialled = hub.address;
     this.hub = this.#side(
       hub.name,
       hub.address,
@@ -176,9 +179,21 @@ export class WalkWorld {
   /** A client has another address, and dials from there. */
   moved(side: Side, ip: string): void {
     const line = this.lines.find(({ client }) => client === side)!;
-    const { connection } = line.setting;
     this.#addresses.get(side.peer)!.add(ip);
-    side.peer.setConnections([{ ...connection, localAddresses: [ip, ...connection.localAddresses.slice(1)] }]);
+    this.#configure(line, ip);
+  }
+
+  /** The hub has left the address that clients dial: they are told another one. */
+  hubMoved(to: string): void {
+    const from = this.#dialled;
+    this.#dialled = to;
+    for (const line of this.lines) this.#configure(line, line.client.peer.host.addresses[0] ?? line.setting.address);
+    this.hub.peer.host.removeAddress(from);
+  }
+
+  #configure({ client, setting: { connection } }: Line, ip: string): void {
+    const localAddresses = [ip, ...connection.localAddresses.slice(1)];
+    client.peer.setConnections([{ ...connection, localAddresses, remoteAddresses: [this.#dialled] }]);
   }
 
   /** A machine has one more address. */
