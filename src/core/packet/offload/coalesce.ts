@@ -70,16 +70,17 @@ export class Coalescer<B extends PacketBuffer> {
     const index = this.#find(from);
     const continues = index >= 0 && packet.mergeable && this.#runs[index]!.isContinuedBy(packet, from, start);
     // Summed last, and only where something comes of it.
-    const right = packet.mergeable && (continues || this.#mayBegin()) && packet.verify(from, start);
-    if (continues && right) return this.#append(index, from);
+    const right =
+      packet.mergeable && (continues ? this.#runs[index]!.verify(packet, from, start) : this.#mayBegin() && packet.verify(from, start));
+    if (continues && right) return this.#append(index);
     if (index >= 0) this.#deliverRun(index);
     if (right) this.#begin(from, start);
     else this.#deliverAlone(from, start, end);
   }
 
-  #append(index: number, from: B): void {
+  #append(index: number): void {
     const run = this.#runs[index]!;
-    run.append(this.#packet, from);
+    run.append(this.#packet);
     if (run.endsWith(this.#packet)) this.#deliverRun(index);
   }
 

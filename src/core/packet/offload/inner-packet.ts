@@ -5,7 +5,7 @@ import { IPV6_HEADER } from '../ipv6.ts';
 import { getI32, getU16 } from '../octets.ts';
 import { TCP_HEADER, TcpFlag } from '../tcp.ts';
 import { UDP_HEADER } from '../udp.ts';
-import { type PacketBuffer, sumOctets } from './packet-buffer.ts';
+import { copySum, type PacketBuffer, sumOctets } from './packet-buffer.ts';
 
 /** What can be said of the flow that a packet belongs to. */
 export const Kind = {
@@ -47,7 +47,19 @@ export class InnerPacket {
   /** Both checksums are right (RFC 791 §3.1, RFC 9293 §3.1, RFC 768, RFC 8200 §8.1). */
   verify(from: PacketBuffer, start: number): boolean {
     const length = this.payloadAt - this.transportAt + this.size;
-    const sum = this.pseudoSum(from.octets) + length + sumOctets(from, this.transportAt, length);
+    return this.#verify(from, start, sumOctets(from, this.transportAt, length));
+  }
+
+  /** As `verify`, and puts the payload to its place on the way, whatever comes of it: copied and summed in one go. */
+  verifyCopying(from: PacketBuffer, start: number, to: PacketBuffer, toAt: number): boolean {
+    // every header is whole words of 16 bits, so that the sums add up
+    const header = sumOctets(from, this.transportAt, this.payloadAt - this.transportAt);
+    return this.#verify(from, start, header + copySum(from, this.payloadAt, to, toAt, this.size));
+  }
+
+  #verify(from: PacketBuffer, start: number, transportSum: number): boolean {
+    const length = this.payloadAt - this.transportAt + this.size;
+    const sum = this.pseudoSum(from.octets) + length + transportSum;
     return fold(sum) === ALL_ONES && (this.version === 6 || sumOctets(from, start, IPV4_HEADER) === ALL_ONES);
   }
 

@@ -78,9 +78,13 @@ export class Run<B extends PacketBuffer> {
     return this.#tcp ? this.#sameTcp(packet, view) : this.count < MAXIMUM_DATAGRAMS;
   }
 
-  /** Takes the payload of a packet that continues the run and whose checksums are right. */
-  append(packet: InnerPacket, from: B): void {
-    copyOctets(from, packet.payloadAt, this.buffer, this.#at + this.#length, packet.size);
+  /** Puts the payload of a packet that continues the run behind it, where it counts for nothing yet. @returns whether its checksums are right */
+  verify(packet: InnerPacket, from: B, start: number): boolean {
+    return packet.verifyCopying(from, start, this.buffer, this.#at + this.#length);
+  }
+
+  /** Takes a packet that continues the run, behind which its payload stands since `verify`. */
+  append(packet: InnerPacket): void {
     this.#length += packet.size;
     this.#nextSequence = (this.#nextSequence + packet.size) | 0;
     this.count++;
