@@ -1,8 +1,10 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ControlClient } from '../../src/product/control/index.ts';
+import { SeededRandom } from '../../src/testing/seeded.ts';
 import { addInside } from '../interop/support/network.ts';
 import { Daemon, eventually, run } from '../interop/support/process.ts';
 import { createIdentities } from '../interop/support/profile.ts';
@@ -48,6 +50,56 @@ withMachine('the xfrm plane inside, the tun plane outside', (machine) => {
     expect(await guest.must(`${IP} xfrm policy`)).toBe(before);
   });
 
+  test('files pass by sockets of the machine: sent while the child is rekeyed, listed, got, and received', async () => {
+    const { guest, outside } = machine();
+    const { folder } = ends.outside;
+    const there = `${outside.inside}:`;
+    const [inbox, share] = [join(folder, 'inbox'), join(folder, 'share')];
+    await guest.must(`mkdir -p /tmp/files/many /tmp/received; head -c ${LARGE} /dev/urandom > /tmp/files/large
+      for i in 1 2 3 4 5 6 7 8 9; do echo $i > /tmp/files/many/$i; done`);
+    const before = await ends.spis();
+    await guest.must(
+      `{ ${ends.command('send', '/tmp/files/large', there, '--limit', '64K')} > /tmp/sent 2>&1; echo $? > /tmp/sent.status; } & echo`,
+    );
+    await ends.outside.control.rekey({ connection: 'net', children: true });
+    await eventually(
+      'it is sent',
+      async () => (await guest.run('test -s /tmp/sent.status')).status === 0,
+      LONG,
+      () => `${ends.outside.log()}${guest.log()}`,
+    );
+    expect(await guest.must('cat /tmp/sent; cat /tmp/sent.status')).toMatch(/\n0\n$/);
+    for (const spi of await ends.spis()) expect(before).not.toContain(spi);
+    expect(digest(await readFile(join(inbox, 'large')))).toBe((await guest.must('sha256sum /tmp/files/large')).split(' ')[0]);
+    await ends.tell('send', '/tmp/files/many', there);
+    expect((await readdir(join(inbox, 'many'))).sort()).toEqual(['1', '2', '3', '4', '5', '6', '7', '8', '9']);
+    expect(JSON.parse(await ends.tell('ls', there))).toMatchObject({ entries: [{ name: 'shared', size: SHARED.length }] });
+    await ends.tell('get', `${there}shared`, '/tmp/files/');
+    expect(await guest.must('sha256sum < /tmp/files/shared')).toContain(digest(SHARED));
+    await received(join(share, 'shared'));
+  });
+
+  /** `receive` inside takes what is sent from outside. */
+  async function received(file: string): Promise<void> {
+    const { guest, outside, inside } = machine();
+    const receiving = ends.tell('receive', '/tmp/received', '--count', '1');
+    let said = '';
+    await eventually(
+      'it takes a file',
+      async () => {
+        // nobody may listen there yet
+        const sending = [NODE, MAIN, 'send', file, `${inside.inside}:`, '--control', join(ends.outside.folder, 'control')];
+        const { status, stdout, stderr } = await outsideRun(outside.namespace, ...sending);
+        said = `${stdout}${stderr}`;
+        return status === 0;
+      },
+      LONG,
+      () => `${said}${ends.outside.log()}${guest.log()}`,
+    );
+    await receiving;
+    expect(await guest.must('sha256sum < /tmp/received/shared')).toContain(digest(SHARED));
+  }
+
   test('MOBIKE under packets that never cease: what is lost over four moves was under way on the path that died', async () => {
     const { guest, inside, outside } = machine();
     const ping = ['ip', 'netns', 'exec', outside.namespace, 'ping', '-n', '-i', '0.02', '-I', outside.inside, inside.inside] as const;
@@ -92,7 +144,9 @@ interface Ends {
   /** What the kernel inside had in its tables. */
   readonly before: string;
   /** The one outside. */
-  readonly outside: { readonly control: ControlClient; log(): string };
+  readonly outside: { readonly control: ControlClient; readonly folder: string; log(): string };
+  /** The command line inside, as the shell there takes it. */
+  command(...words: readonly string[]): string;
   /** What the command line inside says. */
   tell(...words: readonly string[]): Promise<string>;
   again(): Promise<void>;
@@ -110,7 +164,10 @@ async function start(scope: Scope, { guest, outside, inside }: Machine): Promise
   const ours = configuration({
     ...{ host: outside, peer: inside, identity: identities.left, ...suites },
     connection: { ...PATIENT, remote_addrs: '%any' },
+    sections: { transfer: { inbox: join(folder, 'inbox'), share: join(folder, 'share') } },
   });
+  for (const name of ['inbox', 'share']) await mkdir(join(folder, name));
+  await writeFile(join(folder, 'share', 'shared'), SHARED);
   const theirs = configuration({
     ...{ host: inside, peer: outside, identity: identities.right, ...suites },
     connection: { ...PATIENT, local_addrs: '%any' },
@@ -131,14 +188,17 @@ async function start(scope: Scope, { guest, outside, inside }: Machine): Promise
   const again = async (): Promise<void> => {
     await guest.must(`NO_COLOR=1 ${NODE} ${GUEST_ROOT}/${MAIN} up net --config ${FILE} >> ${LOG} 2>&1 & echo $! > ${PID}`);
   };
+  const command = (...words: readonly string[]): string =>
+    `NO_COLOR=1 ${NODE} ${GUEST_ROOT}/${MAIN} ${words.join(' ')} --control ${SOCKET} --json`;
   const before = await guest.must(TABLES);
   await guest.write(FILE, JSON.stringify({ ...theirs, plane: 'xfrm', control: { socket: SOCKET } }));
   await again();
   return {
     before,
-    outside: { control: new ControlClient(join(folder, 'control')), log: () => daemon.output },
+    outside: { control: new ControlClient(join(folder, 'control')), folder, log: () => daemon.output },
     again,
-    tell: (...words) => guest.must(`NO_COLOR=1 ${NODE} ${GUEST_ROOT}/${MAIN} ${words.join(' ')} --control ${SOCKET} --json`, 300),
+    command,
+    tell: (...words) => guest.must(command(...words), 300),
     pings: async () => {
       let said = '';
       await eventually(
@@ -160,6 +220,9 @@ const outsideRun = (namespace: string, ...command: readonly string[]) => run('ip
 
 const IKE = 'aes128gcm16-prfsha256-x25519';
 const ESP = 'aes128gcm16-x25519';
+const LARGE = 2 ** 20;
+const SHARED = new SeededRandom('shared').bytes(100_000);
+const digest = (octets: Uint8Array): string => createHash('sha256').update(octets).digest('hex');
 const PATIENT = { retransmission: { initial: '4s', base: 1.4, give_up: '60s' } };
 const IP = '/usr/sbin/ip';
 const TABLES = ['xfrm state', 'xfrm policy', 'rule', '-6 rule', '-4 route show table all', 'address show dev lo']
