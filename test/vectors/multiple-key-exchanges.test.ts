@@ -4,7 +4,7 @@ import { fromHex, toHex, utf8 } from '../../src/core/bytes/index.ts';
 import { keyExchange, type PacketCipher, prf, pskAuth } from '../../src/core/crypto/index.ts';
 import { Reassembly } from '../../src/core/ike/fragments.ts';
 import { IntAuth } from '../../src/core/ike/int-auth.ts';
-import { childKeys, type IkeKeys, type IkeSuite, ikeCiphers, initialKeys, type Nonces, rekeyedKeys } from '../../src/core/ike/keys.ts';
+import { childKeys, type IkeKeys, type IkeSuite, ikeCipher, initialKeys, type Nonces, rekeyedKeys } from '../../src/core/ike/keys.ts';
 import { acceptIke } from '../../src/core/ike/proposals.ts';
 import { signedOctets } from '../../src/core/ike/signed-octets.ts';
 import { headOf, octetsOfReceived, octetsOfSent } from '../../src/core/wire/authenticated-octets.ts';
@@ -69,7 +69,7 @@ function generations(): IkeKeys[] {
   return keys;
 }
 
-const cipherOf = (keys: IkeKeys, { header }: Message): PacketCipher => ikeCiphers(keys)[header.flags.initiator ? 'initiator' : 'responder'];
+const cipherOf = (keys: IkeKeys, { header }: Message): PacketCipher => ikeCipher(keys, header.flags.initiator ? 'initiator' : 'responder');
 const open = (keys: IkeKeys, message: Message) => openMessage(message, cipherOf(keys, message))!;
 
 describe(`several key exchanges for one SA (RFC 9242, RFC 9370): ${recording.origin.slice(0, 27)}`, () => {

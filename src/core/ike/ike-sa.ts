@@ -8,7 +8,7 @@ import type { AskRank, IkeSaInfo, Millis, PacketSelectors } from './effects.ts';
 import type { Reassembly } from './fragments.ts';
 import { HalfMadeSas } from './half-made.ts';
 import { IKE_SA_TRANSITIONS, type IkeSaState } from './ike-sa-state.ts';
-import { type IkeKeys, ikeCiphers, withoutProof, zeroiseKeys } from './keys.ts';
+import { type IkeKeys, ikeCipher, withoutProof, zeroiseKeys } from './keys.ts';
 import { MessageWindow } from './message-window.ts';
 import type { Transport } from './path.ts';
 import type { Connection } from './policy.ts';
@@ -201,7 +201,9 @@ export class IkeSa {
   peerSuccessor: IkeSa | undefined;
 
   #keys: IkeKeys | undefined;
-  #ciphers: { send: PacketCipher; receive: PacketCipher } | undefined;
+  /** Made of the keys when they are first needed, and no longer there than that: most IKE SAs are silent most of the time. */
+  #send: PacketCipher | undefined;
+  #receive: PacketCipher | undefined;
   /** RFC 9242 §3.3.1: a copy of the request whose answer changed the keys is still under the keys before. */
   #former: { readonly receive: PacketCipher; readonly messageId: number } | undefined;
   /** Next counter IV, in two halves of 32 bits; never repeats under one key (RFC 5282 §3.1). */
@@ -266,36 +268,44 @@ export class IkeSa {
   }
 
   get sendCipher(): PacketCipher {
-    return this.#needCiphers().send;
+    this.#send ??= ikeCipher(this.keys, this.originalRole);
+    return this.#send;
   }
 
   receiveCipher({ messageId, flags }: Pick<IkeHeader, 'messageId' | 'flags'>): PacketCipher {
     const former = this.#former;
-    return former !== undefined && !flags.response && messageId <= former.messageId ? former.receive : this.#needCiphers().receive;
+    return former !== undefined && !flags.response && messageId <= former.messageId ? former.receive : this.#receiving();
+  }
+
+  /** Nothing is sealed or opened for now. */
+  rest(): void {
+    this.#send?.destroy();
+    this.#receive?.destroy();
+    this.#send = undefined;
+    this.#receive = undefined;
   }
 
   /** @param iv first counter IV: not 0 for an SA restored from a snapshot */
   setKeys(keys: IkeKeys, iv?: bigint): void {
-    const { initiator, responder } = ikeCiphers(keys);
+    this.rest();
     this.#keys = keys;
     this.#ivHigh = iv === undefined ? 0 : Number(iv >> 32n);
     this.#ivLow = iv === undefined ? 0 : Number(iv & 0xffff_ffffn);
-    this.#ciphers = this.originalRole === 'initiator' ? { send: initiator, receive: responder } : { send: responder, receive: initiator };
   }
 
   /** The keys change before authentication (RFC 9370 §2.2.2). @param messageId of the exchange that changed them, the last under the old ones */
   changeKeys(keys: IkeKeys, messageId: number): void {
-    const { send, receive } = this.#needCiphers();
     const old = this.keys;
     this.#former?.receive.destroy();
     // the initiator gets no copies: its window drops what was answered
-    if (this.originalRole === 'responder') this.#former = { receive, messageId };
-    else receive.destroy();
+    if (this.originalRole === 'responder') {
+      this.#former = { receive: this.#receiving(), messageId };
+      this.#receive = undefined;
+    }
     const [high, low] = [this.#ivHigh, this.#ivLow];
     this.setKeys(keys);
     this.#ivHigh = high;
     this.#ivLow = low;
-    send.destroy();
     zeroiseKeys(old);
   }
 
@@ -339,12 +349,10 @@ export class IkeSa {
   }
 
   destroyKeys(): void {
-    this.#ciphers?.send.destroy();
-    this.#ciphers?.receive.destroy();
+    this.rest();
     this.#former?.receive.destroy();
     this.#former = undefined;
     if (this.#keys) zeroiseKeys(this.#keys);
-    this.#ciphers = undefined;
     this.#keys = undefined;
     this.halfMade.clear();
     this.reassembly?.requests.clear();
@@ -394,9 +402,9 @@ export class IkeSa {
     };
   }
 
-  #needCiphers(): { send: PacketCipher; receive: PacketCipher } {
-    if (this.#ciphers === undefined) throw new InternalError(`IKE SA ${this.id} has no keys in state ${this.state}`);
-    return this.#ciphers;
+  #receiving(): PacketCipher {
+    this.#receive ??= ikeCipher(this.keys, this.originalRole === 'initiator' ? 'responder' : 'initiator');
+    return this.#receive;
   }
 }
 

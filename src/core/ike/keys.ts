@@ -159,14 +159,12 @@ export function childKeys(
   return { initiator: { encryptionKey: ei, integrityKey: ai }, responder: { encryptionKey: er, integrityKey: ar } };
 }
 
-/** Ciphers for the SK payloads of the original initiator and of the original responder. */
-export function ikeCiphers(keys: IkeKeys): { initiator: PacketCipher; responder: PacketCipher } {
+/** The cipher for the SK payloads of the original initiator, or of the original responder. */
+export function ikeCipher(keys: IkeKeys, from: 'initiator' | 'responder'): PacketCipher {
   const { encryption: id, keyLength, integrity: mac } = keys.suite;
   const { createPacketCipher } = keys.primitives ?? PRIMITIVES;
-  return {
-    initiator: createPacketCipher({ encryption: id, keyLength, encryptionKey: keys.SK_ei, integrity: mac, integrityKey: keys.SK_ai }),
-    responder: createPacketCipher({ encryption: id, keyLength, encryptionKey: keys.SK_er, integrity: mac, integrityKey: keys.SK_ar }),
-  };
+  const [encryptionKey, integrityKey] = from === 'initiator' ? [keys.SK_ei, keys.SK_ai] : [keys.SK_er, keys.SK_ar];
+  return createPacketCipher({ encryption: id, keyLength, encryptionKey, integrity: mac, integrityKey });
 }
 
 /** RFC 7296 §2.15: SK_pi and SK_pr prove who made the IKE SA, once. What they proved stays, so they need not. */

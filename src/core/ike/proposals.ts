@@ -267,7 +267,7 @@ function ikeSuiteOf(transforms: readonly Transform[]): IkeSuite | undefined {
   if (prf(suite.prf) === undefined) return undefined;
   // RFC 7296 §3.3.5: a Key Length where the cipher has several, and none where it has one
   if (effectiveKeyLength(transform, suite.keyLength) === undefined) return undefined;
-  return (transform.aead ? suite.integrity === 0 : integrity(suite.integrity)?.forEsp === true) ? suite : undefined;
+  return (transform.aead ? suite.integrity === 0 : integrity(suite.integrity)?.forEsp === true) ? inCommon(suite, IKE_SUITES) : undefined;
 }
 
 function childSuiteOf(protocol: number, transforms: readonly Transform[]): ChildSuite | undefined {
@@ -289,7 +289,16 @@ function childSuiteOf(protocol: number, transforms: readonly Transform[]): Child
   const transform = encryption(suite.encryption);
   if (transform === undefined || effectiveKeyLength(transform, suite.keyLength) === undefined) return undefined;
   // RFC 4543 §5.3: GMAC as integrity is for AH alone
-  return (transform.aead ? suite.integrity === 0 : mac?.forEsp === true) ? suite : undefined;
+  return (transform.aead ? suite.integrity === 0 : mac?.forEsp === true) ? inCommon(suite, CHILD_SUITES) : undefined;
+}
+
+/** The same few suites are chosen for thousands of SAs, which have each of them in common then. */
+function inCommon<T extends IkeSuite | ChildSuite>(suite: T, known: T[]): T {
+  if (suite.additional !== undefined) return suite;
+  const names = Object.keys(suite) as (keyof T)[];
+  const same = known.find((one) => names.every((name) => one[name] === suite[name]));
+  if (same === undefined && known.length < MOST_SUITES) known.push(suite);
+  return same ?? suite;
 }
 
 const MOST_SHOWN = 8;
@@ -309,3 +318,5 @@ const WITHOUT_KE = new WeakMap<readonly Proposal[], readonly Proposal[]>();
 /** A gateway tells the same few suites thousands of times. */
 const SUITE_TEXTS = new Map<string, string>();
 const MOST_SUITES = 256;
+const IKE_SUITES: IkeSuite[] = [];
+const CHILD_SUITES: ChildSuite[] = [];

@@ -1,4 +1,4 @@
-import { EMPTY } from '../../bytes/bytes.ts';
+import { EMPTY, toHex } from '../../bytes/bytes.ts';
 import { AuthenticationFailure, MalformedMessage } from '../../bytes/errors.ts';
 import { Writer } from '../../bytes/writer.ts';
 import { acceptableSchemes, type SignatureScheme } from '../../crypto/index.ts';
@@ -130,7 +130,17 @@ function note(world: World, sa: IkeSa, data: Uint8Array): void {
     world.notice({ kind: 'drop', cause: 'auth-methods-malformed', remote: sa.remote, detail: error.message });
     return;
   }
-  sa.authMethods = { announced: data.slice(), deferred: false };
+  sa.authMethods = { announced: inCommon(data), deferred: false };
+}
+
+/** Peers of one kind announce the same: thousands of IKE SAs have it in common. */
+function inCommon(data: Uint8Array): Uint8Array {
+  const key = toHex(data);
+  const known = ANNOUNCED.get(key);
+  if (known !== undefined) return known;
+  const copy = data.slice();
+  if (ANNOUNCED.size < MOST_ANNOUNCED && data.length <= LONGEST_ANNOUNCED) ANNOUNCED.set(key, copy);
+  return copy;
 }
 
 /** What any of these connections takes; undefined where one of them is to say nothing, or there is nothing to say. */
@@ -164,3 +174,7 @@ function datagramOf(payloads: readonly Payload[]): number {
 
 /** Octets of the headers of IPv6, UDP, IKE and that notify, the non-ESP marker, and what the longest cipher adds to an SK payload. */
 const OVERHEAD = 160;
+/** In hexadecimal. */
+const ANNOUNCED = new Map<string, Uint8Array>();
+const MOST_ANNOUNCED = 64;
+const LONGEST_ANNOUNCED = 256;

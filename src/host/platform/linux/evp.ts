@@ -1,6 +1,7 @@
 import {
   type CipherKeys,
   createPacketCipher,
+  type EncryptionTransform,
   effectiveKeyLength,
   encryption,
   encryptionKeyOctets,
@@ -33,8 +34,24 @@ export function createEvpCipher(native: Native, keys: CipherKeys): PacketCipher 
   const bits = transform && effectiveKeyLength(transform, keys.keyLength);
   if (evp === undefined || transform === undefined || bits === undefined) return undefined;
   if (keys.encryptionKey.length !== encryptionKeyOctets(keys.encryption, keys.keyLength)) return undefined;
-  const key = keys.encryptionKey.subarray(0, bits / 8);
-  const salt = keys.encryptionKey.subarray(bits / 8);
+  // A view of the key itself would move it out of V8's heap, for as long as the SA lives: some 200 octets. Who makes a cipher copies its own.
+  KEY.set(keys.encryptionKey);
+  try {
+    const key = KEY.subarray(0, bits / 8);
+    return cipherOf(evp, transform, bits, keys, key, KEY.subarray(bits / 8, keys.encryptionKey.length));
+  } finally {
+    KEY.fill(0);
+  }
+}
+
+function cipherOf(
+  evp: OpenedEvp,
+  transform: EncryptionTransform,
+  bits: number,
+  keys: CipherKeys,
+  key: Uint8Array,
+  salt: Uint8Array,
+): PacketCipher | undefined {
   if (transform.aead) {
     const cipher = transform.mode === 'block-ccm' || keys.integrity ? undefined : evp.cipher(transform.cipherNames(bits)[0]);
     if (cipher === undefined) return undefined;
@@ -76,3 +93,6 @@ interface OpenedEvp extends Evp {
 }
 
 const opened = new WeakMap<Native, OpenedEvp | undefined>();
+
+/** A key and its salt. */
+const KEY = new Uint8Array(64);
