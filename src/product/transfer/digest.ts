@@ -20,12 +20,24 @@ export class RunningDigest {
   /** Takes the octets from `position` up to `end` from the file. */
   async catchUp(file: FileHandle, end: number, onBytes?: (count: number) => void, signal?: AbortSignal): Promise<void> {
     if (end < this.#position) throw new ApiMisuse(`a digest at ${this.#position} cannot go back to ${end}`);
-    const buffer = new Uint8Array(Math.min(READ_SIZE, Math.max(1, end - this.#position)));
-    while (this.#position < end) {
+    const size = Math.min(READ_SIZE, Math.max(1, end - this.#position));
+    // One is read into while the other is hashed.
+    let [ahead, behind] = [Buffer.allocUnsafeSlow(size), Buffer.allocUnsafeSlow(size)];
+    const read = (from: number): Promise<{ bytesRead: number }> => {
+      const reading = file.read(ahead, 0, Math.min(size, end - from), from);
+      // whoever stops meanwhile does not wait for it
+      reading.catch(() => undefined);
+      return reading;
+    };
+    let reading = this.#position < end ? read(this.#position) : undefined;
+    while (reading !== undefined) {
       signal?.throwIfAborted();
-      const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, end - this.#position), this.#position);
+      const { bytesRead } = await reading;
       if (bytesRead === 0) return;
-      this.update(buffer.subarray(0, bytesRead));
+      [ahead, behind] = [behind, ahead];
+      const next = this.#position + bytesRead;
+      reading = next < end ? read(next) : undefined;
+      this.update(behind.subarray(0, bytesRead));
       onBytes?.(bytesRead);
     }
   }

@@ -59,17 +59,20 @@ export class SourceFile {
     const ahead: Promise<Uint8Array>[] = [];
     let asked = start;
     for (let at = start; at < end; ) {
-      for (; ahead.length < READ_AHEAD && asked < end; asked += PIECE) ahead.push(this.#piece(asked, Math.min(end, asked + PIECE)));
-      const piece = await ahead.shift()!;
-      yield piece;
-      at += piece.length;
-      onBytes(piece.length);
+      for (; ahead.length < READ_AHEAD && asked < end; asked += READ) ahead.push(this.#octets(asked, Math.min(end, asked + READ)));
+      const octets = await ahead.shift()!;
+      for (let from = 0; from < octets.length; from += PIECE) {
+        const piece = octets.subarray(from, from + PIECE);
+        yield piece;
+        onBytes(piece.length);
+      }
+      at += octets.length;
     }
   }
 
-  #piece(start: number, end: number): Promise<Uint8Array> {
+  #octets(start: number, end: number): Promise<Uint8Array> {
     // A buffer of its own each time: the connection may still hold the one before.
-    const buffer = new Uint8Array(end - start);
+    const buffer = Buffer.allocUnsafeSlow(end - start);
     const reading = this.#guard(async () => {
       for (let done = 0; done < buffer.length; ) {
         const { bytesRead } = await this.#handle.read(buffer, done, buffer.length - done, start + done);
@@ -109,7 +112,9 @@ export class SourceFile {
 
 const stampOf = (stat: BigIntStats): string => `${stat.size} ${stat.mtimeNs}`;
 
-/** Octets that are read and written at once: small enough that progress is fine-grained on slow paths. */
+/** Octets that are written at once: small enough that progress is fine-grained on slow paths. */
 export const PIECE = 64 * 1024;
-/** Pieces that are read while those before them leave. */
-const READ_AHEAD = 4;
+/** Octets that are read at once: each time another thread is woken up, and the processor goes from one to the other. */
+const READ = 8 * PIECE;
+/** So often it is read while what was read before leaves. */
+const READ_AHEAD = 2;
