@@ -1,6 +1,7 @@
 // node udp-relay.js FRONT BACK BEHIND PORT,PORT…
-// What comes to a port at FRONT leaves from the same port at BACK to BEHIND, and what comes from there goes to whoever was heard last at the
-// front: one client, as behind a NAT. It says what the path between is like when it is asked to change it.
+// A NAT: what a client sends to a port at FRONT leaves from BACK to the same port at BEHIND, and what comes from there goes back to that client. The
+// first one leaves from the same port as well, each other one (who asks how long a mapping lasts is one) from a port of its own.
+// It says what the path between is like when it is asked to change it.
 import { systemUdp, type UdpSocket } from '../../../src/host/platform/udp.ts';
 import { SeededRandom } from '../../../src/testing/seeded.ts';
 import { answering } from '../../interop/support/dialogue.ts';
@@ -47,25 +48,35 @@ class Direction {
 
 /** Datagrams that have left and are let go of together. */
 const KEPT = 4096;
+const CLIENTS = 256;
 const [outward, inward] = [new Direction(), new Direction()];
 
 for (const port of ports.split(',').map(Number)) {
-  let client: { readonly ip: string; readonly port: number } | undefined;
-  let far: UdpSocket | undefined;
-  const near = await systemUdp.bind({
+  /** What takes the datagrams of a client on, once its socket is open. */
+  const mappings = new Map<string, ((data: Uint8Array) => void) | undefined>();
+  const open = async (ip: string, from: number): Promise<void> => {
+    const far = await systemUdp.bind({
+      ip: back,
+      port: mappings.size === 1 ? port : 0,
+      ...LARGE,
+      onDatagram: (data) => inward.pass(data, (passed) => void near.send(passed, ip, from)),
+    });
+    mappings.set(`${ip} ${from}`, (data) => void far.send(data, behind, port));
+  };
+  const near: UdpSocket = await systemUdp.bind({
     ip: front,
     port,
     ...LARGE,
     onDatagram: (data, ip, from) => {
-      if (client?.port !== from || client.ip !== ip) client = { ip, port: from };
-      outward.pass(data, (passed) => far?.send(passed, behind, port));
+      const client = `${ip} ${from}`;
+      const outwards = mappings.get(client);
+      if (outwards !== undefined) outward.pass(data, outwards);
+      else if (!mappings.has(client) && mappings.size < CLIENTS) {
+        // what comes until it is open is lost, as with any network that is slow to begin
+        mappings.set(client, undefined);
+        void open(ip, from);
+      }
     },
-  });
-  far = await systemUdp.bind({
-    ip: back,
-    port,
-    ...LARGE,
-    onDatagram: (data) => inward.pass(data, (passed) => void (client && near.send(passed, client.ip, client.port))),
   });
 }
 answering((wanted: PathConditions): PathConditions => {
