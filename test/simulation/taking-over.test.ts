@@ -73,6 +73,27 @@ describe('a new authentication beside the old one', () => {
     expectTrafficBothWays(net, b, a);
   });
 
+  test('the peer deletes what a new authentication carries before the old one went: it is made again, and nothing is lost (RFC 7296 §2.8.3)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    a.reauthenticate();
+    net.until('the old one is replaced', () => a.heard('ike-reauthenticated').length === 1);
+    b.deleteChild(b.children.at(-1)!.id);
+    for (let i = 0; i < 120; i++) {
+      net.run(100);
+      expectTrafficBothWays(net, a, b, { packets: 1 });
+    }
+    expectOneChild(a, b);
+  });
+
+  test('its operator deletes it there: it is not made again', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 } });
+    a.reauthenticate();
+    net.until('the old one is replaced', () => a.heard('ike-reauthenticated').length === 1);
+    a.deleteChild(a.children.at(-1)!.id);
+    net.settle({ quiet: 60_000 });
+    expect([a, b].map((peer) => peer.children.length)).toEqual([0, 0]);
+  });
+
   test('a child of a new authentication is rekeyed before it took over: its successor sends, and it never (RFC 7296 §2.8.3)', () => {
     const { net, a, b } = establishedPair({ link: { delay: 20 } });
     a.reauthenticate();

@@ -1,4 +1,5 @@
 import { NegotiationFailure, TunnelwrightError } from '../bytes/errors.ts';
+import type { Millis } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { enqueueCreate, isBeingMade } from './exchanges/create-child-sa.ts';
 import { initiateIkeAuth } from './exchanges/ike-auth.ts';
@@ -139,7 +140,7 @@ const takingOver = (world: EndpointWorld, again: boolean): Job => ({
       const old = sa.reauth.of?.heir;
       // its own rekeying puts another IKE SA into that place, which is the one to go; and what is being installed may be what is lacking
       if (old?.is('rekeying') || isInstalling(sa) || (old && isInstalling(old))) return takeOverLater(world, sa, again);
-      const lacking = lackingOf(sa);
+      const lacking = lackingOf(sa, old);
       if (old === undefined || lacking.length === 0 || old.reauth.incomplete >= MOST_INCOMPLETE) return takePlace(world, sa);
       // the peer could not, and is asked again in a while
       if (lacking.some(({ name }) => isBeingMade(sa, name))) takeOverLater(world, sa, again);
@@ -161,10 +162,25 @@ function takeOverLater(world: EndpointWorld, sa: IkeSa, again: boolean): void {
 
 const isInstalling = (sa: IkeSa): boolean => [...sa.children.values()].some((child) => child.is('installing'));
 
-function lackingOf(sa: IkeSa): readonly ChildPolicy[] {
+/** What an old IKE SA carries and this one does not. */
+function lackingOf(sa: IkeSa, old: IkeSa | undefined): readonly ChildPolicy[] {
   const usable = (one: IkeSa | undefined) => new Set([...(one?.children.values() ?? [])].filter((c) => c.usable).map((c) => c.policy));
   const made = usable(sa);
-  return [...usable(sa.reauth.of?.heir)].filter((policy) => !made.has(policy));
+  return [...usable(old)].filter((policy) => !made.has(policy));
+}
+
+/**
+ * An IKE SA is about to go whose place a new authentication has taken. What the peer deleted there since is made again before: until then the old one
+ * carries the traffic. @returns when to look again; undefined where there is nothing to wait for
+ */
+export function stillOwing(world: EndpointWorld, old: IkeSa): Millis | undefined {
+  const { heir, reauth } = old;
+  if (heir === old || !heir.isEstablished || reauth.incomplete >= MOST_INCOMPLETE) return undefined;
+  const lacking = lackingOf(heir, old).filter((policy) => reauth.owed.includes(policy));
+  if (lacking.length === 0) return undefined;
+  reauth.incomplete++;
+  for (const policy of lacking) if (!isBeingMade(heir, policy.name)) enqueueCreate(world, heir, policy);
+  return world.now + REMADE;
 }
 
 /** RFC 5723 §4.3.2: a ticket that is not taken, for whatever reason, costs no more than the time until we know. */
@@ -328,4 +344,6 @@ export function wanted({ children }: Connection): readonly ChildPolicy[] {
 const MOST_INCOMPLETE = 3;
 
 /** A round trip or two. */
-const SETTLES = 500;
+const SETTLES: Millis = 500;
+/** A CREATE_CHILD_SA exchange, with what of it is lost, and the installing of what it makes. */
+const REMADE: Millis = 5000;

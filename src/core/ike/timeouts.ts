@@ -4,7 +4,7 @@ import { execute } from './commands.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { expireHalfMade } from './exchanges/followup-ke.ts';
 import type { IkeSa } from './ike-sa.ts';
-import { reauthenticate } from './initiation.ts';
+import { reauthenticate, stillOwing } from './initiation.ts';
 import { retransmit } from './outbound.ts';
 import { nextRekey } from './rekey-times.ts';
 import { endOfLife, requestChildDelete, requestChildRekey, requestIkeDelete, requestIkeRekey, requestLivenessCheck } from './requests.ts';
@@ -93,7 +93,8 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
       return endAuthentication(world, sa, timer);
     case 'superseded': {
       const reason = stillSuperseded(world, sa);
-      const later = reason === undefined || sa.is('replaced') ? undefined : stillCarrying(world, sa);
+      const look = sa.is('replaced') ? stillOwing : stillCarrying;
+      const later = reason === undefined ? undefined : look(world, sa);
       if (later !== undefined) return world.arm(timer, later);
       if (reason !== undefined) requestIkeDelete(world, sa, reason);
       return;

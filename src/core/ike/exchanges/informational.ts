@@ -10,7 +10,7 @@ import { acceptToken } from '../tasks/crash-detection.ts';
 import { asksForIkeDelete } from '../tasks/ike-delete.ts';
 import { handOver, settleOn } from '../tasks/ike-rekey.ts';
 import { answerMobike } from '../tasks/mobike.ts';
-import { heedAuthLifetime } from '../tasks/reauthentication.ts';
+import { heedAuthLifetime, oweToOld } from '../tasks/reauthentication.ts';
 import { heedSessionRedirect } from '../tasks/redirect.ts';
 import { grantTicket } from '../tasks/resumption.ts';
 import { heedWindow } from '../tasks/window-size.ts';
@@ -43,10 +43,13 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
   };
 }
 
-/** What the policy wants when the peer closes a child and the IKE SA stays. */
+/**
+ * What the policy wants when the peer closes a child and the IKE SA stays. What an older authentication still carries, until it goes, was not meant to
+ * end: the peer could not install it, say (RFC 7296 §2.8.3).
+ */
 function reopen(world: World, sa: IkeSa, closed: readonly ChildSa[]): void {
   for (const child of closed) {
-    if (child.policy.closeAction !== 'start' || child.standIn?.serving) continue;
+    if (child.standIn?.serving || (!oweToOld(world, sa, child) && child.policy.closeAction !== 'start')) continue;
     // §2.8.1: it may have been redundant; whether a successor of ours stands in its place is known when that is answered
     const { replaces } = child.spec;
     if (replaces !== undefined && isBeingRekeyed(sa, replaces)) child.wantedBack = true;

@@ -109,7 +109,10 @@ function hasStandIn(world: World, sa: IkeSa, successor: ChildSa): boolean {
   const rival = [...sa.children.values()].some(
     (c) => c !== successor && c.spec.replaces === replaces && c.is('installing', 'installed', 'rekeying'),
   );
-  return rival || world.child(replaces)?.is('installed', 'rekeying', 'rekeyed') === true;
+  const old = world.child(replaces);
+  // what hangs on an IKE SA whose place was taken goes with that in a moment
+  if (old && old.ikeSa !== sa.id && world.ikeSas.get(old.ikeSa)?.is('replaced')) return rival;
+  return rival || old?.is('installed', 'rekeying', 'rekeyed') === true;
 }
 
 /** The peer could not use what it had asked for and deleted it: the old SA serves on. */

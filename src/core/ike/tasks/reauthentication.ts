@@ -6,7 +6,7 @@ import { sameEnds } from '../identity.ts';
 import type { IkeSa, Job } from '../ike-sa.ts';
 import { findNotify, notify } from '../notifies.ts';
 import { samePath } from '../path.ts';
-import type { IkeLifetimes } from '../policy.ts';
+import type { ChildPolicy, IkeLifetimes } from '../policy.ts';
 import { soften } from '../rekey-times.ts';
 import { exchange, type Routine } from '../routine.ts';
 import { sameSelectors } from '../traffic-selectors.ts';
@@ -32,6 +32,8 @@ export interface Reauthentication {
   by: IkeSa | undefined;
   /** How often that one could not take all children along. */
   incomplete: number;
+  /** What the peer deleted on the one that has taken our place, where we carry it still. */
+  owed: readonly ChildPolicy[];
 }
 
 export const notAuthenticated = (): Reauthentication => ({
@@ -41,6 +43,7 @@ export const notAuthenticated = (): Reauthentication => ({
   of: undefined,
   by: undefined,
   incomplete: 0,
+  owed: NOTHING,
 });
 
 /** The peer is proven: from now on it counts; from longer ago for a session that was resumed, which is no authentication (RFC 5723 §6.2). */
@@ -157,6 +160,18 @@ export function takePlace(world: World, successor: IkeSa): void {
   for (const child of successor.children.values()) if (child.usable) standIn(world, child);
   world.arm(old.timers.superseded, world.now + UNDER_WAY);
   world.notice({ kind: 'ike-reauthenticated', from: old.id, to: successor.id, byUs: true });
+}
+
+/** What the peer closes here an IKE SA whose place this one has taken may still have, until it goes: then it is owed. @returns whether it is */
+export function oweToOld(world: World, { heir }: IkeSa, { policy }: ChildSa): boolean {
+  if (!heir.reauth.byUs) return false;
+  for (const old of world.ikeSas.values()) {
+    if (!old.is('replaced') || old.heir !== heir || ![...old.children.values()].some((child) => child.usable && child.policy === policy))
+      continue;
+    old.reauth.owed = [...old.reauth.owed, policy];
+    return true;
+  }
+  return false;
 }
 
 /** IKE SAs that one end began with the other: the newer may be the new authentication of the older. */
@@ -313,6 +328,7 @@ function lifetimeNotify(seconds: number): Payload {
   return notify(NotifyType.AUTH_LIFETIME, data);
 }
 
+const NOTHING: readonly ChildPolicy[] = [];
 /** RFC 4478 §5 lets an initiator set reasonable limits: a responder that wants it again and again is not followed at that pace. */
 const SHORTEST: Millis = 10_000;
 const LONGEST_MARGIN: Millis = 60_000;
