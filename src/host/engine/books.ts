@@ -69,7 +69,8 @@ export class Books {
   /** Of the NAT in front of us; undefined without one. */
   keepaliveOf(ikeSa: number): { readonly interval: Millis; readonly measured: boolean } | undefined {
     const interval = this.keepalives.intervalOf(ikeSa);
-    return interval === undefined ? undefined : { interval, measured: this.#probes.of(ikeSa)?.measured ?? false };
+    const probed = this.#probes.of(ikeSa);
+    return interval === undefined ? undefined : { interval: probed?.interval ?? interval, measured: probed?.measured ?? false };
   }
 
   nextDeadline(): Millis | undefined {
@@ -78,7 +79,9 @@ export class Books {
 
   /** @param lastUse when ESP was last sent for a child, @param send a keepalive */
   expire(now: Millis, lastUse: (child: number) => Millis | undefined, send: (local: Address, remote: Address) => void): void {
+    if (now < (this.nextDeadline() ?? Number.POSITIVE_INFINITY)) return;
     this.#probes.expire(now);
+    // what was measured since is longer: it is soon enough when the shorter time is over
     for (const ikeSa of this.keepalives.tracked) {
       const measured = this.#probes.of(ikeSa);
       if (measured) this.keepalives.adjust(ikeSa, measured.interval);

@@ -1,4 +1,4 @@
-import { type Address, sameAddress } from '../../core/bytes/index.ts';
+import type { Address } from '../../core/bytes/index.ts';
 import type { Millis } from '../../core/ike/effects.ts';
 
 export interface KeepaliveTarget {
@@ -14,6 +14,8 @@ export interface KeepaliveTarget {
  */
 export class Keepalives {
   readonly #entries = new Map<number, Entry>();
+  /** By the peer's address: each datagram that leaves is for one of perhaps thousands. */
+  readonly #byPeer = new Map<string, Set<Entry>>();
   #next: Millis | undefined;
 
   /** Starts or changes. An interval of 0 is off. */
@@ -22,12 +24,18 @@ export class Keepalives {
       this.drop(ikeSa);
       return;
     }
-    this.#entries.set(ikeSa, { ...target, sentAt: now });
+    this.#forget(ikeSa);
+    const entry = { ...target, sentAt: now };
+    this.#entries.set(ikeSa, entry);
+    const peer = keyOf(target.remote);
+    const others = this.#byPeer.get(peer);
+    if (others === undefined) this.#byPeer.set(peer, new Set([entry]));
+    else others.add(entry);
     this.#wakeAt(now + target.interval);
   }
 
   drop(ikeSa: number): void {
-    this.#entries.delete(ikeSa);
+    this.#forget(ikeSa);
     if (this.#entries.size === 0) this.#next = undefined;
   }
 
@@ -53,7 +61,8 @@ export class Keepalives {
 
   /** IKE went out: the mapping is fresh. ESP is asked about only when an entry seems due. */
   transmitted(local: Address, remote: Address, now: Millis): void {
-    for (const entry of this.#entries.values()) if (entry.local.ip === local.ip && sameAddress(entry.remote, remote)) entry.sentAt = now;
+    if (this.#entries.size === 0) return;
+    for (const entry of this.#byPeer.get(keyOf(remote)) ?? []) if (entry.local.ip === local.ip) entry.sentAt = now;
   }
 
   nextDeadline(): Millis | undefined {
@@ -64,14 +73,28 @@ export class Keepalives {
   expire(now: Millis, lastEsp: (ikeSa: number) => Millis | undefined, send: (local: Address, remote: Address) => void): void {
     if (this.#next === undefined || now < this.#next) return;
     this.#next = undefined;
+    // many are looked at together, rather early than late
+    const early = this.#entries.size > FEW ? TOGETHER : 0;
     for (const [ikeSa, entry] of this.#entries) {
-      entry.sentAt = Math.max(entry.sentAt, lastEsp(ikeSa) ?? Number.NEGATIVE_INFINITY);
-      if (now - entry.sentAt >= entry.interval) {
-        send(entry.local, entry.remote);
-        entry.sentAt = now;
+      if (isDue(entry, now, early)) {
+        entry.sentAt = Math.max(entry.sentAt, lastEsp(ikeSa) ?? Number.NEGATIVE_INFINITY);
+        if (isDue(entry, now, early)) {
+          send(entry.local, entry.remote);
+          entry.sentAt = now;
+        }
       }
-      this.#wakeAt(entry.sentAt + entry.interval);
+      this.#wakeAt(Math.max(now + early, entry.sentAt + entry.interval - early));
     }
+  }
+
+  #forget(ikeSa: number): void {
+    const entry = this.#entries.get(ikeSa);
+    if (entry === undefined) return;
+    this.#entries.delete(ikeSa);
+    const peer = keyOf(entry.remote);
+    const others = this.#byPeer.get(peer);
+    others?.delete(entry);
+    if (others?.size === 0) this.#byPeer.delete(peer);
   }
 
   #wakeAt(at: Millis): void {
@@ -83,3 +106,9 @@ interface Entry extends Omit<KeepaliveTarget, 'interval'> {
   interval: Millis;
   sentAt: Millis;
 }
+
+const isDue = ({ sentAt, interval }: Entry, now: Millis, early: Millis): boolean => now - sentAt >= interval - early;
+const keyOf = ({ ip, port }: Address): string => `${ip} ${port}`;
+
+const FEW = 64;
+const TOGETHER: Millis = 1000;

@@ -149,4 +149,34 @@ describe('keepalives', () => {
     );
     expect(sent).toBe(1);
   });
+
+  test('a thousand peers behind one NAT: each hears within its interval, unless IKE or ESP went there, and they are looked at together', () => {
+    const keepalives = new Keepalives();
+    const peer = (id: number) => ({ ip: `198.18.${id >> 8}.${id & 255}`, port: 4500 });
+    const lastSent = new Map<string, number>();
+    for (let id = 0; id < 1000; id++) {
+      keepalives.track(id, { local, remote: peer(id), interval: 20_000 }, id * 17);
+      lastSent.set(peer(id).ip, id * 17);
+    }
+    const [talkative, busy] = [peer(7), 8];
+    let looks = 0;
+    let longest = 0;
+    for (let now = 17_000; now <= 100_000; now = Math.min(keepalives.nextDeadline()!, now + 5000)) {
+      keepalives.transmitted(local, talkative, now);
+      looks++;
+      keepalives.expire(
+        now,
+        (id) => (id === busy ? now - 1 : undefined),
+        (_local, { ip }) => {
+          longest = Math.max(longest, now - lastSent.get(ip)!);
+          lastSent.set(ip, now);
+        },
+      );
+      if (now === 100_000) break;
+    }
+    expect(longest).toBeLessThanOrEqual(20_000);
+    expect([...lastSent.values()].filter((at) => at < 75_000)).toHaveLength(2);
+    expect([lastSent.get(talkative.ip), lastSent.get(peer(busy).ip)]).toEqual([7 * 17, busy * 17]);
+    expect(looks).toBeLessThan(150);
+  });
 });
