@@ -50,6 +50,7 @@ export const EXTENDED: readonly (WalkAction & { readonly of: Extension; readonly
       // what the peer sends before it has heard goes to where nobody is
       world.leak([line], world.now + MOVED);
       excuseBeginners(world, line);
+      excuseOutdated(world, [line]);
       line.client.peer.host.addAddress(after);
       world.moved(line.client, after);
       if (random.chance(0.5)) world.run(random.between(0, 300));
@@ -66,6 +67,7 @@ export const EXTENDED: readonly (WalkAction & { readonly of: Extension; readonly
       const [before, after] = addresses(world, line, random);
       world.leak([line], world.now + 2 * MOVED);
       excuseBeginners(world, line);
+      excuseOutdated(world, [line]);
       line.client.peer.host.removeAddress(before);
       world.run(random.between(10, 8000));
       line.client.peer.host.addAddress(after);
@@ -91,6 +93,7 @@ export const EXTENDED: readonly (WalkAction & { readonly of: Extension; readonly
         line.hub.peer.ikeSas.some((sa) => sa.connection === setting.hubConnection.name && sa.local.ip === HUB_ALSO),
       );
       world.leak(moving, world.now + MOVED);
+      excuseOutdated(world, moving);
       host.removeAddress(HUB_ALSO);
       return `${HUB_ALSO} goes`;
     },
@@ -109,6 +112,7 @@ export const EXTENDED: readonly (WalkAction & { readonly of: Extension; readonly
       );
       if (!prepared) return undefined;
       world.leak(world.lines, world.now + MOVED + NOTICED);
+      excuseOutdated(world, world.lines);
       world.hubMoved(HUB_ALSO);
       return `${HUB_ALSO} stays`;
     },
@@ -131,6 +135,13 @@ const standing = (side: Side, line: Line) => {
 function excuseBeginners(world: WalkWorld, line: Line): void {
   const beginners = line.client.peer.ikeSas.some(({ state }) => state === 'authenticating');
   if (beginners) world.excuse([line], 'the client moved before it was authenticated', true);
+}
+
+/** Who came back with an old memory may take for old what is asked of it (§2.3), COOKIE2 as well: then the other end never learns whether it is there. */
+function excuseOutdated(world: WalkWorld, lines: readonly Line[]): void {
+  const outdated = lines.filter((line) => line.outdated.size > 0);
+  world.excuse(outdated, 'an address changed after an end had come back with an old memory');
+  world.leak(outdated);
 }
 
 /** The one it has, and one that it may have next. */
