@@ -1,5 +1,5 @@
-import type { StatusDocument } from '../product/control/api.ts';
 import type { ControlClient } from '../product/control/client.ts';
+import type { StatusDocument } from '../product/control/documents.ts';
 import { ControlError } from '../product/control/errors.ts';
 import { listSockets, socketFolder } from '../product/control/socket-path.ts';
 import type { CliContext } from './context.ts';

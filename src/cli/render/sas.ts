@@ -1,4 +1,4 @@
-import type { ChildSaDocument, IkeSaDocument, SasDocument } from '../../product/control/api.ts';
+import type { ChildSaDocument, IkeSaDocument, SasDocument } from '../../product/control/documents.ts';
 import type { Paint } from '../context.ts';
 import { flow, padEnd, padStart, plural, table, width, withoutEmpty } from './text.ts';
 import { formatAgo, formatBytes, formatCount, formatDuration } from './units.ts';

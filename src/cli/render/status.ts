@@ -1,4 +1,4 @@
-import type { PeerStatus, StatusDocument } from '../../product/control/api.ts';
+import type { PeerStatus, StatusDocument } from '../../product/control/documents.ts';
 import type { Paint } from '../context.ts';
 import { planeLine } from './steps.ts';
 import { table, truncate, width, withoutEmpty } from './text.ts';

@@ -1,5 +1,5 @@
 import type { Lack } from '../../host/dataplane/backends/choice.ts';
-import type { IkeSaDocument } from '../../product/control/api.ts';
+import type { IkeSaDocument } from '../../product/control/documents.ts';
 import type { EventLine } from '../../product/control/index.ts';
 import type { Paint } from '../context.ts';
 import { flow, padEnd, padStart, wrap } from './text.ts';

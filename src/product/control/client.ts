@@ -1,15 +1,7 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import type { z } from 'zod';
-import {
-  type ErrorBody,
-  errorDocument,
-  ROUTES,
-  type Route,
-  type RouteName,
-  type SasDocument,
-  type StatusDocument,
-  type VersionDocument,
-} from './api.ts';
+import { type ErrorBody, errorDocument, ROUTES, type Route, type RouteName } from './api.ts';
+import type { SasDocument, StatusDocument, VersionDocument } from './documents.ts';
 import { ControlError, RemoteError } from './errors.ts';
 import type { GetRequest, ListRequest, PingRequest, SaSelection, SendRequest, UpRequest } from './target.ts';
 

@@ -8,7 +8,8 @@ import type { PlaneDecision } from '../../host/dataplane/backends/choice.ts';
 import type { ChildCounters } from '../../host/dataplane/data-plane.ts';
 import type { EngineLoad, IkeSaStatus } from '../../host/engine/engine.ts';
 import type { Echo } from '../../host/platform/way.ts';
-import type { ChildSaDocument, IkeSaDocument, ProgressLine, StatusDocument, TransferDone } from './api.ts';
+import type { ProgressLine, TransferDone } from './api.ts';
+import type { ChildSaDocument, IkeSaDocument, StatusDocument } from './documents.ts';
 import { errorToBody } from './errors.ts';
 import type { TransferProgress, Transferred } from './target.ts';
 

@@ -2,7 +2,7 @@ import type { Millis, Notice } from '../../core/ike/effects.ts';
 import type { Connection } from '../../core/ike/policy.ts';
 import { formatIdentity } from '../../core/pki/identity.ts';
 import type { IkeSaStatus } from '../../host/engine/engine.ts';
-import type { PeerStatus } from './api.ts';
+import type { PeerStatus } from './documents.ts';
 import { iso, type ToIso } from './encode.ts';
 
 /** Which plane it passes is the same for all. */
