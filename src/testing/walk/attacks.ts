@@ -2,7 +2,7 @@ import type { Address } from '../../core/bytes/index.ts';
 import { ExchangeType, NotifyType, type Payload, ProtocolId, writeMessage } from '../../core/wire/index.ts';
 import type { Packet } from '../network.ts';
 import type { SeededRandom } from '../seeded.ts';
-import type { WalkAction } from './actions.ts';
+import type { WalkAction } from './action.ts';
 import type { Line, WalkWorld } from './world.ts';
 
 /** What somebody on the path can do who has no keys. None of it may end, move or change anything. */

@@ -2,7 +2,7 @@ import { utf8 } from '../../core/bytes/index.ts';
 import type { ChildPolicy, Connection, IkeSaInfo } from '../../core/ike/index.ts';
 import { espProposal, fqdn, ikeProposal } from '../policies.ts';
 import { SeededRandom } from '../seeded.ts';
-import type { WalkAction } from './actions.ts';
+import type { WalkAction } from './action.ts';
 import type { ClientSetting, Setting } from './setting.ts';
 import { PACES } from './temper.ts';
 import type { Line, Side, WalkWorld } from './world.ts';

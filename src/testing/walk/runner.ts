@@ -1,5 +1,6 @@
 import { SeededRandom } from '../seeded.ts';
-import { ACTIONS, type WalkAction } from './actions.ts';
+import type { WalkAction } from './action.ts';
+import { ACTIONS } from './actions.ts';
 import { EXTENDED } from './extensions.ts';
 import type { InvariantName } from './invariants.ts';
 import { checkBounds, quiet } from './quiet.ts';
