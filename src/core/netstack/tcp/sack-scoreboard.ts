@@ -1,6 +1,7 @@
 import type { Millis } from '../ready.ts';
 import { DeliveryRate } from './delivery-rate.ts';
 import { Rack } from './rack.ts';
+import { isDsack, SeenBlocks } from './sack-blocks.ts';
 import { SentSegments } from './sent-segments.ts';
 import { seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt, seqMax, seqMin } from './seq.ts';
 
@@ -35,10 +36,7 @@ export class SackScoreboard {
   /** What was sent again: where it starts, and as which transmission. */
   readonly #resends: number[] = [];
   readonly #resendOrders: number[] = [];
-  /** SACK blocks of the last acknowledgment, so that only what is new in the next one is walked. */
-  readonly #seen = new Int32Array(2 * SEEN_BLOCKS);
-  readonly #believed = new Int32Array(2 * SEEN_BLOCKS);
-  #seenCount = 0;
+  readonly #blocks = new SeenBlocks();
   /** When the newest segment acknowledged by the last `acknowledge` was sent, if that is unambiguous (Karn); else -1. */
   ackedSentAt: Millis = -1;
 
@@ -84,7 +82,7 @@ export class SackScoreboard {
     if (this.count === 0) {
       this.#judgedTo = start;
       this.#searchFrom = start;
-      this.#seenCount = 0;
+      this.#blocks.clear();
     }
     const quiet = this.pipe === 0;
     this.rate.sent(this.#sent, this.#sent.append(start, end, now, 0), now, quiet);
@@ -104,7 +102,7 @@ export class SackScoreboard {
     this.#judgedTo = seqMax(this.#judgedTo, una);
     this.#searchFrom = seqMax(this.#searchFrom, una);
     this.#dropTo(una, now, minRtt);
-    if (this.sacked === 0) this.#seenCount = 0;
+    if (this.sacked === 0) this.#blocks.clear();
   }
 
   /**
@@ -115,17 +113,13 @@ export class SackScoreboard {
   update(edges: Int32Array, blocks: number, una: number, nxt: number, now: Millis, minRtt: Millis): number {
     if (isDsack(edges, blocks, una)) this.#rack.sawDsack(una, nxt);
     let fresh = 0;
-    let believed = 0;
     for (let i = 0; i < blocks; i++) {
       const left = edges[2 * i]!;
       const right = edges[2 * i + 1]!;
       if (seqLe(right, left) || seqLt(left, una) || seqGt(right, nxt)) continue;
-      fresh += this.#markUnseen(left, right, now, minRtt);
-      this.#believed[2 * believed] = left;
-      this.#believed[2 * believed++ + 1] = right;
+      if (this.#blocks.isNew(left, right)) fresh += this.#mark(left, right, this.#blocks.from, this.#blocks.to, now, minRtt);
     }
-    this.#seenCount = believed;
-    this.#seen.set(this.#believed);
+    this.#blocks.turn();
     return fresh;
   }
 
@@ -225,7 +219,7 @@ export class SackScoreboard {
       this.sacked -= seqDiff(end[at]!, start[at]!);
       this.sackedCount--;
     }
-    this.#seenCount = 0;
+    this.#blocks.clear();
   }
 
   /** RFC 6675 §4 NextSeg (1): the first lost segment that waits to be sent again, or -1. */
@@ -297,7 +291,7 @@ export class SackScoreboard {
     this.lost = 0;
     this.#resent = 0;
     this.#waiting = 0;
-    this.#seenCount = 0;
+    this.#blocks.clear();
     this.#resends.length = 0;
     this.#resendOrders.length = 0;
   }
@@ -354,18 +348,6 @@ export class SackScoreboard {
     const length = seqDiff(end[at]!, start[at]!);
     this.largestArrived = Math.max(this.largestArrived, length);
     this.rate.arrived(this.#sent, at, length, now, again);
-  }
-
-  /** Marks what of a block the last acknowledgment did not report already. */
-  #markUnseen(left: number, right: number, now: Millis, minRtt: Millis): number {
-    let [from, to] = [left, right];
-    for (let i = 0; i < this.#seenCount; i++) {
-      const seenLeft = this.#seen[2 * i]!;
-      const seenRight = this.#seen[2 * i + 1]!;
-      if (seqLe(seenLeft, from) && seqLt(from, seenRight)) from = seqMin(seenRight, to);
-      if (seqGe(seenRight, to) && seqLt(seenLeft, to)) to = seqMax(seenLeft, from);
-    }
-    return seqLt(from, to) ? this.#mark(left, right, from, to, now, minRtt) : 0;
   }
 
   /** Marks segments within `[left, right)` that reach into `[from, to)`: one that straddles the edge of what was seen is whole only now. */
@@ -481,13 +463,6 @@ export class SackScoreboard {
   }
 }
 
-/** RFC 2883 §4: the first block lies below the cumulative acknowledgment, or within the second. */
-export function isDsack(edges: Int32Array, blocks: number, una: number): boolean {
-  if (blocks === 0) return false;
-  if (seqLt(edges[0]!, una)) return true;
-  return blocks > 1 && seqGe(edges[0]!, edges[2]!) && seqLe(edges[1]!, edges[3]!);
-}
-
 const SACKED = 1;
 const LOST = 2;
 const RESENT = 4;
@@ -495,6 +470,5 @@ const EVER_RESENT = 8;
 
 /** RFC 6675 §2. */
 const DUP_THRESH = 3;
-const SEEN_BLOCKS = 4;
 /** Milliseconds that floating point may be off. */
 const EPSILON: Millis = 1e-6;

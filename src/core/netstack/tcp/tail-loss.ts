@@ -1,6 +1,6 @@
 import type { TcpView } from '../../packet/index.ts';
 import type { Millis } from '../ready.ts';
-import { isDsack } from './sack-scoreboard.ts';
+import { isDsack } from './sack-blocks.ts';
 import { seqGe, seqGt } from './seq.ts';
 import type { Tcb } from './tcb.ts';
 import { Timer } from './timers.ts';
