@@ -2,7 +2,8 @@
 // A NAT: what a client sends to a port at FRONT leaves from BACK to the same port at BEHIND, and what comes from there goes back to that client. The
 // first one leaves from the same port as well, each other one (who asks how long a mapping lasts is one) from a port of its own.
 // It says what the path between is like when it is asked to change it.
-import { systemUdp, type UdpSocket } from '../../../src/host/platform/udp.ts';
+import { servingPlatform } from '../../../src/host/platform/system.ts';
+import type { UdpSocket } from '../../../src/host/platform/udp.ts';
 import { SeededRandom } from '../../../src/testing/seeded.ts';
 import { answering } from '../../interop/support/dialogue.ts';
 
@@ -15,6 +16,8 @@ export interface PathConditions {
 }
 
 const [front = '', back = '', behind = '', ports = ''] = process.argv.slice(2);
+// many datagrams in a call, where that can be: it is not the relay that is to be measured
+const { udp } = await servingPlatform();
 const LARGE = { receiveBuffer: 8 << 20, sendBuffer: 8 << 20 };
 let conditions: PathConditions = { loss: 0, delay: 0 };
 let random = new SeededRandom('path');
@@ -55,7 +58,7 @@ for (const port of ports.split(',').map(Number)) {
   /** What takes the datagrams of a client on, once its socket is open. */
   const mappings = new Map<string, ((data: Uint8Array) => void) | undefined>();
   const open = async (ip: string, from: number): Promise<void> => {
-    const far = await systemUdp.bind({
+    const far = await udp.bind({
       ip: back,
       port: mappings.size === 1 ? port : 0,
       ...LARGE,
@@ -63,7 +66,7 @@ for (const port of ports.split(',').map(Number)) {
     });
     mappings.set(`${ip} ${from}`, (data) => void far.send(data, behind, port));
   };
-  const near: UdpSocket = await systemUdp.bind({
+  const near: UdpSocket = await udp.bind({
     ip: front,
     port,
     ...LARGE,
