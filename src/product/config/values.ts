@@ -111,7 +111,7 @@ const SIZES: Readonly<Record<string, number>> = {
 };
 const MAX_MILLIS = 3650 * MILLIS.d;
 
-/** `SLOWEST` of `transfer/pace.ts`. */
+/** `SLOWEST` of `transfer/pace.ts`, which stands beside this room; a test holds them equal. */
 const SLOWEST_RATE = 16 * 1024;
 
 /** A DNS name: letters, digits, dashes and underscores between dots, and not digits alone. */

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { parseOctetRate } from '../../../src/product/config/values.ts';
 import { get, getTree, Pace, send, sendTree, type Timing } from '../../../src/product/transfer/index.ts';
 import { SLOWEST } from '../../../src/product/transfer/pace.ts';
 import { QUICK, Scene, sha256 } from './scene.ts';
@@ -69,4 +70,9 @@ test.each(['send', 'sendTree', 'get', 'get over several connections', 'getTree']
   const seconds = large / rate;
   expect(timing.now()).toBeGreaterThan(seconds * 1000 - 200);
   expect(timing.now()).toBeLessThan(seconds * 1100);
+});
+
+test('the slowest rate that can be configured is the slowest that a connection has', () => {
+  expect(parseOctetRate(String(SLOWEST))).toEqual({ ok: true, value: SLOWEST });
+  expect(parseOctetRate(String(SLOWEST - 1)).ok).toBe(false);
 });
