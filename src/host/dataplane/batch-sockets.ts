@@ -7,7 +7,7 @@ import { UdpBatch } from '../platform/linux/udp-batch.ts';
 import { DescriptorSocket } from '../platform/linux/udp-network.ts';
 import type { UdpSocket } from '../platform/udp.ts';
 import type { EspPath } from './data-plane.ts';
-import type { BatchPath, BatchTarget } from './fast/ports.ts';
+import { type BatchPath, type BatchTarget, RECEIVE_BUFFER } from './fast/ports.ts';
 import type { BatchSinks, ManyAtATime } from './netstack-room.ts';
 
 /** The sockets of the engine, for a plane in the same thread: ESP is read from them and leaves by them many packets at a time. */
@@ -95,7 +95,5 @@ class BatchingPath implements BatchPath<NativeBuffer>, BatchTarget<NativeBuffer>
   }
 }
 
-/** Octets: what a window of TCP holds may come while this process is at something else, and each packet takes the kernel more than it carries. */
-const RECEIVE_BUFFER = 16 * 1024 * 1024;
 /** Octets: single datagrams, each at the beginning of its 64 KiB, would all want the same few lines of the processor's cache. */
 const APART = 1472;

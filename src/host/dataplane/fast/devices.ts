@@ -4,7 +4,7 @@ import { ErrorQueue, pathMtuTowards } from '../../platform/linux/path-mtu.ts';
 import { SocketAddress } from '../../platform/linux/socket-address.ts';
 import type { FastUdp } from '../../platform/linux/udp.ts';
 import { UdpBatch } from '../../platform/linux/udp-batch.ts';
-import { type BatchTarget, MOST_MESSAGES, type TakeDatagrams, type TakeTooLarge, type UdpPort } from './ports.ts';
+import { type BatchTarget, MOST_MESSAGES, RECEIVE_BUFFER, type TakeDatagrams, type TakeTooLarge, type UdpPort } from './ports.ts';
 
 /** What all sockets of one thread receive into: one at a time is read, and done with before the next. */
 export class Arrivals {
@@ -41,6 +41,7 @@ export class UdpDevice implements UdpPort<NativeBuffer> {
     this.#arrivals = arrivals;
     this.#scratch = native.allocate(LARGEST_DATAGRAM);
     this.local = udp.local;
+    udp.enlargeReceiveBuffer(RECEIVE_BUFFER);
     udp.joinReceived(true);
     udp.tellTrafficClass(true);
     this.#errors = new ErrorQueue(native, udp.fd, udp.isV6);

@@ -83,3 +83,8 @@ export const MOST_MESSAGES = 16;
 export const MOST_SEGMENTS = 64;
 /** What one UDP datagram over IPv4 holds; a batch is one before the kernel cuts it. */
 export const MOST_OCTETS = 65_507;
+/**
+ * Octets that a socket is asked to hold: the windows of several TCP streams may come while the thread waits for a processor, and each packet
+ * takes the kernel more than it carries.
+ */
+export const RECEIVE_BUFFER = 16 * 1024 * 1024;
