@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import process from 'node:process';
 import { NAMESPACES, STRONGSWAN as PEER, STRONGSWAN_6, STRONGSWAN_6_ROOT } from '../interop/support/requirements.ts';
-import { measureEsp, SUITES } from './esp.ts';
+import { SUITES as ESP_SUITES, measureEsp } from './esp.ts';
 import { measureCookies, measureRekeyings } from './exchange-rate.ts';
 import { measureIkeRate } from './ike-rate.ts';
 import { type Row, row } from './measure.ts';
@@ -14,7 +14,7 @@ import { measureRelay, measureSmallFiles } from './relay/index.ts';
 import { measureStack } from './stack/index.ts';
 import { STRONGSWAN, SUITE, strongswan, TUNNELWRIGHT, tunnelwright } from './subjects.ts';
 import { printTable } from './table.ts';
-import { measureTun } from './tun.ts';
+import { measureTun, SUITES, TUNNELS } from './tun.ts';
 
 interface Options {
   readonly only: string;
@@ -78,7 +78,7 @@ const SECTIONS: readonly Section[] = [
   {
     name: 'esp',
     async *rows({ rounds }) {
-      for (const suite of SUITES) for (const octets of [64, 1400]) yield* measureEsp(suite, octets, rounds);
+      for (const suite of ESP_SUITES) for (const octets of [64, 1400]) yield* measureEsp(suite, octets, rounds);
     },
   },
   {
@@ -87,14 +87,14 @@ const SECTIONS: readonly Section[] = [
       yield* measureOffload(rounds);
     },
   },
-  {
-    name: 'tun',
-    async *rows({ rounds, quick }) {
+  ...Object.entries({ 'tun-suites': SUITES, 'tun-tunnels': TUNNELS }).map(([name, variants]) => ({
+    name,
+    async *rows({ rounds, quick }: Options) {
       const missing = NAMESPACES.missing();
-      if (missing !== undefined) return void process.stderr.write(`tun: skipped, needs ${missing}\n`);
-      yield* measureTun(rounds, quick);
+      if (missing !== undefined) return void process.stderr.write(`${name}: skipped, needs ${missing}\n`);
+      yield* measureTun(variants, rounds, quick);
     },
-  },
+  })),
   {
     name: 'netstack',
     async *rows({ rounds, quick }) {

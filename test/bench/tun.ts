@@ -13,28 +13,37 @@ import { cpuSeconds, type Row, row } from './measure.ts';
 import { TcpFlow } from './planes/tcp.ts';
 
 /**
- * The plane in user space against itself: one TCP stream with the other suites and over IPv6, and a thousand streams over one tunnel and
- * over as many tunnels. All stand at once and are measured in turn, so that whatever else the machine does meets all alike.
+ * The plane in user space against itself: `SUITES`, or `TUNNELS`. All stand at once and are measured in turn, so that whatever else the machine
+ * does meets all alike; what each comes to beside the first is taken round by round.
  */
-export async function* measureTun(rounds: number, quick: boolean): AsyncGenerator<Row> {
+export async function* measureTun(variants: readonly Variant[], rounds: number, quick: boolean): AsyncGenerator<Row> {
   const scope = new Scope();
   try {
     const folder = await mkdtemp(join(tmpdir(), 'tunnelwright-tun-'));
     scope.defer(folder, () => rm(folder, { recursive: true, force: true }));
     const lanes: Lane[] = [];
-    for (const variant of VARIANTS) lanes.push(await Lane.start(scope, join(folder, `${lanes.length}`), variant));
+    for (const variant of variants) lanes.push(await Lane.start(scope, join(folder, `${lanes.length}`), variant));
     for (let round = 0; round <= rounds; round++) {
       // the first round is for what is compiled on the way
       for (const lane of lanes) await lane.measure(quick || round === 0 ? 1 : 4, round > 0);
     }
-    for (const { variant, gbps } of lanes) yield row(variant.name, 'Tunnelwright', 'Gbit/s', gbps);
-    for (const { variant, cost } of lanes) yield row(`${variant.name}, a daemon’s processor`, 'Tunnelwright', 'ns/KiB', cost);
+    yield* rowsOf(lanes, '', 'Gbit/s', ({ gbps }) => gbps);
+    yield* rowsOf(lanes, ', a daemon’s processor', 'ns/KiB', ({ cost }) => cost);
   } finally {
     await scope.close();
   }
 }
 
-interface Variant {
+function* rowsOf(lanes: readonly Lane[], note: string, unit: string, pick: (lane: Lane) => readonly number[]): Generator<Row> {
+  const [first, ...others] = lanes;
+  for (const lane of lanes) yield row(`${TCP}${lane.variant.name}${note}`, OURS, unit, pick(lane));
+  for (const lane of others) {
+    const percent = pick(lane).map((value, round) => (value / pick(first!)[round]!) * 100);
+    yield row(`${TCP}${lane.variant.name}${note}, beside ${first!.variant.name}`, OURS, '%', percent);
+  }
+}
+
+export interface Variant {
   readonly name: string;
   readonly esp: string;
   readonly v6?: true;
@@ -175,15 +184,21 @@ async function routes({ namespace }: Host): Promise<number> {
   return all.split('\n').filter((line) => / dev tw\d/.test(line) && line.startsWith('10.')).length;
 }
 
+const OURS = 'Tunnelwright';
 const TCP = 'TCP through tun, ';
+/** One stream. */
+export const SUITES: readonly Variant[] = [
+  { name: 'aes128gcm16', esp: 'aes128gcm16' },
+  { name: 'aes256gcm16', esp: 'aes256gcm16' },
+  { name: 'chacha20poly1305', esp: 'chacha20poly1305' },
+  { name: 'aes128gcm16 over IPv6', esp: 'aes128gcm16', v6: true },
+];
 const MANY = 1000;
-const VARIANTS: readonly Variant[] = [
-  { name: `${TCP}one stream, aes128gcm16`, esp: 'aes128gcm16' },
-  { name: `${TCP}one stream, aes256gcm16`, esp: 'aes256gcm16' },
-  { name: `${TCP}one stream, chacha20poly1305`, esp: 'chacha20poly1305' },
-  { name: `${TCP}one stream, aes128gcm16, IPv6`, esp: 'aes128gcm16', v6: true },
-  { name: `${TCP}${MANY} streams in one tunnel`, esp: 'aes128gcm16', flows: MANY },
-  { name: `${TCP}${MANY} streams in ${MANY} tunnels`, esp: 'aes128gcm16', flows: MANY, tunnels: MANY },
+/** The other end is one gateway. */
+export const TUNNELS: readonly Variant[] = [
+  { name: `${MANY} streams in one tunnel`, esp: 'aes128gcm16', flows: MANY },
+  { name: `${MANY} streams in ${MANY} tunnels`, esp: 'aes128gcm16', flows: MANY, tunnels: MANY },
+  { name: 'one stream in one tunnel', esp: 'aes128gcm16' },
 ];
 const IKE = 'aes128gcm16-prfsha256-x25519';
 const LEFT_V6 = 'fd00:1::1';
