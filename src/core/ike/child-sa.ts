@@ -1,4 +1,5 @@
 import { InternalError } from '../bytes/errors.ts';
+import { OctetPool } from '../bytes/octet-pool.ts';
 import { zeroise } from '../crypto/index.ts';
 import type { TrafficSelector } from '../wire/index.ts';
 import { CHILD_SA_TRANSITIONS, type ChildSaState } from './child-sa-state.ts';
@@ -69,7 +70,8 @@ export class ChildSa {
     this.policy = fields.policy;
     this.suite = fields.suite;
     this.establishedAt = fields.establishedAt;
-    this.lowestNonce = fields.lowestNonce;
+    // by itself: as part of the peer's message it would keep that
+    this.lowestNonce = NONCES.keep(fields.lowestNonce);
     this.createdByUs = fields.createdByUs;
     this.asked = fields.asked;
     this.restarts = fields.restarts ?? 0;
@@ -178,6 +180,8 @@ function packetWords({ ipcomp, laterFragments, packets, unpadded, mode }: ChildS
     ...(dummies > 0 ? [`${dummies} dummies/s`] : []),
   ];
 }
+
+const NONCES = new OctetPool();
 
 const ChildSaTimers = timerSet({
   rekey: 'rekey-child',

@@ -1,6 +1,7 @@
 import { writeU32 } from '../bytes/bytes.ts';
 import { InternalError, type TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
+import { OctetPool } from '../bytes/octet-pool.ts';
 import { type PacketCipher, zeroise } from '../crypto/index.ts';
 import type { Identification, IkeHeader } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
@@ -201,9 +202,6 @@ export class IkeSa {
   peerSuccessor: IkeSa | undefined;
 
   #keys: IkeKeys | undefined;
-  /** Made of the keys when they are first needed, and no longer there than that: most IKE SAs are silent most of the time. */
-  #send: PacketCipher | undefined;
-  #receive: PacketCipher | undefined;
   /** RFC 9242 §3.3.1: a copy of the request whose answer changed the keys is still under the keys before. */
   #former: { readonly receive: PacketCipher; readonly messageId: number } | undefined;
   /** Next counter IV, in two halves of 32 bits; never repeats under one key (RFC 5282 §3.1). */
@@ -227,8 +225,8 @@ export class IkeSa {
     this.bornAt = fields.bornAt;
     this.leasedAs = fields.id;
     this.originalRole = fields.originalRole;
-    this.spiI = fields.spiI;
-    this.spiR = fields.spiR;
+    this.spiI = SPIS.keep(fields.spiI);
+    this.spiR = SPIS.keep(fields.spiR);
     this.local = fields.local;
     this.remote = fields.remote;
     this.encap = fields.encap;
@@ -267,27 +265,20 @@ export class IkeSa {
     return this.#keys !== undefined;
   }
 
-  get sendCipher(): PacketCipher {
-    this.#send ??= ikeCipher(this.keys, this.originalRole);
-    return this.#send;
+  /** Seals with a cipher that is there no longer than that: most IKE SAs are silent most of the time. */
+  sealing<T>(use: (cipher: PacketCipher) => T): T {
+    return once(ikeCipher(this.keys, this.originalRole), use);
   }
 
-  receiveCipher({ messageId, flags }: Pick<IkeHeader, 'messageId' | 'flags'>): PacketCipher {
+  /** Opens likewise. */
+  opening<T>({ messageId, flags }: Pick<IkeHeader, 'messageId' | 'flags'>, use: (cipher: PacketCipher) => T): T {
     const former = this.#former;
-    return former !== undefined && !flags.response && messageId <= former.messageId ? former.receive : this.#receiving();
-  }
-
-  /** Nothing is sealed or opened for now. */
-  rest(): void {
-    this.#send?.destroy();
-    this.#receive?.destroy();
-    this.#send = undefined;
-    this.#receive = undefined;
+    if (former !== undefined && !flags.response && messageId <= former.messageId) return use(former.receive);
+    return once(this.#newReceiveCipher(), use);
   }
 
   /** @param iv first counter IV: not 0 for an SA restored from a snapshot */
   setKeys(keys: IkeKeys, iv?: bigint): void {
-    this.rest();
     this.#keys = keys;
     this.#ivHigh = iv === undefined ? 0 : Number(iv >> 32n);
     this.#ivLow = iv === undefined ? 0 : Number(iv & 0xffff_ffffn);
@@ -298,10 +289,7 @@ export class IkeSa {
     const old = this.keys;
     this.#former?.receive.destroy();
     // the initiator gets no copies: its window drops what was answered
-    if (this.originalRole === 'responder') {
-      this.#former = { receive: this.#receiving(), messageId };
-      this.#receive = undefined;
-    }
+    if (this.originalRole === 'responder') this.#former = { receive: this.#newReceiveCipher(), messageId };
     const [high, low] = [this.#ivHigh, this.#ivLow];
     this.setKeys(keys);
     this.#ivHigh = high;
@@ -349,7 +337,6 @@ export class IkeSa {
   }
 
   destroyKeys(): void {
-    this.rest();
     this.#former?.receive.destroy();
     this.#former = undefined;
     if (this.#keys) zeroiseKeys(this.#keys);
@@ -402,11 +389,20 @@ export class IkeSa {
     };
   }
 
-  #receiving(): PacketCipher {
-    this.#receive ??= ikeCipher(this.keys, this.originalRole === 'initiator' ? 'responder' : 'initiator');
-    return this.#receive;
+  #newReceiveCipher(): PacketCipher {
+    return ikeCipher(this.keys, this.originalRole === 'initiator' ? 'responder' : 'initiator');
   }
 }
+
+function once<T>(cipher: PacketCipher, use: (cipher: PacketCipher) => T): T {
+  try {
+    return use(cipher);
+  } finally {
+    cipher.destroy();
+  }
+}
+
+const SPIS = new OctetPool();
 
 const IkeSaTimers = timerSet({
   retransmit: 'retransmit',

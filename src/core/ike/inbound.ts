@@ -64,7 +64,6 @@ export function receiveForSa(world: World, sa: IkeSa, message: Message, datagram
   const inbound: Inbound = { exchange: header.exchange, messageId: header.messageId, raw: message.raw, path: pathOf(datagram), ...opened };
   if (header.flags.response) receiveResponse(world, sa, inbound, datagram);
   else receiveRequest(world, sa, inbound, datagram);
-  sa.rest();
 }
 
 /** @returns undefined when there is nothing to act on: dropped, or a fragment of more to come. */

@@ -1,5 +1,6 @@
 import { concat, EMPTY, utf8 } from '../bytes/bytes.ts';
 import { InternalError } from '../bytes/errors.ts';
+import { OctetPool } from '../bytes/octet-pool.ts';
 import {
   encryptionKeyOctets,
   integrity,
@@ -123,7 +124,7 @@ function expand(
   const encryptionOctets = encryptionKeyOctets(suite.encryption, suite.keyLength);
   const lengths = [f.keyLength, authentication, authentication, encryptionOctets, encryptionOctets, f.keyLength, f.keyLength];
   const stream = prfPlus(f, SKEYSEED, concat(Ni, Nr, spiI, spiR), sum(lengths));
-  const [SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr] = cut(stream, lengths) as [
+  const [SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr] = cut(stream, lengths, FRESH) as [
     Uint8Array,
     Uint8Array,
     Uint8Array,
@@ -154,7 +155,7 @@ export function childKeys(
   const lengths = [encryptionOctets, authentication, encryptionOctets, authentication];
   const seed = concat(first, Ni, Nr, ...additional);
   const KEYMAT = prfPlus(prfOf(ike), ike.SK_d, seed, sum(lengths));
-  const [ei, ai, er, ar] = cut(KEYMAT, lengths) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+  const [ei, ai, er, ar] = cut(KEYMAT, lengths, OF_CHILDREN) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
   zeroise(seed, KEYMAT);
   return { initiator: { encryptionKey: ei, integrityKey: ai }, responder: { encryptionKey: er, integrityKey: ar } };
 }
@@ -167,10 +168,58 @@ export function ikeCipher(keys: IkeKeys, from: 'initiator' | 'responder'): Packe
   return createPacketCipher({ encryption: id, keyLength, encryptionKey, integrity: mac, integrityKey });
 }
 
-/** RFC 7296 §2.15: SK_pi and SK_pr prove who made the IKE SA, once. What they proved stays, so they need not. */
+/** RFC 7296 §2.15: SK_pi and SK_pr prove who made the IKE SA, once. What they proved stays, so they need not. They are zeroised with all of `keys`. */
 export function withoutProof(keys: IkeKeys): IkeKeys {
-  zeroise(keys.SK_pi, keys.SK_pr);
-  return { ...keys, SK_pi: EMPTY, SK_pr: EMPTY };
+  const resting = new RestingKeys(keys);
+  zeroiseKeys(keys);
+  return resting;
+}
+
+/** The keys of an IKE SA that stands, in little room: each is a view of one and the same memory, made when it is asked for. */
+class RestingKeys implements IkeKeys {
+  readonly suite: IkeSuite;
+  readonly primitives?: Primitives;
+  /** SK_d | SK_ai | SK_ar | SK_ei | SK_er */
+  readonly #octets: Uint8Array;
+  /** Where SK_ai begins, and where SK_ei does. */
+  readonly #a: number;
+  readonly #e: number;
+
+  constructor({ suite, SK_d, SK_ai, SK_ar, SK_ei, SK_er, primitives }: IkeKeys) {
+    this.suite = suite;
+    if (primitives) this.primitives = primitives;
+    this.#octets = RESTING.keep(SK_d, SK_ai, SK_ar, SK_ei, SK_er);
+    this.#a = SK_d.length;
+    this.#e = SK_d.length + SK_ai.length + SK_ar.length;
+  }
+
+  get SK_d(): Uint8Array {
+    return this.#octets.subarray(0, this.#a);
+  }
+
+  get SK_ai(): Uint8Array {
+    return this.#octets.subarray(this.#a, (this.#a + this.#e) / 2);
+  }
+
+  get SK_ar(): Uint8Array {
+    return this.#octets.subarray((this.#a + this.#e) / 2, this.#e);
+  }
+
+  get SK_ei(): Uint8Array {
+    return this.#octets.subarray(this.#e, (this.#e + this.#octets.length) / 2);
+  }
+
+  get SK_er(): Uint8Array {
+    return this.#octets.subarray((this.#e + this.#octets.length) / 2);
+  }
+
+  get SK_pi(): Uint8Array {
+    return EMPTY;
+  }
+
+  get SK_pr(): Uint8Array {
+    return EMPTY;
+  }
 }
 
 export function zeroiseKeys(keys: IkeKeys): void {
@@ -198,12 +247,18 @@ function integrityKeyOctets(id: number): number {
 
 const sum = (lengths: readonly number[]): number => lengths.reduce((a, b) => a + b, 0);
 
-/** Copies, so that the stream can be zeroised. */
-function cut(stream: Uint8Array, lengths: readonly number[]): Uint8Array[] {
+/** Views of a copy, so that the stream can be zeroised. */
+function cut(stream: Uint8Array, lengths: readonly number[], pool: OctetPool): Uint8Array[] {
+  const kept = pool.keep(stream);
   let at = 0;
   return lengths.map((length) => {
-    const key = length === 0 ? EMPTY : stream.slice(at, at + length);
+    const key = length === 0 ? EMPTY : kept.subarray(at, at + length);
     at += length;
     return key;
   });
 }
+
+/** What goes together stands together: keys until an IKE SA is authenticated, those of IKE SAs that stand, and those of CHILD_SAs. */
+const FRESH = new OctetPool();
+const RESTING = new OctetPool();
+const OF_CHILDREN = new OctetPool();

@@ -49,18 +49,20 @@ export function reseal(
 }
 
 function protect(world: World, sa: IkeSa, header: IkeHeader, payloads: readonly Payload[], datagram: number): Uint8Array[] {
-  const cipher = sa.sendCipher;
-  const protection = { cipher, iv: (length: number) => (cipher.ivKind === 'counter' ? sa.counterIv(length) : world.random.cbcIv(length)) };
   // RFC 8019 §7.2.2: what is to be looked at before anything is opened
   const clear = payloads.filter(({ kind }) => kind === 'PS');
   const inner = clear.length === 0 ? payloads : payloads.filter(({ kind }) => kind !== 'PS');
-  const whole = sealMessage(header, inner, protection, clear);
-  // RFC 9329 §7.5: a stream needs no fragments; those of others are taken all the same
-  if (isOverTcp(sa)) return [whole];
-  const room = messageOctets(datagram, isIpv6(sa.remote.ip), sa.encap);
-  const mayFragment = sa.peer.fragmentation && sa.connection?.fragmentation !== 'accept';
-  const mustFragment = whole.length > room || sa.connection?.fragmentation === 'force';
-  return mayFragment && mustFragment ? sealFragments(header, inner, protection, room, clear) : [whole];
+  return sa.sealing((cipher) => {
+    const iv = (length: number): Uint8Array => (cipher.ivKind === 'counter' ? sa.counterIv(length) : world.random.cbcIv(length));
+    const protection = { cipher, iv };
+    const whole = sealMessage(header, inner, protection, clear);
+    // RFC 9329 §7.5: a stream needs no fragments; those of others are taken all the same
+    if (isOverTcp(sa)) return [whole];
+    const room = messageOctets(datagram, isIpv6(sa.remote.ip), sa.encap);
+    const mayFragment = sa.peer.fragmentation && sa.connection?.fragmentation !== 'accept';
+    const mustFragment = whole.length > room || sa.connection?.fragmentation === 'force';
+    return mayFragment && mustFragment ? sealFragments(header, inner, protection, room, clear) : [whole];
+  });
 }
 
 /** The exchanges that make the keys, and so are not protected: IKE_SA_INIT and what may take its place (RFC 5723 §4.3.2). */
@@ -81,9 +83,8 @@ export type Opened =
  */
 export function open(world: World, sa: IkeSa, message: Message, fresh: boolean): Opened {
   const last = message.payloads.at(-1);
-  const cipher = sa.receiveCipher(message.header);
   if (last?.kind === 'SK') {
-    const opened = openMessage(message, cipher);
+    const opened = sa.opening(message.header, (cipher) => openMessage(message, cipher));
     if (opened === undefined) return { kind: 'bad-icv' };
     world.message(sa, 'in', message.header, opened.payloads);
     const authenticated = isIntermediate(message) ? octetsOfReceived(headOf(message), opened.plaintext) : undefined;
@@ -92,7 +93,7 @@ export function open(world: World, sa: IkeSa, message: Message, fresh: boolean):
   if (last?.kind !== 'SKF') return { kind: 'clear' };
   // RFC 7383 §2.3: only where both ends said that they can
   if (!sa.peer.fragmentation) return { kind: 'not-agreed' };
-  const piece = openFragment(message, cipher);
+  const piece = sa.opening(message.header, (cipher) => openFragment(message, cipher));
   if (piece === undefined) return { kind: 'bad-icv' };
   if (!fresh) return { kind: 'known' };
   // RFC 7383 §2.5.1: what the peer cuts to passes; the first of several is as large as it cuts them

@@ -5,6 +5,7 @@ import type { ChildSaSpec, Millis } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { IkeSa } from './ike-sa.ts';
 import { resumeTakingOver } from './initiation.ts';
+import { withoutProof } from './keys.ts';
 import { armChildTimers, armIkeTimers } from './lifetimes.ts';
 import { MessageWindow } from './message-window.ts';
 import type { ChildPolicy, Connection } from './policy.ts';
@@ -130,7 +131,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: Co
     bornAt: world.now,
   });
   const { primitives } = world.options;
-  sa.setKeys({ ...copyKeys(saved.keys), ...(primitives && { primitives }) }, firstIv(world));
+  sa.setKeys(withoutProof({ ...copyKeys(saved.keys), ...(primitives && { primitives }) }), firstIv(world));
   const { nextRequest, nextExpected, answers, receiveWindow: receiveSize } = saved;
   sa.window = new MessageWindow({ nextRequest, doubtful: probesOf(saved), nextExpected, answers, receiveSize });
   widen(sa, saved.sendWindow);

@@ -168,7 +168,7 @@ function snapshotChild(world: EndpointWorld, child: ChildSa): ChildSaSnapshot {
     policy: child.policy.name,
     spec: { ...child.spec, inbound: half(child.spec.inbound), outbound: half(child.spec.outbound) },
     suite: child.suite,
-    lowestNonce: child.lowestNonce,
+    lowestNonce: child.lowestNonce.slice(),
     createdByUs: child.createdByUs,
     age: world.now - child.establishedAt,
     restarts: child.restarts,

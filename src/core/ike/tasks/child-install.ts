@@ -32,8 +32,7 @@ export function* installChild(
     policy: agreement.policy,
     suite: agreement.suite,
     establishedAt: world.now,
-    // a copy: as part of the peer's message it would keep that
-    lowestNonce: lowestOf(nonces).slice(),
+    lowestNonce: lowestOf(nonces),
     createdByUs: agreement.exchangeRole === 'initiator',
     asked: agreement.asked,
   });
@@ -105,7 +104,8 @@ function specOf(
     encryption: suite.encryption,
     keyLength: suite.keyLength,
     integrity: policy.sha256_96 === true ? truncated(suite.integrity) : suite.integrity,
-    ...k,
+    encryptionKey: k.encryptionKey,
+    integrityKey: k.integrityKey,
   });
   return {
     id: world.nextChildId(),

@@ -223,7 +223,7 @@ function successorOf(
   successor.encryptedDns = sa.encryptedDns;
   successor.establishedAt = world.now;
   successor.lastInbound = world.now;
-  successor.lowestNonce = lowestOf(nonces);
+  successor.lowestNonce = lowestOf(nonces).slice();
   openWindow(successor);
   world.add(successor);
   world.noteProven(successor);
