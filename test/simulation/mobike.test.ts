@@ -522,6 +522,22 @@ describe('several addresses (§3.6, §3.10)', () => {
     expectTrafficBothWays(net, a, b);
   });
 
+  test('b has gone over to its other address with IKE alone, and loses that of the traffic: this leaves it, too (RFC 4555 §3.5)', () => {
+    const made = roamers();
+    const { net, a, b } = made;
+    // what a answers arrives by the other address alone
+    const undo = net.internet.core.intercept(({ destination }) => (destination.ip === B1 ? [] : undefined));
+    b.host.addAddress(B2);
+    net.until('IKE is there', () => b.ikeSas[0]!.local.ip === B2, 60_000);
+    undo();
+    expect(b.plane.children.map(({ local }) => local.ip)).toEqual([B1]);
+    b.host.removeAddress(B1);
+    expectTrafficBothWays(net, b, a);
+    net.run(3000);
+    expectPath(made, A1, B2);
+    expectInvariants(net);
+  });
+
   test('b loses its only address, and has another one only later: a is told where it is, though there is no list to change', () => {
     const made = roamers();
     const { net, a, b } = made;

@@ -552,6 +552,26 @@ describe('coming back by itself', () => {
   });
 });
 
+describe('a CHILD_SA whose lifetime ends', () => {
+  test('which the peer had made by a rekeying that ours crosses: not one more each time that ours is put off (RFC 7296 §2.25.1)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, child: START });
+    const undo = loseRequests(net, a, ExchangeType.CREATE_CHILD_SA);
+    // the peer's Delete of what it replaces
+    const undoDelete = loseRequests(net, b, ExchangeType.INFORMATIONAL);
+    a.rekeyChild();
+    b.rekeyChild();
+    net.until('the peer has replaced it', () => b.heard('child-rekeyed').length === 1);
+    undo();
+    a.observe({ kind: 'hard-expire', child: a.children.find(({ state }) => state === 'installed')!.id });
+    net.run(20_000);
+    undoDelete();
+    net.run(20_000);
+    // one in its place, and one for what both had replaced, which is to come back when the peer closes it
+    expect(a.children, net.describe()).toHaveLength(2);
+    expectAgreement({ net, a, b });
+  });
+});
+
 describe('brought down by the operator', () => {
   test.each(['closes', 'falls silent'] as const)(
     'the peer begins anew, and %s: nobody here brings it back, until the operator does',
@@ -719,6 +739,27 @@ describe('extensions', () => {
     expect(runWalk({ seed: 782, temper: 'full' }).broken).toBeUndefined();
   });
 
+  test('the operator brings it down while the peer rekeys it; restarted then, and out of step with the peer, it does not come back', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, a: { child: START } });
+    a.rekeyIke();
+    b.rekeyIke();
+    // the answers get lost: what the peer made stands here undecided
+    const undo = net.internet.core.intercept(({ data, source }) =>
+      b.host.addresses.includes(source.ip) && isAnswer(data) ? [] : undefined,
+    );
+    a.command({ kind: 'terminate', connection: 'net' });
+    net.until('the peer has made one', () => a.ikeSas.length === 2);
+    const before = a.snapshot();
+    undo();
+    b.host.setLink({ cut: true });
+    a.restart(before);
+    net.run(400_000);
+    b.host.setLink({ cut: false });
+    net.run(600_000);
+    expect(a.ikeSas, net.describe()).toEqual([]);
+    expect(net.transcript.messages.filter(({ summary }) => summary.startsWith('IKE_SA_INIT request'))).toHaveLength(1);
+  });
+
   test('the operator brings down what is on its way out for a failure: it does not come back', () => {
     const { net, a, b } = pair({ link: { delay: 10 }, a: { child: START } });
     b.fault({ ask: 'install', outcome: 'fail' });
@@ -739,6 +780,12 @@ function loseThe(n: number, net: Pair['net']): void {
   let left = n;
   net.internet.core.intercept(() => (left-- === 0 ? [] : undefined));
 }
+
+/** Requests of one machine, until it is undone. */
+const loseRequests = (net: Pair['net'], from: Peer, exchange: number): (() => void) =>
+  net.internet.core.intercept(({ source, data }) =>
+    from.host.addresses.includes(source.ip) && exchangeIn(data) === exchange && !isAnswer(data) ? [] : undefined,
+  );
 
 /** Of one machine, for so many milliseconds. */
 function loseAnswers(net: Pair['net'], from: Peer, milliseconds: number): void {

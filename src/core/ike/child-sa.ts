@@ -48,7 +48,7 @@ export class ChildSa {
   rekeyAt: Millis | undefined;
   /** When traffic was last known of, also on the child that this one replaced. */
   busyAt: Millis | undefined;
-  /** It is to come back when its end was not wanted: what is meant to be up always. */
+  /** It is gone and meant to be up always: another one is asked for, unless what a rekeying of ours brings takes its place. */
   wantedBack = false;
   /** Lives of this process that took it over from one before. */
   readonly restarts: number;

@@ -27,8 +27,9 @@ export function endOfLife(world: EndpointWorld, child: ChildSa): void {
   const sa = world.ikeSas.get(child.ikeSa);
   if (sa === undefined || child.is('installing', 'deleting', 'retired', 'dead')) return;
   const { policy, spec } = child;
-  child.wantedBack = child.usable && (policy.startAction === 'start' || policy.dpdAction === 'start');
-  const rekeying = child.is('rekeying');
+  const wanted = child.usable && (policy.startAction === 'start' || policy.dpdAction === 'start');
+  // a rekeying under way may still put another in its place
+  child.wantedBack = wanted && child.is('rekeying');
   const protocol = protocolOf(child);
   if (child.is('rekeyed')) activateSuccessors(world, child);
   world.removeChild(child, 'its hard lifetime is over');
@@ -41,7 +42,7 @@ export function endOfLife(world: EndpointWorld, child: ChildSa): void {
     owes: [{ protocol: spec.protocol, spi: spec.inbound.spi }],
     start: () => deleteHalf(protocol, spec.inbound.spi),
   });
-  if (child.wantedBack && !rekeying) enqueueCreate(world, sa, policy);
+  if (wanted && !child.wantedBack) enqueueCreate(world, sa, policy);
 }
 
 export function requestIkeRekey(world: EndpointWorld, sa: IkeSa): void {

@@ -45,7 +45,11 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
   }
   for (const [sa, { rival, of }] of restored) {
     const [theirs, old] = [rival, of].map((spi) => spi && world.bySpi(spi));
-    if (theirs) awaitDecision(sa, theirs);
+    if (theirs) {
+      awaitDecision(sa, theirs);
+      // who brought the one down, which may never get to deciding, brought both
+      theirs.unwanted ||= sa.unwanted;
+    }
     if (old) resumeTakingOver(world, sa, old);
   }
   for (const [sa] of restored) resumeUniqueness(world, sa);

@@ -83,8 +83,7 @@ export const NETWORK: readonly WalkAction[] = [
       if (line.client.nat === undefined) return undefined;
       // until the client sends nobody knows where it is
       world.leak([line]);
-      // RFC 4555 §3.8 lets the hub follow ESP; it does not to where the client said just now that it is no longer, which the NAT may choose again
-      if (line.setting.extensions?.has('mobike')) line.doubtfulUntil = Math.max(line.doubtfulUntil, world.now + LEFT_BEHIND);
+      mayReturn(world, line);
       line.client.nat.rebind();
       return line.client.name;
     },
@@ -97,6 +96,7 @@ export const NETWORK: readonly WalkAction[] = [
       const line = random.pick(world.lines);
       if (line.client.nat === undefined) return undefined;
       world.excuse([line], 'its NAT rebooted');
+      mayReturn(world, line);
       line.client.nat.reboot();
       return line.client.name;
     },
@@ -141,6 +141,13 @@ export const NETWORK: readonly WalkAction[] = [
 function lose(world: WalkWorld, lines: readonly Line[]): void {
   for (const line of lines) line.lossy = true;
   world.leak(lines);
+}
+
+/**
+ * RFC 4555 §3.8 lets the hub follow ESP; it does not to where the client said just now that it is no longer, and a NAT that forgets may choose that again.
+ */
+function mayReturn(world: WalkWorld, line: Line): void {
+  if (line.setting.extensions?.has('mobike')) line.doubtfulUntil = Math.max(line.doubtfulUntil, world.now + LEFT_BEHIND);
 }
 
 /** UNDER_WAY of `core/ike/tasks/mobike-roam.ts`, and an update that comes late. */

@@ -197,6 +197,7 @@ export function* rekeyChild(world: World, sa: IkeSa, old: ChildSa): Routine<void
     const outcome = giveUpRekey(world, old, error);
     // its hard lifetime ended meanwhile, or the peer deleted what it had put there: nothing took its place
     if ((old.wantedBack && !old.rival) || old.peerSuccessor?.wantedBack) enqueueCreate(world, sa.heir, old.policy);
+    if (old.peerSuccessor) old.peerSuccessor.wantedBack = false;
     if (outcome === 'anew') yield* createChild(world, sa, old.policy);
     if (outcome === 'failed') throw error;
     return;

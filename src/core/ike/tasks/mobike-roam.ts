@@ -80,6 +80,8 @@ export function noteAnswer(world: World, sa: IkeSa, request: Outstanding, path: 
   if (probed === undefined) return;
   if (heir.mobike.decides) return changeTo(world, heir, probed, reasonFor(heir, request, probed));
   heir.mobike.generation++;
+  // §3.5: where the traffic goes the initiator decides
+  heir.mobike.traffic ??= trafficPath(heir);
   moveLine(world, heir, probed);
 }
 
