@@ -108,16 +108,17 @@ export class InboundSa {
   }
 
   /**
-   * Verifies and decrypts packets that stand one behind the other, before their turn: nothing is decided yet, and nothing counted. `open` then
-   * has to be called for each of them, in order and with `ahead`, before anything else is done to this SA.
-   * @param step octets of each packet but the last, which may be shorter; `MOST_IN_BURST` packets at most
+   * Verifies and decrypts packets of one buffer before their turn: nothing is decided yet, and nothing counted. `open` then has to be called for
+   * each of them, in order and with `ahead`, before anything else is done to this SA.
+   * @param step octets from the beginning of one to that of the next; `MOST_IN_BURST` packets at most
+   * @param length octets of each but the last, which ends at `end` and may be shorter
    */
-  openAhead(buffer: Uint8Array, start: number, end: number, step: number, ahead: OpenedAhead): void {
+  openAhead(buffer: Uint8Array, start: number, end: number, step: number, length: number, ahead: OpenedAhead): void {
     const { burst } = ahead;
     ahead.clear();
     const inFront = HEADER + this.#cipher.ivLength;
     for (let at = start; at < end && burst.count < MOST_IN_BURST; at += step) {
-      const limit = Math.min(at + step, end);
+      const limit = Math.min(at + length, end);
       if (limit - at < this.#shortest || (limit - at - inFront - this.#cipher.icvLength) % this.#alignment !== 0) continue;
       const low = sequenceOf(buffer, at);
       const high = this.esn ? this.#window.inferHigh(low) : 0;

@@ -291,14 +291,15 @@ export class EspPlane {
   }
 
   /**
-   * As `receiveAt` for datagrams of one sender and one SPI that stand one behind the other from `start` to `end`, each of `step` octets but the
-   * last: verified and decrypted together, judged and handed on one by one. `MOST_IN_BURST` at most.
+   * As `receiveAt` for datagrams of one sender and one SPI, every `step` octets from `start` to `end`, each of `length` octets but the last:
+   * verified and decrypted together, judged and handed on one by one. `MOST_IN_BURST` at most.
    */
   receiveBurst(
     packet: Uint8Array,
     start: number,
     end: number,
     step: number,
+    length: number,
     ip: string,
     port: number,
     local: Address,
@@ -306,14 +307,15 @@ export class EspPlane {
   ): void {
     const entry = this.#bySpi.get(spiOf(packet, start));
     if (entry === undefined || entry.inbound.protocol !== 'ESP') {
-      for (let at = start; at < end; at += step) this.receiveAt(packet, at, Math.min(at + step, end), ip, port, local, 'udp', trafficClass);
+      for (let at = start; at < end; at += step)
+        this.receiveAt(packet, at, Math.min(at + length, end), ip, port, local, 'udp', trafficClass);
       return;
     }
     const { inbound } = entry;
     const elsewhere = isElsewhere(entry, ip, port, local, false);
-    inbound.openAhead(packet, start, end, step, this.#ahead);
+    inbound.openAhead(packet, start, end, step, length, this.#ahead);
     for (let at = start; at < end; at += step) {
-      const verdict = inbound.open(packet, this.#opened, at, Math.min(at + step, end), this.#ahead);
+      const verdict = inbound.open(packet, this.#opened, at, Math.min(at + length, end), this.#ahead);
       if (!this.#isAccepted(entry, verdict, elsewhere)) continue;
       this.#noteSource(entry, ip, port, undefined);
       this.#deliver(entry, packet, trafficClass, undefined);

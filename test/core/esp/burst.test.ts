@@ -61,15 +61,17 @@ interface Outcome {
   readonly state: unknown;
 }
 
-/** What a receiver says of packets of one size, and what it looks like afterwards. */
-function received(inbound: InboundSa, bursts: readonly Uint8Array[], step: number, ahead: OpenedAhead | undefined): Outcome {
+/** What a receiver says of packets of one size, every `step` octets, and what it looks like afterwards. */
+function received(inbound: InboundSa, bursts: readonly Uint8Array[], size: number, ahead?: OpenedAhead, step = size): Outcome {
   const opened = new OpenedPacket();
   const verdicts: Outcome['verdicts'][number][] = [];
   for (const burst of bursts) {
-    const packets = burst.slice();
-    if (ahead !== undefined) inbound.openAhead(packets, 0, packets.length, step, ahead);
+    const count = Math.ceil(burst.length / size);
+    const packets = new Uint8Array(burst.length + Math.max(0, count - 1) * (step - size));
+    for (let i = 0; i < count; i++) packets.set(burst.subarray(i * size, (i + 1) * size), i * step);
+    if (ahead !== undefined) inbound.openAhead(packets, 0, packets.length, step, size, ahead);
     for (let at = 0; at < packets.length; at += step) {
-      const verdict = inbound.open(packets, opened, at, Math.min(at + step, packets.length), ahead);
+      const verdict = inbound.open(packets, opened, at, Math.min(at + size, packets.length), ahead);
       const { nextHeader, start, length, sequenceHigh, sequenceLow } = opened;
       if (verdict !== 'ok') verdicts.push(verdict);
       else verdicts.push([nextHeader, sequenceHigh, sequenceLow, Buffer.from(packets.subarray(start, start + length)).toString('hex')]);
@@ -116,8 +118,9 @@ describe('opened ahead, packets come to the same as opened in their turn', () =>
             bursts.push(new Uint8Array(below(4) === 0 ? whole.subarray(0, whole.length - below(step)) : whole));
           }
           const receiver = () => new InboundSa({ spi: SPI, cipher: createPacketCipher(keys), esn, replayWindow, resume });
-          const expected = received(receiver(), bursts, step, undefined);
+          const expected = received(receiver(), bursts, step);
           expect(received(receiver(), bursts, step, new OpenedAhead())).toEqual(expected);
+          expect(received(receiver(), bursts, step, new OpenedAhead(), step + 100)).toEqual(expected);
           for (const verdict of expected.verdicts) seen.add(typeof verdict === 'string' ? verdict : 'ok');
         }
         const all = ['dummy', 'icv', 'malformed', 'ok', 'replay'];
@@ -133,11 +136,11 @@ describe('opened ahead, packets come to the same as opened in their turn', () =>
     const ahead = new OpenedAhead();
     const opened = new OpenedPacket();
     const clear = filled(3 * step);
-    inbound.openAhead(packets, 0, 2 * step, step, ahead);
+    inbound.openAhead(packets, 0, 2 * step, step, step, ahead);
     expect(inbound.open(clear, opened, 2 * step, 3 * step, ahead)).toBe('icv');
     expect(inbound.open(packets, opened, 0, step, ahead)).toBe('ok');
     expect(inbound.open(clear, opened, 0, step, ahead)).toBe('icv');
-    inbound.openAhead(packets, 2 * step, 3 * step, step, ahead);
+    inbound.openAhead(packets, 2 * step, 3 * step, step, step, ahead);
     expect(inbound.open(clear, opened, step, 2 * step, ahead)).toBe('icv');
     expect(inbound.open(packets, opened, 2 * step, 3 * step, ahead)).toBe('ok');
     ahead.clear();

@@ -50,10 +50,14 @@ export class UdpDevice implements UdpPort<NativeBuffer> {
   receive(take: TakeDatagrams<NativeBuffer>): number {
     const { batch } = this.#arrivals;
     const count = this.#udp.receive(batch);
-    for (let i = 0; i < count; i++) {
-      const length = batch.length(i);
+    for (let i = 0; i < count; ) {
+      const last = lastOfRow(batch, i);
       const at = batch.offset(i);
-      if (length > 0) take(batch.buffer, at, at + length, batch.segment(i), this.local, batch.ip(i), batch.port(i), batch.trafficClass(i));
+      const end = batch.offset(last) + batch.length(last);
+      const length = batch.segment(i);
+      const step = last > i ? batch.offset(i + 1) - at : length;
+      if (length > 0) take(batch.buffer, at, end, step, length, this.local, batch.ip(i), batch.port(i), batch.trafficClass(i));
+      i = last + 1;
     }
     return count;
   }
@@ -79,6 +83,22 @@ export class UdpDevice implements UdpPort<NativeBuffer> {
     this.#udp.joinReceived(false);
     this.#udp.tellTrafficClass(false);
   }
+}
+
+/** Of messages of one datagram each, from one sender and of one length, but for the last: they are worked on together as if the kernel had joined them. */
+function lastOfRow(batch: UdpBatch, first: number): number {
+  const length = batch.length(first);
+  if (batch.segment(first) < length) return first;
+  const ip = batch.ip(first);
+  const port = batch.port(first);
+  const trafficClass = batch.trafficClass(first);
+  let last = first;
+  for (let i = first + 1; i < batch.count && batch.length(last) === length; last = i++) {
+    const own = batch.length(i);
+    if (own === 0 || own > length || batch.segment(i) < own) break;
+    if (batch.ip(i) !== ip || batch.port(i) !== port || batch.trafficClass(i) !== trafficClass) break;
+  }
+  return last;
 }
 
 /** The way to one peer. */

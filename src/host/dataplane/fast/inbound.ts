@@ -12,7 +12,7 @@ export interface InboundPumpOptions {
 /** Counted by what was found (RFC 3948 §2.2). */
 export type EncapsulatedCounts = Record<EncapsulatedKind, number>;
 
-/** From the sockets to ESP: datagrams that the kernel has put together (UDP_GRO) are taken apart, and told from IKE and keepalives. */
+/** From the sockets to ESP: datagrams that came together are taken apart, and told from IKE and keepalives. */
 export class InboundPump {
   readonly counts: EncapsulatedCounts = { esp: 0, ike: 0, keepalive: 0, invalid: 0 };
   readonly #options: InboundPumpOptions;
@@ -22,20 +22,31 @@ export class InboundPump {
   }
 
   /**
-   * Takes the datagrams that stand in `[start, end)`, each of `segment` octets but the last.
+   * Takes the datagrams that stand in `[start, end)`, one every `step` octets, each of `length` octets but the last.
    * @param ip of the sender
    * @param trafficClass DSCP and ECN of the outer headers, -1 where nobody tells
    */
-  take(from: PacketBuffer, start: number, end: number, segment: number, local: Address, ip: string, port: number, trafficClass = -1): void {
-    const step = segment > 0 ? segment : end - start;
-    for (let at = start, behind = at; at < end; at = behind) {
-      behind = burstEnd(from.octets, at, end, step);
-      if (behind === at) {
-        behind = Math.min(at + step, end);
-        this.#one(from, at, behind, local, ip, port);
+  take(
+    from: PacketBuffer,
+    start: number,
+    end: number,
+    step: number,
+    length: number,
+    local: Address,
+    ip: string,
+    port: number,
+    trafficClass: number,
+  ): void {
+    for (let at = start; at < end; ) {
+      const count = burstLength(from.octets, at, end, step, length);
+      if (count === 0) {
+        this.#one(from, at, Math.min(at + length, end), local, ip, port);
+        at += step;
       } else {
-        this.counts.esp += Math.ceil((behind - at) / step);
-        this.#options.esp.receiveBurst(from.octets, at, behind, step, ip, port, local, trafficClass);
+        const behind = at + count * step;
+        this.counts.esp += count;
+        this.#options.esp.receiveBurst(from.octets, at, Math.min(behind - step + length, end), step, length, ip, port, local, trafficClass);
+        at = behind;
       }
     }
   }
@@ -48,13 +59,13 @@ export class InboundPump {
   }
 }
 
-/** Behind the packets from `start` on that are ESP of one SPI; `start` when the first is not ESP. */
-function burstEnd(octets: Uint8Array, start: number, end: number, step: number): number {
-  if (classifyEncapsulated(octets, start, Math.min(start + step, end)) !== 'esp') return start;
-  const most = Math.min(end, start + MOST_IN_BURST * step);
+/** How many packets from `start` on are ESP of one SPI. */
+function burstLength(octets: Uint8Array, start: number, end: number, step: number, length: number): number {
+  if (classifyEncapsulated(octets, start, Math.min(start + length, end)) !== 'esp') return 0;
   const spi = spiOf(octets, start);
-  let at = start + step;
-  // the last one may be too short to be ESP
-  while (at < most && spiOf(octets, at) === spi && classifyEncapsulated(octets, at, Math.min(at + step, end)) === 'esp') at += step;
-  return Math.min(at, most);
+  let count = 1;
+  for (let at = start + step; at < end && count < MOST_IN_BURST; at += step, count++)
+    // the last one may be too short to be ESP
+    if (spiOf(octets, at) !== spi || classifyEncapsulated(octets, at, Math.min(at + length, end)) !== 'esp') break;
+  return count;
 }

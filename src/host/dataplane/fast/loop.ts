@@ -203,9 +203,9 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
     return true;
   }
 
-  #take: TakeDatagrams<B> = (from, start, end, segment, local, ip, port, trafficClass) => {
+  #take: TakeDatagrams<B> = (from, start, end, step, length, local, ip, port, trafficClass) => {
     this.#from = from;
-    this.#inbound.take(from, start, end, segment, local, ip, port, trafficClass);
+    this.#inbound.take(from, start, end, step, length, local, ip, port, trafficClass);
   };
 
   #receiveWhole(): boolean {

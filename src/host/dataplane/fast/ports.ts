@@ -40,12 +40,13 @@ export interface UdpPort<B extends PacketBuffer = PacketBuffer> {
   close(): void;
 }
 
-/** Datagrams of one sender that stand in `[start, end)`, each of `segment` octets but the last; 0 for a single one. `trafficClass` is -1 where nobody tells. */
+/** Datagrams of one sender that stand in `[start, end)`, one every `step` octets, each of `length` octets but the last. `trafficClass` is -1 where nobody tells. */
 export type TakeDatagrams<B extends PacketBuffer = PacketBuffer> = (
   from: B,
   start: number,
   end: number,
-  segment: number,
+  step: number,
+  length: number,
   local: Address,
   ip: string,
   port: number,

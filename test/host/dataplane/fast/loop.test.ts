@@ -134,7 +134,8 @@ class End {
     const arrived = this.#arrived.splice(0, MOST_MESSAGES);
     for (const { batch, from } of arrived) {
       const buffer = packetBuffer(batch.octets.slice());
-      take(buffer, 0, batch.octets.length, batch.segment, this.address, from.ip, from.port, batch.trafficClass ?? -1);
+      const size = batch.segment || batch.octets.length;
+      take(buffer, 0, batch.octets.length, size, size, this.address, from.ip, from.port, batch.trafficClass ?? -1);
     }
     return arrived.length;
   }
