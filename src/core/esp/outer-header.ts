@@ -22,7 +22,12 @@ export interface OuterSettings {
   readonly df?: 'copy' | 'set' | 'clear' | undefined;
 }
 
-export function outerRules({ copyDscp = 'out', outerDscp = 0, copyEcn = true, df = 'copy' }: OuterSettings = {}): OuterRules {
+/** @returns the same for all that set nothing */
+export function outerRules(settings?: OuterSettings): OuterRules {
+  return settings === undefined ? USUAL_RULES : rulesOf(settings);
+}
+
+function rulesOf({ copyDscp = 'out', outerDscp = 0, copyEcn = true, df = 'copy' }: OuterSettings): OuterRules {
   const dscpOut = copyDscp === 'out' || copyDscp === 'yes';
   return {
     copied: (dscpOut ? DSCP : 0) | (copyEcn ? ECN : 0),
@@ -61,3 +66,4 @@ export const DECAPSULATED_ECN: readonly (readonly number[])[] = [
 
 const DSCP = 0xfc;
 const ECN = 0x03;
+const USUAL_RULES = rulesOf({});

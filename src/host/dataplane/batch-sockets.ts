@@ -34,7 +34,7 @@ export class BatchSockets implements ManyAtATime<NativeBuffer> {
   }
 
   path(path: EspPath, remote: Address): BatchPath<NativeBuffer> {
-    return new BatchingPath(path, SocketAddress.of(this.#native, remote.ip, remote.port));
+    return new BatchingPath(path, remote, this.#native);
   }
 
   adopt(socket: UdpSocket): void {
@@ -64,12 +64,16 @@ export class BatchSockets implements ManyAtATime<NativeBuffer> {
 /** The way of one SA by whatever socket the engine has for it. */
 class BatchingPath implements BatchPath<NativeBuffer>, BatchTarget<NativeBuffer> {
   readonly #path: EspPath;
-  readonly #peer: SocketAddress;
+  readonly #remote: Address;
+  readonly #native: Native;
+  /** Made with the first packets: most SAs are silent most of the time. */
+  #peer: SocketAddress | undefined;
   #socket: DescriptorSocket | undefined;
 
-  constructor(path: EspPath, peer: SocketAddress) {
+  constructor(path: EspPath, remote: Address, native: Native) {
     this.#path = path;
-    this.#peer = peer;
+    this.#remote = remote;
+    this.#native = native;
   }
 
   get mtu(): number {
@@ -91,6 +95,7 @@ class BatchingPath implements BatchPath<NativeBuffer>, BatchTarget<NativeBuffer>
   }
 
   sendBatch(from: NativeBuffer, at: number, length: number, segment: number, trafficClass: number): number {
+    this.#peer ??= SocketAddress.of(this.#native, this.#remote.ip, this.#remote.port);
     return this.#socket?.sendBatch(from, at, length, segment, this.#peer, trafficClass) ?? 0;
   }
 }

@@ -12,7 +12,7 @@ export class ChildSelectors {
   readonly #remote: readonly CompiledSelector[];
 
   constructor(localTs: readonly TrafficSelector[], remoteTs: readonly TrafficSelector[]) {
-    this.#local = localTs.filter(isRange).map(compile);
+    this.#local = shared(localTs.filter(isRange).map(compile));
     this.#remote = remoteTs.filter(isRange).map(compile);
     this.looksAtPorts = [...this.#local, ...this.#remote].some(({ startPort, endPort }) => startPort !== 0 || endPort !== 0xffff);
   }
@@ -96,6 +96,25 @@ interface CompiledSelector {
 
 function compile(ts: AddressRangeSelector): CompiledSelector {
   return { protocol: ts.protocol, startPort: ts.startPort, endPort: ts.endPort, bounds: words(ts.start).concat(words(ts.end)) };
+}
+
+/** What many children of a gateway have in common, its own side: those that are made one after the other then have it once. */
+function shared(selectors: readonly CompiledSelector[]): readonly CompiledSelector[] {
+  if (!areEqual(selectors, newest)) newest = selectors;
+  return newest;
+}
+
+let newest: readonly CompiledSelector[] = [];
+
+function areEqual(some: readonly CompiledSelector[], others: readonly CompiledSelector[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every((a, i) => {
+      const b = others[i]!;
+      const sameWords = a.bounds.length === b.bounds.length && a.bounds.every((word, at) => word === b.bounds[at]);
+      return sameWords && a.protocol === b.protocol && a.startPort === b.startPort && a.endPort === b.endPort;
+    })
+  );
 }
 
 function fitsSome(selectors: readonly CompiledSelector[], packet: IpView, addressAt: number, port: number): boolean {
