@@ -1,5 +1,13 @@
-/** Takes one item out of a list that is too short to be worth a Set; the order of the others stays. Nothing happens where it is not in it. */
-export function takeOut<T>(list: T[], item: T): void {
+/** The empty list of all who have none: of most kinds of things most SAs have nothing, and an own list takes room. */
+export const NONE: readonly never[] = Object.freeze([]);
+
+/** A list is never changed but replaced. Of its length exactly: what it grows by elsewhere takes room for good. */
+export const withLast = <T extends object | number>(list: readonly T[], ...items: readonly T[]): readonly T[] =>
+  items.length === 0 ? list : list.concat(items);
+
+/** The same without the first that is `item`. */
+export function without<T>(list: readonly T[], item: T): readonly T[] {
   const at = list.indexOf(item);
-  if (at >= 0) list.splice(at, 1);
+  if (at < 0) return list;
+  return list.length === 1 ? NONE : list.slice(0, at).concat(list.slice(at + 1));
 }

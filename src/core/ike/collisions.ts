@@ -131,7 +131,7 @@ const owesDeletes = ({ jobs, deferred, active }: IkeSa): boolean =>
 
 /** As long as both ends’ rekeyings of one child are not over, either of the two that replace it may go (§2.8.1). */
 function isUndecided(sa: IkeSa, { id, line, createdByUs, spec: { replaces } }: ChildSa): boolean {
-  const theirs = [...sa.children.values()].some((c) => c.is('installing') && !c.createdByUs && line.includes(c.spec.replaces ?? c.id));
+  const theirs = sa.children.some((c) => c.is('installing') && !c.createdByUs && line.includes(c.spec.replaces ?? c.id));
   if (theirs || createdByUs || replaces === undefined) return theirs;
   return sa.active.some(({ about = [] }) => about.includes(replaces) && !about.includes(id));
 }
@@ -147,7 +147,7 @@ export function ikeMet(sa: IkeSa): IkeMet {
 const isBusy = (sa: IkeSa): boolean =>
   sa.halfMade.anyOfChildren ||
   sa.active.some((job) => job.ofChild) ||
-  [...sa.children.values()].some((child) => child.is('rekeying', 'deleting', 'installing'));
+  sa.children.some((child) => child.is('rekeying', 'deleting', 'installing'));
 
 /** By the lowest nonces of the exchanges that made them. */
 export const rivalsMet = (ours: Made, theirs: Made): RivalsMet =>

@@ -1,5 +1,6 @@
 import { concat, EMPTY, toHex } from '../bytes/bytes.ts';
 import { ApiMisuse, TunnelwrightError } from '../bytes/errors.ts';
+import { NONE, withLast, without } from '../bytes/lists.ts';
 import type { RandomSource } from '../crypto/index.ts';
 import {
   describeMessage,
@@ -44,7 +45,7 @@ import { retireTicket, TicketWallet } from './tasks/resumption.ts';
 import { endStreams, noteStreams } from './tasks/tcp-leaving.ts';
 import { openAgain, probeTcp } from './tasks/tcp-streams.ts';
 import { TicketOffice } from './tasks/tickets.ts';
-import { type Timer, TimerQueue } from './timers.ts';
+import { type Timer, TimerQueue, type TimerSet } from './timers.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { EndpointOptions, World } from './world.ts';
 
@@ -167,6 +168,10 @@ export class EndpointWorld implements World {
     this.timers.clear(timer);
   }
 
+  disarm<K extends string>(timers: TimerSet<K>, ...names: readonly NoInfer<K>[]): void {
+    for (const name of names) this.timers.clear(timers.drop(name));
+  }
+
   ownPort(encap: boolean): number {
     const ports = this.options.ports ?? STANDARD_PORTS;
     return encap ? ports.nat : ports.ike;
@@ -179,7 +184,7 @@ export class EndpointWorld implements World {
   enqueue(sa: IkeSa, job: Job): void {
     const same = ({ key }: Job): boolean => key === job.key;
     if (sa.state === 'dead' || sa.jobs.some(same) || sa.deferred.some(same)) return;
-    sa.jobs.push(job);
+    sa.jobs = withLast(sa.jobs, job);
     pumpJobs(this, sa);
   }
 
@@ -198,8 +203,7 @@ export class EndpointWorld implements World {
   childTransition(child: ChildSa, to: ChildSaState): void {
     const from = child.enter(to);
     if (to === 'installed' && from === 'installing') armChildTimers(this, child);
-    if (to === 'rekeyed' || to === 'deleting' || to === 'retired')
-      for (const kind of ['rekey', 'idle'] as const) this.clear(child.timers[kind]);
+    if (to === 'rekeyed' || to === 'deleting' || to === 'retired') this.disarm(child.timers, 'rekey', 'idle');
     this.notice({ kind: 'child-state', child: child.id, ikeSa: child.ikeSa, name: child.spec.name, from, to });
   }
 
@@ -260,7 +264,7 @@ export class EndpointWorld implements World {
     this.#end(sa, 'dead', reason);
     this.#sas.remove(sa);
     endStreams(this, sa);
-    this.clear(sa.timers.linger);
+    this.disarm(sa.timers, 'linger');
     if (sa.successor?.predecessor === sa) sa.successor.predecessor = undefined;
     sa.destroyKeys();
     if (!announced) this.#announceEnd(sa, reason, error);
@@ -280,11 +284,11 @@ export class EndpointWorld implements World {
     const undecided = sa.isUndecided ? sa.predecessor : undefined;
     if (undecided) undecided.peerSuccessor = undefined;
     sa.window.drop('cancelled');
-    for (const cancel of [...sa.cancels]) cancel();
-    sa.jobs.length = 0;
-    sa.deferred.length = 0;
+    for (const cancel of sa.cancels) cancel();
+    sa.jobs = NONE;
+    sa.deferred = NONE;
     for (const timer of sa.timers.made) if (timer.kind !== 'linger') this.clear(timer);
-    for (const child of [...sa.children.values()]) if (!this.#outlives(child)) this.removeChild(child, reason);
+    for (const child of sa.children) if (!this.#outlives(child)) this.removeChild(child, reason);
     if (sa.successor === undefined && sa.leased) this.emit({ kind: 'lease-release', ikeSa: sa.leasedAs });
     sa.leased = false;
     // a child that was still being made here waited there
@@ -297,7 +301,8 @@ export class EndpointWorld implements World {
   #outlives(child: ChildSa): boolean {
     const to = child.usable ? this.ikeSas.get(child.standIn?.sending?.ikeSa ?? 0) : undefined;
     if (to === undefined || to.id === child.ikeSa) return false;
-    this.ikeSas.get(child.ikeSa)?.children.delete(child.id);
+    const from = this.ikeSas.get(child.ikeSa);
+    if (from) from.children = without(from.children, child);
     this.#own(to, child);
     retireChild(this, child);
     return true;
@@ -339,17 +344,19 @@ export class EndpointWorld implements World {
   }
 
   moveChildren(from: IkeSa, to: IkeSa): void {
-    for (const child of from.children.values()) this.#own(to, child);
-    from.children.clear();
+    for (const child of from.children) this.#own(to, child);
+    from.children = NONE;
     // what was about the old SA itself is done with it
-    const waiting = [...from.jobs.splice(0), ...from.deferred.splice(0)].filter((job) => !OF_THE_OLD.has(job.key));
-    this.clear(from.timers.retry);
-    for (const job of waiting) if (![...to.jobs, ...to.deferred].some((j) => j.key === job.key)) to.jobs.push(job);
+    const waiting = [...from.jobs, ...from.deferred].filter((job) => !OF_THE_OLD.has(job.key));
+    from.jobs = NONE;
+    from.deferred = NONE;
+    this.disarm(from.timers, 'retry');
+    for (const job of waiting) if (![...to.jobs, ...to.deferred].some((j) => j.key === job.key)) to.jobs = withLast(to.jobs, job);
   }
 
   #own(to: IkeSa, child: ChildSa): void {
     child.ikeSa = to.id;
-    to.children.set(child.id, child);
+    to.children = withLast(to.children, child);
     this.#update(child, { kind: 'owner', ikeSa: to.id });
   }
 
@@ -386,7 +393,7 @@ export class EndpointWorld implements World {
   }
 
   moveTraffic(sa: IkeSa, path: Path): void {
-    for (const child of sa.children.values()) this.#update(child, { kind: 'addresses', ...pathOf(path) });
+    for (const child of sa.children) this.#update(child, { kind: 'addresses', ...pathOf(path) });
   }
 
   #update(child: ChildSa, change: ChildSaChange): void {

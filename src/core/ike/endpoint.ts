@@ -92,7 +92,7 @@ export class Endpoint {
     let waiting = 0;
     for (const { reassembly, children: own, window, jobs, deferred, active } of ikeSas.values()) {
       if (reassembly) fragmentOctets += reassembly.requests.octets + reassembly.responses.octets;
-      children += own.size;
+      children += own.length;
       requests += window.size;
       waiting += jobs.length + deferred.length + active.length;
     }

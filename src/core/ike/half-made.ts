@@ -1,4 +1,5 @@
 import { equalBytes } from '../bytes/bytes.ts';
+import { NONE, withLast, without } from '../bytes/lists.ts';
 import { zeroise } from '../crypto/index.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { Millis } from './effects.ts';
@@ -23,7 +24,7 @@ export interface HalfMade {
 
 /** The half-made SAs of one IKE SA, by the link data that we gave out for them; few, and not for long. */
 export class HalfMadeSas {
-  readonly #entries: { readonly link: Uint8Array; readonly half: HalfMade; until: Millis }[] = [];
+  #entries: readonly Entry[] = NONE;
   /** What a rekeying of ours is about that has got past CREATE_CHILD_SA: from then on one of the peer's comes too late. */
   following: Replaced;
 
@@ -32,7 +33,7 @@ export class HalfMadeSas {
     // whoever begins anew has given up what it began before
     if (half.replaces !== undefined) this.forget(half.replaces);
     if (this.#entries.length >= MOST_HALF_MADE) return false;
-    this.#entries.push({ link, half, until });
+    this.#entries = withLast(this.#entries, { link, half, until });
     return true;
   }
 
@@ -42,8 +43,9 @@ export class HalfMadeSas {
 
   /** It is taken out: whoever goes on with it puts it in again. */
   take(link: Uint8Array): HalfMade | undefined {
-    const at = this.#entries.findIndex((entry) => equalBytes(entry.link, link));
-    return at < 0 ? undefined : this.#entries.splice(at, 1)[0]!.half;
+    const found = this.#entries.find((entry) => equalBytes(entry.link, link));
+    if (found) this.#entries = without(this.#entries, found);
+    return found?.half;
   }
 
   /** The peer's rekeying of this SA. */
@@ -69,11 +71,19 @@ export class HalfMadeSas {
     this.#drop(() => true);
   }
 
-  #drop(which: (entry: { readonly half: HalfMade; readonly until: Millis }) => boolean): void {
-    for (let i = this.#entries.length - 1; i >= 0; i--) {
-      if (which(this.#entries[i]!)) zeroise(...this.#entries.splice(i, 1)[0]!.half.sharedSecrets);
+  #drop(which: (entry: Entry) => boolean): void {
+    for (const entry of this.#entries) {
+      if (!which(entry)) continue;
+      zeroise(...entry.half.sharedSecrets);
+      this.#entries = without(this.#entries, entry);
     }
   }
+}
+
+interface Entry {
+  readonly link: Uint8Array;
+  readonly half: HalfMade;
+  readonly until: Millis;
 }
 
 /** Initiators make one SA after the other. */

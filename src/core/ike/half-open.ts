@@ -305,7 +305,8 @@ function connectionsFor(connections: readonly Connection[], localIp: string, rem
 const hasCookie = (payloads: readonly Payload[]): payloads is readonly [NotifyPayload, ...Payload[]] =>
   payloads[0]?.kind === 'N' && payloads[0].notify === NotifyType.COOKIE;
 
-const keyOf = (remote: Address, spiI: Uint8Array): string => `${remote.ip}|${remote.port}|${toHex(spiI)}`;
+/** In one piece: a Map would keep every part that it was put together from. */
+const keyOf = ({ ip, port }: Address, spiI: Uint8Array): string => [ip, port, toHex(spiI)].join('|');
 
 /** Longer than a copy of a datagram stays under way. */
 const COPIES_WANDER: Millis = 60_000;

@@ -1,6 +1,7 @@
 import { writeU32 } from '../bytes/bytes.ts';
 import { InternalError, type TunnelwrightError } from '../bytes/errors.ts';
 import type { Address } from '../bytes/ip-address.ts';
+import { NONE } from '../bytes/lists.ts';
 import { OctetPool } from '../bytes/octet-pool.ts';
 import { type PacketCipher, zeroise } from '../crypto/index.ts';
 import type { Identification, IkeHeader } from '../wire/index.ts';
@@ -73,7 +74,7 @@ export interface PeerAbilities {
   /** HTTP_CERT_LOOKUP_SUPPORTED: it takes hash and URL for a certificate (RFC 7296 §3.6). */
   looksUp: boolean;
   /** Known products and extensions among its Vendor IDs. */
-  vendors?: readonly string[];
+  vendors?: readonly string[] | undefined;
   /** CERTREQ for raw public keys (RFC 7670 §3). */
   rawKeysWanted: boolean;
 }
@@ -106,15 +107,16 @@ export class IkeSa {
   connection: Connection | undefined;
   state: IkeSaState;
   window = new MessageWindow();
-  readonly children = new Map<number, ChildSa>();
+  children: readonly ChildSa[] = NONE;
   readonly peer: PeerAbilities = {
     fragmentation: false,
     childless: false,
     intermediate: false,
     hashes: undefined,
-    authorities: [],
+    authorities: NONE,
     certificatesWanted: false,
     looksUp: false,
+    vendors: undefined,
     rawKeysWanted: false,
   };
   readonly nat = { ours: false, theirs: false, forced: false };
@@ -123,7 +125,7 @@ export class IkeSa {
   localAuth = '';
   remoteAuth = '';
   /** Inner addresses that CFG_REPLY carried, and whose they are. */
-  assigned: readonly string[] = [];
+  assigned: readonly string[] = NONE;
   assignedToUs = false;
   /** Families that the responder gives addresses of, as it told (RFC 8983). */
   servedFamilies: readonly Family[] | undefined;
@@ -154,17 +156,17 @@ export class IkeSa {
   /** When an unprotected message last made us ask whether the peer lives. */
   suspectedAt: Millis | undefined;
 
-  readonly jobs: Job[] = [];
+  jobs: readonly Job[] = NONE;
   /** Jobs that met TEMPORARY_FAILURE and wait for the retry timer. */
-  readonly deferred: Job[] = [];
+  deferred: readonly Job[] = NONE;
   /** Jobs under way. */
-  readonly active: Job[] = [];
+  active: readonly Job[] = NONE;
   running = 0;
   /** The packet that asked for a child, until that is proposed. */
   packet: ({ readonly child: string } & PacketSelectors) | undefined;
   /** The child that is being made along with this IKE SA. */
   firstChild: string | undefined;
-  readonly cancels: (() => void)[] = [];
+  cancels: readonly (() => void)[] = NONE;
   /** RFC 9593; undefined where the peer announced nothing. */
   authMethods: AuthMethodsState | undefined;
   /** RFC 8784; undefined where nobody speaks of one. */
@@ -172,9 +174,9 @@ export class IkeSa {
   /** RFC 9370 §2.2.4: what the peer has begun by CREATE_CHILD_SA and follows up. */
   readonly halfMade = new HalfMadeSas();
   /** Inbound SPIs that stand in requests of ours which are not answered yet. */
-  readonly offeredSpis: { readonly protocol: 'ESP' | 'AH'; readonly spi: number }[] = [];
+  offeredSpis: readonly { readonly protocol: 'ESP' | 'AH'; readonly spi: number }[] = NONE;
   /** SPIs of the peer that it deleted before the answer came that would have told us of them (RFC 7296 §2.25). */
-  readonly deletedEarly: number[] = [];
+  deletedEarly: readonly number[] = NONE;
   /** Of encrypted fragments; made with the first of them. */
   reassembly: { readonly requests: Reassembly; readonly responses: Reassembly } | undefined;
   readonly timers: InstanceType<typeof IkeSaTimers>;
@@ -384,8 +386,8 @@ export class IkeSa {
       assignedToUs: this.assignedToUs,
       splitDns: this.splitDns,
       encryptedDns: this.encryptedDns,
-      vendors: this.peer.vendors ?? [],
-      children: Array.from(this.children.values(), (child) => child.info()),
+      vendors: this.peer.vendors ?? NONE,
+      children: this.children.map((child) => child.info()),
     };
   }
 

@@ -1,4 +1,5 @@
 import { NegotiationFailure, TunnelwrightError } from '../bytes/errors.ts';
+import { NONE, withLast } from '../bytes/lists.ts';
 import type { Millis } from './effects.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
 import { enqueueCreate, isBeingMade } from './exchanges/create-child-sa.ts';
@@ -110,7 +111,7 @@ export function reauthenticate(world: EndpointWorld, old: IkeSa): void {
   world.arm(old.timers.reauthenticate, nextAuthentication(world, old));
   // what is under way is waited for: an earlier attempt, its own taking over, or a rekeying that is about to put another IKE SA into this place
   if (reauth.of?.heir.isEstablished || old.is('rekeying') || old.isUndecided || authenticatingAnew(old)) return;
-  const standing = [...old.children.values()].filter((child) => child.usable).map((child) => child.policy);
+  const standing = old.children.filter((child) => child.usable).map((child) => child.policy);
   const coming = connection.children.filter(({ name }) => isBeingMade(old, name));
   const children = standing.length > 0 ? [...new Set([...standing, ...coming])] : wanted(connection);
   reauth.by = begin(world, connection, afresh(world, old, connection), children, { of: old });
@@ -156,15 +157,15 @@ const takingOver = (world: EndpointWorld, again: boolean): Job => ({
 
 /** Behind what is tried again by then, or waits for its turn already. */
 function takeOverLater(world: EndpointWorld, sa: IkeSa, again: boolean): void {
-  sa.deferred.push(takingOver(world, again));
+  sa.deferred = withLast(sa.deferred, takingOver(world, again));
   if (sa.timers.retry.slot < 0) world.arm(sa.timers.retry, world.now + SETTLES);
 }
 
-const isInstalling = (sa: IkeSa): boolean => [...sa.children.values()].some((child) => child.is('installing'));
+const isInstalling = (sa: IkeSa): boolean => sa.children.some((child) => child.is('installing'));
 
 /** What an old IKE SA carries and this one does not. */
 function lackingOf(sa: IkeSa, old: IkeSa | undefined): readonly ChildPolicy[] {
-  const usable = (one: IkeSa | undefined) => new Set([...(one?.children.values() ?? [])].filter((c) => c.usable).map((c) => c.policy));
+  const usable = (one: IkeSa | undefined) => new Set((one?.children ?? []).filter((c) => c.usable).map((c) => c.policy));
   const made = usable(sa);
   return [...usable(old)].filter((policy) => !made.has(policy));
 }
@@ -219,7 +220,8 @@ function tryNext(
   sa.running--;
   if (connection) {
     const next = begin(world, connection, path, policies, { of, whole, pairs });
-    next.jobs.push(...sa.jobs.splice(0));
+    next.jobs = withLast(next.jobs, ...sa.jobs);
+    sa.jobs = NONE;
     next.packet = packet;
     if (of) of.reauth.by = next;
     world.notice({
@@ -241,7 +243,7 @@ function tryNext(
 export function follow(world: EndpointWorld, sa: IkeSa, gateway: string): void {
   const { connection } = sa;
   if (connection === undefined) return;
-  const standing = [...new Set([...sa.children.values()].filter((child) => child.usable).map((child) => child.policy))];
+  const standing = [...new Set(sa.children.filter((child) => child.usable).map((child) => child.policy))];
   begin(world, connection, afresh(world, sa, connection), standing, { detour: { gateway, via: sa, away: sa } });
 }
 

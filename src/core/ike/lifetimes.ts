@@ -10,7 +10,7 @@ import type { World } from './world.ts';
 
 /** The IKE SA stands: from here on it may carry CREATE_CHILD_SA and INFORMATIONAL. */
 export function established(world: World, sa: IkeSa): void {
-  world.clear(sa.timers['half-open']);
+  world.disarm(sa.timers, 'half-open');
   world.transition(sa, 'established');
   world.noteProven(sa);
   sa.establishedAt = world.now;

@@ -1,5 +1,5 @@
 import type { TunnelwrightError } from '../bytes/errors.ts';
-import { takeOut } from '../bytes/lists.ts';
+import { NONE, withLast, without } from '../bytes/lists.ts';
 import type { Millis } from './effects.ts';
 import type { Path } from './path.ts';
 import type { Inbound } from './routine.ts';
@@ -61,11 +61,11 @@ export class MessageWindow {
   #newest: number;
   readonly #doubtful: { readonly from: number; readonly to: number } | undefined;
   // lists, since there are thousands of windows and few messages in each
-  readonly #outstanding: Outstanding[] = [];
-  readonly #inProgress: number[] = [];
-  #answers: (readonly [messageId: number, messages: readonly Uint8Array[]])[] = [];
+  #outstanding: readonly Outstanding[] = NONE;
+  #inProgress: readonly number[] = NONE;
+  #answers: readonly (readonly [messageId: number, messages: readonly Uint8Array[]])[] = NONE;
   /** Requests that are made and wait until the window moves on. */
-  readonly #waiting: (() => void)[] = [];
+  #waiting: readonly (() => void)[] = NONE;
 
   constructor(
     { nextRequest, doubtful = 0, nextExpected, answers = [], receiveSize = 1 }: WindowMemory = { nextRequest: 0, nextExpected: 0 },
@@ -118,15 +118,18 @@ export class MessageWindow {
 
   /** Calls `send` when the window has room, in the order of the calls. @returns what takes it back */
   whenRoom(send: () => void): () => void {
-    this.#waiting.push(send);
-    return () => takeOut(this.#waiting, send);
+    this.#waiting = withLast(this.#waiting, send);
+    return () => {
+      this.#waiting = without(this.#waiting, send);
+    };
   }
 
   /** The window may have moved on: what waits goes out. */
   release(): void {
     while (this.#nextRequest < this.oldest + this.sendSize) {
-      const send = this.#waiting.shift();
+      const [send] = this.#waiting;
       if (send === undefined) return;
+      this.#waiting = without(this.#waiting, send);
       send();
     }
   }
@@ -142,7 +145,7 @@ export class MessageWindow {
   }
 
   sent(request: Outstanding): void {
-    this.#outstanding.push(request);
+    this.#outstanding = withLast(this.#outstanding, request);
   }
 
   awaiting(messageId: number): Outstanding | undefined {
@@ -151,13 +154,15 @@ export class MessageWindow {
 
   answered(messageId: number): void {
     const request = this.awaiting(messageId);
-    if (request !== undefined) takeOut(this.#outstanding, request);
+    if (request !== undefined) this.#outstanding = without(this.#outstanding, request);
   }
 
   /** Gives up everything under way. */
   drop(reason: 'timeout' | 'cancelled'): void {
-    this.#waiting.length = 0;
-    for (const request of this.#outstanding.splice(0)) request.fail(reason);
+    const givenUp = this.#outstanding;
+    this.#waiting = NONE;
+    this.#outstanding = NONE;
+    for (const request of givenUp) request.fail(reason);
   }
 
   judge(messageId: number): RequestVerdict {
@@ -168,7 +173,7 @@ export class MessageWindow {
 
   /** @returns whether the peer sent it last of all that are here: with a window, requests overtake one another */
   begin(messageId: number): boolean {
-    this.#inProgress.push(messageId);
+    this.#inProgress = withLast(this.#inProgress, messageId);
     if (messageId <= this.#newest) return false;
     this.#newest = messageId;
     return true;
@@ -176,10 +181,9 @@ export class MessageWindow {
 
   /** Keeps as many answers as were promised, those to the latest requests (§2.1, §2.3). */
   answer(messageId: number, messages: readonly Uint8Array[]): void {
-    takeOut(this.#inProgress, messageId);
+    this.#inProgress = without(this.#inProgress, messageId);
     const latest = Math.max(messageId, ...this.#answers.map(([id]) => id));
     const kept = this.#answers.filter(([id]) => id > latest - this.receiveSize);
-    // concat makes it as long as it has to be, and no longer
     this.#answers = messageId > latest - this.receiveSize ? kept.concat([[messageId, messages]]) : kept;
     while (this.answerTo(this.#nextExpected) !== undefined) this.#nextExpected++;
   }

@@ -1,6 +1,6 @@
 import { PeerRefused, TimedOut, TunnelwrightError } from '../bytes/errors.ts';
 import { formatAddress } from '../bytes/ip-address.ts';
-import { takeOut } from '../bytes/lists.ts';
+import { withLast, without } from '../bytes/lists.ts';
 import { ExchangeType, NotifyType, nameOf } from '../wire/index.ts';
 import { datagramSize, learnDatagramSize, smallerThan } from './fragments.ts';
 import type { IkeSa, Job } from './ike-sa.ts';
@@ -233,7 +233,7 @@ export function believeLater(world: World, sa: IkeSa, request: Outstanding, beli
 export function armRetransmission(world: World, sa: IkeSa): void {
   let at = Number.POSITIVE_INFINITY;
   for (const request of sa.window.outstanding) at = Math.min(at, request.nextAt);
-  if (at === Number.POSITIVE_INFINITY) world.clear(sa.timers.retransmit);
+  if (at === Number.POSITIVE_INFINITY) world.disarm(sa.timers, 'retransmit');
   else world.arm(sa.timers.retransmit, at);
 }
 
@@ -242,10 +242,10 @@ export function pumpJobs(world: World, sa: IkeSa): void {
   for (let job = takeNext(sa); job !== undefined; job = takeNext(sa)) {
     const started = job;
     sa.running++;
-    sa.active.push(started);
+    sa.active = withLast(sa.active, started);
     const ended = () => {
       sa.running--;
-      takeOut(sa.active, started);
+      sa.active = without(sa.active, started);
       if (sa.state !== 'dead') world.pump(sa);
     };
     world.run(sa, started.start(sa), ended, (error) => {
@@ -266,13 +266,18 @@ function takeNext(sa: IkeSa): Job | undefined {
   const held = sa.halfMade.rivalOf('ike') !== undefined;
   // §2.8.2: after a restart the peer alone knows whether its successor is in our place; what that is to carry, and its end, is asked for there
   const undecided = sa.peerSuccessor !== undefined;
-  for (const [at, job] of jobs.entries()) {
+  for (const job of jobs) {
     if ((held || undecided) && job.ofChild === true) continue;
     if (undecided && OF_ITS_PLACE.has(job.key)) continue;
-    if (isAlone(job)) return running === 0 ? jobs.splice(at, 1)[0] : undefined;
-    if (!isEarly(sa, job) && !active.some((other) => isAboutTheSame(job, other))) return jobs.splice(at, 1)[0];
+    if (isAlone(job)) return running === 0 ? take(sa, job) : undefined;
+    if (!isEarly(sa, job) && !active.some((other) => isAboutTheSame(job, other))) return take(sa, job);
   }
   return undefined;
+}
+
+function take(sa: IkeSa, job: Job): Job {
+  sa.jobs = without(sa.jobs, job);
+  return job;
 }
 
 const isAlone = ({ key }: Job): boolean => ALONE.has(key);
@@ -282,8 +287,7 @@ const isAlone = ({ key }: Job): boolean => ALONE.has(key);
  * being installed, since which of the two stays is decided then (§2.8.1).
  */
 const isEarly = (sa: IkeSa, { about }: Job): boolean =>
-  about !== undefined &&
-  [...sa.children.values()].some((c) => c.is('installing') && (about.includes(c.id) || about.includes(c.spec.replaces ?? c.id)));
+  about !== undefined && sa.children.some((c) => c.is('installing') && (about.includes(c.id) || about.includes(c.spec.replaces ?? c.id)));
 
 const isAboutTheSame = (a: Job, b: Job): boolean => a.key === b.key || a.about?.some((child) => b.about?.includes(child)) === true;
 
@@ -321,17 +325,17 @@ function retryLater(world: World, sa: IkeSa, job: Job): boolean {
   if (!heir.isEstablished || retries >= MOST_RETRIES) return false;
   if (heir !== sa && job.key === 'rekey-ike') return true;
   // a new authentication makes its own children: those of the old one end with it
-  if (heir !== sa && job.about?.every((child) => !heir.children.has(child))) return true;
+  if (heir !== sa && job.about?.every((child) => !heir.children.some(({ id }) => id === child))) return true;
   if (heir.reauth !== sa.reauth && job.makes !== undefined && carries(heir, job.makes, job.key)) return true;
   job.retries = retries + 1;
-  heir.deferred.push(job);
+  heir.deferred = withLast(heir.deferred, job);
   const delay = Math.min(RETRY_AFTER * 2 ** retries, LONGEST_RETRY);
   world.arm(heir.timers.retry, world.now + delay + Math.floor(world.random.jitter() * delay));
   return true;
 }
 
 const carries = ({ children, active, jobs, deferred }: IkeSa, policy: string, key: string): boolean =>
-  [...children.values()].some((child) => child.policy.name === policy && child.serving !== undefined) ||
+  children.some((child) => child.policy.name === policy && child.serving !== undefined) ||
   [...active, ...jobs, ...deferred].some((job) => job.key === key);
 
 function retransmissionOf(sa: IkeSa): Retransmission {

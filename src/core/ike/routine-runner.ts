@@ -1,4 +1,4 @@
-import { takeOut } from '../bytes/lists.ts';
+import { withLast, without } from '../bytes/lists.ts';
 import type { Ask, AskResult, Millis } from './effects.ts';
 import type { IkeSa } from './ike-sa.ts';
 import type { Inbound, Request, Routine, Wish } from './routine.ts';
@@ -27,7 +27,7 @@ export function runRoutine<T>(
 
   const close = () => {
     finished = true;
-    takeOut(sa.cancels, cancel);
+    sa.cancels = without(sa.cancels, cancel);
     routine.return(undefined as T);
   };
 
@@ -48,7 +48,7 @@ export function runRoutine<T>(
       result = resume();
     } catch (error) {
       finished = true;
-      takeOut(sa.cancels, cancel);
+      sa.cancels = without(sa.cancels, cancel);
       failed(error);
       return;
     } finally {
@@ -56,7 +56,7 @@ export function runRoutine<T>(
     }
     if (result.done) {
       finished = true;
-      takeOut(sa.cancels, cancel);
+      sa.cancels = without(sa.cancels, cancel);
       done(result.value);
     } else if (cancelled) close();
     else grantOrFail(result.value);
@@ -84,6 +84,6 @@ export function runRoutine<T>(
     }
   };
 
-  sa.cancels.push(cancel);
+  sa.cancels = withLast(sa.cancels, cancel);
   step(() => routine.next());
 }

@@ -1,4 +1,5 @@
-import { toHex } from '../bytes/bytes.ts';
+import { concat, toHex } from '../bytes/bytes.ts';
+import { withLast, without } from '../bytes/lists.ts';
 import { MultiMap } from '../bytes/multi-map.ts';
 import { type Identification, isAddressRange, type TrafficSelector } from '../wire/index.ts';
 import type { ChildSa } from './child-sa.ts';
@@ -39,14 +40,15 @@ export class SaRegistry {
   }
 
   addChild(sa: IkeSa, child: ChildSa): void {
-    sa.children.set(child.id, child);
+    sa.children = withLast(sa.children, child);
     this.#children.set(child.id, child);
     this.#childSpis.add(child.inboundSpi);
     this.#childrenByPlace.add(placeOf(child.remoteTs), child);
   }
 
   removeChild(child: ChildSa): void {
-    this.ikeSas.get(child.ikeSa)?.children.delete(child.id);
+    const sa = this.ikeSas.get(child.ikeSa);
+    if (sa) sa.children = without(sa.children, child);
     this.#children.delete(child.id);
     this.#childSpis.delete(child.inboundSpi);
     this.#childrenByPlace.delete(placeOf(child.remoteTs), child);
@@ -68,4 +70,5 @@ export class SaRegistry {
 /** Where the traffic of a child goes, well enough told to find one among thousands. */
 const placeOf = ([first]: readonly TrafficSelector[]): string => (first !== undefined && isAddressRange(first) ? toHex(first.start) : '');
 
-const peerKey = (id: Identification): string => `${id.idType}:${toHex(canonicalOctets(id))}`;
+/** In one piece, as `toHex` gives it. */
+const peerKey = (id: Identification): string => toHex(concat(Uint8Array.of(id.idType), canonicalOctets(id)));

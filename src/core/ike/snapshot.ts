@@ -139,7 +139,7 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     unwanted: sa.unwanted,
     rival: spiOf(sa.peerSuccessor),
     of: spiOf(sa.reauth.of?.heir),
-    children: [...sa.children.values()].filter(isKept).map((c) => snapshotChild(world, c)),
+    children: sa.children.filter(isKept).map((c) => snapshotChild(world, c)),
     unfinished: unfinishedOf(sa),
   };
 }
@@ -151,7 +151,7 @@ function unfinishedOf(sa: IkeSa): IkeSaSnapshot['unfinished'] {
   const offered = sa.offeredSpis;
   // one that came with IKE_AUTH stands at the peer already
   const given = (c: ChildSa): boolean => c.is('installing') && c.createdByUs && !offered.some(({ spi }) => spi === c.inboundSpi);
-  const ending = [...sa.children.values()].filter((c) => c.is('rekeyed', 'deleting') || (c.usable && !isKept(c)) || given(c));
+  const ending = sa.children.filter((c) => c.is('rekeyed', 'deleting') || (c.usable && !isKept(c)) || given(c));
   return [...offered, ...owed, ...ending.map((c) => ({ protocol: c.spec.protocol, spi: c.inboundSpi }))];
 }
 

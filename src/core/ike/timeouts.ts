@@ -1,4 +1,5 @@
 import { TimedOut, TunnelwrightError } from '../bytes/errors.ts';
+import { NONE, withLast } from '../bytes/lists.ts';
 import type { ChildSa } from './child-sa.ts';
 import { execute } from './commands.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
@@ -112,7 +113,8 @@ function fireForIkeSa(world: EndpointWorld, sa: IkeSa, timer: Timer): void {
     case 'paths':
       return pathsDue(world, sa);
     case 'retry':
-      sa.jobs.push(...sa.deferred.splice(0));
+      sa.jobs = withLast(sa.jobs, ...sa.deferred);
+      sa.deferred = NONE;
       return world.pump(sa);
     default:
       return;

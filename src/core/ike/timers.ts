@@ -1,3 +1,4 @@
+import { NONE, withLast, without } from '../bytes/lists.ts';
 import type { Millis } from './effects.ts';
 
 /** Every timer of the core, and why it exists. */
@@ -57,26 +58,33 @@ export const newTimer = (kind: TimerKind, owner: number | string): Timer => ({ k
 
 /** The timers of one owner by name. Each is made when it is first spoken of: most never are, and there are many owners. */
 export type TimerSet<K extends string> = Readonly<Record<K, Timer>> & {
-  /** Those that were spoken of. */
+  /** Those that were spoken of, and not dropped since. */
   readonly made: readonly Timer[];
+  /** It is not needed any more: whoever has it clears it. */
+  drop(name: K): Timer | undefined;
 };
 
 /** @returns a class whose instances have these timers: what an owner calls each of them, and its kind */
 export function timerSet<K extends string>(kinds: Readonly<Record<K, TimerKind>>): new (owner: number) => TimerSet<K> {
   class Owned {
     readonly owner: number;
-    made: readonly Timer[] = NONE_MADE;
+    made: readonly Timer[] = NONE;
 
     constructor(owner: number) {
       this.owner = owner;
+    }
+
+    drop(name: K): Timer | undefined {
+      const timer = this.made.find(({ kind }) => kind === kinds[name]);
+      if (timer) this.made = without(this.made, timer);
+      return timer;
     }
   }
   for (const [name, kind] of Object.entries<TimerKind>(kinds)) {
     const get = function (this: Owned): Timer {
       for (const timer of this.made) if (timer.kind === kind) return timer;
       const timer = newTimer(kind, this.owner);
-      // concat makes it as long as it has to be, and no longer
-      this.made = this.made.concat(timer);
+      this.made = withLast(this.made, timer);
       return timer;
     };
     Object.defineProperty(Owned.prototype, name, { get });
@@ -156,5 +164,3 @@ export class TimerQueue {
     timer.slot = slot;
   }
 }
-
-const NONE_MADE: readonly Timer[] = [];

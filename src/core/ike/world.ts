@@ -16,7 +16,7 @@ import type { TokenMaker } from './tasks/crash-detection.ts';
 import type { Redirects } from './tasks/redirect.ts';
 import type { TicketWallet } from './tasks/resumption.ts';
 import type { TicketOffice } from './tasks/tickets.ts';
-import type { Timer } from './timers.ts';
+import type { Timer, TimerSet } from './timers.ts';
 import type { TokenBucket } from './token-bucket.ts';
 
 /** What an endpoint is built with. */
@@ -89,6 +89,8 @@ export interface World {
   message(sa: IkeSa | undefined, direction: 'in' | 'out', header: IkeHeader, payloads: readonly Payload[]): void;
   arm(timer: Timer, at: Millis): void;
   clear(timer: Timer): void;
+  /** For good: where one is armed again it is made again. */
+  disarm<K extends string>(timers: TimerSet<K>, ...names: readonly NoInfer<K>[]): void;
 
   ownPort(encap: boolean): number;
 

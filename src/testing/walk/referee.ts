@@ -158,7 +158,7 @@ function dueTo(sa: IkeSa, ours: readonly Wish[], wish: Wish): Due | undefined {
 
 /** §2.25.1 */
 function rekeyDue(sa: IkeSa, ours: readonly Wish[], outboundSpi: number): Due | undefined {
-  const child = [...sa.children.values()].find((one) => one.outboundSpi === outboundSpi);
+  const child = sa.children.find((one) => one.outboundSpi === outboundSpi);
   if (child?.is('retired', 'dead')) return refused(NotifyType.CHILD_SA_NOT_FOUND, 'it is gone');
   if (child === undefined) {
     // what we asked for and could not use has an SPI of the peer that only its answer told
@@ -174,9 +174,7 @@ function rekeyDue(sa: IkeSa, ours: readonly Wish[], outboundSpi: number): Due | 
   if (child.is('installing')) return temporary('it is being installed');
   if (child.is('rekeyed')) return refused(NotifyType.CHILD_SA_NOT_FOUND, 'it has been replaced');
   // §2.25: a peer that came back with old knowledge has asked already, of this one or of what it replaced, and is not answered yet
-  const asked = [...sa.children.values()].some(
-    (one) => one.is('installing') && !one.createdByUs && child.line.includes(one.spec.replaces ?? one.id),
-  );
+  const asked = sa.children.some((one) => one.is('installing') && !one.createdByUs && child.line.includes(one.spec.replaces ?? one.id));
   const rival = child.peerSuccessor?.usable === true || sa.halfMade.following === child;
   if (rival || asked) return temporary('it has a rival already');
   if (ours.some(({ rekeys }) => rekeys === child.inboundSpi)) return accepted('it is being rekeyed by both');
@@ -188,7 +186,7 @@ function deletesDue(sa: IkeSa, ours: readonly Wish[], { deletes }: Wish): Due {
   const named: number[] = [];
   const unnamed: number[] = [];
   for (const spi of deletes) {
-    const child = [...sa.children.values()].find((one) => one.outboundSpi === spi);
+    const child = sa.children.find((one) => one.outboundSpi === spi);
     if (child === undefined) continue;
     const over = child.is('retired', 'dead') || ours.some((one) => one.deletes.includes(child.inboundSpi));
     (over ? unnamed : named).push(child.inboundSpi);
@@ -234,7 +232,7 @@ const isIdle = (sa: IkeSa, ours: readonly Wish[]): boolean =>
   sa.is('established') &&
   sa.active.length === 0 &&
   !sa.halfMade.anyOfChildren &&
-  [...sa.children.values()].every((one) => one.is('installed', 'retired'));
+  sa.children.every((one) => one.is('installed', 'retired'));
 
 const numberOf = (spi: Uint8Array): number => spi.reduce((sum, octet) => sum * 256 + octet, 0);
 

@@ -1,5 +1,5 @@
 import { NegotiationFailure, PeerRefused, PeerViolation } from '../../bytes/errors.ts';
-import { takeOut } from '../../bytes/lists.ts';
+import { NONE, withLast, without } from '../../bytes/lists.ts';
 import { type KeyExchangeOffer, zeroise } from '../../crypto/index.ts';
 import { ExchangeType, type NotifyPayload, NotifyType, type Payload, ProtocolId } from '../../wire/index.ts';
 import type { ChildSa, SelectorPair } from '../child-sa.ts';
@@ -54,7 +54,7 @@ export function* createChild(
   let method = offer.proposals.flatMap(keMethods).find((id) => id === known) ?? firstKeMethod(offer.proposals);
   let ke: { offer: KeyExchangeOffer; payload: Payload } | undefined;
   const offered = { protocol: offer.proposals[0]?.protocol === ProtocolId.AH ? 'AH' : 'ESP', spi: offer.spi } as const;
-  sa.offeredSpis.push(offered);
+  sa.offeredSpis = withLast(sa.offeredSpis, offered);
   try {
     for (;;) {
       // RFC 7296 §3.9: for each exchange another
@@ -76,8 +76,8 @@ export function* createChild(
       return yield* finishCreate(world, sa, { offer, Ni, method, ke: ke?.offer, rekeys }, response);
     }
   } finally {
-    takeOut(sa.offeredSpis, offered);
-    if (sa.offeredSpis.length === 0) sa.deletedEarly.length = 0;
+    sa.offeredSpis = without(sa.offeredSpis, offered);
+    if (sa.offeredSpis.length === 0) sa.deletedEarly = NONE;
     ke?.offer.destroy();
   }
 }
@@ -116,7 +116,7 @@ export const isBeingMade = (sa: IkeSa, child: string): boolean =>
   sa.firstChild === child || [...sa.active, ...sa.jobs, ...sa.deferred].some((job) => job.key === createKey(child));
 
 /** A rekeying of ours is under way for it, of which the peer may have heard or not. */
-export const isBeingRekeyed = (sa: IkeSa, child: number): boolean => [...sa.active].some((job) => job.key === `rekey-child ${child}`);
+export const isBeingRekeyed = (sa: IkeSa, child: number): boolean => sa.active.some((job) => job.key === `rekey-child ${child}`);
 
 const createKey = (child: string): string => `create-child ${child}`;
 
@@ -255,8 +255,8 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
   if (connection === undefined)
     throw new NegotiationFailure('this IKE SA has no connection', { code: 'NO_CONNECTION', notify: NotifyType.NO_ADDITIONAL_SAS });
   // a rekeying adds one and takes one away, in time
-  if (sa.children.size >= (old ? 2 * MAX_CHILDREN : MAX_CHILDREN)) {
-    throw new NegotiationFailure(`this IKE SA carries ${sa.children.size} CHILD_SAs already`, {
+  if (sa.children.length >= (old ? 2 * MAX_CHILDREN : MAX_CHILDREN)) {
+    throw new NegotiationFailure(`this IKE SA carries ${sa.children.length} CHILD_SAs already`, {
       code: 'NO_ADDITIONAL_SAS',
       notify: NotifyType.NO_ADDITIONAL_SAS,
       section: 'RFC 7296 §1.3',
@@ -309,7 +309,7 @@ function* respondChild(world: World, sa: IkeSa, payloads: readonly Payload[], ol
 function settleLateRival(world: World, sa: IkeSa, theirs: ChildSa): void {
   const { replaces } = theirs.spec;
   if (replaces === undefined) return;
-  const ours = [...sa.children.values()].find((c) => c.createdByUs && c.spec.replaces === replaces && c.usable);
+  const ours = sa.children.find((c) => c.createdByUs && c.spec.replaces === replaces && c.usable);
   const old = world.child(replaces);
   if (ours === undefined || !theirs.usable || old?.is('installed', 'rekeying') === true) return;
   if (world.collisions.redundant[rivalsMet(ours, theirs)] === 'theirs') return awaitDelete(world, theirs);

@@ -156,7 +156,7 @@ export function* respondIkeAuth(
   const mixed = adoptPpk(sa, ppk);
   sa.connection = connection;
   // the peer is no stranger any more: what is waited for now is ours, and has deadlines of its own
-  world.clear(sa.timers['half-open']);
+  world.disarm(sa.timers, 'half-open');
   const allowed = yield* ask({
     kind: 'authorise',
     connection: connection.name,

@@ -1,3 +1,4 @@
+import { withLast } from '../../bytes/lists.ts';
 import { ExchangeType, type Payload, ProtocolId } from '../../wire/index.ts';
 import type { ChildSa } from '../child-sa.ts';
 import { childMet } from '../collisions.ts';
@@ -60,7 +61,7 @@ export function answerChildDeletes(world: World, sa: IkeSa, payloads: readonly P
       if (spi.length !== 4) continue;
       const child = byOutboundSpi(sa, protocol, spiNumber(spi));
       const decision = world.collisions.deleteChild[childMet(sa, child)];
-      if (decision === 'remember' && sa.deletedEarly.length < MOST_EARLY) sa.deletedEarly.push(spiNumber(spi));
+      if (decision === 'remember' && sa.deletedEarly.length < MOST_EARLY) sa.deletedEarly = withLast(sa.deletedEarly, spiNumber(spi));
       if (child === undefined) continue;
       if (child.is('installed') && !hasStandIn(world, sa, child)) closed.push(child);
       if (decision === 'close-outbound') {
@@ -97,7 +98,7 @@ export function replacedBy(world: World, sa: IkeSa, successor: ChildSa): ChildSa
   const old = successor.spec.replaces === undefined ? undefined : world.child(successor.spec.replaces);
   // what a new authentication was to replace hangs on the IKE SA before, and is rekeyed there or not, whatever comes of this one
   if (!old?.is('rekeyed') || old.ikeSa !== sa.id) return undefined;
-  const others = [...sa.children.values()].some((c) => c !== successor && c.spec.replaces === old.id && c.usable);
+  const others = sa.children.some((c) => c !== successor && c.spec.replaces === old.id && c.usable);
   return others ? undefined : old;
 }
 
@@ -106,9 +107,7 @@ function hasStandIn(world: World, sa: IkeSa, successor: ChildSa): boolean {
   const { replaces } = successor.spec;
   if (replaces === undefined) return false;
   if (givingWayTo(successor)) return true;
-  const rival = [...sa.children.values()].some(
-    (c) => c !== successor && c.spec.replaces === replaces && c.is('installing', 'installed', 'rekeying'),
-  );
+  const rival = sa.children.some((c) => c !== successor && c.spec.replaces === replaces && c.is('installing', 'installed', 'rekeying'));
   const old = world.child(replaces);
   // what hangs on an IKE SA whose place was taken goes with that in a moment
   if (old && old.ikeSa !== sa.id && world.ikeSas.get(old.ikeSa)?.is('replaced')) return rival;
@@ -119,7 +118,7 @@ function hasStandIn(world: World, sa: IkeSa, successor: ChildSa): boolean {
 function reinstate(world: World, old: ChildSa): void {
   world.childTransition(old, 'installed');
   if (old.successor?.usable !== true) old.successor = undefined;
-  world.clear(old.timers.retire);
+  world.disarm(old.timers, 'retire');
   if (old.rekeyAt !== undefined) world.arm(old.timers.rekey, nextRekey(world, old.timers.expire));
   watchActivity(world, old);
   activate(world, old);
@@ -151,7 +150,7 @@ export function retireChild(world: World, child: ChildSa): void {
 
 /** Whoever replaced this child sends from now on. */
 export function activateSuccessors(world: World, old: ChildSa): void {
-  for (const child of world.ikeSas.get(old.ikeSa)?.children.values() ?? []) {
+  for (const child of world.ikeSas.get(old.ikeSa)?.children ?? []) {
     if ((child.spec.replaces === old.id || child === old.takenOverBy) && child.usable) activate(world, child);
   }
 }
@@ -164,7 +163,7 @@ export function activate(world: World, child: ChildSa): void {
 }
 
 export const byOutboundSpi = (sa: IkeSa, protocol: number, spi: number): ChildSa | undefined =>
-  [...sa.children.values()].find((c) => c.outboundSpi === spi && protocolOf(c) === protocol && c.state !== 'dead');
+  sa.children.find((c) => c.outboundSpi === spi && protocolOf(c) === protocol && c.state !== 'dead');
 
 export const protocolOf = (child: ChildSa): number => (child.spec.protocol === 'AH' ? ProtocolId.AH : ProtocolId.ESP);
 

@@ -95,7 +95,7 @@ export function refuseTaken(world: World, sa: IkeSa, wanted: readonly TrafficSel
   if (!speaksForItself(sa)) return;
   for (const other of world.ikeSas.values()) {
     if (other === sa || !other.isEstablished || isUnproven(other)) continue;
-    for (const child of other.children.values()) {
+    for (const child of other.children) {
       if (!child.usable || narrow(wanted, child.remoteTs).length === 0) continue;
       throw tsUnacceptable(
         'a peer that proved no identity asks for traffic that goes to one which did',

@@ -154,7 +154,7 @@ export function complainedOf(
   const spi = new DataView(data.buffer, data.byteOffset, 4).getUint32(0);
   for (const sa of world.ikeSas.values()) {
     if (sa.remote.ip !== remote.ip) continue;
-    for (const child of sa.children.values()) {
+    for (const child of sa.children) {
       if (child.spec.outbound.spi === spi) return { sa, crashed: sa.crash !== undefined && isHeld(world, sa.crash, tokensIn(payloads)) };
     }
   }

@@ -264,16 +264,16 @@ function stepBack(world: World, sa: IkeSa, successor: IkeSa): void {
   sa.successor = successor;
   successor.unwanted ||= sa.unwanted;
   sa.halfMade.clear();
-  world.clear(sa.timers['follow-up']);
+  world.disarm(sa.timers, 'follow-up');
   if (sa.isEstablished) world.transition(sa, 'replaced');
-  world.clear(sa.timers['rekey-ike']);
-  world.clear(sa.timers['expire-ike']);
-  world.clear(sa.timers.liveness);
+  world.disarm(sa.timers, 'rekey-ike');
+  world.disarm(sa.timers, 'expire-ike');
+  world.disarm(sa.timers, 'liveness');
   // a demand may have come since the successor was made
   if (sa.timers.reauthenticate.slot >= 0 && successor.heir.isEstablished) armReauthentication(world, successor.heir);
-  world.clear(sa.timers.reauthenticate);
+  world.disarm(sa.timers, 'reauthenticate');
   if (sa.timers.superseded.slot >= 0) world.arm(successor.timers.superseded, sa.timers.superseded.at);
-  world.clear(sa.timers.superseded);
+  world.disarm(sa.timers, 'superseded');
   // the successor may have been rekeyed in its turn before its children came
   world.moveChildren(sa, successor.heir);
 }

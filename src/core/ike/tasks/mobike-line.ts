@@ -124,7 +124,7 @@ export function closeForCookie(world: World, sa: IkeSa): false {
 export function first(world: World, owner: IkeSa, job: Job): void {
   const sa = owner.heir;
   if (!sa.isEstablished || sa.jobs.some((waiting) => waiting.key === job.key)) return;
-  sa.jobs.unshift(job);
+  sa.jobs = [job, ...sa.jobs];
   world.pump(sa);
 }
 

@@ -1,4 +1,5 @@
 import { type Address, isIpv6, parseIp } from '../../bytes/ip-address.ts';
+import { NONE } from '../../bytes/lists.ts';
 import { bestMatch } from '../address-patterns.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { isOverTcp, type Path, pathKey, pathOf, samePath } from '../path.ts';
@@ -67,9 +68,8 @@ export function otherPaths(world: World, sa: IkeSa): readonly Path[] {
 
 /** What we tell the peer: addresses that may be used beside the one in the IP header. */
 export function additionalAddresses(world: World, sa: IkeSa): readonly string[] {
-  return ownAddresses(world, sa)
-    .filter((ip) => ip !== sa.local.ip && scopeOf(ip) === scopeOf(sa.local.ip))
-    .slice(0, MOST_TOLD);
+  const others = ownAddresses(world, sa).filter((ip) => ip !== sa.local.ip && scopeOf(ip) === scopeOf(sa.local.ip));
+  return others.length === 0 ? NONE : others.slice(0, MOST_TOLD);
 }
 
 /** Our addresses that the policy of the connection allows; those inside of the tunnel are no way to its end. */

@@ -42,7 +42,7 @@ export function reconsider(world: World, sa: IkeSa, why: string): void {
   const { mobike } = sa;
   if (mobike === undefined || !mobike.decides || !sa.isEstablished) return;
   const [best, ...others] = acceptablePaths(world, sa);
-  if (best === undefined || samePath(best, sa)) return world.clear(sa.timers.paths);
+  if (best === undefined || samePath(best, sa)) return world.disarm(sa.timers, 'paths');
   if (!others.some((path) => samePath(path, sa))) return changeTo(world, sa, best, why);
   mobike.testAfter = FIRST_TEST;
   world.arm(sa.timers.paths, world.now);

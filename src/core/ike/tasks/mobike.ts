@@ -1,3 +1,4 @@
+import { NONE } from '../../bytes/lists.ts';
 import { NotifyType, type Payload } from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { findNotify, notify } from '../notifies.ts';
@@ -8,7 +9,7 @@ import type { World } from '../world.ts';
 import { addressList, contradictsHeader, copiedCookie, forbidNats, readAddressList, unexpectedNat } from './mobike-notifies.ts';
 import { additionalAddresses, isAcceptable } from './mobike-paths.ts';
 import { followUpdate } from './mobike-roam.ts';
-import { isNewer, newMobike } from './mobike-state.ts';
+import { isNewer, type Mobike, newMobike } from './mobike-state.ts';
 import { reconsider } from './mobike-update.ts';
 import { natNotifies, natOn, speaksNatTraversal } from './nat-detection.ts';
 import { heedEcho, knowsEcho, offerEcho } from './nat-echo.ts';
@@ -32,11 +33,17 @@ export function offerMobike(world: World, sa: IkeSa, connection: Connection): Pa
 export function takeMobike(world: World, sa: IkeSa, connection: Connection, payloads: readonly Payload[]): void {
   if (!wantsMobike(connection) || findNotify(payloads, NotifyType.MOBIKE_SUPPORTED) === undefined) return;
   sa.mobike = newMobike(true, sa.remote.ip, world.now);
-  sa.mobike.peerAddresses = [sa.remote.ip, ...(readAddressList(payloads) ?? [])];
+  notePeerAddresses(sa.mobike, payloads);
   sa.mobike.told = additionalAddresses(world, sa);
   sa.mobike.echoes = knowsEcho(payloads);
   // RFC 9329 §9: back to UDP as soon as that works
   if (isOverTcp(sa) && connection.transport === 'auto') world.arm(sa.timers.paths, world.now + sa.mobike.testAfter);
+}
+
+/** Where it told of others than that which it is at. */
+function notePeerAddresses(mobike: Mobike, payloads: readonly Payload[]): void {
+  const others = readAddressList(payloads) ?? NONE;
+  if (others.length > 0) mobike.peerAddresses = [...mobike.peerAddresses, ...others];
 }
 
 /** The responder reads the offer. Throws when the request shows that somebody changes addresses (RFC 4555 §3.9). */
@@ -46,7 +53,7 @@ export function answerMobikeOffer(world: World, sa: IkeSa, connection: Connectio
     return [];
   sa.mobike = newMobike(false, sa.remote.ip, world.now);
   sa.tcp ??= newTcpLine(false);
-  sa.mobike.peerAddresses = [sa.remote.ip, ...(readAddressList(request.payloads) ?? [])];
+  notePeerAddresses(sa.mobike, request.payloads);
   sa.mobike.told = additionalAddresses(world, sa);
   sa.mobike.echoes = knowsEcho(request.payloads);
   return [notify(NotifyType.MOBIKE_SUPPORTED), ...ownList(world, sa), ...(sa.mobike.echoes ? [offerEcho()] : [])];

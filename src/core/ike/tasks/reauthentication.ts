@@ -1,4 +1,5 @@
 import { type PeerRefused, TimedOut } from '../../bytes/errors.ts';
+import { NONE } from '../../bytes/lists.ts';
 import { ExchangeType, NotifyType, type Payload } from '../../wire/index.ts';
 import type { ChildSa } from '../child-sa.ts';
 import type { Millis } from '../effects.ts';
@@ -60,7 +61,7 @@ export function noteAuthenticated(world: World, sa: IkeSa): void {
 export function armReauthentication(world: World, sa: IkeSa): void {
   const due = reauthenticationDue(world, sa);
   sa.reauthAt = sa.reauth.byUs ? due : sa.reauth.endsAt;
-  if (due === undefined) world.clear(sa.timers.reauthenticate);
+  if (due === undefined) world.disarm(sa.timers, 'reauthenticate');
   else world.arm(sa.timers.reauthenticate, Math.max(world.now, due));
 }
 
@@ -153,11 +154,11 @@ export function takePlace(world: World, successor: IkeSa): void {
   old.reauth.by = undefined;
   old.successor = successor;
   world.transition(old, 'replaced');
-  for (const kind of ['rekey-ike', 'expire-ike', 'liveness', 'reauthenticate', 'retry'] as const) world.clear(old.timers[kind]);
-  old.jobs.length = 0;
-  old.deferred.length = 0;
-  for (const { timers } of old.children.values()) for (const kind of ['rekey', 'expire', 'idle'] as const) world.clear(timers[kind]);
-  for (const child of successor.children.values()) if (child.usable) standIn(world, child);
+  world.disarm(old.timers, 'rekey-ike', 'expire-ike', 'liveness', 'reauthenticate', 'retry');
+  old.jobs = NONE;
+  old.deferred = NONE;
+  for (const { timers } of old.children) world.disarm(timers, 'rekey', 'expire', 'idle');
+  for (const child of successor.children) if (child.usable) standIn(world, child);
   world.arm(old.timers.superseded, world.now + UNDER_WAY);
   world.notice({ kind: 'ike-reauthenticated', from: old.id, to: successor.id, byUs: true });
 }
@@ -166,8 +167,7 @@ export function takePlace(world: World, successor: IkeSa): void {
 export function oweToOld(world: World, { heir }: IkeSa, { policy }: ChildSa): boolean {
   if (!heir.reauth.byUs) return false;
   for (const old of world.ikeSas.values()) {
-    if (!old.is('replaced') || old.heir !== heir || ![...old.children.values()].some((child) => child.usable && child.policy === policy))
-      continue;
+    if (!old.is('replaced') || old.heir !== heir || !old.children.some((child) => child.usable && child.policy === policy)) continue;
     old.reauth.owed = [...old.reauth.owed, policy];
     return true;
   }
@@ -191,7 +191,7 @@ export function inPlaceOf(
 ): { readonly replaces: ChildSa | undefined; readonly outboundActive: boolean } {
   const { policy, localTs, remoteTs } = agreement;
   if (sa.reauth.byUs) {
-    const own = [...(sa.reauth.of?.heir.children.values() ?? [])].find((c) => c.usable && c.policy.name === policy.name);
+    const own = (sa.reauth.of?.heir.children ?? []).find((c) => c.usable && c.policy.name === policy.name);
     return { replaces: own, outboundActive: true };
   }
   if (agreement.exchangeRole === 'initiator') return { replaces: undefined, outboundActive: true };
@@ -224,7 +224,7 @@ export function awaitTakeOver(world: World, child: ChildSa): void {
   if (old === undefined) return activate(world, child);
   if (old.ikeSa === child.ikeSa) return;
   const sa = world.ikeSas.get(child.ikeSa);
-  const known = [...(sa?.children.values() ?? [])].some((other) => other.takesOverFrom?.ikeSa === old.ikeSa);
+  const known = (sa?.children ?? []).some((other) => other.takesOverFrom?.ikeSa === old.ikeSa);
   if (!known) world.notice({ kind: 'ike-reauthenticated', from: old.ikeSa, to: child.ikeSa, byUs: false });
   awaitTraffic(world, child, old);
 }
@@ -263,7 +263,7 @@ export function takeOver(world: World, child: ChildSa): void {
   if (old === undefined) return;
   child.takesOverFrom = undefined;
   old.takenOverBy = undefined;
-  world.clear(child.timers.takeOver);
+  world.disarm(child.timers, 'takeOver');
   const { sending } = child;
   if (sending === undefined) return;
   if (old.ikeSa === child.ikeSa) activate(world, sending);

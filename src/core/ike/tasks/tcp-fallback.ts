@@ -1,4 +1,5 @@
 import { TimedOut, TunnelwrightError } from '../../bytes/errors.ts';
+import { NONE, withLast } from '../../bytes/lists.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { isOverTcp, type Path, pathOf } from '../path.ts';
 import type { Connection } from '../policy.ts';
@@ -49,7 +50,7 @@ function tryTcp(world: World, sa: IkeSa, { name }: Connection, startOver: () => 
 
 /** The first answer is here: this IKE SA goes on, the other one ends. */
 export function decideTransport(world: World, sa: IkeSa): void {
-  world.clear(sa.timers.stream);
+  world.disarm(sa.timers, 'stream');
   const rival = takeRival(sa);
   if (rival !== undefined) replace(world, rival, sa, undefined);
 }
@@ -114,7 +115,8 @@ export function firstPath(world: World, connection: Connection, localIp: string,
 
 /** What was to come of one comes of the other. */
 function replace(world: World, loser: IkeSa, winner: IkeSa, failure: string | undefined): void {
-  winner.jobs.push(...loser.jobs.splice(0));
+  winner.jobs = withLast(winner.jobs, ...loser.jobs);
+  loser.jobs = NONE;
   if (winner.reauth.of) winner.reauth.of.reauth.by = winner;
   for (const { redirect } of world.ikeSas.values()) if (redirect?.follower === loser.id) redirect.follower = winner.id;
   const transport = isOverTcp(winner) ? 'tcp' : 'udp';

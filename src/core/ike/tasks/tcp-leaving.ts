@@ -1,3 +1,4 @@
+import { NONE, withLast } from '../../bytes/lists.ts';
 import type { StreamChange } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { isOverTcp, type Path, pathOf, samePath } from '../path.ts';
@@ -11,7 +12,7 @@ export function noteStreams(world: World, sa: IkeSa, before: Path): void {
   if (isOverTcp(before)) {
     if (!isOverTcp(sa)) sa.nat.forced = wantsEncap(world, sa);
     if (!sa.tcp?.originator) leave(world, sa, before, 'release');
-    else if (before.local.port !== 0) sa.tcp.left.push(before);
+    else if (before.local.port !== 0) sa.tcp.left = withLast(sa.tcp.left, before);
   }
   keepStream(world, sa);
 }
@@ -32,7 +33,9 @@ export function endStreams(world: World, sa: IkeSa): void {
 export function closeLeft(world: World, sa: IkeSa): void {
   const { tcp } = sa;
   if (tcp === undefined || tcp.left.length === 0) return;
-  for (const path of tcp.left.splice(0)) leave(world, sa, path, 'close');
+  const { left } = tcp;
+  tcp.left = NONE;
+  for (const path of left) leave(world, sa, path, 'close');
 }
 
 function leave(world: World, sa: IkeSa, path: Path, change: StreamChange): void {

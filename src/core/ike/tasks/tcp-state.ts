@@ -1,4 +1,5 @@
 import type { TunnelwrightError } from '../../bytes/errors.ts';
+import { NONE } from '../../bytes/lists.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { Path } from '../path.ts';
 import type { Connection } from '../policy.ts';
@@ -10,7 +11,7 @@ export interface TcpLine {
   /** Why TCP, for who asks; empty where the peer has chosen it. */
   why: string;
   /** Streams of ours that the line is not on any more, or not yet: they are closed when it is settled where it is (§7.1). */
-  left: Path[];
+  left: readonly Path[];
   /** A stream is being opened. */
   opening: boolean;
   /** How often in a row opening one has failed. */
@@ -26,7 +27,7 @@ export interface TcpLine {
 export const newTcpLine = (originator: boolean, why = ''): TcpLine => ({
   originator,
   why,
-  left: [],
+  left: NONE,
   opening: false,
   failures: 0,
   failure: undefined,

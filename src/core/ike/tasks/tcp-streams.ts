@@ -1,4 +1,5 @@
 import { type Address, sameAddress } from '../../bytes/ip-address.ts';
+import { withLast } from '../../bytes/lists.ts';
 import { ExchangeType } from '../../wire/index.ts';
 import type { Millis } from '../effects.ts';
 import type { IkeSa } from '../ike-sa.ts';
@@ -149,7 +150,7 @@ function* probe(world: World, sa: IkeSa, connection: Connection, request: Outsta
       return;
     }
     const stream = { ...path, local: opened.local };
-    tcp.left.push(stream);
+    tcp.left = withLast(tcp.left, stream);
     if (sa.window.awaiting(request.messageId) !== request || isOverTcp(sa)) return closeLeft(world, sa);
     request.probed.set(pathKey(stream), stream);
     transmit(world, request.messages, stream);

@@ -94,7 +94,7 @@ export function stillSuperseded(world: World, sa: IkeSa): string | undefined {
  * before it comes, or that one still lacks what this one carries, and the peer may be at it. @returns until when
  */
 export function stillCarrying(world: World, sa: IkeSa): Millis | undefined {
-  const policies = (one: IkeSa) => [...one.children.values()].filter((child) => child.usable).map((child) => child.policy.name);
+  const policies = (one: IkeSa) => one.children.filter((child) => child.usable).map((child) => child.policy.name);
   const [newest] = newer(world, sa).sort(byAge).reverse();
   if (newest === undefined) return undefined;
   if (!isKnownToPeer(world, newest)) return world.now + PEER_DELETES;

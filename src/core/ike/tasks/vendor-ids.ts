@@ -7,7 +7,7 @@ export function noteVendorIds(sa: IkeSa, payloads: readonly Payload[]): void {
   const names = findAll(payloads, 'V')
     .slice(0, MOST_READ)
     .flatMap(({ data }) => vendorName(data) ?? []);
-  sa.peer.vendors = [...new Set([...(sa.peer.vendors ?? []), ...names])].slice(0, MOST_KEPT);
+  if (names.length > 0) sa.peer.vendors = [...new Set([...(sa.peer.vendors ?? []), ...names])].slice(0, MOST_KEPT);
 }
 
 const MOST_READ = 64;
