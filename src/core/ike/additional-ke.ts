@@ -17,6 +17,7 @@ export const isAdditionalKe = (type: number): boolean => type >= TransformType.A
 
 /** Of transforms that were chosen, one per type: the key exchanges that follow the first. Undefined for a method that we cannot compute. */
 export function additionalOf(chosen: readonly Transform[]): readonly AdditionalKe[] | undefined {
+  if (!chosen.some((t) => isAdditionalKe(t.type))) return NONE_CHOSEN;
   const additional = chosen
     .filter((t) => isAdditionalKe(t.type) && t.id !== NONE)
     .map(({ type, id }) => ({ type, method: id }))
@@ -30,6 +31,7 @@ export function additionalOf(chosen: readonly Transform[]): readonly AdditionalK
  * @returns undefined where the lists leave no such choice
  */
 export function chooseDistinct(lists: readonly (readonly number[])[]): number[] | undefined {
+  if (lists.length === 1) return lists[0]!.length === 0 ? undefined : lists[0]!.slice(0, 1);
   if (!canBeDistinct(lists)) return undefined;
   let left = lists;
   return lists.map((_, i) => {
@@ -45,6 +47,7 @@ export function chooseDistinct(lists: readonly (readonly number[])[]): number[] 
 export function withoutAdditional(proposals: readonly Proposal[]): Proposal[] {
   return proposals.flatMap((proposal) => {
     const { transforms } = proposal;
+    if (!transforms.some((t) => isAdditionalKe(t.type))) return [proposal];
     const optional = (type: number) => transforms.some((t) => t.type === type && t.id === NONE);
     if (transforms.some((t) => isAdditionalKe(t.type) && !optional(t.type))) return [];
     return [{ ...proposal, transforms: transforms.filter((t) => !isAdditionalKe(t.type)) }];
@@ -78,5 +81,6 @@ function canBeDistinct(lists: readonly (readonly number[])[]): boolean {
 }
 
 const NONE = 0;
+const NONE_CHOSEN: readonly AdditionalKe[] = [];
 /** RFC 7296 §3.3.1: proposals are numbered with one octet. */
 const MOST_PROPOSALS = 255;

@@ -177,24 +177,36 @@ const shorten = (text: string): string => (text.length > LONGEST_LIST ? `${text.
 
 /** One transform per type that both have; types that only one of them has make the proposals incompatible. */
 function intersect(own: Proposal, theirs: Proposal, types: readonly number[]): Transform[] | undefined {
-  // RFC 7296 §3.3.6: a transform type that we do not know makes the whole proposal unacceptable; types that mean nothing in this exchange do not
-  const meansNothing = (t: Transform) => isKe(t.type) || (KNOWN_TYPES.includes(t.type) && t.id === 0);
-  if (theirs.transforms.some((t) => !types.includes(t.type) && !meansNothing(t))) return undefined;
+  for (const { type, id } of theirs.transforms) if (!types.includes(type) && !meansNothing(type, id)) return undefined;
   const chosen: Transform[] = [];
+  let aead = false;
   for (const type of types) {
     if (isKe(type)) continue;
-    const aead = chosen.some((t) => t.type === TransformType.ENCR && encryption(t.id)?.aead === true);
     if (type === TransformType.INTEG && aead) {
       // RFC 5282 §8: with a combined-mode cipher integrity is absent or NONE
       if (!allowsNone(theirs.transforms, type)) return undefined;
       continue;
     }
-    const match = own.transforms.find((m) => m.type === type && theirs.transforms.some((o) => sameTransform(m, o)));
+    const match = firstCommon(own.transforms, theirs.transforms, type);
     if (match === undefined && isMissed(type, own.transforms, theirs.transforms)) return undefined;
     if (match !== undefined) chosen.push(match);
+    if (type === TransformType.ENCR) aead = match !== undefined && encryption(match.id)?.aead === true;
   }
-  const keyExchanges = types.some(isKe) ? intersectKe(own.transforms, theirs.transforms) : [];
+  if (!types.includes(TransformType.KE)) return chosen;
+  const keyExchanges = intersectKe(own.transforms, theirs.transforms);
   return keyExchanges && [...chosen, ...keyExchanges];
+}
+
+/** RFC 7296 §3.3.6: a transform type that we do not know makes the whole proposal unacceptable; types that mean nothing in this exchange do not. */
+const meansNothing = (type: number, id: number): boolean => isKe(type) || (KNOWN_TYPES.includes(type) && id === 0);
+
+/** What stands first in our own list. Each connection of each peer is asked for it: without a closure. */
+function firstCommon(own: readonly Transform[], theirs: readonly Transform[], type: number): Transform | undefined {
+  for (const mine of own) {
+    if (mine.type !== type) continue;
+    for (const offered of theirs) if (sameTransform(mine, offered)) return mine;
+  }
+  return undefined;
 }
 
 /** Key exchanges are chosen together, because no method may be chosen twice (RFC 9370 §2.2.1). */

@@ -40,10 +40,21 @@ export class Counters {
     else if (notice.kind === 'ike-down' && notice.error !== undefined) this.add('errors', notice.error.code);
     else if (notice.kind === 'retransmit') this.add('retransmissions', nameOf(ExchangeType, notice.exchange));
     else if (notice.kind === 'exchange') {
-      this.add('exchanges', `${nameOf(ExchangeType, notice.exchange)} ${notice.initiator ? 'begun' : 'answered'}`);
+      this.add('exchanges', exchangeLabel(notice.exchange, notice.initiator));
     }
   }
 }
 
+/** One text for all exchanges of a kind: one that is made anew has to be hashed anew. */
+function exchangeLabel(exchange: number, initiator: boolean): string {
+  const texts = EXCHANGES[initiator ? 'begun' : 'answered'];
+  const known = texts.get(exchange);
+  if (known !== undefined) return known;
+  const text = `${nameOf(ExchangeType, exchange)} ${initiator ? 'begun' : 'answered'}`;
+  if (texts.size < MOST_LABELS) texts.set(exchange, text);
+  return text;
+}
+
+const EXCHANGES = { begun: new Map<number, string>(), answered: new Map<number, string>() };
 const FAMILIES = ['notices', 'drops', 'exchanges', 'retransmissions', 'errors', 'datagrams', 'streams', 'asks'] as const;
 const MOST_LABELS = 100;

@@ -101,7 +101,7 @@ export function heedInAuth(world: World, sa: IkeSa, { authMethods }: Connection,
 
 /** What the peer takes; undefined where it did not say. */
 export const methodsTaken = ({ authMethods }: IkeSa): readonly AuthAnnouncement[] | undefined =>
-  authMethods?.announced && parseAuthAnnouncements(authMethods.announced);
+  authMethods?.announced && parsed(authMethods.announced);
 
 /** Throws AuthenticationFailure where the peer said what it takes, and this is not among it. */
 export function requireTaken(sa: IkeSa, { name }: Connection, method: number): void {
@@ -143,11 +143,31 @@ function inCommon(data: Uint8Array): Uint8Array {
   return copy;
 }
 
+/** Those are read again with each look at one of these IKE SAs. */
+function parsed(announced: Uint8Array): readonly AuthAnnouncement[] {
+  const known = PARSED.get(announced);
+  if (known !== undefined) return known;
+  const list = parseAuthAnnouncements(announced);
+  PARSED.set(announced, list);
+  return list;
+}
+
 /** What any of these connections takes; undefined where one of them is to say nothing, or there is nothing to say. */
 function announcement(world: World, connections: readonly Connection[]): Uint8Array | undefined {
   if (connections.length === 0 || !connections.every(({ authMethods }) => authMethods === true)) return undefined;
-  const remotes = connections.flatMap(({ remote }) => remote.slice(0, 1));
   const hashes = world.options.hashes ?? DEFAULT_HASHES;
+  const [connection] = connections;
+  if (connection === undefined || connections.length > 1) return compose(connections, hashes);
+  // mostly there is one, which says the same to everybody
+  const known = COMPOSED.get(connection);
+  if (known?.hashes === hashes) return known.data;
+  const data = compose(connections, hashes);
+  COMPOSED.set(connection, { hashes, data });
+  return data;
+}
+
+function compose(connections: readonly Connection[], hashes: readonly number[]): Uint8Array | undefined {
+  const remotes = connections.flatMap(({ remote }) => remote.slice(0, 1));
   const keys = remotes.filter(({ auth }) => auth === 'pubkey' || auth === 'any');
   const schemes = new Set(keys.flatMap((remote) => acceptableSchemes(remote.schemes, hashes)));
   const announcements: AuthAnnouncement[] = [
@@ -177,4 +197,6 @@ const OVERHEAD = 160;
 /** In hexadecimal. */
 const ANNOUNCED = new Map<string, Uint8Array>();
 const MOST_ANNOUNCED = 64;
+const PARSED = new WeakMap<Uint8Array, readonly AuthAnnouncement[]>();
+const COMPOSED = new WeakMap<Connection, { readonly hashes: readonly number[]; readonly data: Uint8Array | undefined }>();
 const LONGEST_ANNOUNCED = 256;

@@ -22,9 +22,9 @@ export function selectForInit(
         offered,
       );
       if (fitting === undefined) throw new InvalidKe(selected.suite.keyExchange, ke.method);
-      return { selected: fitting, candidates: thoseThatAccept(connections, fitting) };
+      return { selected: fitting, candidates: thoseThatAccept(connections, connection, fitting) };
     }
-    return { selected, candidates: thoseThatAccept(connections, selected) };
+    return { selected, candidates: thoseThatAccept(connections, connection, selected) };
   }
   throw noProposalChosen(
     'IKE',
@@ -41,5 +41,6 @@ function offeredTo(payloads: readonly Payload[]): readonly Proposal[] {
   return first && findNotify(payloads, NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) === undefined ? withoutAdditional(proposals) : proposals;
 }
 
-const thoseThatAccept = (connections: readonly Connection[], { proposal }: SelectedIke): Connection[] =>
-  connections.filter((c) => selectIke(c.proposals, [proposal]) !== undefined);
+/** @param chose the connection whose proposals it was selected from */
+const thoseThatAccept = (connections: readonly Connection[], chose: Connection, { proposal }: SelectedIke): Connection[] =>
+  connections.filter((c) => c === chose || selectIke(c.proposals, [proposal]) !== undefined);
