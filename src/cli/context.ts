@@ -30,6 +30,8 @@ export interface CliContext {
   detach(args: readonly string[], log: string, signal: AbortSignal): Promise<DetachedStart>;
   /** Present where this process was sent into the background: tells whoever did so that it stands. */
   readonly tellReady: (() => void) | undefined;
+  /** Begins this program again with more room for short-lived objects, where that can be: `takeObjectRoom`. */
+  takeObjectRoom(): Promise<void>;
   /** Ends at once, for whoever asks a second time. */
   exitNow(code: number): void;
   readStdin(): Promise<Uint8Array>;

@@ -56,6 +56,7 @@ const context: CliContext = {
   onSignal,
   detach: (args, log, signal) => startDetached(new URL(import.meta.url), args, log, signal),
   tellReady,
+  takeObjectRoom: async () => (await import('../host/platform/linux/object-room.ts')).takeObjectRoom(),
   exitNow: (code) => process.exit(code),
   readStdin,
   stdio: () => ({ input: process.stdin, output: process.stdout }),

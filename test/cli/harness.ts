@@ -50,6 +50,7 @@ export class Cli {
         this.#listeners.add(listener);
         return () => void this.#listeners.delete(listener);
       },
+      takeObjectRoom: async () => undefined,
       exitNow: (code) => {
         this.exitedNow = code;
       },

@@ -41,6 +41,7 @@ export function registerServe(shell: Shell): void {
 }
 
 async function serve({ context, out, flags }: Invocation<ServeFlags>): Promise<number> {
+  await context.takeObjectRoom();
   const [{ settingsForServe }, { Service }] = await Promise.all([import('../settings.ts'), import('../service.ts')]);
   const config = settingsForServe(flags, flags.config, context);
   const service = await Service.open({ config, context, out, control: flags.control, keylog: flags.keylog });

@@ -6,6 +6,7 @@ import { dirname } from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { type Client, compile, createClient, createGateway, type Gateway, loadConfig, TunnelwrightError } from 'tunnelwright';
+import { takeObjectRoom } from '../../../src/host/platform/linux/object-room.ts';
 import { Flow } from './flow.ts';
 import { type Exchanged, exchangeOctets } from './octets.ts';
 
@@ -25,6 +26,8 @@ interface Request {
   readonly pace?: number;
 }
 
+// as `serve` does
+if (role === 'gateway') await takeObjectRoom();
 const end = await start();
 const failures: object[] = [];
 const noticed: Record<string, number> = {};
