@@ -245,7 +245,7 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
   }
 
   /** The process dies and comes back: with what it knows now or knew then, or with nothing. */
-  restart(memory: 'snapshot' | 'nothing' | EndpointSnapshot): void {
+  restart(memory: 'snapshot' | 'nothing' | EndpointSnapshot, how?: { readonly exact: boolean }): void {
     const snapshot = memory === 'nothing' ? undefined : memory === 'snapshot' ? this.snapshot() : memory;
     for (const timer of this.#open.values()) timer?.cancel();
     this.#open.clear();
@@ -255,7 +255,7 @@ export class Peer<P extends PeerPlane = SimulatedPlane> {
     this.plane.clear();
     this.endpoint = this.#newEndpoint();
     this.#tellAddresses();
-    if (snapshot !== undefined) this.endpoint.restore(snapshot, this.now);
+    if (snapshot !== undefined) this.endpoint.restore(snapshot, this.now, how);
     this.#around.touch();
     this.drain();
   }

@@ -1,6 +1,6 @@
 import { type Address, DataPlaneError, sameAddress, toHex } from '../core/bytes/index.ts';
 import { PRIMITIVES, type RandomSource } from '../core/crypto/index.ts';
-import { InboundSa, OpenedPacket, OutboundSa } from '../core/esp/index.ts';
+import { InboundSa, OpenedPacket, OutboundSa, type OutboundSnapshot } from '../core/esp/index.ts';
 import type { ChildSaChange, ChildSaKeys, ChildSaSpec, Observation, Transport } from '../core/ike/index.ts';
 
 import type { Packet } from './network.ts';
@@ -66,6 +66,8 @@ export class SimulatedPlane implements PeerPlane {
   readonly #createPacketCipher: typeof PRIMITIVES.createPacketCipher;
   readonly #children = new Map<number, Mutable>();
   #told = 0;
+  /** What lives before have sent, by SPI: no snapshot here is too old for that. */
+  readonly #left = new Map<number, OutboundSnapshot>();
   readonly #opened = new OpenedPacket();
   readonly #observe: (observation: Observation) => void;
 
@@ -86,7 +88,14 @@ export class SimulatedPlane implements PeerPlane {
       throw new DataPlaneError(`inbound SPI ${spec.inbound.spi.toString(16)} is in use`, { code: 'SPI_IN_USE', backend: 'simulated' });
     }
     this.#remember(spec);
-    const resume = spec.resumed ? { sequenceHigh: 0, sequenceLow: RESUME_SKIP } : undefined;
+    const outbound = new OutboundSa({
+      spi: spec.outbound.spi,
+      cipher: this.#createPacketCipher(spec.outbound),
+      esn: spec.esn,
+      random: this.#random,
+      resume: spec.resumed ? this.#left.get(spec.outbound.spi) : undefined,
+    });
+    if (spec.resumed) outbound.skipAhead(RESUME_SKIP);
     this.#children.set(spec.id, {
       id: spec.id,
       spec,
@@ -96,13 +105,7 @@ export class SimulatedPlane implements PeerPlane {
         esn: spec.esn,
         replayWindow: spec.replayWindow,
       }),
-      outbound: new OutboundSa({
-        spi: spec.outbound.spi,
-        cipher: this.#createPacketCipher(spec.outbound),
-        esn: spec.esn,
-        random: this.#random,
-        resume,
-      }),
+      outbound,
       ikeSa: spec.ikeSa,
       local: spec.local,
       remote: spec.remote,
@@ -125,6 +128,7 @@ export class SimulatedPlane implements PeerPlane {
       this.#stopSending(child.spec.replaces);
     } else if (change.kind === 'stop-outbound') this.#stopSending(id);
     else if (change.kind === 'owner') child.ikeSa = change.ikeSa;
+    else if (change.kind === 'skip') this.#skip(child, change.direction, change.by);
     else Object.assign(child, { local: change.local, remote: change.remote, encap: change.encap, transport: change.transport });
   }
 
@@ -136,6 +140,7 @@ export class SimulatedPlane implements PeerPlane {
   }
 
   clear(): void {
+    for (const { outbound } of this.#children.values()) this.#left.set(outbound.spi, outbound.snapshot());
     for (const id of [...this.#children.keys()]) this.remove(id);
   }
 
@@ -180,6 +185,12 @@ export class SimulatedPlane implements PeerPlane {
 
   lastUse(id: number): number | undefined {
     return this.#children.get(id)?.usedAt;
+  }
+
+  /** Of what came in nothing is kept from life to life: its numbers are counted from the first. */
+  #skip({ inbound, outbound }: PlaneChild, direction: 'outbound' | 'inbound', by: bigint): void {
+    if (direction === 'outbound') outbound.skipAhead(by);
+    else inbound.closeUpTo(Number(by >> 32n), Number(by & 0xffff_ffffn));
   }
 
   #watchLimit(id: number): void {

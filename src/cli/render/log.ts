@@ -71,6 +71,8 @@ function describe(event: EventLine, paint: Paint, verbose: number, name: string 
       return `tcp   ${name ?? text(event.connection)}  ${sa}  ${text(event.remote)}  ${event.change === 'lost' ? 'the TCP connection is gone; the tunnel waits for another one' : 'connected again'}`;
     case 'moved':
       return `moved  ${text(event.connection)}  ${sa}  ${text(event.local)} ⇄ ${text(event.remote)}  ${text(event.why)}`;
+    case 'synchronised':
+      return `sync  ${name ?? text(event.connection)}  ${sa}  ${event.byUs === true ? 'we took over, and the peer' : 'the peer took over, and we'} agreed to other counters`;
     case 'not-resumed':
       return `again ${text(event.connection)}  ${sa}  not resumed: ${text(event.reason)}; the whole handshake follows`;
     case 'redirected':

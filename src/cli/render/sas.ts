@@ -51,6 +51,9 @@ function ikeSaLines(sa: IkeSaDocument, now: number, paint: Paint, columns: numbe
     sa.keepalive === null ? '' : `keepalive ${formatDuration(sa.keepalive.seconds * 1000)}${sa.keepalive.measured ? ' (measured)' : ''}`,
     sa.mobike === null ? '' : `mobike${sa.mobike.peerAddresses.length === 0 ? '' : ` (also at ${sa.mobike.peerAddresses.join(' ')})`}`,
     sa.window === null ? '' : `window ${sa.window.ours}${sa.window.ours === sa.window.theirs ? '' : ` (peer ${sa.window.theirs})`}`,
+    sa.counterSync === null
+      ? ''
+      : `syncs ${sa.counterSync.messageIds ? 'IDs' : ''}${sa.counterSync.messageIds && sa.counterSync.replayCounters ? ' and ' : ''}${sa.counterSync.replayCounters ? 'counters' : ''}`,
     sa.crashTokens.made || sa.crashTokens.held
       ? `crash token${sa.crashTokens.made && sa.crashTokens.held ? 's' : sa.crashTokens.made ? ' made' : ' held'}`
       : '',

@@ -97,7 +97,7 @@ export class OutboundAh {
   }
 
   /** Skips sequence numbers, so that what another holder of a snapshot may have sent is not sent again. */
-  skipAhead(count: number): void {
+  skipAhead(count: number | bigint): void {
     this.#sequence.skip(count);
   }
 
@@ -151,6 +151,11 @@ export class InboundAh {
   /** Newest sequence number that was accepted, as a number for display. */
   get sequence(): number {
     return this.#window.topHigh * 2 ** 32 + this.#window.topLow;
+  }
+
+  /** Takes nothing any more up to this number: the peer goes on behind it (RFC 6311 §5.2). */
+  closeUpTo(high: number, low: number): void {
+    this.#window.closeUpTo(high, low);
   }
 
   snapshot(): InboundSnapshot {

@@ -137,6 +137,11 @@ export class InboundSa {
     return this.#window.topHigh * 2 ** 32 + this.#window.topLow;
   }
 
+  /** Takes nothing any more up to this number: the peer goes on behind it (RFC 6311 §5.2). */
+  closeUpTo(high: number, low: number): void {
+    this.#window.closeUpTo(high, low);
+  }
+
   snapshot(): InboundSnapshot {
     return { sequenceHigh: this.#window.topHigh, sequenceLow: this.#window.topLow };
   }

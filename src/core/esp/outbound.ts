@@ -158,7 +158,7 @@ export class OutboundSa {
   }
 
   /** Skips sequence numbers (and with them IVs), so that what another holder of a snapshot may have sent is not sent again. */
-  skipAhead(count: number): void {
+  skipAhead(count: number | bigint): void {
     this.#sequence.skip(count);
   }
 

@@ -80,6 +80,11 @@ export class ReplayWindow {
     words[this.#at(low >>> SHIFT)] = 0xffffffff >>> (31 - (low & 31));
   }
 
+  /** Takes nothing any more up to this number, as `restore`; unless the right edge is beyond it already. */
+  closeUpTo(high: number, low: number): void {
+    if (this.#ahead(high, low) > 0) this.restore(high, low);
+  }
+
   /** Done with: its memory serves another one. */
   release(): void {
     if (this.#ring !== NO_RING) this.#rings?.giveBack(this.#ring, this.#mask + 1);

@@ -43,12 +43,13 @@ export class SequenceCounter {
     return true;
   }
 
-  skip(count: number): void {
-    const low = this.low + count;
-    const high = this.high + Math.floor(low / 2 ** 32);
-    const over = this.#esn ? high > 0xffffffff : high > 0;
-    this.high = over && !this.#esn ? 0 : Math.min(high, 0xffffffff);
-    this.low = over ? 0xffffffff : low % 2 ** 32;
+  /** Where that would take it past the last number, none is left. */
+  skip(count: number | bigint): void {
+    const most = this.#esn ? 0xffff_ffff_ffff_ffffn : 0xffff_ffffn;
+    const wanted = ((BigInt(this.high) << 32n) | BigInt(this.low)) + BigInt(count);
+    const next = wanted < most ? wanted : most;
+    this.high = Number(next >> 32n);
+    this.low = Number(next & 0xffff_ffffn);
   }
 
   snapshot(): OutboundSnapshot {

@@ -66,5 +66,10 @@ export type ChildSaChange =
       readonly encap: boolean;
       readonly transport?: Transport | undefined;
     }
+  /**
+   * RFC 6311 §5.2: what we send goes on so many sequence numbers later; or what comes in does, counted from where a former life left it, and
+   * nothing is taken any more that is older.
+   */
+  | { readonly kind: 'skip'; readonly direction: 'outbound' | 'inbound'; readonly by: bigint }
   /** An IKE rekey handed the child to another IKE SA. */
   | { readonly kind: 'owner'; readonly ikeSa: number };

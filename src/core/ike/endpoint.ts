@@ -123,9 +123,13 @@ export class Endpoint {
     return snapshotEndpoint(this.#world);
   }
 
-  /** Takes a snapshot over; Message IDs go on, counter IVs skip ahead so that none is used twice. */
-  restore(snapshot: EndpointSnapshot, now: Millis): void {
+  /**
+   * Takes a snapshot over; Message IDs go on, counter IVs skip ahead so that none is used twice. Peers that agreed to it (RFC 6311) are asked first where both
+   * go on: for them it may be older, or another process's.
+   * @param exact nothing was sent or received since it was made: exchanges that were under way go on where they were
+   */
+  restore(snapshot: EndpointSnapshot, now: Millis, { exact = false }: { readonly exact?: boolean } = {}): void {
     this.#world.now = now;
-    restoreEndpoint(this.#world, snapshot);
+    restoreEndpoint(this.#world, snapshot, exact);
   }
 }

@@ -22,6 +22,7 @@ import type { AddressPairs } from './tasks/address-pairs.ts';
 import { type AuthMethodsState, methodsShown } from './tasks/auth-methods.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
 import type { EncryptedDns } from './tasks/encrypted-dns.ts';
+import type { CounterSync } from './tasks/message-id-sync.ts';
 import { type Mobike, mobikeInfo } from './tasks/mobike-state.ts';
 import type { PendingEcho } from './tasks/nat-echo.ts';
 import type { PpkState } from './tasks/ppk.ts';
@@ -151,6 +152,8 @@ export class IkeSa {
   crash: CrashState | undefined;
   /** RFC 5723. */
   resumption: ResumptionState | undefined;
+  /** RFC 6311; undefined where one end did not announce it. */
+  sync: CounterSync | undefined;
   /** RFC 5685; undefined where neither end announced it. */
   redirect: RedirectState | undefined;
   /** When an unprotected message last made us ask whether the peer lives. */
@@ -378,6 +381,7 @@ export class IkeSa {
       redirectedFrom: this.redirect?.from,
       mobike: this.mobike && mobikeInfo(this.mobike),
       window: windowInfo(this.window),
+      counterSync: this.sync && { messageIds: this.sync.messageIds, replayCounters: this.sync.replayCounters },
       establishedAt: this.establishedAt,
       rekeyAt: this.rekeyAt,
       reauthAt: this.reauthAt,

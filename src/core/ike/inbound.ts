@@ -22,12 +22,13 @@ import { learnDatagramSize } from './fragments.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { isFirst, open, seal, transmit } from './messenger.ts';
 import { answerTo, errorNotify, findNotify, invalidSyntax, notify } from './notifies.ts';
-import { armRetransmission, believeLater, copyOnce, repeatAtOnce } from './outbound.ts';
+import { armRetransmission, askAnew, believeLater, copyOnce, repeatAtOnce } from './outbound.ts';
 import { outcomeOf } from './outcome.ts';
 import { isOverTcp, type Path, pathOf, samePath } from './path.ts';
 import type { Inbound, Reply, Routine } from './routine.ts';
 import { isCookie } from './tasks/cookie.ts';
 import { clearTokens, crashed, provesCrash } from './tasks/crash-detection.ts';
+import { isSynchronisation, isSynchronising, maySynchronise, respondSynchronisation } from './tasks/message-id-sync.ts';
 import { noteAnswer } from './tasks/mobike-roam.ts';
 import { checkLiveness } from './tasks/mobike-update.ts';
 import { checkInitRedirect } from './tasks/redirect.ts';
@@ -56,13 +57,17 @@ export function receiveForSa(world: World, sa: IkeSa, message: Message, datagram
   if (isFirst(header.exchange)) return receiveInitResponse(world, sa, message, datagram);
   if (!sa.hasKeys) return drop(world, datagram, 'no-keys-yet', summarise(header, message.payloads));
   // §2.3: looked at before anything is opened; a request that is outside of the window is not answered
-  if (header.flags.response ? sa.window.awaiting(header.messageId) === undefined : sa.window.judge(header.messageId) === 'outside') {
+  const { response } = header.flags;
+  const outside = !response && (sa.window.judge(header.messageId) === 'outside' || isSynchronising(sa));
+  if (response ? sa.window.awaiting(header.messageId) === undefined : outside && !maySynchronise(sa, header)) {
     return drop(world, datagram, 'outside-window', summarise(header, message.payloads));
   }
   const opened = unprotect(world, sa, message, datagram);
   if (opened === undefined) return;
   const inbound: Inbound = { exchange: header.exchange, messageId: header.messageId, raw: message.raw, path: pathOf(datagram), ...opened };
-  if (header.flags.response) receiveResponse(world, sa, inbound, datagram);
+  if (response) receiveResponse(world, sa, inbound, datagram);
+  else if (maySynchronise(sa, header) && isSynchronisation(inbound)) receiveSynchronisation(world, sa, inbound, datagram);
+  else if (outside) drop(world, datagram, 'outside-window', summarise(header, inbound.payloads));
   else receiveRequest(world, sa, inbound, datagram);
 }
 
@@ -83,6 +88,18 @@ function unprotect(world: World, sa: IkeSa, message: Message, datagram: Datagram
     refuseMalformed(world, sa, message, datagram, error);
   }
   return undefined;
+}
+
+/** RFC 6311 §5.1: outside of the window, and never answered twice. */
+function receiveSynchronisation(world: World, sa: IkeSa, request: Inbound, datagram: Datagram): void {
+  const payloads = respondSynchronisation(world, sa, request);
+  if (payloads === undefined)
+    return drop(world, datagram, 'not-synchronising', 'Message IDs that were synchronised already, or nothing that does');
+  heed(world, sa);
+  followPeer(world, sa, datagram, false);
+  transmit(world, seal(world, sa, request.exchange, 0, true, payloads), request.path);
+  askAnew(world, sa);
+  world.pump(sa);
 }
 
 function receiveRequest(world: World, sa: IkeSa, request: Inbound, datagram: Datagram): void {
@@ -234,7 +251,8 @@ function receiveResponse(world: World, sa: IkeSa, response: Inbound, datagram: D
   const outstanding = sa.window.awaiting(response.messageId);
   // any authentic answer completes the probe of an SA that was restored: the former life may have asked something else under this id
   const fits = outstanding?.exchange === response.exchange || sa.window.isDoubtful(response.messageId);
-  if (outstanding === undefined || !fits) return drop(world, datagram, 'unexpected-response', `message ${response.messageId}`);
+  if (outstanding === undefined || !fits || outstanding.synchronises?.(response.payloads) === false)
+    return drop(world, datagram, 'unexpected-response', `message ${response.messageId}`);
   sa.window.answered(response.messageId);
   armRetransmission(world, sa);
   heed(world, sa);

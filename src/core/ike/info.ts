@@ -46,6 +46,8 @@ export interface IkeSaInfo {
   readonly mobike?: MobikeInfo | undefined;
   /** Requests that may be under way at once, ours and the peer's (RFC 7296 §2.3); absent while both are 1. */
   readonly window?: { readonly ours: number; readonly theirs: number } | undefined;
+  /** RFC 6311: which counters both ends bring into step again after one of them took over with older ones; absent where neither. */
+  readonly counterSync?: { readonly messageIds: boolean; readonly replayCounters: boolean } | undefined;
   readonly establishedAt: Millis | undefined;
   readonly rekeyAt: Millis | undefined;
   /** When the initiator authenticates anew; for a responder, when it ends the IKE SA unless that has happened. */

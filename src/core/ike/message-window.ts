@@ -1,12 +1,14 @@
 import type { TunnelwrightError } from '../bytes/errors.ts';
 import { NONE, withLast, without } from '../bytes/lists.ts';
+import type { Payload } from '../wire/index.ts';
 import type { Millis } from './effects.ts';
 import type { Path } from './path.ts';
 import type { Inbound } from './routine.ts';
 
 /** A request of ours that waits for its response. */
 export interface Outstanding {
-  readonly messageId: number;
+  /** Another one only where both ends have agreed on where they go on (RFC 6311 §5.1). */
+  messageId: number;
   readonly exchange: number;
   /** Bit-identical in every copy (RFC 7296 §2.1), until it is cut into smaller fragments (RFC 7383 §2.5.2). */
   messages: readonly Uint8Array[];
@@ -25,6 +27,10 @@ export interface Outstanding {
   readonly via?: Path | undefined;
   readonly anywhere?: boolean | undefined;
   readonly aside?: boolean | undefined;
+  /** Whether this is its answer: it has Message ID 0, and others may have as well (RFC 6311 §5.1). */
+  readonly synchronises?: ((response: readonly Payload[]) => boolean) | undefined;
+  /** Takes the next Message ID, and a message that has it. */
+  readonly renumber: () => void;
   /** Over which copies went besides the IKE SA's own, by key (RFC 4555 §3.10). */
   readonly probed: Map<string, Path>;
   /** Believes a refusal that came in the clear (§2.21.1): done at `nextAt`, where nothing better has come by then. */
@@ -91,6 +97,11 @@ export class MessageWindow {
     return this.#nextExpected;
   }
 
+  /** The highest Message ID of the peer so far; -1 before the first. */
+  get newest(): number {
+    return this.#newest;
+  }
+
   /** The oldest request under way, or the next one. */
   get oldest(): number {
     return Math.min(this.#nextRequest, ...this.#outstanding.map(({ messageId }) => messageId));
@@ -142,6 +153,14 @@ export class MessageWindow {
   /** IKE_SA_INIT keeps Message ID 0 when it is sent anew with a cookie or another key exchange (§2.2). */
   reuse(messageId: number): void {
     this.#nextRequest = messageId;
+  }
+
+  /** RFC 6311 §5.1, §8.1: from here on these numbers count, and no copy of an older request is answered any more. */
+  goOn(request: number, expected: number): void {
+    this.#nextRequest = request;
+    this.#nextExpected = expected;
+    this.#newest = expected - 1;
+    this.#answers = NONE;
   }
 
   sent(request: Outstanding): void {

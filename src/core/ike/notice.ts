@@ -74,6 +74,8 @@ export type Notice =
       /** The NAT in front of us gave us another mapping than before (RFC 4555 §3.8). */
       readonly remapped?: boolean;
     }
+  /** RFC 6311: one end took over with older counters, and both have agreed on where they go on. */
+  | { readonly kind: 'synchronised'; readonly ikeSa: number; readonly connection: string | undefined; readonly byUs: boolean }
   /** The IKE SA and its CHILD_SAs have other addresses (RFC 4555 §3.5). */
   | {
       readonly kind: 'moved';

@@ -28,7 +28,7 @@ export function sendRequest(
 ): () => void {
   // §2.2: IKE_SA_INIT sent anew, with a cookie or another method, keeps Message ID 0
   if (isFirst(request.exchange)) sa.window.reuse(0);
-  if (sa.window.hasRoom) {
+  if (sa.window.hasRoom || request.synchronises) {
     request.due?.();
     return sendAtOnce(world, sa, request, answered, failed);
   }
@@ -50,7 +50,7 @@ function sendAtOnce(
   answered: (response: Inbound) => void,
   failed: (error: unknown) => void,
 ): () => void {
-  const messageId = sa.window.allocate();
+  const messageId = request.synchronises ? 0 : sa.window.allocate();
   spareMessageIds(world, sa, messageId);
   const messages = seal(world, sa, request.exchange, messageId, false, request.payloads);
   if (isFirst(request.exchange)) sa.initRequest = messages[0];
@@ -67,13 +67,17 @@ function sendAtOnce(
     via: request.via,
     anywhere: request.anywhere,
     aside: request.aside,
-    recut: (datagram) =>
-      reseal(
-        world,
-        sa,
-        { exchange: request.exchange, messageId, payloads: request.payloads, fragments: outstanding.messages.length },
-        datagram,
-      ),
+    recut: (datagram) => {
+      const { messageId, messages } = outstanding;
+      const cut = { exchange: request.exchange, messageId, payloads: request.payloads, fragments: messages.length };
+      return reseal(world, sa, cut, datagram);
+    },
+    synchronises: request.synchronises,
+    renumber: () => {
+      outstanding.messageId = sa.window.allocate();
+      outstanding.messages = seal(world, sa, request.exchange, outstanding.messageId, false, request.payloads);
+      outstanding.cut = undefined;
+    },
     probed: new Map(),
     resume: answered,
     fail: (reason) => {
@@ -85,7 +89,7 @@ function sendAtOnce(
   sendCopies(world, sa, outstanding);
   armRetransmission(world, sa);
   return () => {
-    sa.window.answered(messageId);
+    sa.window.answered(outstanding.messageId);
     armRetransmission(world, sa);
   };
 }
@@ -179,6 +183,35 @@ export function sendAgain(world: World, sa: IkeSa): void {
 }
 
 /**
+ * RFC 6311 §9: what is under way when both ends go on with other Message IDs is not waited for any more. A cluster member that took over may not have
+ * heard it: what may be asked twice goes out again, and what makes SAs is begun anew, since nonces are not used twice.
+ */
+export function askAnew(world: World, sa: IkeSa): void {
+  const waiting = [...sa.window.outstanding].filter(({ synchronises }) => synchronises === undefined);
+  for (const { messageId } of waiting) sa.window.answered(messageId);
+  const { initial } = retransmissionOf(sa);
+  for (const request of waiting.filter(({ exchange }) => exchange === ExchangeType.INFORMATIONAL)) {
+    request.renumber();
+    request.since = world.now;
+    request.attempts = 0;
+    request.nextAt = world.now + initial;
+    sa.window.sent(request);
+    transmit(world, request.messages, sa);
+  }
+  armRetransmission(world, sa);
+  for (const request of waiting.filter(({ exchange }) => exchange !== ExchangeType.INFORMATIONAL)) request.fail(failedOver(sa));
+  sa.window.release();
+}
+
+const failedOver = (sa: IkeSa): PeerRefused =>
+  new PeerRefused(`another member of the cluster at ${formatAddress(sa.remote)} took over, and may not have heard what was asked`, {
+    code: 'PEER_FAILED_OVER',
+    notify: NotifyType.TEMPORARY_FAILURE,
+    section: 'RFC 6311 §9',
+    hint: 'Nothing needs to be done: it is begun anew.',
+  });
+
+/**
  * RFC 4555 §3.8: the traffic follows a NAT's other port at once, IKE only when the peer has told. Until then copies go there, too; never to
  * another address, since that has to prove itself (§3.7).
  */
@@ -269,7 +302,7 @@ function takeNext(sa: IkeSa): Job | undefined {
   for (const job of jobs) {
     if ((held || undecided) && job.ofChild === true) continue;
     if (undecided && OF_ITS_PLACE.has(job.key)) continue;
-    if (isAlone(job)) return running === 0 ? take(sa, job) : undefined;
+    if (isAlone(job)) return running === 0 && !isEarly(sa, job) ? take(sa, job) : undefined;
     if (!isEarly(sa, job) && !active.some((other) => isAboutTheSame(job, other))) return take(sa, job);
   }
   return undefined;

@@ -77,6 +77,8 @@ export interface Connection {
   readonly redirect: RedirectFollowing;
   /** Make and take tokens by which a restart is noticed at once (RFC 6290); made only where there is a secret that outlives it. */
   readonly crashDetection: boolean;
+  /** Agree to synchronise Message IDs and replay counters after one end took over with older ones (RFC 6311). Absent: no. */
+  readonly counterSync?: boolean | undefined;
   /** Ask for tickets and use them, as initiator; give and take them, as responder (RFC 5723). */
   readonly resumption: boolean;
 }

@@ -15,6 +15,7 @@ import { deleteHalves } from './tasks/child-delete.ts';
 import { notInstalled } from './tasks/child-install.ts';
 import { deleteIkeSa } from './tasks/ike-delete.ts';
 import { awaitDecision } from './tasks/ike-rekey.ts';
+import { synchronise, synchroniseCounters } from './tasks/message-id-sync.ts';
 import { catchUp, trafficPath } from './tasks/mobike-line.ts';
 import { resumeMobike } from './tasks/mobike-roam.ts';
 import { restoreMobike } from './tasks/mobike-state.ts';
@@ -28,16 +29,20 @@ import { openWindow, widen } from './tasks/window-size.ts';
 /**
  * Children are installed again by the Ask `install`, under new ids. A request that was under way when the snapshot was made may have
  * reached the peer: its Message ID is used again with a liveness check, which the peer either answers anew or has answered already. What
- * the peer may have made or kept on account of it is deleted then.
+ * the peer may have made or kept on account of it is deleted then. Where the peer agreed to that, both synchronise their counters instead (RFC 6311), and
+ * the snapshot may be older.
+ *
+ * @param exact nothing was sent or received since it was made, and there is nothing to synchronise
  */
-export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot): void {
+export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot, exact: boolean): void {
   const restored: [IkeSa, IkeSaSnapshot][] = [];
   for (const saved of snapshot.ikeSas) {
     const connection = world.connections.find((c) => c.name === saved.connection);
-    const sa = restoreIkeSa(world, saved, connection);
-    if (connection === undefined) abandon(world, sa, saved);
+    const takesOver = !exact && saved.sync !== undefined;
+    const sa = restoreIkeSa(world, saved, connection, takesOver && saved.sync?.messageIds === true);
+    if (connection === undefined) abandon(world, sa, saved, takesOver);
     else {
-      goOn(world, sa, saved, connection);
+      goOn(world, sa, saved, connection, takesOver);
       restored.push([sa, saved]);
     }
     // streams end with a process
@@ -57,7 +62,7 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
   for (const [id, expires] of snapshot.spent ?? []) world.tickets.spend(id, expires, world.wall());
 }
 
-function goOn(world: EndpointWorld, sa: IkeSa, saved: IkeSaSnapshot, connection: Connection): void {
+function goOn(world: EndpointWorld, sa: IkeSa, saved: IkeSaSnapshot, connection: Connection, takesOver: boolean): void {
   const lost: ChildSaSnapshot[] = [];
   for (const child of saved.children) {
     const policy = connection.children.find(({ name }) => name === child.policy);
@@ -66,7 +71,7 @@ function goOn(world: EndpointWorld, sa: IkeSa, saved: IkeSaSnapshot, connection:
   }
   armIkeTimers(world, sa);
   world.notice({ kind: 'ike-up', ikeSa: sa.id, info: sa.info() });
-  askFirst(world, sa, saved);
+  askFirst(world, sa, saved, takesOver);
   sa.unwanted = saved.unwanted;
   if (sa.unwanted) end(world, sa, 'deleted by the operator');
   for (const { policy } of lost) tellUnknown(world, sa, connection.name, `child ${policy}; its CHILD_SA is deleted`);
@@ -76,9 +81,9 @@ function goOn(world: EndpointWorld, sa: IkeSa, saved: IkeSaSnapshot, connection:
 }
 
 /** No policy says any more what it may carry. The peer, which goes on sending, is told (RFC 7296 §1.4.1). */
-function abandon(world: EndpointWorld, sa: IkeSa, saved: IkeSaSnapshot): void {
+function abandon(world: EndpointWorld, sa: IkeSa, saved: IkeSaSnapshot, takesOver: boolean): void {
   tellUnknown(world, sa, saved.connection, `connection ${saved.connection}; its IKE SA is deleted`);
-  askFirst(world, sa, saved);
+  askFirst(world, sa, saved, takesOver);
   sa.unwanted = true;
   end(world, sa, 'its connection is configured no longer');
 }
@@ -92,8 +97,19 @@ function tellUnknown(world: EndpointWorld, sa: IkeSa, connection: string, what: 
 }
 
 /** The first thing to know: does the peer still have it? */
-function askFirst(world: EndpointWorld, sa: IkeSa, saved: IkeSaSnapshot): void {
-  world.enqueue(sa, { what: 'liveness check', key: 'restored', start: () => probe(probesOf(saved)) });
+function askFirst(world: EndpointWorld, sa: IkeSa, saved: IkeSaSnapshot, takesOver: boolean): void {
+  if (!takesOver) return world.enqueue(sa, { what: 'liveness check', key: 'restored', start: () => probe(probesOf(saved)) });
+  world.enqueue(sa, {
+    what: 'synchronising Message IDs and replay counters',
+    key: 'restored',
+    // their inbound halves stand then, and take part
+    about: sa.children.map(({ id }) => id),
+    *start() {
+      if (sa.sync?.messageIds) return yield* synchronise(world, sa);
+      yield* probe(probesOf(saved));
+      yield* synchroniseCounters(world, sa);
+    },
+  });
 }
 
 function end(world: EndpointWorld, sa: IkeSa, reason: string): void {
@@ -119,7 +135,7 @@ function finishWith(world: EndpointWorld, sa: IkeSa, unfinished: IkeSaSnapshot['
   });
 }
 
-function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: Connection | undefined): IkeSa {
+function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: Connection | undefined, synchronises: boolean): IkeSa {
   const { originalRole, spiI, spiR, local, remote, encap, transport } = saved;
   const sa = new IkeSa({
     id: world.nextIkeSaId(),
@@ -136,8 +152,10 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: Co
   });
   const { primitives } = world.options;
   sa.setKeys(withoutProof({ ...copyKeys(saved.keys), ...(primitives && { primitives }) }), firstIv(world));
-  const { nextRequest, nextExpected, answers, receiveWindow: receiveSize } = saved;
-  sa.window = new MessageWindow({ nextRequest, doubtful: probesOf(saved), nextExpected, answers, receiveSize });
+  const { nextExpected, answers, receiveWindow: receiveSize } = saved;
+  const nextRequest = saved.nextRequest + (synchronises ? (saved.underWay ?? 0) : 0);
+  const doubtful = synchronises ? 0 : probesOf(saved);
+  sa.window = new MessageWindow({ nextRequest, doubtful, nextExpected, answers, receiveSize });
   widen(sa, saved.sendWindow);
   openWindow(sa);
   Object.assign(sa.peer, saved.peer);
@@ -145,6 +163,7 @@ function restoreIkeSa(world: EndpointWorld, saved: IkeSaSnapshot, connection: Co
   if (saved.crash) sa.crash = { ...saved.crash, compared: 0, since: world.now };
   if (saved.resumption) sa.resumption = { ...saved.resumption };
   if (saved.redirect) sa.redirect = { ...saved.redirect, nonce: undefined };
+  sa.sync = saved.sync;
   sa.floated = saved.floated ?? false;
   sa.tcp = saved.tcp && newTcpLine(saved.tcp.originator, saved.tcp.why);
   sa.ppk = saved.ppk === undefined ? undefined : { agreed: undefined, used: saved.ppk, offer: undefined };
@@ -213,6 +232,7 @@ function restoreChild(world: EndpointWorld, sa: IkeSa, saved: ChildSaSnapshot, p
       armChildTimers(world, child);
       settleRestored(world, child);
       renewSoon(world, child);
+      world.pump(sa);
     },
     (error) => {
       throw error;

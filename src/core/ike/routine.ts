@@ -25,6 +25,8 @@ export interface Request {
   readonly aside?: boolean | undefined;
   /** Give up after this time where the policy would wait longer. */
   readonly patience?: Millis | undefined;
+  /** RFC 6311 §5.1: it goes out with Message ID 0, whatever the window says; only what this says yes to is an answer. */
+  readonly synchronises?: ((response: readonly Payload[]) => boolean) | undefined;
   /** Asked when the window has room: whether it still has to be sent. */
   readonly due?: (() => boolean) | undefined;
 }
@@ -57,7 +59,7 @@ export function* ask<K extends Ask['kind']>(request: Extract<Ask, { kind: K }>, 
 export function* exchange(
   exchangeType: number,
   payloads: readonly Payload[],
-  options: Pick<Request, 'via' | 'anywhere' | 'aside' | 'patience'> = {},
+  options: Pick<Request, 'via' | 'anywhere' | 'aside' | 'patience' | 'synchronises'> = {},
 ): Routine<Inbound> {
   return (yield { kind: 'exchange', request: { exchange: exchangeType, payloads, ...options } }) as Inbound;
 }

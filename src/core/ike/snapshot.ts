@@ -8,6 +8,7 @@ import type { ChildSuite, IkeKeys } from './keys.ts';
 import type { AuthMethodsState } from './tasks/auth-methods.ts';
 import type { CrashState } from './tasks/crash-detection.ts';
 import type { EncryptedDns } from './tasks/encrypted-dns.ts';
+import type { CounterSync } from './tasks/message-id-sync.ts';
 import { type MobikeSnapshot, snapshotMobike } from './tasks/mobike-state.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import { type ResumptionState, snapshotWallet, type WalletSnapshot } from './tasks/resumption.ts';
@@ -48,6 +49,8 @@ export interface IkeSaSnapshot {
   readonly mobike?: MobikeSnapshot | undefined;
   /** The id of the post-quantum pre-shared key that is in the keys. */
   readonly ppk?: string | undefined;
+  /** RFC 6311 §5: cluster members share it. */
+  readonly sync?: CounterSync | undefined;
   readonly authMethods?: AuthMethodsState | undefined;
   readonly nat: { readonly ours: boolean; readonly theirs: boolean; readonly forced: boolean };
   readonly crash?: Pick<CrashState, 'made' | 'held'> | undefined;
@@ -116,6 +119,7 @@ function snapshotIkeSa(world: EndpointWorld, sa: IkeSa): IkeSaSnapshot {
     floated: sa.floated,
     mobike: sa.mobike && snapshotMobike(sa.mobike),
     ppk: sa.ppk?.used,
+    sync: sa.sync,
     authMethods: sa.authMethods,
     nat: { ...sa.nat },
     crash: sa.crash && { made: sa.crash.made, held: sa.crash.held },

@@ -110,6 +110,8 @@ export class ChildEntry {
   seenAt: Address | undefined;
   #nextLimit: Limit;
   readonly #limits: ChildSaSpec['limits'];
+  /** Where a former life stopped receiving. */
+  readonly #resumedAt: SequenceNumbers['inbound'] | undefined;
 
   /** @throws DataPlaneError `CIPHER_UNSUPPORTED`, `TRANSPORT_SELECTORS`; no key stays behind */
   constructor(spec: ChildSaSpec, path: EspPath, options: EntryOptions, resume?: SequenceNumbers) {
@@ -130,6 +132,7 @@ export class ChildEntry {
       this.outbound.skipAhead(SKIPPED_AFTER_RESTART);
       this.outbound.beginEpoch(options.random.childSpi());
     }
+    this.#resumedAt = resume?.inbound;
     this.#limits = spec.resumed === true && !spec.esn ? roomForOneMore(spec.limits, this.outbound.sequence) : spec.limits;
     this.outer = this.transport === undefined ? outerRules(spec.packets) : TRANSPORT_RULES;
     this.largestMss = largestMss(spec.packets?.clampMss);
@@ -262,6 +265,14 @@ export class ChildEntry {
       outbound: { packets: outbound.packets, bytes: outbound.bytes, lastUse: this.lastOut },
       drops: { ...inbound.drops, ...this.dropped },
     };
+  }
+
+  /** RFC 6311 §5.2. @param direction inbound: from where a former life stopped */
+  skip(direction: 'outbound' | 'inbound', by: bigint): void {
+    if (direction === 'outbound') return this.outbound.skipAhead(by);
+    const { sequenceHigh = 0, sequenceLow = 0 } = this.#resumedAt ?? {};
+    const floor = (BigInt(sequenceHigh) << 32n) + BigInt(sequenceLow) + by;
+    this.inbound.closeUpTo(Number(floor >> 32n), Number(floor & 0xffff_ffffn));
   }
 
   sequenceNumbers(): SequenceNumbers {

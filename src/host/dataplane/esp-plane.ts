@@ -122,6 +122,7 @@ export class EspPlane {
     if (entry === undefined) return;
     if (change.kind === 'activate-outbound') this.#startSending(entry);
     else if (change.kind === 'stop-outbound') this.#stopSending(entry);
+    else if (change.kind === 'skip') entry.skip(change.direction, change.by);
     else if (change.kind === 'addresses') {
       this.#countMtu(entry.mtu, -1);
       entry.path = this.#options.openPath(change.local, change.remote, change.encap, change.transport);

@@ -26,5 +26,6 @@ export interface IkeCore {
   setConnections(connections: readonly Connection[]): void;
   /** IKE SAs and their children as plain data; holds keys. */
   snapshot(now: Millis): unknown;
-  restore(snapshot: unknown, now: Millis): void;
+  /** @param how exact: nothing happened since it was made, so that no counter is out of step */
+  restore(snapshot: unknown, now: Millis, how?: { readonly exact?: boolean }): void;
 }

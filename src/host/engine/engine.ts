@@ -268,9 +268,14 @@ export class Engine<Plane extends DataPlane = DataPlane> {
     return { core: this.#core.snapshot(this.#platform.clock.now()), sequences: sequences.filter(({ numbers }) => numbers !== undefined) };
   }
 
-  restore(snapshot: EngineSnapshot): void {
+  /**
+   * Goes on from a snapshot, be it of this process or of another one that this one takes over for. With peers that agreed to it Message IDs and replay
+   * counters are synchronised first (RFC 6311), so that it may be some time old; for others it has to be the last word.
+   * @param how exact: nothing was sent or received since it was made
+   */
+  restore(snapshot: EngineSnapshot, how?: { readonly exact?: boolean }): void {
     this.#resumable = new Map(snapshot.sequences.map(({ inboundSpi, numbers }) => [inboundSpi, numbers]));
-    this.#loop.enter('restore', (now) => this.#core.restore(snapshot.core, now));
+    this.#loop.enter('restore', (now) => this.#core.restore(snapshot.core, now, how));
     for (const sa of this.#living()) {
       if (!sa.assignedToUs && sa.remoteId !== undefined) this.leases.restore(sa.id, sa.remoteId, sa.assigned, !isSomebody(sa));
     }

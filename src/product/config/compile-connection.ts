@@ -109,6 +109,7 @@ export function compileConnection(name: string, connection: ConnectionSettings, 
       within: connection.redirect_period ?? DEFAULTS.redirectPeriod,
     },
     resumption: connection.resumption ?? false,
+    counterSync: connection.counter_sync ?? true,
     crashDetection: crashDetection(connection, path, around),
     keyingTries: connection.keyingtries ?? 1,
   };

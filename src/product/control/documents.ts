@@ -68,6 +68,8 @@ export const ikeSa = z.object({
     .nullable(),
   /** Requests that may be under way at once, ours and the peer's (RFC 7296 §2.3); null while both are 1. */
   window: z.object({ ours: number, theirs: number }).nullable(),
+  /** RFC 6311: which counters both ends bring into step again after one of them took over with older ones; null where neither. */
+  counterSync: z.object({ messageIds: z.boolean(), replayCounters: z.boolean() }).nullable(),
   /** RFC 6290: whether the peer would hear at once that we crashed, and we that it did. */
   crashTokens: z.object({ made: z.boolean(), held: z.boolean() }),
   /** It goes on from an earlier IKE SA, by a ticket (RFC 5723). */

@@ -55,6 +55,7 @@ export function ikeSaDocument(sa: IkeSaStatus | IkeSaInfo, toIso: ToIso, dpdDela
       'keepalive' in sa && sa.keepalive ? { seconds: Math.round(sa.keepalive.interval / 1000), measured: sa.keepalive.measured } : null,
     mobike: sa.mobike ? { decides: sa.mobike.decides, peerAddresses: [...sa.mobike.peerAddresses] } : null,
     window: sa.window ?? null,
+    counterSync: sa.counterSync ? { ...sa.counterSync } : null,
     crashTokens: { ...sa.crashTokens },
     resumed: sa.resumed,
     resumable: sa.resumable,
@@ -195,6 +196,7 @@ export function noticeLine(notice: Notice, at: number, toIso: ToIso, dpdDelay: M
     case 'child-down':
     case 'nat':
     case 'redirected':
+    case 'synchronised':
     case 'not-resumed':
     case 'transport-chosen':
       return line(rest);

@@ -233,6 +233,12 @@ describe('outbound SA', () => {
     expect(long.exhausted).toBe(true);
   });
 
+  test('a number of eight octets is skipped exactly (RFC 6311 §6.4)', () => {
+    const sa = new OutboundSa({ spi: SPI, cipher: clearCipher(), esn: true, resume: { sequenceHigh: 1, sequenceLow: 0xffffffff } });
+    sa.skipAhead(0x0102_0304_0506_0708n);
+    expect(sa.snapshot()).toEqual({ sequenceHigh: 0x0102_0306, sequenceLow: 0x0506_0707 });
+  });
+
   test('CBC IVs are drawn, each used once', () => {
     const random = countingRandom();
     const sa = new OutboundSa({ spi: SPI, cipher: clearCipher({ ivKind: 'random', ivLength: 16, blockLength: 16 }), esn: false, random });

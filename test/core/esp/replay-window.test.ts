@@ -112,4 +112,15 @@ describe('replay window (RFC 6479) against a set of all numbers seen', () => {
     for (const fresh of [1001, 1009, 1011]) expect(window.check(0, fresh)).toBe(true);
     for (const old of [990, 1000, 1010]) expect(window.check(0, old)).toBe(false);
   });
+
+  test('nothing is taken up to where the peer has skipped, and nothing is lost where it is beyond that already (RFC 6311 §5.2)', () => {
+    const window = new ReplayWindow(128);
+    window.update(0, 1000);
+    window.closeUpTo(0, 5000);
+    for (const old of [999, 1001, 4990, 5000]) expect(window.check(0, old)).toBe(false);
+    expect(window.check(0, 5001)).toBe(true);
+    window.update(1, 7);
+    window.closeUpTo(1, 6);
+    expect([window.check(1, 7), window.check(1, 5), window.check(1, 8)]).toEqual([false, true, true]);
+  });
 });

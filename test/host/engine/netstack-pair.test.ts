@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import netstack, { type NetstackPlane } from '../../../src/host/dataplane/backends/netstack.ts';
+import type { IkeSaStatus } from '../../../src/host/engine/status.ts';
 import type { StreamSocket } from '../../../src/host/platform/stream-socket.ts';
 import { CLIENT, clientConfig, GATEWAY, gatewayConfig, instancePair, type Pair } from '../support/instances.ts';
 
@@ -242,5 +243,34 @@ describe('a tunnel in virtual time', () => {
     expect((await pair.finish(pair.client.instance.inside.ping('10.66.0.1'))).from).toBe('10.66.0.1');
     expect((await pair.finish(restarted.instance.inside.ping('10.66.0.2'))).from).toBe('10.66.0.2');
     expect(pair.client.instance.ikeSas()[0]!.children[0]!.counters!.drops).toMatchObject({ replay: 0, icv: 0 });
+  });
+
+  test('from one that is older, too: both ends agree on their counters first (RFC 6311)', async () => {
+    const pair = await up();
+    const { client, gateway } = pair;
+    await pair.finish(client.instance.inside.ping('10.66.0.1'));
+    const snapshot = structuredClone(gateway.instance.engine.snapshot());
+    const [{ id, spiI, counterSync }] = client.instance.ikeSas() as [IkeSaStatus];
+    expect(counterSync).toEqual({ messageIds: true, replayCounters: true });
+    for (let i = 0; i < 4; i++) {
+      client.instance.engine.command({ kind: 'check-liveness', ikeSa: id });
+      gateway.instance.engine.command({ kind: 'check-liveness', ikeSa: gateway.instance.ikeSas()[0]!.id });
+      await pair.pass(100);
+      await pair.finish(client.instance.inside.ping('10.66.0.1'));
+    }
+    const restarted = await pair.restartGateway();
+    restarted.instance.engine.restore(snapshot);
+    await pair.pass(200);
+    for (const [instance, ikeSa] of [
+      [client.instance, id],
+      [restarted.instance, restarted.instance.ikeSas()[0]!.id],
+    ] as const)
+      instance.engine.command({ kind: 'check-liveness', ikeSa });
+    await pair.pass(200);
+    expect((await pair.finish(client.instance.inside.ping('10.66.0.1'))).from).toBe('10.66.0.1');
+    expect((await pair.finish(restarted.instance.inside.ping('10.66.0.2'))).from).toBe('10.66.0.2');
+    expect(
+      [client.instance, restarted.instance].map((one) => one.ikeSas().map((sa) => [sa.spiI, sa.children[0]!.counters!.drops])),
+    ).toEqual(Array.from({ length: 2 }, () => [[spiI, expect.objectContaining({ replay: 0, icv: 0 })]]));
   });
 });

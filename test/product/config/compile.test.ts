@@ -76,6 +76,7 @@ describe('defaults', () => {
       puzzles: 18,
       redirect: { follow: true, most: 5, within: 300_000 },
       resumption: false,
+      counterSync: true,
       crashDetection: true,
       keyingTries: 1,
     });

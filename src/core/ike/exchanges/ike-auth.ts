@@ -17,6 +17,7 @@ import { singlePairOf } from '../tasks/child-selectors.ts';
 import { configurationRequest, leaseAddresses, takeConfiguration } from '../tasks/configuration.ts';
 import { acceptToken, offerToken } from '../tasks/crash-detection.ts';
 import { methodName } from '../tasks/ke.ts';
+import { answerCounterSync, offerCounterSync, takeCounterSync } from '../tasks/message-id-sync.ts';
 import { answerMobikeOffer, offerMobike, takeMobike } from '../tasks/mobike.ts';
 import { isSomebody } from '../tasks/null-authentication.ts';
 import { adoptPpk, blamePpk, judgePpk, type PpkJudgement, type PpkProof, provePpk, settlePpk } from '../tasks/ppk.ts';
@@ -62,6 +63,7 @@ export function* initiateIkeAuth(
     ...configurationRequest(connection, sa.reauth.of?.heir),
     ...offerMobike(world, sa, connection),
     ...offerWindow(connection),
+    ...offerCounterSync(connection),
     ...(child?.payloads ?? []),
     ...ticketRequest(connection),
     ...ppk.notifies,
@@ -75,6 +77,7 @@ export function* initiateIkeAuth(
   takeMobike(world, sa, connection, payloads);
   openWindow(sa);
   heedWindow(sa, payloads);
+  takeCounterSync(sa, connection, payloads);
   established(world, sa);
   settleResumption(world, sa);
   acceptToken(sa, payloads);
@@ -186,6 +189,7 @@ export function* respondIkeAuth(
       ...child,
       ...mobike,
       ...offerWindow(connection),
+      ...answerCounterSync(sa, connection, payloads),
       ...grantTicket(world, sa, payloads),
     ],
     afterwards: () => {

@@ -12,6 +12,7 @@ import { handOver, settleOn } from '../tasks/ike-rekey.ts';
 import { answerMobike } from '../tasks/mobike.ts';
 import { heedAuthLifetime, oweToOld } from '../tasks/reauthentication.ts';
 import { heedSessionRedirect } from '../tasks/redirect.ts';
+import { skipAsAsked } from '../tasks/replay-counter-sync.ts';
 import { grantTicket } from '../tasks/resumption.ts';
 import { heedWindow } from '../tasks/window-size.ts';
 import type { World } from '../world.ts';
@@ -30,6 +31,7 @@ export function respondInformational(world: World, sa: IkeSa, request: Inbound):
   settleOn(world, sa);
   heedAuthLifetime(world, sa, payloads);
   heedWindow(sa, payloads);
+  skipAsAsked(world, sa, payloads);
   const { answers, closed } = answerChildDeletes(world, sa, payloads);
   const mobike = answerMobike(world, sa, request);
   return {

@@ -16,6 +16,7 @@ import type { World } from '../world.ts';
 import { acceptToken, renewToken, tokenFor } from './crash-detection.ts';
 import { deleteIkeSa } from './ike-delete.ts';
 import { acceptKe, finishKe, methodWanted, offerKe } from './ke.ts';
+import { inheritedSync } from './message-id-sync.ts';
 import { newNonce, nonceOf } from './nonce.ts';
 import { armReauthentication } from './reauthentication.ts';
 import { promiseTicket, renewTicket } from './resumption.ts';
@@ -206,6 +207,7 @@ function successorOf(
   successor.datagram = sa.datagram;
   successor.tcp = sa.tcp;
   successor.mobike = sa.mobike;
+  successor.sync = inheritedSync(sa.sync);
   successor.resumption = sa.resumption && { session: sa.resumption.session, authenticatedAt: sa.resumption.authenticatedAt };
   successor.localId = sa.localId;
   successor.remoteId = sa.remoteId;

@@ -57,7 +57,7 @@ export class MemoryPlane implements DataPlane {
       this.#stopSending(spec.replaces);
     } else if (change.kind === 'stop-outbound') this.#stopSending(child);
     else if (change.kind === 'owner') this.#children.set(child, { ...spec, ikeSa: change.ikeSa });
-    else
+    else if (change.kind === 'addresses')
       this.#children.set(child, { ...spec, local: change.local, remote: change.remote, encap: change.encap, transport: change.transport });
   }
 

@@ -29,6 +29,8 @@ export class ChildStates {
   readonly #reqid: number;
   /** The sequence numbers that the SAs as they are now began with. */
   readonly #start: Record<Way, bigint>;
+  /** Where a former life stopped receiving. */
+  readonly #resumedAt: bigint;
   readonly #last: Partial<Record<Way, XfrmState>> = {};
   readonly #standing = new Set<Way>();
   /** What is left to ask a card for that has refused more. */
@@ -43,7 +45,8 @@ export class ChildStates {
     this.#reqid = reqid;
     this.#ends = spec;
     const outbound = joined(resume?.outbound) + (spec.resumed ? SKIPPED_AFTER_RESTART : 0n);
-    this.#start = { inbound: joined(resume?.inbound), outbound: within(outbound, spec.esn) };
+    this.#resumedAt = joined(resume?.inbound);
+    this.#start = { inbound: this.#resumedAt, outbound: within(outbound, spec.esn) };
   }
 
   get ends(): Ends {
@@ -85,6 +88,26 @@ export class ChildStates {
     between();
     for (const take of leave) take();
     return true;
+  }
+
+  /**
+   * RFC 6311 §5.2: the SA is made anew with later numbers.
+   * @param way inbound: from where a former life stopped
+   * @throws DataPlaneError; what stood may be gone then
+   */
+  skip(way: Way, by: bigint): void {
+    if (!this.#standing.has(way)) {
+      this.#start[way] = within(this.#start[way] + by, this.#spec.esn);
+      return;
+    }
+    const former = this.#read(way);
+    const { inbound, outbound } = former.sequence;
+    const wanted = way === 'outbound' ? outbound + by + SKIPPED_BY_MOVE : this.#resumedAt + by;
+    // what has come in since may be newer
+    this.#start[way] = within(way === 'inbound' && wanted < inbound ? inbound : wanted, this.#spec.esn);
+    const state = this.#state(way, this.#ends, this.#start[way], former);
+    this.#unmake(way, this.#ends);
+    this.#make(way, this.#ends, state);
   }
 
   /** Index of the interface whose card takes the packets of this direction whole. */

@@ -97,6 +97,7 @@ export class KernelPlane {
     try {
       if (change.kind === 'activate-outbound') this.#startSending(child);
       else if (change.kind === 'stop-outbound') this.#stopSending(child);
+      else if (change.kind === 'skip') this.#skip(child, change.direction, change.by);
       else this.#move(child, change);
     } catch (error) {
       if (!(error instanceof DataPlaneError)) throw error;
@@ -270,6 +271,13 @@ export class KernelPlane {
     });
     if (anew) for (const usage of [child.inbound, child.outbound]) usage.anew();
     this.#index(child);
+  }
+
+  #skip(child: Child, way: 'inbound' | 'outbound', by: bigint): void {
+    const stood = child.states.has(way);
+    this.#look(child, way);
+    child.states.skip(way, by);
+    if (stood) child[way].anew();
   }
 
   #expire({ spec, told }: Child, hard: boolean): void {

@@ -268,6 +268,11 @@ export const connection = section({
     'Tokens by which a peer that restarted is noticed at once instead of after its silence (RFC 6290). Ours are made only where `state` names a folder; that folder must not be shared by gateways that run at the same time.',
     'yes',
   ),
+  counter_sync: key(
+    flag,
+    'Agree with the peer to bring Message IDs and replay counters into step again where one end is a cluster whose other member took over (RFC 6311), or was started anew from an older snapshot.',
+    'yes',
+  ),
   resumption: key(
     flag,
     'Tickets by which a client that was cut off comes back without authenticating in full (RFC 5723). Its keys then hang on those of before.',

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { ChildSaSpec, Observation } from '../../../../src/core/ike/effects.ts';
+import { halved } from '../../../../src/host/dataplane/xfrm/child-states.ts';
 import { KernelPlane, type KernelPlaneOptions } from '../../../../src/host/dataplane/xfrm/kernel-plane.ts';
 import { VirtualClock } from '../../../../src/testing/virtual-clock.ts';
 import { childPair, type PairChild } from '../../support/esp-pair.ts';
@@ -358,6 +359,21 @@ describe('sequence numbers', () => {
       outbound: { sequenceHigh: 1, sequenceLow: 5 + 2 ** 30 },
       inbound: { sequenceHigh: 0, sequenceLow: 11 },
     });
+  });
+
+  test('skip: what is sent goes on later, and what comes in from where a former life stopped (RFC 6311 §5.2)', () => {
+    const { kernel, plane: made } = plane();
+    made.install(child(1, { resumed: true }), { outbound: halved(5n), inbound: halved(9n) });
+    kernel.pass(0xa001, 2n);
+    const outbound = state(kernel, 0xb001).sequence!.outbound;
+    made.update(1, { kind: 'skip', direction: 'outbound', by: 1n << 28n });
+    made.update(1, { kind: 'skip', direction: 'inbound', by: 1000n });
+    expect(state(kernel, 0xb001).sequence!.outbound).toBeGreaterThanOrEqual(outbound + (1n << 28n));
+    expect(state(kernel, 0xa001).sequence!.inbound).toBe(1009n);
+    kernel.pass(0xa001, 5n);
+    made.update(1, { kind: 'skip', direction: 'inbound', by: 1001n });
+    expect(state(kernel, 0xa001).sequence!.inbound).toBe(1014n);
+    expect(kernel.spis().sort()).toEqual(['a001', 'b001']);
   });
 
   test('end at 2^32 without ESN, and a successor is wanted before', () => {
