@@ -247,6 +247,10 @@ export class EndpointWorld implements World {
     this.#sas.noteProven(sa);
   }
 
+  noteForged(sa: IkeSa): void {
+    this.halfOpen.noteForged(sa);
+  }
+
   /** The one place where keys leave, and only when the operator asked for it. */
   logKeys(sa: IkeSa): void {
     const { suite, SK_ei, SK_er, SK_ai, SK_ar } = sa.keys;

@@ -32,7 +32,7 @@ import { certificateRequests } from './tasks/certificates.ts';
 import { CookieJar, puzzleOf } from './tasks/cookie.ts';
 import { isNotComputed } from './tasks/ke.ts';
 import { nonceOf } from './tasks/nonce.ts';
-import { judgeRequest, puzzleNotify } from './tasks/puzzle.ts';
+import { judgeRequest, puzzleForAuth, puzzleNotify } from './tasks/puzzle.ts';
 import { redirectInit } from './tasks/redirect.ts';
 import { openTicket } from './tasks/resumption.ts';
 import { selectForInit } from './tasks/select-ike.ts';
@@ -54,6 +54,8 @@ export class HalfOpen {
   readonly #past = new Map<string, Millis>();
   #sweepPastAt: Millis = 0;
   readonly #perSource = new Map<string, number>();
+  /** Those of which something came that did not open (RFC 8019 §7.2). */
+  readonly #forged = new Set<IkeSa>();
 
   constructor(world: Pick<World, 'random'>) {
     this.#cookies = new CookieJar(world.random);
@@ -128,6 +130,7 @@ export class HalfOpen {
     const key = this.#keys.get(sa);
     if (key === undefined) return;
     this.#keys.delete(sa);
+    this.#forged.delete(sa);
     this.#byRequest.delete(key);
     if (served) this.#past.set(key, now + COPIES_WANDER);
     this.#forgetPast(now);
@@ -135,6 +138,11 @@ export class HalfOpen {
     const left = (this.#perSource.get(source) ?? 1) - 1;
     if (left > 0) this.#perSource.set(source, left);
     else this.#perSource.delete(source);
+  }
+
+  /** Somebody sent for it what its keys do not open. */
+  noteForged(sa: IkeSa): void {
+    if (this.#keys.has(sa)) this.#forged.add(sa);
   }
 
   /** In batches: a Map whose oldest entries go one by one is searched from its dead end each time. */
@@ -164,7 +172,8 @@ export class HalfOpen {
       return true;
     };
     if (demandsCookie(this.#demandsCookies(world))) return;
-    if (returned && this.#demandsWork(world, message, datagram, Ni)) return;
+    const work = returned ? this.#demandWork(world, message, datagram, Ni) : 'none';
+    if (work === 'demanded') return;
     const source = sourceOf(datagram.remote.ip);
     const perSource = this.#perSource.get(source) ?? 0;
     if (this.size >= limits.halfOpen || perSource >= limits.halfOpenPerAddress || world.ikeSas.size >= limits.ikeSas) {
@@ -185,6 +194,7 @@ export class HalfOpen {
     // a long CERTREQ would make us an amplifier: it goes to addresses that have shown that they listen
     const authorities = certificateRequests(world, candidates).reduce((octets, { authorities }) => octets + authorities.length, 0);
     if (chosen && demandsCookie(authorities > message.raw.length)) return;
+    const puzzle = work === 'solved' ? puzzleForAuth(limits, this.#forged.size, this.size, payloads) : undefined;
     const sa = this.#open(world, header, datagram, candidates);
     sa.reachable = returned || isOverTcp(datagram);
     const request: Inbound = { exchange: header.exchange, messageId: 0, payloads, raw: message.raw.slice(), path: pathOf(datagram) };
@@ -199,10 +209,11 @@ export class HalfOpen {
         : respondSessionResume(world, sa, ticket!.connection, ticket!, request),
       (reply) => {
         if (world.options.logKeys) world.logKeys(sa);
-        const messages = seal(world, sa, header.exchange, 0, true, reply.payloads);
+        const messages = seal(world, sa, header.exchange, 0, true, [...reply.payloads, ...(puzzle ? [puzzleNotify(puzzle)] : [])]);
         sa.pending = {
           candidates,
           material: { initRequest: request.raw, initResponse: messages[0]!, nonces: reply.nonces, intAuth: new IntAuth() },
+          puzzle,
         };
         sa.window.answer(0, messages);
         transmit(world, messages, sa);
@@ -239,18 +250,19 @@ export class HalfOpen {
     return hasCookie(payloads) && this.#cookies.check(payloads[0].data, ip, header.spiI, Ni, world.now);
   }
 
-  /** RFC 8019 §7.1: of those that a cookie has shown to be at their address. @returns true when the request is done with */
-  #demandsWork(world: World, message: Message, datagram: Datagram, Ni: Uint8Array): boolean {
+  /** RFC 8019 §7.1: of those that a cookie has shown to be at their address. With `demanded` the request is done with. */
+  #demandWork(world: World, message: Message, datagram: Datagram, Ni: Uint8Array): 'none' | 'solved' | 'demanded' {
     const { header, payloads } = message;
-    if (world.limits.puzzles === undefined || header.exchange !== ExchangeType.IKE_SA_INIT || !hasCookie(payloads)) return false;
+    if (world.limits.puzzles === undefined || header.exchange !== ExchangeType.IKE_SA_INIT || !hasCookie(payloads)) return 'none';
     const verdict = judgeRequest(world.limits, this.size, payloads, puzzleOf(payloads[0].data), world.random.jitter());
-    if (verdict === 'accept') return false;
+    if (verdict === 'accept') return 'none';
+    if (verdict === 'solved') return verdict;
     if (verdict === 'reject') drop(world, datagram, 'puzzle-unsolved', summarise(header, payloads));
     else if (world.strangers.mayDemandPuzzle(datagram.remote.ip, world.now)) {
       const cookie = this.#cookies.bake(datagram.remote.ip, header.spiI, Ni, world.now, verdict.demand);
       this.#answer(world, message, datagram, [notify(NotifyType.COOKIE, cookie), puzzleNotify(verdict.demand)]);
     }
-    return true;
+    return 'demanded';
   }
 
   /** Whoever has not shown a cookie may come back with one; the others come back anyway, since they hear nothing. */

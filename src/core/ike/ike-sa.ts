@@ -26,6 +26,7 @@ import type { CounterSync } from './tasks/message-id-sync.ts';
 import { type Mobike, mobikeInfo } from './tasks/mobike-state.ts';
 import type { PendingEcho } from './tasks/nat-echo.ts';
 import type { PpkState } from './tasks/ppk.ts';
+import type { Puzzle } from './tasks/puzzle.ts';
 import { notAuthenticated } from './tasks/reauthentication.ts';
 import type { RedirectState } from './tasks/redirect.ts';
 import type { ResumptionState } from './tasks/resumption.ts';
@@ -58,6 +59,8 @@ export interface PendingAuth {
   /** Connections that it still considers. */
   readonly candidates: readonly Connection[];
   readonly material: AuthMaterial;
+  /** To be solved before anything is opened (RFC 8019 §7.2); undefined once it is. */
+  puzzle: Puzzle | undefined;
 }
 
 /** What the peer said it can do. */

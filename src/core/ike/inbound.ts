@@ -31,6 +31,7 @@ import { clearTokens, crashed, provesCrash } from './tasks/crash-detection.ts';
 import { isSynchronisation, isSynchronising, maySynchronise, respondSynchronisation } from './tasks/message-id-sync.ts';
 import { noteAnswer } from './tasks/mobike-roam.ts';
 import { checkLiveness } from './tasks/mobike-update.ts';
+import { maySpendOn } from './tasks/puzzle.ts';
 import { checkInitRedirect } from './tasks/redirect.ts';
 import { followStream, settleProbes } from './tasks/tcp-streams.ts';
 import type { World } from './world.ts';
@@ -62,6 +63,7 @@ export function receiveForSa(world: World, sa: IkeSa, message: Message, datagram
   if (response ? sa.window.awaiting(header.messageId) === undefined : outside && !maySynchronise(sa, header)) {
     return drop(world, datagram, 'outside-window', summarise(header, message.payloads));
   }
+  if (!maySpendOn(sa, message)) return drop(world, datagram, 'puzzle-unsolved', summarise(header, message.payloads));
   const opened = unprotect(world, sa, message, datagram);
   if (opened === undefined) return;
   const inbound: Inbound = { exchange: header.exchange, messageId: header.messageId, raw: message.raw, path: pathOf(datagram), ...opened };
@@ -77,6 +79,7 @@ function unprotect(world: World, sa: IkeSa, message: Message, datagram: Datagram
   try {
     const opened = open(world, sa, message, header.flags.response || sa.window.judge(header.messageId) === 'new');
     if (opened.kind === 'payloads') return { payloads: opened.payloads, authenticated: opened.authenticated };
+    if (opened.kind === 'bad-icv') world.noteForged(sa);
     if (opened.kind === 'bad-icv') drop(world, datagram, 'bad-icv', summarise(header, message.payloads));
     else if (opened.kind === 'clear') suspect(world, sa, message, datagram);
     else if (opened.kind === 'not-agreed') drop(world, datagram, 'fragments-not-agreed', summarise(header, message.payloads));

@@ -231,7 +231,7 @@ export interface EndpointLimits {
   /** Half-open IKE SAs from which on a COOKIE is demanded (RFC 7296 §2.6). */
   readonly cookieThreshold: number;
   /** From how many on a puzzle has to be solved as well, and how hard it is: zero bits (RFC 8019). Absent: none is. */
-  readonly puzzles?: { readonly threshold: number; readonly difficulty: number } | undefined;
+  readonly puzzles?: PuzzlePolicy | undefined;
   readonly halfOpenPerAddress: number;
   readonly halfOpen: number;
   /** How long an IKE SA may stay unauthenticated. */
@@ -243,6 +243,13 @@ export interface EndpointLimits {
   readonly refusals?: AnswerRates | undefined;
   /** Demands for a cookie. */
   readonly cookies?: AnswerRates | undefined;
+}
+
+export interface PuzzlePolicy {
+  readonly threshold: number;
+  readonly difficulty: number;
+  /** How hard one is that has to be solved in IKE_AUTH as well, while of many half-open IKE SAs that cannot be opened (RFC 8019 §7.2). Absent: none is. */
+  readonly inAuth?: number | undefined;
 }
 
 export interface KnownPeers {

@@ -118,6 +118,8 @@ export interface World {
   provenAs(id: Identification): Iterable<IkeSa>;
   /** The peer of this SA is proven: from now on `provenAs` finds it. */
   noteProven(sa: IkeSa): void;
+  /** Something came for it that its keys do not open: of those that nobody has authenticated yet it is counted (RFC 8019 §7.2). */
+  noteForged(sa: IkeSa): void;
   /** Ends an IKE SA and its children at once, without a word to the peer. */
   kill(sa: IkeSa, reason: string, error?: unknown): void;
   /** Dead for every purpose but repeating its last answer. */

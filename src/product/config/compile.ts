@@ -169,7 +169,9 @@ function compileLimits({ limits = {} }: Settings): EndpointLimits {
   return {
     cookieThreshold: limits.cookie_threshold ?? DEFAULT_LIMITS.cookieThreshold,
     puzzles:
-      limits.puzzle_difficulty === undefined ? undefined : { difficulty: limits.puzzle_difficulty, threshold: puzzleThreshold(limits) },
+      limits.puzzle_difficulty === undefined
+        ? undefined
+        : { difficulty: limits.puzzle_difficulty, threshold: puzzleThreshold(limits), inAuth: limits.auth_puzzle_difficulty },
     halfOpenPerAddress: limits.half_open_per_address ?? DEFAULT_LIMITS.halfOpenPerAddress,
     halfOpen: limits.half_open ?? DEFAULT_LIMITS.halfOpen,
     halfOpenLife: limits.half_open_life ?? DEFAULT_LIMITS.halfOpenLife,

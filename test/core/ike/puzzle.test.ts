@@ -1,9 +1,19 @@
 import { describe, expect, test } from 'vitest';
 import { concat, fromHex } from '../../../src/core/bytes/index.ts';
 import { isPuzzleSolution, PuzzleSearch, prf, systemRandom } from '../../../src/core/crypto/index.ts';
+import type { Datagram } from '../../../src/core/ike/effects.ts';
+import type { Connection } from '../../../src/core/ike/index.ts';
 import { CookieJar, puzzleOf } from '../../../src/core/ike/tasks/cookie.ts';
-import { judgeRequest, type Puzzle, puzzleIn, puzzleNotify } from '../../../src/core/ike/tasks/puzzle.ts';
-import { NotifyType, type Payload, parseMessage, writeMessage } from '../../../src/core/wire/index.ts';
+import { judgeRequest, type Puzzle, puzzleForAuth, puzzleIn, puzzleNotify } from '../../../src/core/ike/tasks/puzzle.ts';
+import {
+  ExchangeType,
+  type IkeHeader,
+  NotifyType,
+  type Payload,
+  PayloadType,
+  parseMessage,
+  writeMessage,
+} from '../../../src/core/wire/index.ts';
 import { ikeProposal } from '../../../src/testing/policies.ts';
 import { connection, End, LIMITS, settle } from './two-ends.ts';
 
@@ -32,7 +42,7 @@ describe('what becomes of a request with a cookie (RFC 8019 §7.1.4, §7.1.5)', 
   });
 
   test('who solved it comes in, however full it is', () => {
-    expect(judgeRequest(BUSY, 99, request(solved(9)), PUZZLE, 0.99)).toBe('accept');
+    expect(judgeRequest(BUSY, 99, request(solved(9)), PUZZLE, 0.99)).toBe('solved');
   });
 
   test.each<[string, readonly Payload[]]>([
@@ -81,9 +91,17 @@ describe('cookies that are handed out with a puzzle (RFC 8019 §7.1.1.3)', () =>
 });
 
 describe('two ends', () => {
-  function meet(puzzles: number | undefined, difficulty: number) {
-    const left = new End({ connections: [connection('left', { puzzles })] });
-    const right = new End({ connections: [connection('right')], limits: { ...BUSY, puzzles: { threshold: 0, difficulty } } });
+  function meet(
+    puzzles: number | undefined,
+    difficulty: number,
+    more: { inAuth?: number | undefined } = {},
+    changes: Partial<Connection> = {},
+  ) {
+    const left = new End({ connections: [connection('left', { ...changes, puzzles })] });
+    const right = new End({
+      connections: [connection('right', changes)],
+      limits: { ...BUSY, puzzles: { threshold: 0, difficulty, ...more } },
+    });
     const asked: number[] = [];
     left.answers = (ask) => {
       if (ask.kind !== 'solve-puzzle') return left.answer(ask);
@@ -136,6 +154,93 @@ describe('two ends', () => {
     right.endpoint.receive({ local: first!.remote, remote: first!.local, data: first!.data, encap: false }, 0);
     settle(left, right);
     expect(left.endpoint.info()).toMatchObject([{ state: 'established' }]);
+  });
+
+  describe('of which the responder is sent what no keys open, and sets a puzzle in IKE_AUTH as well (§7.2)', () => {
+    /** A message whose one payload is that SK payload. */
+    const sealed = (header: IkeHeader, sk: Uint8Array): Uint8Array => {
+      const data = concat(writeMessage(header, []), sk).with(16, PayloadType.SK);
+      new DataView(data.buffer).setUint32(24, data.length);
+      return data;
+    };
+    /** Nobody with the keys made it. */
+    const junk = (to: Datagram, exchange: number = ExchangeType.IKE_AUTH): Datagram => {
+      const flags = { initiator: true, response: false, version: false };
+      const data = sealed(
+        { ...parseMessage(to.data).header, exchange, messageId: 1, flags },
+        concat(fromHex('23000064'), new Uint8Array(96)),
+      );
+      return { ...to, local: to.remote, remote: to.local, data };
+    };
+    const drops = ({ notices }: End) => notices.flatMap((n) => (n.kind === 'drop' ? [n.cause] : []));
+
+    /** A second initiator, after the IKE SA of the first one was tried with something forged. */
+    function attacked(inAuth: number | undefined, forged: boolean, changes: Partial<Connection> = {}) {
+      const { left: first, right } = meet(12, 9, { inAuth }, changes);
+      // its IKE_AUTH does not arrive
+      settle(first, right, 0, (d) => (d.data[18] === ExchangeType.IKE_AUTH ? undefined : d));
+      const response = right.sent.at(-1)!;
+      if (forged) right.endpoint.receive(junk(response), 0);
+      right.drain(0);
+      const { left, asked } = meet(12, 9, { inAuth }, changes);
+      const held: Datagram[] = [];
+      const hold = (d: Datagram, from: End) => {
+        if (from !== left || d.data[18] !== ExchangeType.IKE_AUTH) return d;
+        held.push(d);
+        return undefined;
+      };
+      settle(left, right, 0, hold);
+      const send = (d: Datagram) => right.endpoint.receive({ ...d, local: d.remote, remote: d.local, data: d.data.slice() }, 0);
+      const standing = () => {
+        settle(left, right);
+        return right.endpoint.info().filter(({ state }) => state === 'established').length;
+      };
+      return { left, right, asked, held, send, standing, answer: right.sent.at(-1)! };
+    }
+
+    test.each([
+      ['as long as nothing is forged', 10, false],
+      ['where it is not configured', undefined, true],
+    ])('%s there is none', (_what, inAuth, forged) => {
+      const { asked, held, send, standing } = attacked(inAuth, forged);
+      expect(asked).toEqual([9]);
+      for (const each of held) send(each);
+      expect(standing()).toBe(1);
+    });
+
+    test.each(['accept', 'force'] as const)('it is solved, fragmentation: %s', (fragmentation) => {
+      const { right, asked, held, send, standing } = attacked(10, true, { fragmentation, fragmentSize: 576 });
+      expect(asked).toEqual([9, 10]);
+      expect(kinds(right).at(-1)).toContain(`N${NotifyType.PUZZLE}`);
+      expect(held.map(({ data }) => parseMessage(data).payloads[0]!.kind)).toEqual(['PS', ...held.slice(1).map(() => 'SKF')]);
+      for (const each of held) send(each);
+      expect(standing()).toBe(1);
+      expect(drops(right).filter((cause) => cause !== 'bad-icv')).toEqual([]);
+    });
+
+    test('nothing is opened without the solution, whatever else it is; then IKE_AUTH comes in', () => {
+      const { right, held, send, standing, answer } = attacked(10, true);
+      const before = drops(right).length;
+      const [auth] = held;
+      const { header, payloads } = parseMessage(auth!.data);
+      const ps = payloads[0]?.kind === 'PS' ? payloads[0].data.length : 0;
+      send({ ...auth!, data: sealed(header, auth!.data.slice(28 + 4 + ps)) });
+      send({ ...auth!, data: auth!.data.with(33, auth!.data[33]! ^ 1) });
+      for (const exchange of [ExchangeType.INFORMATIONAL, ExchangeType.IKE_INTERMEDIATE]) right.endpoint.receive(junk(answer, exchange), 0);
+      right.drain(0);
+      expect(drops(right).slice(before)).toEqual(Array.from({ length: 4 }, () => 'puzzle-unsolved'));
+      send(auth!);
+      expect(standing()).toBe(1);
+    });
+
+    test('who has not solved the first one is set no second one (§7.2.1)', () => {
+      const limits = { ...BUSY, puzzles: { threshold: 90, difficulty: 9, inAuth: 10 } };
+      expect(puzzleForAuth(limits, 50, 100, request())).toEqual({ prf: 5, difficulty: 10 });
+      expect([puzzleForAuth(limits, 24, 100, request()), puzzleForAuth(limits, 0, 0, request())]).toEqual([undefined, undefined]);
+      const { left, right } = meet(undefined, 9, { inAuth: 10 });
+      settle(left, right);
+      expect(kinds(right).slice(2).flat()).not.toContain(`N${NotifyType.PUZZLE}`);
+    });
   });
 
   describe('of which the responder sets a puzzle in its regular response as well (§7.2)', () => {

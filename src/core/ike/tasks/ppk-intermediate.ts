@@ -96,7 +96,7 @@ export function* findPpk(
 /** From here on nobody is meant who has another PPK. */
 export function adoptFound(sa: IkeSa, { id, candidates }: PpkFound, material: AuthMaterial): void {
   sa.ppk!.used = ppkName(id);
-  sa.pending = { candidates, material };
+  sa.pending = { candidates, material, puzzle: sa.pending?.puzzle };
 }
 
 /** The first octets of prf(PPK, Ni | Nr | SPIi | SPIr), with the nonces of IKE_SA_INIT. */

@@ -1,7 +1,16 @@
 import { concat } from '../../bytes/bytes.ts';
 import { NegotiationFailure } from '../../bytes/errors.ts';
 import { isPuzzleSolution, prf } from '../../crypto/index.ts';
-import { type NotifyPayload, NotifyType, nameOf, type Payload, PrfId, TransformType } from '../../wire/index.ts';
+import {
+  ExchangeType,
+  type Message,
+  type NotifyPayload,
+  NotifyType,
+  nameOf,
+  type Payload,
+  PrfId,
+  TransformType,
+} from '../../wire/index.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { find, findNotify, notify } from '../notifies.ts';
 import type { Connection, EndpointLimits } from '../policy.ts';
@@ -31,7 +40,6 @@ export function* solvePuzzle({ puzzles }: Connection, demand: readonly Payload[]
 
 /**
  * The initiator (RFC 8019 §7.2.2): a responder that sets another puzzle in its regular response drops IKE_AUTH without the solution unread.
- * Ours sets none: what that is to spare it, the key exchange, it has computed by then.
  *
  *     HDR, PS, SK {IDi, ...}  -->
  *
@@ -53,7 +61,7 @@ export function puzzleIn(payloads: readonly Payload[]): Puzzle | undefined {
 }
 
 /** What becomes of a request that brings one of our cookies (RFC 8019 §7.1.5). */
-export type Verdict = 'accept' | 'reject' | { readonly demand: Puzzle };
+export type Verdict = 'accept' | 'solved' | 'reject' | { readonly demand: Puzzle };
 
 /**
  * The responder, when so many IKE SAs are half-open that a cookie alone is not enough. Who solves the puzzle comes in; who does not, be it that
@@ -78,8 +86,36 @@ export function judgeRequest(
   const transform = prf(given.prf);
   const cookie = findNotify(payloads, NotifyType.COOKIE);
   if (solution !== undefined && transform !== undefined && cookie && isPuzzleSolution(solution, transform, given.difficulty, cookie.data))
-    return 'accept';
+    return 'solved';
   return chance < LOTTERY * (1 - size / halfOpen) ? 'accept' : 'reject';
+}
+
+/**
+ * The responder (RFC 8019 §7.2.1), to an initiator that solved the puzzle in IKE_SA_INIT, and to no other:
+ *
+ *     <--  HDR, SA, KE, Nr, N(PUZZLE)
+ *
+ * The key exchange is computed by then; what it spares is opening what nobody has sealed, again and again.
+ * @param forged half-open IKE SAs whose IKE_AUTH did not open, of so many
+ */
+export function puzzleForAuth({ puzzles }: EndpointLimits, forged: number, size: number, payloads: readonly Payload[]): Puzzle | undefined {
+  if (!puzzles?.inAuth || forged === 0 || forged < size * MANY_FORGED) return undefined;
+  return choosePuzzle(payloads, puzzles.inAuth);
+}
+
+/**
+ * RFC 8019 §7.2.4: what comes without the solution is dropped before anything is computed for it; once it is known, it need not come again.
+ * IKE_INTERMEDIATE stands before IKE_AUTH where both agreed to it, and RFC 8019 is older than that: it has no solution.
+ */
+export function maySpendOn({ pending, peer, spiR }: IkeSa, { header, payloads }: Message): boolean {
+  const puzzle = pending?.puzzle;
+  if (pending === undefined || puzzle === undefined) return true;
+  if (header.exchange === ExchangeType.IKE_INTERMEDIATE) return peer.intermediate;
+  const solution = header.exchange === ExchangeType.IKE_AUTH ? find(payloads, 'PS')?.data : undefined;
+  const octets = concat(pending.material.nonces.Nr, spiR);
+  if (solution === undefined || !isPuzzleSolution(solution, prf(puzzle.prf)!, puzzle.difficulty, octets)) return false;
+  pending.puzzle = undefined;
+  return true;
 }
 
 export const puzzleNotify = ({ prf: id, difficulty }: Puzzle): NotifyPayload =>
@@ -112,3 +148,5 @@ const PREFERRED: readonly number[] = [PrfId.PRF_HMAC_SHA2_256, PrfId.PRF_HMAC_SH
 const FREE_DIFFICULTY = 14;
 /** Of the requests without a solution, as long as there is room for all. */
 const LOTTERY = 0.25;
+/** Of the half-open IKE SAs. */
+const MANY_FORGED = 0.25;

@@ -67,15 +67,21 @@ const knownPeer = words(
   },
 );
 const rate = integer('Rate', 1, 1_000_000, 'Each second; twice as many at once.');
+const difficulty = integer('Difficulty', 9, 32, 'Zero bits: each one more doubles the work.');
 
 export const limits = section({
   cookie_threshold: key(count, 'Half-open IKE SAs from which on a COOKIE is demanded.', 32),
   puzzle_difficulty: key(
-    integer('Difficulty', 9, 32, 'Zero bits: each one more doubles the work.'),
+    difficulty,
     'How hard a puzzle is that has to be solved by whoever wants an IKE SA while very many are half-open (RFC 8019): 18 take a client a second or a few. Of clients that solve none, some still come in.',
     'none is set',
   ),
   puzzle_threshold: key(count, 'Half-open IKE SAs from which on puzzles are set.', 'four times cookie_threshold'),
+  auth_puzzle_difficulty: key(
+    difficulty,
+    'How hard a second puzzle is, to be solved in IKE_AUTH by who solved the first one, while for a quarter of the half-open IKE SAs something came that nobody with their keys has made.',
+    'none is set',
+  ),
   half_open_per_address: key(count, 'Half-open IKE SAs of one IPv4 address or one IPv6 /64.', 5),
   half_open: key(count, 'Half-open IKE SAs altogether.', 4096),
   half_open_life: key(duration, 'How long an IKE SA may stay unauthenticated.', '10s'),
