@@ -69,4 +69,4 @@ function portionsOf(seeds: readonly number[]): { from: number; to: number }[] {
 
 const PORTION = 10;
 /** As `tools/simulate.mjs` starts its own. */
-const FLAGS = ['--single-threaded-gc', '--min-semi-space-size=16', '--max-semi-space-size=32'];
+const FLAGS = ['--single-threaded-gc', '--min-semi-space-size=16', '--max-semi-space-size=32', '--interrupt-budget=270336'];

@@ -23,7 +23,8 @@ export class ReplayRings {
     const again = stock.free.pop();
     if (again !== undefined) return again;
     if (stock.at + length > stock.words.length) {
-      stock.words = new Uint32Array(length * Math.max(1, Math.floor(WORDS / length)));
+      const words = Math.min(WORDS, Math.max(FIRST_WORDS, 2 * stock.words.length));
+      stock.words = new Uint32Array(length * Math.max(1, Math.floor(words / length)));
       stock.at = 0;
     }
     const { words, at } = stock;
@@ -47,5 +48,6 @@ export class ReplayRings {
 }
 
 const NO_WORDS = new Uint32Array(0);
-/** That are made at once. */
+/** That are made at once, for the first few windows and for many. */
+const FIRST_WORDS = 256;
 const WORDS = 4096;

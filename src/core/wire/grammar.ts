@@ -111,10 +111,8 @@ function countOf(payloads: readonly Payload[], kind: PayloadKind): number {
 
 function checkRules(form: MessageForm, payloads: readonly Payload[]): void {
   const { notifies, together } = RULES[form];
-  for (const notify of notifies ?? []) if (!hasNotify(payloads, notify)) throw violation(form, `N(${notifyName(notify)}) is missing`);
-  const missing = (together ?? []).filter((kind) => countOf(payloads, kind) === 0);
-  if (missing.length > 0 && missing.length < together!.length)
-    throw violation(form, `${missing.join(' and ')} is missing beside the rest of ${together!.join(', ')}`);
+  for (const notify of notifies ?? NONE) if (!hasNotify(payloads, notify)) throw violation(form, `N(${notifyName(notify)}) is missing`);
+  if (together !== undefined) checkTogether(form, together, payloads);
   for (const payload of payloads) {
     if (payload.kind === 'Nonce' && (payload.data.length < NONCE_MIN || payload.data.length > NONCE_MAX)) {
       throw new PeerViolation(`a nonce of ${payload.data.length} octets, where ${NONCE_MIN} to ${NONCE_MAX} are due`, {
@@ -123,6 +121,12 @@ function checkRules(form: MessageForm, payloads: readonly Payload[]): void {
       });
     }
   }
+}
+
+function checkTogether(form: MessageForm, together: readonly PayloadKind[], payloads: readonly Payload[]): void {
+  const missing = together.filter((kind) => countOf(payloads, kind) === 0);
+  if (missing.length > 0 && missing.length < together.length)
+    throw violation(form, `${missing.join(' and ')} is missing beside the rest of ${together.join(', ')}`);
 }
 
 const violation = (form: MessageForm, what: string): PeerViolation =>
@@ -150,6 +154,8 @@ interface FormRule {
 }
 
 const INVALID = { code: 'INVALID_SYNTAX', notify: NotifyType.INVALID_SYNTAX };
+
+const NONE: readonly number[] = [];
 
 /** RFC 7296 §1.2, RFC 5723 §4.3.2. */
 const UNPROTECTED: readonly number[] = [ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME];

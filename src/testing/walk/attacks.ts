@@ -85,11 +85,9 @@ export const ATTACKS: readonly WalkAction[] = [
 
 /** What an attacker who sees the internet can send again. */
 const onInternet = (world: WalkWorld): readonly Packet[] => {
-  const reachable = new Set([
-    ...world.hub.peer.host.addresses,
-    ...world.lines.flatMap(({ setting, client }) => setting.nat?.outside ?? client.peer.host.addresses),
-  ]);
-  return world.ledger.seen.filter(({ destination }) => reachable.has(destination.ip));
+  const reachable = [...world.hub.peer.host.addresses];
+  for (const { setting, client } of world.lines) reachable.push(...(setting.nat?.outside ?? client.peer.host.addresses));
+  return world.ledger.seen.filter(({ destination }) => reachable.includes(destination.ip));
 };
 
 function pickSa(world: WalkWorld, random: SeededRandom) {

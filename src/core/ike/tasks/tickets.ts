@@ -34,7 +34,9 @@ export interface TicketState {
  * The number of the key is that of a half day; each ticket has a key of its own, drawn from that key and the salt, so no IV is used twice.
  */
 export class TicketOffice {
-  readonly #root: Uint8Array;
+  readonly #secret: Uint8Array;
+  /** What the keys are made of; most endpoints never give a ticket. */
+  #root: Uint8Array | undefined;
   readonly #random: RandomSource;
   /** Tickets that were used or revoked, until they expire by themselves. */
   readonly #spent = new Map<string, number>();
@@ -42,7 +44,7 @@ export class TicketOffice {
   /** @param secret what outlives a restart; without one, tickets end with this life */
   constructor(random: RandomSource, secret: Uint8Array | undefined) {
     this.#random = random;
-    this.#root = hash.compute(secret ?? random.secret(32), utf8('tickets of IKEv2 session resumption'));
+    this.#secret = secret ?? random.secret(32);
   }
 
   seal(state: TicketState, wall: number): Uint8Array {
@@ -90,6 +92,7 @@ export class TicketOffice {
   }
 
   #with<T>(head: Uint8Array, work: (cipher: ReturnType<typeof createPacketCipher>) => T): T {
+    this.#root ??= hash.compute(this.#secret, utf8('tickets of IKEv2 session resumption'));
     const period = hash.compute(this.#root, head.subarray(0, HEAD - SALT));
     const encryptionKey = prfPlus(hash, period, head.subarray(HEAD - SALT), KEY);
     const cipher = createPacketCipher({ encryption: EncryptionId.ENCR_AES_GCM_16, keyLength: 256, encryptionKey });
