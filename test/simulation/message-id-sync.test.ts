@@ -7,6 +7,7 @@ import {
   expectInvariants,
   expectOneChild,
   expectTrafficBothWays,
+  ikeProposal,
   type Packet,
   type Pair,
   type PairOptions,
@@ -197,6 +198,20 @@ describe('synchronising counters (RFC 6311)', () => {
       a → b  INFORMATIONAL response { }
     `);
     expect(a.heard('synchronised')).toEqual([]);
+  });
+
+  test.each([
+    ['aes128gcm16-prfsha256-x25519', 'INFORMATIONAL request { }'],
+    ['aes128-sha256-prfsha256-x25519', 'INFORMATIONAL request { N(IKEV2_MESSAGE_ID_SYNC) }'],
+  ])('%s: a peer that agreed to Message IDs alone may not seal an answer with Message ID 0 under an AEAD', (words, asked) => {
+    const { net, b } = cluster({ connection: { proposals: [ikeProposal(words)] } });
+    const saved = b.snapshot();
+    const sync = { messageIds: true, replayCounters: false, seen: -1 };
+    net.skip();
+    b.restart({ ...saved, ikeSas: saved.ikeSas.map((sa) => ({ ...sa, sync })) });
+    net.chart(`
+      b → a  ${asked}
+    `);
   });
 
   test('a peer that has lost the IKE SA does not answer, and that is its end', () => {

@@ -38,7 +38,7 @@ export function restoreEndpoint(world: EndpointWorld, snapshot: EndpointSnapshot
   const restored: [IkeSa, IkeSaSnapshot][] = [];
   for (const saved of snapshot.ikeSas) {
     const connection = world.connections.find((c) => c.name === saved.connection);
-    const takesOver = !exact && saved.sync !== undefined;
+    const takesOver = !exact && canBeAsked(saved);
     const sa = restoreIkeSa(world, saved, connection, takesOver && saved.sync?.messageIds === true);
     if (connection === undefined) abandon(world, sa, saved, takesOver);
     else {
@@ -95,6 +95,13 @@ function tellUnknown(world: EndpointWorld, sa: IkeSa, connection: string, what: 
   });
   world.notice({ kind: 'failed', ikeSa: sa.id, connection, what: 'going on after the restart', error });
 }
+
+/**
+ * strongSwan (5.9.8) agrees to Message IDs alone, counts the IVs of an AEAD by them, and so seals no answer with Message ID 0: it ends the IKE SA instead. Whoever
+ * looks like that is asked only where IVs are drawn.
+ */
+const canBeAsked = ({ sync, keys: { suite } }: IkeSaSnapshot): boolean =>
+  sync !== undefined && (sync.replayCounters || suite.integrity !== AEAD);
 
 /** The first thing to know: does the peer still have it? */
 function askFirst(world: EndpointWorld, sa: IkeSa, saved: IkeSaSnapshot, takesOver: boolean): void {
@@ -257,6 +264,8 @@ const isImplicit = (encryption: number): boolean =>
     (id) => id === encryption,
   );
 
+/** No integrity transform (RFC 5282 §8). */
+const AEAD = 0;
 const RENEWAL: Millis = 30_000;
 /** Of the 64 bits of a counter IV, those that count the messages of one life. */
 const MESSAGES = 24n;

@@ -1,10 +1,11 @@
 // Our end of a tunnel as a process of its own, over the public library. Requests and answers are lines of JSON.
 //   driver client|gateway CONFIGURATION [quiet]
 // request   {"id": 1, "method": "up", …}      answer {"id": 1, "result": …} or {"id": 1, "error": {"code", "message", "hint"}}
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
+import { deserialize, serialize } from 'node:v8';
 import { type Client, compile, createClient, createGateway, type Gateway, loadConfig, TunnelwrightError } from 'tunnelwright';
 import { takeObjectRoom } from '../../../src/host/platform/linux/object-room.ts';
 import { Flow } from './flow.ts';
@@ -56,6 +57,9 @@ const METHODS: Readonly<Record<string, (request: Request) => Promise<unknown>>> 
   deleteChild: () => end.down({ child: onlyChild().id }),
   deleteIke: () => end.down({ ikeSa: onlyIkeSa().id }),
   forgetAll: () => end.down({ all: true, force: true }),
+  /** What this process knows now, for one that takes over with the same configuration. */
+  keep: async () => writeFileSync(`${file}.kept`, serialize(end.engine.snapshot()), { mode: 0o600 }),
+  takeOver: async () => end.engine.restore(deserialize(readFileSync(`${file}.kept`))),
   failures: async () => failures.splice(0),
   ping,
   pingUntilAnswered,

@@ -174,6 +174,14 @@ export class Tunnelwright implements End {
   }
 
   /** Sends the peer to another gateway (RFC 5685 §5). */
+  async keep(): Promise<void> {
+    await this.#call('keep');
+  }
+
+  async takeOver(): Promise<void> {
+    await this.#call('takeOver');
+  }
+
   async redirect(gateway: string): Promise<void> {
     await this.#call('redirect', { to: gateway });
   }
