@@ -209,6 +209,7 @@ describe('status', () => {
     at: at(0),
     plane: 'netstack',
     planeChoice: null,
+    espThread: null,
     enter: null,
     listen: ['203.0.113.7:500', '203.0.113.7:4500'],
     peers,

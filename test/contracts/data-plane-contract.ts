@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { ChildSaSpec, Observation } from '../../src/core/ike/effects.ts';
-import type { Backend, DataPlane } from '../../src/host/dataplane/data-plane.ts';
+import type { Backend, DataPlane, DataPlaneOptions } from '../../src/host/dataplane/data-plane.ts';
 import { scriptedRandom } from '../../src/testing/seeded.ts';
 import { VirtualClock } from '../../src/testing/virtual-clock.ts';
 import { childPair } from '../host/support/esp-pair.ts';
@@ -8,8 +8,9 @@ import { selector } from '../host/support/packets.ts';
 import { engineClock } from '../host/support/virtual-platform.ts';
 
 /** What every data plane promises (`DataPlane`), over one that can run here. */
-export function dataPlaneContract(backend: Backend): void {
-  describe(`the ${backend.name} data plane`, () => {
+export function dataPlaneContract(backend: Backend, options: Pick<DataPlaneOptions, 'espThread'> = {}): void {
+  const form = options.espThread === true ? ' with a thread for ESP' : '';
+  describe(`the ${backend.name} data plane${form}`, () => {
     const observed: Observation[] = [];
     let plane: DataPlane | undefined;
 
@@ -20,6 +21,7 @@ export function dataPlaneContract(backend: Backend): void {
         random: scriptedRandom(1),
         openPath: () => ({ mtu: 1500, overhead: 28, send: () => true }),
         onObservation: (observation) => observed.push(observation),
+        ...options,
       });
       return plane;
     }

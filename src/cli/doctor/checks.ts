@@ -38,7 +38,8 @@ function user({ user, networkAdmin }: MachineFacts): Check {
 }
 
 function native({ native }: MachineFacts): Check {
-  if (native.lack !== undefined) return warn('native calls', native.lack, 'Needed by the planes tun, netns and xfrm alone.');
+  if (native.lack !== undefined)
+    return warn('native calls', native.lack, 'Needed by the planes tun, netns and xfrm alone; netstack has one thread for all without.');
   const lacking = NATIVE_SPEED.filter(([key]) => native[key] === false).map(([, what]) => what);
   if (lacking.length === 0) return ok('native calls', 'koffi, with all that makes tun and netns fast');
   return warn('native calls', `koffi; slower without ${lacking.join(', ')}`, 'A newer kernel has it; nothing else is lost.');

@@ -51,6 +51,8 @@ export interface DataPlane {
   readonly entry?: NamespaceEntry;
   /** DNS servers behind the tunnels (RFC 7296 §3.15.1), for programs that are run inside; called when they change. */
   setResolver?(servers: readonly string[]): void;
+  /** ESP has a thread of its own here. Absent where it never or always has. */
+  readonly espThread?: boolean;
   /** Removes every SA. */
   close(): Promise<void>;
 }
@@ -77,6 +79,8 @@ export interface DataPlaneOptions {
   readonly forward?: boolean;
   /** Hand packets to networks that no CHILD_SA reaches to a host of its own (`NetstackPlane.behind`). Off unless given. */
   readonly behind?: boolean;
+  /** Move ESP of `netstack` and its sockets to a thread of their own; `auto`: where there is more than one processor. Off unless given. */
+  readonly espThread?: boolean | 'auto';
   /** Never leave datagrams to the kernel to cut: a capture on this machine would show many as one. Off unless given. */
   readonly singly?: boolean;
   /** Take packets to every address, not only to our own: listeners answer in the name of the network behind us. Off unless given. */

@@ -11,7 +11,7 @@ export {
 export { backends } from './backends/index.ts';
 export { default as memoryBackend, MemoryPlane, type MemoryPlaneRecord } from './backends/memory.ts';
 export { default as netnsBackend, NetnsPlane } from './backends/netns.ts';
-export { default as netstackBackend, NetstackPlane } from './backends/netstack.ts';
+export { default as netstackBackend } from './backends/netstack.ts';
 export { type ChosenBackend, chooseBackend, probePlanes } from './choose.ts';
 export {
   type Backend,
@@ -28,3 +28,4 @@ export {
   type ShuntPolicy,
   type TrapPolicy,
 } from './data-plane.ts';
+export type { NetstackPlane } from './netstack-hosts.ts';

@@ -15,7 +15,10 @@ export interface EngineOptions<Plane extends DataPlane = DataPlane> extends Hook
   readonly core: (hints: CoreHints) => IkeCore;
   readonly credentials: Credentials;
   readonly backend: Backend<Plane>;
-  readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'congestion' | 'bareEsp' | 'forward' | 'promiscuous' | 'behind' | 'singly'>;
+  readonly plane?: Pick<
+    DataPlaneOptions,
+    'addresses' | 'mtu' | 'congestion' | 'bareEsp' | 'forward' | 'promiscuous' | 'behind' | 'singly' | 'espThread'
+  >;
   /** The same that the core was made with. */
   readonly connections: readonly Connection[];
   readonly pools?: readonly PoolPolicy[];
@@ -44,7 +47,7 @@ export interface EngineEvents {
   'child-removed': { readonly child: number; readonly counters: ChildCounters | undefined };
 }
 
-export interface InstanceFacts extends Pick<DataPlane, 'entry'> {
+export interface InstanceFacts extends Pick<DataPlane, 'entry' | 'espThread'> {
   /** Name of the data plane backend. */
   readonly plane: string;
   /** Why that one; undefined where nobody chose. */

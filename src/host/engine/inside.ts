@@ -1,7 +1,7 @@
 import { ApiMisuse, DataPlaneError, tryParseIp } from '../../core/bytes/index.ts';
 import type { ListenOptions } from '../../core/netstack/index.ts';
-import { NetstackPlane } from '../dataplane/backends/netstack.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
+import { isNetstack } from '../dataplane/netstack-hosts.ts';
 import type { PingAnswer, StackDriver } from '../platform/stack-driver.ts';
 import type { StreamServer, StreamSocket, StreamSocketOptions } from '../platform/stream-socket.ts';
 import type { EchoOptions, UdpPort, Way } from '../platform/way.ts';
@@ -25,7 +25,7 @@ export class Inside {
 
   /** @throws DataPlaneError `NO_SOCKETS` when the plane hands packets to the system instead: use the system's sockets then. */
   constructor(plane: DataPlane, resolve: Resolve) {
-    if (!(plane instanceof NetstackPlane)) {
+    if (!isNetstack(plane)) {
       throw new DataPlaneError(`the data plane ${plane.backend} has no sockets of its own`, {
         code: 'NO_SOCKETS',
         backend: plane.backend,

@@ -26,7 +26,10 @@ export interface InstanceOptions<Plane extends DataPlane = DataPlane> extends Ho
   readonly backend: Backend<Plane>;
   /** Why that one, for who asks. */
   readonly decision?: PlaneDecision | undefined;
-  readonly plane?: Pick<DataPlaneOptions, 'addresses' | 'mtu' | 'congestion' | 'bareEsp' | 'forward' | 'promiscuous' | 'behind'>;
+  readonly plane?: Pick<
+    DataPlaneOptions,
+    'addresses' | 'mtu' | 'congestion' | 'bareEsp' | 'forward' | 'promiscuous' | 'behind' | 'espThread'
+  >;
   /** DNS names resolved. */
   readonly connections: readonly Connection[];
   readonly limits: EndpointLimits;
@@ -163,8 +166,15 @@ export class Instance<Plane extends DataPlane = DataPlane> {
       formatAddress(nat),
       ...(tcp ? [`${formatAddress(tcp)}/tcp`] : []),
     ]);
-    const { backend, entry } = this.engine.plane;
-    return { plane: backend, decision: this.#decision, listen, startedAt: this.#startedAt, ...(entry === undefined ? {} : { entry }) };
+    const { backend, entry, espThread } = this.engine.plane;
+    return {
+      plane: backend,
+      decision: this.#decision,
+      listen,
+      startedAt: this.#startedAt,
+      ...(entry === undefined ? {} : { entry }),
+      ...(espThread === undefined ? {} : { espThread }),
+    };
   }
 
   connections(): readonly Connection[] {

@@ -46,6 +46,7 @@ export function compile(config: LoadedConfig): CompiledConfig {
     demands: context.demands,
     mtu: settings.mtu,
     congestion: settings.congestion,
+    espThread: settings.esp_thread ?? 'auto',
     bareEsp: settings.bare_esp ?? false,
     addresses,
     state: settings.state === undefined ? undefined : context.path(settings.state),

@@ -27,6 +27,7 @@ export interface CompiledConfig {
   readonly mtu: number | undefined;
   /** Of TCP in the process; undefined: as the data plane has it. */
   readonly congestion: CongestionName | undefined;
+  readonly espThread: boolean | 'auto';
   readonly bareEsp: boolean;
   /** Our own addresses inside the tunnel, `10.66.0.1/24`; reserved in the pools. */
   readonly addresses: readonly string[];

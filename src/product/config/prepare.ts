@@ -70,6 +70,8 @@ export async function prepareInstance(
       addresses: config.addresses,
       ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
       ...(config.congestion === undefined ? {} : { congestion: config.congestion }),
+      // a platform without threads is none of this machine
+      ...(platform.threads === undefined ? {} : { espThread: config.espThread }),
       ...(config.bareEsp ? { bareEsp: true } : {}),
     },
     connections,

@@ -3,7 +3,7 @@ import { flag, integer, path } from './formats.ts';
 import { behind } from './schema/behind.ts';
 import { connection } from './schema/connection.ts';
 import { authority, pool, secret } from './schema/credentials.ts';
-import { control, limits, listen, ownAddresses, redirect, transfer, workers } from './schema/daemon.ts';
+import { control, espThread, limits, listen, ownAddresses, redirect, transfer, workers } from './schema/daemon.ts';
 import { key, name, named, section } from './schema/section.ts';
 import { sftp } from './schema/sftp.ts';
 
@@ -38,6 +38,11 @@ export const configuration = section({
     z.enum(['bbr', 'cubic', 'newreno']),
     'What governs TCP of `netstack`: `bbr` keeps its rate on long paths that lose packets by chance; `cubic` (RFC 9438) and `newreno` (RFC 5681) yield at every loss, as they should where a short queue is shared with many.',
     'bbr',
+  ),
+  esp_thread: key(
+    espThread,
+    'Whether ESP of `netstack` and its sockets have a thread of their own, beside that of TCP and the application; `auto`: where there are two processors or more, and native calls.',
+    'auto',
   ),
   bare_esp: key(
     flag,

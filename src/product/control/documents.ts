@@ -198,6 +198,8 @@ export const statusDocument = document({
       better: z.array(z.object({ name: z.string(), why: z.string(), fix: z.string() })),
     })
     .nullable(),
+  /** ESP has a thread of its own; null where nobody can choose that. */
+  espThread: z.boolean().nullable(),
   /** What to write before a command so that it has the tunnel as its network; null where the machine's programs do, or none can. */
   enter: z.array(z.string()).nullable(),
   listen: z.array(z.string()),

@@ -153,7 +153,7 @@ export class ControlServer {
   #status() {
     const { name, role } = this.#target;
     const now = this.#target.now();
-    const { plane, decision, entry, listen, startedAt } = this.#target.facts();
+    const { plane, decision, espThread, entry, listen, startedAt } = this.#target.facts();
     const peers = this.#history.peers(this.#target.connections(), this.#target.ikeSas(), isoClock(now)).map((peer) => ({ ...peer, plane }));
     const load = loadDocument(this.#target.load());
     return {
@@ -165,6 +165,7 @@ export class ControlServer {
       at: iso(now.wall),
       plane,
       planeChoice: decision === undefined ? null : choiceDocument(decision),
+      espThread: espThread ?? null,
       enter: entry === undefined ? null : commandInside(entry, []),
       listen,
       peers,

@@ -1,5 +1,6 @@
 // node end.js
 // One host of the in-process stack behind ESP and a UDP socket on loopback, that does what it is asked for.
+import { readFileSync } from 'node:fs';
 import { isIpv6 } from '../../../src/core/bytes/index.ts';
 import { systemRandom } from '../../../src/core/crypto/system-random.ts';
 import { type CongestionName, Ready, type TcpConnection } from '../../../src/core/netstack/index.ts';
@@ -29,19 +30,15 @@ let onPacket: (packet: Uint8Array, ip: string, port: number) => void = () => {};
 answering((question: Question): Promise<unknown> => answers[question.ask](question as never));
 
 const answers: { readonly [Ask in Question['ask']]: (question: Extract<Question, { ask: Ask }>) => Promise<Answers[Ask]> } = {
-  open: async ({ end, congestion }) => {
+  open: async ({ end, congestion, espThread }) => {
     const udp = await backend.udp!();
     const socket = await udp.bind({
       ip: '127.0.0.1',
       port: 0,
-      onDatagram: (data, ip, port) => {
-        // Whoever is behind a relay does not know what it is seen as.
-        if (remote.port !== port) follow({ ip, port });
-        onPacket(data, ip, port);
-      },
+      onDatagram: (data, ip, port) => onPacket(data, ip, port),
     });
     opposite = INNER[end === 'a' ? 'b' : 'a'];
-    await openTunnel(end, socket, congestion);
+    await openTunnel(end, socket, congestion, espThread);
     driver.listen({ port: PORT, backlog: 4096 }, (socket) => {
       socket.on('error', () => {});
       socket.on('data', (chunk: Uint8Array) => {
@@ -66,6 +63,7 @@ const answers: { readonly [Ask in Question['ask']]: (question: Extract<Question,
     return Promise.resolve({
       received,
       processorSeconds: (user + system) / 1e6,
+      mainSeconds: mainThreadSeconds(),
       memory: heapUsed + arrayBuffers,
       connections: connectionCount,
       retransmits: tcpRetransmits,
@@ -74,12 +72,20 @@ const answers: { readonly [Ask in Question['ask']]: (question: Extract<Question,
   },
 };
 
+/** What the thread has taken that leads the process: user and system, in ticks (proc(5)). */
+function mainThreadSeconds(): number {
+  const fields = readFileSync(`/proc/self/task/${process.pid}/stat`, 'latin1')
+    .replace(/^.*\) /s, '')
+    .split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS;
+}
+
 function follow(address: typeof remote): void {
   remote = address;
   onMove();
 }
 
-async function openTunnel(end: 'a' | 'b', socket: UdpSocket, congestion: CongestionName): Promise<void> {
+async function openTunnel(end: 'a' | 'b', socket: UdpSocket, congestion: CongestionName, espThread: boolean): Promise<void> {
   const plane = await backend.open({
     clock: systemClock,
     random: systemRandom(),
@@ -89,15 +95,19 @@ async function openTunnel(end: 'a' | 'b', socket: UdpSocket, congestion: Congest
       mtu: PATH_MTU,
       overhead: UDP_ENCAPSULATION[isIpv6(ip) ? 6 : 4],
     }),
-    onObservation: () => {},
+    // Whoever is behind a relay does not know what it is seen as.
+    onObservation: (observation) => {
+      if (observation.kind === 'mapping-changed') follow(observation.remote);
+    },
     addresses: [INNER[end]],
     mtu: MTU,
     congestion,
+    espThread,
   });
   const ends = { localTs: [`${INNER.a}/32`], remoteTs: [`${INNER.b}/32`] };
-  const spec = childPair(ends)[end];
-  await plane.install(spec);
+  const spec = { ...childPair(ends)[end], local: socket.local };
   await plane.adopt(socket);
+  await plane.install(spec);
   onMove = () => plane.update(spec.id, { kind: 'addresses', local: spec.local, remote, encap: true });
   driver = plane.driver;
   onPacket = (packet, ip, port) => void plane.receive(packet, spec.local, ip, port);
@@ -174,3 +184,5 @@ function connected(): Promise<TcpConnection> {
 }
 
 const AT_ONCE = 64;
+/** USER_HZ. */
+const TICKS = 100;

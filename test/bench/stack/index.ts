@@ -8,6 +8,8 @@ import type { Answers, Question } from './questions.ts';
 interface Path {
   readonly what: string;
   readonly congestion: CongestionName;
+  /** ESP of both ends in threads of their own. */
+  readonly espThread?: boolean;
   /** Through a relay in a process of its own; directly unless given. */
   readonly relay?: { readonly loss: number; readonly delay: number };
   readonly seconds: number;
@@ -25,6 +27,7 @@ export async function* measureStack(rounds: number, quick: boolean): AsyncGenera
     { what: `0.5 % loss, 100 ms, ${congestion}`, congestion, relay: { loss: 0.005, delay: 50 }, seconds: long, octets: forever },
   ]);
   for (const path of paths) yield* measurePath(path, rounds);
+  yield* measurePath({ what: 'no loss, bbr, ESP in a thread', congestion: 'bbr', espThread: true, seconds: 300, octets }, rounds);
   yield* measureSetUps(rounds, quick ? 2000 : 20_000);
   yield await measureIdle(quick ? 1000 : 10_000);
 }
@@ -32,18 +35,22 @@ export async function* measureStack(rounds: number, quick: boolean): AsyncGenera
 async function* measurePath(path: Path, rounds: number): AsyncGenerator<Row> {
   const rates: number[] = [];
   const costs: number[] = [];
+  const mains: number[] = [];
   for (let i = 0; i < rounds; i++) {
     await withHosts(path, async (a, b) => {
       // The first octets compile.
       await ask(a, { ask: 'send', seconds: 2, octets: 32 * MEBI });
       const before = await processorSeconds(a, b);
+      const mainBefore = await mainSeconds(a, b);
       const { octets, seconds } = await ask(a, { ask: 'send', seconds: path.seconds, octets: path.octets });
       rates.push(octets / 1e6 / seconds);
       costs.push((((await processorSeconds(a, b)) - before) * 1e9) / octets);
+      mains.push((((await mainSeconds(a, b)) - mainBefore) * 1e9) / octets);
     });
   }
   yield row(`TCP between processes in ESP, ${path.what}`, OURS, 'MB/s', rates);
   yield row(`processor of both ends in ESP, ${path.what}`, OURS, 'ns/octet', costs);
+  yield row(`of it, threads of TCP and the application, ${path.what}`, OURS, 'ns/octet', mains);
 }
 
 async function* measureSetUps(rounds: number, count: number): AsyncGenerator<Row> {
@@ -68,6 +75,12 @@ async function processorSeconds(...hosts: readonly Dialogue[]): Promise<number> 
   return sum;
 }
 
+async function mainSeconds(...hosts: readonly Dialogue[]): Promise<number> {
+  let sum = 0;
+  for (const host of hosts) sum += (await ask(host, { ask: 'state' })).mainSeconds;
+  return sum;
+}
+
 async function measureIdle(count: number): Promise<Row> {
   let octets = 0;
   await withHosts({ congestion: 'bbr' }, async (a) => {
@@ -82,15 +95,15 @@ async function measureIdle(count: number): Promise<Row> {
 }
 
 async function withHosts(
-  { congestion, relay }: Pick<Path, 'congestion' | 'relay'>,
+  { congestion, relay, espThread = false }: Pick<Path, 'congestion' | 'relay' | 'espThread'>,
   use: (a: Dialogue, b: Dialogue) => Promise<void>,
 ): Promise<void> {
   const scope = new Scope();
   try {
     const a = await Dialogue.start(scope, 'host a', process.execPath, ['--expose-gc', END]);
     const b = await Dialogue.start(scope, 'host b', process.execPath, ['--expose-gc', END]);
-    await ask(a, { ask: 'open', end: 'a', congestion });
-    const { port } = await ask(b, { ask: 'open', end: 'b', congestion });
+    await ask(a, { ask: 'open', end: 'a', congestion, espThread });
+    const { port } = await ask(b, { ask: 'open', end: 'b', congestion, espThread });
     await ask(a, { ask: 'peer', port: relay === undefined ? port : await relayTo(scope, port, relay) });
     await use(a, b);
   } finally {

@@ -2,7 +2,7 @@ import type { CongestionName } from '../../../src/core/netstack/index.ts';
 
 /** What the bench asks a host of. */
 export type Question =
-  | { readonly ask: 'open'; readonly end: 'a' | 'b'; readonly congestion: CongestionName }
+  | { readonly ask: 'open'; readonly end: 'a' | 'b'; readonly congestion: CongestionName; readonly espThread: boolean }
   /** Where its packets go, on loopback. */
   | { readonly ask: 'peer'; readonly port: number }
   | { readonly ask: 'send'; readonly seconds: number; readonly octets: number }
@@ -20,6 +20,8 @@ export interface Answers {
   readonly state: {
     readonly received: number;
     readonly processorSeconds: number;
+    /** Of them, those of the thread that TCP and the application are in. */
+    readonly mainSeconds: number;
     /** Octets of the heap and of buffers, after a collection. */
     readonly memory: number;
     readonly connections: number;

@@ -26,6 +26,10 @@ export interface Setting {
 /** The gateway’s own inner address. */
 export const INNER = '10.66.0.1';
 
+/** `yes` or `no` runs all of it with, or without, a thread for ESP; else the machine decides. */
+const { TUNNELWRIGHT_ESP_THREAD: forced } = process.env;
+const FORCED = forced === undefined ? {} : { esp_thread: forced };
+
 const PSK = { key: { kind: 'psk', secret: 'a key that both ends know' } };
 
 /** A gateway and clients in this process, over real UDP on loopback, with a NAT between them. */
@@ -41,6 +45,7 @@ export class Loopback {
       config: compile(
         configFrom({
           listen: { addresses: ['127.0.0.1'], port: 0, nat_port: 0 },
+          ...FORCED,
           connections: {
             clients: {
               local: [{ auth: 'psk', id: 'gateway.example' }],
@@ -79,6 +84,7 @@ export class Loopback {
       config: compile(
         configFrom({
           listen: { port: 0, nat_port: 0 },
+          ...FORCED,
           connections: {
             road: {
               remote_addrs: '127.0.0.1',

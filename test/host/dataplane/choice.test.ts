@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { hasThread } from '../../../src/host/dataplane/backends/netstack.ts';
 import type { ProbeResult } from '../../../src/host/dataplane/data-plane.ts';
 import { type Candidate, chooseBackend, choosePlane, lacksFor, PLANE_ORDER } from '../../../src/host/dataplane/index.ts';
+import { describeWithNative } from '../../support/native.ts';
 
 const CAN: ProbeResult = { ok: true, detail: 'it can' };
 const cannot = (reason: string): ProbeResult => ({ ok: false, reason, hint: `mend ${reason}` });
@@ -88,5 +90,18 @@ describe('a plane by name', () => {
   test('that is not there is refused, with those that are', async () => {
     await expect(chooseBackend('tube')).rejects.toMatchObject({ code: 'PLANE_UNKNOWN', hint: expect.stringContaining('netstack') });
     await expect(chooseBackend('tube')).rejects.toMatchObject({ hint: expect.not.stringContaining('memory') });
+  });
+});
+
+describeWithNative('a thread for ESP in the plane netstack', (native) => {
+  test.each([
+    ['auto', 1, false],
+    ['auto', 2, true],
+    [true, 1, true],
+    [false, 64, false],
+    [undefined, 64, false],
+  ] as const)('asked for: %s, on %i processors: %s', (wish, cores, expected) => {
+    expect(hasThread(native, wish, cores)).toBe(expected);
+    expect(hasThread(undefined, wish, cores)).toBe(false);
   });
 });

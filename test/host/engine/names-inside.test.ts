@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { fromUtf8 } from '../../../src/core/bytes/index.ts';
 import { generateKey, keyFingerprint } from '../../../src/core/pki/index.ts';
-import netstack, { type NetstackPlane } from '../../../src/host/dataplane/backends/netstack.ts';
+import netstack from '../../../src/host/dataplane/backends/netstack.ts';
+import type { NetstackPlane } from '../../../src/host/dataplane/netstack-hosts.ts';
 import { CredentialStore } from '../../../src/host/engine/credentials/credentials.ts';
 import { clientConfig, gatewayConfig, instancePair } from '../support/instances.ts';
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import netstack, { type NetstackPlane } from '../../../src/host/dataplane/backends/netstack.ts';
+import netstack from '../../../src/host/dataplane/backends/netstack.ts';
+import type { NetstackPlane } from '../../../src/host/dataplane/netstack-hosts.ts';
 import type { IkeSaStatus } from '../../../src/host/engine/status.ts';
 import type { StreamSocket } from '../../../src/host/platform/stream-socket.ts';
 import { CLIENT, clientConfig, GATEWAY, gatewayConfig, instancePair, type Pair } from '../support/instances.ts';

@@ -237,6 +237,7 @@ describe('questions', () => {
       at: '2026-01-02T03:04:05.000Z',
       plane: 'netstack',
       planeChoice: null,
+      espThread: null,
       enter: null,
       listen: ['203.0.113.7:500', '203.0.113.7:4500'],
       load: {

@@ -66,7 +66,7 @@ async function up(id: string): Promise<Tunnel> {
   return tunnel;
 }
 
-beforeAll(async () => {
+async function open(espThread: 'auto' | 'no'): Promise<void> {
   const clients = {
     local: [{ auth: 'psk', id: 'gateway.example' }],
     remote: [{ auth: 'psk' }],
@@ -76,6 +76,7 @@ beforeAll(async () => {
   gateway = await createGateway({
     outside,
     config: config({
+      esp_thread: espThread,
       listen: { addresses: ['127.0.0.1'], port: 0, nat_port: 0 },
       connections: { clients, branches: { ...clients, remote: [{ auth: 'psk', id: '*@branch.example' }] } },
       pools: { lan: { addrs: '10.66.0.0/24' } },
@@ -89,14 +90,17 @@ beforeAll(async () => {
   });
   gateway.onRefused = ({ id, to }) => refused.push(`${id && formatIdentity(id)} ${to}`);
   await gateway.listen();
-});
-afterAll(async () => {
-  for (const tunnel of tunnels) await tunnel.close(0);
-  await gateway.close(0);
-  await scene.end();
-});
+}
 
-describe('networks behind a gateway without an interface', () => {
+afterAll(() => scene.end());
+
+describe.each(['auto', 'no'] as const)('networks behind a gateway without an interface (esp_thread: %s)', (espThread) => {
+  beforeAll(() => open(espThread));
+  afterAll(async () => {
+    for (const tunnel of tunnels.splice(0)) await tunnel.close(0);
+    await gateway.close(0);
+  });
+
   test('are reached over TCP, and a client hears what became of its connection', async () => {
     const tunnel = await up('alice@example.com');
     const port = await scene.echo();

@@ -80,7 +80,8 @@ export class TunPlane implements DataPlane {
     this.#wakeup = Wakeup.open(native);
     this.#port = new ThreadPort({
       threads: systemThreads,
-      tun: tun.state,
+      backend,
+      inner: { kind: 'tun', tun: tun.state },
       wake: this.#wakeup.fd,
       singly: options.singly === true,
       ring: () => this.#wakeup.wake(),

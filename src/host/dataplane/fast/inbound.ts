@@ -1,5 +1,5 @@
 import type { Address } from '../../../core/bytes/index.ts';
-import { classifyEncapsulated, type EncapsulatedKind, MOST_IN_BURST, spiOf } from '../../../core/esp/index.ts';
+import { classifyEncapsulated, type EncapsulatedKind, MOST_IN_BURST, NON_ESP_MARKER_LENGTH, spiOf } from '../../../core/esp/index.ts';
 import type { PacketBuffer } from '../../../core/packet/offload/index.ts';
 import type { EspPlane } from '../esp-plane.ts';
 
@@ -59,6 +59,10 @@ export class InboundPump {
   }
 }
 
+/** IKE behind its marker, from somebody who has no SPI of ours yet (RFC 7296 §3.1): anybody can send those. */
+export const isFirst = (datagram: Uint8Array): boolean =>
+  datagram.subarray(RESPONDER_SPI, RESPONDER_SPI + SPI_LENGTH).every((octet) => octet === 0);
+
 /** How many packets from `start` on are ESP of one SPI. */
 function burstLength(octets: Uint8Array, start: number, end: number, step: number, length: number): number {
   if (classifyEncapsulated(octets, start, Math.min(start + length, end)) !== 'esp') return 0;
@@ -69,3 +73,7 @@ function burstLength(octets: Uint8Array, start: number, end: number, step: numbe
     if (spiOf(octets, at) !== spi || classifyEncapsulated(octets, at, Math.min(at + length, end)) !== 'esp') break;
   return count;
 }
+
+/** Of IKE, behind the marker and the initiator's. */
+const SPI_LENGTH = 8;
+const RESPONDER_SPI = NON_ESP_MARKER_LENGTH + SPI_LENGTH;

@@ -7,6 +7,8 @@ import type { Observation } from '../../../core/ike/effects.ts';
 import { type PacketBuffer, VNET_HEADER } from '../../../core/packet/offload/index.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { EspPlane } from '../esp-plane.ts';
+import { OwnAddresses } from '../own-addresses.ts';
+import { BEHIND, Transit } from '../transit.ts';
 import { InboundPump } from './inbound.ts';
 import type { FromLoop, Refusal, ToLoop } from './messages.ts';
 import { OUTBOUND_BUFFERS, OutboundPump } from './outbound.ts';
@@ -30,14 +32,29 @@ export interface FastLoopOptions<B extends PacketBuffer = PacketBuffer> {
   readonly createPacketCipher: Primitives['createPacketCipher'];
   /** What compresses, for children that agreed on IPComp. */
   readonly deflate?: Deflate | undefined;
+  /** Unless given, `tun`. */
+  readonly backend?: string | undefined;
   readonly tun: TunPort<B>;
   readonly sink: InnerSink<B>;
+  /** Where the inner side is hosts in this process. */
+  readonly hosts?: HostsInside<B> | undefined;
   readonly counters: CounterSlots;
   /** Gives out parts of one memory: one of each of `LOOP_BUFFERS`, in any order. */
   readonly allocate: (length: number) => B;
   readonly openSocket: (fd: number, local: Address) => UdpPort<B>;
   readonly openRaw?: ((fd: number, ip: string, protocol: number) => RawPort) | undefined;
   readonly post: (message: FromLoop) => void;
+}
+
+/** Hosts in this process, which know less than a kernel does: what passes through on its way to somebody else is seen to here. */
+export interface HostsInside<B extends PacketBuffer = PacketBuffer> {
+  /** Inner addresses of our own, besides those that peers assign. */
+  readonly addresses: readonly string[];
+  readonly forward: boolean;
+  /** For packets that no CHILD_SA takes, where there is somebody to answer them. */
+  readonly behind: InnerSink<B> | undefined;
+  /** Packets for which they had no room. */
+  dropped(): number;
 }
 
 /** What of a turn is worth doing. */
@@ -58,6 +75,9 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
   readonly #outbound: OutboundPump<B>;
   readonly #inbound: InboundPump;
   readonly #slots = new Map<number, number>();
+  readonly #own: OwnAddresses | undefined;
+  readonly #transit: Transit | undefined;
+  #toldMtu: number | undefined;
   /** What the packet at hand was read into. */
   #from: B | undefined;
   #aside: B | undefined;
@@ -70,12 +90,13 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
 
   constructor(options: FastLoopOptions<B>) {
     this.#options = options;
-    const { post } = options;
+    const { post, hosts } = options;
+    this.#own = hosts && new OwnAddresses(hosts.addresses);
     this.paths = new PathTable((packet, local, remote, transport) =>
       post({ kind: 'send', packet: packet.slice(), local, remote, transport }),
     );
     this.#esp = new EspPlane({
-      backend: 'tun',
+      backend: options.backend ?? 'tun',
       clock: options.clock,
       random: options.random,
       createPacketCipher: options.createPacketCipher,
@@ -88,12 +109,17 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
         else post({ kind: 'observations', observations: [observation] });
       },
       deliver: (buffer, start, end) => this.#deliver(buffer, start, end),
+      ...(hosts === undefined ? {} : { ownAddress: (addressLength) => this.#own?.ofFamily(addressLength) }),
     });
+    if (hosts !== undefined && this.#own !== undefined)
+      this.#transit = new Transit({ esp: this.#esp, own: this.#own, forwards: hosts.forward, behind: hosts.behind !== undefined });
     this.#outbound = new OutboundPump({ esp: this.#esp, tun: options.tun, allocate: options.allocate });
     this.#inbound = new InboundPump({
       esp: this.#esp,
       onIke: (datagram, local, ip, port) => post({ kind: 'ike', datagram, local, ip, port }),
     });
+    // what is counted has its names from the beginning
+    if (hosts !== undefined) this.#postDrops();
   }
 
   /** Nothing was counted that is not shown yet. */
@@ -118,14 +144,18 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
     if (ready.sockets) {
       if (this.#raw.size > 0 && this.#receiveWhole()) more = true;
       for (const socket of this.paths.sockets) if (this.#receive(socket)) more = true;
-      this.#options.sink.flush();
+      // who is told of a packet may ask at once what its SA has carried
+      this.#writeFew();
+      this.#flushInner();
     }
     if (ready.tun && this.#outbound.pump(PACKETS_PER_TURN)) {
       more = true;
       // answers to what was too large
-      this.#options.sink.flush();
+      this.#flushInner();
     }
+    if (this.#transit !== undefined) this.#tellMtu();
     this.#moved ||= more;
+    if (more) this.#writeFew();
     if (this.#moved) this.#writeCounters();
     if (this.#traffic.length > 0) this.#tellTraffic();
     return more;
@@ -159,7 +189,7 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
         this.#esp.receive(message.packet, message.ip, message.port, message.local, message.transport);
         this.#moved = true;
         if (this.#traffic.length > 0) this.#tellTraffic();
-        return this.#options.sink.flush();
+        return this.#flushInner();
       case 'close':
         this.#esp.close();
         this.paths.closeAll();
@@ -171,12 +201,35 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
 
   /** Everything that was counted is there for the other thread to see. */
   writeCounters(): void {
+    this.#writeSlots();
+    this.#postDrops();
+    this.#moved = false;
+  }
+
+  #writeSlots(): void {
     for (const [child, slot] of this.#slots) {
       const entry = this.#esp.entry(child);
       if (entry !== undefined) this.#options.counters.write(slot, entry);
     }
-    this.#options.post({ kind: 'drops', drops: { ...this.#esp.drops(), ...this.#outbound.drops } });
-    this.#moved = false;
+  }
+
+  #writeFew(): void {
+    if (this.#slots.size <= FEW_CHILDREN) this.#writeSlots();
+  }
+
+  #postDrops(): void {
+    const { hosts, post } = this.#options;
+    const { forwarded = 0, hopsRanOut = 0 } = this.#transit ?? {};
+    const inside = hosts === undefined ? undefined : { 'hop limit': hopsRanOut, 'inner queue': hosts.dropped() };
+    post({ kind: 'drops', drops: { ...this.#esp.drops(), ...this.#outbound.drops, ...inside }, forwarded });
+  }
+
+  /** Before whatever made it different is done: hosts go by it as soon as they may send. */
+  #tellMtu(): void {
+    const { mtu } = this.#esp;
+    if (mtu === this.#toldMtu) return;
+    this.#toldMtu = mtu;
+    this.#options.post({ kind: 'mtu', mtu });
   }
 
   /** At once when traffic sets in, then now and then: `resting` sees to it that there is another turn. */
@@ -193,13 +246,15 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
 
   /** Several times where datagrams come singly, so that what is put together of them is worth a write. @returns whether there was anything */
   #receive(socket: UdpPort<B>): boolean {
+    const { sink } = this.#options;
+    if (isCrowded(sink)) return false;
     let came = socket.receive(this.#take);
     if (came === 0) {
       // poll says that there is something, and it is no packet
       socket.receiveErrors?.(this.#takeTooLarge);
       return false;
     }
-    for (let i = 1; came === MOST_MESSAGES && i < RECEIVES_PER_TURN; i++) came = socket.receive(this.#take);
+    for (let i = 1; came === MOST_MESSAGES && i < RECEIVES_PER_TURN && !isCrowded(sink); i++) came = socket.receive(this.#take);
     return true;
   }
 
@@ -223,7 +278,10 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
 
   /** Where a packet was opened there is room before it; what transport mode has put together elsewhere gets some. */
   #deliver(buffer: Uint8Array, start: number, end: number): void {
-    const { sink, allocate } = this.#options;
+    const { allocate, hosts } = this.#options;
+    const host = this.#transit?.hostOf(buffer, start, end);
+    if (this.#transit !== undefined && host === undefined) return;
+    const sink = (host === BEHIND ? hosts?.behind : undefined) ?? this.#options.sink;
     if (this.#from?.octets === buffer && start >= VNET_HEADER) return sink.push(this.#from, start, end);
     this.#aside ??= allocate(ASIDE);
     this.#aside.octets.set(buffer.subarray(start, end), VNET_HEADER);
@@ -244,6 +302,8 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
     }
     this.#options.counters.clear(slot);
     this.#slots.set(spec.id, slot);
+    this.#own?.assign(spec);
+    if (this.#transit !== undefined) this.#tellMtu();
     this.#done(token);
   }
 
@@ -254,10 +314,18 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
     this.writeCounters();
   }
 
+  #flushInner(): void {
+    this.#options.sink.flush();
+    this.#options.hosts?.behind?.flush();
+  }
+
   #done(token: number, refusal?: Refusal): void {
     this.#options.post({ kind: 'done', token, refusal });
   }
 }
+
+/** Asked anew each time: it changes with every packet. */
+const isCrowded = (sink: InnerSink): boolean => sink.crowded === true;
 
 /** What transport mode has put together, behind its virtio header. */
 const ASIDE = VNET_HEADER + 65_536;
@@ -268,3 +336,5 @@ const PACKETS_PER_TURN = 16;
 const RECEIVES_PER_TURN = 4;
 /** Milliseconds. */
 const COUNTERS_INTERVAL = 100;
+/** Whose counters cost less than the calls of a turn do: they are shown after each. */
+const FEW_CHILDREN = 8;

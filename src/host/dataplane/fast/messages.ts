@@ -2,6 +2,27 @@ import type { Address } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaSpec, Observation, Transport } from '../../../core/ike/effects.ts';
 import type { TunState } from '../../platform/linux/tun.ts';
 import type { SequenceNumbers, ShuntPolicy, TrapPolicy } from '../data-plane.ts';
+import type { CardRings } from './card-device.ts';
+
+/** What the thread has on its inner side. */
+export type InnerSide = TunSide | CardSide;
+
+/** A network interface. */
+export interface TunSide {
+  readonly kind: 'tun';
+  readonly tun: TunState;
+}
+
+/** Hosts in this process. */
+export interface CardSide {
+  readonly kind: 'card';
+  readonly rings: CardRings;
+  /** Inner addresses of our own, besides those that peers assign. */
+  readonly addresses: readonly string[];
+  /** As `DataPlaneOptions` has them. */
+  readonly forward: boolean;
+  readonly behind: boolean;
+}
 
 /** What the main thread tells the thread that moves packets. */
 export type ToLoop =
@@ -9,7 +30,10 @@ export type ToLoop =
   | {
       readonly kind: 'start';
       readonly origin: number;
-      readonly tun: TunState;
+      /** Name of the data plane. */
+      readonly backend: string;
+      readonly inner: InnerSide;
+      /** Descriptor of the eventfd that the thread waits on. */
       readonly wake: number;
       readonly counters: SharedArrayBuffer;
       /** One 32-bit number: datagrams that were handed over and are not worked on yet. */
@@ -58,7 +82,11 @@ export type FromLoop =
       readonly remote: Address;
       readonly transport: Transport | undefined;
     }
-  | { readonly kind: 'drops'; readonly drops: Readonly<Record<string, number>> };
+  | { readonly kind: 'drops'; readonly drops: Readonly<Record<string, number>>; readonly forwarded: number }
+  /** There is something in the rings, or room in them. */
+  | { readonly kind: 'card' }
+  /** The largest inner packet that no SA has to split; undefined without SAs. */
+  | { readonly kind: 'mtu'; readonly mtu: number | undefined };
 
 /** A DataPlaneError on its way between threads. */
 export interface Refusal {
@@ -69,5 +97,7 @@ export interface Refusal {
 
 /** Of `waiting`, at most: anybody can send IKE faster than it can be read, and what waits here takes memory. */
 export const MOST_WAITING = 1024;
+/** Of those, that first messages of strangers may take: who is known is heard all the same. */
+export const MOST_STRANGERS = MOST_WAITING / 2;
 /** That the thread waits on. */
 export const MOST_SOCKETS = 62;

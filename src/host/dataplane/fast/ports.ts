@@ -76,6 +76,8 @@ export interface InnerSink<B extends PacketBuffer = PacketBuffer> {
   push(from: B, start: number, end: number): void;
   /** Nothing more comes for now. */
   flush(): void;
+  /** Nothing more is to be read from the network for now: it would only have to be dropped. */
+  readonly crowded?: boolean;
 }
 
 /** Datagrams, or what the kernel has joined of several, that one call takes in. */

@@ -1,17 +1,18 @@
 import { type Address, DataPlaneError, formatAddress } from '../../../core/bytes/index.ts';
 import type { ChildSaChange, ChildSaKeys, ChildSaSpec, Observation, Transport } from '../../../core/ike/effects.ts';
-import type { TunState } from '../../platform/linux/tun.ts';
 import type { UdpSocket } from '../../platform/udp.ts';
 import type { Thread, Threads } from '../../platform/worker-threads.ts';
 import type { ChildCounters, EspPath, SequenceNumbers, ShuntPolicy, TrapPolicy } from '../data-plane.ts';
-import { type FromLoop, MOST_SOCKETS, type ToLoop } from './messages.ts';
+import { type FromLoop, type InnerSide, MOST_SOCKETS, type ToLoop } from './messages.ts';
 import { CounterSlots, SLOTS } from './slots.ts';
 
 export interface ThreadPortOptions {
   readonly threads: Threads;
   /** The file that runs in the thread; that of this folder unless given. */
   readonly module?: URL | undefined;
-  readonly tun: TunState;
+  /** Name of the data plane. */
+  readonly backend: string;
+  readonly inner: InnerSide;
   /** Descriptor of the eventfd that the thread waits on. */
   readonly wake: number;
   /** As `DataPlaneOptions` has it. */
@@ -21,6 +22,10 @@ export interface ThreadPortOptions {
   readonly onObservation: (observation: Observation) => void;
   /** The ways that the thread has no socket for. */
   readonly openPath: (local: Address, remote: Address, encap: boolean, transport?: Transport) => EspPath;
+  /** Of hosts in this process: there is something in their rings, or room in them. */
+  readonly onCard?: () => void;
+  /** Of hosts in this process: the largest inner packet that no SA has to split; undefined without SAs. */
+  readonly onMtu?: (mtu: number | undefined) => void;
   /** The thread ended by itself: nothing passes any more on these CHILD_SAs. */
   readonly onEnd: (error: DataPlaneError, children: readonly number[]) => void;
 }
@@ -31,27 +36,31 @@ export class ThreadPort {
   readonly #thread: Thread;
   readonly #slots = new CounterSlots();
   readonly #underWay = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
-  readonly #free: number[] = Array.from({ length: SLOTS }, (_, i) => SLOTS - 1 - i);
+  /** Those that were given back, and the first that nobody has had. */
+  readonly #free: number[] = [];
+  #fresh = 0;
   readonly #slotOf = new Map<number, number>();
   readonly #waiting = new Map<number, { resolve(): void; reject(error: DataPlaneError): void }>();
   readonly #sockets = new Map<string, UdpSocket>();
   #drops: Readonly<Record<string, number>> = {};
+  #forwarded = 0;
   #lastToken = 0;
   #ended: DataPlaneError | undefined;
 
   constructor(options: ThreadPortOptions) {
     this.#options = options;
-    const module = options.module ?? new URL('./thread.js', import.meta.url);
+    const module = options.module ?? THREAD;
     this.#thread = options.threads.start(module, {
       onMessage: (message) => this.#heard(message as FromLoop),
       onExit: (why) => this.#onExit(why),
     });
-    const { tun, wake, singly } = options;
+    const { backend, inner, wake, singly } = options;
     const { memory: counters } = this.#slots;
     this.#thread.post({
       kind: 'start',
       origin: performance.timeOrigin,
-      tun,
+      backend,
+      inner,
       wake,
       counters,
       waiting: this.#underWay.buffer,
@@ -61,11 +70,11 @@ export class ThreadPort {
 
   /** @throws DataPlaneError, in the promise */
   async install(spec: ChildSaSpec, resume: SequenceNumbers | undefined): Promise<void> {
-    const slot = this.#free.pop();
-    if (slot === undefined)
+    const slot = this.#free.pop() ?? this.#fresh++;
+    if (slot >= SLOTS)
       throw new DataPlaneError(`${SLOTS} CHILD_SAs stand already`, {
         code: 'TOO_MANY_CHILDREN',
-        backend: 'tun',
+        backend: this.#options.backend,
         hint: 'Spread the clients over several gateways.',
       });
     // the engine overwrites its keys once this resolved; what is posted is a copy that the thread overwrites
@@ -106,6 +115,11 @@ export class ThreadPort {
     return this.#drops;
   }
 
+  /** Inner packets passed from one CHILD_SA to another. */
+  get forwarded(): number {
+    return this.#forwarded;
+  }
+
   setTraps(traps: readonly TrapPolicy[]): void {
     this.#tell({ kind: 'traps', traps });
   }
@@ -142,7 +156,7 @@ export class ThreadPort {
 
   async close(): Promise<void> {
     if (this.#ended === undefined) await this.#ask((token) => ({ kind: 'close', token }));
-    this.#ended ??= closed('the data plane was closed');
+    this.#ended ??= this.#closed('the data plane was closed');
     this.#slotOf.clear();
     await this.#thread.end();
   }
@@ -174,7 +188,7 @@ export class ThreadPort {
           waiting?.reject(
             new DataPlaneError(refusal.message, {
               code: refusal.code,
-              backend: 'tun',
+              backend: this.#options.backend,
               ...(refusal.hint === undefined ? {} : { hint: refusal.hint }),
             }),
           );
@@ -190,15 +204,30 @@ export class ThreadPort {
         return;
       case 'drops':
         this.#drops = message.drops;
+        this.#forwarded = message.forwarded;
         return;
+      case 'card':
+        return this.#options.onCard?.();
+      case 'mtu':
+        return this.#options.onMtu?.(message.mtu);
     }
   }
 
   #onExit(why: string): void {
-    this.#ended = closed(`the thread that moves packets ended: ${why}`);
+    this.#ended = this.#closed(`the thread that moves packets ended: ${why}`);
     for (const { reject } of this.#waiting.values()) reject(this.#ended);
     this.#waiting.clear();
     this.#options.onEnd(this.#ended, [...this.#slotOf.keys()]);
+  }
+
+  #closed(message: string): DataPlaneError {
+    const { backend, inner } = this.#options;
+    const instead = inner.kind === 'tun' ? 'choose --plane netstack' : 'set esp_thread: no';
+    return new DataPlaneError(message, {
+      code: 'PLANE_ENDED',
+      backend,
+      hint: `Start again. If it comes back, ${instead} and report it with the text above.`,
+    });
   }
 
   #freeSlot(child: number): void {
@@ -209,12 +238,8 @@ export class ThreadPort {
   }
 }
 
-const closed = (message: string): DataPlaneError =>
-  new DataPlaneError(message, {
-    code: 'PLANE_ENDED',
-    backend: 'tun',
-    hint: 'Start again. If it comes back, choose --plane netstack and report it with the text above.',
-  });
+/** Beside this file, as it is built. */
+const THREAD = new URL('./thread.js', import.meta.url);
 
 const copyOf = (keys: ChildSaKeys): ChildSaKeys => ({
   ...keys,

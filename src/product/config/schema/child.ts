@@ -137,12 +137,12 @@ export const child = section({
   ),
   copy_ecn: key(
     flag,
-    'Carry congestion marks between inner and outer header (RFC 6040), either way. netstack does not see the outer header and leaves it unmarked.',
+    'Carry congestion marks between inner and outer header (RFC 6040), either way; netstack with a thread for ESP alone (`esp_thread`).',
     'yes',
   ),
   copy_dscp: key(
     z.enum(['out', 'in', 'yes', 'no']),
-    'Copy the DSCP to the outer header, from it, both (yes) or neither. netstack does neither.',
+    'Copy the DSCP to the outer header, from it, both (yes) or neither; netstack with a thread for ESP alone (`esp_thread`).',
     'out',
   ),
   outer_dscp: key(codePoint, 'DSCP of the outer header where it is not copied.', '000000'),

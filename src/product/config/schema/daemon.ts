@@ -97,6 +97,8 @@ export const limits = section({
   cookies_per_address: key(rate, 'Those to one IPv4 address or one IPv6 /64.', 1000),
 });
 
+export const espThread = z.union([flag, z.literal('auto')]);
+
 export const workers = quantity<number | 'auto'>('Workers', 'A whole number from 0 to 64, or `auto`.', ['auto', 2], (input) => {
   if (input === 'auto') return valid('auto');
   return /^\d{1,2}$/.test(input) && Number(input) <= MOST_WORKERS

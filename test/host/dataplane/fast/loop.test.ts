@@ -4,6 +4,7 @@ import { createPacketCipher } from '../../../../src/core/crypto/index.ts';
 import type { ChildSaSpec, Observation } from '../../../../src/core/ike/effects.ts';
 import { getU16 } from '../../../../src/core/packet/index.ts';
 import { packetBuffer, segmentPlain, VNET_HEADER, VnetHeader } from '../../../../src/core/packet/offload/index.ts';
+import { isFirst } from '../../../../src/host/dataplane/fast/inbound.ts';
 import { FastLoop } from '../../../../src/host/dataplane/fast/loop.ts';
 import type { FromLoop } from '../../../../src/host/dataplane/fast/messages.ts';
 import {
@@ -53,9 +54,19 @@ class End {
 
   readonly address: Address;
 
-  constructor(address: Address) {
+  /** Packets for the networks behind, where the inner side is hosts. */
+  readonly behind: Uint8Array[] = [];
+  crowded = false;
+
+  constructor(address: Address, hosts?: { readonly addresses: readonly string[] }) {
     this.address = address;
+    const [written, behind] = [this.written, this.behind].map((list) => ({
+      push: (from: { readonly octets: Uint8Array }, start: number, end: number) => void list.push(from.octets.slice(start, end)),
+      flush: () => {},
+    }));
+    const isCrowded = (): boolean => this.crowded;
     this.loop = new FastLoop({
+      ...(hosts === undefined ? {} : { hosts: { addresses: hosts.addresses, forward: true, behind, dropped: () => 3 } }),
       clock: { now: () => this.now, wall: () => 0, after: () => ({ cancel: () => {} }), soon: () => {} },
       random: scriptedRandom(address.ip),
       createPacketCipher,
@@ -71,7 +82,12 @@ class End {
         },
         write: () => true,
       },
-      sink: { push: (from, start, end) => this.written.push(from.octets.slice(start, end)), flush: () => {} },
+      sink: {
+        ...written!,
+        get crowded() {
+          return isCrowded();
+        },
+      },
       openRaw: (_, ip, protocol) => ({
         ip,
         protocol,
@@ -356,6 +372,75 @@ test('packets of one size go out together, a shorter one ends the batch, a longe
   turn(ends);
   expect(hexes(ends.b.written)).toEqual(hexes(packets));
   expect(ends.a.batches.map(({ octets, segment }) => Math.ceil(octets.length / segment))).toEqual([4, 1, 1]);
+});
+
+/** A gateway with hosts inside, and the peer of its one SA. */
+function gatewayPair(): { readonly gateway: End; readonly peer: End } {
+  const [specA, specB] = specsOf({ localTs: ['10.0.0.0/8'], remoteTs: ['10.1.0.0/16'] });
+  const [gateway, peer] = [new End(specA.local, { addresses: ['10.0.0.1/24'] }), new End(specB.local)];
+  gateway.other = peer;
+  peer.other = gateway;
+  gateway.loop.tell({ kind: 'install', token: 1, slot: 4, spec: specA, resume: undefined });
+  peer.loop.tell({ kind: 'install', token: 1, slot: 5, spec: specB, resume: undefined });
+  return { gateway, peer };
+}
+
+const sent = (peer: End, ...packets: readonly Uint8Array[]): void => {
+  for (const one of packets) peer.read.push(handed(one));
+  peer.loop.turn({ tun: true, sockets: false });
+};
+
+test('hosts inside get what is theirs, those behind what no SA takes, and the rest leaves again, a hop less', () => {
+  const { gateway, peer } = gatewayPair();
+  const [ours, behind, back] = ['10.0.0.1', '10.20.0.5', '10.1.0.9'].map((to) => packet('10.1.0.7', to, { size: 100 }));
+  sent(peer, ours!, behind!, back!, packet('10.1.0.7', '10.1.0.9', { size: 100, hopLimit: 1 }));
+  gateway.loop.turn({ tun: false, sockets: true });
+  expect(hexes(gateway.written)).toEqual(hexes([ours!]));
+  expect(gateway.behind.map((octets) => [octets[8], toHex(octets.subarray(16, 20))])).toEqual([[behind![8]! - 1, '0a140005']]);
+  peer.loop.turn({ tun: false, sockets: true });
+  // what was passed on, and who is told that no hop was left
+  expect(peer.written.map((octets) => [octets[9], octets[8]! < 64, toHex(octets.subarray(12, 16))])).toEqual([
+    [17, true, '0a010007'],
+    [1, expect.any(Boolean), '0a000001'],
+  ]);
+  gateway.loop.writeCounters();
+  const told = gateway.told.filter(({ kind }) => kind === 'drops');
+  expect(told[0]).toMatchObject({ drops: { 'no outbound SA': 0, 'hop limit': 0 }, forwarded: 0 });
+  expect(told.at(-1)).toMatchObject({ drops: { 'hop limit': 1, 'inner queue': 3 }, forwarded: 1 });
+});
+
+test('hosts inside hear how large a packet may be before the SA stands, and whenever that changes', () => {
+  const { gateway } = gatewayPair();
+  const kinds = gateway.told.map(({ kind }) => kind);
+  expect(kinds.indexOf('mtu')).toBeLessThan(kinds.indexOf('done'));
+  const mtus = (): readonly (number | undefined)[] => gateway.told.flatMap((message) => (message.kind === 'mtu' ? [message.mtu] : []));
+  expect(mtus()).toEqual([expect.any(Number)]);
+  gateway.tooLarge.push([REMOTE_IP, 1300, undefined]);
+  gateway.loop.turn({ tun: false, sockets: true });
+  expect(mtus()[1]).toBeLessThan(mtus()[0]!);
+  gateway.loop.tell({ kind: 'remove', child: 1 });
+  gateway.loop.turn({ tun: false, sockets: false });
+  expect(mtus()).toEqual([expect.any(Number), expect.any(Number), undefined]);
+});
+
+test('hosts that are behind with their work leave in the sockets what comes, and lose nothing of it', () => {
+  const { gateway, peer } = gatewayPair();
+  gateway.crowded = true;
+  sent(peer, packet('10.1.0.7', '10.0.0.1', { size: 100 }));
+  gateway.loop.turn({ tun: false, sockets: true });
+  expect(gateway.written).toEqual([]);
+  gateway.crowded = false;
+  gateway.loop.turn({ tun: false, sockets: true });
+  expect(gateway.written).toHaveLength(1);
+});
+
+test('a message is from a stranger while it has no SPI of ours', () => {
+  const message = new Uint8Array(32).fill(7);
+  expect(isFirst(message)).toBe(false);
+  message.fill(0, 12, 20);
+  expect(isFirst(message)).toBe(true);
+  message[19] = 1;
+  expect(isFirst(message)).toBe(false);
 });
 
 test('what has no SA is dropped and counted, and waits where a trap asks for one', () => {

@@ -19,7 +19,8 @@ function open() {
   const tun = { fd: 3, name: 'tw0', header: 10, offloads: { checksum: true, tcp: true, udp: true } } as const;
   const port = new ThreadPort({
     threads,
-    tun,
+    backend: 'tun',
+    inner: { kind: 'tun', tun },
     singly: false,
     wake: 4,
     ring: () => undefined,
