@@ -1,3 +1,4 @@
+import { EMPTY } from './bytes.ts';
 import { MalformedMessage } from './errors.ts';
 
 /**
@@ -58,10 +59,12 @@ export class Reader {
 
   bytes(length: number, field: string): Uint8Array {
     const at = this.#need(length, field);
-    return this.#data.subarray(at, at + length);
+    // most notifies of a message are empty, and a view is 200 octets
+    return length === 0 ? EMPTY : this.#data.subarray(at, at + length);
   }
 
   rest(): Uint8Array {
+    if (this.#at === this.#end) return EMPTY;
     const view = this.#data.subarray(this.#at, this.#end);
     this.#at = this.#end;
     return view;

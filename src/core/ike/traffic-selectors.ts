@@ -10,8 +10,10 @@ import type { DynamicSelector } from './policy.ts';
  */
 export function narrow(proposed: readonly TrafficSelector[], permitted: readonly TrafficSelector[]): AddressRangeSelector[] {
   let result: AddressRangeSelector[] = [];
-  for (const mine of permitted.filter(isRange)) {
-    for (const theirs of proposed.filter(isRange)) {
+  for (const mine of permitted) {
+    if (!isRange(mine)) continue;
+    for (const theirs of proposed) {
+      if (!isRange(theirs)) continue;
       const both = intersectSelectors(theirs, mine);
       if (both === undefined || result.some((r) => containsSelector(r, both))) continue;
       result = result.length === 0 ? [both] : [...result.filter((r) => !containsSelector(both, r)), both];
@@ -23,8 +25,7 @@ export function narrow(proposed: readonly TrafficSelector[], permitted: readonly
 
 /** What the responder answered must lie within what we proposed. */
 export function isSubset(answer: readonly TrafficSelector[], proposed: readonly TrafficSelector[]): boolean {
-  const offered = proposed.filter(isRange);
-  return answer.length > 0 && answer.every((a) => isRange(a) && offered.some((o) => containsSelector(o, a)));
+  return answer.length > 0 && answer.every((a) => isRange(a) && isWithinOne(a, proposed));
 }
 
 /** As they are kept with a CHILD_SA: those of a peer are part of its message, which would be kept along; those of the policy are there anyway. */
@@ -51,7 +52,12 @@ const sameTraffic = (a: AddressRangeSelector, b: AddressRangeSelector): boolean 
 
 /** Whether everything in `inner` is in `outer`, if need be in several ranges of it that lie side by side. */
 export function covers(outer: readonly TrafficSelector[], inner: readonly TrafficSelector[]): boolean {
-  return inner.every((ts) => isRange(ts) && isCovered(ts, outer.filter(isRange)));
+  return inner.every((ts) => isRange(ts) && (isWithinOne(ts, outer) || isCovered(ts, outer.filter(isRange))));
+}
+
+function isWithinOne(inner: AddressRangeSelector, outer: readonly TrafficSelector[]): boolean {
+  for (const ts of outer) if (isRange(ts) && containsSelector(ts, inner)) return true;
+  return false;
 }
 
 function isCovered(inner: AddressRangeSelector, outer: readonly AddressRangeSelector[]): boolean {
@@ -128,23 +134,27 @@ function intersectSelectors(a: AddressRangeSelector, b: AddressRangeSelector): A
   // mostly it is all of one of the two: then no other object is kept for thousands of children
   for (const whole of [b, a])
     if (whole.start === start && whole.end === end && whole.protocol === protocol && samePorts(whole, ports)) return whole;
-  return { type: a.type, protocol, ...ports, start, end: order === 0 ? start : end };
+  const { startPort, endPort } = ports;
+  return { type: a.type, protocol, startPort, endPort, start, end: order === 0 ? start : end };
 }
 
 /** RFC 7296 §3.13.1: 65535–0 is OPAQUE, which only `any` and OPAQUE itself contain. */
-function intersectPorts(a: AddressRangeSelector, b: AddressRangeSelector): { startPort: number; endPort: number } | undefined {
-  const opaque = { startPort: 65535, endPort: 0 };
-  const isOpaque = (s: AddressRangeSelector) => s.startPort === 65535 && s.endPort === 0;
-  const isAny = (s: AddressRangeSelector) => s.startPort === 0 && s.endPort === 65535;
-  if (isOpaque(a)) return isOpaque(b) || isAny(b) ? opaque : undefined;
-  if (isOpaque(b)) return isAny(a) ? opaque : undefined;
+function intersectPorts(a: Ports, b: Ports): Ports | undefined {
+  // mostly both have the same
+  if (samePorts(a, b)) return isOpaque(a) || a.startPort <= a.endPort ? a : undefined;
+  if (isOpaque(a)) return isAny(b) ? a : undefined;
+  if (isOpaque(b)) return isAny(a) ? b : undefined;
   const startPort = Math.max(a.startPort, b.startPort);
   const endPort = Math.min(a.endPort, b.endPort);
   return startPort <= endPort ? { startPort, endPort } : undefined;
 }
 
-const samePorts = (a: { startPort: number; endPort: number }, b: { startPort: number; endPort: number }): boolean =>
-  a.startPort === b.startPort && a.endPort === b.endPort;
+const isOpaque = (s: Ports): boolean => s.startPort === 65535 && s.endPort === 0;
+const isAny = (s: Ports): boolean => s.startPort === 0 && s.endPort === 65535;
+
+const samePorts = (a: Ports, b: Ports): boolean => a.startPort === b.startPort && a.endPort === b.endPort;
+
+type Ports = Pick<AddressRangeSelector, 'startPort' | 'endPort'>;
 
 export const isRange = (ts: TrafficSelector): ts is AddressRangeSelector => 'start' in ts;
 
