@@ -339,6 +339,21 @@ describe('NATs (§2.3, §3.8, §3.9)', () => {
     expect(b.ikeSas[0]!.remote).toEqual(moved);
   });
 
+  test('ESP that somebody withheld comes much later from the address that a has left for another: the traffic stays', () => {
+    // a says that it is behind a NAT, so that b may follow ESP
+    const made = roamers({ a: { endpoint: { forceEncap: true } } });
+    const { net, a, b } = made;
+    const before = b.ikeSas[0]!.remote;
+    a.host.move(net.internet.core, [A2]);
+    net.run(10_000);
+    const { id: child } = b.plane.children[0]!;
+    b.observe({ kind: 'mapping-changed', child, remote: before });
+    b.observe({ kind: 'inbound-traffic', child, elsewhere: true });
+    net.run(1000);
+    expectPath(made, A2, B1);
+    expectTrafficBothWays(net, b, a);
+  });
+
   test('an INFORMATIONAL without UPDATE_SA_ADDRESSES moves nothing (§3.8)', () => {
     const made = roamers({ nat: { ports: 'random' } });
     const { net, a, b, nat } = made;

@@ -540,6 +540,17 @@ describe('coming back by itself', () => {
 });
 
 describe('a CHILD_SA whose lifetime ends', () => {
+  test('which the peer had made by a rekeying that ours crosses: what ours makes takes its place (RFC 7296 §2.8.1)', () => {
+    const { net, a, b } = establishedPair({ link: { delay: 20 }, child: START });
+    a.rekeyChild();
+    b.rekeyChild();
+    net.until('the peer’s is there', () => a.children.some(({ state }) => state === 'installed'));
+    a.observe({ kind: 'hard-expire', child: a.children.find(({ state }) => state === 'installed')!.id });
+    net.run(20_000);
+    expectOneChild(a, b);
+    expectAgreement({ net, a, b });
+  });
+
   test('which the peer had made by a rekeying that ours crosses: not one more each time that ours is put off (RFC 7296 §2.25.1)', () => {
     const { net, a, b } = establishedPair({ link: { delay: 20 }, child: START });
     const undo = loseRequests(net, a, ExchangeType.CREATE_CHILD_SA);

@@ -1,6 +1,6 @@
 import type { ChildSa } from './child-sa.ts';
 import type { EndpointWorld } from './endpoint-world.ts';
-import { enqueueCreate, rekeyChild } from './exchanges/create-child-sa.ts';
+import { enqueueCreate, isBeingRekeyed, rekeyChild } from './exchanges/create-child-sa.ts';
 import type { IkeSa } from './ike-sa.ts';
 import type { Routine } from './routine.ts';
 import { activateSuccessors, deleteHalf, endChild, protocolOf } from './tasks/child-delete.ts';
@@ -28,8 +28,9 @@ export function endOfLife(world: EndpointWorld, child: ChildSa): void {
   if (sa === undefined || child.is('installing', 'deleting', 'retired', 'dead')) return;
   const { policy, spec } = child;
   const wanted = child.usable && (policy.startAction === 'start' || policy.dpdAction === 'start');
-  // a rekeying under way may still put another in its place
-  child.wantedBack = wanted && child.is('rekeying');
+  // a rekeying of ours that is under way may put another in its place (§2.8.1)
+  const { replaces } = spec;
+  child.wantedBack = wanted && (child.is('rekeying') || (replaces !== undefined && isBeingRekeyed(sa, replaces)));
   const protocol = protocolOf(child);
   if (child.is('rekeyed')) activateSuccessors(world, child);
   world.removeChild(child, 'its hard lifetime is over');

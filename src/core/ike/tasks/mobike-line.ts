@@ -35,8 +35,9 @@ export function followTraffic(world: World, sa: IkeSa, remote: Address): void {
   const { left } = mobike;
   if (left) left.again = sameAddress(left.remote, remote);
   if (sameAddress(used.remote, remote) || isUnproven(sa, { ...used, remote })) return;
-  // sent before it moved, and overtaken by what tells of that
-  if (left?.again && world.now < left.until) return;
+  // sent before it moved, and overtaken by what tells of that; much later by somebody who had withheld it: to another machine's address that it
+  // says it has left only its word leads back (§3.5)
+  if (left?.again && (world.now < left.until || remote.ip !== sa.remote.ip)) return;
   divertTraffic(world, sa, { ...used, remote });
 }
 
