@@ -3,13 +3,13 @@ import { type Coverage, coverageTable, explainWalk, runWalk, UNREACHED } from '.
 import { knownToFail, walkAll } from './walks.ts';
 
 /**
- * The random walks of `npm test`: the same seeds each time, 1 to 2000, but for those of `known-walks.txt`. `WALKS=10000` takes more of them,
+ * The random walks of `npm test`: the same seeds each time, 1 to 1000, but for those of `known-walks.txt`. `WALKS=10000` takes more of them,
  * `WALK_FROM=5000` others, `WALK_STEPS=400` longer ones, `TUNNELWRIGHT_FULL=1` ten thousand that must meet every row of every table.
  * `npm run simulate -- --seeds 1..10000` does the same without a test around it. What walks is the built code: `npm test` builds it first.
  */
 const FULL = process.env.TUNNELWRIGHT_FULL === '1';
 /** Fewer, or others, need not meet everything. */
-const USUAL = 2000;
+const USUAL = 1000;
 const { WALKS = FULL ? '10000' : `${USUAL}`, WALK_FROM = '1', WALK_STEPS } = process.env;
 const FROM = Number(WALK_FROM);
 const HOW = WALK_STEPS === undefined ? {} : { steps: Number(WALK_STEPS) };

@@ -10,7 +10,8 @@ afterEach(async () => {
 });
 
 const secrets = { key: { kind: 'psk', secret: 'a key that both ends know' } };
-const config = (more: Record<string, unknown>): CompiledConfig => compile(configFrom({ secrets, listen: LOOPBACK, ...more }));
+const config = (more: Record<string, unknown>): CompiledConfig =>
+  compile(configFrom({ secrets, listen: LOOPBACK, esp_thread: 'no', ...more }));
 const LOOPBACK = { addresses: ['127.0.0.1'], port: 0, nat_port: 0 };
 
 async function gateway(hooks: Partial<GatewayOptions>): Promise<Gateway> {
