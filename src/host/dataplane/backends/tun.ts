@@ -1,6 +1,6 @@
 import type { Address } from '../../../core/bytes/index.ts';
 import { DataPlaneError } from '../../../core/bytes/index.ts';
-import type { ChildSaChange, ChildSaSpec, Transport } from '../../../core/ike/effects.ts';
+import type { ChildSaChange, ChildSaSpec } from '../../../core/ike/effects.ts';
 import { VNET_HEADER } from '../../../core/packet/offload/index.ts';
 import { type Native, nativeLack, needNative } from '../../platform/linux/ffi.ts';
 import { changeLink, getLink } from '../../platform/linux/netlink/links.ts';
@@ -9,10 +9,8 @@ import { Wakeup } from '../../platform/linux/poll.ts';
 import { RawIp } from '../../platform/linux/raw.ts';
 import { Tun } from '../../platform/linux/tun.ts';
 import { descriptorUdp } from '../../platform/linux/udp-network.ts';
-import type { UdpNetwork, UdpSocket } from '../../platform/udp.ts';
-import { systemThreads } from '../../platform/worker-threads.ts';
+import type { UdpNetwork } from '../../platform/udp.ts';
 import {
-  type ChildCounters,
   type DataPlane,
   type DataPlaneOptions,
   DEFAULT_MTU,
@@ -22,14 +20,16 @@ import {
   type ShuntPolicy,
   type TrapPolicy,
 } from '../data-plane.ts';
-import { ThreadPort } from '../fast/thread-port.ts';
+import type { ThreadPort } from '../fast/thread-port.ts';
 import { OwnAddresses } from '../own-addresses.ts';
+import { PlaneInThread, startThread } from '../plane-in-thread.ts';
 import { ShuntRules } from '../shunt-rules.ts';
 import { TunRoutes } from '../tun-routes.ts';
 
 /** ESP in user space behind a network interface of the kernel's: every program of the machine uses the tunnel without knowing. */
-export class TunPlane implements DataPlane {
+export class TunPlane extends PlaneInThread implements DataPlane {
   readonly backend: string;
+  protected readonly port: ThreadPort;
   /** Of the interface. */
   readonly name: string;
   readonly #tun: Tun;
@@ -38,13 +38,11 @@ export class TunPlane implements DataPlane {
   readonly #shunts: ShuntRules;
   readonly #own: OwnAddresses;
   readonly #wakeup: Wakeup;
-  readonly #port: ThreadPort;
   readonly #native: Native;
   readonly #onFailure: DataPlaneOptions['onFailure'];
   readonly #raws = new Map<string, RawIp>();
   /** IP protocols of the children. */
   readonly #protocols = new Map<number, number>();
-  #closing: Promise<void> | undefined;
 
   /** @throws DataPlaneError */
   static async open(options: DataPlaneOptions): Promise<TunPlane> {
@@ -65,6 +63,7 @@ export class TunPlane implements DataPlane {
 
   /** Over a device that is yet to be brought up, and a socket to the network that it is in; both are the plane's from here on. @throws DataPlaneError */
   constructor(native: Native, netlink: NetlinkSocket, tun: Tun, options: DataPlaneOptions, backend = 'tun') {
+    super();
     this.backend = backend;
     this.name = tun.state.name;
     this.#native = native;
@@ -78,86 +77,42 @@ export class TunPlane implements DataPlane {
     this.#routes.setAddresses(this.#own.all);
     this.#shunts = new ShuntRules(netlink, this.#routes.table, OWN_PACKETS);
     this.#wakeup = Wakeup.open(native);
-    this.#port = new ThreadPort({
-      threads: systemThreads,
-      backend,
-      inner: { kind: 'tun', tun: tun.state },
-      wake: this.#wakeup.fd,
-      singly: options.singly === true,
-      ring: () => this.#wakeup.wake(),
-      onObservation: options.onObservation,
-      openPath: options.openPath,
-      onEnd: (error, children) => {
-        options.onFailure?.(error);
-        // the peers must not go on sending to nobody
-        for (const child of children) options.onObservation({ kind: 'hard-expire', child });
-      },
-    });
+    this.port = startThread({ backend, inner: { kind: 'tun', tun: tun.state } }, this.#wakeup, options);
   }
 
   async install(spec: ChildSaSpec, resume?: SequenceNumbers): Promise<void> {
     const protocol = spec.protocol === 'AH' ? AH : ESP;
     if (!spec.encap && spec.transport !== 'tcp') this.#openRaw(spec.local.ip, protocol);
-    await this.#port.install(spec, resume);
+    await this.port.install(spec, resume);
     this.#protocols.set(spec.id, protocol);
     try {
       if (this.#own.assign(spec)) this.#routes.setAddresses(this.#own.all);
       this.#routes.install(spec);
     } catch (error) {
-      this.#port.remove(spec.id);
+      this.port.remove(spec.id);
       throw error;
     }
   }
 
   update(child: number, change: ChildSaChange): void {
     if (change.kind === 'addresses' && !change.encap && change.transport !== 'tcp') this.#openRawFor(child, change.local);
-    this.#port.update(child, change);
+    this.port.update(child, change);
   }
 
   remove(child: number): void {
     this.#protocols.delete(child);
     this.#routes.remove(child);
-    this.#port.remove(child);
-  }
-
-  counters(child: number): ChildCounters | undefined {
-    return this.#port.counters(child);
-  }
-
-  sequenceNumbers(child: number): SequenceNumbers | undefined {
-    return this.#port.sequenceNumbers(child);
-  }
-
-  drops(): Readonly<Record<string, number>> {
-    return this.#port.drops;
+    this.port.remove(child);
   }
 
   setTraps(traps: readonly TrapPolicy[]): void {
     this.#routes.setTraps(traps);
-    this.#port.setTraps(traps);
+    this.port.setTraps(traps);
   }
 
   setShunts(shunts: readonly ShuntPolicy[]): void {
     this.#shunts.set(shunts);
-    this.#port.setShunts(shunts);
-  }
-
-  receive(packet: Uint8Array, local: Address, ip: string, port: number, transport?: Transport): boolean {
-    this.#port.receive(packet, local, ip, port, transport);
-    return true;
-  }
-
-  adopt(socket: UdpSocket): Promise<void> {
-    return this.#port.adopt(socket);
-  }
-
-  disown(socket: UdpSocket): Promise<void> {
-    return this.#port.disown(socket);
-  }
-
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
+    this.port.setShunts(shunts);
   }
 
   /** One for each address and protocol, for as long as the plane is there. @throws DataPlaneError */
@@ -166,7 +121,7 @@ export class TunPlane implements DataPlane {
     if (this.#raws.has(key)) return;
     const raw = RawIp.open(this.#native, { ip, protocol, mark: OWN_PACKETS });
     this.#raws.set(key, raw);
-    this.#port.raw(raw.fd, ip, protocol);
+    this.port.raw(raw.fd, ip, protocol);
   }
 
   #openRawFor(child: number, { ip }: Address): void {
@@ -178,17 +133,13 @@ export class TunPlane implements DataPlane {
     }
   }
 
-  async #close(): Promise<void> {
-    try {
-      await this.#port.close();
-    } finally {
-      for (const raw of this.#raws.values()) raw.close();
-      this.#shunts.close();
-      this.#routes.close();
-      this.#wakeup.close();
-      this.#tun.close();
-      this.#netlink.close();
-    }
+  protected release(): void {
+    for (const raw of this.#raws.values()) raw.close();
+    this.#shunts.close();
+    this.#routes.close();
+    this.#wakeup.close();
+    this.#tun.close();
+    this.#netlink.close();
   }
 }
 
