@@ -39,7 +39,7 @@ export class InlineNetstack<B extends PacketBuffer = PacketBuffer> implements Ne
     const sockets = room.openSockets?.({
       onEsp: (from, start, end, local, ip, port) => {
         this.#from = from;
-        this.#esp.receiveAt(from.octets, start, end, ip, port, local);
+        this.#esp.receiving.receiveAt(from.octets, start, end, ip, port, local);
       },
       onPause: () => {
         this.#here.flush();

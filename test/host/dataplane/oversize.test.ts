@@ -249,7 +249,7 @@ describe('the outer header', () => {
     const pair = espPair({});
     pair.connected = false;
     for (const data of [packet(A4, B4), packet(A6, B6)]) pair.a.plane.send(marked(data, 0xba));
-    for (const esp of pair.a.wire) pair.b.plane.receiveAt(esp, 0, esp.length, '198.51.100.2', 4500, undefined, undefined, 0x13);
+    for (const esp of pair.a.wire) pair.b.plane.receiving.receiveAt(esp, 0, esp.length, '198.51.100.2', 4500, undefined, undefined, 0x13);
     expect(pair.b.delivered.map((data) => parsed(data).trafficClass)).toEqual([0xbb, 0xbb]);
     expect(ipv4HeaderValid(parsed(pair.b.delivered[0]!))).toBe(true);
   });
@@ -259,7 +259,7 @@ describe('the outer header', () => {
     pair.connected = false;
     pair.a.plane.send(packet(A4, B4));
     pair.a.plane.send(echoRequest(A4, B4));
-    for (const esp of pair.a.wire) pair.b.plane.receiveAt(esp, 0, esp.length, '198.51.100.2', 4500, undefined, undefined, 0x03);
+    for (const esp of pair.a.wire) pair.b.plane.receiving.receiveAt(esp, 0, esp.length, '198.51.100.2', 4500, undefined, undefined, 0x03);
     expect([pair.b.delivered, pair.b.plane.counters(1)!.drops.ecn]).toEqual([[], 2]);
   });
 
@@ -269,7 +269,7 @@ describe('the outer header', () => {
     pair.a.plane.send(marked(packet(A4, B4), 0xba));
     expect(pair.a.classes).toEqual([0xba]);
     const esp = pair.a.wire[0]!;
-    pair.b.plane.receiveAt(esp, 0, esp.length, '198.51.100.2', 4500, undefined, undefined, 0xbb);
+    pair.b.plane.receiving.receiveAt(esp, 0, esp.length, '198.51.100.2', 4500, undefined, undefined, 0xbb);
     expect(parsed(pair.b.delivered[0]!).trafficClass).toBe(0xbb);
   });
 

@@ -90,7 +90,7 @@ describe.each([
     const whole = pair.a.wire[0]!;
     whole[8]! -= 5;
     setTrafficClass(parsed(whole), 0x03);
-    pair.b.plane.receiveWhole(whole);
+    pair.b.plane.receiving.receiveWhole(whole);
     expect(pair.b.delivered.map((one) => parsed(one).trafficClass)).toEqual([3]);
   });
 
@@ -102,11 +102,11 @@ describe.each([
     for (let at = 36; at < whole.length; at += 5) {
       const bent = whole.slice();
       bent[at]! ^= 4;
-      pair.b.plane.receiveWhole(bent);
+      pair.b.plane.receiving.receiveWhole(bent);
     }
     expect([pair.b.delivered, pair.b.observed]).toEqual([[], []]);
-    pair.b.plane.receiveWhole(whole.slice());
-    pair.b.plane.receiveWhole(whole.slice());
+    pair.b.plane.receiving.receiveWhole(whole.slice());
+    pair.b.plane.receiving.receiveWhole(whole.slice());
     expect([pair.b.delivered.length, drops(pair).replay]).toEqual([1, 1]);
   });
 
@@ -115,7 +115,7 @@ describe.each([
     pair.connected = false;
     pair.a.plane.send(packet(A4, B4));
     const whole = pair.a.wire[0]!;
-    for (let length = 0; length < whole.length; length++) pair.b.plane.receiveWhole(whole.slice(0, length));
+    for (let length = 0; length < whole.length; length++) pair.b.plane.receiving.receiveWhole(whole.slice(0, length));
     expect(pair.b.plane.drops()['outer packet']).toBe(whole.length);
     for (const [at, value] of [
       [6, 0x20],
@@ -125,7 +125,7 @@ describe.each([
     ] as const) {
       const bent = whole.slice();
       bent[at] = value;
-      expect(pair.b.plane.receiveWhole(bent)).toBe(false);
+      expect(pair.b.plane.receiving.receiveWhole(bent)).toBe(false);
     }
     expect([pair.b.delivered, pair.b.plane.drops()['outer packet']]).toEqual([[], whole.length + 4]);
   });
@@ -136,7 +136,7 @@ describe.each([
     pair.a.plane.send(packet(A4, B4));
     const whole = pair.a.wire[0]!.slice();
     const other = wholePair({ protocol: protocol === 'ESP' ? 'AH' : 'ESP' });
-    other.b.plane.receiveWhole(whole);
+    other.b.plane.receiving.receiveWhole(whole);
     expect([other.b.delivered, other.b.plane.drops()['unknown SPI']]).toEqual([[], 1]);
   });
 
@@ -178,7 +178,7 @@ describe.each([
     putU16(whole, version === 4 ? 2 : 4, version === 4 ? whole.length : whole.length - 40);
     if (version === 4) putU16(whole, 6, 0);
     else whole[6] = protocol === 'ESP' ? 50 : 51;
-    pair.b.plane.receiveWhole(whole);
+    pair.b.plane.receiving.receiveWhole(whole);
     expect(pair.b.delivered).toEqual([packet(A6, B6, { size: 1280 })]);
   });
 });
@@ -205,7 +205,7 @@ describe('AH', () => {
     pair.a.plane.send(packet(A4, B4));
     const whole = pair.a.wire[0]!;
     whole.set(parseIp('192.0.2.99'), 12);
-    pair.b.plane.receiveWhole(whole);
+    pair.b.plane.receiving.receiveWhole(whole);
     expect([pair.b.delivered, drops(pair).icv]).toEqual([[], 1]);
   });
 
@@ -215,7 +215,7 @@ describe('AH', () => {
     pair.a.plane.send(packet(A4, B4));
     const whole = pair.a.wire[0]!;
     whole.set(parseIp('192.0.2.99'), 12);
-    pair.b.plane.receiveWhole(whole);
+    pair.b.plane.receiving.receiveWhole(whole);
     expect([pair.b.delivered.length, pair.b.observed]).toEqual([1, [{ kind: 'inbound-traffic', child: 1, elsewhere: true }]]);
   });
 

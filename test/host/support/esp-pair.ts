@@ -152,7 +152,7 @@ function end(
           pair.whole && !encap
             ? (packet) => {
                 wire.push(packet.slice());
-                if (pair.connected) pair[other].plane.receiveWhole(packet.slice());
+                if (pair.connected) pair[other].plane.receiving.receiveWhole(packet.slice());
                 return true;
               }
             : undefined,

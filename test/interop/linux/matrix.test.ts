@@ -63,7 +63,7 @@ function passes(combination: Combination): void {
   changed[changed.length - 1]! ^= 1;
   for (const bytes of [again, changed])
     if (combination.around === 'UDP') pair.b.plane.receive(bytes, a.local.ip, a.local.port);
-    else pair.b.plane.receiveWhole(bytes);
+    else pair.b.plane.receiving.receiveWhole(bytes);
   const { inbound, drops } = pair.b.plane.counters(1)!;
   expect([inbound.packets, drops.replay, drops.icv], about).toEqual([before.inbound.packets, 1, 1]);
   for (const end of [pair.a, pair.b]) end.plane.close();

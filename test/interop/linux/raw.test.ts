@@ -45,7 +45,8 @@ class End {
   }
 
   receive(): void {
-    for (const port of this.#paths.all) while (port.receive((octets, start, end) => void this.plane.receiveWhole(octets, start, end)));
+    for (const port of this.#paths.all)
+      while (port.receive((octets, start, end) => void this.plane.receiving.receiveWhole(octets, start, end)));
   }
 
   close(): void {

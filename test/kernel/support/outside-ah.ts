@@ -67,7 +67,7 @@ const plane = new EspPlane({
 });
 plane.install(child(settings));
 setInterval(() => {
-  while (port.receive((packet, start, end) => void plane.receiveWhole(packet, start, end)));
+  while (port.receive((packet, start, end) => void plane.receiving.receiveWhole(packet, start, end)));
 }, 5);
 answering(ask);
 

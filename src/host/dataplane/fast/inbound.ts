@@ -1,10 +1,10 @@
 import type { Address } from '../../../core/bytes/index.ts';
 import { classifyEncapsulated, type EncapsulatedKind, MOST_IN_BURST, NON_ESP_MARKER_LENGTH, spiOf } from '../../../core/esp/index.ts';
 import type { PacketBuffer } from '../../../core/packet/offload/index.ts';
-import type { EspPlane } from '../esp-plane.ts';
+import type { EspReceiver } from '../esp-receiver.ts';
 
 export interface InboundPumpOptions {
-  readonly esp: EspPlane;
+  readonly esp: EspReceiver;
   /** IKE that came to the socket of the plane, the non-ESP marker in front: the octets are the receiver's own. */
   readonly onIke: (datagram: Uint8Array, local: Address, ip: string, port: number) => void;
 }

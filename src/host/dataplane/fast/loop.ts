@@ -115,7 +115,7 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
       this.#transit = new Transit({ esp: this.#esp, own: this.#own, forwards: hosts.forward, behind: hosts.behind !== undefined });
     this.#outbound = new OutboundPump({ esp: this.#esp, tun: options.tun, allocate: options.allocate });
     this.#inbound = new InboundPump({
-      esp: this.#esp,
+      esp: this.#esp.receiving,
       onIke: (datagram, local, ip, port) => post({ kind: 'ike', datagram, local, ip, port }),
     });
     // what is counted has its names from the beginning
@@ -272,7 +272,7 @@ export class FastLoop<B extends PacketBuffer = PacketBuffer> {
     return came;
   }
 
-  #takeWhole: TakeWhole = (packet, start, end) => void this.#esp.receiveWhole(packet, start, end);
+  #takeWhole: TakeWhole = (packet, start, end) => void this.#esp.receiving.receiveWhole(packet, start, end);
 
   #takeTooLarge: TakeTooLarge = (ip, mtu, quoted) => void this.#esp.learnPathMtu(ip, mtu, quoted);
 
