@@ -151,6 +151,8 @@ function gatewayConfiguration({ host, peer, identity, profile }: Place): object 
   return {
     addresses: `${host.inside}/24`,
     plane: 'netstack',
+    // no packets to speak of: what comes is IKE, which would take a detour by that thread
+    esp_thread: 'no',
     limits: {
       cookie_threshold: profile?.cookieThreshold ?? many,
       half_open_per_address: many,
