@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import { nativeLack } from '../../src/host/platform/linux/ffi.ts';
 import { eventually, exchangeBothWays, INNER, Loopback, type Setting, socketPair } from './support/loopback.ts';
 
 let open: Loopback | undefined;
@@ -7,11 +8,13 @@ afterEach(async () => {
   open = undefined;
 });
 
-/** `auto` is with a thread wherever it can be; `no` is its twin. */
+/** With a thread wherever one can be; `no` is its twin. */
+const WITH = (await nativeLack()) === undefined ? 'yes' : 'auto';
+
 describe.each([
-  ['auto', 'auto'],
-  ['auto', 'no'],
-  ['no', 'auto'],
+  [WITH, WITH],
+  [WITH, 'no'],
+  ['no', WITH],
   ['no', 'no'],
 ] as const)('esp_thread: %s at the gateway, %s at the client', (atGateway, atClient) => {
   async function loopback(setting: Setting = {}): Promise<Loopback> {
@@ -26,7 +29,7 @@ describe.each([
       [world.gateway, atGateway],
       [tunnel.client, atClient],
     ] as const)
-      if (wish === 'no') expect(engine.plane.espThread).toBe(false);
+      expect(engine.plane.espThread).toBe(wish === 'yes');
     const { here, there } = await socketPair(world, tunnel);
     const busy = exchangeBothWays(here, there, 8);
     const { id } = tunnel.client.ikeSas()[0]!.children[0]!;

@@ -79,7 +79,7 @@ export interface DataPlaneOptions {
   readonly forward?: boolean;
   /** Hand packets to networks that no CHILD_SA reaches to a host of its own (`NetstackPlane.behind`). Off unless given. */
   readonly behind?: boolean;
-  /** Move ESP of `netstack` and its sockets to a thread of their own; `auto`: where there is more than one processor. Off unless given. */
+  /** Move ESP of `netstack` and its sockets to a thread of their own; `auto`: where there are three processors or more. Off unless given. */
   readonly espThread?: boolean | 'auto';
   /** Never leave datagrams to the kernel to cut: a capture on this machine would show many as one. Off unless given. */
   readonly singly?: boolean;

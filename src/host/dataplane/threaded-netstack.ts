@@ -12,7 +12,7 @@ import { refuseBypass } from './shunt-table.ts';
 import { StackCard } from './stack-card.ts';
 
 /**
- * The plane `netstack` where there is more than one processor: TCP/IP and its sockets are in this thread, ESP and the UDP sockets in another, the one that
+ * The plane `netstack` where there are processors enough: TCP/IP and its sockets are in this thread, ESP and the UDP sockets in another, the one that
  * serves `tun`. Between them is what a host has of a network card.
  */
 export class ThreadedNetstack extends PlaneInThread implements NetstackPlane {

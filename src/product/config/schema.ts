@@ -41,7 +41,7 @@ export const configuration = section({
   ),
   esp_thread: key(
     espThread,
-    'Whether ESP of `netstack` and its sockets have a thread of their own, beside that of TCP and the application; `auto`: where there are two processors or more, and native calls.',
+    'Whether ESP of `netstack` and its sockets have a thread of their own, beside that of TCP and the application; `auto`: where there are three processors or more, and native calls.',
     'auto',
   ),
   bare_esp: key(

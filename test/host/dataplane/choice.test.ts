@@ -96,7 +96,8 @@ describe('a plane by name', () => {
 describeWithNative('a thread for ESP in the plane netstack', (native) => {
   test.each([
     ['auto', 1, false],
-    ['auto', 2, true],
+    ['auto', 2, false],
+    ['auto', 3, true],
     [true, 1, true],
     [false, 64, false],
     [undefined, 64, false],

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { utf8 } from '../../../src/core/bytes/index.ts';
 import { formatIdentity } from '../../../src/core/pki/identity.ts';
+import { nativeLack } from '../../../src/host/platform/linux/ffi.ts';
 import { openLocalUdp } from '../../../src/host/platform/local-ports.ts';
 import type { UdpPort } from '../../../src/host/platform/way.ts';
 import { connect, type Tunnel } from '../../../src/product/client/index.ts';
@@ -66,7 +67,10 @@ async function up(id: string): Promise<Tunnel> {
   return tunnel;
 }
 
-async function open(espThread: 'auto' | 'no'): Promise<void> {
+/** With a thread wherever one can be. */
+const WITH = (await nativeLack()) === undefined ? 'yes' : 'auto';
+
+async function open(espThread: typeof WITH | 'no'): Promise<void> {
   const clients = {
     local: [{ auth: 'psk', id: 'gateway.example' }],
     remote: [{ auth: 'psk' }],
@@ -94,7 +98,7 @@ async function open(espThread: 'auto' | 'no'): Promise<void> {
 
 afterAll(() => scene.end());
 
-describe.each(['auto', 'no'] as const)('networks behind a gateway without an interface (esp_thread: %s)', (espThread) => {
+describe.each([WITH, 'no'] as const)('networks behind a gateway without an interface (esp_thread: %s)', (espThread) => {
   beforeAll(() => open(espThread));
   afterAll(async () => {
     for (const tunnel of tunnels.splice(0)) await tunnel.close(0);

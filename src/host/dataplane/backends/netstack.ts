@@ -47,5 +47,8 @@ async function noThread(): Promise<DataPlaneError> {
   });
 }
 
-/** Processors: the threads take less together than one does alone, as the other may wait for its sockets as the kernel serves them best. */
-const ENOUGH_CORES = 2;
+/**
+ * Processors. The threads take less together than one does alone, as the other may wait for its sockets as the kernel serves them best; where both ends and
+ * what lies between share two, a sender's second thread costs more than that brings.
+ */
+const ENOUGH_CORES = 3;
