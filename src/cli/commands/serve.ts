@@ -26,7 +26,7 @@ export function registerServe(shell: Shell): void {
         .option('--share <folder>', 'let clients get files from here')
         .option('--inbox <folder>', 'let clients send files into it')
         .addOption(rare('--limit <rate>', 'octets a second of all their transfers: 800K, 5M, 1.5G'))
-        .addOption(rare('--largest <size>', 'no larger file is taken into the inbox; any'))
+        .addOption(rare('--largest <size>', 'no larger file is taken, into the inbox or by SFTP; any'))
         .addOption(rare('--keep-free <size>', 'leave so much of the disk; 64MiB'))
         .option('--sftp <folder>', 'let clients into it by SFTP')
         .option('--address <ip>', 'listen here alone', repeated)

@@ -24,12 +24,14 @@ export class InstanceSftp {
 
   /** @throws ConfigError, TransferError, DataPlaneError `SSH2_MISSING` */
   static async open(instance: Instance, { settings, home, onEvent }: InstanceSftpOptions): Promise<InstanceSftp> {
-    const { folder, readOnly, ids, authorizedKeys, passwords, port } = settings;
+    const { folder, readOnly, ids, authorizedKeys, passwords, port, largest, keepFree } = settings;
     const { key, fingerprint } = await ownHostKey(settings.hostKey ?? join(home, '.local', 'state', 'tunnelwright', 'sftp_host_key'));
     const server = await SftpServer.open({
       folder,
       hostKey: key,
       readOnly,
+      largest,
+      keepFree,
       authorizedKeys: authorizedKeys === undefined ? undefined : await readAuthorizedKeys(authorizedKeys),
       passwords: passwords === undefined ? undefined : await Passwords.read(passwords),
       ...(onEvent === undefined ? {} : { onEvent }),

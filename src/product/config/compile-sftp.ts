@@ -1,10 +1,15 @@
 import { join } from 'node:path';
 import type { CompileContext } from './compile-context.ts';
-import type { SftpSettings } from './compiled.ts';
+import type { SftpSettings, TransferSettings } from './compiled.ts';
 import { DEFAULTS } from './defaults.ts';
 import type { Settings } from './schema.ts';
 
-export function compileSftp({ sftp, state }: Settings, context: CompileContext): SftpSettings | undefined {
+/** @param bounds how much peers may store here, by whatever way */
+export function compileSftp(
+  { sftp, state }: Settings,
+  bounds: Pick<TransferSettings, 'largest' | 'keepFree'>,
+  context: CompileContext,
+): SftpSettings | undefined {
   if (sftp === undefined) return undefined;
   const path = (file: string | undefined): string | undefined => (file === undefined ? undefined : context.path(file));
   return {
@@ -15,5 +20,7 @@ export function compileSftp({ sftp, state }: Settings, context: CompileContext):
     passwords: path(sftp.passwords),
     hostKey: path(sftp.host_key) ?? (state === undefined ? undefined : join(context.path(state), 'sftp_host_key')),
     port: sftp.port ?? DEFAULTS.sftpPort,
+    largest: bounds.largest,
+    keepFree: bounds.keepFree,
   };
 }

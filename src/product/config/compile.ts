@@ -22,6 +22,7 @@ export function compile(config: LoadedConfig): CompiledConfig {
   const pools = compilePools(settings, addresses, context);
   const authorities = compileAuthorities(settings, context);
   const { psks, ppks } = compilePsks(settings, context);
+  const transfer = compileTransfer(settings, context);
   const connections = Object.entries(settings.connections ?? {}).map(
     ([name, connection]): CompiledConnection => compileConnection(name, connection, { settings, context, authorities, psks, ppks }),
   );
@@ -51,8 +52,8 @@ export function compile(config: LoadedConfig): CompiledConfig {
     addresses,
     state: settings.state === undefined ? undefined : context.path(settings.state),
     behind: compileBehind(settings, context),
-    transfer: compileTransfer(settings, context),
-    sftp: compileSftp(settings, context),
+    transfer,
+    sftp: compileSftp(settings, transfer, context),
     control: { socket: settings.control?.socket === undefined ? undefined : context.path(settings.control.socket) },
     warnings: context.warnings.sort((a, b) => (a.place.line ?? 0) - (b.place.line ?? 0) || (a.place.column ?? 0) - (b.place.column ?? 0)),
   };

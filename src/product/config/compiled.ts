@@ -101,6 +101,9 @@ export interface SftpSettings {
   /** Undefined: in the user's folder for state. */
   readonly hostKey: string | undefined;
   readonly port: number;
+  /** As for `transfer`. */
+  readonly largest: number | undefined;
+  readonly keepFree: number;
 }
 
 /** Where keys, certificates and secrets come from. `readCredentials` reads them. */

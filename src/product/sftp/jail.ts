@@ -112,6 +112,9 @@ export class Jail {
   }
 }
 
+/** What is held open, whatever it is called now; its path where the system has no such names. @param path as it was opened */
+export const heldName = ({ fd }: FileHandle, path: string): string => (path.startsWith(HELD) ? `${HELD}${fd}` : path);
+
 /** Can a name stand in a path? Nothing is repaired. */
 export const isPlainName = (name: string): boolean =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
@@ -158,8 +161,9 @@ const virtual = (stack: readonly OpenFolder[]): string =>
     .join('');
 const shown = (path: string): string => path.slice(0, 200) || '.';
 /** The folder itself, whatever it is called now. */
-const throughHandle = ({ fd }: FileHandle): string => `/proc/self/fd/${fd}`;
+const throughHandle = ({ fd }: FileHandle): string => `${HELD}${fd}`;
 
+const HELD = '/proc/self/fd/';
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 const MOST_LINKS = 40;
 const LONGEST_PATH = 4096;

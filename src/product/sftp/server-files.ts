@@ -1,23 +1,41 @@
 import { createHash } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, link, lstat, lutimes, mkdir, open, opendir, readlink, rename, rmdir, statfs, unlink } from 'node:fs/promises';
-import { isAbsolute, join } from 'node:path';
+import {
+  type FileHandle,
+  link,
+  lstat,
+  lutimes,
+  mkdir,
+  open,
+  opendir,
+  readlink,
+  rename,
+  rmdir,
+  stat,
+  statfs,
+  unlink,
+} from 'node:fs/promises';
+import { dirname, isAbsolute, join } from 'node:path';
 import { errnoOf, fileError, TransferError } from '../transfer/errors.ts';
 import type { Attributes } from './attributes.ts';
 import type { Jail, Place } from './jail.ts';
-import { isPlainName } from './jail.ts';
+import { heldName, isPlainName } from './jail.ts';
 import { tryText } from './packets.ts';
 import { OpenFlag } from './protocol.ts';
+import { type Bounds, identityOf } from './server-bounds.ts';
+import { Draft } from './server-draft.ts';
 import type { OpenFile, OpenListing } from './server-handles.ts';
 
 /** What requests do to the files of a jail. Whatever is there at the end of a path is used without following a link. */
 export class JailedFiles {
   readonly #jail: Jail;
   readonly #readOnly: boolean;
+  readonly #bounds: Bounds;
 
-  constructor(jail: Jail, readOnly: boolean) {
+  constructor(jail: Jail, readOnly: boolean, bounds: Bounds) {
     this.#jail = jail;
     this.#readOnly = readOnly;
+    this.#bounds = bounds;
   }
 
   /** OPEN, of regular files alone. */
@@ -27,26 +45,37 @@ export class JailedFiles {
     return this.#jail.at(path, (flags & OpenFlag.EXCL) === 0, async (place) => {
       // a pipe would wait for its other end, and a device do who knows what
       if (place.facts !== undefined && !place.facts.isFile()) throw notRegular(path, place.facts);
-      const file = await open(place.system, systemFlags(flags), (attributes.permissions ?? 0o666) & 0o777);
-      try {
-        const facts = await file.stat();
-        if (!facts.isFile()) throw notRegular(path, facts);
-        if ((flags & OpenFlag.TRUNC) !== 0) await file.truncate(0);
-      } catch (cause) {
-        await file.close();
-        throw cause;
-      }
-      const readable = (flags & OpenFlag.READ) !== 0 || !writable;
-      const appends = (flags & OpenFlag.APPEND) !== 0;
-      return { kind: 'file', file, path: place.path, readable, writable, appends, read: 0, written: 0 };
+      const mode = (attributes.permissions ?? 0o666) & 0o777;
+      const makes = place.facts === undefined && (flags & OpenFlag.CREAT) !== 0;
+      const { file, facts, draft } = makes ? await this.#make(place, flags, mode) : await this.#openThere(place, flags, mode);
+      if (writable) this.#bounds.forget(facts);
+      return {
+        kind: 'file',
+        file,
+        path: place.path,
+        readable: (flags & OpenFlag.READ) !== 0 || !writable,
+        writable,
+        appends: (flags & OpenFlag.APPEND) !== 0,
+        identity: identityOf(facts),
+        room: this.#bounds.roomOf(facts.dev),
+        disk: heldName(file, place.system),
+        draft,
+        refused: undefined,
+        read: 0,
+        written: 0,
+      };
     });
+  }
+
+  write(file: OpenFile, offset: number, data: Uint8Array): Promise<void> {
+    return this.#bounds.write(file, offset, data);
   }
 
   openFolder(path: string): Promise<OpenListing> {
     return this.#jail.at(path, true, async (place) => {
       const folder = await open(place.system, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
       try {
-        const base = place.system.startsWith('/proc/self/fd/') ? `/proc/self/fd/${folder.fd}` : place.system;
+        const base = heldName(folder, place.system);
         return { kind: 'folder', dir: await opendir(base, { encoding: 'buffer' as BufferEncoding }), folder, base, path: place.path };
       } catch (cause) {
         await folder.close();
@@ -67,27 +96,41 @@ export class JailedFiles {
       if (facts !== undefined && !facts.isFile() && !facts.isDirectory()) throw notRegular(path, facts);
       if (size !== undefined || permissions !== undefined) {
         const access = size === undefined ? constants.O_RDONLY : constants.O_WRONLY;
-        await using(await open(system, access | NO_LINK), (file) => setOf(file, { size, permissions }));
+        await using(await open(system, access | NO_LINK), async (file) => {
+          if (size !== undefined) {
+            this.#bounds.check(await file.stat(), size, heldName(file, system));
+            await file.truncate(size);
+          }
+          await setOf(file, { permissions });
+        });
       }
       if (atime !== undefined && mtime !== undefined) await lutimes(system, atime, mtime);
     });
   }
 
-  async setOpenAttributes({ file, writable }: OpenFile, attributes: Attributes): Promise<void> {
+  async setOpenAttributes(file: OpenFile, attributes: Attributes): Promise<void> {
     this.#mayWrite();
-    if (attributes.size !== undefined && !writable)
-      throw new TransferError('this file is not open for writing', { code: 'TRANSFER_FORBIDDEN' });
-    await setOf(file, attributes);
+    if (attributes.size !== undefined) {
+      if (!file.writable) throw new TransferError('this file is not open for writing', { code: 'TRANSFER_FORBIDDEN' });
+      await this.#bounds.resize(file, attributes.size);
+    }
+    await setOf(file.file, attributes);
   }
 
   async remove(path: string): Promise<void> {
     this.#mayWrite();
-    await this.#jail.at(path, false, ({ system }) => unlink(system));
+    await this.#jail.at(path, false, async ({ system, facts }) => {
+      await unlink(system);
+      if (facts !== undefined) this.#bounds.forget(facts);
+    });
   }
 
   async makeFolder(path: string, attributes: Attributes): Promise<void> {
     this.#mayWrite();
-    await this.#jail.at(path, false, ({ system }) => mkdir(system, (attributes.permissions ?? 0o777) & 0o777));
+    await this.#jail.at(path, false, async (place) => {
+      if (place.facts === undefined) await this.#takeEntry(place);
+      await mkdir(place.system, (attributes.permissions ?? 0o777) & 0o777);
+    });
   }
 
   async removeFolder(path: string): Promise<void> {
@@ -101,6 +144,7 @@ export class JailedFiles {
     await this.#jail.at(from, false, (source) =>
       this.#jail.at(to, false, async (target) => {
         if (source.isRoot || target.isRoot) throw theRoot();
+        if (source.facts?.isFile() === true) this.#bounds.checkWhole(source.facts);
         if (over) await rename(source.system, target.system);
         else await renameNew(source, target);
       }),
@@ -121,13 +165,68 @@ export class JailedFiles {
     return this.#jail.at(path, true, async (place) => place.path);
   }
 
+  /** Of its disk, as `statvfs` tells it: what stays free is there, and for nobody to use. */
   space(path: string) {
-    return this.#jail.at(path, true, ({ system }) => statfs(system));
+    return this.#jail.at(path, true, async ({ system }) => {
+      const { bsize, blocks, bfree, bavail, files, ffree } = await statfs(system);
+      return { bsize, blocks, bfree, bavail: Math.max(0, bavail - Math.ceil(this.#bounds.keepFree / bsize)), files, ffree };
+    });
+  }
+
+  async #make(place: Place, flags: number, mode: number): Promise<Opened> {
+    await this.#takeEntry(place);
+    let file: FileHandle;
+    try {
+      file = await open(place.system, systemFlags(flags | OpenFlag.EXCL), mode);
+    } catch (cause) {
+      if (errnoOf(cause) !== 'EEXIST' || (flags & OpenFlag.EXCL) !== 0) throw cause;
+      // somebody else has made it meanwhile
+      return this.#openThere(place, flags, mode);
+    }
+    return orClosed(file, async () => ({ file, facts: await file.stat(), draft: await Draft.made(place, this.#bounds) }));
+  }
+
+  async #openThere(place: Place, flags: number, mode: number): Promise<Opened> {
+    const access = systemFlags(flags);
+    const file = await open(place.system, access, mode);
+    return orClosed(file, async () => {
+      const facts = await file.stat();
+      if (!facts.isFile()) throw notRegular(place.path, facts);
+      if ((flags & OpenFlag.TRUNC) === 0) return { file, facts, draft: undefined };
+      const beside = await this.#besideOf(place, facts, access);
+      if (beside === undefined) await file.truncate(0);
+      else await file.close();
+      return beside ?? { file, facts, draft: undefined };
+    });
+  }
+
+  async #takeEntry({ system }: Place): Promise<void> {
+    const folder = dirname(system);
+    this.#bounds.takeEntry((await stat(folder)).dev, folder);
+  }
+
+  /** What is to take the place of a file, where it can: else that is emptied, as the client has asked. */
+  async #besideOf(place: Place, facts: Stats, access: number): Promise<Opened | undefined> {
+    if (!Draft.replaces(place, facts)) return undefined;
+    await this.#takeEntry(place);
+    try {
+      return await Draft.beside(place, facts, access, this.#bounds);
+    } catch (cause) {
+      const errno = errnoOf(cause);
+      if (errno === 'EACCES' || errno === 'EPERM') return undefined;
+      throw cause;
+    }
   }
 
   #mayWrite(): void {
     if (this.#readOnly) throw new TransferError('nothing may be changed here', { code: 'TRANSFER_FORBIDDEN' });
   }
+}
+
+interface Opened {
+  readonly file: FileHandle;
+  readonly facts: Stats;
+  readonly draft: Draft | undefined;
 }
 
 /** The next names of a folder, as many as there are up to `most`; none at its end. What is no name for a client is left out. */
@@ -176,8 +275,7 @@ function systemFlags(flags: number): number {
   return access | create | exclusive | (has(OpenFlag.APPEND) ? constants.O_APPEND : 0) | NO_LINK;
 }
 
-async function setOf(file: FileHandle, { size, permissions, atime, mtime }: Attributes): Promise<void> {
-  if (size !== undefined) await file.truncate(size);
+async function setOf(file: FileHandle, { permissions, atime, mtime }: Attributes): Promise<void> {
   // never setuid, setgid or sticky
   if (permissions !== undefined) await file.chmod(permissions & 0o777);
   if (atime !== undefined && mtime !== undefined) await file.utimes(atime, mtime);
@@ -198,6 +296,16 @@ async function renameNew(source: Place, target: Place): Promise<void> {
     }
   }
   await rename(source.system, target.system);
+}
+
+/** Closes a file whose opening did not come to its end. */
+async function orClosed<T>(file: FileHandle, use: () => Promise<T>): Promise<T> {
+  try {
+    return await use();
+  } catch (cause) {
+    await file.close();
+    throw cause;
+  }
 }
 
 async function using<T>(file: FileHandle, use: (file: FileHandle) => Promise<T>): Promise<T> {

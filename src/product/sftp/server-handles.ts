@@ -1,6 +1,8 @@
 import type { Dir } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { TransferError } from '../transfer/errors.ts';
+import type { Room } from '../transfer/room.ts';
+import type { Draft } from './server-draft.ts';
 
 export interface OpenFile {
   readonly kind: 'file';
@@ -10,6 +12,16 @@ export interface OpenFile {
   readonly writable: boolean;
   /** Whatever is written goes to its end. */
   readonly appends: boolean;
+  /** Which one it is, by device and inode. */
+  readonly identity: string;
+  /** That of its disk. */
+  readonly room: Room;
+  /** A name by which the system finds its disk. */
+  readonly disk: string;
+  /** Where its OPEN made a file. */
+  readonly draft: Draft | undefined;
+  /** Why something was not written to it; nothing more is, then. */
+  refused: TransferError | undefined;
   /** Octets. */
   read: number;
   written: number;
@@ -72,7 +84,7 @@ export class Handles {
   async close(handle: Uint8Array): Promise<OpenFile | OpenListing> {
     const found = this.get(handle);
     this.#open.delete(idOf(handle));
-    await release(found);
+    await release(found, true);
     return found;
   }
 
@@ -80,14 +92,19 @@ export class Handles {
   async closeAll(): Promise<(OpenFile | OpenListing)[]> {
     const left = [...this.#open.values()];
     this.#open.clear();
-    for (const each of left) await release(each).catch(() => {});
+    for (const each of left) await release(each, false).catch(() => {});
     return left;
   }
 }
 
-async function release(what: OpenFile | OpenListing): Promise<void> {
+/** @param asked the client has closed it: all that it wanted to write has come */
+async function release(what: OpenFile | OpenListing, asked: boolean): Promise<void> {
   if (what.kind === 'file') {
-    await what.file.close();
+    try {
+      await what.draft?.settle(what.file, asked, what.refused);
+    } finally {
+      await what.file.close();
+    }
     return;
   }
   await what.dir.close();

@@ -6,6 +6,7 @@ import { longname } from './longname.ts';
 import { DataPacket, PacketBuilder, PacketCutter, readString, tryText } from './packets.ts';
 import { Extension, LARGEST_PACKET, PacketType, StatusCode, VERSION } from './protocol.ts';
 import { Run } from './run.ts';
+import { isBound, spoken } from './server-bounds.ts';
 import { digestsOf, type JailedFiles, nextNames } from './server-files.ts';
 import { Handles, type OpenFile, type OpenListing } from './server-handles.ts';
 
@@ -13,8 +14,6 @@ export interface SessionOptions {
   readonly files: JailedFiles;
   /** Files and folders open at a time. */
   readonly handles: number;
-  /** Octets of the largest file. */
-  readonly largest: number;
   readonly wallClock: () => number;
   readonly onFile: (event: SftpFileEvent) => void;
   /** The connection below is gone. */
@@ -114,9 +113,9 @@ export class ServerSession {
     } catch (cause) {
       if (cause instanceof MalformedMessage) throw cause;
       const error = cause instanceof TunnelwrightError ? cause : fileError(cause, 'it');
-      if (error.code === 'TRANSFER_FORBIDDEN' || error.code === 'TRANSFER_BAD_PATH')
-        this.#options.onFile({ kind: 'refused', what: NAMES[type] ?? `request ${type}`, why: error.message });
-      return status(id, STATUS_OF[error.code as TransferCode] ?? StatusCode.FAILURE, error.message);
+      if (error.code === 'TRANSFER_FORBIDDEN' || error.code === 'TRANSFER_BAD_PATH' || (isBound(error) && !OF_HANDLES.has(type)))
+        this.#options.onFile({ kind: 'refused', what: NAMES[type] ?? `request ${type}`, why: spoken(error) });
+      return status(id, STATUS_OF[error.code as TransferCode] ?? StatusCode.FAILURE, spoken(error));
     }
   }
 
@@ -132,20 +131,18 @@ export class ServerSession {
     this.#options.onFile({ kind: 'changed', what, path, ...(to === undefined ? {} : { to }) });
   }
 
+  /** @throws TransferError where it is not stored: whoever sends without waiting for answers hears of it at the end, too */
   async closed(handle: Uint8Array): Promise<void> {
-    this.#tellClosed(await this.#handles.close(handle));
-  }
-
-  /** @throws TransferError */
-  checkLength(octets: number): void {
-    const { largest } = this.#options;
-    if (octets > largest) throw new TransferError(`no file here is longer than ${largest} octets`, { code: 'TRANSFER_TOO_LARGE' });
+    const what = await this.#handles.close(handle);
+    this.#tellClosed(what);
+    if (what.kind === 'file' && what.refused !== undefined) throw what.refused;
   }
 
   #tellClosed(what: OpenFile | OpenListing): void {
-    if (what.kind === 'file' && what.read + what.written > 0) {
-      this.#options.onFile({ kind: 'file', path: what.path, read: what.read, written: what.written });
-    }
+    if (what.kind !== 'file') return;
+    const { path, read, written, refused } = what;
+    if (refused !== undefined) this.#options.onFile({ kind: 'refused', what: path, why: spoken(refused) });
+    else if (read + written > 0) this.#options.onFile({ kind: 'file', path, read, written });
   }
 }
 
@@ -181,35 +178,26 @@ const REQUESTS: Readonly<Record<number, Handler>> = {
     file.read += bytesRead;
     return packet.finish(bytesRead);
   },
-  [PacketType.WRITE]: async ({ id, reader, session }) => {
+  [PacketType.WRITE]: async ({ id, reader, files, session }) => {
     const file = session.handles.file(readString(reader, 'handle'));
     const offset = readOffset(reader, 'offset');
     const data = readString(reader, 'data');
     if (!file.writable) throw new TransferError(`${file.path}: is not open for writing`, { code: 'TRANSFER_FORBIDDEN' });
-    session.checkLength(offset + data.length);
-    for (let written = 0; written < data.length; ) {
-      const { bytesWritten } = await file.file.write(data, written, data.length - written, offset + written);
-      written += bytesWritten;
-      file.written += bytesWritten;
-    }
+    await files.write(file, offset, data);
     return ok(id);
   },
   [PacketType.STAT]: async ({ id, reader, files }) => attributesPacket(id, await files.stat(readPath(reader), true)),
   [PacketType.LSTAT]: async ({ id, reader, files }) => attributesPacket(id, await files.stat(readPath(reader), false)),
   [PacketType.FSTAT]: async ({ id, reader, session }) =>
     attributesPacket(id, await session.handles.file(readString(reader, 'handle')).file.stat()),
-  [PacketType.SETSTAT]: async ({ id, reader, files, session }) => {
+  [PacketType.SETSTAT]: async ({ id, reader, files }) => {
     const path = readPath(reader);
-    const attributes = readAttributes(reader);
-    session.checkLength(attributes.size ?? 0);
-    await files.setAttributes(path, attributes);
+    await files.setAttributes(path, readAttributes(reader));
     return ok(id);
   },
   [PacketType.FSETSTAT]: async ({ id, reader, files, session }) => {
     const file = session.handles.file(readString(reader, 'handle'));
-    const attributes = readAttributes(reader);
-    session.checkLength(attributes.size ?? 0);
-    await files.setOpenAttributes(file, attributes);
+    await files.setOpenAttributes(file, readAttributes(reader));
     return ok(id);
   },
   [PacketType.OPENDIR]: async ({ id, reader, files, session }) => {
@@ -350,6 +338,8 @@ const STATUS_OF: Readonly<Partial<Record<TransferCode, StatusCode>>> = {
   TRANSFER_FORBIDDEN: StatusCode.PERMISSION_DENIED,
 };
 
+/** Of these, what was refused is told once, when the handle is closed. */
+const OF_HANDLES: ReadonlySet<number> = new Set([PacketType.WRITE, PacketType.FSETSTAT, PacketType.CLOSE]);
 const NAMES: Readonly<Record<number, string>> = Object.fromEntries(Object.entries(PacketType).map(([name, type]) => [type, name]));
 const DIGESTS: readonly string[] = ['sha256', 'sha384', 'sha512'];
 /** Of one READ or WRITE; what is around it has room in the largest packet. */

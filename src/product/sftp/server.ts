@@ -3,6 +3,7 @@ import type { AuthContext, Connection, PublicKeyAuthContext } from 'ssh2';
 import { SYSTEM_TIMING, type Timing } from '../transfer/timing.ts';
 import { type AuthorizedKey, findKey, type Passwords } from './authorized-keys.ts';
 import { Jail } from './jail.ts';
+import { Bounds } from './server-bounds.ts';
 import { JailedFiles } from './server-files.ts';
 import { ServerSession, type SftpFileEvent } from './server-session.ts';
 import { loadSsh2, strongAlgorithms } from './ssh2.ts';
@@ -16,8 +17,12 @@ export interface SftpServerOptions {
   /** Absent, with `passwords` absent too: who a peer is, the tunnel has proven already. */
   readonly authorizedKeys?: readonly AuthorizedKey[] | undefined;
   readonly passwords?: Passwords | undefined;
-  /** Octets of the largest file. */
-  readonly largest?: number;
+  /** Octets of the largest file; absent: any. */
+  readonly largest?: number | undefined;
+  /** Octets of the disk that stay free; absent: none. */
+  readonly keepFree?: number | undefined;
+  /** Octets that are free where a folder is; undefined where nobody can tell. */
+  readonly freeOf?: (folder: string) => number | undefined;
   /** Connections at a time. */
   readonly connections?: number;
   /** Of one peer. */
@@ -50,7 +55,7 @@ export class SftpServer {
     this.#options = options;
     this.#timing = options.timing ?? SYSTEM_TIMING;
     this.#jail = jail;
-    this.#files = new JailedFiles(jail, options.readOnly ?? false);
+    this.#files = new JailedFiles(jail, options.readOnly ?? false, new Bounds(options));
     this.#ssh2 = ssh2;
   }
 
@@ -129,10 +134,10 @@ export class SftpServer {
           rejectIt?.();
           return;
         }
-        const { handles = 64, largest = Number.MAX_SAFE_INTEGER, wallClock = Date.now, onEvent } = this.#options;
+        const { handles = 64, wallClock = Date.now, onEvent } = this.#options;
         const onFile = (event: SftpFileEvent): void => onEvent?.({ ...event, peer });
         const channel = acceptIt();
-        void new ServerSession(channel, { files: this.#files, handles, largest, wallClock, onFile, signal }).run().then(() => {
+        void new ServerSession(channel, { files: this.#files, handles, wallClock, onFile, signal }).run().then(() => {
           // scp takes a channel that ends without one for a failure
           channel.exit(0);
           channel.end();

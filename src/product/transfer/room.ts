@@ -12,6 +12,8 @@ export class Room {
   readonly #freeOf: (folder: string) => number | undefined;
   /** Octets that may be written before the disk is looked at again. */
   #credit = 0;
+  /** Octets that were taken, and that the disk may not have yet. */
+  #underWay = 0;
 
   /** @param keepFree octets @param freeOf octets that are free where a folder is; undefined where nobody can tell */
   constructor(folder: string, keepFree: number, freeOf = freeOctets) {
@@ -20,22 +22,38 @@ export class Room {
     this.#freeOf = freeOf;
   }
 
-  /** A file of this length is announced; nothing is set aside for it. @throws TransferError */
-  check(length: number): void {
-    const free = this.#freeOf(this.#folder);
+  /** A file of this length is announced; nothing is set aside for it. @param folder where the disk is looked at @throws TransferError */
+  check(length: number, folder = this.#folder): void {
+    const free = this.#free(folder);
     if (free !== undefined && free < length + this.#keepFree) throw this.#full(free, length);
   }
 
-  /** So many octets are about to be written. @throws TransferError */
-  take(octets: number): void {
+  /** So many octets are about to be written. @param folder where the disk is looked at @throws TransferError */
+  take(octets: number, folder = this.#folder): void {
     this.#credit -= octets;
     if (this.#credit >= 0) return;
-    const free = this.#freeOf(this.#folder);
+    const free = this.#free(folder);
     if (free !== undefined && free < octets + this.#keepFree) {
       this.#credit = 0;
       throw this.#full(free, octets);
     }
     this.#credit = Math.min(LOOK_AGAIN, (free ?? Number.POSITIVE_INFINITY) - this.#keepFree - octets);
+  }
+
+  /** Takes what `write` is about to write, and counts it for as long as that lasts: others may write meanwhile. @throws TransferError */
+  async taking(octets: number, folder: string, write: () => Promise<void>): Promise<void> {
+    this.take(octets, folder);
+    this.#underWay += octets;
+    try {
+      await write();
+    } finally {
+      this.#underWay -= octets;
+    }
+  }
+
+  #free(folder: string): number | undefined {
+    const free = this.#freeOf(folder);
+    return free === undefined ? undefined : Math.max(0, free - this.#underWay);
   }
 
   #full(free: number, octets: number): TransferError {

@@ -43,9 +43,13 @@ describeWith(OPENSSH, 'OpenSSH’s sftp and scp speak with our server inside the
     await random(join(served, 'data.bin'), 20);
     await writeFile(join(ends.folder, 'secret'), 'not for clients');
     await symlink('../secret', join(served, 'way'));
+    // of which 16 MiB may be used
+    await mkdir(join(served, 'small'));
+    await must('mount', ['-t', 'tmpfs', '-o', 'size=80M', 'none', join(served, 'small')]);
+    scope.defer('small disk', () => must('umount', ['-l', join(served, 'small')]));
     await must('chown', ['-R', `${NOBODY}:${NOBODY}`, served]);
     const sftp = { folder: served, ids: identities.left.id, host_key: join(ends.folder, 'gateway', 'hostkey') };
-    ({ serving } = await ourGateway(scope, { ...ends, identity: identities.right }, { sftp }));
+    ({ serving } = await ourGateway(scope, { ...ends, identity: identities.right }, { sftp, transfer: { largest: '30MiB' } }));
     client = await connected(scope, { ...ends, identity: identities.left }, undefined);
     ours = client.folder;
     address = ends.network.right.inside;
@@ -116,7 +120,27 @@ describeWith(OPENSSH, 'OpenSSH’s sftp and scp speak with our server inside the
       expect(await batch(line), line).toMatchObject({ status: 1 });
     expect(serving.output).toMatch(/was refused: .*leads outside/);
     expect(await readdir(ours)).not.toContain('secret');
-    expect((await readdir(served)).sort()).toEqual(['data.bin', 'inner', 'tree', 'way']);
+    expect((await readdir(served)).sort()).toEqual(['data.bin', 'inner', 'small', 'tree', 'way']);
+  });
+
+  test('what is too large or finds no room is refused, and leaves what was there whole', async () => {
+    await client.must('truncate', '-s', '31M', 'large.bin');
+    await client.must('truncate', '-s', '3M', 'some.bin');
+    expect(await batch('put some.bin inner/kept', 'put some.bin small/kept')).toMatchObject({ status: 0 });
+    for (const line of [
+      'put large.bin inner/kept',
+      'put large.bin inner/new',
+      'reput large.bin inner/kept',
+      'put up.bin small/kept',
+      'put up.bin small/new',
+    ])
+      expect(await batch(line), line).toMatchObject({ status: 1 });
+    expect(await client.runs('scp', '-q', '-s', ...ssh(), 'up.bin', `alice@${address}:/small/scp`)).toMatchObject({ status: 1 });
+    expect((await stat(join(served, 'small', 'kept'))).size).toBe(3 * 1024 ** 2);
+    expect((await readdir(join(served, 'inner'))).sort()).toEqual(['kept', 'second', 'up.bin']);
+    expect(await readdir(join(served, 'small'))).toEqual(['kept']);
+    expect(serving.output).toMatch(/was refused: \/inner\/kept: 30\.\d MiB is more than is accepted here \(30\.0 MiB\)/);
+    expect(serving.output).toMatch(/was refused: \/small\/new: the disk has 64\.\d MiB left, 64\.0 MiB of it kept free.*make room/);
   });
 
   test('a shell and forwarded ports are refused', async () => {

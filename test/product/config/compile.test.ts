@@ -329,6 +329,9 @@ describe('what is set is what holds', () => {
     expect(compiled(text).transfer).toMatchObject({ limit: 5 * 1024 ** 2, largest: 2 * 1024 ** 3, keepFree: 1e9 });
     const bare = compiled('transfer: {inbox: /in, largest: 0}\n').transfer;
     expect(bare).toMatchObject({ limit: undefined, largest: undefined, keepFree: 64 * 1024 ** 2 });
+    const bySftp = compiled('transfer: {largest: 2GiB, keep_free: 1GB}\nsftp: {folder: /files}\n').sftp;
+    expect(bySftp).toMatchObject({ largest: 2 * 1024 ** 3, keepFree: 1e9 });
+    expect(compiled('sftp: {folder: /files}\n').sftp).toMatchObject({ largest: undefined, keepFree: 64 * 1024 ** 2 });
   });
 
   test('paths start beside the file, or at home', () => {

@@ -193,10 +193,10 @@ describe('what may be opened', () => {
     const opened = [await session.open('x', CREATE), await session.open('y', CREATE), await session.open('z', CREATE)];
     await expect(session.open('w', CREATE)).rejects.toThrow(/no more than 3/);
     expect(existsSync(join(scene.served, 'w')), 'refused before it is made').toBe(false);
-    await expect(session.fsetstat('x', opened[0]!, { size: 1001 })).rejects.toThrow(/longer than 1000/);
+    await expect(session.fsetstat('x', opened[0]!, { size: 1001 })).rejects.toThrow(/more than is accepted here \(1000 B\)/);
     const { id, packet } = session.writePacket(opened[0]!, 2 ** 50, 1);
-    await expect(session.write('x', id, packet.finish(1))).rejects.toThrow(/longer than 1000/);
-    await session.close(opened[0]!);
+    await expect(session.write('x', id, packet.finish(1))).rejects.toThrow(/more than is accepted here \(1000 B\)/);
+    await expect(session.close(opened[0]!), 'what lacks something is not stored').rejects.toThrow(/more than is accepted/);
     await session.open('w', CREATE);
   });
 });

@@ -31,6 +31,18 @@ describe('a room that peers may fill', () => {
     expect(() => write(1)).toThrow('kept free');
   });
 
+  test('what is being written counts, though the disk may not have it yet, until it is or was not', async () => {
+    const room = new Room('.', 10 * MIB, () => 30 * MIB);
+    const ends: ((failure?: Error) => void)[] = [];
+    const disk = (): Promise<void> => new Promise((resolve, reject) => ends.push((failure) => (failure ? reject(failure) : resolve())));
+    const writing = [room.taking(10 * MIB, '.', disk), room.taking(10 * MIB, '.', disk)];
+    await expect(room.taking(1, '.', () => Promise.resolve())).rejects.toThrow('the disk has 10.0 MiB left');
+    ends[0]!();
+    ends[1]!(new Error('not written'));
+    expect((await Promise.allSettled(writing)).map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+    await room.taking(20 * MIB, '.', () => Promise.resolve());
+  });
+
   test('where nobody can tell what is free, nothing is refused', () => {
     const room = new Room('.', 10 * MIB, () => undefined);
     room.check(1e15);

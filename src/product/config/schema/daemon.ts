@@ -139,10 +139,10 @@ export const transfer = section({
   inbox: key(path, 'A folder into which peers may `send` files.', 'nothing is received'),
   port: key(port, 'TCP port inside the tunnel on which files are served.', 9467),
   limit: key(octetRate, 'What all connections of the peers together may move, both ways.', 'no limit'),
-  largest: key(size, 'The largest file that is taken into the inbox.', 'any'),
+  largest: key(size, 'The largest file that is taken, into the inbox or by SFTP.', 'any'),
   keep_free: key(
     size,
-    'So much of the disk stays free, whatever peers send: a transfer that would use it is refused and goes on once there is room.',
+    'So much of the disk stays free, whatever peers send, by SFTP as well: a transfer that would use it is refused and goes on once there is room.',
     '64MiB',
   ),
 });
