@@ -128,7 +128,7 @@ async function make(): Promise<Charon> {
 }
 
 /** This thread, and what it starts, works there from now on. */
-async function enter(namespace: string): Promise<void> {
+export async function enter(namespace: string): Promise<void> {
   const libc = await loadLibc();
   const fd = libc.open(`/run/netns/${namespace}`, 0);
   assert.equal(libc.setns(fd, CLONE_NEWNET), 0);
