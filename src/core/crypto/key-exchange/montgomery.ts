@@ -1,8 +1,7 @@
 import { createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { concat, fromHex } from '../../bytes/bytes.ts';
 import { isAllZero } from '../constant-time.ts';
 import type { KeyExchangeMethod, KeyExchangeOffer } from '../key-exchange.ts';
-import { fromLatin1, keyOctets, plain } from '../octets.ts';
+import { fromLatin1, plain } from '../octets.ts';
 import { checkLength, checkSeed, destroyedOffer, invalidPublicValue } from './public-value.ts';
 
 interface MontgomeryCurve {
@@ -10,8 +9,6 @@ interface MontgomeryCurve {
   readonly name: string;
   readonly curve: 'X25519' | 'X448';
   readonly length: number;
-  /** PKCS #8 up to the private value (RFC 8410 §7). */
-  readonly pkcs8: Uint8Array;
 }
 
 interface Pair {
@@ -23,8 +20,9 @@ function montgomery(curve: MontgomeryCurve): KeyExchangeMethod {
   const pair = (seed: Uint8Array | undefined): Pair => {
     if (seed !== undefined) {
       checkSeed(curve.name, seed, curve.length);
-      const privateKey = createPrivateKey({ key: keyOctets(concat(curve.pkcs8, seed)), format: 'der', type: 'pkcs8' });
-      return { privateKey, publicValue: rawPublic(createPublicKey(privateKey)) };
+      // JWK (RFC 8037 §2), because node:crypto takes it ten times faster than PKCS #8. Of a private key it reads `d` alone, and makes `x` itself.
+      const privateKey = createPrivateKey({ key: { kty: 'OKP', crv: curve.curve, d: toBase64Url(seed), x: '' }, format: 'jwk' });
+      return { privateKey, publicValue: fromBase64Url(privateKey.export({ format: 'jwk' }).x!) };
     }
     const { privateKey, publicKey } = generatePair(curve.curve === 'X25519' ? 'x25519' : 'x448', { publicKeyEncoding: { format: 'jwk' } });
     return { privateKey, publicValue: fromBase64Url(publicKey.x) };
@@ -83,8 +81,6 @@ const generatePair = generateKeyPairSync as unknown as (
   options: { readonly publicKeyEncoding: { readonly format: 'jwk' } },
 ) => { readonly privateKey: KeyObject; readonly publicKey: { readonly x: string } };
 
-const rawPublic = (key: KeyObject): Uint8Array => fromBase64Url(key.export({ format: 'jwk' }).x!);
-
 /** `atob` passes over the padding that base64url leaves out. */
 const fromBase64Url = (text: string): Uint8Array => fromLatin1(atob(text.replaceAll('-', '+').replaceAll('_', '/')));
 
@@ -96,6 +92,6 @@ const toBase64Url = (data: Uint8Array): string =>
 
 /** RFC 8031. */
 export const MONTGOMERY_METHODS: readonly KeyExchangeMethod[] = [
-  montgomery({ id: 31, name: 'CURVE25519', curve: 'X25519', length: 32, pkcs8: fromHex('302e020100300506032b656e04220420') }),
-  montgomery({ id: 32, name: 'CURVE448', curve: 'X448', length: 56, pkcs8: fromHex('3046020100300506032b656f043a0438') }),
+  montgomery({ id: 31, name: 'CURVE25519', curve: 'X25519', length: 32 }),
+  montgomery({ id: 32, name: 'CURVE448', curve: 'X448', length: 56 }),
 ];
