@@ -2,19 +2,56 @@ import { isAllZero, type KeyExchangeMethod, keyExchange } from '../../../core/cr
 import { checkLength, invalidPublicValue } from '../../../core/crypto/key-exchange/public-value.ts';
 import type { Native, NativeBuffer } from './ffi.ts';
 import { type Evp, opensslFailed, tryFunctions } from './openssl.ts';
+import { type Agreement, MONTGOMERY as AT, providerAgreement } from './provider-montgomery.ts';
 
 /**
  * Curve25519 or Curve448 as `core/crypto` has it, the responder's half without `KeyObject`s: key pair and secret are made in one place, which is
  * wiped, and OpenSSL wipes its own. With a seed, and as initiator, it is that of `core/crypto`.
+ * @param below whether what EVP calls may be called in its place
  * @returns undefined for other methods, and where this OpenSSL has none of it
  */
-export function createEvpMontgomery(native: Native, evp: Evp, place: NativeBuffer, id: number): KeyExchangeMethod | undefined {
-  const plain = keyExchange(id);
-  const type = TYPES[id];
-  const keys = plain === undefined || type === undefined ? undefined : tryFunctions<KeyFunctions>(native, PROTOTYPES);
-  if (plain === undefined || type === undefined || keys === undefined) return undefined;
+export function createEvpMontgomery(
+  native: Native,
+  evp: Evp,
+  place: NativeBuffer,
+  id: number,
+  below = true,
+): KeyExchangeMethod | undefined {
+  const plain = TYPES[id] === undefined ? undefined : keyExchange(id);
+  const random = tryFunctions<RandomFunctions>(native, RANDOM);
+  if (plain === undefined || random === undefined) return undefined;
+  const agree = (below ? providerAgreement(native, evp, place, plain) : undefined) ?? evpAgreement(native, evp, place, plain);
+  if (agree === undefined) return undefined;
   const length = plain.responderLength;
   const { address, octets } = place;
+  return {
+    ...plain,
+    accept(peerPublic, seed) {
+      if (seed !== undefined) return plain.accept(peerPublic, seed);
+      // RFC 8031 §3.1
+      checkLength(plain.name, peerPublic, length);
+      octets.set(peerPublic, AT.peer);
+      try {
+        if (random.RAND_priv_bytes(address + AT.private, length) !== 1) throw opensslFailed(evp, 'to draw a private key');
+        const agreed = agree();
+        const sharedSecret = octets.slice(AT.secret, AT.secret + length);
+        // RFC 8031 §3.2, RFC 7748 §6: OpenSSL refuses these as well; both must fail before a zero secret is used.
+        if (!agreed || isAllZero(sharedSecret)) throw invalidPublicValue(plain.name, 'is of low order', 'RFC 8031 §3.2');
+        return { publicValue: octets.slice(AT.public, AT.public + length), sharedSecret };
+      } finally {
+        octets.fill(0, 0, AT.end);
+      }
+    },
+  };
+}
+
+/** By a key and a context that are made for each exchange. Undefined where this OpenSSL has none of that method. */
+function evpAgreement(native: Native, evp: Evp, place: NativeBuffer, plain: KeyExchangeMethod): Agreement | undefined {
+  const type = TYPES[plain.id]!;
+  const keys = tryFunctions<KeyFunctions>(native, PROTOTYPES);
+  if (keys === undefined) return undefined;
+  const length = plain.responderLength;
+  const { address } = place;
   const { openssl } = evp;
   // One for all peers, whose public values are put into it.
   const peer = keys.EVP_PKEY_new_raw_public_key(type, 0, address + AT.peer, length);
@@ -22,10 +59,7 @@ export function createEvpMontgomery(native: Native, evp: Evp, place: NativeBuffe
     openssl.ERR_clear_error();
     return undefined;
   }
-
-  /** @returns false where the secret would be zero: the peer's value is of low order */
-  const agree = (): boolean => {
-    if (keys.RAND_priv_bytes(address + AT.private, length) !== 1) throw opensslFailed(evp, 'to draw a private key');
+  return () => {
     const own = keys.EVP_PKEY_new_raw_private_key(type, 0, address + AT.private, length);
     const context = own === 0 ? 0 : keys.EVP_PKEY_CTX_new(own, 0);
     const long = (): number => {
@@ -49,29 +83,17 @@ export function createEvpMontgomery(native: Native, evp: Evp, place: NativeBuffe
       if (own !== 0) keys.EVP_PKEY_free(own);
     }
   };
-
-  return {
-    ...plain,
-    accept(peerPublic, seed) {
-      if (seed !== undefined) return plain.accept(peerPublic, seed);
-      // RFC 8031 §3.1
-      checkLength(plain.name, peerPublic, length);
-      octets.set(peerPublic, AT.peer);
-      try {
-        const agreed = agree();
-        const sharedSecret = octets.slice(AT.secret, AT.secret + length);
-        // RFC 8031 §3.2, RFC 7748 §6: OpenSSL refuses these as well; both must fail before a zero secret is used.
-        if (!agreed || isAllZero(sharedSecret)) throw invalidPublicValue(plain.name, 'is of low order', 'RFC 8031 §3.2');
-        return { publicValue: octets.slice(AT.public, AT.public + length), sharedSecret };
-      } finally {
-        octets.fill(0, 0, AT.end);
-      }
-    },
-  };
 }
 
-interface KeyFunctions {
+interface RandomFunctions {
   RAND_priv_bytes(at: number, length: number): number;
+}
+
+const RANDOM: { readonly [Name in keyof RandomFunctions]: string } = {
+  RAND_priv_bytes: 'int RAND_priv_bytes(uintptr_t at, int length)',
+};
+
+interface KeyFunctions {
   EVP_PKEY_new_raw_private_key(type: number, engine: 0, at: number, length: number): number;
   EVP_PKEY_new_raw_public_key(type: number, engine: 0, at: number, length: number): number;
   EVP_PKEY_get_raw_public_key(key: number, at: number, lengthAt: number): number;
@@ -85,7 +107,6 @@ interface KeyFunctions {
 }
 
 const PROTOTYPES: { readonly [Name in keyof KeyFunctions]: string } = {
-  RAND_priv_bytes: 'int RAND_priv_bytes(uintptr_t at, int length)',
   EVP_PKEY_new_raw_private_key: 'uintptr_t EVP_PKEY_new_raw_private_key(int type, uintptr_t engine, uintptr_t at, size_t length)',
   EVP_PKEY_new_raw_public_key: 'uintptr_t EVP_PKEY_new_raw_public_key(int type, uintptr_t engine, uintptr_t at, size_t length)',
   EVP_PKEY_get_raw_public_key: 'int EVP_PKEY_get_raw_public_key(uintptr_t key, uintptr_t at, uintptr_t lengthAt)',
@@ -100,6 +121,3 @@ const PROTOTYPES: { readonly [Name in keyof KeyFunctions]: string } = {
 
 /** openssl/obj_mac.h: NID_X25519 and NID_X448, by the id of the method. */
 const TYPES: Readonly<Record<number, number | undefined>> = { 31: 1034, 32: 1035 };
-
-/** Offsets in the place, of up to 56 octets each. */
-const AT = { private: 0, peer: 64, public: 128, secret: 192, length: 256, end: 264 } as const;

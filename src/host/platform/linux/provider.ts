@@ -1,7 +1,7 @@
 import type { PacketCipher } from '../../../core/crypto/index.ts';
 import { openBurst, openEach, PacketBurst, sealBurst, sealEach } from '../../../core/crypto/packet-burst.ts';
 import type { Native } from './ffi.ts';
-import type { Evp } from './openssl.ts';
+import { type Evp, tryFunctions } from './openssl.ts';
 
 /**
  * Whether functions below EVP may be called in EVP's place: they are no public interface, so only in the series of OpenSSL whose sources say
@@ -13,6 +13,21 @@ export function isDefaultProviders(native: Native, evp: Evp, name: string): bool
   const { EVP_CIPHER_get0_provider, OSSL_PROVIDER_get0_name } = native.functions<ProviderFunctions>(PROTOTYPES);
   const cipher = evp.cipher(name);
   return cipher !== undefined && OSSL_PROVIDER_get0_name(EVP_CIPHER_get0_provider(cipher)) === 'default';
+}
+
+/** The same for a key exchange. */
+export function isDefaultProvidersExchange(native: Native, { openssl }: Evp, name: string): boolean {
+  if (!SERIES.test(process.versions.openssl ?? '')) return false;
+  const functions = tryFunctions<ExchangeFunctions>(native, EXCHANGE_PROTOTYPES);
+  if (functions === undefined) return false;
+  const exchange = functions.EVP_KEYEXCH_fetch(0, name, 0);
+  if (exchange === 0) {
+    openssl.ERR_clear_error();
+    return false;
+  }
+  const provider = functions.OSSL_PROVIDER_get0_name(functions.EVP_KEYEXCH_get0_provider(exchange));
+  functions.EVP_KEYEXCH_free(exchange);
+  return provider === 'default';
 }
 
 /** Seals a packet as the other one does, opens it, and refuses it when it was changed. Both are destroyed. */
@@ -70,6 +85,19 @@ interface ProviderFunctions {
 const PROTOTYPES: { readonly [Name in keyof ProviderFunctions]: string } = {
   EVP_CIPHER_get0_provider: 'uintptr_t EVP_CIPHER_get0_provider(uintptr_t cipher)',
   OSSL_PROVIDER_get0_name: 'const char *OSSL_PROVIDER_get0_name(uintptr_t provider)',
+};
+
+interface ExchangeFunctions extends Pick<ProviderFunctions, 'OSSL_PROVIDER_get0_name'> {
+  EVP_KEYEXCH_fetch(library: 0, name: string, properties: 0): number;
+  EVP_KEYEXCH_get0_provider(exchange: number): number;
+  EVP_KEYEXCH_free(exchange: number): void;
+}
+
+const EXCHANGE_PROTOTYPES: { readonly [Name in keyof ExchangeFunctions]: string } = {
+  OSSL_PROVIDER_get0_name: PROTOTYPES.OSSL_PROVIDER_get0_name,
+  EVP_KEYEXCH_fetch: 'uintptr_t EVP_KEYEXCH_fetch(uintptr_t library, const char *name, uintptr_t properties)',
+  EVP_KEYEXCH_get0_provider: 'uintptr_t EVP_KEYEXCH_get0_provider(uintptr_t exchange)',
+  EVP_KEYEXCH_free: 'void EVP_KEYEXCH_free(uintptr_t exchange)',
 };
 
 /** The long-term series that Node 20 and 22 are built with. */

@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { toHex } from '../../../../src/core/bytes/index.ts';
 import { keyExchange, keyExchangeMethods, type PrfTransform, prfPlus, prfTransforms } from '../../../../src/core/crypto/index.ts';
+import { createEvpMontgomery } from '../../../../src/host/platform/linux/evp-montgomery.ts';
 import { evpPrimitives } from '../../../../src/host/platform/linux/evp-primitives.ts';
+import type { Native } from '../../../../src/host/platform/linux/ffi.ts';
+import { openEvp } from '../../../../src/host/platform/linux/openssl.ts';
+import { providerAgreement } from '../../../../src/host/platform/linux/provider-montgomery.ts';
 import { connection, End, settle } from '../../../core/ike/two-ends.ts';
 import { describeWithNative, watchedNative } from '../../../support/native.ts';
 
@@ -45,9 +49,13 @@ describeWithNative('OpenSSL without objects', (native) => {
     expect(keyExchangeMethods().flatMap(({ id }) => (fast(id) === undefined ? [] : [id]))).toEqual([31, 32]);
   });
 
-  describe.each([31, 32])('key exchange %i', (id) => {
+  describe.each([
+    [31, 'as it comes', fast(31)!],
+    [32, 'as it comes', fast(32)!],
+    [31, 'by EVP', createEvpMontgomery(native, openEvp(native)!, native.allocate(8192), 31, false)!],
+    [32, 'by EVP', createEvpMontgomery(native, openEvp(native)!, native.allocate(8192), 32, false)!],
+  ])('key exchange %i, %s', (id, _how, quick) => {
     const slow = keyExchange(id)!;
-    const quick = fast(id)!;
 
     test('agrees with the other end, with a pair of its own each time', () => {
       const seen = new Set<string>();
@@ -90,6 +98,34 @@ describeWithNative('OpenSSL without objects', (native) => {
       const offer = slow.offer();
       const { publicValue, sharedSecret } = quick.accept(offer.publicValue);
       expect(offer.finish(publicValue)).toEqual(sharedSecret);
+    });
+  });
+
+  describe('below EVP', () => {
+    const place = native.allocate(8192);
+    const agreement = (of: Native): unknown => providerAgreement(of, openEvp(of)!, place, keyExchange(31)!);
+
+    test.runIf(process.versions.openssl?.startsWith('3.0.'))('curves are computed where OpenSSL is the one that Node brings', () => {
+      expect(agreement(native)).toBeTypeOf('function');
+      expect(place.octets.every((octet) => octet === 0)).toBe(true);
+    });
+
+    test.each<[string, (...at: number[]) => number]>([
+      ['does nothing', () => 1],
+      ['refuses all', () => 0],
+      [
+        'gives the scalar for the result',
+        (to, scalar) => Number(place.octets.copyWithin(to - place.address, scalar - place.address, scalar - place.address + 32) && 1),
+      ],
+    ])('what %s is not used', (_what, multiply) => {
+      expect(agreement({ ...native, functionAt: () => multiply as never })).toBeUndefined();
+      expect(place.octets.every((octet) => octet === 0)).toBe(true);
+    });
+
+    test('is nothing where Node keeps the functions to itself', () => {
+      const functions = ((prototypes: Record<string, string>) =>
+        'dlsym' in prototypes ? { dlsym: () => 0 } : native.functions(prototypes)) as Native['functions'];
+      expect(agreement({ ...native, functions })).toBeUndefined();
     });
   });
 
