@@ -64,8 +64,8 @@ test('told line by line, with the next action under what is not well', () => {
       { name: 'configuration', state: 'fail', detail: 'tunnelwright.yaml: no', fix: 'Mend it.' },
     ],
     planes: [
-      { name: 'netstack', available: true, detail: 'in this process', trial: false, fix: null },
-      { name: 'xfrm', available: false, detail: 'no ESP', trial: true, fix: 'Load it.' },
+      { name: 'netstack', available: true, detail: 'in this process', automatic: true, fix: null },
+      { name: 'xfrm', available: false, detail: 'no ESP', automatic: false, fix: 'Load it.' },
     ],
     auto: [
       { use: 'machine', name: 'netstack', why: '', better: [{ name: 'tun', why: 'no right', fix: 'Be root.' }] },
@@ -81,7 +81,7 @@ test('told line by line, with the next action under what is not well', () => {
                            → Mend it.
     Data planes
       ok    netstack       in this process
-      no    xfrm           no ESP; on trial, so it is taken by name alone
+      no    xfrm           no ESP; taken by name alone
                            → Load it.
     What plane: auto takes here
       ok    netstack       for networks behind this machine, and for all of its programs; tun would

@@ -4,6 +4,7 @@ import {
   chooseBackend,
   choosePlane,
   lacksFor,
+  PLANE_ORDER,
   type PlaneDecision,
   type PlaneUse,
   probePlanes,
@@ -20,8 +21,8 @@ export interface PlaneFound {
   readonly available: boolean;
   /** What it is, or why it cannot run. */
   readonly detail: string;
-  /** Built and not proven enough: `auto` never takes it. */
-  readonly trial: boolean;
+  /** Whether `auto` ever takes it; else it is taken by name alone. */
+  readonly automatic: boolean;
   readonly fix: string | null;
 }
 
@@ -75,10 +76,12 @@ async function configured(file: string, context: CliContext): Promise<Check> {
   }
 }
 
-const found = ({ name, trial, result }: Candidate): PlaneFound =>
-  result.ok
-    ? { name, available: true, detail: result.detail, trial, fix: null }
-    : { name, available: false, detail: result.reason, trial, fix: result.hint };
+function found({ name, result }: Candidate): PlaneFound {
+  const automatic = Object.values(PLANE_ORDER).some((order) => order.includes(name));
+  return result.ok
+    ? { name, available: true, detail: result.detail, automatic, fix: null }
+    : { name, available: false, detail: result.reason, automatic, fix: result.hint };
+}
 
 function taken(use: PlaneUse, candidates: readonly Candidate[], mayChangeMachine: boolean): Taken {
   const decision = choosePlane(use, candidates, mayChangeMachine);

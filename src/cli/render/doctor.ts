@@ -24,7 +24,7 @@ export function renderDiagnosis({ checks, planes, auto }: Diagnosis, paint: Pain
   ].join('\n');
 }
 
-const detailOf = ({ detail, trial }: PlaneFound): string => (trial ? `${detail}; on trial, so it is taken by name alone` : detail);
+const detailOf = ({ detail, automatic }: PlaneFound): string => (automatic ? detail : `${detail}; taken by name alone`);
 
 function purpose({ use, name, better }: Taken): string {
   const would = better.map(({ name }) => name).join(' or ');

@@ -38,7 +38,7 @@ export const probePlanes = (names: readonly string[] = NAMES): Promise<readonly 
   Promise.all(
     backends
       .filter(({ name }) => names.includes(name))
-      .map(async ({ name, changesMachine = false, trial = false, probe }) => ({ name, changesMachine, trial, result: await probe() })),
+      .map(async ({ name, changesMachine = false, probe }) => ({ name, changesMachine, result: await probe() })),
   );
 
 async function chooseFor(use: PlaneUse): Promise<ChosenBackend> {

@@ -151,8 +151,6 @@ export interface Backend<Plane extends DataPlane = DataPlane> {
   readonly name: string;
   /** Its planes change the machine beyond this process: interfaces, routes, policies. */
   readonly changesMachine?: true;
-  /** Not proven enough to be taken but by name. */
-  readonly trial?: true;
   /** What not every plane can; nothing unless given. */
   readonly features?: readonly PlaneFeature[];
   /**

@@ -8,18 +8,16 @@ const CAN: ProbeResult = { ok: true, detail: 'it can' };
 const cannot = (reason: string): ProbeResult => ({ ok: false, reason, hint: `mend ${reason}` });
 
 /** What the probes found; all can run, unless told. */
-function machine(more: Readonly<Record<string, ProbeResult>> = {}, trial: readonly string[] = []): Candidate[] {
+function machine(more: Readonly<Record<string, ProbeResult>> = {}): Candidate[] {
   const planes = { netstack: CAN, tun: CAN, netns: CAN, xfrm: CAN, ...more };
   return Object.entries(planes).map(([name, result]) => ({
     name,
     changesMachine: name === 'tun' || name === 'xfrm',
-    trial: trial.includes(name),
     result,
   }));
 }
 
 describe('the plane that auto takes', () => {
-  const noEsp = cannot('the kernel has no ESP');
   const noRight = cannot('CAP_NET_ADMIN');
   const noKoffi = cannot('koffi');
   const forbidden = cannot('user namespaces');
@@ -27,10 +25,10 @@ describe('the plane that auto takes', () => {
     // use, what the probes found, root; taken, better
     ['own', {}, true, 'netstack', []],
     ['own', { netstack: CAN, tun: noKoffi, netns: noKoffi, xfrm: noKoffi }, false, 'netstack', []],
-    ['machine', {}, true, 'xfrm', []],
-    ['machine', { xfrm: noEsp }, true, 'tun', ['xfrm']],
-    ['machine', { xfrm: noEsp, tun: noKoffi }, true, 'netstack', ['xfrm', 'tun']],
-    ['machine', { xfrm: noRight, tun: noRight }, false, 'netstack', ['xfrm', 'tun']],
+    // the kernel's own IPsec carries less, and is never taken unasked
+    ['machine', {}, true, 'tun', []],
+    ['machine', { tun: noKoffi }, true, 'netstack', ['tun']],
+    ['machine', { tun: noRight }, false, 'netstack', ['tun']],
     ['programs', {}, false, 'netns', []],
     ['programs', {}, true, 'netns', []],
     ['programs', { netns: forbidden }, true, undefined, undefined],
@@ -43,24 +41,15 @@ describe('the plane that auto takes', () => {
     const decision = choosePlane('machine', machine(), false);
     expect(decision).toMatchObject({ name: 'netstack', automatic: true, why: 'it is the best that can run here' });
     expect(decision?.better).toEqual([
-      { name: 'xfrm', why: 'it needs root, or CAP_NET_ADMIN', fix: 'Start it as root, or choose it by name: --plane xfrm.' },
       { name: 'tun', why: 'it needs root, or CAP_NET_ADMIN', fix: 'Start it as root, or choose it by name: --plane tun.' },
     ]);
   });
 
   test('a privilege that is missing is called by its name', () => {
     const refused: ProbeResult = { ok: false, reason: 'making the device (EPERM)', hint: 'Start it as root.', privilege: 'CAP_NET_ADMIN' };
-    expect(choosePlane('machine', machine({ tun: refused }, ['xfrm']), false)?.better).toEqual([
+    expect(choosePlane('machine', machine({ tun: refused }), false)?.better).toEqual([
       { name: 'tun', why: 'it needs root, or CAP_NET_ADMIN', fix: 'Start it as root.' },
     ]);
-  });
-
-  test('what is on trial is neither taken nor missed', () => {
-    expect(choosePlane('machine', machine({}, ['xfrm']), true)).toMatchObject({ name: 'tun', better: [] });
-    expect(choosePlane('machine', machine({ xfrm: noEsp, tun: noKoffi }, ['xfrm']), true)).toMatchObject({
-      name: 'netstack',
-      better: [{ name: 'tun', why: 'koffi', fix: 'mend koffi' }],
-    });
   });
 
   test('where none can run, each says why', () => {

@@ -13,7 +13,6 @@ export type PlaneUse =
 export interface Candidate {
   readonly name: string;
   readonly changesMachine: boolean;
-  readonly trial: boolean;
   readonly result: ProbeResult;
 }
 
@@ -45,8 +44,7 @@ export function choosePlane(use: PlaneUse, candidates: readonly Candidate[], may
   const lacks: Lack[] = [];
   for (const name of PLANE_ORDER[use]) {
     const candidate = candidates.find((each) => each.name === name);
-    // what is on trial is taken by name alone, and missed by nobody
-    if (candidate === undefined || candidate.trial) continue;
+    if (candidate === undefined) continue;
     const lack = lackOf(candidate, mayChangeMachine);
     if (lack === undefined) return { name, automatic: true, why: name === PLANE_ORDER[use][0] ? REASONS[use] : FALLBACK, better: lacks };
     lacks.push(lack);
@@ -58,7 +56,7 @@ export function choosePlane(use: PlaneUse, candidates: readonly Candidate[], may
 export const lacksFor = (use: PlaneUse, candidates: readonly Candidate[], mayChangeMachine: boolean): readonly Lack[] =>
   PLANE_ORDER[use].flatMap((name) => {
     const candidate = candidates.find((each) => each.name === name);
-    return candidate === undefined || candidate.trial ? [] : (lackOf(candidate, mayChangeMachine) ?? []);
+    return candidate === undefined ? [] : (lackOf(candidate, mayChangeMachine) ?? []);
   });
 
 export const namedPlane = (name: string): PlaneDecision => ({ name, automatic: false, why: 'it was asked for', better: [] });
@@ -71,10 +69,13 @@ function lackOf({ name, changesMachine, result }: Candidate, mayChangeMachine: b
   return undefined;
 }
 
-/** The better one first. Nobody is given less than was asked for: where programs are to be run, TCP/IP in this process would not do. */
+/**
+ * The better one first. Nobody is given less than was asked for: where programs are to be run, TCP/IP in this process would not do, and `xfrm`,
+ * which knows neither ESP in TCP nor dummy packets, is taken by name alone.
+ */
 export const PLANE_ORDER: Readonly<Record<PlaneUse, readonly string[]>> = {
   own: ['netstack'],
-  machine: ['xfrm', 'tun', 'netstack'],
+  machine: ['tun', 'netstack'],
   programs: ['netns'],
 };
 

@@ -159,7 +159,6 @@ export class XfrmPlane implements DataPlane {
 export default defineBackend<XfrmPlane>({
   name: 'xfrm',
   changesMachine: true,
-  trial: true,
   bareEsp: true,
   features: ['kernel', 'bypass'],
   probe,
