@@ -8,7 +8,9 @@ export class ReplayWindow {
   /** Sequence numbers that may lie behind the newest one, itself included; 0 turns the check off. */
   readonly size: number;
   /** Made with the first packet: until then nothing lies behind the newest number. */
-  #ring = NO_RING;
+  #words: Uint32Array = NO_WORDS;
+  /** Index of its first one. */
+  #first = 0;
   readonly #rings: ReplayRings | undefined;
   readonly #mask: number;
   #high = 0;
@@ -44,7 +46,7 @@ export class ReplayWindow {
     const ahead = this.#ahead(high, low);
     if (ahead > 0) return true;
     if (-ahead >= this.size) return false;
-    return (this.#ring.words[this.#at(low >>> SHIFT)]! & (1 << (low & 31))) === 0;
+    return (this.#words[this.#at(low >>> SHIFT)]! & (1 << (low & 31))) === 0;
   }
 
   /**
@@ -59,23 +61,23 @@ export class ReplayWindow {
 
   /** Marks a sequence number as seen; only after its packet proved authentic, and only one that `check` let through. */
   update(high: number, low: number): void {
-    if (this.#ring === NO_RING) this.#ring = this.#newRing();
+    if (this.#words === NO_WORDS) this.#takeRing();
     const ahead = this.#ahead(high, low);
     if (ahead > 0) {
       this.#advance(ahead, low);
       this.#high = high;
       this.#low = low;
     }
-    if (this.size > 0) this.#ring.words[this.#at(low >>> SHIFT)]! |= 1 << (low & 31);
+    if (this.size > 0) this.#words[this.#at(low >>> SHIFT)]! |= 1 << (low & 31);
   }
 
   /** Puts the right edge to this number with everything up to it counted as seen: after a restart, which must not accept old packets. */
   restore(high: number, low: number): void {
     this.#high = high;
     this.#low = low;
-    if (this.#ring === NO_RING) this.#ring = this.#newRing();
-    const { words, at } = this.#ring;
-    words.fill(0xffffffff, at, at + this.#mask + 1);
+    if (this.#words === NO_WORDS) this.#takeRing();
+    const words = this.#words;
+    words.fill(0xffffffff, this.#first, this.#first + this.#mask + 1);
     // The blocks ahead of the edge are cleared when the window reaches them; of the edge's own block, the numbers beyond it are new.
     words[this.#at(low >>> SHIFT)] = 0xffffffff >>> (31 - (low & 31));
   }
@@ -87,18 +89,20 @@ export class ReplayWindow {
 
   /** Done with: its memory serves another one. */
   release(): void {
-    if (this.#ring !== NO_RING) this.#rings?.giveBack(this.#ring, this.#mask + 1);
-    this.#ring = NO_RING;
+    if (this.#words !== NO_WORDS) this.#rings?.giveBack({ words: this.#words, at: this.#first }, this.#mask + 1);
+    this.#words = NO_WORDS;
   }
 
-  #newRing(): Ring {
+  #takeRing(): void {
     const length = this.#mask + 1;
-    return this.#rings?.take(length) ?? { words: new Uint32Array(length), at: 0 };
+    const { words, at }: Ring = this.#rings?.take(length) ?? { words: new Uint32Array(length), at: 0 };
+    this.#words = words;
+    this.#first = at;
   }
 
   /** Index of a block by its number. */
   #at(block: number): number {
-    return this.#ring.at + (block & this.#mask);
+    return this.#first + (block & this.#mask);
   }
 
   /** How far beyond the newest number; exact where it matters, and of the right sign everywhere. */
@@ -111,14 +115,14 @@ export class ReplayWindow {
     // Blocks entered; across a wrap of the low half too, since the ring's length divides 2^27.
     const blocks = this.#mask + 1;
     const entered = ahead >= blocks * BITS + BITS ? blocks : Math.min(blocks, ((low >>> SHIFT) - from) & BLOCK_NUMBER_MASK);
-    for (let i = 1; i <= entered; i++) this.#ring.words[this.#at(from + i)] = 0;
+    for (let i = 1; i <= entered; i++) this.#words[this.#at(from + i)] = 0;
   }
 }
 
 /** RFC 4303 §3.4.3 asks for 32 and suggests 64; fast links reorder more. */
 export const DEFAULT_REPLAY_WINDOW = 1024;
 export const LARGEST_REPLAY_WINDOW = 2 ** 20;
-const NO_RING: Ring = { words: new Uint32Array(0), at: 0 };
+const NO_WORDS = new Uint32Array(0);
 const BITS = 32;
 const SHIFT = 5;
 const BLOCK_NUMBER_MASK = 2 ** 27 - 1;

@@ -100,8 +100,9 @@ export class ChildEntry {
   sends: boolean;
   /** Which of those that send for the same traffic does: the one with the highest number. */
   told = 0;
-  lastIn: Millis | undefined;
-  lastOut: Millis | undefined;
+  /** NaN before the first packet: a field that is always a number is written in place, one that is not takes an object with each packet. */
+  lastIn: Millis = Number.NaN;
+  lastOut: Millis = Number.NaN;
   /** When `inbound-traffic` was last told. */
   toldTrafficAt: Millis = Number.NEGATIVE_INFINITY;
   /** Newest sequence number: an older packet says nothing about where the peer is now. */
@@ -109,6 +110,9 @@ export class ChildEntry {
   /** Where packets last came from, if not from `remote`. */
   seenAt: Address | undefined;
   #nextLimit: Limit;
+  /** Before the SA has passed so many packets, no limit can be reached by it. */
+  #inboundLook = 0;
+  #outboundLook = 0;
   readonly #limits: ChildSaSpec['limits'];
   /** Where a former life stopped receiving. */
   readonly #resumedAt: SequenceNumbers['inbound'] | undefined;
@@ -136,8 +140,8 @@ export class ChildEntry {
     this.#limits = spec.resumed === true && !spec.esn ? roomForOneMore(spec.limits, this.outbound.sequence) : spec.limits;
     this.outer = this.transport === undefined ? outerRules(spec.packets) : TRANSPORT_RULES;
     this.largestMss = largestMss(spec.packets?.clampMss);
-    this.local = spec.local;
-    this.remote = spec.remote;
+    this.local = LOCAL_ENDS.shared(spec.local);
+    this.remote = REMOTE_ENDS.shared(spec.remote);
     this.#path = path;
     this.#measure();
     this.encap = spec.encap;
@@ -227,7 +231,8 @@ export class ChildEntry {
   }
 
   /** RFC 4301 §4.4.2.1: each direction is an SA with a lifetime of its own. @returns the limit that was reached just now, once. */
-  reachedLimit(sa: { readonly bytes: number; readonly packets: number }): Limit {
+  reachedLimit(sa: Halves[keyof Halves]): Limit {
+    if (sa.packets < (sa === this.inbound ? this.#inboundLook : this.#outboundLook)) return undefined;
     const limits = this.#limits;
     if (this.#nextLimit === 'soft' && reached(sa, limits.softBytes, limits.softPackets)) {
       this.#nextLimit = 'hard';
@@ -237,11 +242,34 @@ export class ChildEntry {
       this.#nextLimit = undefined;
       return 'hard';
     }
+    const look = sa.packets + this.#harmless(sa);
+    if (sa === this.inbound) this.#inboundLook = look;
+    else this.#outboundLook = look;
     return undefined;
   }
 
-  /** Whether so much more would reach a limit. */
-  nearsLimit(sa: { readonly bytes: number; readonly packets: number }, bytes: number, packets: number): boolean {
+  /** How many packets more cannot reach a limit, of whatever length: to ask the limits for each costs as much as a look-up. */
+  #harmless({ bytes, packets }: Counted): number {
+    const { softBytes, hardBytes, softPackets, hardPackets } = this.#limits;
+    const isSoft = this.#nextLimit === 'soft';
+    const mostBytes = Math.min(isSoft && softBytes > 0 ? softBytes : Number.POSITIVE_INFINITY, hardBytes || Number.POSITIVE_INFINITY);
+    const mostPackets = Math.min(
+      isSoft && softPackets > 0 ? softPackets : Number.POSITIVE_INFINITY,
+      hardPackets || Number.POSITIVE_INFINITY,
+    );
+    return Math.max(0, Math.min(MOST_UNASKED, mostPackets - packets, Math.floor((mostBytes - bytes) / LARGEST_PAYLOAD)));
+  }
+
+  /** Whether so much more to send would reach a limit. */
+  nearsLimit(bytes: number, packets: number): boolean {
+    const sa = this.outbound;
+    if (sa.packets + packets < this.#outboundLook) return false;
+    const near = this.#wouldReach(sa, bytes, packets);
+    if (!near) this.#outboundLook = sa.packets + this.#harmless(sa);
+    return near;
+  }
+
+  #wouldReach(sa: Counted, bytes: number, packets: number): boolean {
     const limits = this.#limits;
     const allBytes = sa.bytes + bytes;
     const allPackets = sa.packets + packets;
@@ -261,8 +289,8 @@ export class ChildEntry {
   counters(): ChildCounters {
     const { inbound, outbound } = this;
     return {
-      inbound: { packets: inbound.packets, bytes: inbound.bytes, lastUse: this.lastIn },
-      outbound: { packets: outbound.packets, bytes: outbound.bytes, lastUse: this.lastOut },
+      inbound: { packets: inbound.packets, bytes: inbound.bytes, lastUse: instant(this.lastIn) },
+      outbound: { packets: outbound.packets, bytes: outbound.bytes, lastUse: instant(this.lastOut) },
       drops: { ...inbound.drops, ...this.dropped },
     };
   }
@@ -313,8 +341,28 @@ const largestMss = (clamp: boolean | number = true): number => (clamp === true ?
 
 type Limit = 'soft' | 'hard' | undefined;
 
-const reached = (sa: { readonly bytes: number; readonly packets: number }, bytes: number, packets: number): boolean =>
-  isReached(sa.bytes, sa.packets, bytes, packets);
+/** What limits are held against. */
+interface Counted {
+  readonly bytes: number;
+  readonly packets: number;
+}
+
+const instant = (at: Millis): Millis | undefined => (Number.isNaN(at) ? undefined : at);
+
+/** Ends that children have in common: those that are made one after the other then have them once. */
+class Ends {
+  #newest: Address | undefined;
+
+  shared(end: Address): Address {
+    if (this.#newest?.ip !== end.ip || this.#newest.port !== end.port) this.#newest = end;
+    return this.#newest;
+  }
+}
+
+const LOCAL_ENDS = new Ends();
+const REMOTE_ENDS = new Ends();
+
+const reached = (sa: Counted, bytes: number, packets: number): boolean => isReached(sa.bytes, sa.packets, bytes, packets);
 
 const isReached = (bytes: number, packets: number, mostBytes: number, mostPackets: number): boolean =>
   (mostBytes > 0 && bytes >= mostBytes) || (mostPackets > 0 && packets >= mostPackets);
@@ -380,5 +428,9 @@ function refusingCiphers<T>(backend: string, make: () => T): T {
   }
 }
 
+/** Octets that an IP packet can have. */
+const LARGEST_PAYLOAD = 65_535;
+/** Packets: what is looked at so seldom costs nothing. */
+const MOST_UNASKED = 2 ** 16;
 /** More than a life sends between its last snapshot and its end; less than the 2^32 that a receiver with ESN can follow. */
 const SKIPPED_AFTER_RESTART = 2 ** 30;

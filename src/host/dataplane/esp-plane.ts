@@ -14,6 +14,7 @@ import { clampSyn, isSyn } from './oversize.ts';
 import { LEAST_PATH_MTU, PATH_MTU_LIFE } from './path-mtu.ts';
 import { PortView } from './selectors.ts';
 import { ShuntTable } from './shunt-table.ts';
+import { SpiTable } from './spi-table.ts';
 import { TrapTable } from './trap-table.ts';
 import { refuseUnfit } from './unfit.ts';
 
@@ -52,7 +53,7 @@ export interface EspPlaneOptions
 export class EspPlane {
   readonly #options: EspPlaneOptions & EntryOptions;
   readonly #children = new Map<number, ChildEntry>();
-  readonly #bySpi = new Map<number, ChildEntry>();
+  readonly #bySpi = new SpiTable<ChildEntry>();
   readonly #outbound = new OutboundTable<ChildEntry>();
   readonly #traps: TrapTable;
   readonly #shunts = new ShuntTable();
@@ -279,7 +280,7 @@ export class EspPlane {
     for (const packet of this.#traps.release()) this.send(packet);
   }
 
-  #checkLimit(entry: ChildEntry, sa: { readonly bytes: number; readonly packets: number }): void {
+  #checkLimit(entry: ChildEntry, sa: Parameters<ChildEntry['reachedLimit']>[0]): void {
     const limit = entry.reachedLimit(sa);
     if (limit !== undefined) this.#options.onObservation({ kind: limit === 'soft' ? 'soft-expire' : 'hard-expire', child: entry.id });
   }

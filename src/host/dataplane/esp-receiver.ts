@@ -10,9 +10,10 @@ import { comesFrom, heedOuterClass, isElsewhere } from './outer-arrival.ts';
 import { clampSyn, isSyn } from './oversize.ts';
 import { PortView } from './selectors.ts';
 import type { ShuntTable } from './shunt-table.ts';
+import type { SpiTable } from './spi-table.ts';
 
 interface EspReceiverOptions extends Pick<DataPlaneOptions, 'clock' | 'onObservation'> {
-  readonly bySpi: ReadonlyMap<number, ChildEntry>;
+  readonly bySpi: Pick<SpiTable<ChildEntry>, 'get'>;
   readonly shunts: ShuntTable;
   readonly laterFragments: LaterFragments;
   /** As `EspPlaneOptions` has it. */
@@ -54,8 +55,9 @@ export class EspReceiver {
     transport?: Transport,
     trafficClass = -1,
   ): boolean {
-    const spi = end - start < SPI_LENGTH ? -1 : spiOf(packet, start);
-    const entry = this.#around.bySpi.get(spi);
+    const isWhole = end - start >= SPI_LENGTH;
+    const spi = isWhole ? spiOf(packet, start) : -1;
+    const entry = isWhole ? this.#around.bySpi.get(spi) : undefined;
     if (entry === undefined) {
       this.#around.drop('unknown SPI');
       if (end - start >= WORTH_AN_ANSWER && local !== undefined && transport !== 'tcp') this.#noteStray(spi, { ip, port }, local);
@@ -95,11 +97,14 @@ export class EspReceiver {
     }
     const { inbound } = entry;
     const elsewhere = isElsewhere(entry, ip, port, local, false);
+    const { ip: expectedIp, port: expectedPort } = entry.seenAt ?? entry.remote;
+    const expected = !entry.overTcp && expectedPort === port && expectedIp === ip;
     inbound.openAhead(packet, start, end, step, length, this.#ahead);
     for (let at = start; at < end; at += step) {
       const verdict = inbound.open(packet, this.#opened, at, Math.min(at + length, end), this.#ahead);
       if (!this.#isAccepted(entry, verdict, elsewhere)) continue;
-      this.#noteSource(entry, ip, port, undefined);
+      if (expected) this.#noteNewest(entry);
+      else this.#noteSource(entry, ip, port, undefined);
       this.#deliver(entry, packet, trafficClass, undefined);
     }
   }
@@ -133,8 +138,9 @@ export class EspReceiver {
       if (verdict === 'dummy') this.#tellTraffic(entry, this.#around.clock.now(), elsewhere);
       return false;
     }
-    entry.lastIn = this.#around.clock.now();
-    this.#tellTraffic(entry, entry.lastIn, elsewhere);
+    const now = this.#around.clock.now();
+    entry.lastIn = now;
+    this.#tellTraffic(entry, now, elsewhere);
     this.#around.onOpened(entry);
     if (entry.expired) entry.drops.expired++;
     return !entry.expired;
@@ -214,16 +220,22 @@ export class EspReceiver {
 
   /** RFC 7296 §2.23: only an authentic packet, and only the newest, tells where the peer's NAT now has it. */
   #noteSource(entry: ChildEntry, ip: string, port: number, stream: Address | undefined): void {
-    const { sequenceHigh, sequenceLow } = this.#opened;
-    const sequence = sequenceHigh * 2 ** 32 + sequenceLow;
-    if (sequence <= entry.newest) return;
-    entry.newest = sequence;
+    if (!this.#noteNewest(entry)) return;
     // from one transport to the other only MOBIKE leads (RFC 9329 §7.1)
     if (entry.overTcp !== (stream !== undefined)) return;
     const expected: Address = entry.seenAt ?? entry.remote;
     if (expected.port === port && expected.ip === ip) return;
     entry.seenAt = { ip, port };
     this.#around.onObservation({ kind: 'mapping-changed', child: entry.id, remote: entry.seenAt, ...(stream ? { stream } : {}) });
+  }
+
+  /** @returns whether the packet is newer than all before */
+  #noteNewest(entry: ChildEntry): boolean {
+    const { sequenceHigh, sequenceLow } = this.#opened;
+    const sequence = sequenceHigh * 2 ** 32 + sequenceLow;
+    if (sequence <= entry.newest) return false;
+    entry.newest = sequence;
+    return true;
   }
 }
 

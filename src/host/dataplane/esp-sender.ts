@@ -86,7 +86,7 @@ export class EspSender {
   ): number {
     const { outbound } = entry;
     const payloads = (count - 1) * payloadLength + lastLength;
-    if (entry.expired || outbound.protocol !== 'ESP' || entry.nearsLimit(outbound, payloads, count)) return EXHAUSTED;
+    if (entry.expired || outbound.protocol !== 'ESP' || entry.nearsLimit(payloads, count)) return EXHAUSTED;
     const length = outbound.sealBurst(out, at, count, payloadLength, lastLength, nextHeader, entry.tfcLength);
     if (length !== EXHAUSTED) entry.lastOut = this.#options.clock.now();
     return length;

@@ -12,6 +12,9 @@ export interface OutboundEntry {
  * clients with one address each are found by that address; only networks are searched one by one.
  */
 export class OutboundTable<Entry extends OutboundEntry> {
+  /** Addresses that one SA leads to, as most do. */
+  readonly #alone = new Map<number, Entry>();
+  /** Those that several lead to. */
   readonly #byHost = new Map<number, Entry[]>();
   /** Narrow before broad, told later before told earlier. */
   readonly #networks: Entry[] = [];
@@ -20,35 +23,48 @@ export class OutboundTable<Entry extends OutboundEntry> {
   add(entry: Entry): void {
     const hosts = entry.selectors.remoteHosts;
     if (hosts === undefined) insert(this.#networks, entry);
-    else
-      for (const host of hosts) {
-        const entries = this.#byHost.get(host);
-        if (entries === undefined) this.#byHost.set(host, [entry]);
-        else insert(entries, entry);
-      }
+    else for (const host of hosts) this.#addTo(host, entry);
   }
 
   remove(entry: Entry): void {
     const hosts = entry.selectors.remoteHosts;
     if (hosts === undefined) withdraw(this.#networks, entry);
-    else
-      for (const host of hosts) {
-        const entries = this.#byHost.get(host);
-        if (entries === undefined) continue;
-        withdraw(entries, entry);
-        if (entries.length === 0) this.#byHost.delete(host);
-      }
+    else for (const host of hosts) this.#removeFrom(host, entry);
   }
 
   find(packet: IpView, ports: PortView): Entry | undefined {
-    if (this.#byHost.size > 0) {
-      const entries = this.#byHost.get(hashAddress(packet.data, packet.destinationAt, packet.addressLength));
-      if (entries !== undefined) {
-        const found = first(entries, packet, ports);
-        if (found !== undefined) return found;
-      }
+    if (this.#alone.size > 0 || this.#byHost.size > 0) {
+      const host = hashAddress(packet.data, packet.destinationAt, packet.addressLength);
+      const alone = this.#alone.get(host);
+      if (alone?.selectors.fitsOutbound(packet, ports)) return alone;
+      const entries = alone === undefined && this.#byHost.size > 0 ? this.#byHost.get(host) : undefined;
+      const found = entries && first(entries, packet, ports);
+      if (found !== undefined) return found;
     }
     return first(this.#networks, packet, ports);
+  }
+
+  #addTo(host: number, entry: Entry): void {
+    const alone = this.#alone.get(host);
+    const entries = this.#byHost.get(host);
+    if (entries !== undefined) insert(entries, entry);
+    else if (alone === undefined) this.#alone.set(host, entry);
+    else if (alone !== entry) {
+      const both = [alone];
+      insert(both, entry);
+      this.#alone.delete(host);
+      this.#byHost.set(host, both);
+    }
+  }
+
+  #removeFrom(host: number, entry: Entry): void {
+    if (this.#alone.get(host) === entry) this.#alone.delete(host);
+    const entries = this.#byHost.get(host);
+    if (entries === undefined) return;
+    withdraw(entries, entry);
+    if (entries.length > 1) return;
+    this.#byHost.delete(host);
+    this.#alone.set(host, entries[0]!);
   }
 }
 

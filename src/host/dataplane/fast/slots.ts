@@ -25,10 +25,10 @@ export class CounterSlots {
     let at = slot * WIDTH;
     numbers[at++] = inbound.packets;
     numbers[at++] = inbound.bytes;
-    numbers[at++] = entry.lastIn ?? Number.NaN;
+    numbers[at++] = entry.lastIn;
     numbers[at++] = outbound.packets;
     numbers[at++] = outbound.bytes;
-    numbers[at++] = entry.lastOut ?? Number.NaN;
+    numbers[at++] = entry.lastOut;
     numbers[at++] = outbound.sequence;
     numbers[at++] = inbound.sequence;
     for (const cause of INBOUND_DROPS) numbers[at++] = inbound.drops[cause];
