@@ -207,7 +207,13 @@ export class Stack {
         code: 'EADDRNOTAVAIL',
       });
     }
-    return this.#tcp.connect(local, options.localPort ?? 0, remote, options.port, options.timeout ?? this.#tcp.config.connectTimeout);
+    return this.#tcp.openings.connect(
+      local,
+      options.localPort ?? 0,
+      remote,
+      options.port,
+      options.timeout ?? this.#tcp.config.connectTimeout,
+    );
   }
 
   /** @throws ApiMisuse EADDRINUSE, EADDRNOTAVAIL. */
@@ -216,9 +222,9 @@ export class Stack {
     const text = formatIp(ip);
     if (!isWildcard(text) && !this.#mayUse(ip)) throw new ApiMisuse(`${text} is not an own address`, { code: 'EADDRNOTAVAIL' });
     const anyPort = options.port === 'any';
-    const port = options.port === 'any' ? 0 : options.port !== 0 ? options.port : this.#tcp.freePort(ip, isWildcard(text));
+    const port = options.port === 'any' ? 0 : options.port !== 0 ? options.port : this.#tcp.openings.freePort(ip, isWildcard(text));
     if (port === undefined) throw new ApiMisuse('no TCP port is left', { code: 'EADDRINUSE' });
-    return this.#tcp.listen({ ip: text, port }, anyPort, options.backlog ?? 128, options.asks ?? false);
+    return this.#tcp.openings.listen({ ip: text, port }, anyPort, options.backlog ?? 128, options.asks ?? false);
   }
 
   /** @throws ApiMisuse EADDRINUSE, EADDRNOTAVAIL. */

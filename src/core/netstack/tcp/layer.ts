@@ -1,31 +1,26 @@
-import { type Address, ApiMisuse, formatAddress, formatIp } from '../../bytes/index.ts';
-import { type IpView, putU16, TcpFlag, TcpView } from '../../packet/index.ts';
+import { type IpView, TcpView } from '../../packet/index.ts';
 import type { VnetHeader } from '../../packet/offload/index.ts';
 import type { Addresses } from '../addresses.ts';
-import { Bindings } from '../bindings.ts';
 import { BlockPool, Share } from '../block-pool.ts';
 import type { Counters } from '../counters.ts';
 import type { IcmpMeaning } from '../icmp-errors.ts';
 import type { IpOutput } from '../ip-output.ts';
 import { KeyedHash } from '../keyed-hash.ts';
 import type { PathMtuCache } from '../path-mtu.ts';
-import { EphemeralPorts } from '../ports.ts';
 import { type FailureCode, type Millis, Ready, type ReadyQueue } from '../ready.ts';
 import { TimerQueue } from '../timer-queue.ts';
 import { offerRoom } from './calls.ts';
 import type { TcpConfig } from './config.ts';
-import type { TcpConnection } from './connection.ts';
 import { expireTimers } from './expire.ts';
 import { type FlowKey, FlowTable } from './flow-table.ts';
-import { Knock } from './knock.ts';
-import { TcpListener } from './listener.ts';
+import { Openings } from './openings.ts';
 import { sizeSegments } from './options.ts';
 import { believePathMtu } from './path-mtu-search.ts';
-import { openActive, openPassive, segmentArrives } from './receive.ts';
-import { resetAnswer, resetFor, resetSyn, synOf } from './reset.ts';
+import { segmentArrives } from './receive.ts';
+import { resetFor, resetSyn, synOf } from './reset.ts';
 import { nextSegment } from './send.ts';
-import { seqAdd, seqGe, seqGt, seqLe, seqMax } from './seq.ts';
-import { Tcb, type TcpEnds, type TcpHost } from './tcb.ts';
+import { seqGe, seqLe } from './seq.ts';
+import type { Tcb, TcpHost } from './tcb.ts';
 import { fail, transition } from './transition.ts';
 
 /** What TCP shares with the rest of the stack. */
@@ -43,20 +38,17 @@ export interface TcpSurroundings {
   hostUnreachable(packet: Uint8Array, code: FailureCode): void;
 }
 
-/** All connections and listeners: finds the one a segment belongs to, and lets them take turns in sending. */
+/** All connections: finds the one a segment belongs to, and lets them take turns in sending. */
 export class TcpLayer implements TcpHost {
   readonly config: TcpConfig;
   readonly counters: Counters;
   readonly pool: BlockPool;
+  readonly openings: Openings;
   now: Millis = 0;
   offload: VnetHeader | undefined;
   readonly #around: TcpSurroundings;
   readonly #flows: FlowTable;
-  readonly #listeners = new Bindings<TcpListener>();
   readonly #timers = new TimerQueue<Tcb>();
-  readonly #issHash: KeyedHash;
-  readonly #tsHash: KeyedHash;
-  readonly #ports: EphemeralPorts;
   readonly #segment = new TcpView();
   readonly #key: FlowKey = { data: new Uint8Array(0), length: 4, localAt: 0, localPort: 0, remoteAt: 0, remotePort: 0 };
   /** Connections that may have something to send, and how many segments in a row the first one sent. */
@@ -71,10 +63,9 @@ export class TcpLayer implements TcpHost {
     this.counters = around.counters;
     this.pool = new BlockPool(config.memory);
     this.#around = around;
-    this.#issHash = new KeyedHash(secret.subarray(0, 16));
-    this.#tsHash = new KeyedHash(secret.subarray(16, 32));
-    this.#ports = new EphemeralPorts(new KeyedHash(secret.subarray(32, 48)));
     this.#flows = new FlowTable(new KeyedHash(secret.subarray(48, 64)).hash(new Uint8Array(0)));
+    const { output, ready } = around;
+    this.openings = new Openings({ host: this, flows: this.#flows, output, ready, sizePath: (tcb) => this.#sizePath(tcb), secret });
   }
 
   get deadline(): Millis | undefined {
@@ -101,12 +92,8 @@ export class TcpLayer implements TcpHost {
     key.remoteAt = ip.sourceAt;
     key.remotePort = segment.sourcePort;
     const tcb = this.#flows.find(key);
-    if (tcb === undefined) this.#arriveInListen(ip, segment, undefined);
-    else if (tcb.state === 'TIME-WAIT' && this.#mayReplace(tcb, ip, segment)) {
-      const from = seqAdd(tcb.sndNxt, MAX_WINDOW);
-      transition(tcb, 'CLOSED');
-      this.#arriveInListen(ip, segment, from);
-    } else segmentArrives(tcb, segment, ip.data);
+    if (tcb === undefined) this.openings.arriveInListen(ip, segment);
+    else if (tcb.state !== 'TIME-WAIT' || !this.openings.replace(tcb, ip, segment)) segmentArrives(tcb, segment, ip.data);
   }
 
   /**
@@ -143,38 +130,6 @@ export class TcpLayer implements TcpHost {
       expireTimers(tcb);
       this.#timers.soon(tcb);
     }
-  }
-
-  /** @throws ApiMisuse EADDRNOTAVAIL, EADDRINUSE, or EMFILE when there are too many connections. */
-  connect(localIp: Uint8Array, localPort: number, remoteIp: Uint8Array, remotePort: number, timeout: Millis): TcpConnection {
-    if (this.#flows.size >= this.config.maxConnections) throw new ApiMisuse('too many connections', { code: 'EMFILE' });
-    const port = localPort !== 0 ? localPort : this.#choosePort(localIp, remoteIp, remotePort);
-    const old = this.#find(localIp, port, remoteIp, remotePort);
-    if (old !== undefined && !canReopen(old)) {
-      throw new ApiMisuse(`${formatIp(localIp)} port ${port} is connected to that address already`, { code: 'EADDRINUSE' });
-    }
-    let iss = this.#initialSequence(localIp, port, remoteIp, remotePort);
-    if (old !== undefined) {
-      // RFC 9293 §3.4.3: beyond whatever the old connection used.
-      iss = seqMax(iss, seqAdd(old.sndNxt, MAX_WINDOW));
-      transition(old, 'CLOSED');
-    }
-    const tcb = this.#create(localIp, port, remoteIp, remotePort, true);
-    this.counters.tcpActiveOpens++;
-    openActive(tcb, iss, timeout);
-    return tcb.connection;
-  }
-
-  /** @throws ApiMisuse EADDRINUSE */
-  listen(local: Address, anyPort: boolean, backlog: number, asks: boolean): TcpListener {
-    const listener = new TcpListener(local, anyPort, backlog, asks, (closing) => this.#unlisten(closing));
-    this.#listeners.add(listener);
-    return listener;
-  }
-
-  /** A port for a listener. */
-  freePort(ip: Uint8Array, wildcard: boolean): number | undefined {
-    return this.#ports.choose(ip, (port) => this.#listeners.isFree(ip, wildcard, port));
   }
 
   /**
@@ -291,57 +246,6 @@ export class TcpLayer implements TcpHost {
     fail(tcb, 'ECONNABORTED');
   }
 
-  /** RFC 9293 §3.10.7.1 and §3.10.7.2. @param iss the least initial sequence number, after a connection in TIME-WAIT. */
-  #arriveInListen(ip: IpView, segment: TcpView, iss: number | undefined): void {
-    if ((segment.flags & TcpFlag.RST) !== 0) return;
-    const listener = this.#listeners.find(ip.data, ip.destinationAt, ip.addressLength, segment.destinationPort);
-    if (listener === undefined || (segment.flags & TcpFlag.ACK) !== 0) {
-      resetAnswer(ip, segment, this.#around.output);
-      this.counters.tcpResetsOut++;
-      return;
-    }
-    if ((segment.flags & TcpFlag.SYN) === 0) return;
-    if (listener.full || this.#flows.size >= this.config.maxConnections) {
-      this.counters.tcpBacklogFull++;
-      const { stale } = listener;
-      if (stale === undefined) return;
-      fail(stale, 'ECONNABORTED');
-    }
-    const localIp = new Uint8Array(ip.data.subarray(ip.destinationAt, ip.destinationAt + ip.addressLength));
-    const remoteIp = new Uint8Array(ip.data.subarray(ip.sourceAt, ip.sourceAt + ip.addressLength));
-    const tcb = this.#create(localIp, segment.destinationPort, remoteIp, segment.sourcePort, false);
-    tcb.listener = listener;
-    listener.begin(tcb);
-    const fresh = this.#initialSequence(localIp, segment.destinationPort, remoteIp, segment.sourcePort);
-    tcb.held = listener.asks;
-    openPassive(tcb, iss === undefined ? fresh : seqMax(fresh, iss), segment);
-    if (!listener.asks) return;
-    listener.hearKnock(new Knock(tcb));
-    this.#around.ready.mark(listener, Ready.KNOCK);
-  }
-
-  /** A new SYN to a connection in TIME-WAIT: by its timestamp (RFC 6191 §2), else by its number (RFC 9293 §3.6.1). */
-  #mayReplace(tcb: Tcb, ip: IpView, segment: TcpView): boolean {
-    if ((segment.flags & (TcpFlag.SYN | TcpFlag.ACK | TcpFlag.RST)) !== TcpFlag.SYN) return false;
-    if (this.#listeners.find(ip.data, ip.destinationAt, ip.addressLength, segment.destinationPort) === undefined) return false;
-    if (tcb.timestamps && segment.hasTimestamps && segment.tsVal !== tcb.tsRecent) return seqGt(segment.tsVal, tcb.tsRecent);
-    return seqGt(segment.seq, tcb.rcvNxt);
-  }
-
-  #create(localIp: Uint8Array, localPort: number, remoteIp: Uint8Array, remotePort: number, active: boolean): Tcb {
-    const ends: TcpEnds = {
-      local: { ip: formatIp(localIp), port: localPort },
-      remote: { ip: formatIp(remoteIp), port: remotePort },
-      localIp,
-      remoteIp,
-      active,
-    };
-    const tcb = new Tcb(this, ends, this.#tsHash.hash(endsKey(localIp, localPort, remoteIp, remotePort)));
-    this.#sizePath(tcb);
-    this.#flows.add(tcb);
-    return tcb;
-  }
-
   /** Takes over what is known of the path. */
   #sizePath(tcb: Tcb): void {
     const { mtu, pathMtu } = this.#around;
@@ -351,37 +255,6 @@ export class TcpLayer implements TcpHost {
     if (tcb.peerMss > 0) sizeSegments(tcb);
   }
 
-  /** RFC 6528 §3: M counts every four microseconds. */
-  #initialSequence(localIp: Uint8Array, localPort: number, remoteIp: Uint8Array, remotePort: number): number {
-    return (Math.floor(this.now * 250) + this.#issHash.hash(endsKey(localIp, localPort, remoteIp, remotePort))) | 0;
-  }
-
-  #choosePort(localIp: Uint8Array, remoteIp: Uint8Array, remotePort: number): number {
-    const port = this.#ports.choose(endsKey(localIp, 0, remoteIp, remotePort), (candidate) => {
-      if (!this.#listeners.isFree(localIp, false, candidate)) return false;
-      return this.#find(localIp, candidate, remoteIp, remotePort) === undefined;
-    });
-    if (port !== undefined) return port;
-    const where = formatAddress({ ip: formatIp(remoteIp), port: remotePort });
-    throw new ApiMisuse(`no local port is left for connections to ${where}`, { code: 'EADDRNOTAVAIL' });
-  }
-
-  #find(localIp: Uint8Array, localPort: number, remoteIp: Uint8Array, remotePort: number): Tcb | undefined {
-    const key = this.#key;
-    key.length = localIp.length === 4 ? 4 : 16;
-    key.data = endsKey(localIp, localPort, remoteIp, remotePort);
-    key.localAt = 0;
-    key.localPort = localPort;
-    key.remoteAt = key.length;
-    key.remotePort = remotePort;
-    return this.#flows.find(key);
-  }
-
-  #unlisten(listener: TcpListener): void {
-    this.#listeners.remove(listener);
-    for (const tcb of this.#flows.all()) if (tcb.listener === listener && !tcb.synAcknowledged) tcb.connection.abort();
-  }
-
   #feedStarved(): void {
     if (this.pool.used > this.config.memory * Share.WRITTEN * 0.9) return;
     for (const tcb of this.#starved) offerRoom(tcb);
@@ -389,26 +262,7 @@ export class TcpLayer implements TcpHost {
   }
 }
 
-/** A port in TIME-WAIT may be opened again by the side that closed, if timestamps keep old segments out (RFC 6191, RFC 7323 §5). */
-const canReopen = (tcb: Tcb): boolean => tcb.state === 'TIME-WAIT' && tcb.timestamps;
-
-/** Both ends in a row. @returns octets that the next call writes anew */
-function endsKey(localIp: Uint8Array, localPort: number, remoteIp: Uint8Array, remotePort: number): Uint8Array {
-  const { length } = localIp;
-  const key = length === 4 ? ENDS_IPV4 : ENDS_IPV6;
-  key.set(localIp);
-  key.set(remoteIp, length);
-  putU16(key, 2 * length, localPort);
-  putU16(key, 2 * length + 2, remotePort);
-  return key;
-}
-
-const ENDS_IPV4 = new Uint8Array(12);
-const ENDS_IPV6 = new Uint8Array(36);
-
 /** Segments in a row before another connection has its turn. */
 const TURN = 32;
-/** More than any window can have left under way. */
-const MAX_WINDOW = 1 << 30;
 
 const UNREACHABLE: ReadonlySet<FailureCode> = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'EACCES']);
