@@ -52,7 +52,7 @@ const secretOf = (initiator: Uint8Array, responder: Uint8Array): Uint8Array =>
 /** FNV-1a, 32 bits. */
 function mix(data: Uint8Array, salt: number): number {
   let h = 0x811c9dc5 ^ salt;
-  for (const octet of data) h = Math.imul(h ^ octet, 0x01000193);
+  for (let i = 0; i < data.length; i++) h = Math.imul(h ^ data[i]!, 0x01000193);
   return h >>> 0;
 }
 

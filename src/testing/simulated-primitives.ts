@@ -53,27 +53,26 @@ class SimulatedCipher implements PacketCipher {
   readonly icvLength: number;
   readonly blockLength: number;
   readonly ivKind: PacketCipher['ivKind'];
-  /** What the keys come to; undefined when destroyed. */
-  #key: { readonly a: number; readonly b: number } | undefined;
-  readonly #sum = new Sum();
-  readonly #icv: Uint8Array;
+  /** What the keys come to, in its halves. */
+  #a: number;
+  #b: number;
+  #destroyed = false;
 
   constructor({ ivLength, icvLength, blockLength, ivKind }: Shape, { encryptionKey, integrityKey }: CipherKeys) {
     this.ivLength = ivLength;
     this.icvLength = icvLength;
     this.blockLength = blockLength;
     this.ivKind = ivKind;
-    this.#icv = new Uint8Array(icvLength);
-    const sum = this.#sum.begin(CIPHER, encryptionKey.length).add(encryptionKey, 0, encryptionKey.length);
-    if (integrityKey !== undefined) sum.add(integrityKey, 0, integrityKey.length);
-    this.#key = { a: sum.a, b: sum.b };
+    SUM.begin(CIPHER, encryptionKey.length).add(encryptionKey, 0, encryptionKey.length);
+    if (integrityKey !== undefined) SUM.add(integrityKey, 0, integrityKey.length);
+    this.#a = SUM.a;
+    this.#b = SUM.b;
   }
 
   seal(buffer: Uint8Array, start: number, headLength: number, end: number, esnHigh?: number): number {
     const ivAt = start + headLength;
     this.#encrypt(buffer, ivAt, ivAt + this.ivLength, end);
-    this.#authenticate(buffer, start, headLength, end, esnHigh);
-    buffer.set(this.#icv, end);
+    write(this.#authenticate(buffer, start, headLength, end, esnHigh), buffer, end, end + this.icvLength);
     return end + this.icvLength;
   }
 
@@ -82,19 +81,20 @@ class SimulatedCipher implements PacketCipher {
     const bodyAt = ivAt + this.ivLength;
     const bodyEnd = end - this.icvLength;
     if (bodyEnd < bodyAt || end > buffer.length || (bodyEnd - bodyAt) % this.blockLength !== 0) return -1;
-    this.#authenticate(buffer, start, headLength, bodyEnd, esnHigh);
-    for (let i = 0; i < this.icvLength; i++) if (buffer[bodyEnd + i] !== this.#icv[i]) return -1;
+    if (!isAt(this.#authenticate(buffer, start, headLength, bodyEnd, esnHigh), buffer, bodyEnd, end)) return -1;
     this.#encrypt(buffer, ivAt, bodyAt, bodyEnd);
     return bodyEnd;
   }
 
   destroy(): void {
-    this.#key = undefined;
+    this.#a = 0;
+    this.#b = 0;
+    this.#destroyed = true;
   }
 
   /** Adds the stream of key and IV; adding it again takes it away. */
   #encrypt(buffer: Uint8Array, ivAt: number, bodyAt: number, end: number): void {
-    const { a, b } = this.#sum.resume(this.#needKey()).add(buffer, ivAt, bodyAt).end();
+    const { a, b } = this.#begin().add(buffer, ivAt, bodyAt).end();
     let word = 0;
     for (let at = bodyAt, n = 0; at < end; at++, n++) {
       word = (n & 3) === 0 ? spread(a, b, n) : word >>> 8;
@@ -102,24 +102,24 @@ class SimulatedCipher implements PacketCipher {
     }
   }
 
-  /** Writes the ICV of what stands from `start` to `end`, with the half of the sequence number that is not sent. */
-  #authenticate(buffer: Uint8Array, start: number, headLength: number, end: number, esnHigh: number | undefined): void {
-    const sum = this.#sum.resume(this.#needKey()).word(headLength);
+  /** What the ICV is of what stands from `start` to `end`, with the half of the sequence number that is not sent. */
+  #authenticate(buffer: Uint8Array, start: number, headLength: number, end: number, esnHigh: number | undefined): Sum {
+    const sum = this.#begin().word(headLength);
     if (esnHigh !== undefined) sum.word(esnHigh);
-    write(sum.add(buffer, start, end).end(), this.#icv);
+    return sum.add(buffer, start, end).end();
   }
 
-  #needKey(): { readonly a: number; readonly b: number } {
-    if (this.#key === undefined) throw new ApiMisuse('this packet cipher was destroyed', { code: 'CIPHER_DESTROYED' });
-    return this.#key;
+  #begin(): Sum {
+    if (this.#destroyed) throw new ApiMisuse('this packet cipher was destroyed', { code: 'CIPHER_DESTROYED' });
+    return SUM.begin(this.#a, this.#b);
   }
 }
 
 /** Of the parts in a row, wherever one ends and the next begins. */
 function pseudoRandom(key: Uint8Array, data: readonly Uint8Array[], length: number): Uint8Array {
-  const sum = new Sum().begin(PRF, key.length).add(key, 0, key.length);
-  for (const part of data) sum.add(part, 0, part.length);
-  return write(sum.end(), new Uint8Array(length));
+  SUM.begin(PRF, key.length).add(key, 0, key.length);
+  for (let i = 0; i < data.length; i++) SUM.add(data[i]!, 0, data[i]!.length);
+  return write(SUM.end(), new Uint8Array(length), 0, length);
 }
 
 /** 64 bits in two halves. Every octet changes them in a way that can be undone, so one that differs makes another sum. */
@@ -133,10 +133,6 @@ class Sum {
     this.b = b;
     this.#length = 0;
     return this;
-  }
-
-  resume({ a, b }: { readonly a: number; readonly b: number }): this {
-    return this.begin(a, b);
   }
 
   word(value: number): this {
@@ -171,14 +167,24 @@ class Sum {
   }
 }
 
-/** Fills `data` with what both halves come to. */
-function write({ a, b }: Sum, data: Uint8Array): Uint8Array {
+/** Fills `data` from `from` to `to` with what both halves come to. */
+function write({ a, b }: Sum, data: Uint8Array, from: number, to: number): Uint8Array {
   let word = 0;
-  for (let i = 0; i < data.length; i++) {
-    word = (i & 3) === 0 ? spread(a, b, i) : word >>> 8;
-    data[i] = word;
+  for (let at = from, n = 0; at < to; at++, n++) {
+    word = (n & 3) === 0 ? spread(a, b, n) : word >>> 8;
+    data[at] = word;
   }
   return data;
+}
+
+/** Whether that is what stands there. */
+function isAt({ a, b }: Sum, data: Uint8Array, from: number, to: number): boolean {
+  let word = 0;
+  for (let at = from, n = 0; at < to; at++, n++) {
+    word = (n & 3) === 0 ? spread(a, b, n) : word >>> 8;
+    if (data[at] !== (word & 0xff)) return false;
+  }
+  return true;
 }
 
 /** The `n`-th 32 bits of an endless row: a Weyl sequence over one half, the other and the finaliser of MurmurHash3 on top. */
@@ -189,6 +195,8 @@ function spread(a: number, b: number, n: number): number {
   return z ^ (z >>> 16);
 }
 
+/** Every sum is used up before the next one begins. */
+const SUM = new Sum();
 const PRFS = new Map<number, PrfTransform>();
 const CIPHER = 0x243f_6a88;
 const PRF = 0x1319_8a2e;

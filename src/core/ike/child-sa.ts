@@ -1,4 +1,5 @@
 import { InternalError } from '../bytes/errors.ts';
+import { NONE } from '../bytes/lists.ts';
 import { OctetPool } from '../bytes/octet-pool.ts';
 import { zeroise } from '../crypto/index.ts';
 import type { TrafficSelector } from '../wire/index.ts';
@@ -106,8 +107,9 @@ export class ChildSa {
   }
 
   /** Asked anew each time: what a routine waited for may have changed the state. */
-  is(...states: readonly ChildSaState[]): boolean {
-    return states.includes(this.state);
+  is(one: ChildSaState, or?: ChildSaState, other?: ChildSaState, last?: ChildSaState): boolean {
+    const { state } = this;
+    return state === one || state === or || state === other || state === last;
   }
 
   /** Itself and what it replaced: as long as a rekeying of either is under way, nobody knows which successor stays (RFC 7296 §2.8.1). */
@@ -171,7 +173,8 @@ export class ChildSa {
 }
 
 /** For `status`. */
-function packetWords({ ipcomp, laterFragments, packets, unpadded, mode }: ChildSaSpec): string[] {
+function packetWords({ ipcomp, laterFragments, packets, unpadded, mode }: ChildSaSpec): readonly string[] {
+  if (ipcomp === undefined && laterFragments !== true && packets === undefined) return NONE;
   const { tfc = 0, dummies = 0 } = packets ?? {};
   return [
     ...(ipcomp ? ['IPComp'] : []),

@@ -335,8 +335,9 @@ export class IkeSa {
   }
 
   /** Asked anew each time: what a routine waited for may have changed the state. */
-  is(...states: readonly IkeSaState[]): boolean {
-    return states.includes(this.state);
+  is(one: IkeSaState, or?: IkeSaState, other?: IkeSaState, last?: IkeSaState): boolean {
+    const { state } = this;
+    return state === one || state === or || state === other || state === last;
   }
 
   /** CREATE_CHILD_SA and INFORMATIONAL belong here only (CVE-2014-2338: never before authentication). */

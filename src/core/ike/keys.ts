@@ -198,11 +198,11 @@ class RestingKeys implements IkeKeys {
   }
 
   get SK_ai(): Uint8Array {
-    return this.#octets.subarray(this.#a, (this.#a + this.#e) / 2);
+    return this.#a === this.#e ? EMPTY : this.#octets.subarray(this.#a, (this.#a + this.#e) / 2);
   }
 
   get SK_ar(): Uint8Array {
-    return this.#octets.subarray((this.#a + this.#e) / 2, this.#e);
+    return this.#a === this.#e ? EMPTY : this.#octets.subarray((this.#a + this.#e) / 2, this.#e);
   }
 
   get SK_ei(): Uint8Array {

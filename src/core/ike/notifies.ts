@@ -11,11 +11,19 @@ export const notify = (type: number, data: Uint8Array = EMPTY): NotifyPayload =>
   data,
 });
 
-export const findNotify = (payloads: readonly Payload[], type: number): NotifyPayload | undefined =>
-  payloads.find((p): p is NotifyPayload => p.kind === 'N' && p.notify === type);
+// each message is asked for a dozen of them: without closures
+export function findNotify(payloads: readonly Payload[], type: number): NotifyPayload | undefined {
+  for (let i = 0; i < payloads.length; i++) {
+    const p = payloads[i]!;
+    if (p.kind === 'N' && p.notify === type) return p;
+  }
+  return undefined;
+}
 
-export const find = <K extends Payload['kind']>(payloads: readonly Payload[], kind: K): PayloadOf<K> | undefined =>
-  payloads.find((p): p is PayloadOf<K> => p.kind === kind);
+export function find<K extends Payload['kind']>(payloads: readonly Payload[], kind: K): PayloadOf<K> | undefined {
+  for (let i = 0; i < payloads.length; i++) if (payloads[i]!.kind === kind) return payloads[i] as PayloadOf<K>;
+  return undefined;
+}
 
 export const findAll = <K extends Payload['kind']>(payloads: readonly Payload[], kind: K): PayloadOf<K>[] =>
   payloads.filter((p): p is PayloadOf<K> => p.kind === kind);
@@ -28,8 +36,13 @@ export function need<K extends Payload['kind']>(payloads: readonly Payload[], ki
 }
 
 /** RFC 7296 §3.10.1: types below 16384 report errors; those that are not understood count as errors in a response and are ignored in a request. */
-export const errorNotify = (payloads: readonly Payload[]): NotifyPayload | undefined =>
-  payloads.find((p): p is NotifyPayload => p.kind === 'N' && p.notify < FIRST_STATUS_TYPE);
+export function errorNotify(payloads: readonly Payload[]): NotifyPayload | undefined {
+  for (let i = 0; i < payloads.length; i++) {
+    const p = payloads[i]!;
+    if (p.kind === 'N' && p.notify < FIRST_STATUS_TYPE) return p;
+  }
+  return undefined;
+}
 
 export function invalidSyntax(message: string, section = 'RFC 7296 §2.21'): PeerViolation {
   return new PeerViolation(message, { code: 'INVALID_SYNTAX', notify: NotifyType.INVALID_SYNTAX, section });

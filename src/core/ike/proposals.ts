@@ -126,6 +126,15 @@ export function firstKeMethod(proposals: readonly Proposal[]): number | undefine
 
 /** `aes256gcm16/prfsha384/x25519`. */
 export function suiteText(suite: IkeSuite): string {
+  const known = TEXTS.get(suite);
+  if (known !== undefined) return known;
+  const text = inCommonText(suite);
+  TEXTS.set(suite, text);
+  return text;
+}
+
+/** Suites of equal parts have one text. */
+function inCommonText(suite: IkeSuite): string {
   const { encryption: cipher, keyLength, integrity: mac, prf: f, keyExchange: ke, additional = [] } = suite;
   const key = `${cipher} ${keyLength} ${mac} ${f} ${ke} ${additional.map(({ type, method }) => `${type}:${method}`).join(' ')}`;
   const known = SUITE_TEXTS.get(key);
@@ -143,6 +152,14 @@ function composeSuiteText(suite: IkeSuite): string {
 }
 
 export function childSuiteText(suite: ChildSuite): string {
+  const known = TEXTS.get(suite);
+  if (known !== undefined) return known;
+  const text = composeChildSuiteText(suite);
+  TEXTS.set(suite, text);
+  return text;
+}
+
+function composeChildSuiteText(suite: ChildSuite): string {
   const parts: string[] = [];
   if (suite.encryption !== 0)
     parts.push(keywordOf({ type: TransformType.ENCR, id: suite.encryption, ...(suite.keyLength ? { keyLength: suite.keyLength } : {}) }));
@@ -327,6 +344,8 @@ const CHILD_TYPES_WITH_KE: readonly number[] = [...CHILD_TYPES, ...KE_TYPES];
 const KNOWN_TYPES: readonly number[] = [...IKE_TYPES, ...CHILD_TYPES];
 /** Those of a policy are asked for with every child of it. */
 const WITHOUT_KE = new WeakMap<readonly Proposal[], readonly Proposal[]>();
+/** Most SAs share their suite with others (`inCommon`), and each look at them asks for its text. */
+const TEXTS = new WeakMap<IkeSuite | ChildSuite, string>();
 /** A gateway tells the same few suites thousands of times. */
 const SUITE_TEXTS = new Map<string, string>();
 const MOST_SUITES = 256;

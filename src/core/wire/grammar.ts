@@ -26,8 +26,13 @@ export function checkMessage(header: IkeHeader, payloads: readonly Payload[], fo
   // What is still sealed can neither be missed nor judged.
   if (sealed !== undefined) return;
   const allowed = TABLE.get(form)!;
-  for (const { kind } of payloads) if (kind !== 'unknown' && !allowed.has(kind)) throw violation(form, `${kind} has no place in it`);
-  for (const [kind, times] of allowed) {
+  for (let i = 0; i < payloads.length; i++) {
+    const { kind } = payloads[i]!;
+    if (kind !== 'unknown' && !allowed.has(kind)) throw violation(form, `${kind} has no place in it`);
+  }
+  const row = ROWS.get(form)!;
+  for (let i = 0; i < row.length; i++) {
+    const { kind, times } = row[i]!;
     const count = countOf(payloads, kind);
     if (count === 0 && times === 'one') throw violation(form, `${kind} is missing`);
     if (count > 1 && times !== 'many') throw violation(form, `${kind} stands in it ${count} times`);
@@ -198,6 +203,11 @@ const RULES: Readonly<Record<MessageForm, FormRule>> = {
 /** Compiled from every payload's `occurs`. */
 const TABLE: ReadonlyMap<MessageForm, ReadonlyMap<PayloadKind, Cardinality>> = new Map(
   MESSAGE_FORMS.map((form) => [form, compile(form)] as const),
+);
+
+/** The same as lists: each message is held against one. */
+const ROWS: ReadonlyMap<MessageForm, readonly { readonly kind: PayloadKind; readonly times: Cardinality }[]> = new Map(
+  Array.from(TABLE, ([form, row]) => [form, Array.from(row, ([kind, times]) => ({ kind, times }))] as const),
 );
 
 function compile(form: MessageForm): Map<PayloadKind, Cardinality> {

@@ -31,8 +31,9 @@ export function parseMessage(data: Uint8Array): Message {
       section: 'RFC 7296 §3.1',
     });
   }
-  const raw = data.subarray(0, length);
-  return { header, payloads: parsePayloads(nextPayload, raw.subarray(HEADER_LENGTH), HEADER_LENGTH), raw };
+  // a Buffer, whose own slice is a view, is not handed on
+  const raw = length === data.length && data.constructor === Uint8Array ? data : data.subarray(0, length);
+  return { header, payloads: parseChain(nextPayload, new Reader(raw, 0, HEADER_LENGTH)), raw };
 }
 
 /**
@@ -41,7 +42,10 @@ export function parseMessage(data: Uint8Array): Message {
  * @param base what offset 0 of `data` is called in errors, and what an SK payload counts its offset from
  */
 export function parsePayloads(first: number, data: Uint8Array, base = 0): Payload[] {
-  const r = new Reader(data, base);
+  return parseChain(first, new Reader(data, base));
+}
+
+function parseChain(first: number, r: Reader): Payload[] {
   const payloads: Payload[] = [];
   for (let type = first; type !== PayloadType.NONE; ) {
     if (payloads.length >= MAX_PAYLOADS) throw r.malformed(`more than ${MAX_PAYLOADS} payloads`, 'Next Payload');
@@ -50,7 +54,7 @@ export function parsePayloads(first: number, data: Uint8Array, base = 0): Payloa
     const length = r.u16('Payload Length');
     if (length < GENERIC_HEADER_LENGTH)
       throw r.malformed(`Payload Length is ${length}, its own header has 4 octets`, 'Payload Length', 'RFC 7296 §3.2');
-    const payload = parseBody(type, next, r.sub(length - GENERIC_HEADER_LENGTH, `${nameOf(PayloadType, type)} payload`));
+    const payload = parseBody(type, next, r.sub(length - GENERIC_HEADER_LENGTH, fieldOf(type)));
     payloads.push(critical ? { ...payload, critical } : payload);
     // RFC 7296 §3.14: an Encrypted payload ends the message; its Next Payload belongs to what is inside.
     type = isSealed(payload) ? PayloadType.NONE : next;
@@ -72,7 +76,8 @@ export function writeMessage(header: IkeHeader, payloads: readonly Payload[]): U
  * @param following type of what comes behind the last one, for its Next Payload field
  */
 export function writePayloads(w: Writer, payloads: readonly Payload[], following: number = PayloadType.NONE): void {
-  payloads.forEach((payload, i) => {
+  for (let i = 0; i < payloads.length; i++) {
+    const payload = payloads[i]!;
     const next = payloads[i + 1];
     const at = w.length;
     w.u8(next === undefined ? following : typeOf(next));
@@ -84,7 +89,7 @@ export function writePayloads(w: Writer, payloads: readonly Payload[], following
     if (length > MAX_PAYLOAD_LENGTH)
       throw new ApiMisuse(`${payload.kind} payload of ${length} octets exceeds ${MAX_PAYLOAD_LENGTH}`, { code: 'PAYLOAD_TOO_LONG' });
     w.patchU16(at + 2, length);
-  });
+  }
 }
 
 /** IANA payload type of a payload. */
@@ -102,8 +107,15 @@ function parseBody(type: number, next: number, body: Reader): Payload {
   const definition = definitionByType(type);
   if (definition === undefined) return { kind: 'unknown', type, data: body.rest() };
   const payload = definition.parse(body, next);
-  body.end(`the fields of a ${definition.notation} payload`);
+  // said of each payload, and needed of hardly any
+  if (body.remaining > 0) body.end(`the fields of a ${definition.notation} payload`);
   return payload;
+}
+
+/** What errors call a payload of this type. */
+function fieldOf(type: number): string {
+  FIELDS[type] ??= `${nameOf(PayloadType, type)} payload`;
+  return FIELDS[type];
 }
 
 function writeBody(w: Writer, payload: Payload): void {
@@ -126,6 +138,8 @@ function unsupportedVersion({ majorVersion, minorVersion }: IkeHeader): Malforme
   });
 }
 
+/** By type, made once. */
+const FIELDS: string[] = [];
 const GENERIC_HEADER_LENGTH = 4;
 const CRITICAL = 0x80;
 const MAX_PAYLOAD_LENGTH = 0xffff;

@@ -287,11 +287,12 @@ export class ChildEntry {
   }
 
   counters(): ChildCounters {
-    const { inbound, outbound } = this;
+    const { inbound, outbound, dropped } = this;
+    const { malformed, replay, icv, padding, dummy } = inbound.drops;
     return {
       inbound: { packets: inbound.packets, bytes: inbound.bytes, lastUse: instant(this.lastIn) },
       outbound: { packets: outbound.packets, bytes: outbound.bytes, lastUse: instant(this.lastOut) },
-      drops: { ...inbound.drops, ...this.dropped },
+      drops: { malformed, replay, icv, padding, dummy, ...dropped },
     };
   }
 

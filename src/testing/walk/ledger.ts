@@ -1,9 +1,9 @@
-import { toHex } from '../../core/bytes/index.ts';
+import { InternalError, toHex } from '../../core/bytes/index.ts';
 import type { ChildSaSpec, IkeKeyLog } from '../../core/ike/index.ts';
 import { type Fate, PacketCapture } from '../capture.ts';
 import type { Packet } from '../network.ts';
 import type { InvariantName } from './invariants.ts';
-import { holdsMark } from './plane.ts';
+import { CLEAR_MARK, isMarkAt } from './plane.ts';
 
 /**
  * The books of one walk: every key, SPI and IV that was ever used, every packet on every wire. What may never happen is noticed at the
@@ -27,9 +27,9 @@ export class Ledger extends PacketCapture {
   /** SPIs of the IKE SA that each chosen IKE SPI is one half of. */
   readonly #chosen = new Map<string, string>();
   /** IVs of IKE messages, by sender and SPIs; what went out under them. */
-  readonly #ivs = new Map<string, Map<number, Map<bigint, number>>>();
+  readonly #ivs = new Map<string, Map<number, Map<Iv, number>>>();
   /** Of ESP, by sender and SPI: the newest sequence number in its halves, and every IV. */
-  readonly #sealed = new Map<string, { high: number; low: number; readonly ivs: Set<bigint> }>();
+  readonly #sealed = new Map<string, { high: number; low: number; readonly ivs: Set<Iv> }>();
   /** Under which key. */
   readonly #sealing = new Map<string, number>();
 
@@ -51,8 +51,7 @@ export class Ledger extends PacketCapture {
   /** Every packet on every network. */
   override record(at: number, network: string, packet: Packet): Crossing {
     this.recorded++;
-    this.#hash = mix(Math.imul(this.#hash ^ at, FNV_PRIME), packet.data);
-    this.#checkWire(packet);
+    this.#hash = this.#read(Math.imul(this.#hash ^ at, FNV_PRIME), packet.data);
     if (network === 'internet') this.seen.push(packet);
     if (this.seen.length > MOST_SEEN) this.seen.splice(0, MOST_SEEN / 2);
     return new Crossing(this, network, packet, this.#keep ? super.record(at, network, packet) : undefined);
@@ -94,11 +93,15 @@ export class Ledger extends PacketCapture {
    * @param highOf with ESN a packet carries the lower half of its sequence number alone (RFC 4303 §2.2.1): the upper half, by SPI
    */
   esp(peer: string, packet: Uint8Array, highOf: (spi: number) => number): void {
-    const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
-    const spi = view.getUint32(0);
-    const [low, iv] = [view.getUint32(4), view.getBigUint64(8)];
-    const before = this.#sealed.get(`${peer} ${spi}`) ?? { high: 0, low: -1, ivs: new Set<bigint>() };
-    this.#sealed.set(`${peer} ${spi}`, before);
+    const spi = u32(packet, 0);
+    const low = u32(packet, 4);
+    const iv = ivAt(packet, 8);
+    const place = `${peer} ${spi}`;
+    let before = this.#sealed.get(place);
+    if (before === undefined) {
+      before = { high: 0, low: -1, ivs: new Set() };
+      this.#sealed.set(place, before);
+    }
     const high = low > before.low ? before.high : highOf(spi);
     if ((low <= before.low && high <= before.high) || before.ivs.has(iv))
       this.break('fresh', `${peer} sealed ESP ${spi.toString(16)} ${high}/${low} after ${before.high}/${before.low}, with IV ${iv}`);
@@ -111,10 +114,8 @@ export class Ledger extends PacketCapture {
   ike(peer: string, data: Uint8Array): void {
     const first = data[16];
     if (first !== SK && first !== SKF) return;
-    const at = first === SK ? 32 : 36;
-    const view = new DataView(data.buffer, data.byteOffset, data.length);
-    const iv = view.getBigUint64(at);
-    const used = this.#usedIvs(peer, spisOf(view));
+    const iv = ivAt(data, first === SK ? 32 : 36);
+    const used = this.#usedIvs(peer, spisOf(data));
     const print = mix(data.length, data);
     const known = used.get(iv);
     if (known !== undefined && known !== print) this.break('fresh', `${peer} used the IV ${iv} for two IKE messages`);
@@ -133,15 +134,28 @@ export class Ledger extends PacketCapture {
     this.#spis.add(spi);
   }
 
-  #checkWire({ data }: Packet): void {
-    if (holdsMark(data)) this.break('sealed', 'an inner packet stands on the wire in clear');
+  /** Each octet goes into the hash, and is looked at: what policy protects must not be among them. */
+  #read(start: number, data: Uint8Array): number {
+    let hash = start;
+    for (let i = 0; i < data.length; i++) {
+      const octet = data[i]!;
+      if (octet === MARK_BEGINS && isMarkAt(data, i)) this.break('sealed', 'an inner packet stands on the wire in clear');
+      hash = Math.imul(hash ^ octet, FNV_PRIME);
+    }
+    return hash;
   }
 
-  #usedIvs(peer: string, spis: number): Map<bigint, number> {
-    const ours = this.#ivs.get(peer) ?? new Map<number, Map<bigint, number>>();
-    this.#ivs.set(peer, ours);
-    const used = ours.get(spis) ?? new Map<bigint, number>();
-    ours.set(spis, used);
+  #usedIvs(peer: string, spis: number): Map<Iv, number> {
+    let ours = this.#ivs.get(peer);
+    if (ours === undefined) {
+      ours = new Map();
+      this.#ivs.set(peer, ours);
+    }
+    let used = ours.get(spis);
+    if (used === undefined) {
+      used = new Map();
+      ours.set(spis, used);
+    }
     return used;
   }
 }
@@ -170,16 +184,26 @@ class Crossing {
 }
 
 /** Of the octets that a key begins with: no two of them begin alike that are not the same. */
-function printOf(key: Uint8Array): number {
-  const view = new DataView(key.buffer, key.byteOffset, key.length);
-  return asManyAsFit(view.getUint32(0), view.getUint32(4));
-}
+const printOf = (key: Uint8Array): number => asManyAsFit(u32(key, 0), u32(key, 4));
 
 /** Of the random octets of both IKE SPIs. */
-const spisOf = (message: DataView): number => asManyAsFit(message.getUint32(0), message.getUint32(8));
+const spisOf = (message: Uint8Array): number => asManyAsFit(u32(message, 0), u32(message, 8));
 
 /** As many of 64 bits as a number holds. */
 const asManyAsFit = (high: number, low: number): number => high * 2 ** 21 + (low >>> 11);
+
+/** An IV of 64 bits: most are counters, which a number holds. */
+type Iv = number | bigint;
+
+function ivAt(data: Uint8Array, at: number): Iv {
+  const [high, low] = [u32(data, at), u32(data, at + 4)];
+  return high < 2 ** 21 ? high * 2 ** 32 + low : (BigInt(high) << 32n) | BigInt(low);
+}
+
+function u32(data: Uint8Array, at: number): number {
+  if (at + 4 > data.length) throw new InternalError(`there is no word at ${at} of ${data.length} octets`);
+  return ((data[at]! << 24) | (data[at + 1]! << 16) | (data[at + 2]! << 8) | data[at + 3]!) >>> 0;
+}
 
 /** FNV-1a, signed. */
 function mix(start: number, data: Uint8Array): number {
@@ -197,4 +221,5 @@ function isEsp({ data, destination }: Packet): boolean {
 const SK = 46;
 const SKF = 53;
 const MOST_SEEN = 64;
+const MARK_BEGINS = CLEAR_MARK[0]!;
 const FNV_PRIME = 0x0100_0193;

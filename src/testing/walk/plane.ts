@@ -1,4 +1,4 @@
-import type { Address } from '../../core/bytes/index.ts';
+import { type Address, writeU32 } from '../../core/bytes/index.ts';
 import type { RandomSource } from '../../core/crypto/index.ts';
 import type { ChildSaChange, ChildSaSpec, Observation } from '../../core/ike/index.ts';
 import type { SequenceNumbers } from '../../host/dataplane/data-plane.ts';
@@ -166,11 +166,9 @@ export class WalkPlane implements PeerPlane {
 /** Every packet of the walk's own traffic says so in clear: where this shows on a wire, something leaked. */
 export const CLEAR_MARK: Uint8Array = Uint8Array.from('IN CLEAR', (letter) => letter.charCodeAt(0));
 
-export function holdsMark(data: Uint8Array): boolean {
-  const first = CLEAR_MARK[0]!;
-  for (let at = data.indexOf(first); at >= 0; at = data.indexOf(first, at + 1))
-    if (CLEAR_MARK.every((octet, i) => data[at + i] === octet)) return true;
-  return false;
+export function isMarkAt(data: Uint8Array, at: number): boolean {
+  for (let i = 0; i < CLEAR_MARK.length; i++) if (data[at + i] !== CLEAR_MARK[i]) return false;
+  return true;
 }
 
 /** An inner packet of ours: IPv4 and UDP headers, the mark, its number. */
@@ -181,17 +179,20 @@ export function innerPacket(source: readonly number[], destination: readonly num
   packet[3] = packet.length;
   packet[8] = 64;
   packet[9] = 17;
-  packet.set(source, 12);
-  packet.set(destination, 16);
+  for (let i = 0; i < 4; i++) {
+    packet[12 + i] = source[i]!;
+    packet[16 + i] = destination[i]!;
+  }
   packet[25] = packet.length - 20;
   packet.set(CLEAR_MARK, HEADERS);
-  new DataView(packet.buffer).setUint32(HEADERS + CLEAR_MARK.length, number);
+  writeU32(packet, HEADERS + CLEAR_MARK.length, number);
   return packet;
 }
 
 export function numberOf(packet: Uint8Array): number {
   const at = HEADERS + CLEAR_MARK.length;
-  return packet.length < at + 4 ? -1 : new DataView(packet.buffer, packet.byteOffset).getUint32(at);
+  if (packet.length < at + 4) return -1;
+  return ((packet[at]! << 24) | (packet[at + 1]! << 16) | (packet[at + 2]! << 8) | packet[at + 3]!) >>> 0;
 }
 
 /** A packet leaves it before the next one is put together, whosever it is. */

@@ -222,9 +222,13 @@ function wishOf(exchange: number, payloads: readonly Payload[]): Wish {
 }
 
 function deletedBy(payloads: readonly Payload[]): readonly number[] {
-  const spis: number[] = [];
-  for (const one of payloads) if (one.kind === 'D' && one.protocol !== ProtocolId.IKE) spis.push(...one.spis.map(numberOf));
-  return spis;
+  let spis: number[] | undefined;
+  for (const one of payloads) {
+    if (one.kind !== 'D' || one.protocol === ProtocolId.IKE) continue;
+    spis ??= [];
+    for (const spi of one.spis) spis.push(numberOf(spi));
+  }
+  return spis ?? NOTHING;
 }
 
 const isIdle = (sa: IkeSa, ours: readonly Wish[]): boolean =>
@@ -234,10 +238,15 @@ const isIdle = (sa: IkeSa, ours: readonly Wish[]): boolean =>
   !sa.halfMade.anyOfChildren &&
   sa.children.every((one) => one.is('installed', 'retired'));
 
-const numberOf = (spi: Uint8Array): number => spi.reduce((sum, octet) => sum * 256 + octet, 0);
+function numberOf(spi: Uint8Array): number {
+  let sum = 0;
+  for (let i = 0; i < spi.length; i++) sum = sum * 256 + spi[i]!;
+  return sum;
+}
 
 const refused = (notify: number, why: string): Due => ({ kind: 'refuse', notify, why });
 const temporary = (why: string): Due => refused(NotifyType.TEMPORARY_FAILURE, why);
 const accepted = (why: string): Due => ({ kind: 'accept', why });
 
+const NOTHING: readonly number[] = [];
 const REFUSALS: ReadonlySet<number> = new Set([NotifyType.TEMPORARY_FAILURE, NotifyType.CHILD_SA_NOT_FOUND]);

@@ -13,7 +13,7 @@ export default definePayload<'SK'>({
   occurs: [],
   parse(r, next) {
     const bodyOffset = r.offset;
-    r.rest();
+    r.skip(r.remaining, 'sealed octets');
     return { kind: 'SK', inner: next, bodyOffset };
   },
   write() {

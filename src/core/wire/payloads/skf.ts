@@ -15,7 +15,7 @@ export default definePayload<'SKF'>({
     if (fragment === 0 || fragment > total)
       throw r.malformed(`fragment ${fragment} of ${total} does not exist`, 'Fragment Number', 'RFC 7383 §2.5');
     const bodyOffset = r.offset;
-    r.rest();
+    r.skip(r.remaining, 'sealed octets');
     return { kind: 'SKF', inner: next, fragment, total, bodyOffset };
   },
   write() {
