@@ -7,7 +7,7 @@ import type { Platform } from '../platform/platform.ts';
 import type { Credentials, Hooks } from './asks.ts';
 import type { IkeCore } from './core.ts';
 import type { Lookup } from './gateway-names.ts';
-import type { PoolPolicy } from './leases.ts';
+import type { PoolPolicy } from './lease-pool.ts';
 
 export interface EngineOptions<Plane extends DataPlane = DataPlane> extends Hooks {
   readonly platform: Platform;

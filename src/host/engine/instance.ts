@@ -14,7 +14,7 @@ import type { Unsubscribe } from './events.ts';
 import type { Lookup } from './gateway-names.ts';
 import { InnerNames } from './inner-names.ts';
 import { Inside } from './inside.ts';
-import type { PoolPolicy } from './leases.ts';
+import type { PoolPolicy } from './lease-pool.ts';
 import type { ListenOptions } from './local-side.ts';
 import { rekeyOne } from './rekey-one.ts';
 import { until } from './until.ts';

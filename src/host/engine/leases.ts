@@ -1,37 +1,10 @@
-import { formatIp, NegotiationFailure, parseIp, toHex, tryParseIp, utf8 } from '../../core/bytes/index.ts';
+import { formatIp, NegotiationFailure, toHex, tryParseIp } from '../../core/bytes/index.ts';
 import type { Ask, AskAnswers } from '../../core/ike/effects.ts';
 import { formatIdentity } from '../../core/pki/identity.ts';
-import { type EncryptedResolver, parseDigestRequest, writeEncryptedResolver, writeResolverDigest } from '../../core/wire/encrypted-dns.ts';
-import { ConfigAttributeType, HashId, NotifyType } from '../../core/wire/iana.ts';
-import type { ConfigurationAttribute, Identification } from '../../core/wire/payloads/types.ts';
-import { type TrustAnchor, writeTrustAnchor } from '../../core/wire/split-dns.ts';
-import { AddressPool } from './address-pool.ts';
-
-/** What a pool gives to a client, besides an address. */
-export interface PoolPolicy {
-  readonly name: string;
-  /** Prefixes or first-last, IPv4 and IPv6 mixed: a client gets one address of each family it asks for. */
-  readonly ranges: readonly string[];
-  /** Never handed out: the gateway's own addresses. */
-  readonly reserved?: readonly string[];
-  /** Our own addresses inside the tunnel, where clients find what the gateway serves (INTERNAL_IP4_SERVER, INTERNAL_IP6_SERVER). */
-  readonly servers?: readonly string[];
-  readonly dns?: readonly string[];
-  /** Names that are to be resolved by `dns`, when not everything is (RFC 8598). */
-  readonly domains?: readonly string[];
-  /** For clients that ask for some (RFC 9464). */
-  readonly encryptedDns?: readonly ResolverPolicy[];
-  /** DS records of these domains, for clients that ask for some. */
-  readonly trustAnchors?: Readonly<Record<string, readonly TrustAnchor[]>>;
-  /** Prefixes reachable behind us; informs clients that honour INTERNAL_IP4_SUBNET and INTERNAL_IP6_SUBNET. */
-  readonly subnets?: readonly string[];
-}
-
-/** A resolver that speaks encrypted DNS, with addresses of both families. */
-export interface ResolverPolicy extends EncryptedResolver {
-  /** SHA2-256 of the SubjectPublicKeyInfo of its certificate. */
-  readonly key?: Uint8Array | undefined;
-}
+import { NotifyType } from '../../core/wire/iana.ts';
+import type { Identification } from '../../core/wire/payloads/types.ts';
+import { type Given, replyAttributes, type Wanted, wantedFamilies } from './lease-attributes.ts';
+import { Pool, type PoolPolicy } from './lease-pool.ts';
 
 export interface Lease {
   readonly pool: string;
@@ -241,161 +214,9 @@ export class LeaseTable {
   }
 }
 
-interface Held {
-  readonly pool: string;
-  readonly ip: string;
-  readonly family: 4 | 6;
+interface Held extends Given {
   readonly identity: Identification;
   readonly anonymous?: boolean;
-}
-
-interface Wanted {
-  readonly family: 4 | 6;
-  /** Undefined: any. */
-  readonly ip: string | undefined;
-}
-
-class Pool {
-  readonly policy: PoolPolicy;
-  readonly #ranges: readonly AddressPool[];
-
-  constructor(policy: PoolPolicy) {
-    this.policy = policy;
-    this.#ranges = policy.ranges.map((range) => new AddressPool(range, policy.reserved));
-  }
-
-  /** Addresses of that family are its to give, free ones or not. */
-  gives(family: 4 | 6): boolean {
-    return this.#ranges.some((range) => range.family === family);
-  }
-
-  take(family: 4 | 6): string | undefined {
-    for (const range of this.#ranges) {
-      const ip = range.family === family ? range.take() : undefined;
-      if (ip !== undefined) return ip;
-    }
-    return undefined;
-  }
-
-  contains(ip: string): boolean {
-    return this.#ranges.some((range) => range.contains(ip));
-  }
-
-  takeExactly(ip: string): boolean {
-    return this.#ranges.some((range) => range.takeExactly(ip));
-  }
-
-  giveBack(ip: string): void {
-    for (const range of this.#ranges) range.giveBack(ip);
-  }
-
-  prefixLength(ip: string): number {
-    return this.#ranges.find((range) => range.contains(ip))?.prefixLength ?? 128;
-  }
-}
-
-/** RFC 7296 §3.15.1: an empty or all-zero value asks for any address; an INTERNAL_IP6_ADDRESS has a prefix length behind it. */
-function wantedFamilies(requested: readonly ConfigurationAttribute[]): Wanted[] {
-  const wanted: Wanted[] = [];
-  for (const { type, value } of requested) {
-    const family =
-      type === ConfigAttributeType.INTERNAL_IP4_ADDRESS ? 4 : type === ConfigAttributeType.INTERNAL_IP6_ADDRESS ? 6 : undefined;
-    if (family === undefined || wanted.some((w) => w.family === family)) continue;
-    const octets = value.subarray(0, family === 4 ? 4 : 16);
-    const specific = octets.length === (family === 4 ? 4 : 16) && octets.some((octet) => octet !== 0);
-    wanted.push({ family, ip: specific ? formatIp(octets) : undefined });
-  }
-  return wanted;
-}
-
-function replyAttributes(
-  held: readonly Held[],
-  pools: readonly Pool[],
-  requested: readonly ConfigurationAttribute[],
-): ConfigurationAttribute[] {
-  const attributes: ConfigurationAttribute[] = [];
-  for (const { ip, family, pool } of held) {
-    if (family === 4) attributes.push({ type: ConfigAttributeType.INTERNAL_IP4_ADDRESS, value: parseIp(ip) });
-    else {
-      const prefixLength = pools.find((p) => p.policy.name === pool)?.prefixLength(ip) ?? 128;
-      attributes.push({ type: ConfigAttributeType.INTERNAL_IP6_ADDRESS, value: Uint8Array.of(...parseIp(ip), prefixLength) });
-    }
-  }
-  const families = new Set(held.map((h) => h.family));
-  const fits = (octets: Uint8Array): boolean => families.size === 0 || families.has(octets.length === 4 ? 4 : 6);
-  for (const ip of unique(pools.flatMap((p) => p.policy.dns ?? []))) {
-    const value = parseIp(ip);
-    if (fits(value))
-      attributes.push({ type: value.length === 4 ? ConfigAttributeType.INTERNAL_IP4_DNS : ConfigAttributeType.INTERNAL_IP6_DNS, value });
-  }
-  for (const ip of unique(pools.flatMap((p) => p.policy.servers ?? []))) {
-    const value = parseIp(ip);
-    const type = value.length === 4 ? ConfigAttributeType.INTERNAL_IP4_SERVER : ConfigAttributeType.INTERNAL_IP6_SERVER;
-    if (fits(value)) attributes.push({ type, value });
-  }
-  const { INTERNAL_IP4_DNS, INTERNAL_IP6_DNS } = ConfigAttributeType;
-  // RFC 8598 §3.2: domains go with the servers that know them
-  if (attributes.some(({ type }) => type === INTERNAL_IP4_DNS || type === INTERNAL_IP6_DNS))
-    attributes.push(...splitDnsAttributes(pools, requested));
-  attributes.push(...encryptedDnsAttributes(pools, families, requested));
-  for (const subnet of unique(pools.flatMap((p) => p.policy.subnets ?? []))) {
-    const attribute = subnetAttribute(subnet);
-    if (attribute !== undefined && families.has(attribute.type === ConfigAttributeType.INTERNAL_IP4_SUBNET ? 4 : 6))
-      attributes.push(attribute);
-  }
-  return attributes;
-}
-
-/** RFC 8598 §3.2: trust anchors stand right behind their domain, and go to those alone that asked for some. */
-function splitDnsAttributes(pools: readonly Pool[], requested: readonly ConfigurationAttribute[]): ConfigurationAttribute[] {
-  const wanted = requested.some(({ type }) => type === ConfigAttributeType.INTERNAL_DNSSEC_TA);
-  return unique(pools.flatMap((p) => p.policy.domains ?? [])).flatMap((domain) => [
-    { type: ConfigAttributeType.INTERNAL_DNS_DOMAIN, value: utf8(domain) },
-    ...pools
-      .flatMap((p) => (wanted ? (p.policy.trustAnchors?.[domain] ?? []) : []))
-      .map((anchor) => ({ type: ConfigAttributeType.INTERNAL_DNSSEC_TA, value: writeTrustAnchor(anchor) })),
-  ]);
-}
-
-/** RFC 9464 §3.1, §3.2: resolvers by the family that was asked for and given, digests to whom can compare them. */
-function encryptedDnsAttributes(
-  pools: readonly Pool[],
-  families: ReadonlySet<4 | 6>,
-  requested: readonly ConfigurationAttribute[],
-): ConfigurationAttribute[] {
-  const { ENCDNS_IP4, ENCDNS_IP6, ENCDNS_DIGEST_INFO } = ConfigAttributeType;
-  const resolvers = pools.flatMap((p) => p.policy.encryptedDns ?? []);
-  const named = ([4, 6] as const).flatMap((family) => {
-    const type = family === 4 ? ENCDNS_IP4 : ENCDNS_IP6;
-    if (!families.has(family) || !requested.some((each) => each.type === type)) return [];
-    return resolvers.flatMap((resolver) => {
-      const addresses = resolver.addresses.filter((ip) => ip.includes(':') === (family === 6));
-      return addresses.length === 0 ? [] : [{ resolver, type, value: writeEncryptedResolver({ ...resolver, addresses }) }];
-    });
-  });
-  const told = new Set(named.map(({ resolver }) => resolver));
-  const several = new Set(Array.from(told, ({ name }) => name)).size > 1;
-  const compares = requested.some(({ type, value }) => type === ENCDNS_DIGEST_INFO && parseDigestRequest(value).includes(HashId.SHA2_256));
-  const digests = Array.from(told).flatMap(({ name, key }) =>
-    compares && key !== undefined
-      ? [{ type: ENCDNS_DIGEST_INFO, value: writeResolverDigest({ name: several ? name : '', hash: HashId.SHA2_256, digest: key }) }]
-      : [],
-  );
-  return [...named.map(({ type, value }) => ({ type, value })), ...digests];
-}
-
-/** RFC 7296 §3.15.1: IPv4 with a mask, IPv6 with a prefix length. */
-function subnetAttribute(prefix: string): ConfigurationAttribute | undefined {
-  const [ip = '', length] = prefix.split('/');
-  const octets = tryParseIp(ip);
-  if (octets === undefined) return undefined;
-  const bits = length === undefined ? octets.length * 8 : Number(length);
-  if (octets.length === 16) return { type: ConfigAttributeType.INTERNAL_IP6_SUBNET, value: Uint8Array.of(...octets, bits) };
-  const mask = bits === 0 ? 0 : (0xffffffff << (32 - bits)) >>> 0;
-  return {
-    type: ConfigAttributeType.INTERNAL_IP4_SUBNET,
-    value: Uint8Array.of(...octets, mask >>> 24, (mask >>> 16) & 0xff, (mask >>> 8) & 0xff, mask & 0xff),
-  };
 }
 
 function exhausted(names: readonly string[], known: number): NegotiationFailure {
@@ -439,6 +260,5 @@ function taken(ip: string, pool: string, holder: Identification | undefined): Ne
 
 const identityKey = ({ idType, data }: Identification): string => `${idType} ${toHex(data)}`;
 const memoryKey = (pool: string, family: 4 | 6, identity: Identification): string => `${pool} ${family} ${identityKey(identity)}`;
-const unique = (texts: readonly string[]): readonly string[] => [...new Set(texts)];
 
 const MOST_REMEMBERED = 65_536;

@@ -2,7 +2,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { formatIp } from '../../core/bytes/ip-address.ts';
 import type { EndpointLimits, RedirectPolicy } from '../../core/ike/policy.ts';
-import type { PoolPolicy, ResolverPolicy } from '../../host/engine/leases.ts';
+import type { PoolPolicy, ResolverPolicy } from '../../host/engine/lease-pool.ts';
 import { compileConnection } from './compile-connection.ts';
 import { CompileContext } from './compile-context.ts';
 import { compileAuthorities, compilePassphrases, compilePsks } from './compile-credentials.ts';

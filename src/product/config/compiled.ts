@@ -2,7 +2,7 @@ import type { Connection, EndpointLimits, LocalAuth, RedirectPolicy, RemoteAuth 
 import type { CongestionName } from '../../core/netstack/index.ts';
 import type { IdentityPattern } from '../../core/pki/identity-pattern.ts';
 import type { Identification } from '../../core/wire/payloads/types.ts';
-import type { PoolPolicy } from '../../host/engine/leases.ts';
+import type { PoolPolicy } from '../../host/engine/lease-pool.ts';
 import type { PlaneDemand } from './plane-demands.ts';
 import type { BehindRange } from './schema/behind.ts';
 import type { Place } from './source.ts';

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { fromHex } from '../../../src/core/bytes/index.ts';
 import type { Connection } from '../../../src/core/ike/index.ts';
 import { type ConfigurationAttribute, writeEncryptedResolver, writeResolverDigest } from '../../../src/core/wire/index.ts';
-import { LeaseTable, type PoolPolicy, type ResolverPolicy } from '../../../src/host/engine/leases.ts';
+import type { PoolPolicy, ResolverPolicy } from '../../../src/host/engine/lease-pool.ts';
+import { LeaseTable } from '../../../src/host/engine/leases.ts';
 import { childPolicy, subnet } from '../../../src/testing/policies.ts';
 import { connection, End, settle } from '../../core/ike/two-ends.ts';
 

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { ConfigError, formatIp, fromUtf8, parseIp, utf8 } from '../../../src/core/bytes/index.ts';
 import type { ConfigurationAttribute, Identification } from '../../../src/core/wire/payloads/types.ts';
 import { AddressPool } from '../../../src/host/engine/address-pool.ts';
-import { LeaseTable, type PoolPolicy } from '../../../src/host/engine/leases.ts';
+import type { PoolPolicy } from '../../../src/host/engine/lease-pool.ts';
+import { LeaseTable } from '../../../src/host/engine/leases.ts';
 
 const ANY4 = { type: 1, value: new Uint8Array(0) };
 const ANY6 = { type: 8, value: new Uint8Array(0) };

@@ -3,7 +3,8 @@ import { parseIp, utf8 } from '../../../src/core/bytes/index.ts';
 import type { Connection } from '../../../src/core/ike/index.ts';
 import { type ConfigurationAttribute, NotifyType, readTrustAnchor, writeTrustAnchor } from '../../../src/core/wire/index.ts';
 import { placeOf, resolveOutside } from '../../../src/host/engine/inner-dns.ts';
-import { LeaseTable, type PoolPolicy } from '../../../src/host/engine/leases.ts';
+import type { PoolPolicy } from '../../../src/host/engine/lease-pool.ts';
+import { LeaseTable } from '../../../src/host/engine/leases.ts';
 import { childPolicy, subnet } from '../../../src/testing/policies.ts';
 import { connection, End, settle } from '../../core/ike/two-ends.ts';
 
