@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { concat } from '../bytes/bytes.ts';
+import { concat, EMPTY } from '../bytes/bytes.ts';
 import { ApiMisuse } from '../bytes/errors.ts';
 import { createCmac, createXcbc, type HmacHash } from './mac.ts';
 import { plain } from './octets.ts';
@@ -17,18 +17,20 @@ export function prfPlus(prf: PrfTransform, key: Uint8Array, seed: Uint8Array, le
       section: 'RFC 7296 §2.13',
     });
   }
-  const stream = new Uint8Array(blocks * prf.outputLength);
+  const output = new Uint8Array(length);
   const counter = new Uint8Array(1);
-  let block = stream.subarray(0, 0);
+  let block = EMPTY;
   for (let i = 0; i < blocks; i++) {
     counter[0] = i + 1;
     const next = prf.compute(key, block, seed, counter);
-    block = stream.subarray(i * prf.outputLength, (i + 1) * prf.outputLength);
-    block.set(next);
-    next.fill(0);
+    block.fill(0);
+    block = next;
+    // octet by octet, since a view costs more than the copy
+    const at = i * prf.outputLength;
+    const end = Math.min(block.length, length - at);
+    for (let j = 0; j < end; j++) output[at + j] = block[j]!;
   }
-  const output = stream.slice(0, length);
-  stream.fill(0);
+  block.fill(0);
   return output;
 }
 

@@ -105,9 +105,11 @@ const AES_KEYS = [128, 192, 256] as const;
 function named(name: (keyLength: number) => string): EncryptionTransform['cipherNames'] {
   const names = new Map<number, readonly [string]>();
   return (keyLength) => {
-    const known = names.get(keyLength) ?? ([name(keyLength)] as const);
-    names.set(keyLength, known);
-    return known;
+    const known = names.get(keyLength);
+    if (known !== undefined) return known;
+    const made = [name(keyLength)] as const;
+    names.set(keyLength, made);
+    return made;
   };
 }
 

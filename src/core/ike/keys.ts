@@ -134,7 +134,9 @@ function expand(
     Uint8Array,
   ];
   zeroise(SKEYSEED, stream);
-  return { suite, SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr, ...(primitives && { primitives }) };
+  return primitives === undefined
+    ? { suite, SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr }
+    : { suite, SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr, primitives };
 }
 
 export interface ChildKeys {

@@ -26,7 +26,7 @@ export function handOn(
       return sinks.onEsp(message, local, remote.ip, remote.port, transport);
     case 'ike':
       counters.add('datagrams', 'ike in');
-      return sinks.onIke({ local, remote, data: message.subarray(NON_ESP_MARKER_LENGTH), encap: true, ...(transport && { transport }) });
+      return sinks.onIke(ikeDatagram(message, local, remote, transport));
     case 'keepalive':
       counters.add('datagrams', 'keepalive in');
       return true;
@@ -34,4 +34,9 @@ export function handOn(
       counters.add('datagrams', 'neither IKE nor ESP');
       return false;
   }
+}
+
+function ikeDatagram(message: Uint8Array, local: Address, remote: Address, transport: 'tcp' | undefined): Datagram {
+  const data = message.subarray(NON_ESP_MARKER_LENGTH);
+  return transport === undefined ? { local, remote, data, encap: true } : { local, remote, data, encap: true, transport };
 }

@@ -6,7 +6,8 @@ export type Unsubscribe = () => void;
  * throws takes nothing down but is handed to `onListenerError`.
  */
 export class Emitter<Events extends object> {
-  readonly #listeners = new Map<keyof Events, Set<(event: never) => void>>();
+  /** Each list is replaced and never changed, so that whoever goes along it meets those that were there when it began. */
+  readonly #listeners = new Map<keyof Events, readonly ((event: never) => void)[]>();
   readonly #onListenerError: (error: unknown) => void;
 
   constructor(onListenerError: (error: unknown) => void) {
@@ -16,9 +17,12 @@ export class Emitter<Events extends object> {
   on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): Unsubscribe {
     // A wrapper of its own, so that one function added twice is taken off one by one.
     const wrapped = (event: never): void => listener(event as Events[Name]);
-    const listeners = this.#listeners.get(name) ?? new Set();
-    this.#listeners.set(name, listeners.add(wrapped));
-    return () => void listeners.delete(wrapped);
+    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), wrapped]);
+    return () =>
+      void this.#listeners.set(
+        name,
+        (this.#listeners.get(name) ?? []).filter((listener) => listener !== wrapped),
+      );
   }
 
   once<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): Unsubscribe {
@@ -32,7 +36,7 @@ export class Emitter<Events extends object> {
   emit<Name extends keyof Events>(name: Name, event: Events[Name]): void {
     const listeners = this.#listeners.get(name);
     if (listeners === undefined) return;
-    for (const listener of [...listeners]) {
+    for (const listener of listeners) {
       try {
         listener(event as never);
       } catch (error) {

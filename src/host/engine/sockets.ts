@@ -226,7 +226,7 @@ export class SocketSet {
       onWaiting: (data, ip, port) => {
         this.#counters.add('datagrams', 'ike in');
         const datagram = { local: local(), remote: { ip, port }, data: message(data), encap: marker !== 0 };
-        if (!this.#sinks.turnsAway(datagram)) this.#sinks.onIke({ ...datagram, data: datagram.data.slice() });
+        if (!this.#sinks.turnsAway(datagram)) this.#sinks.onIke(detached(datagram));
       },
       onShed: (count) => this.#counters.add('datagrams', 'ike in, shed unread', count),
     };
@@ -265,6 +265,9 @@ class UdpPath implements EspPath {
     return this.socket?.send(packet, this.#remote.ip, this.#remote.port) ?? false;
   }
 }
+
+/** With octets of its own. */
+const detached = ({ local, remote, data, encap }: Datagram): Datagram => ({ local, remote, data: data.slice(), encap });
 
 function behindMarker(message: Uint8Array): Uint8Array {
   const marked = new Uint8Array(NON_ESP_MARKER_LENGTH + message.length);

@@ -68,7 +68,8 @@ export function* verifyPeer(
   const { keys = sa.keys } = made;
   const { idType, data, reserved } = need(payloads, peerRole === 'initiator' ? 'IDi' : 'IDr');
   // copies: the identity outlives the datagram
-  const id: Identification = { idType, data: data.slice(), ...(reserved ? { reserved: reserved.slice() } : {}) };
+  const id: Identification =
+    reserved === undefined ? { idType, data: data.slice() } : { idType, data: data.slice(), reserved: reserved.slice() };
   const auth = need(payloads, 'AUTH');
   const proof = made.data ?? auth.data;
   if (auth.method === AuthMethod.NULL_AUTHENTICATION) return verifyNull(world, sa, candidates, material, { id, data: proof, keys });

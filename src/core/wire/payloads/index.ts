@@ -42,10 +42,12 @@ export const PAYLOADS: readonly AnyPayloadDefinition[] = [
 ];
 
 /** Undefined for a payload type we do not know. */
-export const definitionByType = (type: number): AnyPayloadDefinition | undefined => byType.get(type);
+export const definitionByType = (type: number): AnyPayloadDefinition | undefined => byType[type];
 
 /** Undefined for `unknown`. */
 export const definitionByKind = (kind: PayloadKind): AnyPayloadDefinition | undefined => byKind.get(kind);
 
-const byType = new Map(PAYLOADS.map((definition) => [definition.type, definition]));
+const byType: readonly (AnyPayloadDefinition | undefined)[] = Array.from({ length: 256 }, (_, type) =>
+  PAYLOADS.find((definition) => definition.type === type),
+);
 const byKind = new Map(PAYLOADS.map((definition) => [definition.notation, definition]));

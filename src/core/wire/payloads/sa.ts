@@ -72,7 +72,9 @@ function parseTransform(r: Reader): Transform {
       keyLength = attribute.value;
     else attributes.push(attribute);
   }
-  return { type, id, ...(keyLength === undefined ? {} : { keyLength }), ...(attributes.length === 0 ? {} : { attributes }) };
+  // most have neither or a Key Length alone
+  if (attributes.length > 0) return { type, id, ...(keyLength === undefined ? {} : { keyLength }), attributes };
+  return keyLength === undefined ? { type, id } : { type, id, keyLength };
 }
 
 /** RFC 7296 §3.3.5. */

@@ -19,6 +19,8 @@ export function evpPrimitives(native: Native): Computing | undefined {
   const known = <T>(make: (id: number) => T): ((id: number) => T) => {
     const made = new Map<number, T>();
     return (id) => {
+      const found = made.get(id);
+      if (found !== undefined) return found;
       if (!made.has(id) && made.size < MOST_IDS) made.set(id, make(id));
       return made.has(id) ? made.get(id)! : make(id);
     };

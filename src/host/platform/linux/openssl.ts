@@ -45,9 +45,12 @@ export function openEvp(native: Native): Evp | undefined {
   const named = (lookUp: (library: 0, name: string, properties: 0) => number): ((name: string) => number | undefined) => {
     const known = new Map<string, number>();
     return (name) => {
-      const found = known.get(name) ?? lookUp(0, name, 0);
-      known.set(name, found);
-      if (found === 0) openssl.ERR_clear_error();
+      let found = known.get(name);
+      if (found === undefined) {
+        found = lookUp(0, name, 0);
+        known.set(name, found);
+        if (found === 0) openssl.ERR_clear_error();
+      }
       return found === 0 ? undefined : found;
     };
   };
