@@ -1,10 +1,8 @@
-import { constants } from 'node:fs';
-import { access, mkdir } from 'node:fs/promises';
-import { ConfigError } from '../core/bytes/errors.ts';
 import type { Notice } from '../core/ike/effects.ts';
 import { absolutePath } from '../product/config/index.ts';
 import { KeyLog } from '../product/explain/key-log.ts';
 import { type UdpPorts, writeWiresharkProfile } from '../product/explain/wireshark-profile.ts';
+import { makeFolder } from './make-folder.ts';
 import type { Output } from './output.ts';
 import { wiresharkHint } from './render/wireshark.ts';
 
@@ -42,20 +40,5 @@ export class KeyFolder {
     } catch (error) {
       out.warn(`the keys were not all written: ${error instanceof Error ? error.message : String(error)}`);
     }
-  }
-}
-
-/** @throws ConfigError `FOLDER_UNWRITABLE` */
-export async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
-    await access(path, constants.W_OK);
-  } catch (cause) {
-    throw new ConfigError(`${path} is not a folder to write to (${(cause as NodeJS.ErrnoException).code})`, {
-      code: 'FOLDER_UNWRITABLE',
-      file: path,
-      hint: 'Name a folder of yours, or one that is not there yet.',
-      cause,
-    });
   }
 }

@@ -16,6 +16,8 @@ export interface Import {
   readonly relative: boolean;
   /** Nothing of it is left at run time: `import type`, `export type … from`, `import('…').T`. */
   readonly typeOnly: boolean;
+  /** `import('…')`: loaded when its line runs. */
+  readonly dynamic: boolean;
   readonly line: number;
 }
 
@@ -57,7 +59,12 @@ export function parseSource(file: SourceFile): Parsed {
   walk(program, undefined, '', (node, parent, key) => {
     const source = node.source as Node | undefined;
     if (isModuleEdge(node) && typeof source?.value === 'string') {
-      imports.push({ ...resolve(file.path, source.value), typeOnly: isTypeOnly(node), line: line(node.start) });
+      imports.push({
+        ...resolve(file.path, source.value),
+        typeOnly: isTypeOnly(node),
+        dynamic: node.type === 'ImportExpression',
+        line: line(node.start),
+      });
     }
     if (node.type !== 'Identifier') return;
     const name = node.name as string;

@@ -7,7 +7,7 @@ import type { EventLine, IkeSaDocument, ProgressLine } from '../../product/contr
 import { UdpCapture } from '../../product/explain/udp-capture.ts';
 import { writeWiresharkProfile } from '../../product/explain/wireshark-profile.ts';
 import { UdpRelay } from '../../testing/udp-relay.ts';
-import { makeFolder } from '../key-log.ts';
+import { makeFolder } from '../make-folder.ts';
 import type { SpiCount } from '../spi-ledger.ts';
 import { aborted } from './aborted.ts';
 import type { ClientMessage, ClientSetup, Failure, GatewayMessage, GatewaySetup, Order } from './messages.ts';
