@@ -23,7 +23,7 @@ export interface SourceText {
  * errors. Syntax alone is read.
  */
 export function errorCatalogue(sources: readonly SourceText[]): ErrorEntry[] {
-  const found = sources.flatMap(({ path, text }) => new FileScan(path, parseAst(text, { lang: 'ts' }) as unknown as Node).entries());
+  const found = sources.flatMap(entriesOf);
   const groups = new Map<string, Found[]>();
   for (const each of found) {
     const key = `${each.code} ${LOCAL[each.type] ?? each.type}`;
@@ -57,6 +57,15 @@ const HELPERS: Readonly<Record<string, string>> = {
   misuse: 'ApiMisuse',
   HttpRefusal: 'ApiMisuse',
 };
+
+/** Of one file; asked again for the same one, what was found then. */
+function entriesOf(source: SourceText): readonly Found[] {
+  const found = FOUND.get(source) ?? new FileScan(source.path, parseAst(source.text, { lang: 'ts' }) as unknown as Node).entries();
+  FOUND.set(source, found);
+  return found;
+}
+
+const FOUND = new WeakMap<SourceText, readonly Found[]>();
 
 /** Tables of errors that stand outside of the call that throws them. */
 const TABLES: Readonly<Record<string, string>> = {
@@ -239,8 +248,15 @@ function walk(node: Node, visit: (node: Node) => void): void {
   for (const child of childrenOf(node)) walk(child, visit);
 }
 
-const childrenOf = (node: Node): Node[] =>
-  Object.values(node).flatMap((value) => (Array.isArray(value) ? value.filter(isNode) : isNode(value) ? [value] : []));
+function childrenOf(node: Node): Node[] {
+  const children: Node[] = [];
+  for (const field in node) {
+    const value = node[field];
+    if (Array.isArray(value)) children.push(...value.filter(isNode));
+    else if (isNode(value)) children.push(value);
+  }
+  return children;
+}
 
 const isNode = (value: unknown): value is Node => typeof value === 'object' && value !== null && typeof (value as Node).type === 'string';
 

@@ -46,10 +46,25 @@ export function filesBelow(folder: string, ending: string): string[] {
     .sort();
 }
 
-export const readSource = (path: string): SourceFile => ({ path, text: readFileSync(join(ROOT, path), 'utf8') });
+/** Each file once: tests that share a process share what they read, and with it what was parsed of it. */
+export function readSource(path: string): SourceFile {
+  const source = READ.get(path) ?? { path, text: readFileSync(join(ROOT, path), 'utf8') };
+  READ.set(path, source);
+  return source;
+}
+
+const READ = new Map<string, SourceFile>();
 
 /** Syntax only: what a file imports, exports and names. */
 export function parseSource(file: SourceFile): Parsed {
+  const parsed = PARSED.get(file) ?? parse(file);
+  PARSED.set(file, parsed);
+  return parsed;
+}
+
+const PARSED = new WeakMap<SourceFile, Parsed>();
+
+function parse(file: SourceFile): Parsed {
   const program = parseAst(file.text, { lang: file.path.endsWith('.ts') ? 'ts' : 'js' }) as unknown as Node;
   const imports: Import[] = [];
   const names: { name: string; line: number }[] = [];

@@ -2,10 +2,9 @@ import { expect, test } from 'vitest';
 import { parseSource, readSource } from './sources.ts';
 
 /**
- * What a command needs it imports when it runs: a user waits for every file that all commands load at the start.
+ * Everything that is loaded with a file before its first line runs: files by their path, packages by their name. What a command needs it
+ * imports when it runs: a user waits for every file that all commands load at the start.
  */
-
-/** Everything that is loaded with a file before its first line runs: files by their path, packages by their name. */
 function loadedWith(entry: string): ReadonlySet<string> {
   const loaded = new Set<string>();
   const visit = (path: string): void => {
