@@ -2,7 +2,7 @@ import { encryption, encryptionKeyOctets, encryptionTransforms, integrity, integ
 import type { ChildSaKeys, ChildSaSpec } from '../../src/core/ike/effects.ts';
 import { childPair } from '../host/support/esp-pair.ts';
 import { selector } from '../host/support/packets.ts';
-import type { Combination, Conflicts, Dimensions } from './covering.ts';
+import { type Combination, type Conflicts, combinations, covering, type Dimensions } from './covering.ts';
 
 /** A way in which two CHILD_SAs can differ, as names. `AH` stands for no encryption, and no integrity for that of an AEAD. */
 export const CHILD_DIMENSIONS = {
@@ -25,6 +25,18 @@ export const childConflicts: Conflicts = ({ encryption: cipher, integrity: mac, 
   if (encryptionNamed(cipher).transform.aead) return mac !== 'none';
   return mac === 'none' || !integrityNamed(mac).forEsp;
 };
+
+/**
+ * All combinations, or the few in which every two values are together, and all that there are with one cipher: what goes wrong with three
+ * values together is seldom the cipher's.
+ * @param dimensions those above, and others
+ */
+export function chosenOf(dimensions: Dimensions, everything: boolean): readonly Combination[] {
+  const all = [...combinations(dimensions, childConflicts)];
+  return everything ? all : [...covering(dimensions, childConflicts), ...all.filter(({ encryption }) => encryption === ONE_CIPHER)];
+}
+
+const ONE_CIPHER = 'ENCR_AES_GCM_16 128';
 
 export interface Ends {
   readonly outer: readonly [a: string, b: string];

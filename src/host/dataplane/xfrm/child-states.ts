@@ -324,12 +324,16 @@ export const halved = (sequence: bigint): SequenceNumbers['inbound'] => ({
 });
 
 /** @throws DataPlaneError for what the kernel's IPsec has not */
-export function refuseUnsupported({
-  transport,
-  protocol,
-  encap,
-  packets,
-}: Pick<ChildSaSpec, 'transport' | 'protocol' | 'encap' | 'packets'>): void {
+export function refuseUnsupported(
+  spec: Pick<ChildSaSpec, 'transport' | 'protocol' | 'encap' | 'packets' | 'ipcomp' | 'mode' | 'localTs' | 'remote'>,
+): void {
+  const { transport, protocol, encap, packets } = spec;
+  if (compressesOtherFamily(spec))
+    throw new DataPlaneError('the kernel compresses packets in a tunnel only where they are of the family that the tunnel’s ends have', {
+      code: 'IPCOMP_UNSUPPORTED',
+      backend: 'xfrm',
+      hint: 'Set ipcomp: no for this child, give it selectors of that family, or choose a data plane of user space.',
+    });
   if (packets?.dummies !== undefined)
     throw new DataPlaneError('the kernel sends no dummy packets', {
       code: 'DUMMIES_UNSUPPORTED',
@@ -350,6 +354,10 @@ export function refuseUnsupported({
       hint: 'Use esp_proposals instead of ah_proposals.',
     });
 }
+
+/** IPComp makes the tunnel, and the ESP or AH behind it, in transport mode, is found for packets of its own family alone. */
+const compressesOtherFamily = ({ ipcomp, mode, localTs, remote }: Pick<ChildSaSpec, 'ipcomp' | 'mode' | 'localTs' | 'remote'>): boolean =>
+  ipcomp !== undefined && mode === 'tunnel' && localTs.some((ts) => 'start' in ts && (ts.start.length === 16) !== isIpv6(remote.ip));
 
 const copyKeys = (keys: ChildSaKeys): ChildSaKeys => ({
   ...keys,

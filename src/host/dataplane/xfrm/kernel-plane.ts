@@ -262,7 +262,7 @@ export class KernelPlane {
   }
 
   #move(child: Child, to: Ends & Pick<ChildSaSpec, 'transport'>): void {
-    refuseUnsupported({ ...to, protocol: child.spec.protocol });
+    refuseUnsupported({ ...child.spec, ...to });
     this.#unindex(child);
     for (const way of ['inbound', 'outbound'] as const) this.#look(child, way);
     const anew = child.states.move(to, () => {

@@ -476,6 +476,14 @@ describe('compression', () => {
     expect(kernel.spis()).toEqual(['4002', '5002', 'a002', 'b002']);
   });
 
+  test('is refused in a tunnel for packets of another family than its ends have', () => {
+    const { kernel, plane: made } = plane();
+    const v6 = { localTs: [selector('fd01::/64')], remoteTs: [selector('fd02::/64')] };
+    expect(() => made.install(child(1, { ipcomp, ...v6 }))).toThrow(expect.objectContaining({ code: 'IPCOMP_UNSUPPORTED' }));
+    expect([kernel.spis(), kernel.shown()]).toEqual([[], []]);
+    made.install(child(2, v6));
+  });
+
   test('that the kernel has not leaves nothing behind', () => {
     const { kernel, plane: made } = plane();
     const add = kernel.addState.bind(kernel);
