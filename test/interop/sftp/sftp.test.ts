@@ -140,7 +140,8 @@ describeWith(OPENSSH, 'OpenSSH’s sftp and scp speak with our server inside the
     expect((await readdir(join(served, 'inner'))).sort()).toEqual(['kept', 'second', 'up.bin']);
     expect(await readdir(join(served, 'small'))).toEqual(['kept']);
     expect(serving.output).toMatch(/was refused: \/inner\/kept: 30\.\d MiB is more than is accepted here \(30\.0 MiB\)/);
-    expect(serving.output).toMatch(/was refused: \/small\/new: the disk has 64\.\d MiB left, 64\.0 MiB of it kept free.*make room/);
+    // how much that is depends on what else was under way
+    expect(serving.output).toMatch(/was refused: \/small\/new: the disk has 6\d\.\d MiB left, 64\.0 MiB of it kept free.*make room/);
   });
 
   test('a shell and forwarded ports are refused', async () => {
