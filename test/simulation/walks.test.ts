@@ -3,11 +3,11 @@ import { type Coverage, coverageTable, explainWalk, runWalk, UNREACHED } from '.
 import { knownToFail, walkAll } from './walks.ts';
 
 /**
- * The random walks of `npm test`: the same seeds each time, 1 to 4,000, but for those of `known-walks.txt`. `WALKS=1000` takes fewer of them,
+ * The random walks of `npm test`: the same seeds each time, 1 to 2,000, but for those of `known-walks.txt`. `WALKS=10000` takes more of them,
  * `WALK_FROM=50000` others, `WALK_STEPS=400` longer ones.
  * `npm run simulate -- --seeds 1..10000` does the same without a test around it. What walks is the built code: `npm test` builds it first.
  */
-const USUAL = 4000;
+const USUAL = 2000;
 const { WALKS = `${USUAL}`, WALK_FROM = '1', WALK_STEPS } = process.env;
 const FROM = Number(WALK_FROM);
 const HOW = WALK_STEPS === undefined ? {} : { steps: Number(WALK_STEPS) };
